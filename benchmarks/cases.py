@@ -249,6 +249,25 @@ def lstm(setup: Setup) -> Case:
     )
 
 
+def digits(kind: str, setup: Setup) -> Case:
+    epochs = setup.epochs or (3 if setup.quick else 6)
+    root = WORK / "mnist"
+    prepare("digits", archive=setup.source / "mnist", to=root)
+    settings = {"data.archive": root / "MNIST" / "raw", "trainer.max_epochs": epochs}
+    name = f"mnist-{kind}"
+    return Case(
+        {
+            "lab": Variant(lambda out: lab("lab_mnist.py", kind, root, epochs, out), lab_network),
+            "dlrun": Variant(lambda out: dlrun(name, settings, out, setup.data), our_network),
+        },
+        [
+            Row(f"{name}, an epoch with its validation", "epoch", 8, 15),
+            Row(f"{name}, peak memory of the process", "memory", unit="GB"),
+        ],
+        repeats=2 if setup.quick else 5,
+    )
+
+
 def table(experiment: str, kind: str, file: str, must: float, setup: Setup) -> Case:
     """A network on Hitters or NYSE; the lab reads its own package's copy of the same file."""
     epochs = setup.epochs or (6 if setup.quick else 20)
@@ -444,6 +463,8 @@ CASES: dict[str, Callable[[Setup], Case]] = {
     "imdb-dense": dense,
     "imdb-lasso": lasso,
     "imdb-lstm": lstm,
+    "mnist-dense": functools.partial(digits, "dense"),
+    "mnist-logistic": functools.partial(digits, "logistic"),
     "classify-images": images,
 }
 MORE_CASES: dict[str, Callable[[Setup], Case]] = {

@@ -5,6 +5,7 @@ measure.prepare runs each step in a process of its own. A step whose result is t
 
 import argparse
 import csv
+import gzip
 import io
 import json
 import random
@@ -117,6 +118,17 @@ def archive(args: argparse.Namespace) -> None:
     temporary.rename(args.to)
 
 
+def digits(args: argparse.Namespace) -> None:
+    """MNIST's files, unpacked where torchvision looks for them."""
+    if args.to.exists():
+        return
+    with _whole(args.to) as folder:
+        raw = folder / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for file in args.archive.glob("*.gz"):
+            (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+
+
 def photos(args: argparse.Namespace) -> None:
     """`count` JPEG photographs, from 2 to 24 megapixels in even steps, in random order."""
     if args.to.exists():
@@ -197,7 +209,7 @@ def objectives(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-STEPS = (arrays, archive, csvs, photos, links, weights, objectives)
+STEPS = (arrays, archive, csvs, digits, photos, links, weights, objectives)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 DENSE, SEEDS = "imdb-dense", "imdb-lasso --seeds 2"
+TABLE = "hitters-linear --dry-run --set data.source=csv"
 OWN = f"{DENSE} --dry-run --set data.source=csv"
 FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
 KERAS = f"{DENSE} --dry-run --set data.source=keras"
@@ -49,6 +50,9 @@ BUNDLED = shlex.join(smoke("classify-images"))
         ("config imdb-dens", "'imdb-dense'?"),
         ("resum", "'resume'?"),
         ("list", "'runs list'?"),
+        ("data list", "dlrun data --help lists them"),
+        (f"sweep {DENSE} --grid optimizer.lr", "as in optimizer.lr="),
+        (f"{TABLE} --set data.path=none.csv", "it is a CSV file with a header"),
         ("resume", "RUN"),
         ("sweep --resume latest --seeds 2 --halving", "--halving, --seeds: "),
         ("sweep", "EXPERIMENT"),

@@ -14,6 +14,7 @@ from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
 
+LOSS = {"test_accuracy": 0.75, "test_loss": 0.25}
 DAY = "20260101T00000{}Z-{}"
 
 
@@ -58,6 +59,17 @@ def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     assert words[2][7:] == ["-"]
     with living(runs / EXPERIMENT / DAY.format(3, "c")):
         assert [one["name"][-1] for one in objects(runs, capsys, status=["running"])] == ["c"]
+
+
+def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
+    a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), metrics=LOSS)
+    shown = []
+    for key in ("metrics.test_loss", "-metrics.test_loss", "seed", "metrics.test_accuracy"):
+        list_runs(EXPERIMENT, sort=key, where=["status=finished"], runs_dir=runs)
+        header, line, *_ = capsys.readouterr().out.splitlines()
+        shown.append((header.split()[3], line.split()[3]))
+    assert shown[:2] == [("metrics.test_loss", "0.2500")] * 2
+    assert shown[2][0] == "seed" and shown[3] == ("accuracy", "0.7500")
 
 
 def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:

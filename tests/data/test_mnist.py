@@ -70,8 +70,9 @@ def test_the_data_folder_is_read_and_a_missing_file_is_named(
     folder = folder_of(tmp_path / "data" / "mnist", contents())
     assert len(load(tmp_path, None).train.labels) == 20
     (folder / f"{TEST}.gz").unlink()
-    with pytest.raises(DownloadError, match=rf"{TEST}\.gz is not in"):
+    with pytest.raises(DownloadError, match=rf"{TEST}\.gz is not in") as caught:
         load(tmp_path, None)
+    assert all(f"{name}.gz" in caught.value.hint for name in contents())
     with pytest.raises(DataError, match=rf"data\.archive: .*{TEST}\.gz: no such file"):
         load(tmp_path, folder)
 
@@ -105,9 +106,10 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "raw", contents())
     whole = (folder / f"{TRAIN}.gz").read_bytes()
     changed = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
-    for damaged in (whole[:-9], whole[:50], changed):
+    other_sum = whole[:-8] + b"sums" + whole[-4:]
+    for damaged in (whole[:-9], whole[:50], changed, other_sum):
         (folder / f"{TRAIN}.gz").write_bytes(damaged)
-        with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read"):
+        with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read: damaged"):
             load(tmp_path, folder)
 
 

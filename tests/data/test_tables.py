@@ -12,6 +12,7 @@ from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
 
 OWN = "x,colour,y\n1,red,10\n2,blue,20\n3,red,30\n4,green,40\n5,blue,50\n6,red,60\n"
+DAYS = "DJ_return,log_volume,log_volatility,day_of_week,train\n"
 DEFAULTS = {
     "source": "csv",
     "path": None,
@@ -54,10 +55,9 @@ def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_pa
     rows = sorted([*table.train.X.tolist(), *table.test.X.tolist()])
     assert rows[:2] == [[1, 0, 1], [2, 0, 0]] and rows[3] == [4, 1, 0]
     assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
-    for row in rows:
-        cells = table.columns.decode(row)
-        assert table.columns.encode(cells | {"more": "?"}) == row
-    assert table.columns.decode(rows[3]) == {"x": "4", "colour": "green"}
+    for part in (table.train, table.test):
+        for row, cells in zip(part.X.tolist(), part.cells, strict=True):
+            assert table.columns.encode({**cells, "more": "?"}) == row
 
 
 def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
@@ -110,7 +110,8 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         ("x,y\n1,\n2,\n", {}, "no row has a value in every column"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
-        ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: .*: x"),
+        ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: .*: 'x'"),
+        (",x,y\n0,2,3\n1,5,6\n", {}, r"own\.csv:1: .*: ''"),
         ("x,y\n1,2,3\n", {}, r"own\.csv:2: 3 cells for 2 columns"),
         (
             OWN.replace("4,green,40", "4,green,many"),
@@ -119,7 +120,13 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         ),
         (OWN.replace("4,green", "four,green"), {}, r"own\.csv:5: column 'x': 'four' is no number"),
         (OWN.replace("4,green", "1e999,green"), {}, r"own\.csv:5: column 'x': '1e999' is no numb"),
-        ("x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)), {}, "column 'z' is '1' in all 9 "),
+        (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* at most 1e\+19"),
+        (OWN.replace("4,green", "z" * 999 + ",green"), {}, r"own\.csv:5: .*'z{40}\.\.\.' is no"),
+        (
+            "x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)),
+            {},
+            r":2: column 'z' is '1' in all 9 ",
+        ),
         ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different values are no "),
         ("x,y\n" + "".join(f"{x},5\n" for x in range(9)), {}, "y is 5 in all training rows"),
         ("x,y\n1,2\n2,3\n", {}, "2 rows, 1 of them for the test, are too few"),
@@ -152,6 +159,11 @@ def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, prob
         tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
 
 
+def test_a_target_that_is_ignored_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'y' is the target"):
+        config(path="own.csv", ignore=["y"])
+
+
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     screen = Screen(quiet=True)
     table = tables.load_days(days(lags=3), tmp_path, 4, screen)
@@ -159,12 +171,13 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
-    assert table.without("day_of_week").columns.names == names
+    without = tables.load_days(days(lags=3), tmp_path, 4, screen, day_of_week=False)
+    assert without.columns.names == names
+    assert np.array_equal(without.test.X, table.test.X[:, :-5])
     assert (table.train.X[:, -5:].sum(1) == 1).all()
     longer = tables.load_days(days(lags=4), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
-    cells = table.columns.decode(table.test.X[0].tolist())
-    assert np.allclose(table.columns.encode(cells), table.test.X[0])
+    assert table.columns.encode(table.test.cells[0]) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)
@@ -175,8 +188,12 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("date,log_volume\n1,2\n", "no column"),
-        ("DJ_return,log_volume,log_volatility,day_of_week,train\n1,2,3,mon,TRUE\n" * 1, "days to"),
-        ("DJ_return,log_volume,log_volatility,day_of_week,train\n1,,3,mon,TRUE\n", "is no number"),
+        (f"{DAYS}1,2,3,mon,TRUE\n4,5,6,tues,FALSE\n", "1 of 1 days to train with|0 of 1"),
+        (f"{DAYS}1,,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
+        (f"{DAYS}1,1e300,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
+        (f"{DAYS}1,2,3,,TRUE\n", r"NYSE\.csv:2: no value in column 'day_of_week'"),
+        (f"{DAYS}1,2,3,mon,yes\n", r"NYSE\.csv:2: column 'train': 'yes' is neither"),
+        (f"{DAYS}1,2,3,mon,TRUE\n4,2,6,tues,FALSE\n", "column 'log_volume' has one value in all 2"),
     ],
 )
 def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str) -> None:

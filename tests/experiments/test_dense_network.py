@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.sparse import csr_matrix
 
 from dlrun.config.sections import HiddenLayersConfig
-from dlrun.experiments.dense_network import DenseNetwork, FastDropout
+from dlrun.experiments.dense_network import DenseNetwork
+from dlrun.kernels.bag_linear import Bags
 
 
 @pytest.mark.parametrize(
@@ -31,14 +34,16 @@ def test_an_image_is_a_row_and_only_training_drops_units() -> None:
     assert torch.equal(network(images), network(images.reshape(2, 784)))
 
 
-def test_dropout_keeps_the_share_and_the_mean() -> None:
-    dropout, ones = FastDropout(0.4), torch.ones(1000, 100, requires_grad=True)
-    dropped = dropout(ones)
-    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
-    assert dropped.unique().tolist() == [0, pytest.approx(1 / 0.6)]
-    dropped.sum().backward()
-    assert ones.grad is not None and torch.equal(ones.grad, dropped.detach())
-    assert dropout.eval()(ones) is ones and FastDropout(0)(ones) is ones
+def test_a_sparse_first_layer_is_drawn_and_computes_as_a_dense_one() -> None:
+    networks = [
+        DenseNetwork(784, [64], [0.5], 10, sparse=sparse).eval() for sparse in (True, False)
+    ]
+    weights = [next(network.parameters()) for network in networks]
+    assert weights[0].std().item() == pytest.approx(weights[1].std().item(), rel=0.02)
+    images = torch.rand(5, 28, 28) * (torch.rand(5, 28, 28) > 0.8)
+    values = csr_matrix(images.flatten(1).numpy())
+    bags = Bags(values, np.arange(5), binary=False)
+    torch.testing.assert_close(networks[0](bags), networks[0](images))
 
 
 def test_each_hidden_layer_has_its_own_dropout() -> None:

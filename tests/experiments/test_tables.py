@@ -116,6 +116,33 @@ def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
     assert run.table["alpha"][-1] == pytest.approx(0.01 * run.table["alpha"][0])
 
 
+def test_a_penalty_at_the_end_of_the_path_is_warned_of(forked: Dlrun) -> None:
+    for smallest, is_last in (("0.9", True), ("0.001", False)):
+        words = [*smoke("hitters-lasso"), *setting(f"path.smallest={smallest}")]
+        told = forked(*words).is_told(0).stderr
+        assert ("path.smallest=0.09" in told) is is_last
+
+
+def test_the_straw_man_is_explained(forked: Dlrun) -> None:
+    assert "straw_man_r2 is " in forked(*smoke("nyse-linear")).is_told(0).stderr
+    assert "straw_man" not in forked(*smoke("hitters-linear")).is_told(0).stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_that_the_test_rows_decide_warns(tmp_path: Path) -> None:
+    sweep = ["sweep", *smoke("hitters-dense"), "--grid", "optimizer.lr=0.001,0.01"]
+    for values, warned in (("test", True), ("0.2", False)):
+        words = [*sweep, "--name", f"by-{values}", *setting(f"data.validation={values}")]
+        done = harness.run(tmp_path, *words).is_told(0)
+        page = (tmp_path / "runs" / "sweeps" / f"by-{values}" / "report.html").read_text()
+        again = harness.run(tmp_path, "sweep", "--resume", f"by-{values}", "--json").is_told(0)
+        found = json.loads(again.stdout)["warnings"]
+        assert len(found) == (done.stdout + done.stderr).count("the test rows:") == warned
+        assert ("Warning: the validation rows" in page) is warned
+    seeds = ["sweep", *smoke("hitters-dense"), "--seeds", "2"]  # nothing is selected
+    assert "too good" not in harness.run(tmp_path, *seeds).is_told(0).stderr
+
+
 def test_days_are_compared_with_the_day_before(done: Done) -> None:
     for name in ("nyse-linear", "nyse-rnn", "nyse-dense"):
         found = results(done(name))
@@ -185,6 +212,39 @@ def test_own_table_with_a_fault_is_refused_in_words(
     ended = forked("hitters-linear", *own(tmp_path, *values))
     ended.is_told(ended.returncode, *words)
     assert ended.returncode in (1, 2)
+
+
+def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    rows = [(row * 1e13, row * row % 7 * 1e-3) for row in range(60)]
+    lines = [f"{large},{small},{large / 1e13 + small * 1e3}" for large, small in rows]
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(["large,small,sum", *lines]))
+    words = setting("data.source=csv", f"data.path={file}", "data.target=sum")
+    forked("hitters-linear", *words).is_told(0)
+    run = Run.open(latest(tmp_path, "hitters-linear"))
+    assert run.record.metrics["test_mae"] < 1e-6
+    found = {
+        one["column"]: float(one["coefficient"])
+        for one in table(run.read("coefficients.csv").decode())
+    }
+    assert found == pytest.approx(
+        {"(intercept)": 0, "large": 1e-13, "small": 1e3}, rel=1e-6, abs=1e-6
+    )
+
+
+def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
+    words = [*smoke("hitters-lasso"), *setting("path.values=2")]
+    few = forked(*words, *setting("max_iterations=2")).is_told(0)
+    assert "of 22 fits may not have converged" in few.stderr
+    assert "converged" not in forked(*words).is_told(0).stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_precision_that_rounds_the_targets_is_refused(forked: Dlrun, precision: str) -> None:
+    words = [*smoke("hitters-dense"), *setting(f"trainer.precision={precision}")]
+    forked(*words).is_told(2, "trainer.precision", "targets", "bf16-mixed")
 
 
 def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_the_newest_come_first_in_any_state(runs: Path) -> None:
         ("20260103T000000Z-n3", "n3"),
         ("n3", "n3"),
         ("x/20260103T000000Z-n3", "n3"),
+        ("x/n3", "n3"),
         ("runs/x/20260103T000000Z-n3", "n3"),
     ],
 )
@@ -72,6 +73,7 @@ def test_of_several_runs_of_one_suffix_none_is_guessed(runs: Path) -> None:
     with pytest.raises(ConfigError, match="2 runs are named 'n3'") as caught:
         find_run("n3", runs)
     assert newest.name in caught.value.hint
+    assert find_run("y/n3", runs) == newest
 
 
 def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> None:
@@ -92,6 +94,7 @@ def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> No
         ("n33", "did you mean 'n3'"),
         ("", "no such run"),
         ("z/n1", "no such run"),
+        ("y/n1", "no such run"),  # it is x's
         ("z/latest", "no runs here"),
         ("20260109T000000Z-empty", "no such run|not a run's folder"),
         ("runs/x", "not a run's folder"),

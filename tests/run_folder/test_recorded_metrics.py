@@ -92,6 +92,22 @@ def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> 
     assert not noted or all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
 
 
+def test_a_best_epoch_by_the_test_rows_is_told() -> None:
+    notes = [
+        dict(remarks_on_metrics(a_record(best_epoch=BEST | {"value": 0.9, "on_test": on_test})))
+        for on_test in (False, True)
+    ]
+    assert ["test rows" in note["valid"] for note in notes] == [False, True]
+
+
+@pytest.mark.parametrize(("source", "shown"), [("csv", False), ("sample", True)])
+def test_the_books_number_stands_beside_no_data_of_the_users_own(source: str, shown: bool) -> None:
+    reference = {"book": {"test_accuracy": 0.421}}
+    record = a_record(source=source, reference=reference, reference_differs="other data")
+    ((kind, note),) = remarks_on_metrics(record)
+    assert kind == "book" and "other data" in note and ("0.4210" in note) is shown
+
+
 def test_the_interval_of_other_seeds_is_noted() -> None:
     expected = {"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}}
     ((kind, note),) = remarks_on_metrics(a_record(expected=expected))

@@ -178,6 +178,15 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
 
 
+def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:
+    objective = regression(centre=1000, scale=2)
+    outputs, targets = torch.tensor([1.5, -0.5]).bfloat16(), torch.tensor([1002.0, 1000.25])
+    assert objective.predict(outputs).tolist() == [1003, 999]
+    assert objective.loss(outputs, targets).item() == (0.5**2 + 0.625**2) / 2
+    targets = torch.tensor([475.25, 475.25])
+    assert regression().loss(outputs, targets) == F.mse_loss(outputs.float(), targets)
+
+
 def test_several_values_of_a_row_are_not_collected() -> None:
     collector = PredictionCollector(regression())
     collector.add(torch.zeros(4, 2), torch.zeros(4, 2))

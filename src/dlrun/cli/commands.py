@@ -67,7 +67,8 @@ class LazyCommandGroup(TyperGroup):
         """
         if name not in self.commands:
             options = [option for param in self.get_params(ctx) for option in param.opts]
-            raise unknown_command_error(name, self.commands, options)
+            words = dict.fromkeys(["dlrun", str(self.name)])  # the first group is dlrun itself
+            raise unknown_command_error(name, self.commands, options, " ".join(words))
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed

@@ -93,19 +93,19 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
 
 
 def unknown_command_error(
-    name: str, commands: Mapping[str, Any], options: Collection[str]
+    name: str, commands: Mapping[str, Any], options: Collection[str], group: str
 ) -> UsageError:
-    """Return the error for an unknown command, with similar commands as a suggestion."""
+    """Return the error for an unknown command of a group, with similar commands as a suggestion."""
     close = [command for command in commands if command.startswith(name)] or [
-        f"{group} {name}"
-        for group, command in commands.items()
+        f"{other} {name}"
+        for other, command in commands.items()
         if name in getattr(command, "commands", ())
     ]
     if not close and f"--{name}" in options:
         close = [f"dlrun --{name}"]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     meant = meant or did_you_mean(name, commands)
-    return UsageError(f"no command {name!r}{meant}", "dlrun --help lists them")
+    return UsageError(f"no command {name!r}{meant}", f"{group} --help lists them")
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:

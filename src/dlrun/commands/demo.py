@@ -1,4 +1,4 @@
-"""`dlrun demo`: run the whole chapter in two minutes, for real where that takes seconds."""
+"""`dlrun demo`: run the whole chapter in about two minutes, for real where that takes seconds."""
 
 import shlex
 import shutil
@@ -80,7 +80,7 @@ class _Fit:
 
 @opt.with_run_options("runs_dir", "data_dir")
 def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
-    """Run the whole chapter in two minutes, without a download, beside the book's numbers.
+    """Run the whole chapter in about two minutes, without a download, beside the book's numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
     data. Exits with 1 if an experiment could not be run; the others are run anyway.
@@ -89,7 +89,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     """
     screen = Screen()
     names = experiments or registry.sort_by_place(registry.experiment_names())
-    with without_network():
+    with without_network("the demo downloads nothing"):
         fits = [fit for name in names for fit in _fits(name, settings, screen)]
         for number, fit in enumerate(fits, start=1):
             screen.show(Text(f"\n[{number}/{len(fits)}] {fit.title}", style="bold"))

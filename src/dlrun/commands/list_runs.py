@@ -100,7 +100,7 @@ def list_runs(
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
-        _show(listed, keys or COLUMNS, screen)
+        _show(listed, keys or _columns(listed, sort), screen)
     if len(listed) < len(runs):
         screen.note(f"{len(listed)} of {pluralize(len(runs), 'run')}")
 
@@ -220,6 +220,14 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
     return known + [run for run in runs if run.get(name) is None]
 
 
+def _columns(runs: Sequence[Values], sort: str | None) -> list[str]:
+    """Return the columns of the table, with the one by which the runs are sorted."""
+    key, columns = (sort or "").removeprefix("-"), list(COLUMNS)
+    if key and key not in columns and any(f"metrics.{run['metric']}" != key for run in runs):
+        columns.insert(columns.index("value"), key)
+    return columns
+
+
 def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     """Print a table of runs; a terminal gets lines cut to its width, and no empty columns."""
     metrics = {run["metric"] for run in runs} - {None}
@@ -231,7 +239,11 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     if screen.out.is_terminal:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
-    left = {place for place, key in enumerate(columns) if key not in NUMBERS}
+    left = {
+        place
+        for place, key in enumerate(columns)
+        if key not in NUMBERS and not key.startswith("metrics.")
+    }
     lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")

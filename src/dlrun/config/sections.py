@@ -162,6 +162,11 @@ class ExperimentConfig(Section):
         return self.seed if given is None else given
 
     @property
+    def validates_on_test(self) -> bool:
+        """Return whether the test rows validate too, as in some of the book's labs."""
+        return getattr(self.data_section, "validation", None) == "test"
+
+    @property
     def world(self) -> int | None:
         """Return the number of processes of a run: 1, unless an experiment trains in several."""
         return 1
@@ -396,6 +401,12 @@ class TableDataConfig(OwnDataConfig):
     task: Literal["regression", "classification"]
     ignore: list[str]
     missing: Literal["drop", "refuse"]
+
+    @model_validator(mode="after")
+    def _target_is_used(self) -> "TableDataConfig":
+        if self.target in self.ignore:
+            raise ValueError(f"ignore: {self.target!r} is the target; name another one as target")
+        return self
 
 
 class TradingDaysDataConfig(Section):

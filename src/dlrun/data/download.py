@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
 ATTEMPTS = 6
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
+_WHY_OFFLINE = ContextVar("why_offline", default=f"{OFFLINE} forbids the network")
 CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
 MAX_UNPACKED_BYTES = 1 << 30
 # The first bytes of an archive, by its kind; a tar archive is compressed.
@@ -162,8 +164,12 @@ class Dataset:
             if not path.exists():
                 if getattr(config, published.key) is not None:
                     raise DataError(f"data.{published.key}: {path}: no such file")
+                names, copy = published.name, "a local copy"
+                if published.gzipped:  # the key names the folder of all files
+                    names = ", ".join(file.name for file in self.published[config.source])
+                    copy = "a folder that has them"
                 remedy = (
-                    f"put {published.name} into {path.parent.absolute()}, name a local copy with "
+                    f"put {names} into {path.parent.absolute()}, name {copy} with "
                     f"`--set data.{published.key}=PATH`, or choose `--set data.source=sample`"
                 )
                 urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
@@ -182,13 +188,14 @@ def is_offline() -> bool:
 
 
 @contextlib.contextmanager
-def without_network() -> Iterator[None]:
-    """Forbid downloads during a `with` block."""
-    before = os.environ.get(OFFLINE)
+def without_network(reason: str) -> Iterator[None]:
+    """Forbid downloads during a `with` block; `reason` is a clause of the error message."""
+    before, token = os.environ.get(OFFLINE), _WHY_OFFLINE.set(reason)
     os.environ[OFFLINE] = "1"
     try:
         yield
     finally:
+        _WHY_OFFLINE.reset(token)
         if before is None:
             del os.environ[OFFLINE]
         else:
@@ -251,7 +258,7 @@ def download_file(
     """
     if is_offline():
         raise DownloadError(
-            f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network",
+            f"{target.name} is not in {target.parent}, and {_WHY_OFFLINE.get()}",
             remedy,
         )
     for url in urls:

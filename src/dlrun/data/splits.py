@@ -74,7 +74,8 @@ class LabelledRows:
             raise DataError(
                 f"{where}: the label {name[:40]!r} is too long, cannot be printed, or is one "
                 f"of more than {MAX_CLASSES:,}",
-                "data.label_column names the column of the classes; each sub-folder is a class",
+                "data.label_column (of a table, data.target) names the column of the classes; each "
+                "sub-folder is a class",
             )
         if len(self._parts) > 1 and index >= self._parts[1][2]:
             raise DataError(

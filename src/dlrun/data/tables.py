@@ -7,7 +7,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,8 +32,10 @@ FILES = {
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # of a column of categories
+LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
+MOST_SHOWN = 40  # characters of a cell in a message
 SAMPLE_ROWS = 300
 PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
 PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
@@ -42,73 +44,65 @@ DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
 Cells = Mapping[str, str]  # of a row, by column
-Record = tuple[Cells, str]  # the cells of a row, and its place
+Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
 class TableColumns(BaseModel, frozen=True):
     """Describes how the cells of a row become a row of a matrix.
 
-    levels: by column, its categories, sorted; none for a column of numbers. every_level: whether
-    each category has a 0/1 column of the matrix, or all but the first. scales: of a standardised
-    column, the mean and the standard deviation.
+    levels: by column, its categories, sorted; none for a column of numbers. first_level: the first
+    category that has a 0/1 column of the matrix. scales: of a standardised column, the mean and the
+    standard deviation.
     """
 
     levels: dict[str, list[str]]
-    every_level: bool = False
+    first_level: int = 1
     scales: dict[str, tuple[float, float]] = {}
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Return the column and the category of each column of the matrix; "" for numbers."""
-        first = 0 if self.every_level else 1
-        return [(name, one) for name, found in self.levels.items() for one in found[first:] or [""]]
 
     @property
     def names(self) -> list[str]:
         """Return the names of the matrix's columns, such as `Hits` and `League[N]`."""
-        return [f"{name}[{level}]" if level else name for name, level in self.pairs]
+        return [
+            f"{name}[{level}]" if level else name
+            for name, levels in self.levels.items()
+            for level in levels[self.first_level :] or [""]
+        ]
 
     def encode(self, cells: Cells) -> list[float]:
         """Return the row of the matrix; raise DataError if a cell is missing or unknown."""
-        row = []
-        for name, level in self.pairs:
-            cell, levels = cells.get(name, "").strip(), self.levels[name]
+        row: list[float] = []
+        for name, levels in self.levels.items():
+            cell = cells.get(name, "").strip()
             if cell.lower() in MISSING:
                 raise DataError(f"no value in column {name!r}")
-            if level and cell not in levels:
+            if levels and cell not in levels:
                 known = shorten_list(levels)
-                raise DataError(f"column {name!r}: {cell!r} is none of these: {known}")
-            centre, scale = self.scales.get(name, (0, 1))
-            value = float(cell == level) if level else _to_number(cells, name)
-            row.append((value - centre) / scale)
+                raise DataError(f"column {name!r}: {_quote(cell)} is none of these: {known}")
+            row += [float(cell == level) for level in levels[self.first_level :]]
+            if not levels:
+                centre, scale = self.scales.get(name, (0, 1))
+                row.append((_to_number(cells, name) - centre) / scale)
         return row
-
-    def decode(self, row: Sequence[float]) -> dict[str, str]:
-        """Return the cells of a row of the matrix."""
-        cells = {name: levels[0] if levels else "" for name, levels in self.levels.items()}
-        for (name, level), value in zip(self.pairs, row, strict=True):
-            centre, scale = self.scales.get(name, (0, 1))
-            if value or not level:
-                cells[name] = level or f"{centre + scale * value:.12g}"
-        return cells
 
 
 @dataclass(frozen=True)
 class TablePart:
     """Holds the training or test rows of a table: the matrix (rows, columns) and targets (rows,).
 
-    targets: float64, or int64 class indices in a classification.
+    targets: float64, or int64 class indices in a classification. cells: the texts of each row.
     """
 
     X: NDArray[np.float64]
     targets: Array
+    cells: Sequence[Cells]
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def rows(self, chosen: Rows) -> "TablePart":
         """Return the rows with the given indices."""
-        return TablePart(self.X[chosen], self.targets[chosen])
+        cells = [self.cells[row] for row in chosen.tolist()]
+        return TablePart(self.X[chosen], self.targets[chosen], cells)
 
 
 @dataclass(frozen=True)
@@ -131,14 +125,6 @@ class Table:
         """Return a hash of the matrices and targets."""
         parts = (self.train, self.test)
         return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
-
-    def without(self, column: str) -> "Table":
-        """Return the table without a column."""
-        kept = [place for place, (name, _) in enumerate(self.columns.pairs) if name != column]
-        levels = {name: found for name, found in self.columns.levels.items() if name != column}
-        train, test = (replace(part, X=part.X[:, kept]) for part in (self.train, self.test))
-        columns = self.columns.model_copy(update={"levels": levels})
-        return replace(self, columns=columns, train=train, test=test)
 
 
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
@@ -188,7 +174,8 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
             raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
     for warning in warnings.lines():
         screen.warn(warning)
-    train, test = (TablePart(X[one], targets[one]) for one in (fitted, tested))
+    whole = TablePart(X, targets, [cells for cells, _ in records])
+    train, test = whole.rows(fitted), whole.rows(tested)
     return Table(columns, config.target, labels, train, test, origin, differs)
 
 
@@ -196,7 +183,9 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
     """Return the rows of a CSV file; raise DataError if it has none, or a row has other cells."""
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
-        raise DataError(f"{path}:1: columns without a name of their own: {shorten_list(twice)}")
+        names = shorten_list([*map(_quote, twice)])
+        remedy = "give each column another name; programs often write row numbers without a name"
+        raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
     records: list[Record] = []
     for cells, line in rows:
         if len(cells) != len(header):
@@ -237,28 +226,38 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1:
-        raise DataError(f"column {name!r} is {levels[0]!r} in all {len(cells):,} rows", remedy)
+        problem = f"column {name!r} is {_quote(levels[0])} in all {len(cells):,} rows"
+        raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
     mixed, many = len(words) < len(cells) / 2, len(levels) > MOST_LEVELS
     if mixed or many:
         why = "" if mixed else f", and {len(levels):,} different values are no categories"
         place, word = records[words[0]][1], cells[words[0]]
-        raise DataError(f"{place}: column {name!r}: {word!r} is no number{why}", remedy)
+        raise DataError(f"{place}: column {name!r}: {_no_number(word)}{why}", remedy)
     return levels
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell)) and "_" not in cell
+        return abs(float(cell)) <= LARGEST and "_" not in cell
     except ValueError:
         return False
 
 
 def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
-        raise DataError(f"column {name!r}: {cells[name].strip()!r} is no number")
+        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}")
     return float(cells[name])
+
+
+def _no_number(cell: str) -> str:
+    return f"{_quote(cell)} is no number (of at most {LARGEST:g})"
+
+
+def _quote(cell: str) -> str:
+    """Return a cell in quotes for a message, cut if it is long."""
+    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
@@ -286,7 +285,14 @@ def _divide(rows: int, separate: int | None, share: float, seed: int) -> tuple[R
     return order[held:], order[:held]
 
 
-def load_days(config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
+def load_days(
+    config: TradingDaysDataConfig,
+    data_dir: Path,
+    seed: int,
+    screen: Screen,
+    *,
+    day_of_week: bool = True,
+) -> Table:
     """Return the trading days that a config names: the series of the days before, and the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
@@ -300,26 +306,43 @@ def load_days(config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: 
         paths, _, differs = NYSE.obtain(config, data_dir, screen)
         needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
         records, origin = _read_csv(paths[0], needed, DataWarnings()), f"NYSE ({paths[0].name})"
-    read = _read_each(records, lambda cells: [_to_number(cells, name) for name in SERIES])
-    values = np.array(read)
+    values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
-    lags, rows = range(config.lags, 0, -1), range(config.lags, len(records))
-    is_train = np.array([records[row][0][IS_TRAIN].strip().lower() == "true" for row in rows], bool)
-    if not 1 < is_train.sum() < len(rows):
-        raise DataError(f"{origin}: {is_train.sum()} of {len(rows)} days to train with")
-    weekdays = [records[row][0][WEEKDAY].strip() for row in rows]
-    lagged = [((values - centre) / scale)[config.lags - lag : len(values) - lag] for lag in lags]
-    names = [f"{name}_{lag}" for lag in lags for name in SERIES]
-    scales = [(float(one), float(other)) for one, other in zip(centre, scale, strict=True)]
+    if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
+        raise DataError(
+            f"{origin}: column {constant[0]!r} has one value in all {len(values):,} days"
+        )
+    lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
+    cells = [
+        {column: records[row - lag][0][name] for column, lag, name in lags} | records[row][0]
+        for row in range(config.lags, len(records))
+    ]
+    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day in cells], bool)
+    if not 1 < is_train.sum() < len(cells):
+        problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
+        remedy = "choose a smaller data.lags, or other days"
+        raise DataError(f"{origin}: {problem}, {config.lags} days before", remedy)
+    scales = zip(centre.tolist(), scale.tolist(), strict=True)
+    by_name = dict(zip(SERIES, scales, strict=True))
+    levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
+    if day_of_week:
+        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day in cells})
     columns = TableColumns(
-        levels={**{name: [] for name in names}, WEEKDAY: sorted({*weekdays})},
-        every_level=True,
-        scales=dict(zip(names, scales * config.lags, strict=True)),
+        levels=levels, first_level=0, scales={column: by_name[name] for column, _, name in lags}
     )
-    X = np.hstack([*lagged, np.array(weekdays)[:, None] == columns.levels[WEEKDAY]])
-    volume = values[config.lags :, SERIES.index(VOLUME)]
-    train, test = (TablePart(X[part], volume[part]) for part in (is_train, ~is_train))
+    X = np.array([columns.encode(day) for day in cells])
+    whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
+    train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
     return Table(columns, VOLUME, None, train, test, origin, differs)
+
+
+def _series_of_day(cells: Cells) -> list[float]:
+    """Return a day's values of the series; raise DataError if a cell that is used is invalid."""
+    if cells[WEEKDAY].strip().lower() in MISSING:
+        raise DataError(f"no value in column {WEEKDAY!r}")
+    if cells[IS_TRAIN].strip().lower() not in ("true", "false"):
+        raise DataError(f"column {IS_TRAIN!r}: {_quote(cells[IS_TRAIN])} is neither TRUE nor FALSE")
+    return [_to_number(cells, name) for name in SERIES]
 
 
 def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:
@@ -344,12 +367,11 @@ def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> No
     rows = table.train if part == "train" else table.test
     if first >= len(rows):
         raise ConfigError(f"--first {first}: there are {len(rows):,} {part} rows")
-    chosen, stream = slice(first, first + count), io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*table.columns.levels, table.target])
-    for row, target in zip(rows.X[chosen].tolist(), rows.targets[chosen].tolist(), strict=True):
-        value = table.labels[target] if table.labels else f"{target:.12g}"
-        writer.writerow([*table.columns.decode(row).values(), value])
+    stream = io.StringIO(newline="")
+    columns = [*table.columns.levels, table.target]
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.cells[first : first + count])
     screen.note(table.origin)
     screen.rows(stream.getvalue().splitlines())
 

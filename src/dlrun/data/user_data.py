@@ -68,10 +68,11 @@ def _check_places(config: OwnDataConfig) -> None:
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
         if place is not None and not (place.is_dir() if is_folder else place.is_file()):
-            raise ConfigError(
-                f"data.{key}: {place}: no such {'folder' if is_folder else 'file'}",
-                "`data.source: folder` reads a sub-folder for each class, any other source a file",
-            )
+            remedy = "`data.source: folder` reads a sub-folder for each class, `csv` a file"
+            if isinstance(config, TableDataConfig):
+                remedy = "it is a CSV file with a header"
+            kind = "folder" if is_folder else "file"
+            raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
     if is_folder:
         train = _class_folders(user_data_paths(config)[0])
         if len(train) < 2:

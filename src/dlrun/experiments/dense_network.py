@@ -1,23 +1,12 @@
 """Define the dense network of the experiments on tables and on the MNIST digits (ISLP 10.9)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-
-class FastDropout(nn.Dropout):
-    """Computes nn.Dropout, from uniform random numbers.
-
-    Those that torch draws for its own take a CPU four times as long: a tenth of an epoch on MNIST.
-    """
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the inputs with a share of zeros, and the others enlarged; all when evaluated."""
-        if not self.training or self.p == 0:
-            return inputs
-        kept = torch.rand_like(inputs) >= self.p
-        return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
+from dlrun.kernels.dropout import FastDropout
 
 
 class DenseNetwork(nn.Module):
@@ -25,19 +14,29 @@ class DenseNetwork(nn.Module):
 
     inputs: values of a row, whatever its shape. hidden: units of each hidden layer; none for a
     linear model. dropout: the share of each hidden layer's units that is dropped in training.
+    sparse: whether the first layer is to skip zeros, and reads bags.
     """
 
     def __init__(
-        self, inputs: int, hidden: Sequence[int], dropout: Sequence[float], outputs: int
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        dropout: Sequence[float],
+        outputs: int,
+        *,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Flatten()]
-        for units, share in zip(hidden, dropout, strict=True):
-            layers += [nn.Linear(inputs, units), nn.ReLU(), FastDropout(share)]
-            inputs = units
-        self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+        sizes = [inputs, *hidden, outputs]
+        linear: list[nn.Module] = [nn.Linear(*pair) for pair in pairwise(sizes)]
+        if sparse:
+            linear[0] = BagLinear(*sizes[:2])
+        layers = [linear[0]]
+        for layer, share in zip(linear[1:], dropout, strict=True):
+            layers += [nn.ReLU(), FastDropout(share), layer]
+        self.layers = nn.Sequential(*layers)
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
         """Return the outputs (batch, outputs) of rows (batch, ...), or (batch,) of one output."""
-        outputs: Tensor = self.layers(rows)
+        outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
         return outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.data.photographs import encode_png
-from dlrun.data.small_images import SmallImages
-from dlrun.data.splits import split_off_validation
+from dlrun.data.small_images import LabelledImages, SmallImages
+from dlrun.data.splits import Rows, split_off_validation
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
-from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.data import ArrayData, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=NetworkConfig)
 SCALE = 255  # divides the bytes of an image
@@ -62,9 +62,8 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             config.data_section, train.labels, test.labels, config.split_seed, context.screen
         )
         data = ArrayData(
-            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=SCALE),
-            TensorBatches(train.pixels[held_out], train.labels[held_out], scale=SCALE),
-            TensorBatches(np.array(test.pixels), test.labels, scale=SCALE),
+            *self.batches(config, train, fitted, held_out),
+            *self.batches(config, test, np.arange(len(test.labels))),
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=self.group_size,
@@ -78,6 +77,12 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             ),
             lambda row: {"image": encode_png(_channels_last(test.pixels[row]))},
         )
+
+    def batches(self, config: C, images: LabelledImages, *parts: Rows) -> list[BatchDataset]:
+        """Return the data set of each part of the images, given by the indices of its rows."""
+        return [
+            TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
+        ]
 
     def example(self, config: C, assets: ImageAssets) -> Tensor:
         """Return a batch of black images, or fewer images if a batch would fill the memory."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.errors import DlrunError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
@@ -37,6 +37,7 @@ from dlrun.training.process_settings import temporary_training_settings
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
 
+HALF = ("bf16-true", "16-true")  # precisions in which Lightning converts the batches too
 NEITHER = "predicts neither a class nor one number for a row"
 
 
@@ -107,6 +108,12 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         objective = self.objective(config, assets)
+        if config.trainer.precision in HALF and data.train.targets.is_floating_point():
+            raise ConfigError(
+                f"trainer.precision: {config.trainer.precision} rounds the targets too, to 2 or 3 "
+                "digits",
+                "16-mixed and bf16-mixed do not",
+            )
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context

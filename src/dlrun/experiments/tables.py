@@ -1,6 +1,5 @@
 """Load tables, predict rows of other tables, and draw test values, for Hitters and NYSE."""
 
-import io
 from collections.abc import Callable
 from typing import Self
 
@@ -8,15 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dlrun.data.tables import VOLUME, WEEKDAY, Table, TableColumns
-from dlrun.experiments import registry
+from dlrun.config.sections import TableDataConfig
+from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
-from dlrun.experiments.tables_config import NyseConfig, TableConfig
-from dlrun.plots.table_plots import draw_series, draw_true_and_predicted
+from dlrun.experiments.tables_config import TableConfig
+from dlrun.plots.run import draw_series, draw_true_and_predicted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.system.console import Screen
 
 Matrix = NDArray[np.float64]
 STRAW_MAN = "straw_man_r2"
@@ -41,23 +41,26 @@ class TableAssets(NetworkAssets, frozen=True):
         return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
 
 
-def load_configured_table(name: str, config: TableConfig, context: RunContext) -> Table:
+def load_configured_table(config: TableConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
-    dataset, data = registry.experiment_dataset(name), config.data_section
-    assert dataset is not None  # the config names one
-    table: Table = dataset.load(data, context.data_dir, config.split_seed, context.screen)
+    data, seed = config.data_section, config.split_seed
+    if isinstance(data, TableDataConfig):
+        return load_table(data, context.data_dir, seed, context.screen)
     model = getattr(config, "model", None)
-    if isinstance(config, NyseConfig) and not getattr(model, "day_of_week", False):
-        return table.without(WEEKDAY)
-    return table
+    day_of_week = getattr(model, "day_of_week", False)
+    return load_days(data, context.data_dir, seed, context.screen, day_of_week=day_of_week)
 
 
-def straw_man_metrics(table: Table) -> dict[str, float]:
-    """Return the test R² of predicting each day by the day before; none for other tables."""
+def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
+    """Return the test R² of predicting each day by the day before; none for other tables.
+
+    A note says what the straw man is.
+    """
     yesterday = f"{VOLUME}_1"
     if yesterday not in table.columns.scales:
         return {}
     centre, scale = table.columns.scales[yesterday]
+    screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
     return {STRAW_MAN: TrueAndPredictedValues(table.test.targets, before).r2}
 
@@ -66,8 +69,8 @@ def row_describer(table: Table) -> DescribeRow:
     """Return a function that shows a test row as its columns and cells."""
 
     def describe(row: int) -> dict[str, str]:
-        cells = table.columns.decode(table.test.X[row].tolist())
-        return {"text": ", ".join(f"{name} {cell}" for name, cell in cells.items())}
+        cells = table.test.cells[row]
+        return {"text": ", ".join(f"{name} {cells[name]}" for name in table.columns.levels)}
 
     return describe
 
@@ -80,15 +83,14 @@ def draw_test_values(run: Run, *, title: str) -> dict[str, Figure]:
     content = run.read_if_written(PREDICTIONS)
     if content is None:
         return {}
-    table = np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, usecols=(1, 2), ndmin=2)
-    true, predicted = table.T
+    values = TrueAndPredictedValues.of_table(content)
     target, straw_man = TableAssets.of_run(run).target, run.record.metrics.get(STRAW_MAN)
     if straw_man is None:
-        figure = draw_true_and_predicted(true, predicted, target, title=title)
+        figure = draw_true_and_predicted(values.targets, values.predicted, target, title=title)
         return {"true_and_predicted.png": figure}
-    r2 = TrueAndPredictedValues(true, predicted).r2
-    note = f"test R² {r2:.4f}; of the day before as the prediction {straw_man:.4f}"
-    return {"test_period.png": draw_series(true, predicted, target, note, title=title)}
+    note = f"test R² {values.r2:.4f}; of the day before as the prediction {straw_man:.4f}"
+    figure = draw_series(values.targets, values.predicted, target, note, title=title)
+    return {"test_period.png": figure}
 
 
 def row_predictor(assets: TableAssets, infer: Callable[[Matrix], Matrix]) -> RowPredictor:

@@ -1,15 +1,11 @@
-"""Define the config keys that all experiments on Hitters, NYSE or a user's own table share."""
+"""Define the config keys that the experiments on Hitters, NYSE or a user's own table share."""
 
 from pathlib import Path
 
-from dlrun.config.sections import (
-    OWN_DATA_KEYS,
-    ExperimentConfig,
-    Reference,
-    TableDataConfig,
-    TradingDaysDataConfig,
-)
+from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, Reference, Section
 from dlrun.data import user_data
+
+HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
 
 
 class TableConfig(ExperimentConfig):
@@ -26,17 +22,7 @@ class TableConfig(ExperimentConfig):
         user_data.check_table_files(self.data_section)
 
 
-class HittersConfig(TableConfig):
-    """Defines the config keys of every experiment on Hitters or a user's own table."""
+class WeekdayConfig(Section):
+    """Defines whether the day of the week is a predictor beside the lags."""
 
-    dataset_location = "dlrun.data.tables:HITTERS"
-
-    data: TableDataConfig
-
-
-class NyseConfig(TableConfig):
-    """Defines the config keys of every experiment on NYSE's trading days."""
-
-    dataset_location = "dlrun.data.tables:NYSE"
-
-    data: TradingDaysDataConfig
+    day_of_week: bool

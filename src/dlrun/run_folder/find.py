@@ -37,8 +37,8 @@ def runs_newest_first(
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
-    `run` is a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
-    `EXPERIMENT/latest`, the last run of one experiment.
+    `run` is a folder; a run's name or suffix; `latest`, the run that began last, in any state. A
+    name, a suffix or `latest` may follow `EXPERIMENT/`.
     """
     experiment, _, last = run.rpartition("/")
     try:
@@ -56,8 +56,12 @@ def find_run(run: str, runs_dir: Path) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
     runs = runs_newest_first(runs_dir)
-    named = [path for path in runs if run in (path.name, f"{path.parent.name}/{path.name}")]
-    named = named or [path for path in runs if run and run == run_name_without_time(path)]
+    if experiment in {path.parent.name for path in runs}:
+        among = [path for path in runs if path.parent.name == experiment]
+    else:
+        among, last = runs, run
+    named = [path for path in among if path.name == last]
+    named = named or [path for path in among if last and last == run_name_without_time(path)]
     if len(named) == 1:
         return named[0].resolve()
     if named:

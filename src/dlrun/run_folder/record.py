@@ -51,11 +51,15 @@ class SweepMembership(_Part):
 
 
 class BestEpoch(_Part):
-    """Holds the epoch with the best value of a validation metric, and this value."""
+    """Holds the epoch with the best value of a validation metric, and this value.
+
+    on_test: whether the validation rows are the test rows.
+    """
 
     metric: str
     epoch: int
     value: float
+    on_test: bool = False
 
 
 class ExpectedInterval(_Part):

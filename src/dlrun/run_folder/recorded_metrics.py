@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.config.sections import OWN_SOURCES
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
@@ -70,13 +71,16 @@ def _is_loss(metric: str) -> bool:
     return metric.endswith("loss")
 
 
-def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the table has no epochs."""
+def best_epoch(rows: Sequence[Mapping[str, float]], *, on_test: bool = False) -> BestEpoch | None:
+    """Return the epoch with the best validation metric, or None if the table has no epochs.
+
+    on_test: whether the validation rows are the test rows.
+    """
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
     best = max(rows, key=lambda row: metric_direction(metric) * row[metric])
-    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric])
+    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric], on_test=on_test)
 
 
 def metric_direction(metric: str) -> int:
@@ -158,7 +162,8 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")
         values = f"{format_metric(last)} at the last epoch, best {format_metric(best.value)}"
-        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
+        same = " (of the test rows: they validate too)" if best.on_test else ""
+        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
         name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
         seeds = pluralize(expected.seeds, "seed")
@@ -167,7 +172,8 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if record.reference_differs and editions:
         metric = main_metric(record) or ""
         value = editions.get("book", {}).get(metric)
-        theirs = f" (its {metric} {format_metric(value)})" if value is not None else ""
+        is_own = record.source in OWN_SOURCES  # a number of other data says nothing
+        theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
 

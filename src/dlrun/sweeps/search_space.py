@@ -16,6 +16,7 @@ SEED = "seed"
 MAX_POINTS = 10_000  # points; more are a mistake
 DIGITS = 4  # significant digits of a drawn number, after those that both ends share
 LARGEST = 1e300  # end of a space; sums and differences of two stay finite
+GRID_HINT = "as in optimizer.lr=0.001,0.002"
 SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 Settings = dict[str, Any]  # dotted keys of the config with their values
@@ -97,13 +98,13 @@ def _parse_values(option: str, text: str, values: str) -> list[Settings]:
     """Parse the values of KEY=VALUES as YAML: `A,B`, or two lists `[16],[32]`."""
     key, equals, _ = text.partition("=")
     if not equals:
-        raise ConfigError(f"{option} {text}: expected KEY=VALUES")
+        raise ConfigError(f"{option} {text}: expected KEY=VALUES", GRID_HINT)
     try:
         ((key, found),) = flatten_keys(parse_set_override(f"{key}=[{values}]").values).items()
     except ConfigError as error:
         raise ConfigError(f"{option} {text}: {error.message.rpartition(': ')[2]}") from None
     if not found:
-        raise ConfigError(f"{option} {text}: no value", "as in optimizer.lr=0.001,0.002")
+        raise ConfigError(f"{option} {text}: no value", GRID_HINT)
     if option == "--grid" and any(value in found[:place] for place, value in enumerate(found)):
         raise ConfigError(f"{option} {text}: a value is given twice", "--seeds repeats runs")
     return [{key: value} for value in found]

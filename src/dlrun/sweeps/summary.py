@@ -22,6 +22,10 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
+VALIDATED_ON_TEST = (
+    "the validation rows are the test rows: the best config's test metric is too good; "
+    "`--set data.validation=0.2` holds training rows out"
+)
 
 
 @dataclass
@@ -123,6 +127,15 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
     return results[-1] if results and results[-1].validated else None
 
 
+def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
+    """Return the warnings about how the best config was selected: that the test rows did it."""
+    best = find_best_config(results)
+    if len(results) < 2 or best is None:
+        return []
+    on_test = best.runs[0].effective_config().get("data.validation") == "test"
+    return [VALIDATED_ON_TEST] if on_test else []
+
+
 def write_sweep_files(
     sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen
 ) -> dict[str, str]:
@@ -140,6 +153,7 @@ def write_sweep_files(
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     note += f" Best: {best.describe()}." if best else ""
+    note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
         runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_report_page(runs, folder.path / PAGE, note)
@@ -218,6 +232,8 @@ def show_sweep_summary(
         lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
     for label, text in lines.items():
         screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
+    for warning in warnings_of_selection(results):
+        screen.warn(warning)
 
 
 def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
@@ -267,5 +283,6 @@ def print_sweep_json(
         "points": points,
         "configs": [result.as_object() for result in results],
         "best": best and best.as_object() | {"command": best.command(plan.experiment)},
+        "warnings": warnings_of_selection(results),
     }
     screen.print_json(about)

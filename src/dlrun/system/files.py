@@ -46,7 +46,7 @@ def read_unpacked(path: Path, most: int) -> bytes:
             return stream.read(most)
         try:
             return gzip.GzipFile(fileobj=stream).read(most)
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise gzip.BadGzipFile(errno.EIO, f"damaged gzip file: {error}") from None
 
 

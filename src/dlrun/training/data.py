@@ -63,22 +63,33 @@ class BagBatches:
     """Returns batches of bags of words from the given rows, or all rows, of a binary matrix.
 
     `targets` has the targets of all rows of the matrix, which training and validation data share.
+    With `binary` false the matrix has other values than 1.
     """
 
-    def __init__(self, bags: sparse.csr_matrix, targets: Array, rows: Rows | None = None) -> None:
+    def __init__(
+        self,
+        bags: sparse.csr_matrix,
+        targets: Array,
+        rows: Rows | None = None,
+        *,
+        binary: bool = True,
+    ) -> None:
         self.bags, self.rows = bags, np.arange(len(targets)) if rows is None else rows
+        self.binary = binary
         self.targets = torch.tensor(targets[self.rows])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, indices: Rows) -> tuple[Bags, Tensor]:
-        return Bags(self.bags, self.rows[indices]), self.targets[torch.from_numpy(indices)]
+        bags = Bags(self.bags, self.rows[indices], binary=self.binary)
+        return bags, self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[Array]:
         """Return the column indices and row starts of the bags of words, and the targets."""
         bags = self.bags[self.rows]
-        return [bags.indices, bags.indptr, self.targets.numpy()]
+        values = [] if self.binary else [bags.data]
+        return [bags.indices, bags.indptr, *values, self.targets.numpy()]
 
 
 @dataclass(eq=False)

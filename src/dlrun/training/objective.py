@@ -138,11 +138,16 @@ def regression(
     """
     chosen = {name: REGRESSION_METRICS[name] for name in metrics}
 
+    def at_least_single(outputs: Tensor) -> Tensor:
+        return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
     def predict(outputs: Tensor) -> Tensor:
-        return centre + scale * (outputs.flatten() if outputs.shape[1:] == (1,) else outputs)
+        values = at_least_single(outputs)
+        return centre + scale * (values.flatten() if values.shape[1:] == (1,) else values)
 
     def standardised_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        return loss(outputs.view_as(targets), ((targets - centre) / scale).to(outputs.dtype))
+        values = at_least_single(outputs).view_as(targets)
+        return loss(values, ((targets - centre) / scale).to(values.dtype))
 
     return Objective(
         loss=standardised_loss,

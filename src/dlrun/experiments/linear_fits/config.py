@@ -12,9 +12,11 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
+    TableDataConfig,
+    TradingDaysDataConfig,
 )
 from dlrun.errors import ConfigError
-from dlrun.experiments.tables_config import HittersConfig, NyseConfig, TableConfig
+from dlrun.experiments.tables_config import HITTERS, NYSE, TableConfig, WeekdayConfig
 
 
 class LinearFitConfig(TableConfig, CpuOnlyConfig):
@@ -35,8 +37,12 @@ class LinearFitConfig(TableConfig, CpuOnlyConfig):
             raise ConfigError("data.task: a linear fit predicts numbers, no classes", remedy)
 
 
-class HittersLinearConfig(HittersConfig, LinearFitConfig):
+class HittersLinearConfig(LinearFitConfig):
     """Defines the keys of configs/hitters-linear.yaml."""
+
+    dataset_location = HITTERS
+
+    data: TableDataConfig
 
 
 class CrossValidationConfig(Section):
@@ -46,7 +52,7 @@ class CrossValidationConfig(Section):
     seed: Seed
 
 
-class HittersLassoConfig(HittersConfig, LinearFitConfig):
+class HittersLassoConfig(HittersLinearConfig):
     """Defines the keys of configs/hitters-lasso.yaml."""
 
     path: PenaltyPathConfig
@@ -59,15 +65,12 @@ class HittersLassoConfig(HittersConfig, LinearFitConfig):
         return self.path.values
 
 
-class WeekdayConfig(Section):
-    """Defines whether the day of the week is a predictor beside the lags."""
-
-    day_of_week: bool
-
-
-class NyseLinearConfig(NyseConfig, LinearFitConfig):
+class NyseLinearConfig(LinearFitConfig):
     """Defines the keys of configs/nyse-linear.yaml."""
 
+    dataset_location = NYSE
+
+    data: TradingDaysDataConfig
     model: WeekdayConfig
 
 

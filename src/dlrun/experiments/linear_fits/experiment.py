@@ -3,16 +3,14 @@
 import io
 import math
 import time
-from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from dlrun.data.splits import Rows
-from dlrun.data.tables import Table
+from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment, Experiment, NetworkToExport
 from dlrun.experiments.linear_fits.config import HittersLassoConfig, LinearFitConfig
@@ -31,17 +29,16 @@ from dlrun.experiments.tables import (
     row_predictor,
     straw_man_metrics,
 )
-from dlrun.plots.table_plots import draw_penalty_path
+from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, to_json
+from dlrun.system.console import Screen, format_position, to_json
 
 if TYPE_CHECKING:
     from torch import nn
 
-F = TypeVar("F", bound=LinearFitConfig)
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
 COEFFICIENTS = "coefficients.npz"  # of all fits; the chosen ones are in coefficients.csv too
@@ -49,8 +46,8 @@ SECONDS = "seconds"
 LINES = 10  # of the fits, on the screen
 
 
-class LinearFit(Experiment[F], Generic[F]):
-    """Fits a linear model to a table, once or for several penalties, and keeps the best fit.
+class LinearFit(Experiment[LinearFitConfig]):
+    """Fits a table by least squares; a subclass fits several models, of which the best is kept.
 
     step: the first column of metrics.csv, and what a fit is called. validated: further columns, of
     which the first is shown. metrics: of the training and the test, the main one first.
@@ -62,30 +59,39 @@ class LinearFit(Experiment[F], Generic[F]):
     def __init__(self, name: str, metrics: tuple[str, ...]) -> None:
         self.name, self.metrics = name, metrics
 
-    @abstractmethod
-    def fits(self, config: F, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
-        """Yield the fits after the first `done` ones."""
+    def fits(
+        self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
+        """Yield the fits after the first `done` ones: here one by least squares.
 
-    def run(self, config: F, context: RunContext) -> Results:
+        Of several solutions it is the smallest, for columns of equal standard deviation.
+        """
+        if not done:
+            # Of equal size: else the cut-off of `lstsq` would drop columns of very small numbers.
+            spreads = X.std(0)
+            spreads[spreads == 0] = 1
+            coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads
+            yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
+
+    def run(self, config: LinearFitConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
-            table = load_configured_table(self.name, config, context)
+            table = load_configured_table(config, context)
             assets = TableAssets.of(table)
             context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            betas = self._fit_all(config, context, table)
+            betas = self._fit_all(config, context, table, assets)
         rows = context.steps.rows
         best = min(range(len(rows)), key=lambda index: rows[index].get("valid_mae", 0))
         content = io.BytesIO()
-        np.savez(content, betas=betas, spreads=table.train.X.std(0))
+        np.savez(content, chosen=betas[best], betas=betas, spreads=table.train.X.std(0))
         context.keep(COEFFICIENTS, content.getvalue())
         names = ["(intercept)", *table.columns.names]
         pairs = list(zip(names, betas[best].tolist(), strict=True))
         context.keep("coefficients.csv", to_csv([("column", "coefficient"), *pairs]))
-        values = _values(assets, betas[best], table.test.X)
-        predicted = TrueAndPredictedValues(table.test.targets, values)
+        predicted = _predict(assets, betas[best], table.test)
         keep_test_predictions(context, config.predictions, predicted, row_describer(table))
         counts = f"{len(table.train):,} to fit, {len(table.test):,} for the test"
         lines = [f"data     {table.origin}", f"rows     {counts}", f"columns  {len(names) - 1}"]
@@ -93,10 +99,9 @@ class LinearFit(Experiment[F], Generic[F]):
         context.folder.write_text("summary.txt", "\n".join(lines) + "\n")
         if context.show_summary:
             context.screen.show(Text("\n".join(lines)))
-        metrics = {name: value for name, value in rows[best].items() if name != SECONDS}
-        metrics.pop("fit", None)
+        metrics = {name: rows[best][name] for name in rows[best] if name not in ("fit", SECONDS)}
         return Results(
-            metrics=metrics | straw_man_metrics(table),
+            metrics=metrics | straw_man_metrics(table, context.screen),
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(table.origin, table.differs),
             test_rows=len(table.test),
@@ -104,11 +109,12 @@ class LinearFit(Experiment[F], Generic[F]):
             extra={"best_index": best, "parameters": len(names), "train_rows": len(table.train)},
         )
 
-    def _fit_all(self, config: F, context: RunContext, table: Table) -> Matrix:
+    def _fit_all(
+        self, config: LinearFitConfig, context: RunContext, table: Table, assets: TableAssets
+    ) -> Matrix:
         """Return the intercept and coefficients of all fits; each fit is a step of the run."""
-        assets, steps = TableAssets.of(table), context.steps
+        steps, total = context.steps, config.total_steps
         X, y = table.train.X, (table.train.targets - assets.centre) / assets.scale
-        total = config.total_steps
         train, test = ([f"{part}_{name}" for name in self.metrics] for part in ("train", "test"))
         columns = [self.step, *train, *self.validated, *test, SECONDS]
         fingerprint = fingerprint_data(table.fingerprint(), assets.values())
@@ -116,11 +122,11 @@ class LinearFit(Experiment[F], Generic[F]):
         betas = [np.frombuffer(part) for part in found.parts] if found else []
         with steps.progress("fit", total, self.step, lines=LINES):
             started = time.perf_counter()
-            for beta, row in self.fits(config, X, y, len(betas)):
+            for beta, row in self.fits(config, X, y, len(betas), context.screen):
                 betas.append(beta)
                 for part, rows in (("train", table.train), ("test", table.test)):
-                    values = TrueAndPredictedValues(rows.targets, _values(assets, beta, rows.X))
-                    row |= {f"{part}_{name}": values.metrics[name] for name in self.metrics}
+                    metrics = _predict(assets, beta, rows).metrics
+                    row |= {f"{part}_{name}": metrics[name] for name in self.metrics}
                 line = "  ".join(f"{name} {row[name]:.4f}" for name in (*self.validated[:1], *test))
                 row |= {SECONDS: time.perf_counter() - started}
                 position = format_position(len(betas), total)
@@ -129,30 +135,29 @@ class LinearFit(Experiment[F], Generic[F]):
                 started = time.perf_counter()
         return np.array(betas)
 
-    def network(self, run: Run, config: F) -> "nn.Module":
+    def network(self, run: Run, config: LinearFitConfig) -> "nn.Module":
         """Return the linear model: matrix (rows, columns) -> outputs (rows,), see TableAssets."""
         import torch  # slow
 
-        beta = torch.from_numpy(_chosen_fit(run)).float()
+        beta = torch.from_numpy(_read_fits(run)["chosen"]).float()
         linear = torch.nn.Linear(len(beta) - 1, 1)
-        with torch.no_grad():
-            linear.weight.copy_(beta[1:])
-            linear.bias.copy_(beta[:1])
+        linear.load_state_dict({"weight": beta[None, 1:], "bias": beta[:1]})
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
-    def test(self, run: Run, config: F, context: RunContext) -> TrueAndPredictedValues:
+    def test(
+        self, run: Run, config: LinearFitConfig, context: RunContext
+    ) -> TrueAndPredictedValues:
         """Predict the test set again with the coefficients."""
-        table, assets = load_configured_table(self.name, config, context), TableAssets.of_run(run)
+        table, assets = load_configured_table(config, context), TableAssets.of_run(run)
         run.check_data(fingerprint_data(table.fingerprint(), assets.values()))
-        predicted = _values(assets, _chosen_fit(run), table.test.X)
-        return TrueAndPredictedValues(table.test.targets, predicted)
+        return _predict(assets, _read_fits(run)["chosen"], table.test)
 
-    def predictor(self, run: Run, config: F) -> RowPredictor:
+    def predictor(self, run: Run, config: LinearFitConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
-        assets, beta = TableAssets.of_run(run), _chosen_fit(run)
+        assets, beta = TableAssets.of_run(run), _read_fits(run)["chosen"]
         return row_predictor(assets, lambda X: _values(assets, beta, X))
 
-    def exported(self, run: Run, config: F) -> NetworkToExport:
+    def exported(self, run: Run, config: LinearFitConfig) -> NetworkToExport:
         """Return the linear model for export, with random numbers as inputs."""
         import torch  # slow
 
@@ -161,66 +166,69 @@ class LinearFit(Experiment[F], Generic[F]):
             self.network(run, config), "rows", lambda rows: torch.randn(rows, columns), run.assets
         )
 
-    def draw(self, run: Run, config: F) -> dict[str, Figure]:
+    def draw(self, run: Run, config: LinearFitConfig) -> dict[str, Figure]:
         """Draw the true and the predicted values of the test set."""
         return draw_test_values(run, title=self.title(run))
 
 
-class LeastSquares(LinearFit[LinearFitConfig]):
-    """Fits a table by least squares with an intercept; of several solutions, by the smallest."""
-
-    def fits(self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
-        """Yield the only fit."""
-        if not done:
-            coef = np.linalg.lstsq(X - X.mean(0), y - y.mean())[0]
-            yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
-
-
-class Lasso(LinearFit[HittersLassoConfig]):
+class Lasso(LinearFit):
     """Fits a table by the lasso on standardised columns; cross-validation chooses the penalty."""
 
     step = "alpha"
     validated = ("valid_mae", "nonzero")
 
-    def fits(self, config: HittersLassoConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
+    def run(self, config: LinearFitConfig, context: RunContext) -> Results:
+        """Fit the path, and warn if the chosen penalty is its last one."""
+        assert isinstance(config, HittersLassoConfig)
+        results = super().run(config, context)
+        if results.extra["best_index"] == config.path.values - 1:
+            context.screen.warn(
+                "the best penalty is the last of the path: a smaller one may be better; "
+                f"`--set path.smallest={config.path.smallest / 10:g}` goes further"
+            )
+        return results
+
+    def fits(
+        self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        from sklearn.linear_model import Lasso as Solver  # slow
+        from sklearn import config_context, linear_model  # slow
         from sklearn.model_selection import KFold
         from sklearn.preprocessing import StandardScaler
 
-        def solve(rows: Rows, alpha: float) -> Matrix:
-            scaler = StandardScaler().fit(X[rows])
-            fitted = Solver(alpha=alpha, max_iter=config.max_iterations)
-            fitted.fit(scaler.transform(X[rows]), y[rows])
-            coef = fitted.coef_ / scaler.scale_
-            return np.array([fitted.intercept_ - scaler.mean_ @ coef, *coef])
-
-        folds, rows = config.cross_validation, np.arange(len(y))
+        assert isinstance(config, HittersLassoConfig)
+        folds, rows, iterations = config.cross_validation, np.arange(len(y)), list[int]()
         if len(rows) < folds.folds:
             remedy = f"`--set cross_validation.folds={len(rows)}`"
             raise DataError(f"{folds.folds} folds of {len(rows):,} training rows", remedy)
-        split = list(KFold(folds.folds, shuffle=True, random_state=folds.seed).split(rows))
-        largest = np.abs(StandardScaler().fit_transform(X).T @ (y - y.mean())).max() / len(rows)
+        split = [*KFold(folds.folds, shuffle=True, random_state=folds.seed).split(rows)]
+        split.append((rows, rows))  # the fit that may be kept
+        scalers = [StandardScaler().fit(X[fitted]) for fitted, _ in split]
+        scaled = [one.transform(X[fitted]) for one, (fitted, _) in zip(scalers, split, strict=True)]
+        largest = np.abs(scaled[-1].T @ (y - y.mean())).max() / len(rows)
         shares = np.exp(np.linspace(0, math.log(config.path.smallest), config.path.values))
         for alpha in (largest * shares[done:]).tolist():
-            errors = []
-            for fitted, held in split:
-                beta = solve(fitted, alpha)
+            solver, errors = linear_model.Lasso(alpha=alpha, max_iter=config.max_iterations), []
+            for (fitted, held), scaler, inputs in zip(split, scalers, scaled, strict=True):
+                with config_context(skip_parameter_validation=True):  # a sixth of the seconds
+                    solver.fit(inputs, y[fitted])
+                iterations.append(solver.n_iter_)
+                coef = solver.coef_ / scaler.scale_
+                beta = np.array([solver.intercept_ - scaler.mean_ @ coef, *coef])
                 errors.append(np.abs(y[held] - beta[0] - X[held] @ beta[1:]).mean())
-            beta = solve(rows, alpha)
-            nonzero = int(np.count_nonzero(beta[1:]))
-            yield beta, {"alpha": alpha, "valid_mae": float(np.mean(errors)), "nonzero": nonzero}
+            nonzero, valid_mae = int(np.count_nonzero(coef)), float(np.mean(errors[:-1]))
+            yield beta, {"alpha": alpha, "valid_mae": valid_mae, "nonzero": nonzero}
+        if ended := iterations.count(config.max_iterations):
+            remedy = "try a larger max_iterations or path.smallest"
+            screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
-    def draw(self, run: Run, config: HittersLassoConfig) -> dict[str, Figure]:
+    def draw(self, run: Run, config: LinearFitConfig) -> dict[str, Figure]:
         """Draw the errors and the standardised coefficients by penalty."""
-        with np.load(io.BytesIO(run.read(COEFFICIENTS))) as arrays:
-            coefs = arrays["betas"][:, 1:] * arrays["spreads"]
-        names, best = TableAssets.of_run(run).columns.names, _best_index(run)
-        return {
-            "lasso_path.png": draw_penalty_path(
-                run.table, coefs, names, best, title=self.title(run)
-            )
-        }
+        fits, names = _read_fits(run), TableAssets.of_run(run).columns.names
+        best = int(np.argmin(run.table["valid_mae"]))
+        coefs = fits["betas"][:, 1:] * fits["spreads"]
+        figure = draw_penalty_path(run.table, coefs, names, best, title=self.title(run))
+        return {"lasso_path.png": figure}
 
 
 def _values(assets: TableAssets, beta: Matrix, X: Matrix) -> Matrix:
@@ -229,20 +237,18 @@ def _values(assets: TableAssets, beta: Matrix, X: Matrix) -> Matrix:
     return values
 
 
-def _best_index(run: Run) -> int:
-    index: int = (run.record.model_extra or {})["best_index"]
-    return index
+def _predict(assets: TableAssets, beta: Matrix, part: TablePart) -> TrueAndPredictedValues:
+    return TrueAndPredictedValues(part.targets, _values(assets, beta, part.X))
 
 
-def _chosen_fit(run: Run) -> Matrix:
-    """Return the intercept and coefficients of the fit that the run chose."""
+def _read_fits(run: Run) -> dict[str, Matrix]:
+    """Return what the run kept of its fits: `chosen` and all `betas`, and the columns' spreads."""
     with np.load(io.BytesIO(run.read(COEFFICIENTS))) as arrays:
-        beta: Matrix = arrays["betas"][_best_index(run)]
-    return beta
+        return dict(arrays)
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": LeastSquares("hitters-linear", ("mae", "r2")),
+    "hitters-linear": LinearFit("hitters-linear", ("mae", "r2")),
     "hitters-lasso": Lasso("hitters-lasso", ("mae", "r2")),
-    "nyse-linear": LeastSquares("nyse-linear", ("r2", "mae")),
+    "nyse-linear": LinearFit("nyse-linear", ("r2", "mae")),
 }

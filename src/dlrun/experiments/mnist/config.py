@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from dlrun.config.sections import (
-    DigitsDataConfig,
-    HiddenLayersConfig,
-    NetworkConfig,
-    Reference,
-)
+from dlrun.config.sections import DigitsDataConfig, HiddenLayersConfig, NetworkConfig, Reference
 
 
 class DigitsConfig(NetworkConfig):
@@ -15,7 +10,7 @@ class DigitsConfig(NetworkConfig):
 
     dataset_location = "dlrun.data.mnist:DATASET"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
-    max_threads = 1
+    max_threads = 1  # two took no less time beside other work
 
     data: DigitsDataConfig
     model: HiddenLayersConfig

@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.data import mnist
-from dlrun.data.small_images import SmallImages
+from dlrun.data.small_images import LabelledImages, SmallImages
+from dlrun.data.splits import Rows
 from dlrun.experiments.dense_network import DenseNetwork
-from dlrun.experiments.image_networks import ImageAssets, ImageNetworkExperiment
+from dlrun.experiments.image_networks import SCALE, ImageAssets, ImageNetworkExperiment
 from dlrun.experiments.mnist.config import CONFIGS, DigitsConfig
+from dlrun.kernels.bag_linear import sparse_bytes
 from dlrun.run_context import RunContext
+from dlrun.training.data import BagBatches, BatchDataset
 from dlrun.training.objective import Objective, fast_optimizer
 
 
@@ -30,10 +33,20 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         """Return MNIST's digits, or synthetic ones."""
         return mnist.load_digits(config.data, context.data_dir, config.split_seed, context.screen)
 
+    def batches(
+        self, config: DigitsConfig, images: LabelledImages, *parts: Rows
+    ) -> list[BatchDataset]:
+        """Return the data set of each part; for a hidden layer without the four fifths of zeros."""
+        if not config.model.hidden:
+            return super().batches(config, images, *parts)
+        matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
+        return [BagBatches(matrix, images.labels, rows, binary=False) for rows in parts]
+
     def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
         """Build the untrained dense network."""
         model = config.model
-        return DenseNetwork(mnist.SIDE**2, model.hidden, model.dropout, len(assets.labels))
+        sizes = mnist.SIDE**2, model.hidden, model.dropout, len(assets.labels)
+        return DenseNetwork(*sizes, sparse=bool(model.hidden))
 
     def objective(self, config: DigitsConfig, assets: ImageAssets) -> Objective:
         """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""

@@ -14,7 +14,7 @@ from dlrun.config.sections import (
     TableDataConfig,
     TradingDaysDataConfig,
 )
-from dlrun.experiments.tables_config import HittersConfig, NyseConfig, TableConfig
+from dlrun.experiments.tables_config import HITTERS, NYSE, TableConfig, WeekdayConfig
 
 Validation = Literal["test"] | PositiveInt | Fraction
 
@@ -47,30 +47,33 @@ class ValidatedDaysDataConfig(TradingDaysDataConfig):
     validation: Validation
 
 
-class HittersDenseConfig(HittersConfig, TableNetworkConfig):
+class HittersDenseConfig(TableNetworkConfig):
     """Defines the keys of configs/hitters-dense.yaml."""
+
+    dataset_location = HITTERS
 
     data: ValidatedTableDataConfig
     model: HiddenLayersConfig
 
 
-class NyseRnnConfig(NyseConfig, TableNetworkConfig):
+class NyseRnnConfig(TableNetworkConfig):
     """Defines the keys of configs/nyse-rnn.yaml."""
 
+    dataset_location = NYSE
     real_in_demo = False  # its 200 epochs take half a minute
 
     data: ValidatedDaysDataConfig
     model: RecurrentConfig
 
 
-class NyseDenseModelConfig(HiddenLayersConfig):
-    """Defines a dense network, and whether the day of the week is a predictor beside the lags."""
-
-    day_of_week: bool
+class NyseDenseModelConfig(WeekdayConfig, HiddenLayersConfig):
+    """Defines a dense network, and whether the day of the week is a predictor."""
 
 
-class NyseDenseConfig(NyseConfig, TableNetworkConfig):
+class NyseDenseConfig(TableNetworkConfig):
     """Defines the keys of configs/nyse-dense.yaml."""
+
+    dataset_location = NYSE
 
     data: ValidatedDaysDataConfig
     model: NyseDenseModelConfig

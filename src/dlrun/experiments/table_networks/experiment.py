@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import HiddenLayersConfig, TableDataConfig, held_out_rows
-from dlrun.data.tables import SERIES, TablePart
+from dlrun.data.tables import SERIES
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import RowPredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig
-from dlrun.experiments.table_networks.model import RecurrentNetwork
 from dlrun.experiments.tables import (
     STRAW_MAN,
     Matrix,
@@ -36,6 +35,26 @@ from dlrun.training.objective import Objective, fast_optimizer, regression
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
 EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
+
+
+class RecurrentNetwork(nn.Module):
+    """Applies a recurrent layer to a sequence, and a linear layer to its last output.
+
+    inputs: values of a step. hidden: units of the recurrent layer. dropout: the share of the last
+    output's units that is dropped in training.
+    """
+
+    def __init__(self, inputs: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(inputs, hidden, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(hidden, 1)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Return a value (batch,) for each of the sequences (batch, steps, inputs)."""
+        outputs, _ = self.rnn(sequences)
+        values: Tensor = self.dense(self.dropout(outputs[:, -1])).flatten()
+        return values
 
 
 class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
@@ -56,7 +75,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table = load_configured_table(self.name, config, context)
+        table = load_configured_table(config, context)
         data, rows = config.data_section, len(table.train)
         order, valid, held = np.arange(rows), table.test, 0
         if data.validation != "test":
@@ -65,33 +84,32 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 order = np.random.default_rng(config.split_seed).permutation(rows)
             valid = table.train.rows(order[rows - held :])
         parts = (table.train.rows(order[: rows - held]), valid, table.test)
+        validated = f"{held:,} to validate" if held else "the test rows to validate too"
         context.screen.note(
-            ", ".join(
-                f"{len(part):,} rows to {use}"
-                for part, use in zip(parts, ("fit", "validate", "test"), strict=True)
-            )
+            f"{len(parts[0]):,} rows to fit, {validated}, {len(table.test):,} to test"
         )
+        kind = np.int64 if table.labels else np.float32
         batches = ArrayData(
-            *(self._batches(config, part) for part in parts),
+            *(
+                TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
+                for part in parts
+            ),
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=GROUP_SIZE,
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
-        origin = DataOrigin(table.origin, table.differs)
         return LoadedData(
-            batches, origin, TableAssets.of(table), row_describer(table), straw_man_metrics(table)
+            batches,
+            DataOrigin(table.origin, table.differs),
+            TableAssets.of(table),
+            row_describer(table),
+            straw_man_metrics(table, context.screen),
         )
-
-    def _batches(self, config: TableNetworkConfig, part: TablePart) -> TensorBatches:
-        is_number = part.targets.dtype == np.float64
-        targets = part.targets.astype(np.float32) if is_number else part.targets
-        return TensorBatches(self._inputs(config, part.X), targets)
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
-        inputs = X.astype(np.float32)
-        is_dense = isinstance(config.model, HiddenLayersConfig)
+        inputs, is_dense = X.astype(np.float32), isinstance(config.model, HiddenLayersConfig)
         return inputs if is_dense else inputs.reshape(len(X), -1, len(SERIES))
 
     def build(self, config: TableNetworkConfig, assets: TableAssets) -> nn.Module:

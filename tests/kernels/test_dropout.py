@@ -1,0 +1,14 @@
+import pytest
+import torch
+
+from dlrun.kernels.dropout import FastDropout
+
+
+def test_dropout_keeps_the_share_and_the_mean() -> None:
+    dropout, ones = FastDropout(0.4), torch.ones(1000, 100, requires_grad=True)
+    dropped = dropout(ones)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    assert dropped.unique().tolist() == [0, pytest.approx(1 / 0.6)]
+    dropped.sum().backward()
+    assert ones.grad is not None and torch.equal(ones.grad, dropped.detach())
+    assert dropout.eval()(ones) is ones and FastDropout(0)(ones) is ones
