@@ -100,13 +100,13 @@ def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
 
 def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
     accuracies, times = [0.5, 0.9, 0.8], {key: [1, 1, 1] for key in ("seconds", "duality_gap")}
-    table = {"lambda": [100.0, 1.0, 0.123456789], "test_accuracy": accuracies} | times
-    chosen = {"lambda": 0.1234567891, "nonzero": 50, "test_accuracy": 0.8}
+    table = {"lambda": [100.0, 14.9739159, 0.1], "test_accuracy": accuracies} | times
+    chosen = {"lambda": 14.97391594194962, "nonzero": 5, "test_accuracy": 0.8}
     found = charts_of_run(table | {"nonzero": [0, 5, 50]}, record(**chosen))
     assert [chart.title for chart in found] == ["accuracy", "nonzero"]
-    assert [chart.mark.value if chart.mark else None for chart in found] == [0.123456789] * 2
+    assert [chart.mark.value if chart.mark else None for chart in found] == [14.9739159] * 2
     assert list(found[0].levels) == []
-    assert [chart.value_in_legend(chart.lines[0]) for chart in found] == [0.8, 50]
+    assert [chart.value_in_legend(chart.lines[0]) for chart in found] == [0.9, 5]
 
 
 @pytest.mark.parametrize(
