@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.config.sections import DigitsDataConfig
+from dlrun.config.sections import DigitsDataConfig, held_out_rows
 from dlrun.data import mnist
 from dlrun.data.download import Dataset, PublishedFile
 from dlrun.data.small_images import SmallImages
@@ -173,8 +173,5 @@ def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
 
 
 def test_a_share_that_leaves_nothing_is_refused() -> None:
-    values = {"source": "sample", "archive": None, "mirrors": [], "validation": 100}
-    values |= {"split_seed": None, "sample_images": 100}
-    config = DigitsDataConfig.model_validate(values)
     with pytest.raises(ConfigError, match=r"data\.validation: 100 rows cannot"):
-        config.held_out(100)
+        held_out_rows(100, 100)

@@ -296,11 +296,14 @@ class HiddenLayersConfig(Section):
         return self
 
 
-def held_out_rows(validation: float, rows: int) -> int:
+def held_out_rows(validation: float | None, rows: int) -> int:
     """Return how many of `rows` training rows a config's `validation` holds out, one at least.
 
-    validation: a number of rows, or a share. Raises ConfigError if no rows would be left to fit.
+    validation: a number of rows, or a share; None: a fifth, but at most 2,000 rows. Raises
+    ConfigError if no rows would be left to fit.
     """
+    if validation is None:
+        validation = min(round(rows / 5), MOST_VALIDATION)
     held = max(1, validation if isinstance(validation, int) else int(rows * validation))
     if held >= rows:
         raise ConfigError(
@@ -341,15 +344,6 @@ class UserDataConfig(OwnDataConfig):
 
     validation: PositiveInt | Fraction | None
 
-    def held_out(self, rows: int) -> int:
-        """Return how many rows of the training data are held out for validation.
-
-        Raises ConfigError if no rows would be left to fit.
-        """
-        if self.validation is None:
-            return held_out_rows(min(round(rows / 5), MOST_VALIDATION), rows)
-        return held_out_rows(self.validation, rows)
-
 
 class ReviewsDataConfig(UserDataConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
@@ -382,13 +376,6 @@ class DigitsDataConfig(Section):
     validation: PositiveInt | Fraction
     split_seed: Seed | None
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
-
-    def held_out(self, rows: int) -> int:
-        """Return how many rows of the training data are held out for validation.
-
-        Raises ConfigError if no rows would be left to fit.
-        """
-        return held_out_rows(self.validation, rows)
 
 
 class TableDataConfig(OwnDataConfig):

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import DigitsDataConfig, UserDataConfig
+from dlrun.config.sections import DigitsDataConfig, UserDataConfig, held_out_rows
 from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
@@ -30,7 +30,7 @@ def split_off_validation(
 
     Raises ConfigError if no row would be left for fitting.
     """
-    held = config.held_out(len(train))
+    held = held_out_rows(config.validation, len(train))
     fit = len(train) - held
     screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
     if fit < held:

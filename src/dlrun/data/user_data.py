@@ -12,6 +12,7 @@ from dlrun.config.sections import (
     ReviewsDataConfig,
     TableDataConfig,
     TradingDaysDataConfig,
+    held_out_rows,
 )
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
@@ -40,7 +41,7 @@ def check_review_files(config: ReviewsDataConfig) -> None:
         for place in user_data_paths(config) if config.source != "folder" else ():
             open_text_source(config, place, DataWarnings())
     elif config.source == "sample":
-        config.held_out(config.sample_reviews)
+        held_out_rows(config.validation, config.sample_reviews)
 
 
 def check_image_files(config: ImagesDataConfig) -> None:

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from dlrun.config.sections import DigitsDataConfig, HiddenLayersConfig, NetworkConfig, Reference
+from dlrun.config.sections import (
+    DigitsDataConfig,
+    HiddenLayersConfig,
+    NetworkConfig,
+    Reference,
+    held_out_rows,
+)
 
 
 class DigitsConfig(NetworkConfig):
@@ -20,7 +26,7 @@ class DigitsConfig(NetworkConfig):
         """Check that generated images are left to fit."""
         super().check(runs_dir)
         if self.data.source == "sample":
-            self.data.held_out(self.data.sample_images)
+            held_out_rows(self.data.validation, self.data.sample_images)
 
 
 CONFIGS = dict.fromkeys(("mnist-dense", "mnist-logistic"), DigitsConfig)
