@@ -104,6 +104,16 @@ def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None
     assert is_drawn(figure)
 
 
+def test_compared_runs_on_other_data_have_panels_of_their_own() -> None:
+    tables = {name: {"epoch": [1, 2], "valid_loss": [5e5, 4e5]} for name in "ab"}
+    tables["c"] = {"epoch": [1, 2], "valid_loss": [0.5, 0.4]}
+    data = {"a": "x", "b": "x", "c": "y"}
+    figure = draw_curves_of_several_runs(tables, [("epoch", "loss")], data)
+    found = {axes.get_title(): axes for axes in figure.axes if axes.axison}
+    assert {title: len(axes.lines) for title, axes in found.items()} == {"x": 2, "y": 1}
+    assert found["y"].get_ylim()[1] < 1
+
+
 def test_many_runs_and_many_metrics() -> None:
     names = [f"valid_{metric}" for metric in "abcde"]
     tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}

@@ -54,6 +54,12 @@ def test_every_value_lies_within_the_panel(values: tuple[float, float]) -> None:
     assert 1 <= len({text for _, text in axis.ticks}) == len(axis.ticks) <= 8
 
 
+@pytest.mark.parametrize("far", [2e5, 2.4e6, 2.4e10])
+def test_large_values_have_short_labels(far: float) -> None:
+    labels = [text for _, text in chart(line([1, 2], [far, 1.7 * far])).y.ticks]
+    assert labels and max(map(len, labels)) <= 6
+
+
 @pytest.mark.parametrize("far", [math.inf, -1.797e308, 10**200])
 def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap(far: float) -> None:
     found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3])
@@ -94,12 +100,13 @@ def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
 
 def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
     accuracies, times = [0.5, 0.9, 0.8], {key: [1, 1, 1] for key in ("seconds", "duality_gap")}
-    table = {"lambda": [100.0, 1.0, 0.123456789], "test_accuracy": accuracies} | times
-    chosen = {"lambda": 0.1234567891, "nonzero": 50, "test_accuracy": 0.8}
+    table = {"lambda": [100.0, 14.9739159, 0.1], "test_accuracy": accuracies} | times
+    chosen = {"lambda": 14.97391594194962, "nonzero": 5, "test_accuracy": 0.8}
     found = charts_of_run(table | {"nonzero": [0, 5, 50]}, record(**chosen))
     assert [chart.title for chart in found] == ["accuracy", "nonzero"]
-    assert [chart.mark.value if chart.mark else None for chart in found] == [0.123456789] * 2
+    assert [chart.mark.value if chart.mark else None for chart in found] == [14.9739159] * 2
     assert list(found[0].levels) == []
+    assert [chart.value_in_legend(chart.lines[0]) for chart in found] == [0.9, 5]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +114,7 @@ def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
     [
         {},
         {"epoch": [], "train_loss": []},
+        {"fit": [1], "test_mae": [0.5]},
         {"epoch": [1, 2], "train_loss": [math.nan, math.nan]},
         {"images": [6], "unreadable": [0], "seconds": [0.5]},
     ],

@@ -28,7 +28,7 @@ def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> Non
         forked(*smoke(name)).is_told(0)
     page = report(forked, tmp_path)
     assert "<h1>4 runs</h1>" in page
-    assert [page.count(f"<td>{name}</td>") for name in names] == [1] * 4
+    assert [page.count(f'data-label="Experiment">{name}</td>') for name in names] == [1] * 4
     assert page.count("data:image/jpeg;base64,") == 2  # the photographs
     chart, words, share = "lambda, logarithmic", "For positive", "95 % interval"
     others = ("chosen lambda", "the data are generated", "--set data.source=sample")
@@ -81,7 +81,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
     page = report(forked, tmp_path, *sorted(run.parent.iterdir()))
     assert "<h1>6 runs</h1>" in page  # `latest` is one of them
     for state in ("finished", "failed", "killed", "interrupted"):
-        assert f'<td class="state lesser">{state}</td>' in page
+        assert f'<td data-label="State">{state}</td>' in page
     assert "out of memory" in page
     assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
     assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)

@@ -11,6 +11,7 @@ from dlrun import stats
 from dlrun.config.sections import Baseline
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread
+from dlrun.reports.run_data import RunSection
 from dlrun.reproduction.experiment_runs import ReproducedExperiment
 from dlrun.reproduction.reproduce import (
     COLUMNS,
@@ -21,6 +22,7 @@ from dlrun.reproduction.reproduce import (
 from dlrun.reproduction.verdicts import (
     compare_with_baseline,
     compare_with_interval,
+    compare_with_published,
     half_unit_of_last_digit,
     prediction_interval_of_next_run,
 )
@@ -145,6 +147,13 @@ def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path)
         assert row.numbers["direction"] == "lower is better"
 
 
+def test_a_picture_without_chance_is_not_stretched_over_rounding(tmp_path: Path) -> None:
+    reference = {"notebook": {"test_mae": 259.7153}}
+    run = a_run(tmp_path / "e" / "1", metrics={"test_mae": 259.71528}, reference=reference)
+    (row,) = compare_with_published([RunSection(1, Run.open(run), 0, 0)], stochastic=False)
+    assert row.axis and abs(row.axis.at(259.7153) - row.axis.at(259.71528)) < 1
+
+
 def test_reruns_variants_and_baselines_are_on_page_and_in_the_table(tmp_path: Path) -> None:
     """A rerun is a mark with its source; the axis holds it."""
     simple = a_part(tmp_path / "a", [239.0], stochastic=False)
@@ -166,6 +175,7 @@ def test_reruns_variants_and_baselines_are_on_page_and_in_the_table(tmp_path: Pa
     for text in (page, table):
         assert "no reliable difference" in text and "lower is better" in text
         assert "2023-08" in text and "e day_of_week=true" in text
+        assert "irst labels" not in text and "(*)" not in text
     assert page.count('class="published rerun" d="M14 2V8"') == 1
     assert page.count("<title>2023-08: 257.24</title>") == 3
     assert 'id="e-day-of-week-true"' in page

@@ -70,7 +70,10 @@ def compare(
         data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
         if SPLIT_SEED in described[0]["config"] and not data_keys:
             screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
-    _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
+    rows += _metrics(opened, mark_best=same_data)
+    _show(rows, heads, screen)
+    if any(cell.endswith("*") for _, row in rows for cell in row):
+        screen.note("*: the best of the runs")
     if out is not None:
         write_file_atomically(out, _draw(opened, heads, screen))
         screen.show(Text(f"curves {out}"))
@@ -141,7 +144,9 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
             books = [
                 metrics.published_metrics(run.record).get("book", {}).get(name) for run in runs
             ]
-            rows.append(("book", [metrics.format_metric(book) or EMPTY for book in books]))
+            rows.append(
+                (f"book's {name}", [metrics.format_metric(book) or EMPTY for book in books])
+            )
     totals = [run.record.seconds.get("total") for run in runs]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
     rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
@@ -169,7 +174,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     from dlrun.plots.run import draw_curves_of_several_runs  # slow: matplotlib
     from dlrun.plots.style import figure_to_png
 
-    tables = {}
+    tables, data = {}, {}
     for run, head in zip(runs, heads, strict=True):
         try:
             table = run.table
@@ -177,10 +182,12 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             screen.note(f"no curve: {error.message}")
             continue
         if metric_names_without_split(table) and all(table.values()):
-            tables[f"{run.record.experiment} {head}"] = {
+            name = f"{run.record.experiment} {head}"
+            data[name] = run.record.data.replace(f", seed {run.record.seed}", "")
+            tables[name] = {
                 # No axis can hold the values of a run that diverged.
-                name: [value if metrics.is_plottable(value) else math.nan for value in values]
-                for name, values in table.items()
+                column: [value if metrics.is_plottable(value) else math.nan for value in values]
+                for column, values in table.items()
             }
         else:
             screen.note(f"no curve: {run.folder} has no metric for each step")
@@ -191,4 +198,4 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         for one in tables.values()
         for name in metric_names_without_split(one)
     ]
-    return figure_to_png(draw_curves_of_several_runs(tables, list(dict.fromkeys(panels))))
+    return figure_to_png(draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data))

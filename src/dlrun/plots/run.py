@@ -76,7 +76,8 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
     """Draw one metric of training and validation by epoch into a panel."""
     draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
     if test is not None:
-        axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
+        label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
+        axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
     _label_axes(axes, "epoch", metric)
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
     axes.legend()
@@ -93,24 +94,42 @@ def draw_splits(
 
 @matplotlib_defaults()
 def draw_curves_of_several_runs(
-    tables: Mapping[str, Table], panels: Sequence[tuple[str, str]]
+    tables: Mapping[str, Table],
+    panels: Sequence[tuple[str, str]],
+    data: Mapping[str, str] = {},
 ) -> Figure:
     """Draw the learning curves of several runs in the same panels, each run in its own colour.
+
+    Runs on other data have panels of their own.
 
     Args:
         tables: metrics.csv of each run by the run's name; the first column has the epoch or lambda.
         panels: horizontal axis (`epoch` or `lambda`) and metric of each panel. An axis of lambdas
             is logarithmic and descends.
+        data: the data of each run in words, by the run's name.
     """
-    figure, grid = create_panel_grid(len(panels), 5.5, 3.6)
+    groups = dict.fromkeys(data.get(name, "") for name in tables)
+    members = {
+        (steps, metric, group): {
+            name: table
+            for name, table in tables.items()
+            if data.get(name, "") == group
+            and next(iter(table)) == steps
+            and any(f"{part}_{metric}" in table for part in LINES)
+        }
+        for steps, metric in panels
+        for group in groups
+    }
+    members = {panel: found for panel, found in members.items() if found}
+    figure, grid = create_panel_grid(len(members), 5.5, 3.6)
     figure.set_figheight(figure.get_figheight() + 0.9 + 0.2 * (len(tables) // 4))  # the legend
     palette = matplotlib.colormaps["tab10" if len(tables) <= 10 else "tab20"]
     colours = {name: palette(place % palette.N) for place, name in enumerate(tables)}
-    for axes, (steps, metric) in zip(grid, panels, strict=True):
-        for name, table in tables.items():
+    for axes, ((steps, metric, group), found) in zip(grid, members.items(), strict=True):
+        for name, table in found.items():
             for part, (style, mark) in LINES.items():
                 values = table.get(f"{part}_{metric}")
-                if values is not None and next(iter(table)) == steps:
+                if values is not None:
                     axes.plot(
                         table[steps],
                         values,
@@ -120,6 +139,8 @@ def draw_curves_of_several_runs(
                         color=colours[name],
                     )
         _label_axes(axes, steps, metric)
+        if len(groups) > 1:
+            axes.set_title(escape_figure_text(group, 50), fontsize=10)
     legend = [
         Line2D([], [], color=colours[name], label=escape_figure_text(name, 40)) for name in tables
     ]
@@ -173,12 +194,12 @@ def draw_lasso_path(
 def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
-    """Draw the true value of each test row against its prediction, and the line of equality."""
+    """Draw the prediction of each test row against its true value, and the line of equality."""
     figure, (axes,) = create_panel_grid(1, 5.5, 4.9)
-    axes.plot(predicted, targets, "o", markersize=3, color=COLOURS["train"])
+    axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
-    axes.set(xlabel=f"predicted {name}", ylabel=f"true {name}")
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.grid(alpha=0.3)
     add_figure_title(figure, title)
     return figure
@@ -190,8 +211,8 @@ def draw_series(
 ) -> Figure:
     """Draw the true and the predicted values of a series of test rows; `note` is above them."""
     figure, (axes,) = create_panel_grid(1, 11, 4)
-    axes.plot(targets, color=COLOURS["test"], linewidth=0.7, label="true")
-    axes.plot(predicted, color=COLOURS["valid"], linewidth=0.9, label="predicted")
+    axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
+    axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
@@ -219,8 +240,9 @@ def draw_penalty_path(
         colour = f"C{place}" if label else "lightgrey"
         right.plot(x, coefficients[:, column], label=label, color=colour, linewidth=1)
     right.set(ylabel="standardised coefficient")
+    label = rf"chosen: $\alpha$ = {table['alpha'][chosen]:.4g}"
     for axes in (left, right):
-        axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen")
+        axes.axvline(x[chosen], linestyle=":", color="grey", label=label)
         axes.set(xlabel=r"$-\log(\alpha)$")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

@@ -4,6 +4,7 @@ parts.html writes the SVG, and curves.js shows the values under the pointer.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,11 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-LOG_RATIO = 100  # of largest to smallest value; from this ratio on, an axis is logarithmic
+LOG_RATIO = 20  # of largest to smallest value; from this ratio on, an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
@@ -113,6 +114,10 @@ class Chart:
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
+    def value_in_legend(self, line: ChartCurve) -> float:
+        """Return the value of a curve at the vertical line; without one, its last value."""
+        return line.y[line.x.index(self.mark.value) if self.mark else -1]
+
     @property
     def dot_places(self) -> list[tuple[float, float]]:
         """Return the SVG coordinates of the dots, each place once."""
@@ -161,14 +166,15 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
     step, metrics = next(iter(table), ""), metric_names_without_split(table)
-    if not metrics or not table[step]:
+    if not metrics or len(table[step]) < 2:
         return []
     columns = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}
     in_parts = {name for group in columns.values() for name in group}
     others = [one for one in record.metrics if one in table and one not in {step, *in_parts}]
     columns |= {name: {name: "other"} for name in others}
     chosen = record.metrics.get(step)
-    near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen)]
+    # metrics.csv has nine digits.
+    near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen, rel_tol=1e-8)]
     mark = ReferenceLine(f"chosen {step}", near[0], "mark") if near else None
     charts = []
     for metric, group in columns.items():
@@ -221,7 +227,7 @@ def _multiples(low: float, high: float, whole: bool) -> list[str]:
     step = max(next(enough) * 10**power, 1 if whole else 0)
     multiples = [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
     if max(abs(low), abs(high)) >= 1e5 or power < -5:
-        return [f"{value:.6g}" for value in multiples]
+        return [re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.6g}") for value in multiples]
     return [f"{value:.{max(0, -math.floor(math.log10(step)))}f}" for value in multiples]
 
 

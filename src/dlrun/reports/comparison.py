@@ -122,7 +122,7 @@ def charts_and_intervals_by_data(
 
 def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
     """Return a chart for each metric that two or more runs recorded by epoch or by penalty."""
-    runs = [one for one in sections if one.table]
+    runs = [one for one in sections if one.table and len(next(iter(one.table.values()))) > 1]
     panels = dict.fromkeys(
         (next(iter(run.table)), metric)
         for run in runs

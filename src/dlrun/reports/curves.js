@@ -23,7 +23,8 @@ function follow(figure) {
   const slider = document.createElement("input");
   slider.type = "range";
   slider.max = steps.length - 1;
-  slider.value = slider.max;
+  const marked = steps.indexOf(figure.dataset.mark);
+  slider.value = marked < 0 ? slider.max : marked;
   slider.setAttribute("aria-label", `${step} of ${figure.querySelector("figcaption").textContent}`);
   const at = document.createElement("span");
   at.className = "at";
@@ -54,6 +55,14 @@ function follow(figure) {
   show();
 }
 document.querySelectorAll("figure[data-step]").forEach(follow);
+
+// A word above a table that is wider than its place.
+const tables = new ResizeObserver((found) => {
+  for (const { target } of found) {
+    target.classList.toggle("scrolls", target.scrollWidth > target.clientWidth);
+  }
+});
+document.querySelectorAll(".wide").forEach((one) => tables.observe(one));
 
 // On paper everything is unfolded but the numbers of the curves.
 const folded = document.querySelectorAll("details:not([open], .numbers-of-curves)");

@@ -160,10 +160,10 @@ def format_setting_briefly(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text with about four significant digits."""
+    """Return a value of a curve as text: a metric, or a small number with four digits."""
     if isinstance(value, int):
         return str(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
+    return format_metric(value) if abs(value) >= 1e-3 else f"{value:.4g}"
 
 
 def _visible(value: object) -> object:

@@ -222,7 +222,7 @@ def prepare_reproduction(
     If the download fails, `missing` says why; each data set is tried once. The variants of an
     experiment follow it.
     """
-    parts, failures = [], dict[str, str]()
+    parts, failures, looked_at = [], dict[str, str](), set[str]()
     for name in names:
         part, source = ReproducedExperiment(name, options, list(seeds)), name
         variants: list[Variant] = []
@@ -239,7 +239,11 @@ def prepare_reproduction(
                 source = dataset.name
             if source not in failures:
                 data_dir = run_context.resolve_data_dir(options.data_dir)
-                files, part.settings = experiment.lab_setup(config, data_dir, screen)
+                if source not in looked_at:
+                    screen.note(f"data of {name}")
+                said = Screen(quiet=True) if source in looked_at else screen  # each note once
+                looked_at.add(source)
+                files, part.settings = experiment.lab_setup(config, data_dir, said)
                 part.data = {path.name: file_digest(path) for path in files if path.is_file()}
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"

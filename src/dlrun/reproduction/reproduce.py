@@ -15,7 +15,7 @@ from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
-from dlrun.reproduction.verdicts import ComparisonRow
+from dlrun.reproduction.verdicts import FIRST_LABELS, ComparisonRow
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.recorded_metrics import EDITIONS, describe_direction, format_metric
 from dlrun.runs.distributed import find_process_group
@@ -52,12 +52,13 @@ MACHINE = {
     "dlrun": "dlrun",
 }
 LEGEND = """\
-Here: the mean over n seeds. 95 % of runs: where one more run here would lie
-(Student's t). Here is within if the published number, as it is rounded, lies
-there too; else the runs here lie above or below it. With few seeds that says
-little: --seeds 10 says more. Equal: a fit without chance has the published
-number, as it is rounded. First labels: photographs whose most probable label
-is the book's. Seconds: the median run's. (*): see below."""
+Here: the mean over n seeds. 95 % of runs: where one more run here would lie \
+(Student's t). Here is within if the published number, as it is rounded, lies \
+there too; else the runs here lie above or below it. With few seeds that says \
+little: --seeds 10 says more. Seconds: the median run's."""
+EQUAL = "Equal: a fit without chance has the published number, as it is rounded."
+LABELS = "First labels: photographs whose most probable label is the book's."
+DIFFERS = "(*): see below."
 
 
 def reproduce_published_numbers(
@@ -175,6 +176,7 @@ def format_reproduction_page(
         "command": command,
         "directions": describe_directions(parts),
         "baselines": compare_with_baselines(parts),
+        "has_labels": has_labels(parts),
     }
     return render_html_page("reproduction.html", __package__, ["curves.js"], **values)
 
@@ -207,8 +209,31 @@ def format_reproduction_markdown(
     ]
     notes.append(f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}")
     return "\n".join(
-        [*lines, "", LEGEND, "", *(f"- {_escaped(note)}." for note in notes if note), ""]
+        [
+            *lines,
+            "",
+            format_legend(parts),
+            "",
+            *(f"- {_escaped(note)}." for note in notes if note),
+            "",
+        ]
     )
+
+
+def format_legend(parts: Sequence[ReproducedExperiment]) -> str:
+    """Return what the words and marks of the comparison mean, without those that do not occur."""
+    used = {
+        LEGEND: True,
+        EQUAL: any(part.rows and not part.stochastic for part in parts),
+        LABELS: has_labels(parts),
+        DIFFERS: any(part.not_comparable for part in parts),
+    }
+    return textwrap.fill(" ".join(text for text, is_used in used.items() if is_used), 78)
+
+
+def has_labels(parts: Sequence[ReproducedExperiment]) -> bool:
+    """Return whether a row counts photographs by their most probable label."""
+    return any(row.name == FIRST_LABELS for part in parts for row in part.rows)
 
 
 def describe_directions(parts: Sequence[ReproducedExperiment]) -> str:
@@ -262,7 +287,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
                 f"{part.title}{mark}, {pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
             )
         shown.append(line)
-    shown += LEGEND.split("\n")
+    shown += format_legend(parts).split("\n")
     for text in (describe_directions(parts), *compare_with_baselines(parts).values()):
         shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
     shown += [printable(note) for part in parts for note in part.notes]

@@ -23,6 +23,7 @@ from dlrun.run_folder.recorded_metrics import (
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of the picture of a row, in SVG units
+LEAST_WIDTH = 0.005  # of the picture of numbers without chance, as a share of their value
 Interval = tuple[float, float]
 
 
@@ -114,10 +115,11 @@ def _metric_row(
     for edition, value in values.items():
         cells[edition] = "" if value is None else repr(value)
         cells[f"verdict on {edition}"] = verdicts[edition] or ""
-    ends = padded_range(
-        [*here.values, *(interval or ()), *published.values(), *reruns.values()], 0.02
-    )
-    return ComparisonRow(here.metric, cells, numbers, Axis(*ends, LEFT, RIGHT))
+    drawn = [*here.values, *(interval or ()), *published.values(), *reruns.values()]
+    if not stochastic:  # differences of rounded digits are no distance
+        drawn += [(1 - LEAST_WIDTH / 2) * here.mean, (1 + LEAST_WIDTH / 2) * here.mean]
+    axis = Axis(*padded_range(drawn, 0.02), LEFT, RIGHT)
+    return ComparisonRow(here.metric, cells, numbers, axis)
 
 
 def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:

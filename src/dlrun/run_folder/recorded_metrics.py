@@ -194,6 +194,6 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    if abs(value) < 1e6:
-        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.1f}"
-    return f"{value:.4g}"
+    if abs(value) < 1e6:  # at least five digits
+        return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
+    return f"{value:.5g}"
