@@ -26,6 +26,7 @@ DEFAULTS = {
     "task": "regression",
     "ignore": [],
     "missing": "drop",
+    "standardise": False,
 }
 
 
