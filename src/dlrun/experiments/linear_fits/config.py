@@ -29,13 +29,6 @@ class LinearFitConfig(TableConfig, CpuOnlyConfig):
         """Return the number of fits."""
         return 1
 
-    def check(self, runs_dir: Path) -> None:
-        """Check the files, and that the target is to have numbers."""
-        super().check(runs_dir)
-        if getattr(self.data_section, "task", None) == "classification":
-            remedy = "`dlrun hitters-dense` classifies, by the same keys of data"
-            raise ConfigError("data.task: a linear fit predicts numbers, no classes", remedy)
-
 
 class HittersLinearConfig(LinearFitConfig):
     """Defines the keys of configs/hitters-linear.yaml."""
@@ -43,6 +36,13 @@ class HittersLinearConfig(LinearFitConfig):
     dataset_location = HITTERS
 
     data: TableDataConfig
+
+    def check(self, runs_dir: Path) -> None:
+        """Check the files, and that the task is a regression."""
+        super().check(runs_dir)
+        if self.data.task == "classification":
+            remedy = "`dlrun hitters-dense` classifies, with the same keys in data"
+            raise ConfigError("data.task: a linear fit predicts numbers, not classes", remedy)
 
 
 class CrossValidationConfig(Section):
