@@ -83,11 +83,11 @@ def show_dataset(
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
 ) -> None:
-    """Show examples of a data set: reviews, decoded from word ids back to words, or digits.
+    """Show examples of a data set: reviews as words, digits, or rows of a table.
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
 
-    Raises ConfigError if the data set has neither.
+    Raises ConfigError if the data set has none of these, or too few.
     """
     screen = Screen()
     found, config = _find(dataset, settings, screen)
@@ -95,6 +95,8 @@ def show_dataset(
         raise ConfigError(f"{found.name} has nothing to show as text")
     folder = run_context.resolve_data_dir(settings.data_dir)
     data = found.load(config.data, folder, config.split_seed, screen)
+    if first >= (rows := len(getattr(data, part))):
+        raise ConfigError(f"--first {first}: there are {rows:,} {part} examples")
     found.show(data, screen, part, first, count)
 
 

@@ -129,8 +129,8 @@ class Dataset:
     name: of the data set, and of its folder in the data folder. published: the files of each
     published source. load: reads all data (config, data folder, seed, screen), downloads missing
     files, and returns an object with `train` and `test`, whose length is that of their rows, and
-    `origin`. show: prints some of the loaded data (data, screen, part, first, count); None if they
-    are not texts.
+    `origin`. show: prints some of the loaded data (data, screen, part, first, count), and is
+    called only if the row `first` exists; None if they cannot be printed.
     """
 
     name: str

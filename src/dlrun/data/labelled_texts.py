@@ -23,7 +23,7 @@ from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, add_unicode_variant_warnings, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
@@ -305,8 +305,6 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
 def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
     """Print training or test reviews as words, each with its label and its length in words."""
     split = reviews.train if part == "train" else reviews.test
-    if first >= len(split.ids):
-        raise ConfigError(f"--first {first}: there are {len(split.ids):,} {part} reviews")
     screen.note(f"{reviews.origin}: {len(reviews.vocabulary):,} words have an id")
     for index in range(first, min(first + count, len(split.ids))):
         ids = split.ids.review(index)

@@ -22,7 +22,7 @@ from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, Rows, shorten_list
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
@@ -381,8 +381,6 @@ def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -
 def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> None:
     """Print training or test rows as CSV, which `dlrun predict --csv` reads, with the target."""
     rows = table.train if part == "train" else table.test
-    if first >= len(rows):
-        raise ConfigError(f"--first {first}: there are {len(rows):,} {part} rows")
     stream = io.StringIO(newline="")
     columns = [*table.columns.levels, table.target]
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
