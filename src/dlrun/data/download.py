@@ -107,7 +107,7 @@ def packaged_paths(path: str) -> list[Path]:
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return the path of a file, with its published name if it is the one in a package.
+    """Return the path of a file, under its published name if the file is the one in a package.
 
     `packaged`: the path in the package by the published name.
     """
@@ -146,7 +146,7 @@ class Dataset:
         ]
 
     def check_local_copies(self, config: Any) -> None:
-        """Raise ConfigError if a local copy that a config names is missing or another file."""
+        """Raise ConfigError if a local copy that a config names is missing or of another kind."""
         for file in self.published.get(config.source, ()):
             if (local := getattr(config, file.key)) is not None:
                 file.check_local_copy(local)

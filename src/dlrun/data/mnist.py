@@ -1,6 +1,7 @@
 """Read the MNIST digits (LeCun, Cortes and Burges, 1998) as arrays, or draw synthetic digits.
 
-The files are known by the MD5 of what they hold: copies are often packed anew, or unpacked.
+The files are identified by the MD5 of their unpacked content, because copies are often unpacked, or
+packed again.
 """
 
 import math
@@ -65,7 +66,9 @@ def read_part(images: Path, labels: Path) -> LabelledImages:
 
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array of bytes in an idx file, packed by gzip or not; it has so many dimensions.
+    """Return the array of bytes in an idx file, which may be a gzip file.
+
+    dimensions: how many the array has to have.
 
     The file begins with the bytes 0, 0, 8 (bytes follow) and the number of dimensions, and with
     each dimension's size as a big-endian 32-bit integer.

@@ -196,7 +196,10 @@ def _standardise(
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
-    """Return the rows of a CSV file; raise DataError if it has none, or a row has other cells."""
+    """Return the rows of a CSV file.
+
+    Raises DataError if the file has no rows, or if a row has more or fewer cells than the header.
+    """
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
         names = shorten_list([*map(_quote, twice)])
@@ -216,7 +219,10 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
 def _complete_rows(
     records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
 ) -> list[Record]:
-    """Return the rows without a missing value; raise DataError if none is left or none may be."""
+    """Return the rows without a missing value.
+
+    Raises DataError if no row is left, or if a row lacks a value and the config refuses such rows.
+    """
     complete = []
     for cells, place in records:
         missing = [name for name in names if cells[name].strip().lower() in MISSING]
@@ -337,7 +343,9 @@ def load_days(
     if not 1 < is_train.sum() < len(cells):
         problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
         remedy = "choose a smaller data.lags, or other days"
-        raise DataError(f"{origin}: {problem}, {config.lags} days before", remedy)
+        raise DataError(
+            f"{origin}: {problem}: the first {config.lags} days serve only as lags", remedy
+        )
     scales = zip(centre.tolist(), scale.tolist(), strict=True)
     by_name = dict(zip(SERIES, scales, strict=True))
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
@@ -362,7 +370,7 @@ def _series_of_day(cells: Cells) -> list[float]:
 
 
 def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:
-    """Return synthetic rows of numbers, the last of them predictable, and categories by turns.
+    """Return synthetic rows of numbers, the last of them predictable, and categories in turn.
 
     words: the categories of each column, separated by spaces.
     """

@@ -14,7 +14,7 @@ class DenseNetwork(nn.Module):
 
     inputs: values of a row, whatever its shape. hidden: units of each hidden layer; none for a
     linear model. dropout: the share of each hidden layer's units that is dropped in training.
-    sparse: whether the first layer is to skip zeros, and reads bags.
+    sparse: whether the first layer reads bags, and so skips zeros.
     """
 
     def __init__(

@@ -174,7 +174,7 @@ class TrueAndPredicted(ABC):
     @property
     @abstractmethod
     def near(self) -> float:
-        """Return the difference of two numbers in the table that may come from another machine."""
+        """Return the largest difference that another machine may cause in a number of the table."""
 
     @property
     @abstractmethod

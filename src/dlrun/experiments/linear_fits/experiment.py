@@ -64,10 +64,11 @@ class LinearFit(Experiment[LinearFitConfig]):
     ) -> Iterator[Fit]:
         """Yield the fits after the first `done` ones: here one by least squares.
 
-        Of several solutions it is the smallest, for columns of equal standard deviation.
+        If several fits are equally good, the one with the smallest coefficients of standardised
+        columns is taken.
         """
         if not done:
-            # Of equal size: else the cut-off of `lstsq` would drop columns of very small numbers.
+            # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
             spreads = X.std(0)
             spreads[spreads == 0] = 1
             coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads

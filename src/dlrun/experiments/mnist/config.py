@@ -16,7 +16,7 @@ class DigitsConfig(NetworkConfig):
 
     dataset_location = "dlrun.data.mnist:DATASET"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
-    max_threads = 1  # two took no less time beside other work
+    max_threads = 1  # two were not faster while other programs ran
     real_in_demo = True
     epochs_in_demo = 3  # an epoch takes two seconds
 

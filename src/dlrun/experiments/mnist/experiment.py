@@ -36,7 +36,10 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
     ) -> list[BatchDataset]:
-        """Return the data set of each part; for a hidden layer without the four fifths of zeros."""
+        """Return the data set of each part.
+
+        A hidden layer reads bags, without the zeros, which are four fifths of the pixels.
+        """
         if not config.model.hidden:
             return super().batches(config, images, *parts)
         matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
