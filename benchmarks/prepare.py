@@ -41,7 +41,7 @@ def _reviews(args: argparse.Namespace):
     labels = reviews.train.labels, reviews.test.labels
     return (
         reviews,
-        split_off_validation(config.data, *labels, config.split_seed, Screen()),
+        split_off_validation(config.data.validation, *labels, config.split_seed, Screen()),
         config.data.max_length,
     )
 

@@ -11,12 +11,10 @@ from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
-from tests.data.test_labelled_texts import config
 
 
 def parts(rows: int, validation: float | None, seed: int = 3) -> list[list[int]]:
-    data = config(validation=validation)
-    found = split_off_validation(data, range(rows), range(7), seed, Screen())
+    found = split_off_validation(validation, range(rows), range(7), seed, Screen())
     return [part.tolist() for part in found]
 
 
@@ -28,6 +26,12 @@ def test_the_split_is_seeded_complete_and_ordered() -> None:
     assert parts(100, 20) == [fitted, held]
     assert parts(100, 20, seed=4)[1] != held
     assert set(parts(100, 5)[1]) < set(held)
+
+
+def test_the_last_rows_of_a_series_are_held_out() -> None:
+    fitted, held = split_off_validation(20, range(100), range(7), 3, Screen(), shuffle=False)
+    assert [*fitted, *held] == list(range(100))
+    assert len(held) == 20
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import DigitsDataConfig, UserDataConfig, held_out_rows
+from dlrun.config.sections import held_out_rows
 from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
@@ -24,20 +24,29 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def split_off_validation(
-    config: UserDataConfig | DigitsDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
+    validation: float | None,
+    train: Sized,
+    test: Sized,
+    seed: int,
+    screen: Screen,
+    *,
+    shuffle: bool = True,
 ) -> tuple[Rows, Rows]:
     """Return the indices of the training rows for fitting and for validation; print the counts.
 
+    validation: see held_out_rows. Without `shuffle` the last rows are held out, as of a series.
     Raises ConfigError if no row would be left for fitting.
     """
-    held = held_out_rows(config.validation, len(train))
+    held = held_out_rows(validation, len(train))
     fit = len(train) - held
     screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
     if fit < held:
         screen.warn(
             f"only {fit:,} rows to fit, but {held:,} for validation: data.validation is too large"
         )
-    order = np.random.default_rng(seed).permutation(len(train))
+    order = np.arange(len(train))[::-1]
+    if shuffle:
+        order = np.random.default_rng(seed).permutation(len(train))
     return np.sort(order[held:]), np.sort(order[:held])
 
 

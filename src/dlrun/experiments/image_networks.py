@@ -59,7 +59,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         images = self.read(config, context)
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
-            config.data_section, train.labels, test.labels, config.split_seed, context.screen
+            config.data_section.validation, train, test, config.split_seed, context.screen
         )
         data = ArrayData(
             *self.batches(config, train, fitted, held_out),

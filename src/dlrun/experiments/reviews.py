@@ -70,7 +70,7 @@ def load_and_split_reviews(
     seed, screen = config.split_seed, context.screen
     reviews = labelled_texts.load_reviews(config.data, context.data_dir, seed, screen)
     return reviews, *split_off_validation(
-        config.data, reviews.train.labels, reviews.test.labels, seed, screen
+        config.data.validation, reviews.train, reviews.test, seed, screen
     )
 
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import HiddenLayersConfig, TableDataConfig, held_out_rows
+from dlrun.config.sections import HiddenLayersConfig
+from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.dense_network import DenseNetwork
@@ -76,18 +77,16 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
         table = load_configured_table(config, context)
-        data, rows = config.data_section, len(table.train)
-        order, valid, held = np.arange(rows), table.test, 0
-        if data.validation != "test":
-            held = held_out_rows(data.validation, rows)
-            if isinstance(data, TableDataConfig):  # of a series, the last days are held out
-                order = np.random.default_rng(config.split_seed).permutation(rows)
-            valid = table.train.rows(order[rows - held :])
-        parts = (table.train.rows(order[: rows - held]), valid, table.test)
-        validated = f"{held:,} to validate" if held else "the test rows to validate too"
-        context.screen.note(
-            f"{len(parts[0]):,} rows to fit, {validated}, {len(table.test):,} to test"
-        )
+        train, test, screen = table.train, table.test, context.screen
+        if config.validates_on_test:
+            parts = train, test, test
+            screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
+        else:
+            data, is_series = config.data_section, table.target_scale is not None
+            fitted, held_out = split_off_validation(
+                data.validation, train, test, config.split_seed, screen, shuffle=not is_series
+            )
+            parts = train.rows(fitted), train.rows(held_out), test
         kind = np.int64 if table.labels else np.float32
         batches = ArrayData(
             *(
@@ -104,7 +103,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             DataOrigin(table.origin, table.differs),
             TableAssets.of(table),
             row_describer(table),
-            straw_man_metrics(table, context.screen),
+            straw_man_metrics(table, screen),
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
