@@ -161,11 +161,8 @@ def compare_with_baseline(
         others: its metric by seed, or its only value.
     """
     is_fixed = isinstance(others, float)
-    pairs = [
-        (value, others if isinstance(others, float) else others[seed])
-        for seed, value in values.items()
-        if isinstance(others, float) or seed in others
-    ]
+    by_seed = dict.fromkeys(values, others) if isinstance(others, float) else others
+    pairs = [(value, by_seed[seed]) for seed, value in values.items() if seed in by_seed]
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
     interval = stats.mean_difference_interval(ours, theirs)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
