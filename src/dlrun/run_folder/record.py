@@ -111,7 +111,7 @@ class RunRecord(ChecksummedModel):
     source: str | None = None
     sweep: SweepMembership | None = None
     steps: Count | None = None  # finished: epochs, lambdas
-    result_steps: Count | None = None  # in the result; fewer than `steps` while it is extended
+    result_steps: Count | None = None  # in the result; fewer than `steps` while the run is extended
     data: str = ""
     data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
