@@ -17,11 +17,11 @@ from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names_without_split
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
+from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_file_atomically
 
 MAX_CELL = 20  # columns; a longer value is wrapped
-SPLIT_SEED = "data.split_seed"
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
@@ -70,9 +70,9 @@ def compare(
         data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
         if SPLIT_SEED in described[0]["config"] and not data_keys:
             screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
-    rows += _metrics(opened, mark_best=same_data)
-    _show(rows, heads, screen)
-    if any(cell.endswith("*") for _, row in rows for cell in row):
+    measured = _metrics(opened, mark_best=same_data)
+    _show(rows + measured, heads, screen)
+    if any(cell.endswith("*") for _, row in measured for cell in row):
         screen.note("*: the best of the runs")
     if out is not None:
         write_file_atomically(out, _draw(opened, heads, screen))
@@ -183,7 +183,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             continue
         if metric_names_without_split(table) and all(table.values()):
             name = f"{run.record.experiment} {head}"
-            data[name] = run.record.data.replace(f", seed {run.record.seed}", "")
+            data[name] = run.record.data_without_seed(run.effective_config())
             tables[name] = {
                 # No axis can hold the values of a run that diverged.
                 column: [value if metrics.is_plottable(value) else math.nan for value in values]

@@ -239,15 +239,15 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     if screen.out.is_terminal:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
-    left = {
-        place
-        for place, key in enumerate(columns)
-        if key not in NUMBERS and not key.startswith("metrics.")
-    }
+    left = {place for place, key in enumerate(columns) if not _is_number(key)}
     lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")
     screen.show(Text("\n").join(lines))
+
+
+def _is_number(key: str) -> bool:
+    return key in NUMBERS or key.startswith("metrics.")
 
 
 def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
@@ -262,7 +262,7 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if name_metric and run["metric"] is not None:
             text = f"{run['metric'].removeprefix(TESTED)}={format_metric(value)}"
-        case _ if value is None or key in NUMBERS or key.startswith("metrics."):
+        case _ if value is None or _is_number(key):
             text = format_metric(value)
         case _:
             text = yaml_loader.format_setting(value)

@@ -164,6 +164,5 @@ def _data_name(section: RunSection, sections: Sequence[RunSection]) -> str:
 
     for one in (section, *sections):
         if one.record.data and settings(one) == settings(section):
-            seeded = one.values.get("data.split_seed") is None
-            return one.record.data.replace(f", seed {one.record.seed}" if seeded else "", "")
+            return one.record.data_without_seed(one.values)
     return f"{section.record.experiment}, {section.record.source or 'its data'}"

@@ -56,7 +56,7 @@ Here: the mean over n seeds. 95 % of runs: where one more run here would lie \
 (Student's t). Here is within if the published number, as it is rounded, lies \
 there too; else the runs here lie above or below it. With few seeds that says \
 little: --seeds 10 says more. Seconds: the median run's."""
-EQUAL = "Equal: a fit without chance has the published number, as it is rounded."
+EQUAL = "Equal: a fit that depends on no seed gives the published number, rounded to its digits."
 LABELS = "First labels: photographs whose most probable label is the book's."
 DIFFERS = "(*): see below."
 
@@ -132,7 +132,7 @@ def has_published_numbers(name: str) -> bool:
 def _find_runnable(
     parts: Sequence[ReproducedExperiment], screen: Screen
 ) -> list[ReproducedExperiment]:
-    """Return the parts whose data are there; warn of the others. Raises DlrunError if all lack."""
+    """Return the parts whose data are there; warn of the others. Raises DlrunError without any."""
     for part in parts:
         if part.missing:
             screen.warn(f"not run: {part.title}: {part.missing}")

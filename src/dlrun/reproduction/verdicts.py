@@ -23,7 +23,7 @@ from dlrun.run_folder.recorded_metrics import (
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of the picture of a row, in SVG units
-LEAST_WIDTH = 0.005  # of the picture of numbers without chance, as a share of their value
+LEAST_WIDTH = 0.005  # of the axis at least, as a share of a number that depends on no seed
 Interval = tuple[float, float]
 
 
@@ -116,7 +116,7 @@ def _metric_row(
         cells[edition] = "" if value is None else repr(value)
         cells[f"verdict on {edition}"] = verdicts[edition] or ""
     drawn = [*here.values, *(interval or ()), *published.values(), *reruns.values()]
-    if not stochastic:  # differences of rounded digits are no distance
+    if not stochastic:  # a difference by rounding must not fill the picture
         drawn += [(1 - LEAST_WIDTH / 2) * here.mean, (1 + LEAST_WIDTH / 2) * here.mean]
     axis = Axis(*padded_range(drawn, 0.02), LEFT, RIGHT)
     return ComparisonRow(here.metric, cells, numbers, axis)
@@ -152,7 +152,7 @@ def compare_with_baseline(
     """Compare a metric of runs with that of a simpler experiment, the baseline, by name.
 
     The difference counts if the 95 % interval of the mean difference (Student's t) is on one side
-    of 0. Runs are paired by seed; a baseline without chance has one value for all seeds.
+    of 0. Runs are paired by seed; a baseline that depends on no seed has one value.
 
     Args:
         metric: the name of the metric.
@@ -161,11 +161,8 @@ def compare_with_baseline(
         others: its metric by seed, or its only value.
     """
     is_fixed = isinstance(others, float)
-    pairs = [
-        (value, others if isinstance(others, float) else others[seed])
-        for seed, value in values.items()
-        if isinstance(others, float) or seed in others
-    ]
+    by_seed = dict.fromkeys(values, others) if isinstance(others, float) else others
+    pairs = [(value, by_seed[seed]) for seed, value in values.items() if seed in by_seed]
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
     interval = stats.mean_difference_interval(ours, theirs)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []

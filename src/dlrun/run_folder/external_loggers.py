@@ -44,7 +44,7 @@ class StepLogger(Protocol):
         """Make the logger of a run with these config values by dotted keys, without a file."""
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Start the log, anew or where it was, so that it has each of the finished steps once."""
+        """Start a new log or continue the old one, so that it has each finished step once."""
 
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished step."""

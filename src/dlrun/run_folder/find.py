@@ -1,4 +1,4 @@
-"""Find the folder of a run or a sweep by its path, its name, or `latest`, and keep that link."""
+"""Find the folder of a run or a sweep by its path, its name, or `latest`, and repair that link."""
 
 import contextlib
 import glob

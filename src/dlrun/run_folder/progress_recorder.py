@@ -51,7 +51,7 @@ class ProgressRecorder:
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
-        if self.rows:  # of an older dlrun, which may lack a column
+        if self.rows:  # an older dlrun may have written fewer columns
             self._columns = [name for name in columns if name in self.rows[0]]
         if len(self.rows) > total:
             raise ConfigError(

@@ -5,6 +5,7 @@ results.json holds the SHA-256 of each file that the run wrote, and its own.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from dlrun.system.files import read_regular_file
 FORMAT = 2
 SHA256 = "sha256"  # the key of the digest of all other values
 FROM_SETTINGS = ("sweep",)  # fields of RunRecord with the value of the same field of RunSettings
+SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 SINGLE = 1e-6  # metrics are of single precision
 
 # A waiting run was submitted to SLURM and has not begun.
@@ -109,7 +111,7 @@ class RunRecord(ChecksummedModel):
     source: str | None = None
     sweep: SweepMembership | None = None
     steps: Count | None = None  # finished: epochs, lambdas
-    result_steps: Count | None = None  # in the result; fewer than `steps` while it is extended
+    result_steps: Count | None = None  # in the result; fewer than `steps` while the run is extended
     data: str = ""
     data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
@@ -140,6 +142,15 @@ class RunRecord(ChecksummedModel):
         processes = f"{self.processes} processes" if (self.processes or 1) > 1 else ""
         parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
         return " on " + ", ".join(filter(None, parts))
+
+    def data_without_seed(self, values: Mapping[str, object]) -> str:
+        """Return what data the run had, without the run's seed if this seed split the data.
+
+        values: the run's config values by dotted keys.
+        """
+        if values.get(SPLIT_SEED) is not None:
+            return self.data
+        return self.data.replace(f", seed {self.seed}", "")
 
     @property
     def interval(self) -> tuple[float, float] | None:

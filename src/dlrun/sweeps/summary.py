@@ -128,12 +128,12 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
 
 
 def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
-    """Return the warnings about how the best config was selected: that the test rows did it."""
+    """Return a warning if the best config was selected by the test rows, or an empty list."""
     best = find_best_config(results)
     if len(results) < 2 or best is None:
         return []
-    on_test = best.runs[0].effective_config().get("data.validation") == "test"
-    return [VALIDATED_ON_TEST] if on_test else []
+    best_epoch = best.runs[0].record.best_epoch
+    return [VALIDATED_ON_TEST] if best_epoch and best_epoch.on_test else []
 
 
 def write_sweep_files(
