@@ -51,7 +51,7 @@ def options() -> argparse.Namespace:
         "--data",
         type=Path,
         default=os.environ.get("DLRUN_TEST_DATA"),
-        help="folder with aclImdb_v1.tar.gz and book_images/ (default: $DLRUN_TEST_DATA)",
+        help="folder with the data that README.md names (default: $DLRUN_TEST_DATA)",
     )
     args = parser.parse_args()
     if args.data is None:

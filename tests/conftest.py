@@ -117,7 +117,7 @@ def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -
 def until(
     condition: Callable[[], object], seconds: float = 90, said: Callable[[], object] = str
 ) -> None:
-    """Wait until something is so; say what was seen if it never is."""
+    """Wait until a condition is true; after so many seconds, fail with what `said` returns."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said()
@@ -230,7 +230,7 @@ def real_data() -> Path:
     """The folder of the real reviews and photographs."""
     folder = Path(os.environ.get("DLRUN_TEST_DATA") or "/nowhere")
     if not (folder / "aclImdb_v1.tar.gz").is_file():
-        message = "set DLRUN_TEST_DATA to the folder with aclImdb_v1.tar.gz, book_images/"
+        message = "set DLRUN_TEST_DATA to the folder with aclImdb_v1.tar.gz, mnist/, book_images/"
         missing(f"no real data: {message}", "DLRUN_REQUIRE_DATA")
     return folder.resolve()
 
