@@ -80,7 +80,7 @@ class Bags:
 def sparse_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
     """Return the float32 CSR matrix of rows (n_rows, width), which are divided by `scale`.
 
-    Scipy takes five times as long.
+    Scipy's own conversion of a dense array takes five times as long.
     """
     found = rows != 0
     starts = np.cumsum([0, *np.count_nonzero(found, axis=1)], dtype=np.int32)

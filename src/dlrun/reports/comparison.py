@@ -59,8 +59,8 @@ def metric_spread(
 def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
     """Return the names of the test metrics that any of the runs has, the main ones first."""
     names = dict.fromkeys(name for one in sections for name in one.record.metrics)
-    tested = (name for name in names if name.startswith(TESTED))
-    return sorted(tested, key=lambda name: name not in main_metric_names(sections))
+    tested, main = (name for name in names if name.startswith(TESTED)), main_metric_names(sections)
+    return sorted(tested, key=lambda name: name not in main)
 
 
 def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:

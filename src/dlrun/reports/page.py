@@ -45,7 +45,7 @@ def report_on_runs(
     """Write an HTML page about the named runs, or about the newest finished runs.
 
     Raises ConfigError if a run does not exist, or if `out` is a file that is not a report;
-    DlrunError if a named run's record is damaged, OSError if the page cannot be written.
+    DlrunError if a named run's record is damaged, or if the page cannot be written.
     """
     screen, note = Screen(), ""
     check_page_is_writable(out, force=force)

@@ -51,8 +51,8 @@ ACCELERATORS = {
     ),
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
-# Classes of errors that are the device's, whatever they say: torch's, not every torch has all, and
-# AcceleratorError is dlrun's too.
+# Names of classes of errors that a device caused, whatever their message. Not every torch has all
+# of these classes; AcceleratorError is also the name of dlrun's own class.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
 DEVICE_MESSAGE = re.compile(
     rf"\b({'|'.join(one.libraries for one in ACCELERATORS.values())})\b"
@@ -141,9 +141,9 @@ def check_batch_divisible(size: int, processes: int) -> None:
 class Attempt:
     """Represents one attempt to run on a device, which is made in a `with` block.
 
-    If the block fails because of the accelerator, its exception ends here, as `error`. In a probe,
-    which trains on one batch only, every exception counts as such a failure, except a DlrunError
-    that is no AcceleratorError.
+    If the block fails because of the accelerator, its exception is not raised but kept in `error`.
+    In a probe, which trains on one batch only, every exception counts as such a failure, except a
+    DlrunError that is no AcceleratorError.
     """
 
     report: AcceleratorReport
@@ -187,9 +187,8 @@ def accelerator_attempts(
     Raises AcceleratorError if the device does not work and the CPU may not replace it.
     """
     device, reason = select_accelerator(requested)
-    error, separately = None, processes > 1 and nodes > 1
+    error = None
     if device != "cpu":
-        separately = processes > 1
         attempt = Attempt(AcceleratorReport(requested, device, None), is_probe=True)
         yield attempt
         if attempt.error is not None:
@@ -203,7 +202,7 @@ def accelerator_attempts(
         failed = "the first batch" if attempt.is_probe else "the run"
         reason = f"{failed} failed on {device}: {first_line(error)}"
     if reason is not None and (error or requested != "auto"):
-        if separately:
+        if processes > 1 and (nodes > 1 or device != "cpu"):
             hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
             raise AcceleratorError(reason, hint) from error
         if not fallback:

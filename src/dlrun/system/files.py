@@ -37,7 +37,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def read_unpacked(path: Path, most: int) -> bytes:
-    """Return a file's content, unpacked if it is a gzip file, but at most so many bytes.
+    """Return a file's content, unpacked if it is a gzip file; at most the first `most` bytes.
 
     Raises OSError if the file cannot be read or unpacked.
     """
