@@ -74,7 +74,7 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         with temporary_training_settings(1):
             trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
             trainer.fit(module, data.training_batches(), data.evaluation_batches(rows))
-        assert trainer.global_step == 14
+        assert trainer.optimizers[0].state_dict()["state"][0]["step"] == 14
         return network.state_dict(), module.valid_metrics.finish()
 
     (alone, measured), (together, same) = trained(1), trained(4)

@@ -67,7 +67,7 @@ class Bags:
         columns = rows.tocsc()
         parts = [rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]]
         parts += [] if self.binary else [rows.data, columns.data]
-        return BagTensors(*(torch.from_numpy(part.copy()) for part in parts))
+        return BagTensors(*(torch.from_numpy(part) for part in parts))
 
     def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
         """Sum rows of float32 numbers with compiled code; `_compile_sums` lists the shapes."""
@@ -122,7 +122,7 @@ class BagLinear(nn.Module):
         ):
             bags = bags.tensors()
         sums: Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
-        return sums + self.bias
+        return sums.add_(self.bias)
 
 
 class _BagSum(torch.autograd.Function):
