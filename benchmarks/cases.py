@@ -1,7 +1,7 @@
 """The cases: for each its command lines, what is read from a run, and the targets.
 
 A case runs its variants in turn (lab, dlrun, lab, dlrun, ...), each in a new process and folder.
-`scaling`, `processes` and `sweep` run only if they are named: see CASES and MORE_CASES.
+`scaling`, `processes`, `sweep` and `chapter` run only if they are named: see CASES and MORE_CASES.
 """
 
 import csv
@@ -9,6 +9,7 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -454,6 +455,60 @@ def sweep(setup: Setup) -> Case:
     return Case(variants, rows, repeats=1)
 
 
+def chapter(setup: Setup) -> Case:
+    """The lab's notebook once, and `dlrun reproduce` of the same with ten seeds.
+
+    The runs of an experiment go beside each other: its seconds are from the start of the first run
+    to the end of the last.
+    """
+    arrays, mnist = setup.arrays(), WORK / "mnist"
+    prepare("digits", archive=setup.source / "mnist", to=mnist)
+    seeds = 2 if setup.quick else 10
+    names = ["hitters-linear", "hitters-lasso", "nyse-linear", *CHAPTER]
+
+    def command(out: Path) -> list[str]:
+        data = out / "data"  # new: what dlrun prepares at first use counts
+        for kept, file in CHAPTER_DATA.items():
+            (data / kept).parent.mkdir(parents=True, exist_ok=True)
+            (data / kept).symlink_to(setup.source / file)
+        folders = ["--runs-dir", str(out), "--data-dir", str(data), "--accelerator", "cpu"]
+        page = ["--out", str(out / "page.html")]
+        return [*DLRUN, "reproduce", *names, "--seeds", str(seeds), *page, *folders, "--json"]
+
+    def read_lab(folder: Path, took: Process) -> Metrics:
+        return process(folder, took) | read_json(folder / "lab.json")
+
+    def read(folder: Path, took: Process) -> Metrics:
+        found = process(folder, took)
+        for name in CHAPTER:
+            runs = [read_json(path) for path in folder.glob(f"{name}/*Z-*/results.json")]
+            assert {run["status"] for run in runs} == {"finished"}
+            times = [
+                datetime.fromisoformat(run[key]) for run in runs for key in ("created", "ended")
+            ]
+            found[name] = (max(times) - min(times)).total_seconds()
+        return found
+
+    rows = [Row(f"{name}, all its epochs; {seeds} seeds", name) for name in CHAPTER]
+    whole = Row(f"all of it, whole process; {seeds} seeds, and 3 more fits", "process", 1)
+    return Case(
+        {
+            "lab": Variant(lambda out: lab("lab_chapter.py", arrays, mnist, out), read_lab),
+            "dlrun": Variant(command, read),
+        },
+        [*rows, whole],
+        repeats=1,
+    )
+
+
+CHAPTER = """hitters-dense mnist-dense mnist-logistic imdb-lasso imdb-dense nyse-rnn nyse-dense
+    imdb-lstm""".split()
+CHAPTER_DATA = {  # in dlrun's data folder, and in the folder of the tests' data
+    "hitters/Hitters.csv": "Hitters.csv",
+    "nyse/NYSE.csv": "NYSE.csv",
+    "mnist": "mnist",
+    "imdb/aclImdb_v1.tar.gz": "aclImdb_v1.tar.gz",
+}
 CASES: dict[str, Callable[[Setup], Case]] = {
     "start-up": startup,
     "reviews": reviews,
@@ -471,6 +526,7 @@ MORE_CASES: dict[str, Callable[[Setup], Case]] = {
     "scaling": scaling,
     "processes": processes,
     "sweep": sweep,
+    "chapter": chapter,
 }
 WITHOUT_LAB = {"reviews", "scaling", "processes"}
 

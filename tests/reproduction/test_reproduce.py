@@ -97,7 +97,7 @@ def test_the_numbers_are_the_runs(lab: Path) -> None:
     assert f"{row['mean']:.4f}" == rows[LASSO, "test_accuracy"]["here"]
 
     (lab / "reproduction.html").write_text("mine")
-    more = ["reproduce", LASSO, "--seeds", "3", *CPU, "--quiet", "--force"]
+    more = ["reproduce", LASSO, "--seeds", "3", "--jobs", "1", *CPU, "--quiet", "--force"]
     assert harness.run(lab, *more).is_told(0).stderr == ""
     assert "The lab, reproduced" in (lab / "reproduction.html").read_text()
     assert set(finished(lab, LASSO)) == {0, 1, 2} and table(lab)[LASSO, "test_accuracy"]["n"] == "3"

@@ -150,6 +150,10 @@ Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]
 Quiet = Annotated[bool, flag("Show only results, warnings and errors.", "--quiet", "-q")]
+Jobs = Annotated[
+    int | None,
+    option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
+]
 Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 

@@ -37,6 +37,7 @@ def reproduce(
     settings: RunSettings,
     experiments: opt.Experiments = None,
     seeds: Annotated[str, opt.Seeds] = "3",
+    jobs: opt.Jobs = None,
     out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
         "reproduction.html"
     ),
@@ -48,4 +49,4 @@ def reproduce(
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
     command = shlex.join(["dlrun", *sys.argv[1:]])
-    return reproduce_published_numbers(experiments or [], seeds, out, settings, command)
+    return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)

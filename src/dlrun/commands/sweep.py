@@ -51,10 +51,7 @@ def sweep(
     eta: Annotated[
         int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
     ] = None,
-    jobs: Annotated[
-        int | None,
-        opt.option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
-    ] = None,
+    jobs: opt.Jobs = None,
     fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
         str | None,

@@ -88,11 +88,11 @@ class ReproducedExperiment:
         plan = make_sweep_plan(name, self.name, options, search, screen)
         return plan.model_copy(update={"data": dict(self.data)})
 
-    def run(self, plan: SweepPlan, screen: Screen) -> None:
-        """Run the seeds without a finished run one after the other, each with the whole machine.
+    def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
+        """Run the seeds without a finished run, at most `jobs` of them in parallel.
 
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
-        run has ended.
+        current runs have ended.
         """
         runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
@@ -105,7 +105,7 @@ class ReproducedExperiment:
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
             sweep = Sweep(plan, folder, self.options.data_dir)
             try:
-                state = run_sweep_points(sweep, screen, points=points, jobs=1)
+                state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
                 self.failed = {seed_of[number]: why for number, why in state.failed.items()}
             finally:  # also the seeds that finished before an error
                 by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}

@@ -55,14 +55,19 @@ LEGEND = """\
 Here: the mean over n seeds. 95 % of runs: where one more run here would lie \
 (Student's t). Here is within if the published number, as it is rounded, lies \
 there too; else the runs here lie above or below it. With few seeds that says \
-little: --seeds 10 says more. Seconds: the median run's."""
+little: --seeds 10 says more. Seconds: the median run's, beside other runs."""
 EQUAL = "Equal: a fit that depends on no seed gives the published number, rounded to its digits."
 LABELS = "First labels: photographs whose most probable label is the book's."
 DIFFERS = "(*): see below."
 
 
 def reproduce_published_numbers(
-    names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
+    names: Sequence[str],
+    seeds: str,
+    jobs: int | None,
+    out: Path,
+    options: RunSettings,
+    command: str,
 ) -> int:
     """Reproduce published numbers, write an HTML page that compares them; return the exit code.
 
@@ -72,12 +77,13 @@ def reproduce_published_numbers(
     Args:
         names: the experiments; if empty, all that have published numbers.
         seeds: the seeds, written as in `--seeds` of a sweep.
+        jobs: the number of parallel runs; None: as many as cores and memory allow.
         out: the file of the page; the table is written beside it, as .md.
         options: accelerator, folders, what to print.
         command: the command that continues the reproduction.
 
     Raises ConfigError before any run begins, DlrunError if no experiment could be run; Interrupted
-    or Terminated after the current run has ended.
+    or Terminated after the current runs have ended.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
@@ -103,7 +109,7 @@ def reproduce_published_numbers(
             for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
                 runs = pluralize(len(part.seeds), "run")
                 screen.note(f"[{place}/{len(runnable)}] {part.title}: {runs}")
-                part.run(plan, screen)
+                part.run(plan, screen, jobs)
                 _write(parts, out, command)
         except (Stopped, DlrunError) as error:
             screen.warn(f"not done; continue with: {command}")
