@@ -36,7 +36,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{DENSE} --epochs 5", "--set trainer.max_epochs=5"),
         (f"{DENSE} --lr", "--set optimizer.lr=...\n"),
         (f"{DENSE} --optimizer.lr 0.01", "--set optimizer.lr=0.01\n"),
-        (f"{DENSE} --note x", "no such option: --note\n"),  # it is like nothing
+        (f"{DENSE} --remark x", "no such option: --remark\n"),  # it is like nothing
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
         (f"{DENSE} --set epochs=5", "'trainer.max_epochs'?"),

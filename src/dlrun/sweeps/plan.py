@@ -67,7 +67,7 @@ class SweepPlan(ChecksummedModel):
 
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
     config keys that vary, except the seed. rungs: those of successive halving, or none. data:
-    SHA-256 of the data files, in a reproduction.
+    SHA-256 of the data files, in a reproduction. note, tags: those with which its runs begin.
     """
 
     id: str
@@ -83,6 +83,8 @@ class SweepPlan(ChecksummedModel):
     points: list[SweepPoint]
     rungs: list[HalvingRung]
     data: dict[str, str] = Field(default_factory=dict)
+    note: str = ""
+    tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
@@ -117,6 +119,8 @@ class SweepPlan(ChecksummedModel):
             common,
             values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
+            note=self.note,
+            tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -170,6 +174,8 @@ def make_sweep_plan(
         keys=[key for key in keys if key != SEED],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         rungs=[],
+        note=options.note,
+        tags=list(options.tags),
     )
     if eta is None:
         return plan
