@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
@@ -49,20 +49,20 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
-LOGGER_NAMES = ("csv", "tensorboard", "mlflow", "wandb")
+KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
 
 
 def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
-    if item in LOGGER_NAMES or is_dotted_name(class_name(item)):
+    known = get_args(KnownLogger)
+    if item in known or is_dotted_name(class_name(item)):
         return item
-    known = ", ".join(LOGGER_NAMES)
     raise ValueError(
-        f"expected {known}, or a logger of Lightning as package.module.Class or "
-        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), LOGGER_NAMES)}"
+        f"expected {', '.join(known)}, or a logger of Lightning as package.module.Class or "
+        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), known)}"
     )
 
 
-LoggerName = Annotated[str | dict[str, Any], AfterValidator(_check_logger)]
+LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):
