@@ -31,6 +31,7 @@ from dlrun.config.sections import (
     Fraction,
     LocalPath,
     NetworkConfig,
+    OptimizerConfig,
     PositiveInt,
     Reference,
     Section,
@@ -72,10 +73,10 @@ _MODULES = {  # of the names that load slow packages, each when it is used
 __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
-    "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
-    "Reference", "Results", "RowPredictor", "Run", "RunContext", "Section", "TensorBatches",
-    "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
-    "regression", "torch_optimizer",
+    "NetworkExperiment", "NetworkToExport", "Objective", "OptimizerConfig", "PositiveInt",
+    "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
+    "Section", "TensorBatches", "TrueAndPredictedClasses", "TrueAndPredictedValues",
+    "classification", "keep_test_predictions", "regression", "torch_optimizer",
 ]  # fmt: skip
 
 
