@@ -25,6 +25,7 @@ COMMANDS = {
         "export": "export:export_network",
         "demo": "demo:run_demo",
         "config": "run_resume_config:config",
+        "help": "help:show_help",
         "accelerators": "accelerator_speeds:list_accelerators",
         "new": "new:write_experiment_package",
     },
@@ -37,6 +38,7 @@ COMMANDS = {
         "list": "list_runs:list_runs",
         "show": "show:show",
         "compare": "compare:compare",
+        "rm": "check_clean:remove",
         "clean": "check_clean:clean",
         "check": "check_clean:check",
     },
@@ -45,6 +47,7 @@ GROUPS = {
     "data": "Download, check and show the data.",
     "runs": "List, show, compare, check and remove runs.",
 }
+ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
 EXPERIMENTS, MORE = "Experiments", "More commands"
 # A package cannot take the name of a command.
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
@@ -79,7 +82,8 @@ class LazyCommandGroup(TyperGroup):
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
         one.command(name, help=listed.help or _help_text(called.__doc__))(called)
-        command = typer.main.get_command(one)
+        command: Any = typer.main.get_command(one)
+        command.rich_help_panel = getattr(listed, "rich_help_panel", None)  # for `dlrun help`
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
         command.params += [param for param in root.params if param.name == "debug"]
@@ -87,8 +91,9 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])
-        return super().resolve_command(ctx, args)
+        name = ALIASES.get(str(self.name), {}).get(args[0], args[0])
+        self.commands[name] = self.load_command(ctx, name)
+        return super().resolve_command(ctx, [name, *args[1:]])
 
 
 def _read_help(function: str) -> str:
@@ -125,7 +130,9 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", "-V", help="Show the version.", callback=_show_version, is_eager=True
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks.", metavar="", expose_value=False)

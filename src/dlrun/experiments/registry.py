@@ -58,8 +58,8 @@ class ExperimentEntry:
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def shipped(self) -> ConfigLayer:
-        """Return a value for every config key: the experiment's own and dlrun's defaults.
+    def layers(self) -> list[ConfigLayer]:
+        """Return the shipped config files: the defaults that the experiment names, and its own.
 
         Raises ConfigError if a file is not valid YAML, or names defaults that dlrun does not have.
         """
@@ -71,7 +71,12 @@ class ExperimentEntry:
                 f"got {names!r}",
                 f"it has {', '.join(known)}",
             )
-        return merge_config_layers([*(read_yaml_file(known[name]) for name in names), own])
+        return [*(read_yaml_file(known[name]) for name in names), own]
+
+    @cached_property
+    def shipped(self) -> ConfigLayer:
+        """Return a value for every config key; raises ConfigError as `layers` does."""
+        return merge_config_layers(self.layers)
 
     @cached_property
     def help(self) -> str:

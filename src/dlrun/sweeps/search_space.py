@@ -1,16 +1,18 @@
 """List the runs of a sweep that the options --seeds, --grid, --random and --space define."""
 
+import contextlib
 import itertools
 import math
 import random
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, UsageError
 
 SEED = "seed"
 MAX_POINTS = 10_000  # points; more are a mistake
@@ -21,7 +23,12 @@ SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 Settings = dict[str, Any]  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
+# Functions in a setting by which other programs name several values: range(1,4), loguniform[1:2].
+_FUNCTION = re.compile(
+    r"([\w.]+)=(choice|range|glob|interval|uniform|loguniform)([(\[])(.*)[)\]]", re.DOTALL
+)
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
+_INTEGER = re.compile(r"-?\d{1,10}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,56 @@ class SearchSpace:
             {key: value for part in parts for key, value in part.items()}
             for parts in itertools.product(*axes)
         ]
+
+
+def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide settings KEY=VALUE into those with one value, and those with several: KEY=A,B.
+
+    A text that is not valid counts as one value, so that the error is that of `--set`.
+    """
+    single: list[str] = []
+    several: list[str] = []
+    for text in texts:
+        values: list[Settings] = []
+        with contextlib.suppress(ConfigError):
+            values = _parse_values("", text, text.partition("=")[2])
+        (several if len(values) > 1 else single).append(text)
+    return single, several
+
+
+def refuse_functions(experiment: str, words: Sequence[str]) -> None:
+    """Raise UsageError if a setting has a function of Hydra or Guild, such as `range(1,4)`."""
+    for word in words:
+        if _FUNCTION.fullmatch(word):
+            problem = f"{word}: a value cannot be a function here"
+            raise UsageError(problem, sweep_command(experiment, words))
+
+
+def sweep_command(experiment: str, words: Sequence[str]) -> str:
+    """Return the command of a sweep with these words, in which functions are spelled as here."""
+    spelled = (one for word in words for one in _without_function(word))
+    return shlex.join(["dlrun", "sweep", experiment, *spelled])
+
+
+def _without_function(word: str) -> list[str]:
+    """Return words that do what a function of Hydra or Guild does; others are returned as given."""
+    match = _FUNCTION.fullmatch(word)
+    if match is None:
+        return [word]
+    key, function, bracket, inside = match.groups()
+    numbers = [one.strip() for one in re.split("[,:]", inside)]
+    if "uniform" in function or function == "interval":
+        kind = "log" if function == "loguniform" else "lin"
+        return ["--random", "20", "--space", f"{key}={kind}:{'..'.join(numbers[:2])}"]
+    if function == "choice":
+        return [f"{key}={inside}"]
+    if function == "range" and len(numbers) <= 3 and all(map(_INTEGER.fullmatch, numbers)):
+        ends = [int(one) for one in numbers]
+        if bracket == "[":  # of Guild, with the last number
+            ends[1:2] = [one + 1 for one in ends[1:2]]
+        if 0 not in ends[2:] and 1 < len(values := range(*ends)) <= MAX_POINTS:
+            return [f"{key}={','.join(map(str, values))}"]
+    return [f"{key}=A,B"]
 
 
 def parse_seeds(text: str) -> Sequence[int]:
