@@ -19,6 +19,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from dlrun.config.plugins import (
+    ClassWithArguments,
+    check_package_installed,
+    class_name,
+    is_dotted_name,
+)
 from dlrun.config.torch_arguments import (
     ArgumentError,
     check_optimizer_arguments,
@@ -26,7 +32,7 @@ from dlrun.config.torch_arguments import (
     check_scheduler,
     given_arguments,
 )
-from dlrun.errors import AcceleratorError, ConfigError
+from dlrun.errors import AcceleratorError, ConfigError, did_you_mean
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
     RequestedAccelerator,
@@ -66,6 +72,20 @@ CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without 
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
 Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
+KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
+
+
+def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
+    known = get_args(KnownLogger)
+    if item in known or is_dotted_name(class_name(item)):
+        return item
+    raise ValueError(
+        f"expected {', '.join(known)}, or a logger of Lightning as package.module.Class or "
+        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), known)}"
+    )
+
+
+LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):
@@ -167,7 +187,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: list[Literal["tensorboard", "mlflow"]]
+    logger: list[LoggerName]
     threads: Threads | Literal["auto"]
 
     @property
@@ -339,6 +359,7 @@ class TrainerConfig(Section):
     limit_train_batches: Limit
     limit_val_batches: Limit
     limit_test_batches: Limit
+    callbacks: list[ClassWithArguments]
 
     @model_validator(mode="after")
     def _each_device_once(self) -> "TrainerConfig":
@@ -356,16 +377,37 @@ class TrainerConfig(Section):
         )
 
 
-class NetworkConfig(ExperimentConfig):
-    """Defines the config keys of every experiment that trains a network."""
+class LightningConfig(ExperimentConfig):
+    """Defines the config keys of every experiment that Lightning trains."""
 
     changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
+
+    trainer: TrainerConfig
+
+    @property
+    def world(self) -> int | None:
+        """Return the number of processes of a run; None if the accelerator decides how many."""
+        return self.trainer.world
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of epochs of a whole run."""
+        return self.trainer.max_epochs
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that a CPU can have the devices, and that the callbacks' packages are there."""
+        check_cpu_devices(self.accelerator, self.trainer.devices)
+        for callback in self.trainer.callbacks:
+            check_package_installed("trainer.callbacks", callback)
+
+
+class NetworkConfig(LightningConfig):
+    """Defines the config keys of every experiment that trains a network."""
 
     batch_size: BatchSize
     predictions: Predictions
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
-    trainer: TrainerConfig
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
@@ -379,19 +421,9 @@ class NetworkConfig(ExperimentConfig):
         fixed = {EPOCHS} if values.get(SCHEDULER) in SCHEDULERS_OF_ALL_EPOCHS else set()
         return cls.changeable_keys - fixed
 
-    @property
-    def world(self) -> int | None:
-        """Return the number of processes of a run; None if the accelerator decides how many."""
-        return self.trainer.world
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of epochs of a whole run."""
-        return self.trainer.max_epochs
-
     def check(self, runs_dir: Path) -> None:
-        """Check that a CPU can have the devices, and that a batch divides among the processes."""
-        check_cpu_devices(self.accelerator, self.trainer.devices)
+        """Check too that a batch divides among the processes."""
+        super().check(runs_dir)
         check_batch_divisible(self.batch_size, self.world or 1)
 
 

@@ -56,23 +56,23 @@ def draw_learning_curves(
     most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
-        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`, and perhaps `lr`,
-            which has a panel of its own if it varies. NaN stands for an empty cell.
+        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
+            one of the two, and a column with another name is a metric of its own, `lr` only if it
+            varies. NaN stands for an empty cell.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
         limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
     """
-    metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
-    rates = [*table.get("lr", ())]
-    varies = len(set(rates)) > 1
-    figure, panels = create_panel_grid(len(metrics) + varies, 5.5, 3.9)
-    if varies:
-        panels[-1].plot(table["epoch"], rates, marker="o", markersize=3, color="grey")
-        _label_axes(panels[-1], "epoch", "learning rate")
-    for axes, metric in zip(panels[: len(metrics)], metrics, strict=True):
+    columns: dict[str, list[str]] = {}
+    for name in table:
+        if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1):
+            metric = name.removeprefix("train_").removeprefix("valid_")
+            columns.setdefault(metric, []).append(name)
+    figure, panels = create_panel_grid(len(columns), 5.5, 3.9)
+    for axes, (metric, names) in zip(panels, columns.items(), strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         low, high = limits.get(metric, axes.get_ylim())
-        curves = (_known_points(table["epoch"], table[f"{split}_{metric}"])[1] for split in SPLITS)
+        curves = [_known_points(table["epoch"], table[name])[1] for name in names]
         if all(low <= y <= high for curve in curves for y in curve[-1:]):
             axes.set_ylim(low, high)
     add_figure_title(figure, title)
@@ -81,7 +81,11 @@ def draw_learning_curves(
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
-    draw_splits(axes, table["epoch"], table, metric, SPLITS)
+    if metric in table:
+        points = _known_points(table["epoch"], table[metric])
+        axes.plot(*points, marker="o", markersize=3, label=metric)
+    splits = [split for split in ("train", "valid") if f"{split}_{metric}" in table]
+    draw_splits(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)

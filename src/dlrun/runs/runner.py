@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, LightningConfig
 from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
@@ -72,7 +72,7 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.resumes = settings, resumes
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+        nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
         limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
         threads = resources.choose_thread_count(
             config.threads, min(limits, default=None), (config.world or 1) // nodes

@@ -22,6 +22,7 @@ from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID
 from dlrun.system.console import ProgressHandle, format_position
+from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
 from dlrun.training.schedule import LearningRateSchedule
@@ -142,17 +143,18 @@ class LightningNetwork(pl.LightningModule):
         """
         section = self.config.trainer
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for a gradient scaler, several processes or on_before_optimizer_step.
-        clips = section.gradient_clip_val is not None
-        scales = _gradient_scaler(self.trainer) is not None
-        wrapped = clips or scales or self.trainer.world_size > 1
+        # only for a gradient scaler, several processes, callbacks, which read global_step, or
+        # on_before_optimizer_step.
+        trainer, clips = self.trainer, section.gradient_clip_val is not None
+        scales, several = _gradient_scaler(trainer) is not None, trainer.world_size > 1
+        wrapped = clips or scales or several or bool(trainer.loggers)
         optimizer: Any = self.optimizers(use_pl_optimizer=wrapped)
         backward = self.manual_backward if wrapped else Tensor.backward
-        mixed = "mixed" in str(self.trainer.precision)
+        mixed = "mixed" in str(trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
         every = section.accumulate_grad_batches
-        is_last_list = index + 1 == self.trainer.num_training_batches
+        is_last_list = index + 1 == trainer.num_training_batches
         for place, batch in enumerate(batches, start=1):
             loss = self._measure(self.train_metrics, *batch)
             with outside:
@@ -311,30 +313,19 @@ class EpochRecorder(pl.Callback):
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.bar.to(len(self.steps.rows) + share)
-        self._stop_together(trainer)
+        stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
         limit = self.config.trainer.limit_val_batches
         if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size, limit):
-            self._stop_together(trainer)
+            stop_together(trainer, self.steps.stop)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the test if a signal was received."""
         limit = self.config.trainer.limit_test_batches
         if hook[3] < self.data.common_batches(self.data.test, trainer.world_size, limit):
-            self._stop_together(trainer)
-
-    def _stop_together(self, trainer: pl.Trainer) -> None:
-        """Raise the exception of a signal that any process received, in all at the same batch.
-
-        All processes must call this: not after a last batch that only some of them have.
-        """
-        number = self.steps.stop.received
-        if trainer.world_size > 1:
-            shared = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self.steps.stop.raise_for(number)
+            stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
@@ -346,6 +337,8 @@ class EpochRecorder(pl.Callback):
         lr = math.nan if schedule is None else schedule.lr
         epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds, lr)
         check_metrics_finite(metrics, f"epoch {epoch.number}")
+        if trainer.loggers:  # for callbacks that follow a metric
+            pl_module.log_dict({**metrics}, logger=False)
         if schedule is not None:
             schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
         scaler = _gradient_scaler(trainer)
@@ -358,12 +351,24 @@ class EpochRecorder(pl.Callback):
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
             {name: value(epoch) for name, value in self.columns.items()},
-            f"epoch {position}  {_progress_line(metrics)}",
+            f"epoch {position}  {progress_line(metrics)}",
             serialize_tensors(state),
         )
 
 
-def _progress_line(metrics: Mapping[str, float]) -> str:
+def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
+    """Raise the exception of a signal that any process received, in all at the same batch.
+
+    All processes must call this: not after a last batch that only some of them have.
+    """
+    number = stop.received
+    if trainer.world_size > 1:
+        shared = torch.tensor(number, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
+    stop.raise_for(number)
+
+
+def progress_line(metrics: Mapping[str, float]) -> str:
     """Return the metrics as a text of at most 80 columns if there is only one metric."""
     texts: dict[str, str] = {}
     for name, value in metrics.items():
