@@ -86,8 +86,8 @@ SWEEP = f"dlrun sweep {DENSE}"
         ("'optimizer.lr=choice(0.1,0.2)' seed=3", "optimizer.lr=0.1,0.2 seed=3"),
         ("'model.hidden=choice([4],[5])'", "'model.hidden=[4],[5]'"),
         ("'optimizer=glob(*)'", "optimizer=A,B"),
-        ("'optimizer.lr=interval(0,1)'", "--random 20 --space optimizer.lr=lin:0..1"),
-        ("'optimizer.lr=loguniform[1e-4:1]'", "--random 20 --space optimizer.lr=log:1e-4..1"),
+        ("'optimizer.lr=interval(0,1)'", "--trials 20 --space optimizer.lr=lin:0..1"),
+        ("'optimizer.lr=loguniform[1e-4:1]'", "--trials 20 --space optimizer.lr=log:1e-4..1"),
     ],
 )
 @pytest.mark.parametrize("command", ["sweep imdb-dense", "imdb-dense", "imdb-dense -m"])

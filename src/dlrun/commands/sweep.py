@@ -9,7 +9,12 @@ from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search_space import SearchSpace, divide_settings, refuse_functions
+from dlrun.sweeps.search_space import (
+    Sampler,
+    SearchSpace,
+    divide_settings,
+    refuse_functions,
+)
 from dlrun.sweeps.sweep import run_sweep
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
@@ -40,9 +45,15 @@ def sweep(
         list[str] | None,
         opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
     ] = None,
-    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
     space: Annotated[
         list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
+    ] = None,
+    sampler: Annotated[
+        Sampler | None,
+        typer.Option(help="How to take points from the spaces (default: random)."),
+    ] = None,
+    trials: Annotated[
+        int | None, opt.option("How many points to take from the spaces.", "N", min=1)
     ] = None,
     space_seed: Annotated[
         int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
@@ -90,7 +101,7 @@ def sweep(
     return run_sweep(
         experiment or "",
         replace(settings, overrides=[*settings.overrides, *single]),
-        SearchSpace(seeds, [*(grid or ()), *several], space or (), random, space_seed),
+        SearchSpace(seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler),
         resume=resume,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,
