@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,export,tensorboard,mlflow,slurm,dev]'
+	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs

@@ -45,7 +45,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"config {DENSE} --optimizer.lr 1", "--set optimizer.lr=1\n"),
         ("resume latest --trainer.max_epochs 9", "--set trainer.max_epochs=9\n"),
         ("runs list --optimizer.lr 1", "--optimizer.lr\n"),
-        (f"{DENSE} --note x", "no such option: --note\n"),  # it is like nothing
+        (f"{DENSE} --remark x", "no such option: --remark\n"),  # it is like nothing
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --devcie cpu", "'--accelerator cpu'"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
