@@ -130,9 +130,14 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
     value = "nothing" if error["input"] is None else repr(error["input"])
     value = value if len(value) <= 60 else value[:57] + "..."
     suggestion = ""
+    named = ".".join([*map(str, error["loc"]), "name"])
     if error["type"] == "literal_error":
         allowed = re.findall("'(.*?)'", error["ctx"]["expected"])
         suggestion = did_you_mean(str(error["input"]), allowed)
+    elif error["type"] == "model_type" and named in config_keys(schema):
+        suggestion = f"; did you mean {named!r}?"
+    if not suggestion and isinstance(error["input"], str) and "," in error["input"]:
+        suggestion = "; `dlrun sweep` takes several values"
     return f"expected {expected}, got {value}{suggestion}"
 
 

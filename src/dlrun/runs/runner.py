@@ -29,6 +29,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -120,6 +121,9 @@ class RunRecorder:
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
         self._save(status)
+        # A run that waited has its notes, and its resume has no such options.
+        if (notes := self.settings.notes()) != RunNotes():
+            change_notes(self.folder.path, lambda _: notes)
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, config_to_yaml(self.config))
 

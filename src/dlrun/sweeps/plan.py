@@ -93,7 +93,8 @@ class SweepPlan(ChecksummedModel):
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
     config keys that vary, except the seed. points: those of an adaptive search are not in
     sweep.json; they are added as its study chooses them. rungs: those of successive halving, or
-    none. data: SHA-256 of the data files, in a reproduction.
+    none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
+    runs begin.
     """
 
     id: str
@@ -110,6 +111,8 @@ class SweepPlan(ChecksummedModel):
     search: AdaptiveSearch | None = None
     rungs: list[HalvingRung]
     data: dict[str, str] = Field(default_factory=dict)
+    note: str = ""
+    tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
@@ -169,6 +172,8 @@ class SweepPlan(ChecksummedModel):
             common,
             values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
+            note=self.note,
+            tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -228,6 +233,8 @@ def make_sweep_plan(
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         search=adaptive,
         rungs=[],
+        note=options.note,
+        tags=list(options.tags),
     )
     if eta is None:
         return plan
