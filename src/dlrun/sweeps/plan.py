@@ -195,12 +195,7 @@ def make_sweep_plan(
     of all points.
     """
     if search.folds is not None:
-        if FOLDS not in registry.shipped_values(experiment):
-            raise ConfigError(
-                f"--folds: {experiment} has no key {FOLDS}",
-                "its test rows are given, or are later than those to fit; --seeds repeats a run",
-            )
-        options = replace(options, overrides=[*options.overrides, f"{FOLDS}={search.folds}"])
+        options = _with_folds(experiment, options, search.folds)
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
@@ -276,6 +271,16 @@ def _adaptive_search(
         seed=search.draws_seed(config_seed),
         repeats=search.repeats,
     )
+
+
+def _with_folds(experiment: str, options: RunSettings, folds: int) -> RunSettings:
+    """Return options with a number of folds; raise ConfigError if the experiment has no folds."""
+    if FOLDS not in registry.shipped_values(experiment):
+        raise ConfigError(
+            f"--folds: {experiment} has no key {FOLDS}",
+            "its test rows are given, or are later than those to fit; --seeds repeats a run",
+        )
+    return replace(options, overrides=[*options.overrides, f"{FOLDS}={folds}"])
 
 
 def _load_fold(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:

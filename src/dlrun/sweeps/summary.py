@@ -42,25 +42,24 @@ class ConfigResults:
     settings: the keys that vary in the sweep, with their values. planned: the number of runs.
     spreads: the mean and spread of each metric that all runs have. validated: the spread by which
     the best config is chosen, or None. tested: that of the main test metric, or None. missing:
-    the text `2 of 3` if not all planned runs have finished; otherwise empty. folds: the number
-    of folds; 0 without a cross-validation.
+    the text `2 of 3` if not all planned runs have finished; otherwise empty. fold_of_runs: the
+    number of each run's fold, or None. folds: how many folds there are among the runs.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
+    fold_of_runs: Sequence[int | None] = ()
 
     def __post_init__(self) -> None:
         found = [run.record.metrics for run in self.runs]
-        values = [run.effective_config() for run in self.runs]
-        self.folds = values[0].get(FOLDS) or 0
-        folds = [one.get(FOLD) for one in values]
-        spreads = [metric_spread(name, found, folds) for name in found[0]]
+        spreads = [metric_spread(name, found, self.fold_of_runs) for name in found[0]]
         self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
         self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
         self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
         seeds = (run.record.seed for run in self.runs)
         self.seeds = list(dict.fromkeys(seed for seed in seeds if seed is not None))
+        self.folds = len({*self.fold_of_runs} - {None})
         count = len(self.runs)
         self.missing = f"{count} of {self.planned}" if count < self.planned else ""
 
@@ -110,8 +109,8 @@ class ConfigResults:
         """Return the shell command that repeats the config: one run, or a sweep over its runs."""
         words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
         if self.folds:
-            words = ["dlrun", "sweep", experiment, "--folds", str(self.folds)]
-            settings = {key: one for key, one in settings.items() if key not in (FOLD, FOLDS)}
+            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
+            del settings[FOLD]
         elif len(self.seeds) > 1:
             words = ["dlrun", "sweep", experiment]
         if len(self.seeds) > 1:
@@ -136,7 +135,8 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
         for epochs, repeats in by_epochs.items():
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
-            results.append(ConfigResults([*repeats.values()], settings, planned))
+            folds = [run.effective_config().get(FOLD) for run in repeats.values()]
+            results.append(ConfigResults([*repeats.values()], settings, planned, folds))
     return sorted(results, key=lambda result: result.rank)
 
 
