@@ -45,7 +45,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"config {DENSE} --optimizer.lr 1", "--set optimizer.lr=1\n"),
         ("resume latest --trainer.max_epochs 9", "--set trainer.max_epochs=9\n"),
         ("runs list --optimizer.lr 1", "--optimizer.lr\n"),
-        (f"{DENSE} --note x", "no such option: --note\n"),  # it is like nothing
+        (f"{DENSE} --remark x", "no such option: --remark\n"),  # it is like nothing
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --devcie cpu", "'--accelerator cpu'"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
@@ -56,6 +56,12 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{DENSE} +optimizer.lr=1", "'optimizer'?"),
         (f"{DENSE} ~optimizer.lr", "KEY=VALUE"),
         ("classify-images tpo=5", "tpo: unknown key"),
+        (f"run {DENSE} seed=3", f"\n  dlrun {DENSE} seed=3\n"),
+        (f"swep {DENSE} --seeds 2", "'sweep'?"),
+        ("run", "'runs'?"),
+        (f"{DENSE} optimizer=sgd", "'optimizer.name'?"),
+        (f"{DENSE} seed=1,2", "`dlrun sweep`"),
+        (f"{DENSE} data=keras", "expected 'key: value' lines, got 'keras'\n"),
         ("version", "'dlrun --version'"),
         ("reproduce --seed 3", "'--seeds'?"),
         ("imdb", "'imdb-dense' or 'imdb-lasso' or 'imdb-lstm'?"),

@@ -86,6 +86,10 @@ def _find_damage(run: Run) -> Iterator[str]:
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
+    try:
+        _ = run.notes
+    except DlrunError as error:
+        yield error.message
     for name, expected in record.digests.items():
         try:
             if file_digest(folder / name) != expected:

@@ -31,7 +31,7 @@ SETTINGS = opt.complete_settings
 
 @opt.with_run_options(
     *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
-    *("json", "quiet"),
+    *("note", "tags", "json", "quiet"),
     name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
     dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
 )

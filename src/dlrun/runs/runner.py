@@ -29,6 +29,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -41,8 +42,8 @@ from dlrun.run_folder.record import (
 )
 from dlrun.run_folder.recorded_metrics import (
     best_epoch,
-    metrics_from_row,
     metrics_table,
+    newest_metrics,
     remarks_on_metrics,
 )
 from dlrun.system import files, resources
@@ -120,6 +121,9 @@ class RunRecorder:
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
         self._save(status)
+        # A run that waited has its notes, and its resume has no such options.
+        if (notes := self.settings.notes()) != RunNotes():
+            change_notes(self.folder.path, lambda _: notes)
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, config_to_yaml(self.config))
 
@@ -256,7 +260,7 @@ class RunRecorder:
             "steps": len(steps.rows) or self.record.steps,
         }
         if self.record.result_steps is None:
-            changes["metrics"] = metrics_from_row(steps.rows[-1]) if steps.rows else {}
+            changes["metrics"] = newest_metrics(steps.rows)
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report

@@ -93,7 +93,8 @@ class SweepPlan(ChecksummedModel):
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
     config keys that vary, except the seed. points: those of an adaptive search are not in
     sweep.json; they are added as its study chooses them. rungs: those of successive halving, or
-    none. data: SHA-256 of the data files, in a reproduction.
+    none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
+    runs begin.
     """
 
     id: str
@@ -110,6 +111,8 @@ class SweepPlan(ChecksummedModel):
     search: AdaptiveSearch | None = None
     rungs: list[HalvingRung]
     data: dict[str, str] = Field(default_factory=dict)
+    note: str = ""
+    tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
@@ -169,6 +172,8 @@ class SweepPlan(ChecksummedModel):
             common,
             values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
+            note=self.note,
+            tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -228,6 +233,8 @@ def make_sweep_plan(
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         search=adaptive,
         rungs=[],
+        note=options.note,
+        tags=list(options.tags),
     )
     if eta is None:
         return plan
@@ -235,6 +242,12 @@ def make_sweep_plan(
         raise ConfigError("--halving: not with --sampler tpe", "leave one out")
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
+    pairs = zip(configs, flat, strict=True)
+    if any({EPOCHS} & one.keys() - config.changeable_by_resume(one) for config, one in pairs):
+        raise ConfigError(
+            f"--halving: it raises {EPOCHS}, and a schedule of the learning rate depends on this",
+            "another scheduler.name, or without --halving",
+        )
     rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
 

@@ -267,7 +267,11 @@ def points_promoted_by_halving(
             with contextlib.suppress(LookupError, DlrunError):  # no run, metric, or such epoch
                 table = runs[point.number].table
                 metric = selection_metric(table) or ""
-                scores.append(metric_direction(metric) * table[metric][plan.rungs[rung].epochs - 1])
+                epochs = plan.rungs[rung].epochs
+                if len(table[metric]) < epochs:
+                    continue
+                newest = [one for one in table[metric][:epochs] if not math.isnan(one)][-1]
+                scores.append(metric_direction(metric) * newest)
         if known := [score for score in scores if math.isfinite(score)]:
             scored.append(((len(known) == len(config), statistics.fmean(known)), config))
     scored.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first

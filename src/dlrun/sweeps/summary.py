@@ -316,6 +316,8 @@ def print_sweep_json(
         "sweep": plan.name,
         "experiment": plan.experiment,
         "folder": str(sweep.folder),
+        "note": plan.note or None,
+        "tags": plan.tags,
         "status": status,
         "points": points,
         "configs": [result.as_object() for result in results],

@@ -31,7 +31,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import metrics_from_row
+from dlrun.run_folder.recorded_metrics import newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     accelerator_attempts,
@@ -68,7 +68,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of its last epoch and of the test set.
+    """Holds a trained network with its newest metrics and those of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish.
     processes: how many processes shared each batch.
@@ -106,13 +106,13 @@ class Training:
 
     def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        return LightningNetwork(self.build(), self.config.optimizer, self.objective)
+        return LightningNetwork(self.build(), self.config, self.objective)
 
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        epochs = config.trainer.max_epochs
-        columns = epoch_columns(self.objective)
+        section, epochs = config.trainer, config.trainer.max_epochs
+        columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
         found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
@@ -149,11 +149,16 @@ class Training:
                     if done < epochs:
                         trainer.fit(
                             module,
-                            data.training_batches(rank, world, done),
-                            data.evaluation_batches(data.valid, rank, world),
+                            data.training_batches(
+                                rank, world, done, limit=section.limit_train_batches
+                            ),
+                            data.evaluation_batches(
+                                data.valid, rank, world, limit=section.limit_val_batches
+                            ),
                         )
                 with context.phase("test"):
-                    test = data.evaluation_batches(data.test, rank, world)
+                    limit = section.limit_test_batches
+                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -162,8 +167,8 @@ class Training:
             context.screen.warn(problem)
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        last = metrics_from_row(steps.rows[-1])
-        return TrainedNetwork(last | metrics, network, predictions, world)
+        metrics = newest_metrics(steps.rows) | metrics
+        return TrainedNetwork(metrics, network, predictions, world)
 
 
 class _Trainable(Protocol[T_co]):
@@ -276,7 +281,7 @@ def predict_test_set(
     network = plugin.convert_module(network)
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test):
+        for batch in data.evaluation_batches(data.test, limit=config.trainer.limit_test_batches):
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

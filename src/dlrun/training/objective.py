@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,14 +13,8 @@ from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.sections import OptimizerConfig
+from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 
 
 class DoubleR2Score(R2Score):
@@ -51,10 +45,11 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
 
 
 def torch_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with the config's arguments."""
-    return OPTIMIZERS[config.name](parameters, **config.arguments)
+    """Return the torch optimizer that a config names, for parameters or for groups of them."""
+    make: Callable[..., torch.optim.Optimizer] = optimizer_classes()[config.name]
+    return make(parameters, **config.arguments)
 
 
 def fast_optimizer(
