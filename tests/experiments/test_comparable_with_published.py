@@ -37,6 +37,8 @@ def of(
         ("imdb-dense", "model.hidden=[2]", "[2]", "[16, 16]"),
         ("imdb-dense", "batch_size=1", "1", "512"),
         ("imdb-dense", "trainer.precision=bf16-mixed", "bf16-mixed", "32-true"),
+        ("imdb-dense", "early_stopping.monitor=valid_loss", "valid_loss", "null"),
+        ("imdb-dense", "keep=best", "best", "last"),
         ("imdb-lstm", "data.max_length=10", "10", "500"),
         ("imdb-lasso", "solver.tolerance=0.9", "0.9", "3e-05"),
         ("cifar100", "model.dropout=0", "0.0", "0.5"),

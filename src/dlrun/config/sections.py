@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
-from dlrun.errors import AcceleratorError, ConfigError
+from dlrun.errors import AcceleratorError, ConfigError, did_you_mean
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
     RequestedAccelerator,
@@ -29,6 +29,13 @@ def _absolute(path: Path) -> Path:
 def _absolute_if_it_exists(text: str) -> str:
     path = _absolute(Path(text))
     return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
+
+
+def _validation_metric(name: str) -> str:
+    if not name.startswith("valid_"):
+        similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
+        raise ValueError(f"{name!r} is no column of the validation{similar}")
+    return name
 
 
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
@@ -258,6 +265,14 @@ class TrainerConfig(Section):
         )
 
 
+class EarlyStoppingConfig(Section):
+    """Defines after how many epochs without an improvement the training ends."""
+
+    monitor: Annotated[str, AfterValidator(_validation_metric)] | None
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
 class NetworkConfig(ExperimentConfig):
     """Defines the config keys of every experiment that trains a network."""
 
@@ -267,6 +282,18 @@ class NetworkConfig(ExperimentConfig):
     predictions: Predictions
     optimizer: OptimizerConfig
     trainer: TrainerConfig
+    early_stopping: EarlyStoppingConfig
+    keep: Literal["last", "best"]
+
+    @property
+    def keeps_best_by(self) -> str | None:
+        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
+
+    @property
+    def deciding_metric(self) -> str | None:
+        """Return the validation metric that ends the training or chooses the epoch that is kept."""
+        return self.early_stopping.monitor or self.keeps_best_by
 
     @property
     def world(self) -> int | None:

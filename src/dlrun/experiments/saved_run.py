@@ -283,7 +283,8 @@ class Run:
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
         extendable = resumable and EPOCHS in schema.changeable_keys
-        return f"{command} --set {EPOCHS}=N" if extendable else None
+        ended = self.record.stopped_epoch is not None
+        return f"{command} --set {EPOCHS}=N" if extendable and not ended else None
 
     def network(self) -> "nn.Module":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""

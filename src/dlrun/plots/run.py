@@ -48,6 +48,7 @@ def draw_learning_curves(
     *,
     title: str,
     limits: Mapping[str, tuple[float, float]] = {},
+    kept: int | None = None,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
@@ -59,11 +60,15 @@ def draw_learning_curves(
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
         limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
+        kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        if kept is not None:
+            axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
+            axes.legend()
         low, high = limits.get(metric, axes.get_ylim())
         last = [[*table[f"{split}_{metric}"]][-1] for split in ("train", "valid")]
         if all(low <= y <= high for y in last):

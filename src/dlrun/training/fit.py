@@ -27,7 +27,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import metrics_from_row
+from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, metrics_from_row
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
@@ -57,16 +57,19 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of its last epoch and of the test set.
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch.
+    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
+    stopped_epoch: the one after which early stopping ended the training; None if it did not.
     """
 
     metrics: dict[str, float]
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
+    weights_epoch: int
+    stopped_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,11 @@ class Training:
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = len(steps.rows)
+        left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, data, config, columns, start)
-            trainer = make_trainer(config, device, [recorder], epochs - done)
+            trainer = make_trainer(config, device, [recorder], left)
             rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
             if (rows := len(data.train)) < world:
@@ -123,17 +127,19 @@ class Training:
                 f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
             )
             context.screen.note(
-                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
             try:
                 with context.phase("fit"):
-                    if done < epochs:
+                    if left:
                         trainer.fit(
                             module,
                             data.training_batches(rank, world, done),
                             data.evaluation_batches(data.valid, rank, world),
                         )
+                if recorder.best is not None:
+                    module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
                     test = data.evaluation_batches(data.test, rank, world)
                     trainer.test(module, test, verbose=False)
@@ -147,13 +153,30 @@ class Training:
                     time.sleep(MOMENT)
                     context.stop.after_step()
                 raise lost from error
+        return self._result(module, metrics, predictions, world)
+
+    def _result(
+        self,
+        module: LightningNetwork,
+        metrics: dict[str, float],
+        predictions: NDArray[np.float64] | None,
+        processes: int,
+    ) -> TrainedNetwork:
+        """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
+        config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
-        if problem := divergence_warning([row["train_loss"] for row in steps.rows]):
+        if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
+        stopped = None
+        if is_stopped_early(rows, config.early_stopping):
+            stopped = len(rows)
+            limit = config.trainer.max_epochs
+            context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        last = metrics_from_row(steps.rows[-1])
-        return TrainedNetwork(last | metrics, network, predictions, world)
+        kept = kept_epoch(rows, config.keeps_best_by)
+        metrics = metrics_from_row(rows[kept - 1]) | metrics
+        return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
 
 
 def make_trainer(

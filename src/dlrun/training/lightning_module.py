@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import SECONDS, STEP
+from dlrun.run_folder.recorded_metrics import SECONDS, STEP, is_stopped_early, kept_epoch
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
@@ -209,6 +209,7 @@ class EpochRecorder(pl.Callback):
     epoch (data.EpochBatches, and here), so no random state has to be stored.
 
     start: the checkpointed state from which a resumed run continues.
+    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
@@ -217,6 +218,10 @@ class EpochRecorder(pl.Callback):
     config: NetworkConfig
     columns: EpochColumns
     start: Mapping[str, Any] | None
+    best: Mapping[str, Tensor] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.best = (self.start or {}).get("best")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
@@ -279,24 +284,34 @@ class EpochRecorder(pl.Callback):
         self.steps.stop.raise_for(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
+        """Finish the epoch after its validation, and end the training if it no longer improves.
+
+        Raises DlrunError if a metric is not finite.
+        """
         assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self.began
         epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds)
         check_metrics_finite(metrics, f"epoch {epoch.number}")
-        scaler = _gradient_scaler(trainer)
+        row = {name: value(epoch) for name, value in self.columns.items()}
+        weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
-            "network": pl_module.network.state_dict(),
+            "network": weights,
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
+        if by := self.config.keeps_best_by:
+            if kept_epoch([*self.steps.rows, row], by) == epoch.number:
+                self.best = {name: tensor.clone() for name, tensor in weights.items()}
+            state["best"] = self.best
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
-            {name: value(epoch) for name, value in self.columns.items()},
+            row,
             f"epoch {position}  {_progress_line(metrics)}",
             serialize_tensors(state),
         )
+        if is_stopped_early(self.steps.rows, self.config.early_stopping):
+            trainer.should_stop = True
 
 
 def _progress_line(metrics: Mapping[str, float]) -> str:
