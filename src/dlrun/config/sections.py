@@ -273,6 +273,13 @@ class EarlyStoppingConfig(Section):
     min_delta: Annotated[float, Field(ge=0)]
 
 
+class LossConfig(Section):
+    """Defines what changes the cross-entropy by which a network that classifies is trained."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["balanced"] | None
+
+
 class NetworkConfig(ExperimentConfig):
     """Defines the config keys of every experiment that trains a network."""
 
@@ -284,6 +291,8 @@ class NetworkConfig(ExperimentConfig):
     trainer: TrainerConfig
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
+    loss: LossConfig
+    balanced_batches: bool
 
     @property
     def keeps_best_by(self) -> str | None:
@@ -306,9 +315,14 @@ class NetworkConfig(ExperimentConfig):
         return self.trainer.max_epochs
 
     def check(self, runs_dir: Path) -> None:
-        """Check that a CPU can have the devices, and that a batch divides among the processes."""
+        """Check the devices, that a batch divides among them, and the balance of the classes."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
         check_batch_divisible(self.batch_size, self.world or 1)
+        if self.balanced_batches and self.loss.class_weights:
+            raise ConfigError(
+                "balanced_batches and loss.class_weights: each alone makes the classes equal",
+                "choose one",
+            )
 
 
 class HiddenLayersConfig(Section):

@@ -37,7 +37,7 @@ from dlrun.training.lightning_module import (
     PredictionCollector,
     epoch_columns,
 )
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Objective, make_training_loss
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -98,7 +98,9 @@ class Training:
 
     def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        return LightningNetwork(self.build(), self.config.optimizer, self.objective)
+        config = self.config
+        loss = make_training_loss(config, self.objective, self.data.train.targets)
+        return LightningNetwork(self.build(), config.optimizer, self.objective, loss)
 
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
@@ -135,7 +137,9 @@ class Training:
                     if left:
                         trainer.fit(
                             module,
-                            data.training_batches(rank, world, done),
+                            data.training_batches(
+                                rank, world, done, balanced=config.balanced_batches
+                            ),
                             data.evaluation_batches(data.valid, rank, world),
                         )
                 if recorder.best is not None:

@@ -21,7 +21,7 @@ from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_f
 from dlrun.run_folder.recorded_metrics import SECONDS, STEP, is_stopped_early, kept_epoch
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Loss, Objective
 
 Batch = tuple[object, Tensor]  # inputs and targets
 
@@ -116,13 +116,20 @@ class LightningNetwork(pl.LightningModule):
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
+
+    training_loss: the loss that is minimised, if it is not the objective's.
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: OptimizerConfig, objective: Objective
+        self,
+        network: nn.Module,
+        optimizer: OptimizerConfig,
+        objective: Objective,
+        training_loss: Loss | None = None,
     ) -> None:
         super().__init__()
         self.network, self.objective, self.optimizer_config = network, objective, optimizer
+        self.training_loss = training_loss or objective.loss
         self.automatic_optimization = False
         # A validation set may have fewer rows than there are processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -166,7 +173,8 @@ class LightningNetwork(pl.LightningModule):
         outputs = self.network(inputs)
         if collector is not None:
             collector.add(outputs, targets)
-        loss = self.objective.loss(outputs, targets)
+        trains = metrics is self.train_metrics
+        loss = (self.training_loss if trains else self.objective.loss)(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss
 
