@@ -183,4 +183,4 @@ def test_a_missing_package_is_a_config_error(
     )
     cli(*harness.words(LASSO, "logger=[mlflow]")).is_told(2, "pip install 'dlrun[mlflow]'")
     assert not (tmp_path / "runs").exists()
-    cli(*harness.words(LASSO, "logger=[wandb]")).is_told(2, "tensorboard")
+    cli(*harness.words(LASSO, "logger=[wandbs]")).is_told(2, "did you mean 'wandb'?")

@@ -39,7 +39,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     about = json.loads(again.stdout)
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
-    draws = ["--random", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
+    draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
 

@@ -4,10 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
+from dlrun.config.plugins import (
+    ClassWithArguments,
+    check_package_installed,
+    class_name,
+    is_dotted_name,
+)
 from dlrun.errors import AcceleratorError, ConfigError, did_you_mean
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
@@ -50,6 +56,20 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
+KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
+
+
+def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
+    known = get_args(KnownLogger)
+    if item in known or is_dotted_name(class_name(item)):
+        return item
+    raise ValueError(
+        f"expected {', '.join(known)}, or a logger of Lightning as package.module.Class or "
+        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), known)}"
+    )
+
+
+LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):
@@ -151,7 +171,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: list[Literal["tensorboard", "mlflow"]]
+    logger: list[LoggerName]
     threads: Threads | Literal["auto"]
 
     @property
@@ -248,6 +268,7 @@ class TrainerConfig(Section):
     devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+    callbacks: list[ClassWithArguments]
 
     @model_validator(mode="after")
     def _each_device_once(self) -> "TrainerConfig":
@@ -280,15 +301,36 @@ class LossConfig(Section):
     class_weights: Literal["balanced"] | None
 
 
-class NetworkConfig(ExperimentConfig):
-    """Defines the config keys of every experiment that trains a network."""
+class LightningConfig(ExperimentConfig):
+    """Defines the config keys of every experiment that Lightning trains."""
 
     changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
+
+    trainer: TrainerConfig
+
+    @property
+    def world(self) -> int | None:
+        """Return the number of processes of a run; None if the accelerator decides how many."""
+        return self.trainer.world
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of epochs of a whole run."""
+        return self.trainer.max_epochs
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that a CPU can have the devices, and that the callbacks' packages are there."""
+        check_cpu_devices(self.accelerator, self.trainer.devices)
+        for callback in self.trainer.callbacks:
+            check_package_installed("trainer.callbacks", callback)
+
+
+class NetworkConfig(LightningConfig):
+    """Defines the config keys of every experiment that trains a network."""
 
     batch_size: BatchSize
     predictions: Predictions
     optimizer: OptimizerConfig
-    trainer: TrainerConfig
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
     loss: LossConfig
@@ -304,19 +346,9 @@ class NetworkConfig(ExperimentConfig):
         """Return the validation metric that ends the training or chooses the epoch that is kept."""
         return self.early_stopping.monitor or self.keeps_best_by
 
-    @property
-    def world(self) -> int | None:
-        """Return the number of processes of a run; None if the accelerator decides how many."""
-        return self.trainer.world
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of epochs of a whole run."""
-        return self.trainer.max_epochs
-
     def check(self, runs_dir: Path) -> None:
-        """Check the devices, that a batch divides among them, and the balance of the classes."""
-        check_cpu_devices(self.accelerator, self.trainer.devices)
+        """Check too that a batch divides among the processes, and the balance of the classes."""
+        super().check(runs_dir)
         check_batch_divisible(self.batch_size, self.world or 1)
         if self.balanced_batches and self.loss.class_weights:
             raise ConfigError(

@@ -32,7 +32,18 @@ EXPECTED = {
     "string_too_short": "a text of at least {min_length} character(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
-OTHER_NAMES = {"device": "accelerator"}  # names in other programs
+# Names of keys in other programs, with the last part of the key here.
+OTHER_NAMES = {
+    "batch": "batch_size",
+    "clip_grad": "gradient_clip_val",
+    "device": "accelerator",
+    "gpus": "devices",
+    "grad_clip": "gradient_clip_val",
+    "learning_rate": "lr",
+    "opt": "optimizer",
+    "random_state": "seed",
+    "sched": "scheduler",
+}
 
 
 class InvalidConfigError(ConfigError):
@@ -179,11 +190,12 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     name in another section (`lr` -> `optimizer.lr`, `epochs` -> `trainer.max_epochs`).
     """
     *parent, name = path
-    name = OTHER_NAMES.get(name, name)
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+        others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
+        by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
     return None

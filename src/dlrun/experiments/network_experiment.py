@@ -28,9 +28,8 @@ from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
-from dlrun.system.accelerator import accelerator_attempts
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, Training, predict_test_set
+from dlrun.training.fit import WEIGHTS, Training, predict_test_set, train_on_accelerator
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
@@ -127,18 +126,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
             )
-            for attempt in accelerator_attempts(
-                config.accelerator,
-                context.screen.warn,
-                fallback=config.fallback,
-                processes=config.world or 1,
-                nodes=config.trainer.num_nodes,
-            ):
-                with attempt:
-                    if attempt.is_probe:
-                        training.probe(attempt.report.used)
-                    else:
-                        trained = training.run(attempt.report.used)
+            trained, report = train_on_accelerator(training, config, context.screen.warn)
         with context.phase("predictions"):
             predictions = _true_and_predicted(trained.predictions, assets.labels)
             if predictions is not None:
@@ -150,7 +138,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics | loaded.baselines,
-            accelerator=attempt.report,
+            accelerator=report,
             origin=loaded.origin,
             test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},

@@ -26,6 +26,7 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -106,6 +107,11 @@ class Run:
     def environment(self) -> RunEnvironment:
         """Return the content of environment.json: code, packages, machine and config of the run."""
         return read_run_environment(self.folder)
+
+    @property
+    def notes(self) -> RunNotes:
+        """Return the note and the tags of the run; raise DlrunError if notes.json is damaged."""
+        return read_notes(self.folder)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -56,21 +56,26 @@ def draw_learning_curves(
     most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
-        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
+        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
+            one of the two, and a column with another name is a metric of its own.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
         limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
         kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
-    metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
-    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
-    for axes, metric in zip(panels, metrics, strict=True):
+    columns: dict[str, list[str]] = {}
+    for name in table:
+        if name not in ("epoch", "seconds"):
+            metric = name.removeprefix("train_").removeprefix("valid_")
+            columns.setdefault(metric, []).append(name)
+    figure, panels = create_panel_grid(len(columns), 5.5, 3.9)
+    for axes, (metric, names) in zip(panels, columns.items(), strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         if kept is not None:
             axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
             axes.legend()
         low, high = limits.get(metric, axes.get_ylim())
-        last = [[*table[f"{split}_{metric}"]][-1] for split in ("train", "valid")]
+        last = [[*table[name]][-1] for name in names]
         if all(low <= y <= high for y in last):
             axes.set_ylim(low, high)
     add_figure_title(figure, title)
@@ -79,7 +84,10 @@ def draw_learning_curves(
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
-    draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
+    if metric in table:
+        axes.plot(table["epoch"], table[metric], marker="o", markersize=3, label=metric)
+    splits = [split for split in ("train", "valid") if f"{split}_{metric}" in table]
+    draw_splits(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)

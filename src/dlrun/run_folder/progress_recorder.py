@@ -35,35 +35,38 @@ class ProgressRecorder:
     _bar: ProgressHandle | None = None
 
     def begin(
-        self, columns: Sequence[str], data: str, total: int, noun: str
+        self, columns: Sequence[str] | None, data: str, total: int, noun: str
     ) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. A resumed run keeps the columns that it began with. Raises ConfigError if more
-        steps are finished than the total, DataError if the data have changed since the run began.
+        one step. Columns that are None are those of the first row. A resumed run keeps the columns
+        that it began with. Raises ConfigError if more steps are finished than the total, DataError
+        if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
             self.resume_files = None
-        self.data, self._columns = data, columns
+        self.data, self._columns = data, columns or ()
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
         if self.rows:  # an older dlrun may have written fewer columns
-            self._columns = [name for name in columns if name in self.rows[0]]
+            self._columns = [name for name in columns or self.rows[0] if name in self.rows[0]]
         if len(self.rows) > total:
             raise ConfigError(
                 f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
                 "a resumed run cannot have fewer than it has",
             )
-        if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
-            raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
+        files = dict(self.resume_files or {})
+        if self._columns:
+            files[METRICS] = "".join([self._header(), *map(self._line, self.rows)])
         self.begun = True
-        table = "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
-        for name, text in {**(self.resume_files or {}), METRICS: table}.items():
+        for name, text in files.items():
             self.folder.write_text(name, text)
+        if not self._columns:
+            self.folder.remove(METRICS)
         if self.loggers is not None:
             self.loggers.begin(self.rows)
         return checkpoint
@@ -98,12 +101,21 @@ class ProgressRecorder:
         if self._file is None or self._bar is None:
             raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
         rows = [*self.rows, dict(row)]
+        if not self._columns:
+            self._columns = list(row)
+            self.folder.write_text(METRICS, self._header())
         self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())
         self.rows = rows
         self._bar.step(len(rows), line)
         if self.loggers is not None:
             self.loggers.log(len(rows), row)
+
+    def _header(self) -> str:
+        """Return the first line of metrics.csv."""
+        if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:
+            raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
+        return ",".join(self._columns) + "\n"
 
     def _line(self, row: Row) -> str:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"

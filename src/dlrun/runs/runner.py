@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, LightningConfig
 from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
@@ -29,6 +29,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -72,7 +73,7 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.resumes = settings, resumes
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+        nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
         limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
         threads = resources.choose_thread_count(
             config.threads, min(limits, default=None), (config.world or 1) // nodes
@@ -120,6 +121,9 @@ class RunRecorder:
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
         self._save(status)
+        # A run that waited has its notes, and its resume has no such options.
+        if (notes := self.settings.notes()) != RunNotes():
+            change_notes(self.folder.path, lambda _: notes)
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, config_to_yaml(self.config))
 

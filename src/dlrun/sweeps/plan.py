@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +22,14 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed_json
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, validate_config
-from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
+from dlrun.sweeps.search_space import (
+    SEED,
+    SearchSpace,
+    Settings,
+    Space,
+    parse_seeds,
+    settings_at_ends,
+)
 from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
@@ -62,12 +68,33 @@ class HalvingRung(BaseModel):
         return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
 
 
+class AdaptiveSearch(BaseModel):
+    """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
+
+    trials: how many it chooses. seed: of the choice. seeds: of each config's runs; empty: one run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: PositiveInt
+    spaces: list[Space]
+    seed: int
+    seeds: list[int]
+
+    @property
+    def runs_per_trial(self) -> int:
+        """Return the number of runs of each config."""
+        return max(1, len(self.seeds))
+
+
 class SweepPlan(ChecksummedModel):
     """Holds the plan of a sweep, which is the content of sweep.json.
 
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
-    config keys that vary, except the seed. rungs: those of successive halving, or none. data:
-    SHA-256 of the data files, in a reproduction.
+    config keys that vary, except the seed. points: those of an adaptive search are not in
+    sweep.json; they are added as its study chooses them. rungs: those of successive halving, or
+    none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
+    runs begin.
     """
 
     id: str
@@ -81,8 +108,11 @@ class SweepPlan(ChecksummedModel):
     base: Settings
     keys: list[str]
     points: list[SweepPoint]
+    search: AdaptiveSearch | None = None
     rungs: list[HalvingRung]
     data: dict[str, str] = Field(default_factory=dict)
+    note: str = ""
+    tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
@@ -91,7 +121,13 @@ class SweepPlan(ChecksummedModel):
             raise ValueError("the points are not numbered from 1")
         return self
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        """Return the number of points, with those that a search will choose."""
+        search = self.search
+        return search.trials * search.runs_per_trial if search else len(self.points)
+
+    @property
     def configs(self) -> list[list[SweepPoint]]:
         """Return the points grouped by config: the points of a group differ only in their seeds."""
         groups: dict[str, list[SweepPoint]] = {}
@@ -99,9 +135,28 @@ class SweepPlan(ChecksummedModel):
             groups.setdefault(repr(point.without_seed), []).append(point)
         return list(groups.values())
 
+    def add_config(self, settings: Settings) -> list[SweepPoint]:
+        """Add the points of a config that a search has chosen, one for each seed; return them."""
+        assert self.search is not None
+        first = len(self.points) + 1
+        seeds = [{SEED: seed} for seed in self.search.seeds] or [{}]
+        added = [
+            SweepPoint(number=number, settings=settings | seed)
+            for number, seed in enumerate(seeds, start=first)
+        ]
+        self.points.extend(added)
+        return added
+
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return the config of each point. Raises ConfigError if dlrun no longer accepts one."""
-        return [validate_config(self.experiment, self.values(point)) for point in self.points]
+        """Return the config of each point; of a search, those at the ends of its spaces.
+
+        Raises ConfigError if dlrun no longer accepts one.
+        """
+        points = [point.settings for point in self.points]
+        if self.search is not None:
+            points = settings_at_ends(self.search.spaces)
+        base = ConfigLayer(self.base)
+        return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
     def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
         """Return the whole config of a point, with `epochs` as its number of epochs if given."""
@@ -112,11 +167,13 @@ class SweepPlan(ChecksummedModel):
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
         """Return the options to run a point, made from the options `common` to all points."""
-        digits = len(str(len(self.points)))
+        digits = len(str(self.size))
         return replace(
             common,
             values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
+            note=self.note,
+            tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -138,8 +195,9 @@ def make_sweep_plan(
     of all points.
     """
     base = merge_experiment_config(experiment, options)
-    seed = flatten_keys(base.values).get(SEED)
-    points = search.points(seed if isinstance(seed, int) else 0)
+    config_seed = flatten_keys(base.values).get(SEED)
+    seed = config_seed if isinstance(config_seed, int) else 0
+    points = search.points(seed)
     for text in options.overrides:
         for given in flatten_keys(yaml_loader.parse_set_override(text).values):
             for key in points[0]:
@@ -154,7 +212,11 @@ def make_sweep_plan(
     # Points with equal settings and seeds are merged into one.
     settings = ({key: values[key] for key in keys if key in values} for values in flat)
     varied = list({repr(one): one for one in settings}.values())
-    if len(varied) < len(points):
+    adaptive = None
+    if search.sampler == "tpe":
+        adaptive, varied = _adaptive_search(search, seed, flat), []
+        keys = [space.key for space in adaptive.spaces]
+    elif len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
     plan = SweepPlan(
         format=FORMAT,
@@ -169,14 +231,36 @@ def make_sweep_plan(
         base=dumps[0],
         keys=[key for key in keys if key != SEED],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
+        search=adaptive,
         rungs=[],
+        note=options.note,
+        tags=list(options.tags),
     )
     if eta is None:
         return plan
+    if adaptive is not None:
+        raise ConfigError("--halving: not with --sampler tpe", "leave one out")
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
     rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
+
+
+def _adaptive_search(
+    search: SearchSpace, config_seed: int, at_ends: Sequence[Settings]
+) -> AdaptiveSearch:
+    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces."""
+    configs, spaces = iter(at_ends), []
+    for space in search.parse_spaces():
+        values = [next(configs)[space.key] for _ in space.values]
+        spaces.append(space.model_copy(update={"values": values}))
+    assert search.trials is not None
+    return AdaptiveSearch(
+        trials=search.trials,
+        spaces=spaces,
+        seed=search.draws_seed(config_seed),
+        seeds=[] if search.seeds is None else parse_seeds(search.seeds),
+    )
 
 
 def _validate(

@@ -1,5 +1,6 @@
-"""Summarise a sweep: metrics of each config over its seeds, best config, table and figure."""
+"""Summarise a sweep: metrics of each config over its seeds, best config, table, figure and page."""
 
+import importlib.util
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
+from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric
@@ -22,6 +24,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
+FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
 
 
 @dataclass
@@ -153,7 +156,8 @@ def write_sweep_files(
     note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
         runs = [run for _, run in sorted(state.runs.items())]
-        _, problems = write_report_page(runs, folder.path / PAGE, note)
+        section = _configs_section(plan, results)
+        _, problems = write_report_page(runs, folder.path / PAGE, note, section)
         files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]
@@ -176,6 +180,39 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
             numbers["chosen"] = int(result is find_best_config(results))
             rows.append([*cells, *(numbers[name] for name in names)])
     return rows
+
+
+def _configs_section(plan: SweepPlan, results: Sequence[ConfigResults]) -> ConfigsSection | None:
+    """Return what the page shows about the configs; None if fewer than two keys or configs vary."""
+    scored = [(result.settings, result.validated) for result in results if result.validated]
+    keys = list(scored[0][0]) if scored else []
+    if len(keys) < 2 or len(scored) < 2:
+        return None
+    metric, means = scored[0][1].metric, [spread.mean for _, spread in scored]
+    axes = [ParallelAxis(key, [settings[key] for settings, _ in scored]) for key in keys]
+    names = [
+        f"{format_settings_briefly(settings)}: {metric} {format_metric(spread.mean)}"
+        for settings, spread in scored
+    ]
+    importances: dict[str, float] = {}
+    enough = max(FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY * len(keys))
+    if plan.rungs:
+        remark = "Not known: the configs were trained for different numbers of epochs."
+    elif len(set(means)) == 1:
+        remark = f"Not known: all configs have the same {metric}."
+    elif len(scored) < enough:
+        remark = f"Not known: it takes {enough} configs, and {len(scored)} have a result."
+    elif importlib.util.find_spec("optuna") is None:
+        remark = "Not known: the package optuna is missing (pip install 'dlrun[optuna]')."
+    else:
+        from dlrun.sweeps.study import estimate_importances  # slow: optuna, scikit-learn
+
+        importances = estimate_importances([settings for settings, _ in scored], means)
+        remark = (
+            f"The share of each key in the variance of {metric} over these {len(scored)} configs, "
+            "as fANOVA estimates it (Optuna). It says nothing about values that were not tried."
+        )
+    return ConfigsSection([*axes, ParallelAxis(metric, means)], names, importances, remark)
 
 
 def _draw(
@@ -276,6 +313,8 @@ def print_sweep_json(
         "sweep": plan.name,
         "experiment": plan.experiment,
         "folder": str(sweep.folder),
+        "note": plan.note or None,
+        "tags": plan.tags,
         "status": status,
         "points": points,
         "configs": [result.as_object() for result in results],

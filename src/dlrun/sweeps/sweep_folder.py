@@ -14,7 +14,16 @@ from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, LOG, RESULTS, remove_run
+from dlrun.run_folder.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    LOCK,
+    LOG,
+    NOTES,
+    NOTES_LOCK,
+    RESULTS,
+    remove_run,
+)
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
@@ -94,7 +103,7 @@ class Sweep:
             with contextlib.suppress(DlrunError, OSError):
                 names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
                 # Killed before it had its first files; nothing else is ours to remove.
-                if names <= {ENVIRONMENT, RESULTS, LOCK, LOG}:
+                if names <= {ENVIRONMENT, RESULTS, NOTES, NOTES_LOCK, LOCK, LOG}:
                     remove_run(folder, lambda: None)
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:

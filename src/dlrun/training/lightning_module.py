@@ -20,6 +20,7 @@ from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import SECONDS, STEP, is_stopped_early, kept_epoch
 from dlrun.system.console import ProgressHandle, format_position
+from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Loss, Objective
 
@@ -141,11 +142,12 @@ class LightningNetwork(pl.LightningModule):
     def training_step(self, batches: list[Batch], _: int) -> None:
         """Update the weights once for each of the given training batches."""
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for a gradient scaler or several processes.
-        wrapped = _gradient_scaler(self.trainer) is not None or self.trainer.world_size > 1
+        # only for a gradient scaler, several processes or callbacks, which read global_step.
+        trainer = self.trainer
+        wrapped = bool(_gradient_scaler(trainer) or trainer.world_size > 1 or trainer.loggers)
         optimizer: Any = self.optimizers(use_pl_optimizer=wrapped)
         backward = self.manual_backward if wrapped else Tensor.backward
-        mixed = "mixed" in str(self.trainer.precision)
+        mixed = "mixed" in str(trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
         for batch in batches:
@@ -268,28 +270,17 @@ class EpochRecorder(pl.Callback):
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.bar.to(len(self.steps.rows) + share)
-        self._stop_together(trainer)
+        stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
         if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size):
-            self._stop_together(trainer)
+            stop_together(trainer, self.steps.stop)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the test if a signal was received."""
         if hook[3] < self.data.common_batches(self.data.test, trainer.world_size):
-            self._stop_together(trainer)
-
-    def _stop_together(self, trainer: pl.Trainer) -> None:
-        """Raise the exception of a signal that any process received, in all at the same batch.
-
-        All processes must call this: not after a last batch that only some of them have.
-        """
-        number = self.steps.stop.received
-        if trainer.world_size > 1:
-            shared = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self.steps.stop.raise_for(number)
+            stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation, and end the training if it no longer improves.
@@ -301,6 +292,8 @@ class EpochRecorder(pl.Callback):
         seconds = time.perf_counter() - self.began
         epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds)
         check_metrics_finite(metrics, f"epoch {epoch.number}")
+        if trainer.loggers:  # for callbacks that follow a metric
+            pl_module.log_dict({**metrics}, logger=False)
         row = {name: value(epoch) for name, value in self.columns.items()}
         weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
@@ -315,14 +308,26 @@ class EpochRecorder(pl.Callback):
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
             row,
-            f"epoch {position}  {_progress_line(metrics)}",
+            f"epoch {position}  {progress_line(metrics)}",
             serialize_tensors(state),
         )
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
             trainer.should_stop = True
 
 
-def _progress_line(metrics: Mapping[str, float]) -> str:
+def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
+    """Raise the exception of a signal that any process received, in all at the same batch.
+
+    All processes must call this: not after a last batch that only some of them have.
+    """
+    number = stop.received
+    if trainer.world_size > 1:
+        shared = torch.tensor(number, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
+    stop.raise_for(number)
+
+
+def progress_line(metrics: Mapping[str, float]) -> str:
     """Return the metrics as a text of at most 80 columns if there is only one metric."""
     texts: dict[str, str] = {}
     for name, value in metrics.items():
