@@ -17,6 +17,7 @@ WORDS = [*smoke(NAME), *setting("optimizer.lr=0.05", "batch_size=25", "seed=1")]
 STOPPING = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
 BEST = setting("keep=best")
 SETTINGS = {"stop": STOPPING, "best": BEST, "both": [*STOPPING, *BEST]}
+SPARSE = setting("trainer.check_val_every_n_epoch=2", "scheduler={name: exponential, gamma: 0.9}")
 
 
 def to(epochs: int) -> list[str]:
@@ -59,9 +60,13 @@ def test_a_run_is_as_one_that_was_told_its_number_of_epochs(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SETTINGS)
-def test_a_run_that_is_killed_anywhere_resumes_to_the_same_end(tmp_path: Path, kind: str) -> None:
-    words = [*WORDS, *to(EPOCHS), *SETTINGS[kind]]
+@pytest.mark.parametrize(
+    "settings", [*SETTINGS.values(), [*SETTINGS["both"], *SPARSE]], ids=[*SETTINGS, "sparse"]
+)
+def test_a_run_that_is_killed_anywhere_resumes_to_the_same_end(
+    tmp_path: Path, settings: list[str]
+) -> None:
+    words = [*WORDS, *to(EPOCHS), *settings]
     done = harness.run(tmp_path / "whole", *words).is_told(0)
     expected = Run.open(harness.newest_run(tmp_path / "whole", NAME))
     for number, share in enumerate((0.4, 0.75, 0.9)):

@@ -131,3 +131,36 @@ def test_balanced_batches_have_as_many_rows_of_each_class() -> None:
     shares = drawn(0, processes=2)
     together = zip(*(chain(*share) for share in shares), strict=True)
     assert [*chain(*together)] == [*chain(*batches)][:62]  # all do equally many updates
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches"), [(None, 9), (1, 1), (4, 4), (40, 9), (0.5, 4), (0.01, 1), (1.0, 9)]
+)
+@pytest.mark.parametrize("group", [1, 2])
+def test_an_epoch_may_be_limited_to_a_number_or_a_share_of_its_batches(
+    limit: float | None, batches: int, group: int
+) -> None:
+    rows = TensorBatches(np.arange(35), np.arange(35))
+    sizes = {"batch_size": 4, "group_size": group, "eval_batch_size": 4 if limit is None else 20}
+    data = ArrayData(rows, rows, rows, seed=3, **sizes)
+    shuffled = [t.tolist() for one in data.training_batches() for _, t in one]
+    limited = [t.tolist() for one in data.training_batches(limit=limit) for _, t in one]
+    assert limited == shuffled[:batches]
+    assert data.count_training_batches(1, limit) == batches
+    tested = list(data.evaluation_batches(rows, limit=limit))
+    assert len(tested) == data.common_batches(rows, 1, limit) == batches
+    assert sum(len(targets) for _, targets in tested) == data.tested_rows(1, limit)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 16, 17, 18, 33])
+@pytest.mark.parametrize("limit", [None, 1, 2, 5, 0.3, 0.5, 1.0])
+def test_processes_test_the_first_rows_together(rows: int, limit: float | None) -> None:
+    part = TensorBatches(np.arange(rows), np.arange(rows))
+    data = ArrayData(part, part, part, batch_size=4, seed=0)
+    shares = []
+    for rank in range(2):
+        loader = data.evaluation_batches(part, rank, 2, limit=limit)
+        assert len(loader) >= data.common_batches(part, 2, limit)
+        shares.append([int(one) for _, targets in loader for one in targets])
+    assert sorted(chain(*shares)) == list(range(data.tested_rows(2, limit)))
+    assert len(shares[0]) - len(shares[1]) in (0, 1)  # as PredictionCollector.finish expects

@@ -158,9 +158,9 @@ def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     assert list(rows[0]) == ["epoch", "train_loss", "valid_loss", "lr", "seconds"]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert len({row["train_loss"] for row in rows}) == 3
-    assert set(trained.metrics) == {"train_loss", "valid_loss", "lr", "test_loss"}
+    assert set(trained.metrics) == {"train_loss", "valid_loss", "test_loss"}
     assert {name: trained.metrics[name] for name in rows[0].keys() & trained.metrics.keys()} == {
-        name: value for name, value in rows[-1].items() if name not in ("epoch", "seconds")
+        name: value for name, value in rows[-1].items() if name not in ("epoch", "lr", "seconds")
     }
     assert set(weights) == {
         f"net.{place}.{kind}" for place in (0, 3) for kind in ("weight", "bias")

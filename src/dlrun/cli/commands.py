@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
 from dlrun.cli.errors import unknown_command_error
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
 # The functions of the commands in dlrun.commands, by group and name.
@@ -51,6 +53,7 @@ GROUPS = {
     "runs": "List, show, compare, annotate, check and remove runs.",
 }
 ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
+RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
 EXPERIMENTS, MORE = "Experiments", "More commands"
 DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.
@@ -108,6 +111,9 @@ class LazyCommandGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
         name = ALIASES.get(str(self.name), {}).get(args[0], args[0])
+        if name in RUN_WORDS and args[1:2] and args[1] in registry.experiment_names():
+            problem = f"no command {name!r}: an experiment is a command itself"
+            raise UsageError(problem, shlex.join(["dlrun", *args[1:]]))
         self.commands[name] = self.load_command(ctx, name)
         return super().resolve_command(ctx, [name, *args[1:]])
 

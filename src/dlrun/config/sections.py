@@ -1,18 +1,36 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dlrun.config.plugins import (
     ClassWithArguments,
     check_package_installed,
     class_name,
     is_dotted_name,
+)
+from dlrun.config.torch_arguments import (
+    ArgumentError,
+    check_optimizer_arguments,
+    check_optimizer_name,
+    check_scheduler,
+    given_arguments,
 )
 from dlrun.errors import AcceleratorError, ConfigError, did_you_mean
 from dlrun.system.accelerator import (
@@ -24,6 +42,8 @@ from dlrun.system.accelerator import (
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
+SCHEDULER = "scheduler.name"
+SCHEDULERS_OF_ALL_EPOCHS = ("cosine", "one_cycle")  # of an extended run they would be other ones
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
@@ -55,6 +75,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
+TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
+Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
 KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
 
@@ -211,6 +234,11 @@ class ExperimentConfig(Section):
         return False
 
     @classmethod
+    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
+        """Return the keys that a resume may change; `values` are the run's, by dotted keys."""
+        return cls.changeable_keys
+
+    @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
         """Return the values that tab completion offers for a config key of an open type."""
         return ()
@@ -247,16 +275,79 @@ class PenaltyPathConfig(Section):
     smallest: Fraction
 
 
-class OptimizerConfig(Section):
+class OptimizerConfig(Section, extra="allow"):
     """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
 
-    name: Literal["rmsprop", "adam", "adamw", "sgd"]
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: CommonOptimizer | str
     lr: Annotated[float, Field(gt=0)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_of_torch(cls, name: str) -> str:
+        if name not in get_args(CommonOptimizer):
+            try:
+                check_optimizer_name(name)
+            except ArgumentError as error:
+                raise ValueError(error.message) from None
+        return name
+
+    @model_validator(mode="after")
+    def _has_these_arguments(self) -> "OptimizerConfig":
+        if self.__pydantic_extra__:
+            with _errors_of_keys(self.__pydantic_extra__):
+                check_optimizer_arguments(self.name, self.lr, self.__pydantic_extra__)
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Return the arguments by name; those that are None are left to torch's defaults."""
-        return self.model_dump(exclude={"name"}, exclude_none=True)
+        return given_arguments(self.model_dump(exclude={"name"}))
+
+
+class SchedulerConfig(Section, extra="allow"):
+    """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
+
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: Literal["none", "cosine", "step", "exponential", "one_cycle", "plateau"]
+    warmup_epochs: Count
+
+    @property
+    def changes_rate(self) -> bool:
+        """Return whether the learning rate changes at all."""
+        return self.name != "none" or self.warmup_epochs > 0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of torch's class by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
+        """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
+        if self.name == "one_cycle" and self.warmup_epochs:
+            raise ArgumentError("warmup_epochs", "one_cycle warms up itself, in pct_start; leave 0")
+        if self.name == "cosine" and self.warmup_epochs >= epochs:
+            raise ArgumentError("warmup_epochs", f"no epoch of the {epochs} is left for the cosine")
+        if self.name != "none":
+            arguments, left = self.arguments, epochs - self.warmup_epochs
+            check_scheduler(self.name, arguments, optimizer.name, optimizer.arguments, left)
+        elif self.arguments:
+            raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+
+
+@contextmanager
+def _errors_of_keys(values: Mapping[str, object], *section: str) -> Iterator[None]:
+    """Turn an ArgumentError about a key of a section into pydantic's error, which names the key."""
+    try:
+        yield
+    except ArgumentError as error:
+        context = {"error": error.message, "known": [*error.known]}
+        kind = PydanticCustomError(error.kind, "{error}", context)
+        key = () if error.key is None else (error.key,)
+        detail = InitErrorDetails(
+            type=kind, loc=(*section, *key), input=values.get(error.key or "")
+        )
+        raise ValidationError.from_exception_data("config", [detail]) from None
 
 
 class TrainerConfig(Section):
@@ -268,6 +359,13 @@ class TrainerConfig(Section):
     devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: PositiveInt
+    check_val_every_n_epoch: PositiveInt
+    limit_train_batches: Limit
+    limit_val_batches: Limit
+    limit_test_batches: Limit
     callbacks: list[ClassWithArguments]
 
     @model_validator(mode="after")
@@ -331,6 +429,7 @@ class NetworkConfig(LightningConfig):
     batch_size: BatchSize
     predictions: Predictions
     optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
     loss: LossConfig
@@ -345,6 +444,18 @@ class NetworkConfig(LightningConfig):
     def deciding_metric(self) -> str | None:
         """Return the validation metric that ends the training or chooses the epoch that is kept."""
         return self.early_stopping.monitor or self.keeps_best_by
+
+    @model_validator(mode="after")
+    def _scheduler_has_these_arguments(self) -> "NetworkConfig":
+        with _errors_of_keys(self.scheduler.model_dump(), "scheduler"):
+            self.scheduler.check(self.optimizer, self.trainer.max_epochs)
+        return self
+
+    @classmethod
+    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
+        """Return the keys that a resume may change; not the epochs if a schedule needs them."""
+        fixed = {EPOCHS} if values.get(SCHEDULER) in SCHEDULERS_OF_ALL_EPOCHS else set()
+        return cls.changeable_keys - fixed
 
     def check(self, runs_dir: Path) -> None:
         """Check too that a batch divides among the processes, and the balance of the classes."""

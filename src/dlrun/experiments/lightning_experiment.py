@@ -15,7 +15,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.recorded_metrics import metrics_from_row
+from dlrun.run_folder.recorded_metrics import newest_metrics
 from dlrun.training.fit import WEIGHTS, train_on_accelerator
 from dlrun.training.own_module import ModuleTraining
 from dlrun.training.process_settings import temporary_training_settings
@@ -86,7 +86,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
 
     def draw(self, run: Run, config: L) -> dict[str, Figure]:
         """Draw the curves of everything that the module logged for each epoch, if anything."""
-        if not metrics_from_row(dict.fromkeys(run.table, 0)):
+        if not newest_metrics([dict.fromkeys(run.table, 0)]):
             return {}
         figure = draw_learning_curves(
             run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits

@@ -140,7 +140,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             metrics=trained.metrics | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
-            test_rows=len(data.test),
+            test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
             reference=reference.model_dump() if reference else {},
             extra={
                 "parameters": parameters,

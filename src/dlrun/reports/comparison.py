@@ -16,6 +16,7 @@ from dlrun.reports.charts import (
     Chart,
     ChartCurve,
     curve_css_classes,
+    measured_curve,
     metric_names_without_split,
     padded_range,
     published_levels,
@@ -147,7 +148,7 @@ def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
     for part in ("valid", "test", "train"):  # the first that exists is drawn
         if values := run.table.get(f"{part}_{metric}"):
             name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
-            line = ChartCurve(name, run.table[step], values, look, str(run.number))
+            line = measured_curve(name, run.table[step], values, look, str(run.number))
             return line if line.is_drawable else None
     return None
 

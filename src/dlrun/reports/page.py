@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
@@ -166,7 +167,12 @@ def format_setting_briefly(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text: a metric, or a small number with four digits."""
+    """Return a value of a curve as text: a metric, or a small number with four digits.
+
+    That of an empty cell (NaN) is empty.
+    """
+    if math.isnan(value):
+        return ""
     if isinstance(value, int):
         return str(value)
     return format_metric(value) if abs(value) >= 1e-3 else f"{value:.4g}"

@@ -6,6 +6,7 @@ Logging changes no number. A logger that fails is disabled with one warning, and
 import importlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -123,7 +124,8 @@ def check_lightning_loggers(config: ExperimentConfig) -> None:
 
 
 def _without_step(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != STEP}
+    """Return the values of a row that are logged: not the step, and no NaN of an empty cell."""
+    return {name: one for name, one in row.items() if name != STEP and not math.isnan(one)}
 
 
 @contextmanager

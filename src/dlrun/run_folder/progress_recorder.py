@@ -94,9 +94,9 @@ class ProgressRecorder:
         """Record a finished epoch or lasso penalty in checkpoint, metrics.csv, screen and loggers.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
-        `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all
-        that the next step needs. `part` holds data that this step adds for good; later checkpoints
-        do not repeat them.
+        `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
+        screen. `state` is all that the next step needs. `part` holds data that this step adds for
+        good; later checkpoints do not repeat them.
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
@@ -118,7 +118,8 @@ class ProgressRecorder:
         return ",".join(self._columns) + "\n"
 
     def _line(self, row: Row) -> str:
-        return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
+        values = (row[column] for column in self._columns)
+        return ",".join("" if math.isnan(one) else f"{one:.9g}" for one in values) + "\n"
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:

@@ -15,8 +15,8 @@ from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
-STEP, SECONDS = "epoch", "seconds"
-NO_METRICS = (STEP, SECONDS)  # columns of metrics.csv
+STEP, LR, SECONDS = "epoch", "lr", "seconds"
+NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
@@ -26,14 +26,24 @@ EDITIONS = ("book", "notebook")  # of the published metrics
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 
 
-def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics in a row of metrics.csv, without the columns that are no metrics."""
-    return {name: value for name, value in row.items() if name not in NO_METRICS}
+def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the newest value of each metric in rows of metrics.csv.
+
+    It is that of the last row, or of the last epoch that was validated. A cell without a value is
+    NaN.
+    """
+    return {
+        name: value
+        for row in rows
+        for name, value in row.items()
+        if name not in NO_METRICS and not math.isnan(value)
+    }
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
     """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
+    An empty cell, as of an epoch without validation, becomes NaN.
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
     """
@@ -44,13 +54,16 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
             raise ValueError("it has no header")
         if any(len(row) != len(names) for row in rows):
             raise ValueError("a row has more or fewer cells than the header")
-        cells = [
-            [int(cell) if cell.isdecimal() and len(cell) < 16 else float(cell) for cell in row]
-            for row in rows
-        ]
+        cells = [[_number(cell) for cell in row] for row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+
+
+def _number(cell: str) -> float:
+    if cell.isdecimal() and len(cell) < 16:
+        return int(cell)
+    return float(cell) if cell else math.nan
 
 
 def main_metric(record: RunRecord) -> str | None:

@@ -42,8 +42,8 @@ from dlrun.run_folder.record import (
 )
 from dlrun.run_folder.recorded_metrics import (
     best_epoch,
-    metrics_from_row,
     metrics_table,
+    newest_metrics,
     remarks_on_metrics,
 )
 from dlrun.system import files, resources
@@ -262,7 +262,7 @@ class RunRecorder:
             "steps": len(steps.rows) or self.record.steps,
         }
         if self.record.result_steps is None:
-            changes["metrics"] = metrics_from_row(steps.rows[-1]) if steps.rows else {}
+            changes["metrics"] = newest_metrics(steps.rows)
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report

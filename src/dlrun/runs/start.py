@@ -178,8 +178,10 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
     layer = read_and_merge_layers(name, [run.initial_config(), path / CONFIG, *settings.overrides])
     config = validate_config(name, layer, resumed=True)
     if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
-        allowed = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         problem = f"{', '.join(sorted(changed))}: changed since the run began"
+        if EPOCHS in changed & schema.changeable_keys:
+            problem += f"; the schedule of the learning rate depends on {EPOCHS}"
+        allowed = ", ".join(sorted(run.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
     check_loggers_installed(config)
     if record.status == "waiting":
@@ -203,7 +205,7 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
     planned = run.effective_config().get(EPOCHS) if record.stopped_epoch else record.steps
     is_complete = record.status == "finished" and config.total_steps in (None, planned)
     if is_complete and all((path / file).exists() for file in record.files):
-        extends = EPOCHS in config.changeable_keys and checkpoint_files(path)
+        extends = EPOCHS in run.changeable_keys and checkpoint_files(path)
         hint = f"; --set {EPOCHS}=N extends it" if extends else ""
         if record.stopped_epoch:
             hint = f": it stopped early after epoch {record.stopped_epoch}"

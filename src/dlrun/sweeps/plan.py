@@ -242,6 +242,12 @@ def make_sweep_plan(
         raise ConfigError("--halving: not with --sampler tpe", "leave one out")
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
+    pairs = zip(configs, flat, strict=True)
+    if any({EPOCHS} & one.keys() - config.changeable_by_resume(one) for config, one in pairs):
+        raise ConfigError(
+            f"--halving: it raises {EPOCHS}, and a schedule of the learning rate depends on this",
+            "another scheduler.name, or without --halving",
+        )
     rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
 

@@ -25,6 +25,7 @@ from dlrun.run_folder.recorded_metrics import (
     kept_epoch,
     main_metric,
     metric_direction,
+    newest_metrics,
     selection_metric,
 )
 from dlrun.runs.start import download_missing_data
@@ -290,7 +291,8 @@ def _score(run: Run, epochs: int) -> float:
         raise LookupError(f"{run.folder}: {len(rows)} epochs")
     by = config.keeps_best_by if isinstance(config, NetworkConfig) else None
     metric = selection_metric(table) or ""
-    return metric_direction(metric) * table[metric][kept_epoch(rows[:last], by) - 1]
+    kept = kept_epoch(rows[:last], by)
+    return metric_direction(metric) * newest_metrics(rows[:kept])[metric]
 
 
 def format_point_line(

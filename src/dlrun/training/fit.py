@@ -31,7 +31,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, metrics_from_row
+from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     accelerator_attempts,
@@ -109,15 +109,14 @@ class Training:
 
     def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        config = self.config
-        loss = make_training_loss(config, self.objective, self.data.train.targets)
-        return LightningNetwork(self.build(), config.optimizer, self.objective, loss)
+        loss = make_training_loss(self.config, self.objective, self.data.train.targets)
+        return LightningNetwork(self.build(), self.config, self.objective, loss)
 
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        epochs = config.trainer.max_epochs
-        columns = epoch_columns(self.objective)
+        section, epochs = config.trainer, config.trainer.max_epochs
+        columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
         found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
@@ -156,14 +155,21 @@ class Training:
                         trainer.fit(
                             module,
                             data.training_batches(
-                                rank, world, done, balanced=config.balanced_batches
+                                rank,
+                                world,
+                                done,
+                                limit=section.limit_train_batches,
+                                balanced=config.balanced_batches,
                             ),
-                            data.evaluation_batches(data.valid, rank, world),
+                            data.evaluation_batches(
+                                data.valid, rank, world, limit=section.limit_val_batches
+                            ),
                         )
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
-                    test = data.evaluation_batches(data.test, rank, world)
+                    limit = section.limit_test_batches
+                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -189,7 +195,7 @@ class Training:
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         kept = kept_epoch(rows, config.keeps_best_by)
-        metrics = metrics_from_row(rows[kept - 1]) | metrics
+        metrics = newest_metrics(rows[:kept]) | metrics
         return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
 
 
@@ -303,7 +309,7 @@ def predict_test_set(
     network = plugin.convert_module(network)
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test):
+        for batch in data.evaluation_batches(data.test, limit=config.trainer.limit_test_batches):
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

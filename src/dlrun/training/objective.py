@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,17 +14,11 @@ from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.sections import LossConfig, NetworkConfig, OptimizerConfig
+from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 
 
 class DoubleR2Score(R2Score):
@@ -55,10 +49,11 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
 
 
 def torch_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with the config's arguments."""
-    return OPTIMIZERS[config.name](parameters, **config.arguments)
+    """Return the torch optimizer that a config names, for parameters or for groups of them."""
+    make: Callable[..., torch.optim.Optimizer] = optimizer_classes()[config.name]
+    return make(parameters, **config.arguments)
 
 
 def fast_optimizer(

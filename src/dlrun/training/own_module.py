@@ -28,7 +28,7 @@ from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import SECONDS, STEP, metrics_from_row
+from dlrun.run_folder.recorded_metrics import SECONDS, STEP, newest_metrics
 from dlrun.system.accelerator import check_cpu_devices
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
@@ -36,13 +36,18 @@ from dlrun.training.fit import WEIGHTS, explain_lost_peers, make_trainer
 from dlrun.training.lightning_module import progress_line, stop_together
 
 STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
+# Keys of the config that Lightning does by itself where it does the updates.
+AUTOMATIC = {
+    *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
+    *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_test_batches"),
+}
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 @dataclass(frozen=True)
 class TrainedModule:
-    """Holds the metrics of the last epoch and of the test, and the number of processes."""
+    """Holds the newest metrics and those of the test, and the number of processes."""
 
     metrics: dict[str, float]
     processes: int
@@ -114,6 +119,7 @@ class ModuleTraining:
                 logger=RunLogger(steps),
                 plugins=[state],
                 use_distributed_sampler=True,
+                **config.trainer.model_dump(include=AUTOMATIC),
             )
             recorder.seed_loaders_of(trainer)
             context.screen.note(
@@ -132,8 +138,8 @@ class ModuleTraining:
                 with context.phase("test"):
                     metrics = self._test(trainer, module, data)
         context.keep(WEIGHTS, serialize_tensors(module.cpu().state_dict()))
-        last = metrics_from_row(steps.rows[-1])
-        return TrainedModule(last | metrics, trainer.world_size)
+        metrics = newest_metrics(steps.rows) | metrics
+        return TrainedModule(metrics, trainer.world_size)
 
     def _test(
         self, trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule
