@@ -187,6 +187,8 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         ("device", "accelerator"),
         ("devcie", "accelerator"),
         ("batch", "batch_size"),
+        ("weight_decay", "optimizer.weight_decay"),
+        ("trainer.momentun", "optimizer.momentum"),
         ("optimizer.learning_rate", "optimizer.lr"),
         ("scheduler.lr", "optimizer.lr"),
         ("optimiser", "optimizer"),

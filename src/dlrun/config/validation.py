@@ -44,6 +44,8 @@ OTHER_NAMES = {
     "random_state": "seed",
     "sched": "scheduler",
 }
+# Keys of the section `optimizer` that only some optimizers have, so that its schema lists none.
+OPTIMIZER_KEYS = ("betas", "eps", "momentum", "nesterov", "weight_decay")
 
 
 class InvalidConfigError(ConfigError):
@@ -207,4 +209,7 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
         by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
+    if "optimizer" in keys and parent != ["optimizer"]:
+        similar = closest_name(name, OPTIMIZER_KEYS)
+        return similar and f"optimizer.{similar}"
     return None
