@@ -29,10 +29,6 @@ ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
 )
-VALIDATED_ON_TEST = (
-    "the validation rows are the test rows: the best config's test metric is too good; "
-    "`--set data.validation=0.2` holds training rows out"
-)
 
 
 @dataclass
@@ -151,7 +147,8 @@ def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
     if len(results) < 2 or best is None:
         return []
     best_epoch = best.runs[0].record.best_epoch
-    return [VALIDATED_ON_TEST] if best_epoch and best_epoch.on_test else []
+    warning = metrics.too_good_by_test_rows("the best config's test metric")
+    return [warning] if best_epoch and best_epoch.on_test else []
 
 
 def write_sweep_files(
