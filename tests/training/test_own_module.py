@@ -1,6 +1,7 @@
 """A LightningModule that was not written for dlrun: its metrics, and its bits after a resume."""
 
 import io
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
+from dlrun.training.fit import train_on_accelerator
 from dlrun.training.own_module import ModuleTraining, TrainedModule
 from dlrun.training.process_settings import temporary_training_settings
-from tests.training.test_fit import network_config
+from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 
 
 def noisy(row: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,6 +79,7 @@ class Module(pl.LightningModule):
         self.save_hyperparameters()
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 1))
         self.fails = fails
+        self.error: Exception = ValueError("killed")
 
     def on_train_epoch_start(self) -> None:
         torch.rand(3)
@@ -87,7 +90,7 @@ class Module(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         if (self.current_epoch, batch_idx) == self.fails:
-            raise ValueError("killed")
+            raise self.error
         loss = sum(map(self.measured, batch)) if len(batch[0]) == 2 else self.measured(batch)
         self.log("train/loss", loss, on_step=True, on_epoch=True)
         return loss
@@ -102,7 +105,8 @@ class Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), 0.05, momentum=0.9)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
-        return {"optimizer": optimizer, "lr_scheduler": plateau, "monitor": "val_loss"}
+        scheduler = {"scheduler": plateau, "monitor": "val_loss", "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
 def lightning_config(epochs: int, **trainer: Any) -> LightningConfig:
@@ -205,7 +209,7 @@ def test_without_a_test_there_are_no_test_metrics(tmp_path: Path) -> None:
             self.net = nn.Linear(4, 1)
 
     trained, _, _ = train(tmp_path / "run", 1, module=Untested)
-    assert set(trained.metrics) == {"train_loss", "valid_loss", "lr"}
+    assert set(trained.metrics) == {"train_loss", "valid_loss"}
 
 
 def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> None:
@@ -213,7 +217,7 @@ def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> Non
 
     class Stopping(Module):
         def configure_callbacks(self) -> pl.Callback:
-            return pl.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1e9)
+            return pl.callbacks.EarlyStopping("val_loss")
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
             seen.append(batch_idx)
@@ -224,5 +228,61 @@ def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> Non
         ModuleTraining(lightning_config(5), context, Stopping, lambda: Data("")).probe("cpu")
     assert seen == [0]
     assert not [*(tmp_path / "probe").iterdir()]
-    _, rows, _ = train(tmp_path / "run", 5, module=Stopping)  # the module's own choice
-    assert len(rows) == 2
+
+
+def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: Path) -> None:
+    class Stopping(Module):
+        def configure_callbacks(self) -> pl.Callback:
+            return pl.callbacks.EarlyStopping("val_loss", patience=1, min_delta=1e9)
+
+    whole = train(tmp_path / "run", 6, module=Stopping)
+    assert len(whole[1]) == 2
+    are_equal(train(tmp_path / "run", 9, module=Stopping), whole)
+    train(tmp_path / "resumed", 1, module=Stopping)
+    are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
+
+
+def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
+    settings = {
+        "gradient_clip_val": 0.1,
+        "accumulate_grad_batches": 2,
+        "limit_train_batches": 4,
+        "check_val_every_n_epoch": 2,
+        "limit_test_batches": 1,
+    }
+    whole = train(tmp_path / "whole", 5, **settings)
+    trained, rows, _ = whole
+    validated = [not math.isnan(row["valid_loss"]) for row in rows]
+    assert validated == [False, True, False, True, False]
+    assert trained.metrics["valid_loss"] == rows[3]["valid_loss"]
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 5, module=lambda: Module((2, 1)), **settings)
+    resumed = train(tmp_path / "killed", 5, **settings)
+    assert repr(resumed[:2]) == repr(whole[:2])  # NaN is not equal to NaN
+
+
+@pytest.mark.parametrize("fails", [None, (1, 2)])
+def test_a_device_that_fails_gives_way_to_the_cpu(
+    tmp_path: Path,
+    fails: tuple[int, int] | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the probe, or in the middle of the second epoch."""
+    modules = [Module() for _ in range(3)]
+    name = "broken" if fails is None else "fragile"
+    if fails:
+        modules[1].fails, modules[1].error = fails, RuntimeError("CUDA error: gone")
+    config = lightning_config(3).model_copy(update={"accelerator": name})
+    context, made = context_in(tmp_path / "fallen"), iter(modules)
+
+    def build() -> Module:
+        torch.manual_seed(0)
+        return next(made)
+
+    training = ModuleTraining(config, context, build, lambda: Data(""))
+    with temporary_training_settings(1):
+        trained, report = train_on_accelerator(training, config, context.screen.warn)
+    assert (report.requested, report.used) == (name, "cpu")
+    assert capsys.readouterr().err.count("warning:") == 1
+    assert [row["epoch"] for row in context.steps.rows] == [1, 2, 3]
+    assert trained.metrics["test_loss"] > 0

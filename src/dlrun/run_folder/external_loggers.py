@@ -249,16 +249,18 @@ class _WandB:
             settings=wandb.Settings(console="off", silent=True),
         )
         self._folder.write_json(WANDB_RUN, {"run_id": self._run.id})
-        for axis in ("", UPDATES):
-            self._run.define_metric(f"{axis}*", step_metric=f"{axis}step")
+        self._defined = set[str]()  # metrics whose horizontal axis is
         logged = self._run.summary.get("step", 0)
         for step, row in enumerate(rows, start=1):
             if step > logged:
                 self.log(step, row)
 
     def log(self, step: int, row: Row) -> None:
-        axis = UPDATES if next(iter(row)).startswith(UPDATES) else ""
-        self._run.log({f"{axis}step": step, **row})
+        axis = f"{UPDATES}step" if next(iter(row)).startswith(UPDATES) else "step"
+        for name in row.keys() - self._defined:
+            self._run.define_metric(name, step_metric=axis)
+            self._defined.add(name)
+        self._run.log({axis: step, **row})
 
     def end(self, metrics: Row, status: str) -> None:
         if self._run is not None:

@@ -31,6 +31,7 @@ class ProgressRecorder:
     data: str | None = None  # the fingerprint of the data
     begun: bool = False  # whether this process has written a file of the run
     _columns: Sequence[str] = ()
+    _takes_columns: bool = False  # from the rows
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
 
@@ -41,14 +42,14 @@ class ProgressRecorder:
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. Columns that are None are those of the first row. A resumed run keeps the columns
-        that it began with. Raises ConfigError if more steps are finished than the total, DataError
-        if the data have changed since the run began.
+        one step. A resumed run keeps the columns that it began with; without columns they are those
+        of the rows, and a later row may have more. Raises ConfigError if more steps are finished
+        than the total, DataError if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
             self.resume_files = None
-        self.data, self._columns = data, columns or ()
+        self.data, self._columns, self._takes_columns = data, columns or (), columns is None
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
@@ -61,7 +62,7 @@ class ProgressRecorder:
             )
         files = dict(self.resume_files or {})
         if self._columns:
-            files[METRICS] = "".join([self._header(), *map(self._line, self.rows)])
+            files[METRICS] = self._table()
         self.begun = True
         for name, text in files.items():
             self.folder.write_text(name, text)
@@ -100,10 +101,11 @@ class ProgressRecorder:
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
-        rows = [*self.rows, dict(row)]
-        if not self._columns:
+        if self._takes_columns and [*row] != [*self._columns]:
             self._columns = list(row)
-            self.folder.write_text(METRICS, self._header())
+            self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
+            self.folder.write_text(METRICS, self._table())
+        rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())
         self.rows = rows
@@ -111,11 +113,11 @@ class ProgressRecorder:
         if self.loggers is not None:
             self.loggers.log(len(rows), row)
 
-    def _header(self) -> str:
-        """Return the first line of metrics.csv."""
+    def _table(self) -> str:
+        """Return the text of metrics.csv, with a line for each finished step."""
         if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
-        return ",".join(self._columns) + "\n"
+        return "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
 
     def _line(self, row: Row) -> str:
         values = (row[column] for column in self._columns)

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,7 @@ class ModuleTraining:
         found = steps.begin(None, "", epochs, "epoch")
         state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
         done = len(steps.rows)
+        left = 0 if state.is_stopped else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         module, data = self._seeded()
         with steps.progress("training", epochs, "epoch") as bar:
@@ -123,12 +124,12 @@ class ModuleTraining:
             )
             recorder.seed_loaders_of(trainer)
             context.screen.note(
-                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"training {pluralize(left, 'epoch')} on {device}"
                 f"{f' after the {done} that are done' if done else ''}"
             )
             with explain_lost_peers(context, trainer.world_size):
                 with context.phase("fit"):
-                    if done < epochs:
+                    if left:
                         resumed = STATE if done else None
                         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
                     else:
@@ -159,12 +160,18 @@ class RunState(TorchCheckpointIO):
 
     Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
     left out: the module is made from the config, and they may be objects of any kind.
+
+    logged: what the module logged until the last epoch. is_stopped: whether a callback of the
+    module's has ended the training.
     """
 
-    def __init__(self, path: Path, content: bytes | memoryview) -> None:
+    def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
         self._path = path  # for messages
-        self.content = content
+        self.content: bytes | memoryview = content
+        saved = self.read() if content else {}
+        self.logged: dict[str, torch.Tensor] = saved.get("logged", {})
+        self.is_stopped: bool = saved.get("is_stopped", False)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -177,6 +184,7 @@ class RunState(TorchCheckpointIO):
         for counts in (progress["total"], progress["current"]):
             counts["ready"] = counts["started"]  # the next epoch begins when a run is resumed
         kept = {key: one for key, one in checkpoint.items() if not HYPERPARAMETERS.match(key)}
+        kept |= {"logged": self.logged, "is_stopped": self.is_stopped}
         self.content = serialize_tensors(kept)
 
     def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> dict[str, Any]:
@@ -202,7 +210,7 @@ class ModuleRecorder(pl.Callback):
     config: LightningConfig
     state: RunState
     _seconds: float | None = None  # of an epoch that is not recorded yet
-    _logged: dict[str, torch.Tensor] = field(default_factory=dict)  # until the last epoch
+    _has_saved: bool = False
 
     def seed_loaders_of(self, trainer: pl.Trainer) -> None:
         """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
@@ -227,8 +235,12 @@ class ModuleRecorder(pl.Callback):
         return int(entropy.generate_state(1)[0])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
+        """Replace Lightning's signal handlers, and restore what was logged before a resume.
+
+        A scheduler may follow a metric of an earlier epoch, the last that was validated.
+        """
         self.steps.stop.install_handlers()
+        trainer.callback_metrics.update(self.state.logged)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
@@ -274,19 +286,23 @@ class ModuleRecorder(pl.Callback):
         if self._seconds is None:
             return
         number, logged = len(self.steps.rows) + 1, dict(trainer.callback_metrics)
-        # Lightning keeps the values of an earlier epoch, such as the last that was validated.
-        new = {name: one for name, one in logged.items() if one is not self._logged.get(name)}
-        metrics = _by_column(new)
+        # Lightning keeps the values of an earlier epoch, the last that was validated.
+        old = self.state.logged
+        metrics = _by_column(
+            {name: one for name, one in logged.items() if one is not old.get(name)}
+        )
         check_metrics_finite(metrics, f"epoch {number}")
+        self.state.logged, self.state.is_stopped = logged, trainer.should_stop
         trainer.save_checkpoint(STATE)
-        if not self._logged and trainer.is_global_zero:
+        if not self._has_saved and trainer.is_global_zero:
             self.state.read()  # a state that could not be read again is an error now
-        columns = [*self.steps.rows[0]] if self.steps.rows else [STEP, *metrics, SECONDS]
-        row = metrics | {STEP: number, SECONDS: self._seconds}
+        self._has_saved, seconds, self._seconds = True, self._seconds, None
+        before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
+        names = sorted(before | metrics.keys(), key=_order)
+        values = {name: metrics.get(name, math.nan) for name in names}
         position = format_position(number, self.config.trainer.max_epochs)
-        self._logged, self._seconds = logged, None
         self.steps.finish(
-            {name: row.get(name, math.nan) for name in columns},
+            {STEP: number, **values, SECONDS: seconds},
             f"epoch {position}  {progress_line(metrics)}",
             self.state.content,
         )
@@ -339,8 +355,7 @@ def seed_generators(seed: int) -> None:
 def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
-    Those of the training come first. Of a value that was logged by update and by epoch, only the
-    one of the epoch is kept.
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
     """
     metrics = {}
     for name, value in logged.items():
@@ -350,4 +365,9 @@ def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
         found = SPLIT.fullmatch(name)
         column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
         metrics[column] = float(value)
-    return dict(sorted(metrics.items(), key=lambda one: not one[0].startswith("train_")))
+    return metrics
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Return what columns are sorted by: those of the training come first, then the validation."""
+    return (0 if name.startswith("train_") else 1 if name.startswith("valid_") else 2), name
