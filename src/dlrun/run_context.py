@@ -86,6 +86,8 @@ class Results:
     exit_code: int = 0
     processes: int = 1  # that trained together
     classes: ClassSummary | None = None  # of the test set
+    weights_epoch: int | None = None  # whose weights were kept and tested
+    stopped_epoch: int | None = None  # after which early_stopping ended the training
 
 
 @dataclass

@@ -14,8 +14,9 @@ from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.config.sections import OptimizerConfig
+from dlrun.config.sections import LossConfig, OptimizerConfig
 from dlrun.config.torch_arguments import optimizer_classes
+from dlrun.errors import ConfigError
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
@@ -32,6 +33,7 @@ from dlrun.training.objective import (
     Objective,
     classification,
     fast_optimizer,
+    make_training_loss,
     regression,
     torch_optimizer,
 )
@@ -119,6 +121,53 @@ def test_loss_predictions_and_accuracy_of_classification() -> None:
         accuracy = objective.metrics()["accuracy"]
         accuracy.update(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 0, 1]))
         assert accuracy.compute() == 0.75
+
+
+def loss_config(**values: Any) -> LossConfig:
+    return LossConfig.model_validate({"label_smoothing": 0.0, "class_weights": None} | values)
+
+
+TARGETS = torch.tensor([0, 0, 0, 1, 0, 2, 0, 0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_options_of_the_loss_are_as_they_are_defined(classes: int, smoothing: float) -> None:
+    targets, objective = TARGETS.clamp(max=classes - 1), classification(classes)
+    assert objective.training_loss is not None
+    logits = torch.randn(8, *([classes] if classes > 2 else []), dtype=torch.float64)
+    log_p = torch.stack([-logits, logits], -1).sigmoid().log() if classes == 2 else None
+    log_p = logits.log_softmax(-1) if log_p is None else log_p
+    counts = targets.bincount(minlength=classes)
+    present = int((counts > 0).sum())
+    for kind in (None, "balanced"):
+        weights = torch.tensor([8 / (present * n) if n else 0.0 for n in counts.tolist()])
+        weights = weights.double() if kind else torch.ones(classes, dtype=torch.float64)
+        shares = (1 - smoothing) * F.one_hot(targets, classes) + smoothing / classes
+        expected = -(weights * shares * log_p).sum() / weights[targets].sum()
+        options = loss_config(label_smoothing=smoothing, class_weights=kind)
+        found = objective.training_loss(options, targets)(logits, targets)
+        assert found.item() == pytest.approx(expected.item())
+
+
+def test_only_the_training_has_the_options_of_the_loss() -> None:
+    config: Any = network_config("cpu")
+    smoothed = config.model_copy(update={"loss": loss_config(label_smoothing=0.5)})
+    batch = torch.tensor([3.0, -3.0]), torch.tensor([1, 0])
+    objective, losses = classification(2), []
+    assert make_training_loss(config, objective, batch[1]) is objective.loss
+    for one in (config, smoothed):
+        loss = make_training_loss(one, objective, batch[1])
+        module = LightningNetwork(nn.Identity(), one, objective, loss)
+        module.validation_step(batch, 0)
+        module.test_step(batch, 0)
+        module._measure(module.train_metrics, *batch)
+        stages = (module.train_metrics, module.valid_metrics, module.test_metrics)
+        losses.append([stage.finish()[f"{stage.stage}_loss"] for stage in stages])
+    assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]
+    assert losses[1][0] > losses[0][0]
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        make_training_loss(smoothed, regression(), batch[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])

@@ -57,6 +57,13 @@ def _absolute_if_it_exists(text: str) -> str:
     return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
+def _validation_metric(name: str) -> str:
+    if not name.startswith("valid_"):
+        similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
+        raise ValueError(f"{name!r} is no column of the validation{similar}")
+    return name
+
+
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
 # A known name, or a path; a path that exists is made absolute.
@@ -377,6 +384,21 @@ class TrainerConfig(Section):
         )
 
 
+class EarlyStoppingConfig(Section):
+    """Defines after how many epochs without an improvement the training ends."""
+
+    monitor: Annotated[str, AfterValidator(_validation_metric)] | None
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class LossConfig(Section):
+    """Defines what changes the cross-entropy by which a network that classifies is trained."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["balanced"] | None
+
+
 class LightningConfig(ExperimentConfig):
     """Defines the config keys of every experiment that Lightning trains."""
 
@@ -408,6 +430,20 @@ class NetworkConfig(LightningConfig):
     predictions: Predictions
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
+    early_stopping: EarlyStoppingConfig
+    keep: Literal["last", "best"]
+    loss: LossConfig
+    balanced_batches: bool
+
+    @property
+    def keeps_best_by(self) -> str | None:
+        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
+
+    @property
+    def deciding_metric(self) -> str | None:
+        """Return the validation metric that ends the training or chooses the epoch that is kept."""
+        return self.early_stopping.monitor or self.keeps_best_by
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
@@ -422,9 +458,14 @@ class NetworkConfig(LightningConfig):
         return cls.changeable_keys - fixed
 
     def check(self, runs_dir: Path) -> None:
-        """Check too that a batch divides among the processes."""
+        """Check too that a batch divides among the processes, and the balance of the classes."""
         super().check(runs_dir)
         check_batch_divisible(self.batch_size, self.world or 1)
+        if self.balanced_batches and self.loss.class_weights:
+            raise ConfigError(
+                "balanced_batches and loss.class_weights: each alone makes the classes equal",
+                "choose one",
+            )
 
 
 class HiddenLayersConfig(Section):

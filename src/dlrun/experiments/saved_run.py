@@ -300,7 +300,8 @@ class Run:
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
         with contextlib.suppress(DlrunError):  # a damaged environment.json
-            if resumable and EPOCHS in self.changeable_keys:
+            ended = self.record.stopped_epoch is not None
+            if resumable and EPOCHS in self.changeable_keys and not ended:
                 return f"{command} --set {EPOCHS}=N"
         return None
 

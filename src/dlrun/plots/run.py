@@ -49,6 +49,7 @@ def draw_learning_curves(
     *,
     title: str,
     limits: Mapping[str, tuple[float, float]] = {},
+    kept: int | None = None,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
@@ -62,6 +63,7 @@ def draw_learning_curves(
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
         limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
+        kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
     columns: dict[str, list[str]] = {}
     for name in table:
@@ -71,6 +73,9 @@ def draw_learning_curves(
     figure, panels = create_panel_grid(len(columns), 5.5, 3.9)
     for axes, (metric, names) in zip(panels, columns.items(), strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        if kept is not None:
+            axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
+            axes.legend()
         low, high = limits.get(metric, axes.get_ylim())
         curves = [_known_points(table["epoch"], table[name])[1] for name in names]
         if all(low <= y <= high for curve in curves for y in curve[-1:]):

@@ -181,7 +181,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     in_parts = {name for group in columns.values() for name in group}
     others = [one for one in record.metrics if one in table and one not in {step, *in_parts}]
     columns |= {name: {name: "other"} for name in others}
-    chosen = record.metrics.get(step)
+    chosen = record.metrics.get(step, record.earlier_epoch)
     # metrics.csv has nine digits.
     near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen, rel_tol=1e-8)]
     mark = ReferenceLine(f"chosen {step}", near[0], "mark") if near else None

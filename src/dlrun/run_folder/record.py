@@ -119,6 +119,8 @@ class RunRecord(ChecksummedModel):
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
+    stopped_epoch: Count | None = None  # after which early_stopping ended the training
+    weights_epoch: Count | None = None  # whose weights were kept and tested
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # of the test rows
     accelerator: AcceleratorReport | None = None
@@ -132,6 +134,11 @@ class RunRecord(ChecksummedModel):
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that the run wrote, by the file's name."""
         return self.files | self.written
+
+    @property
+    def earlier_epoch(self) -> int | None:
+        """Return the epoch whose weights were kept, if it is not the last one; else None."""
+        return self.weights_epoch if self.weights_epoch != self.result_steps else None
 
     @property
     def computed_on(self) -> str:

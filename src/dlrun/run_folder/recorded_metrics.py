@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import OWN_SOURCES
+from dlrun.config.sections import OWN_SOURCES, EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
@@ -85,19 +85,46 @@ def _is_loss(metric: str) -> bool:
     return metric.endswith("loss")
 
 
-def best_epoch(rows: Sequence[Mapping[str, float]], *, on_test: bool = False) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the table has no epochs.
+def best_epoch(
+    rows: Sequence[Mapping[str, float]], *, by: str | None = None, on_test: bool = False
+) -> BestEpoch | None:
+    """Return the epoch with the best validation metric, or None if no epoch was validated.
 
-    on_test: whether the validation rows are the test rows.
+    by: the metric; None: the one by which a sweep selects. on_test: whether the validation rows are
+    the test rows.
     """
-    metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
-    if metric is None:
-        return None
-    validated = [row for row in rows if not math.isnan(row[metric])]
+    metric = by or (selection_metric(rows[0]) if rows and STEP in rows[0] else None) or ""
+    validated = _rows_with(metric, rows)
     if not validated:
         return None
     best = max(validated, key=lambda row: metric_direction(metric) * row[metric])
     return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric], on_test=on_test)
+
+
+def kept_epoch(rows: Sequence[Mapping[str, float]], by: str | None) -> int:
+    """Return the epoch whose weights are kept: the best by a validation metric, or the last."""
+    best = best_epoch(rows, by=by) if by else None
+    return best.epoch if best else len(rows)
+
+
+def is_stopped_early(rows: Sequence[Mapping[str, float]], config: EarlyStoppingConfig) -> bool:
+    """Return whether the training ends after these epochs, because it no longer improves.
+
+    The rows alone decide, so that a resumed run ends where it would have ended.
+    """
+    metric, best, waited = config.monitor or "", -math.inf, 0
+    for row in _rows_with(metric, rows):
+        value = metric_direction(metric) * row[metric]
+        if value - best > config.min_delta:
+            best, waited = value, 0
+        else:
+            waited += 1
+    return waited >= config.patience
+
+
+def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Return the rows that have a metric: not every epoch is validated."""
+    return [row for row in rows if math.isfinite(row.get(metric, math.nan))]
 
 
 def metric_direction(metric: str) -> int:
@@ -175,10 +202,16 @@ def metrics_table(record: RunRecord) -> Table:
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
     lines, best = [], record.best_epoch
+    if record.stopped_epoch:
+        lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
+    if record.earlier_epoch:
+        kept = f"the weights of epoch {record.earlier_epoch}, not of the last one"
+        lines.append(("kept", kept))
     last = record.metrics.get(best.metric) if best else None
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")
-        values = f"{format_metric(last)} at the last epoch, best {format_metric(best.value)}"
+        epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
+        values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
         same = " (of the test rows: they validate too)" if best.on_test else ""
         lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
@@ -193,6 +226,14 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
+
+
+def too_good_by_test_rows(what: str) -> str:
+    """Return the warning that a metric is too good, because the test rows validate too."""
+    return (
+        f"the validation rows are the test rows: {what} is too good; "
+        "`--set data.validation=0.2` holds training rows out"
+    )
 
 
 def format_interval(ends: tuple[float, float]) -> str:

@@ -177,6 +177,8 @@ class RunRecorder:
             "reference": select_reference(name, self.config, results.reference),
             "reference_differs": why_not_comparable(name, self.config, results),
             "expected": metric_ranges_over_seeds(name, self.config),
+            "stopped_epoch": results.stopped_epoch,
+            "weights_epoch": results.weights_epoch,
             "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
             "classes": results.classes,
             "accelerator": results.accelerator,

@@ -201,10 +201,14 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         if folder.writes:
             screen.warn(problem)
-    is_complete = record.status == "finished" and config.total_steps in (None, record.steps)
+    # A larger max_epochs of a run that stopped early trains no further, but is recorded.
+    planned = run.effective_config().get(EPOCHS) if record.stopped_epoch else record.steps
+    is_complete = record.status == "finished" and config.total_steps in (None, planned)
     if is_complete and all((path / file).exists() for file in record.files):
         extends = EPOCHS in run.changeable_keys and checkpoint_files(path)
         hint = f"; --set {EPOCHS}=N extends it" if extends else ""
+        if record.stopped_epoch:
+            hint = f": it stopped early after epoch {record.stopped_epoch}"
         screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
     if record.steps and not checkpoint_files(path):

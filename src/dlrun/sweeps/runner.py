@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import main_metric, metric_direction, selection_metric
+from dlrun.run_folder.recorded_metrics import (
+    kept_epoch,
+    main_metric,
+    metric_direction,
+    newest_metrics,
+    selection_metric,
+)
 from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
@@ -265,17 +271,28 @@ def points_promoted_by_halving(
         scores = []
         for point in config if config[0].number in numbers else ():
             with contextlib.suppress(LookupError, DlrunError):  # no run, metric, or such epoch
-                table = runs[point.number].table
-                metric = selection_metric(table) or ""
-                epochs = plan.rungs[rung].epochs
-                if len(table[metric]) < epochs:
-                    continue
-                newest = [one for one in table[metric][:epochs] if not math.isnan(one)][-1]
-                scores.append(metric_direction(metric) * newest)
+                scores.append(_score(runs[point.number], plan.rungs[rung].epochs))
         if known := [score for score in scores if math.isfinite(score)]:
             scored.append(((len(known) == len(config), statistics.fmean(known)), config))
     scored.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
     return [point for _, config in scored[: plan.rungs[rung + 1].configs] for point in config]
+
+
+def _score(run: Run, epochs: int) -> float:
+    """Return the validation metric of a run after some epochs, of the epoch that it keeps.
+
+    Higher is better. Raises LookupError if the run has no such metric or fewer epochs, unless it
+    stopped early.
+    """
+    table, config = run.table, run.config
+    last = min(epochs, run.record.stopped_epoch or epochs)
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    if len(rows) < last:
+        raise LookupError(f"{run.folder}: {len(rows)} epochs")
+    by = config.keeps_best_by if isinstance(config, NetworkConfig) else None
+    metric = selection_metric(table) or ""
+    kept = kept_epoch(rows[:last], by)
+    return metric_direction(metric) * newest_metrics(rows[:kept])[metric]
 
 
 def format_point_line(

@@ -25,10 +25,6 @@ from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
-VALIDATED_ON_TEST = (
-    "the validation rows are the test rows: the best config's test metric is too good; "
-    "`--set data.validation=0.2` holds training rows out"
-)
 
 
 @dataclass
@@ -136,7 +132,8 @@ def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
     if len(results) < 2 or best is None:
         return []
     best_epoch = best.runs[0].record.best_epoch
-    return [VALIDATED_ON_TEST] if best_epoch and best_epoch.on_test else []
+    warning = metrics.too_good_by_test_rows("the best config's test metric")
+    return [warning] if best_epoch and best_epoch.on_test else []
 
 
 def write_sweep_files(

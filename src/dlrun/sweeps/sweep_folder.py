@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun import run_context
+from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
@@ -125,12 +126,17 @@ class SweepState:
 
 
 def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
-    """Return whether a run has finished, or has the result of `epochs` epochs if given."""
+    """Return whether a run has finished, or has the result of `epochs` epochs if given.
+
+    One that stopped early has no more epochs, whatever number it was allowed.
+    """
     if run is None or run.record.result_steps is None:
         return False
     if epochs is None:
         return run.record.status == "finished"
-    return run.record.result_steps >= epochs
+    if run.record.stopped_epoch is None:
+        return run.record.result_steps >= epochs
+    return run.record.status == "finished" and run.effective_config()[EPOCHS] >= epochs
 
 
 def _progress(run: Run) -> tuple[bool, int]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -100,6 +101,8 @@ class EpochBatches(Sampler[Rows]):
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
     rows are shuffled, all take equally many, because all must do equally many updates.
     `set_epoch(0)` sets the epoch to `first_epoch`. An epoch has `most` batches at most.
+    With `classes`, the class of each row, every class is drawn equally often: each row of a class
+    comes once before one comes again.
     """
 
     size: int
@@ -109,6 +112,7 @@ class EpochBatches(Sampler[Rows]):
     world_size: int = 1
     first_epoch: int = 0
     most: int | None = None
+    classes: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         self.set_epoch(0)
@@ -127,9 +131,23 @@ class EpochBatches(Sampler[Rows]):
         rows = self._indices
         if self.seed is not None:
             random = np.random.default_rng([self.seed, self.epoch])
-            rows = random.permutation(self.size)[rows]
+            if self.classes is None:
+                rows = random.permutation(self.size)[rows]
+            else:
+                rows = _balanced_order(self.classes, random)[rows]
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield rows[start : start + self.batch_size]
+
+
+def _balanced_order(classes: NDArray[np.integer], random: np.random.Generator) -> Rows:
+    """Return as many row indices as there are rows, in random order; all classes take turns."""
+    members = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    turns = math.ceil(len(classes) / len(members))
+    columns = [
+        np.concatenate([random.permutation(rows) for _ in range(0, turns, len(rows))])[:turns]
+        for rows in members
+    ]
+    return random.permuted(np.stack(columns, axis=1), axis=1).ravel()[: len(classes)]
 
 
 @dataclass(eq=False)
@@ -184,16 +202,26 @@ class ArrayData:
         return min(batches, _limited(batches, limit) or batches)
 
     def training_batches(
-        self, rank: int = 0, processes: int = 1, first_epoch: int = 0, *, limit: Limit = None
+        self,
+        rank: int = 0,
+        processes: int = 1,
+        first_epoch: int = 0,
+        *,
+        limit: Limit = None,
+        balanced: bool = False,
     ) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 
         An item is a list of `group_size` batches. A resumed run continues with `first_epoch`,
         because Lightning counts its epochs from 0 again. `limit` as in common_batches.
+        `balanced` draws each class equally often.
         """
         size = self.batch_size // processes
         most = self.count_training_batches(processes, limit)
-        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, first_epoch, most)
+        classes = self.train.targets.numpy() if balanced else None
+        batches = EpochBatches(
+            len(self.train), size, self.seed, rank, processes, first_epoch, most, classes
+        )
         return _loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:

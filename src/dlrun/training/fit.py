@@ -31,7 +31,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import newest_metrics
+from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     accelerator_attempts,
@@ -47,7 +47,7 @@ from dlrun.training.lightning_module import (
     PredictionCollector,
     epoch_columns,
 )
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Objective, make_training_loss
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -68,16 +68,19 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with its newest metrics and those of the test set.
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch.
+    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
+    stopped_epoch: the one after which early stopping ended the training; None if it did not.
     """
 
     metrics: dict[str, float]
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
+    weights_epoch: int
+    stopped_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ class Training:
 
     def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        return LightningNetwork(self.build(), self.config, self.objective)
+        loss = make_training_loss(self.config, self.objective, self.data.train.targets)
+        return LightningNetwork(self.build(), self.config, self.objective, loss)
 
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
@@ -119,6 +123,7 @@ class Training:
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = len(steps.rows)
+        left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, data, config, columns, start)
@@ -127,7 +132,7 @@ class Training:
                 config,
                 device,
                 [recorder, *callbacks],
-                epochs - done,
+                left,
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
@@ -141,34 +146,57 @@ class Training:
                 f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
             )
             context.screen.note(
-                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
             with explain_lost_peers(context, world):
                 with context.phase("fit"):
-                    if done < epochs:
+                    if left:
                         trainer.fit(
                             module,
                             data.training_batches(
-                                rank, world, done, limit=section.limit_train_batches
+                                rank,
+                                world,
+                                done,
+                                limit=section.limit_train_batches,
+                                balanced=config.balanced_batches,
                             ),
                             data.evaluation_batches(
                                 data.valid, rank, world, limit=section.limit_val_batches
                             ),
                         )
+                if recorder.best is not None:
+                    module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
                     limit = section.limit_test_batches
                     test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
+        return self._result(module, metrics, predictions, world)
+
+    def _result(
+        self,
+        module: LightningNetwork,
+        metrics: dict[str, float],
+        predictions: NDArray[np.float64] | None,
+        processes: int,
+    ) -> TrainedNetwork:
+        """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
+        config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
-        if problem := divergence_warning([row["train_loss"] for row in steps.rows]):
+        if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
+        stopped = None
+        if is_stopped_early(rows, config.early_stopping):
+            stopped = len(rows)
+            limit = config.trainer.max_epochs
+            context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        metrics = newest_metrics(steps.rows) | metrics
-        return TrainedNetwork(metrics, network, predictions, world)
+        kept = kept_epoch(rows, config.keeps_best_by)
+        metrics = newest_metrics(rows[:kept]) | metrics
+        return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
 
 
 class _Trainable(Protocol[T_co]):

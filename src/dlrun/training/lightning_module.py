@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,18 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID
+from dlrun.run_folder.recorded_metrics import (
+    LR,
+    SECONDS,
+    STEP,
+    VALID,
+    is_stopped_early,
+    kept_epoch,
+)
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Loss, Objective
 from dlrun.training.schedule import LearningRateSchedule
 
 Batch = tuple[object, Tensor]  # inputs and targets
@@ -120,11 +127,20 @@ class LightningNetwork(pl.LightningModule):
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
+
+    training_loss: the loss that is minimised, if it is not the objective's.
     """
 
-    def __init__(self, network: nn.Module, config: NetworkConfig, objective: Objective) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: NetworkConfig,
+        objective: Objective,
+        training_loss: Loss | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.objective, self.config = network, objective, config
+        self.training_loss = training_loss or objective.loss
         self.schedule: LearningRateSchedule | None = None  # made when the training starts
         self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
@@ -194,7 +210,8 @@ class LightningNetwork(pl.LightningModule):
         outputs = self.network(inputs)
         if collector is not None:
             collector.add(outputs, targets)
-        loss = self.objective.loss(outputs, targets)
+        trains = metrics is self.train_metrics
+        loss = (self.training_loss if trains else self.objective.loss)(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss
 
@@ -243,6 +260,7 @@ class EpochRecorder(pl.Callback):
     epoch (data.EpochBatches, and here), so no random state has to be stored.
 
     start: the checkpointed state from which a resumed run continues.
+    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
@@ -251,6 +269,10 @@ class EpochRecorder(pl.Callback):
     config: NetworkConfig
     columns: EpochColumns
     start: Mapping[str, Any] | None
+    best: Mapping[str, Tensor] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.best = (self.start or {}).get("best")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
@@ -328,7 +350,10 @@ class EpochRecorder(pl.Callback):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
+        """Finish the epoch after its validation, and end the training if it no longer improves.
+
+        Raises DlrunError if a metric is not finite.
+        """
         assert isinstance(pl_module, LightningNetwork)
         metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
         if trainer.check_val_every_n_epoch == 1:
@@ -339,21 +364,28 @@ class EpochRecorder(pl.Callback):
         check_metrics_finite(metrics, f"epoch {epoch.number}")
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
+        row = {name: value(epoch) for name, value in self.columns.items()}
         if schedule is not None:
             schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
-        scaler = _gradient_scaler(trainer)
+        weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
-            "network": pl_module.network.state_dict(),
+            "network": weights,
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "schedule": schedule.state_dict() if schedule is not None else {},
         }
+        if by := self.config.keeps_best_by:
+            if kept_epoch([*self.steps.rows, row], by) == epoch.number:
+                self.best = {name: tensor.clone() for name, tensor in weights.items()}
+            state["best"] = self.best
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
-            {name: value(epoch) for name, value in self.columns.items()},
+            row,
             f"epoch {position}  {progress_line(metrics)}",
             serialize_tensors(state),
         )
+        if is_stopped_early(self.steps.rows, self.config.early_stopping):
+            trainer.should_stop = True
 
 
 def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
