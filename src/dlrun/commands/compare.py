@@ -187,7 +187,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             continue
         if metric_names_without_split(table) and all(table.values()):
             name = f"{run.record.experiment} {head}"
-            data[name] = run.record.data_without_seed(run.effective_config())
+            data[name] = run.record.data_without_chance(run.effective_config())
             tables[name] = {
                 # No axis can hold the values of a run that diverged.
                 column: [value if metrics.is_plottable(value) else math.nan for value in values]

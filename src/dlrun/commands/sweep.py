@@ -25,6 +25,7 @@ CONTINUING = {
 }
 LOCAL = {"--jobs", "--fail-fast", "--halving"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
 SETTINGS = opt.complete_settings
 
@@ -41,6 +42,7 @@ def sweep(
     experiment: Annotated[str | None, opt.Experiment] = None,
     words: opt.Words = None,
     seeds: Annotated[str | None, opt.Seeds] = None,
+    folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
     grid: Annotated[
         list[str] | None,
         opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
@@ -101,7 +103,9 @@ def sweep(
     return run_sweep(
         experiment or "",
         replace(settings, overrides=[*settings.overrides, *single]),
-        SearchSpace(seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler),
+        SearchSpace(
+            seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler, folds
+        ),
         resume=resume,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,

@@ -42,6 +42,7 @@ from dlrun.system.accelerator import (
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
+FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 SCHEDULER = "scheduler.name"
 SCHEDULERS_OF_ALL_EPOCHS = ("cosine", "one_cycle")  # of an extended run they would be other ones
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
@@ -500,7 +501,12 @@ def held_out_rows(validation: float | None, rows: int) -> int:
 
 
 class OwnDataConfig(Section):
-    """Defines where the user's own data are, and how they are divided into training and test."""
+    """Defines where the user's own data are, and how they are divided into training and test.
+
+    undivided: the sources whose rows are not yet divided into training and test.
+    """
+
+    undivided: ClassVar[tuple[str, ...]] = OWN_SOURCES
 
     source: str
     path: LocalPath | None
@@ -508,11 +514,35 @@ class OwnDataConfig(Section):
     test: LocalPath | None
     test_share: Fraction
     split_seed: Seed | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: PositiveInt | None
 
     @property
     def is_own(self) -> bool:
         """Return whether the data are the user's own, not a published data set."""
         return self.source in OWN_SOURCES
+
+    @property
+    def chosen_fold(self) -> tuple[int, int] | None:
+        """Return the number of the fold that is the test part, and of all folds; None: no folds."""
+        return (self.fold, self.folds) if self.fold and self.folds else None
+
+    @property
+    def fold_text(self) -> str:
+        """Return the fold as text that follows the name of the data; empty without folds."""
+        return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
+
+    @model_validator(mode="after")
+    def _fold_of_undivided_rows(self) -> "OwnDataConfig":
+        if self.folds is None and self.fold is None:
+            return self
+        if self.folds is None or self.fold is None or self.fold > self.folds:
+            given = f"folds is {self.folds}, fold is {self.fold}"
+            raise ValueError(f"{given}; folds count from 1, `dlrun sweep --folds N` runs all")
+        if self.source not in self.undivided or self.test is not None:
+            why = f"the test rows of source {self.source} are given"
+            raise ValueError(f"folds: {why}; folds divide rows that are in one place")
+        return self
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnDataConfig":
@@ -566,6 +596,8 @@ class DigitsDataConfig(Section):
 
 class TableDataConfig(OwnDataConfig):
     """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
+
+    undivided: ClassVar[tuple[str, ...]] = (*OWN_SOURCES, "hitters", "sample")
 
     source: Literal["hitters", "sample", "csv"]
     archive: LocalPath | None

@@ -5,6 +5,7 @@ results.json holds the SHA-256 of each file that the run wrote, and its own.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -119,7 +120,7 @@ class RunRecord(ChecksummedModel):
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
-    stopped_epoch: Count | None = None  # after which early_stopping ended the training
+    stopped_epoch: Count | None = None  # after which the training ended early
     weights_epoch: Count | None = None  # whose weights were kept and tested
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # of the test rows
@@ -150,14 +151,15 @@ class RunRecord(ChecksummedModel):
         parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
         return " on " + ", ".join(filter(None, parts))
 
-    def data_without_seed(self, values: Mapping[str, object]) -> str:
-        """Return what data the run had, without the run's seed if this seed split the data.
+    def data_without_chance(self, values: Mapping[str, object]) -> str:
+        """Return what data the run had, without its fold, and without a seed that split the data.
 
         values: the run's config values by dotted keys.
         """
+        data = re.sub(r", fold \d+ of (\d+)", r", \1 folds", self.data)
         if values.get(SPLIT_SEED) is not None:
-            return self.data
-        return self.data.replace(f", seed {self.seed}", "")
+            return data
+        return data.replace(f", seed {self.seed}", "")
 
     @property
     def interval(self) -> tuple[float, float] | None:

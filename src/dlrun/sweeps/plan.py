@@ -12,12 +12,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun.config import yaml_loader
-from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
+from dlrun.config.sections import EPOCHS, FOLD, FOLDS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed_json
@@ -27,12 +27,12 @@ from dlrun.sweeps.search_space import (
     SearchSpace,
     Settings,
     Space,
-    parse_seeds,
     settings_at_ends,
 )
 from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
+REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 ERRORS_SHOWN = 20
 
 
@@ -45,15 +45,16 @@ class SweepPoint(BaseModel):
     settings: Settings
 
     @property
-    def without_seed(self) -> Settings:
-        """Return the point's settings without the seed."""
-        return {key: value for key, value in self.settings.items() if key != SEED}
+    def config(self) -> Settings:
+        """Return the point's settings without its seed and its fold."""
+        return {key: value for key, value in self.settings.items() if key not in REPEATS}
 
     @property
     def label(self) -> str:
-        """Return the point's settings as short text, such as `lr=0.01 seed=3`."""
-        seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
-        return f"{format_settings_briefly(self.without_seed)} {seed}".strip()
+        """Return the point's settings as short text, such as `lr=0.01 seed=3 fold=2`."""
+        repeat = {key: one for key, one in self.settings.items() if key in REPEATS}
+        texts = map(format_settings_briefly, (self.config, repeat))
+        return " ".join(filter(None, texts))
 
 
 class HalvingRung(BaseModel):
@@ -71,7 +72,7 @@ class HalvingRung(BaseModel):
 class AdaptiveSearch(BaseModel):
     """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
 
-    trials: how many it chooses. seed: of the choice. seeds: of each config's runs; empty: one run.
+    trials: how many it chooses. seed: of the choice. repeats: seed and fold of each config's runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,21 +80,16 @@ class AdaptiveSearch(BaseModel):
     trials: PositiveInt
     spaces: list[Space]
     seed: int
-    seeds: list[int]
-
-    @property
-    def runs_per_trial(self) -> int:
-        """Return the number of runs of each config."""
-        return max(1, len(self.seeds))
+    repeats: list[Settings]
 
 
 class SweepPlan(ChecksummedModel):
     """Holds the plan of a sweep, which is the content of sweep.json.
 
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
-    config keys that vary, except the seed. points: those of an adaptive search are not in
-    sweep.json; they are added as its study chooses them. rungs: those of successive halving, or
-    none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
+    config keys that vary, except the seed and the fold. points: those of an adaptive search are
+    not in sweep.json; they are added as its study chooses them. rungs: those of successive halving,
+    or none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
     runs begin.
     """
 
@@ -125,24 +121,23 @@ class SweepPlan(ChecksummedModel):
     def size(self) -> int:
         """Return the number of points, with those that a search will choose."""
         search = self.search
-        return search.trials * search.runs_per_trial if search else len(self.points)
+        return search.trials * len(search.repeats) if search else len(self.points)
 
     @property
     def configs(self) -> list[list[SweepPoint]]:
-        """Return the points grouped by config: the points of a group differ only in their seeds."""
+        """Return the points by config: those of a group differ only in their seed and fold."""
         groups: dict[str, list[SweepPoint]] = {}
         for point in self.points:
-            groups.setdefault(repr(point.without_seed), []).append(point)
+            groups.setdefault(repr(point.config), []).append(point)
         return list(groups.values())
 
     def add_config(self, settings: Settings) -> list[SweepPoint]:
-        """Add the points of a config that a search has chosen, one for each seed; return them."""
+        """Add the points of a config that a search has chosen, one for each run; return them."""
         assert self.search is not None
         first = len(self.points) + 1
-        seeds = [{SEED: seed} for seed in self.search.seeds] or [{}]
         added = [
-            SweepPoint(number=number, settings=settings | seed)
-            for number, seed in enumerate(seeds, start=first)
+            SweepPoint(number=number, settings=settings | repeat)
+            for number, repeat in enumerate(self.search.repeats, start=first)
         ]
         self.points.extend(added)
         return added
@@ -178,6 +173,11 @@ class SweepPlan(ChecksummedModel):
         )
 
 
+def repeat_of(settings: Settings) -> tuple[object, ...]:
+    """Return the seed and the fold of settings by dotted keys; None for what they lack."""
+    return tuple(settings.get(key) for key in REPEATS)
+
+
 def make_sweep_plan(
     name: str,
     experiment: str,
@@ -194,6 +194,8 @@ def make_sweep_plan(
     the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors
     of all points.
     """
+    if search.folds is not None:
+        options = _with_folds(experiment, options, search.folds)
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
@@ -229,13 +231,15 @@ def make_sweep_plan(
         code=environment.code_version(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(),
         base=dumps[0],
-        keys=[key for key in keys if key != SEED],
+        keys=[key for key in keys if key not in REPEATS],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         search=adaptive,
         rungs=[],
         note=options.note,
         tags=list(options.tags),
     )
+    if search.folds is not None and here and not options.dry_run:
+        _load_fold(experiment, configs[0], options)
     if eta is None:
         return plan
     if adaptive is not None:
@@ -265,8 +269,25 @@ def _adaptive_search(
         trials=search.trials,
         spaces=spaces,
         seed=search.draws_seed(config_seed),
-        seeds=[] if search.seeds is None else parse_seeds(search.seeds),
+        repeats=search.repeats,
     )
+
+
+def _with_folds(experiment: str, options: RunSettings, folds: int) -> RunSettings:
+    """Return options with a number of folds; raise ConfigError if the experiment has no folds."""
+    if FOLDS not in registry.shipped_values(experiment):
+        raise ConfigError(
+            f"--folds: {experiment} has no key {FOLDS}",
+            "its test rows are given, or are later than those to fit; --seeds repeats a run",
+        )
+    return replace(options, overrides=[*options.overrides, f"{FOLDS}={folds}"])
+
+
+def _load_fold(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
+    """Load the data of a fold, so that data that cannot be divided are one error before any run."""
+    if dataset := registry.experiment_dataset(experiment):
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _validate(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from dlrun.config.sections import FOLD
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override
 from dlrun.errors import ConfigError, UsageError
 
@@ -81,7 +82,7 @@ class Space(BaseModel):
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Holds the options that define a search space: seeds, grid, spaces, and how many draws.
+    """Holds the options that define a search space: seeds, folds, grid, spaces, and how many draws.
 
     sampler: how points are taken from the spaces; None: by chance. trials: how many; None: all.
     """
@@ -92,18 +93,19 @@ class SearchSpace:
     trials: int | None = None
     space_seed: int | None = None
     sampler: Sampler | None = None
+    folds: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
         """Return the settings of each run: all combinations of grid values, draws and seeds.
 
-        Seeds vary fastest, so that a config's runs finish together. With the sampler tpe, whose
-        points depend on results, the settings are those of `settings_at_ends`, to be checked.
-        Raises ConfigError for an invalid text.
+        Seeds vary fastest, then folds, so that a config's runs finish together. With the sampler
+        tpe, whose points depend on results, the settings are those of `settings_at_ends`, to be
+        checked. Raises ConfigError for an invalid text.
         """
         spaces = self.parse_spaces()
         axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
-        if self.seeds is not None:
-            axes.append([{SEED: seed} for seed in parse_seeds(self.seeds)])
+        if (repeats := self.repeats) != [{}]:
+            axes.append(repeats)
         draws = self.trials or 1
         if self.sampler == "grid":
             draws = math.prod(len(space.grid) for space in spaces)
@@ -119,17 +121,26 @@ class SearchSpace:
         elif self.space_seed is not None:
             raise ConfigError("--space-seed: nothing is drawn", "it is for --space and --trials")
         if not axes:
-            hint = "--seeds 5, --grid KEY=A,B, --trials N --space KEY=..."
+            hint = "--seeds 5, --folds 5, --grid KEY=A,B, --trials N --space KEY=..."
             raise ConfigError("nothing varies", hint)
         keys = [key for axis in axes for key in axis[0]]
         for key in keys:
             if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
                 raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
-        axes.sort(key=lambda axis: SEED in axis[0])
+        axes.sort(key=lambda axis: axis is repeats)
         return [
             {key: value for part in parts for key, value in part.items()}
             for parts in itertools.product(*axes)
         ]
+
+    @property
+    def repeats(self) -> list[Settings]:
+        """Return the fold and seed of each run of a config; one empty mapping without any."""
+        folds = [{FOLD: fold} for fold in range(1, (self.folds or 0) + 1)] or [{}]
+        seeds: list[Settings] = [{}]
+        if self.seeds is not None:
+            seeds = [{SEED: seed} for seed in parse_seeds(self.seeds)]
+        return [fold | seed for fold in folds for seed in seeds]
 
     def parse_spaces(self) -> list[Space]:
         """Return the search spaces. Raises ConfigError if they and other options do not fit."""

@@ -1,7 +1,7 @@
 """Let Optuna's study choose the configs of a sweep, and estimate the importance of config keys.
 
 The study of a sweep is a journal in its folder, which optuna-dashboard reads too. A trial is a
-config; its value is the mean of the metric by which the sweep selects, over the config's seeds.
+config; its value is the mean of the metric by which the sweep selects, over the config's runs.
 """
 
 import math
@@ -70,7 +70,7 @@ class SweepStudy:
     @property
     def runs_left(self) -> int:
         """Return the number of runs whose configs are not chosen yet."""
-        return (self._search.trials - len(self._points)) * self._search.runs_per_trial
+        return (self._search.trials - len(self._points)) * len(self._search.repeats)
 
     def choose(self, state: SweepState) -> list[SweepPoint]:
         """Choose the next config, and return its points; an empty list after the last config.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS
+from dlrun.config.sections import EPOCHS, FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
@@ -18,36 +18,44 @@ from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.plan import SweepPlan, repeat_of
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
+ROUGH = (
+    "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
+    "folds share training rows"
+)
 
 
 @dataclass
 class ConfigResults:
-    """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
+    """Holds the finished runs of one config of a sweep, one for each seed and fold, with metrics.
 
-    settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
+    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
     spreads: the mean and spread of each metric that all runs have. validated: the spread by which
     the best config is chosen, or None. tested: that of the main test metric, or None. missing:
-    the text `2 of 3` if not all planned seeds have finished; otherwise empty.
+    the text `2 of 3` if not all planned runs have finished; otherwise empty. fold_of_runs: the
+    number of each run's fold, or None. folds: how many folds there are among the runs.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
+    fold_of_runs: Sequence[int | None] = ()
 
     def __post_init__(self) -> None:
         found = [run.record.metrics for run in self.runs]
-        spreads = [metric_spread(name, found) for name in found[0]]
+        spreads = [metric_spread(name, found, self.fold_of_runs) for name in found[0]]
         self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
         self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
         self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
-        self.seeds = [run.record.seed for run in self.runs if run.record.seed is not None]
+        seeds = (run.record.seed for run in self.runs)
+        self.seeds = list(dict.fromkeys(seed for seed in seeds if seed is not None))
+        self.folds = len({*self.fold_of_runs} - {None})
         count = len(self.runs)
         self.missing = f"{count} of {self.planned}" if count < self.planned else ""
 
@@ -80,6 +88,7 @@ class ConfigResults:
         return {
             "settings": self.settings,
             "seeds": self.seeds,
+            "folds": self.folds or None,
             "planned": self.planned,
             "runs": [str(run.folder) for run in self.runs],
             "metrics": {metric: self.numbers(metric) for metric in self.spreads},
@@ -89,14 +98,19 @@ class ConfigResults:
         """Return the config with its mean validation and test metrics as text."""
         spreads = [spread for spread in (self.validated, self.tested) if spread]
         text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
-        text += f" ({self.missing} seeds)" if self.missing else ""
+        text += f" ({self.missing} runs)" if self.missing else ""
         return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
 
     def command(self, experiment: str) -> str:
-        """Return the shell command that repeats the config: one run, or a sweep over seeds."""
+        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
         words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
-        if len(self.seeds) != 1:
-            words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
+        if self.folds:
+            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
+            del settings[FOLD]
+        elif len(self.seeds) > 1:
+            words = ["dlrun", "sweep", experiment]
+        if len(self.seeds) > 1:
+            words += ["--seeds", format_seeds(self.seeds)]
             settings.pop(SEED, None)
         for key, value in settings.items():
             words += ["--set", format_override(key, value)]
@@ -107,17 +121,18 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
     """Group the finished runs of a sweep by config and number of epochs, best config last."""
     results = []
     for config in plan.configs:
-        by_epochs: dict[int, dict[int | None, Run]] = {}
+        by_epochs: dict[int, dict[object, Run]] = {}
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                epochs = run.effective_config().get(EPOCHS, 0)
-                by_epochs.setdefault(epochs, {})[run.record.seed] = run
-        planned = len({point.settings.get(SEED) for point in config})
-        for epochs, by_seed in by_epochs.items():
+                values = run.effective_config()
+                by_epochs.setdefault(values.get(EPOCHS, 0), {})[repeat_of(values)] = run
+        planned = len({repeat_of(point.settings) for point in config})
+        for epochs, repeats in by_epochs.items():
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
-            results.append(ConfigResults([*by_seed.values()], settings, planned))
+            folds = [run.effective_config().get(FOLD) for run in repeats.values()]
+            results.append(ConfigResults([*repeats.values()], settings, planned, folds))
     return sorted(results, key=lambda result: result.rank)
 
 
@@ -153,6 +168,7 @@ def write_sweep_files(
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     note += f" Best: {best.describe()}." if best else ""
+    note += f" {ROUGH}." if any(result.folds for result in results) else ""
     note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
         runs = [run for _, run in sorted(state.runs.items())]
@@ -225,7 +241,7 @@ def _draw(
     if main is None:
         return None
     best, metric = find_best_config(results), main.metric.partition("_")[2]
-    keys, dots = plan.keys or [SEED], []
+    keys, dots = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED], []
     for number, run in sorted(runs.items()):
         found = {part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
         known = {part: float(value) for part, value in found.items() if value is not None}
@@ -257,6 +273,8 @@ def show_sweep_summary(
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
     plan = sweep.plan
     screen.show(format_sweep_configs(results))
+    if any(result.folds for result in results):
+        screen.note(ROUGH)
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
@@ -280,7 +298,7 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
         rows.append(
             {
                 "config": printable(format_settings_briefly(result.settings)),
-                "n": result.missing or str(len(result.runs)),
+                "n": result.missing or str(result.folds or len(result.runs)),
                 "valid": format_metric(validated.mean) if validated else "",
                 "test": format_metric(numbers.get("mean")),
                 "sd": format_metric(numbers.get("sd")),
