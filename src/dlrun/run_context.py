@@ -87,7 +87,7 @@ class Results:
     processes: int = 1  # that trained together
     classes: ClassSummary | None = None  # of the test set
     weights_epoch: int | None = None  # whose weights were kept and tested
-    stopped_epoch: int | None = None  # after which early_stopping ended the training
+    stopped_epoch: int | None = None  # after which the training ended early
 
 
 @dataclass

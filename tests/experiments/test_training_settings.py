@@ -28,6 +28,10 @@ SCHEDULES = {
     ],
     "warm-up": ["scheduler.warmup_epochs=4"],
 }
+BEST = [
+    *("scheduler.name=cosine", "trainer.check_val_every_n_epoch=2"),
+    *("keep=best", "early_stopping.monitor=valid_mae"),
+]
 TRAINER = setting(
     "trainer.gradient_clip_val=1.0",
     "trainer.accumulate_grad_batches=2",
@@ -47,17 +51,21 @@ def cells(run: Path, column: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "optimizer"),
-    [*((kind, SGD) for kind in [*SCHEDULES, "trainer"]), ("one_cycle", []), ("trainer", [])],
+    ("settings", "optimizer"),
+    [
+        *((setting(*one), SGD) for one in [*SCHEDULES.values(), BEST]),
+        (setting(*SCHEDULES["one_cycle"]), []),
+        (TRAINER, SGD),
+        (TRAINER, []),
+    ],
 )
 def test_a_run_that_is_killed_anywhere_resumes_with_the_same_bits(
-    tmp_path: Path, kind: str, optimizer: list[str]
+    tmp_path: Path, settings: list[str], optimizer: list[str]
 ) -> None:
-    settings = TRAINER if kind == "trainer" else setting(*SCHEDULES[kind])
     words = [*WORDS, *to(EPOCHS), *optimizer, *settings]
     done = harness.run(tmp_path / "whole", *words).is_told(0)
     expected = harness.newest_run(tmp_path / "whole", NAME)
-    if kind in SCHEDULES:
+    if settings != TRAINER:
         assert len(set(cells(expected, "lr"))) > 1
     for number, share in enumerate((0.45, 0.75)):
         folder = tmp_path / str(number)

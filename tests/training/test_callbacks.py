@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun
 from tests.experiments.test_resume import outcome
 from tests.experiments.use import results
+from tests.runs.test_loggers import tensorboard
 
 OWN = "tests.training.own_callbacks"
 DENSE = "imdb-dense"
@@ -59,7 +61,7 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     best = f"{{class: {callbacks}.ModelCheckpoint, monitor: valid_loss}}"
     words = harness.words(
         DENSE,
-        f"trainer.callbacks=[{stats}, {best}]",
+        f"trainer.callbacks=[{stats}, {best}, {callbacks}.LearningRateMonitor]",
         f"logger=[tensorboard, {{class: {CSV}, save_dir: logs}}]",
     )
     ended = harness.run(tmp_path, *words).is_told(0)
@@ -70,3 +72,6 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     header, *rows = table.read_text().splitlines()
     assert {"train_loss", "valid_accuracy", "result/test_accuracy"} <= {*header.split(",")}
     assert len(rows) >= 2
+    points = tensorboard(run)
+    (rate,) = (name for name in points if name.startswith("update/lr-"))
+    assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])

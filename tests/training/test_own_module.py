@@ -236,7 +236,7 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
             return pl.callbacks.EarlyStopping("val_loss", patience=1, min_delta=1e9)
 
     whole = train(tmp_path / "run", 6, module=Stopping)
-    assert len(whole[1]) == 2
+    assert len(whole[1]) == whole[0].stopped_epoch == 2
     are_equal(train(tmp_path / "run", 9, module=Stopping), whole)
     train(tmp_path / "resumed", 1, module=Stopping)
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch

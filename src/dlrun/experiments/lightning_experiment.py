@@ -62,6 +62,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             origin=self.origin(config),
             extra={"parameters": parameters, "epochs": config.trainer.max_epochs},
             processes=trained.processes,
+            stopped_epoch=trained.stopped_epoch,
         )
 
     def network(self, run: Run, config: L) -> pl.LightningModule:

@@ -120,7 +120,7 @@ class RunRecord(ChecksummedModel):
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
-    stopped_epoch: Count | None = None  # after which early_stopping ended the training
+    stopped_epoch: Count | None = None  # after which the training ended early
     weights_epoch: Count | None = None  # whose weights were kept and tested
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # of the test rows

@@ -47,10 +47,14 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 @dataclass(frozen=True)
 class TrainedModule:
-    """Holds the newest metrics and those of the test, and the number of processes."""
+    """Holds the newest metrics and those of the test, and the number of processes.
+
+    stopped_epoch: the epoch after which a callback ended the training; None if none did.
+    """
 
     metrics: dict[str, float]
     processes: int
+    stopped_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ class ModuleTraining:
                     metrics = self._test(trainer, module, data)
         context.keep(WEIGHTS, serialize_tensors(module.cpu().state_dict()))
         metrics = newest_metrics(steps.rows) | metrics
-        return TrainedModule(metrics, trainer.world_size)
+        stopped = len(steps.rows) if state.is_stopped else None
+        return TrainedModule(metrics, trainer.world_size, stopped)
 
     def _test(
         self, trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule
@@ -161,8 +166,8 @@ class RunState(TorchCheckpointIO):
     Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
     left out: the module is made from the config, and they may be objects of any kind.
 
-    logged: what the module logged until the last epoch. is_stopped: whether a callback of the
-    module's has ended the training.
+    logged: what the module logged until the last epoch. is_stopped: whether a callback has
+    ended the training.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
@@ -301,9 +306,10 @@ class ModuleRecorder(pl.Callback):
         names = sorted(before | metrics.keys(), key=_order)
         values = {name: metrics.get(name, math.nan) for name in names}
         position = format_position(number, self.config.trainer.max_epochs)
+        shown = progress_line({name: values[name] for name in names if name in metrics})
         self.steps.finish(
             {STEP: number, **values, SECONDS: seconds},
-            f"epoch {position}  {progress_line(metrics)}",
+            f"epoch {position}  {shown}",
             self.state.content,
         )
 
