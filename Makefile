@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,export,tensorboard,mlflow,slurm,dev]'
+	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
@@ -65,6 +65,11 @@ check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 format: $(VENV)/.tools ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schemas: $(VENV)/.installed ## write configs/schemas again, after a config's keys, types or comments changed
+	@for experiment in $(EXPERIMENTS); do \
+		$(BIN)/dlrun config $$experiment --schema > configs/schemas/$$experiment.json || exit 1; \
+	done
 
 audit: $(VENV)/.tools ## ask the package index for known vulnerabilities of what is installed
 	$(PIP) pip-audit

@@ -1,6 +1,7 @@
 """README and docs: their size, and that every link and command in them leads somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import typer
 from typer.main import get_command
 
 from dlrun.cli.commands import app
+from tests.conftest import Dlrun, setting, smoke
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -33,7 +35,7 @@ def test_commands_and_options_exist() -> None:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for line in re.findall(r"^\s*(?:dlrun|.*-m dlrun) ([^#\n]*)", block, re.MULTILINE):
                 context, words = root, line.split()
-                if words[0] in ("my-experiment", "diabetes"):  # a package of its own
+                if words[0] in ("my-experiment", "diabetes", "autoencoder"):  # a package of its own
                     continue
                 while hasattr(context.command, "commands") and not words[0].startswith("-"):
                     name = words.pop(0)
@@ -45,3 +47,18 @@ def test_commands_and_options_exist() -> None:
                 assert options <= known | {"--help"}, (page, line, options - known)
                 found += 1
     assert found > 40
+
+
+def training_commands() -> list[str]:
+    text = (ROOT / "docs/how-to/train-better.md").read_text(encoding="utf-8")
+    return re.findall(r"^dlrun (.*)$", text, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", training_commands())
+def test_the_commands_that_train_better_train(forked: Dlrun, line: str) -> None:
+    """Tiny, and for one epoch."""
+    words = shlex.split(line, comments=True)
+    name = next(word for word in words if word != "sweep")
+    words[words.index(name) : words.index(name) + 1] = smoke(name)
+    forked(*words, *setting("trainer.max_epochs=1")).is_told(0)

@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 
 from dlrun.experiments.saved_run import Run
 from tests.conftest import NAMES, ROOT, Dlrun, clean_environment, python
+from tests.experiments.test_resume import outcome
 
 EXAMPLES = ROOT / "examples"
 TABLES = ("Hitters", "NYSE")
@@ -132,6 +133,47 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     assert used.stdout == f"torch.Size([2, 1])\n{ROOT / 'src/dlrun/__init__.py'}\n", used.stderr
     gone = dlrun("resume", "latest")  # without the package
     assert (gone.returncode, "no experiment 'diabetes'" in gone.stderr) == (2, True)
+
+
+def test_a_lightning_module_of_others_is_an_experiment(dlrun: Dlrun, tmp_path: Path) -> None:
+    env = installed(EXAMPLES / "autoencoder", tmp_path)
+    lines = [*(EXAMPLES / "autoencoder").rglob("*.py")]
+    assert sum(len(file.read_text().splitlines()) for file in lines) < 60
+    assert "compressed to a few numbers" in dlrun("--help", **env).stdout
+    wrong = dlrun("autoencoder", "--set", "widht=1", **env).is_told(2)
+    assert "did you mean 'width'?" in wrong.stderr
+    smoke = tmp_path / "source/autoencoder/src/digit_autoencoder/configs/smoke/autoencoder.yaml"
+    dlrun("autoencoder", "--config", smoke, **env).is_told(0)
+    (run,) = (tmp_path / "runs" / "autoencoder").glob("*Z-*")
+    header = (run / "metrics.csv").read_text().splitlines()[0]
+    assert header == "epoch,train_loss,valid_loss,seconds"
+    record = json.loads((run / "results.json").read_text())
+    assert set(record["metrics"]) == {"train_loss", "valid_loss", "test_loss"}
+    assert record["best_epoch"]["metric"] == "valid_loss"
+    assert (run / "learning_curves.png").stat().st_size > 10_000
+    dlrun("verify", "latest", **env).is_told(0)
+    dlrun("resume", "latest", "--set", "trainer.max_epochs=5", **env).is_told(0)
+    words = "autoencoder", "--set", "trainer.max_epochs=5", "--name", "whole"
+    dlrun(*words, **env).is_told(0)
+    (whole,) = (tmp_path / "runs" / "autoencoder").glob("*-whole")
+    assert outcome(run) == outcome(whole)
+    dlrun("runs", "show", "latest", **env).is_told(0)
+    shown = dlrun("runs", "compare", run, whole, **env).is_told(0).stdout
+    assert "valid_loss" in shown
+    dlrun("report", run, whole, "--out", "report.html", **env).is_told(0)
+    assert "test_loss" in (tmp_path / "report.html").read_text()
+    dlrun("runs", "check", **env).is_told(0)
+    for words in (
+        ("predict", "latest", "a"),
+        ("export", "latest", "--format", "onnx", "--out", "network.onnx"),
+        ("predict", "latest", "--test"),
+    ):
+        assert "its class would need the method" in dlrun(*words, **env).is_told(1).stderr
+    options = "--grid", "width=2,16", "--config", smoke
+    dlrun("sweep", "autoencoder", *options, **env).is_told(0)
+    script = "import dlrun, torch\nprint(dlrun.open().network().encoder(torch.zeros(2, 64)).shape)"
+    used = python(tmp_path, "-c", script, **env)
+    assert used.stdout.startswith("torch.Size([2, "), used.stderr
 
 
 def test_new_writes_a_package_whose_own_test_passes(dlrun: Dlrun, tmp_path: Path) -> None:

@@ -63,9 +63,12 @@ def seed() -> None:
 
 
 def test_a_run_is_returned() -> None:
-    run = dlrun.run("imdb-dense", seed=3, optimizer={"lr": 0.002}, **SMALL)
+    run = dlrun.run(
+        "imdb-dense", seed=3, optimizer={"lr": 0.002}, note="why", tags="baseline", **SMALL
+    )
     assert isinstance(run, Run) and run.state == "finished"
     assert (run.record.seed, run.config.optimizer.lr) == (3, 0.002)
+    assert (run.notes.note, run.notes.tags) == ("why", ["baseline"])
     assert list(run.metrics["epoch"]) == [1, 2]
     assert run.results["metrics"] == run.record.metrics
     assert [figure.name for figure in run.figures] == list(run.draw())
@@ -133,6 +136,8 @@ def test_a_wrong_value_names_the_key() -> None:
         dlrun.run("imdb-dense", data={"split_seed": np.float32("nan")})
     with pytest.raises(ConfigError, match="did you mean 'optimizer.lr'"):
         dlrun.run("imdb-dense", lr=0.1)
+    with pytest.raises(ConfigError, match="not a plain word"):
+        dlrun.run("imdb-dense", tags=["a", "b c"], **SMALL)
     with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
         dlrun.run("imdb-dens")
     with pytest.raises(ConfigError, match="no runs here"):

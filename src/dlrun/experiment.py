@@ -4,18 +4,21 @@
 package with two modules:
 
 config.py
-    A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, or of
-    `ExperimentConfig` if no network is trained. It is read for `--help` and config errors, so it
-    must not import torch; the names that it needs are imported without it.
+    A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, of
+    `LightningConfig` for a LightningModule, or of `ExperimentConfig` if no network is trained. It
+    is read for `--help` and config errors, so it must not import torch; the names that it needs
+    are imported without it.
 
 experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
-    (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
-    of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
-    sizes, preprocessing) is a subclass of `NetworkAssets`.
+    (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); of
+    `LightningExperiment`, which returns an ordinary LightningModule (`module`) and an ordinary
+    LightningDataModule (`datamodule`); or of `Experiment`, which only has to `run`. What a network
+    needs besides its weights (labels, sizes, preprocessing) is a subclass of `NetworkAssets`.
 
 The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
 values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
+`[experiment, network.trainer]` (of the file `network` one section) for a `LightningConfig`,
 `[experiment]` for an `ExperimentConfig`. The package's own values win.
 
 A package with several experiments has an entry point for each, and instead of `Config` and
@@ -29,8 +32,10 @@ from dlrun.config.sections import (
     Argument,
     ExperimentConfig,
     Fraction,
+    LightningConfig,
     LocalPath,
     NetworkConfig,
+    OptimizerConfig,
     PositiveInt,
     Reference,
     Section,
@@ -41,6 +46,7 @@ from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:
+    from dlrun.experiments.lightning_experiment import LightningExperiment
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictions import (
         ImagePredictor,
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
+    "dlrun.experiments.lightning_experiment": ("LightningExperiment",),
     "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
     "dlrun.experiments.predictions": (
         "ImagePredictor",
@@ -71,9 +78,10 @@ _MODULES = {  # of the names that load slow packages, each when it is used
 
 __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
-    "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
-    "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
-    "Reference", "Results", "RowPredictor", "Run", "RunContext", "Section", "TensorBatches",
+    "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
+    "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment", "NetworkToExport",
+    "Objective", "OptimizerConfig", "PositiveInt", "Prediction", "Predictor", "Reference",
+    "Results", "RowPredictor", "Run", "RunContext", "Section", "TensorBatches",
     "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
     "regression", "torch_optimizer",
 ]  # fmt: skip

@@ -28,6 +28,8 @@ def run(
     runs_dir: str | Path | None = None,
     data_dir: str | Path | None = None,
     name: str | None = None,
+    note: str = "",
+    tags: str | Sequence[str] = (),
     quiet: bool = False,
     **values: Any,
 ) -> Run:
@@ -41,6 +43,8 @@ def run(
         runs_dir: the folder of all runs; by default DLRUN_RUNS_DIR, or `runs`.
         data_dir: the folder of the data; by default DLRUN_DATA_DIR, or `data`.
         name: the suffix of the run's folder.
+        note: why the run is done; `dlrun runs note` changes it.
+        tags: words to find the run by; `dlrun runs tag` changes them.
         quiet: show no progress.
         values: keys of the config, which override files: `seed=3`, `optimizer={"lr": 0.002}`.
 
@@ -58,6 +62,8 @@ def run(
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
+        note=note,
+        tags=[tags] if isinstance(tags, str) else tags,
         quiet=quiet,
         screen=NotebookScreen(quiet) if in_notebook else Screen(quiet=quiet, results=False),
     )

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RESULTS, RunFolder, check_run_name
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
@@ -33,6 +34,8 @@ class RunSettings:
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None
+    note: str = ""
+    tags: Sequence[str] = ()
     summary: bool = False
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
@@ -47,6 +50,11 @@ class RunSettings:
     def check(self) -> None:
         """Raise ConfigError if the value of an option is invalid for a new run."""
         check_run_name(self.name)
+        self.notes()
+
+    def notes(self) -> RunNotes:
+        """Return the note and tags of a new run. Raises ConfigError if one of them is invalid."""
+        return RunNotes().changed(self.note, add=self.tags)
 
     def console(self) -> Screen:
         """Return the screen to which the run prints its results, notes and progress."""
@@ -78,6 +86,8 @@ class Results:
     exit_code: int = 0
     processes: int = 1  # that trained together
     classes: ClassSummary | None = None  # of the test set
+    weights_epoch: int | None = None  # whose weights were kept and tested
+    stopped_epoch: int | None = None  # after which the training ended early
 
 
 @dataclass

@@ -71,6 +71,11 @@ EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
         (f"config {EXPERIMENT} --set optimizer.l", ["optimizer.lr="]),
         (f"sweep {EXPERIMENT} --grid seed = 3,4 --space optimizer.l", ["optimizer.lr="]),
         ("resume ab12 --set trainer.max", ["trainer.max_epochs="]),
+        (f"{EXPERIMENT} optimizer.l", ["optimizer.lr="]),
+        (f"{EXPERIMENT} seed = 3 optimizer.name = ad", ["adam", "adamw"]),
+        (f"sweep {EXPERIMENT} optimizer.lr = 1,2 optimizer.n", ["optimizer.name="]),
+        (f"config {EXPERIMENT} fallback=", ["fallback=true", "fallback=false"]),
+        ("resume ab12 trainer.max", ["trainer.max_epochs="]),
         ("resume ab12 --set opt", []),  # what a resume may not change
         ("resume gone --set _", []),
         ("sweep --resume fi", ["first"]),

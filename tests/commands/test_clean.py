@@ -1,4 +1,4 @@
-"""`dlrun runs clean` removes the chosen runs and no others."""
+"""`dlrun runs clean` and `dlrun runs rm` remove the chosen runs and no others."""
 
 import io
 from contextlib import nullcontext
@@ -11,6 +11,7 @@ import pytest
 from dlrun.commands.check_clean import check, clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
 from tests.conftest import NETWORKS, Dlrun, Out, smoke
 
@@ -146,6 +147,64 @@ def test_a_run_that_was_resumed_meanwhile_stays(
     assert clean(status=["failed"], runs_dir=runs) == 1
     assert left(runs) == "abcdefghij"
     assert "changed meanwhile" in capsys.readouterr().err
+
+
+def names(*suffixes: str) -> list[str]:
+    days = {"j": 8, **dict.fromkeys("ghi", 7)}
+    return [f"2026010{days.get(one, 'abcdef'.find(one) + 1)}T000000Z-{one}" for one in suffixes]
+
+
+def test_rm_removes_the_named_runs(runs: Path, cli: Dlrun) -> None:
+    """By name, by suffix, twice; `latest` then names what is left."""
+    update_latest_link(runs / EXPERIMENT, names("i")[0])
+    done = cli("runs", "rm", "a", f"{EXPERIMENT}/b", *names("a", "i"), "--yes").is_told(0)
+    assert left(runs) == "cdefghj" and "freed" in done.stderr
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == [
+        f"{EXPERIMENT}/{name}" for name in names("a", "b", "i")
+    ]
+    assert (runs / EXPERIMENT / "latest").resolve().name == names("j")[0]
+    cli("runs", "rm", "a").is_told(2, "no such run")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "told"),
+    [
+        (names("j")[0], 1, "--status damaged"),
+        ("notes", 2, "no such run"),
+        (f"runs/{EXPERIMENT}/notes", 2, "not a run's folder"),
+        ("mine", 1, "damaged"),
+    ],
+)
+def test_rm_removes_nothing_if_a_name_is_wrong(
+    runs: Path, cli: Dlrun, wrong: str, code: int, told: str
+) -> None:
+    mine = runs.parent / "mine"  # somebody's own folder, with a file of a run's name
+    mine.mkdir()
+    (mine / "config.yaml").write_text("a: 1\n")
+    cli("runs", "rm", "a", wrong, "--yes").is_told(code, told)
+    assert left(runs) == "abcdefghij" and (mine / "config.yaml").exists()
+
+
+def test_rm_refuses_a_run_in_use(runs: Path, cli: Dlrun) -> None:
+    folders = [runs / EXPERIMENT / name for name in names("a", "i")]
+    with living(*folders):
+        cli("runs", "rm", "i", "b", "--yes").is_told(1, "running")
+        assert left(runs) == "abcdefghij"
+        cli("runs", "rm", "a", "b", "--yes").is_told(1, "another process is writing to it")
+    assert left(runs) == "acdefghij"
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("y\n", "bcdefghij"), ("n\n", "abcdefghij")])
+def test_rm_asks_and_says_what_is_lost(
+    runs: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
+) -> None:
+    folder = runs / EXPERIMENT / names("a")[0]
+    change_record(folder, sweep={"id": "1", "name": "mysweep", "point": 3})
+    (runs / "sweeps" / "mysweep").mkdir(parents=True)
+    (runs / "sweeps" / "mysweep" / "sweep.json").touch()
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    done = cli("runs", "rm", "a").is_told(0, "1 finished run", "dlrun sweep --resume mysweep")
+    assert left(runs) == expected and ("nothing was removed" in done.stderr) == ("n" in answer)
 
 
 @pytest.mark.slow

@@ -185,6 +185,12 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         ("epochs", "trainer.max_epochs"),
         ("lr", "optimizer.lr"),
         ("device", "accelerator"),
+        ("devcie", "accelerator"),
+        ("batch", "batch_size"),
+        ("weight_decay", "optimizer.weight_decay"),
+        ("trainer.momentun", "optimizer.momentum"),
+        ("optimizer.learning_rate", "optimizer.lr"),
+        ("scheduler.lr", "optimizer.lr"),
         ("optimiser", "optimizer"),
         ("optimizer.lrr", "optimizer.lr"),
         ("data.lr", "optimizer.lr"),
@@ -202,3 +208,68 @@ def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -
 def test_keys_and_values_that_are_not_known_are_answered_by_those_that_are() -> None:
     assert problem("data.zzzzqq=1").startswith("data.zzzzqq: unknown key; data has source, ")
     assert problem("optimizer.name=sgdd").endswith("did you mean 'sgd'?")
+
+
+def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("optimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n")
+    section = dense("optimizer.nesterov=true", "optimizer.foreach=null", files=(file,)).optimizer
+    assert section.arguments == {"lr": 0.1, "momentum": 0.9, "nesterov": True}
+    file.write_text(config_to_yaml(dense("optimizer={name: nadam, betas: [0.8, 0.99]}")))
+    assert dense(files=(file,)).optimizer.arguments["betas"] == [0.8, 0.99]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ("{name: sgd, momentun: 0.9}", "momentun", "unknown key; did you mean 'momentum'?"),
+        ("{name: adam, momentum: 0.9}", "momentum", "betas, eps, weight_decay"),
+        ("{name: sgd, max_epochs: 3}", "max_epochs", "did you mean 'trainer.max_epochs'?"),
+        ("{name: sgd, params: 3}", "params", "unknown key"),
+        ("{name: sgd, momentum: -1}", "momentum", "Invalid momentum value: -1"),
+        ("{name: sgd, nesterov: true}", "nesterov", "requires a momentum"),
+        ("{name: sgd, momentum: {a: 1}}", "momentum", "got {'a': 1}"),
+        ("{name: sgd, momentum: .inf}", "momentum", "got inf"),
+        ("{name: adam, betas: [1.5, 0.9]}", "betas", "Invalid beta parameter"),
+        ("{name: lbfgs}", "name", "closure"),
+        ("{name: sparseadam}", "name", "dense gradients"),
+        ("{name: muon}", "name", "2D"),
+        ("{name: optimizer}", "name", "torch.optim has no 'optimizer'"),
+        ("{name: SGD}", "name", "torch.optim has no 'SGD'; did you mean 'sgd'?"),
+    ],
+)
+def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
+    section: str, key: str, said: str
+) -> None:
+    found = problem(f"optimizer={section}")
+    assert found.startswith(f"optimizer.{key}: ") and said in found
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ("{name: cosin}", "name", "did you mean 'cosine'?"),
+        ("{name: cosine, eta_mn: 0.1}", "eta_mn", "unknown key; did you mean 'eta_min'?"),
+        ("{name: cosine, T_max: 5}", "T_max", "unknown key"),
+        ("{name: cosine, warmup_epochs: 30}", "warmup_epochs", "30"),
+        ("{name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "pct_start"),
+        ("{name: one_cycle, pct_start: 2.0}", "pct_start", "between 0 and 1"),
+        ("{name: step}", "step_size", "must be given"),
+        ("{name: step, step_size: null}", "step_size", "must be given"),
+        ("{name: step, step_size: 0}", "step_size", "StepLR"),
+        ("{name: exponential}", "gamma", "must be given"),
+        ("{name: plateau, factor: 1.5}", "factor", "Factor should be < 1.0"),
+        ("{name: none, gamma: 0.5}", "gamma", "unknown key; scheduler has name, warmup_epochs"),
+        ("{warmup_epochs: -1}", "warmup_epochs", "got -1"),
+    ],
+)
+def test_a_schedule_that_torch_refuses_is_named_with_its_key(
+    section: str, key: str, said: str
+) -> None:
+    found = problem(f"scheduler={section}")
+    assert found.startswith(f"scheduler.{key}: ") and said in found
+
+
+def test_a_schedule_that_makes_the_rate_negative_is_refused() -> None:
+    found = problem("scheduler={name: exponential, gamma: -0.5}")
+    assert found.startswith("scheduler: ") and "negative" in found

@@ -56,7 +56,13 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
 
 def config(**changes: Any) -> ImagesDataConfig:
     values = {"source": "torchvision", "path": None, "train": None, "test": None}
-    values |= {"test_share": 0.25, "split_seed": None, "validation": None}
+    values |= {
+        "test_share": 0.25,
+        "split_seed": None,
+        "folds": None,
+        "fold": None,
+        "validation": None,
+    }
     values |= {"archive": None, "mirrors": [], "sample_images": 100}
     return ImagesDataConfig.model_validate(values | changes)
 

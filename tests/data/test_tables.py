@@ -19,6 +19,8 @@ DEFAULTS = {
     "train": None,
     "test": None,
     "test_share": 0.3333333333333333,
+    "folds": None,
+    "fold": None,
     "split_seed": 1,
     "archive": None,
     "mirrors": [],

@@ -193,6 +193,18 @@ def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> 
     )
 
 
+def test_two_processes_stop_early_together_and_keep_the_same_epoch(tmp_path: Path) -> None:
+    stopping = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
+    words = [*WORDS, *stopping, *setting("trainer.max_epochs=40", "keep=best", "optimizer.lr=0.02")]
+    started = Started(tmp_path, "ddp", *words)
+    assert set(started.end(limit=200)) == {0}, started.said
+    record = Run.open("latest", tmp_path / "runs").record
+    losses = [row[3] for row in numbers(tmp_path)]
+    assert record.stopped_epoch == len(losses) == losses.index(min(losses)) + 3 < 40
+    assert record.weights_epoch == len(losses) - 2
+    assert record.metrics["valid_loss"] == pytest.approx(min(losses), abs=1e-6)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start `dlrun` in two processes; none is left at the end of the test."""

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from dlrun.config.sections import OptimizerConfig
 from dlrun.kernels.rmsprop import OnePassRMSprop, make_one_pass_rmsprop
+from dlrun.training.objective import fast_optimizer
 from tests.training.optimizers import optimizer_config
 
 RMSPROP = optimizer_config("rmsprop", lr=0.1)
@@ -73,16 +75,43 @@ def test_other_parameters_are_torchs(parameter: torch.Tensor) -> None:
     assert make_one_pass_rmsprop(RMSPROP, [nn.Parameter(parameter)]) is None
 
 
-def test_it_is_made_only_if_the_learning_rate_is_the_one_setting() -> None:
-    class WithMore(OptimizerConfig):
-        more: float | None
+@pytest.mark.parametrize("settings", [{"alpha": 0.9}, {"eps": 1e-4}, {"alpha": 0.95, "eps": 1e-6}])
+def test_alpha_and_eps_are_torchs_up_to_rounding(settings: dict[str, float]) -> None:
+    def ours(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        made = make_one_pass_rmsprop(optimizer_config("rmsprop", lr=lr, **settings), parameters)
+        assert made is not None
+        return made
 
-    parameters, values = [nn.Parameter(torch.ones(3))], RMSPROP.model_dump()
-    made = make_one_pass_rmsprop(WithMore(**values, more=None), parameters)
-    assert made is not None and made.defaults["lr"] == RMSPROP.lr
-    assert make_one_pass_rmsprop(WithMore(**values, more=0.9), parameters) is None
-    adam = RMSPROP.model_copy(update={"name": "adam"})
-    assert make_one_pass_rmsprop(adam, parameters) is None
+    theirs = trained(partial(torch.optim.RMSprop, **settings))
+    for one, other in zip(trained(ours), theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"momentum": 0.9}, {"weight_decay": 0.01}, {"centered": True}]
+)
+def test_it_gives_way_to_torchs_for_any_other_setting(settings: dict[str, Any]) -> None:
+    parameters = [nn.Parameter(torch.ones(3))]
+    config = optimizer_config("rmsprop", lr=0.1, **settings)
+    assert make_one_pass_rmsprop(config, parameters) is None
+    assert type(fast_optimizer(config, parameters)) is torch.optim.RMSprop
+    assert make_one_pass_rmsprop(optimizer_config("adam"), parameters) is None
+    unset = optimizer_config("rmsprop", **dict.fromkeys(settings))
+    assert make_one_pass_rmsprop(unset, parameters) is not None
+
+
+def test_a_momentum_that_a_schedule_sets_is_torchs() -> None:
+    def trained_with_momentum(make: Callable[..., torch.optim.Optimizer]) -> torch.Tensor:
+        parameter = nn.Parameter(torch.ones(20))
+        optimizer = make([parameter], lr=0.01)
+        for momentum in (0.9, 0.8, 0.7):
+            optimizer.param_groups[0]["momentum"] = momentum
+            parameter.grad = torch.full_like(parameter, 0.1)
+            optimizer.step()
+        return parameter.detach()
+
+    ours = trained_with_momentum(OnePassRMSprop)
+    assert torch.equal(ours, trained_with_momentum(torch.optim.RMSprop))
 
 
 def test_the_closure_is_called_with_gradients_on() -> None:

@@ -129,7 +129,7 @@ def test_curves_over_each_other_mean_and_the_books_line(opened: Open) -> None:
     assert chart.locator("path.level.book:not(.swatch *)").count() >= 1
     row = together.locator("tbody tr", has_text="test_accuracy").first
     cells = row.locator("td").all_text_contents()
-    assert cells[1] == "2" and cells[6] == "0.9000"
+    assert cells[1] == "2" and cells[7] == "0.9000"
 
 
 # WCAG's contrast of an element's colour and the page's ground.

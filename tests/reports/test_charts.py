@@ -96,6 +96,9 @@ def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
     assert [line.name for line in mae.lines] == ["training", "validation"]
     assert [level.value for level in mae.levels] == [0.15]
     assert (r2.title, list(r2.levels)) == ("r2", [])
+    assert mae.mark is None
+    kept = record(test_mae=0.15).model_copy(update={"weights_epoch": 1, "result_steps": 2})
+    assert [chart.mark and chart.mark.value for chart in charts_of_run(table, kept)] == [1, 1]
 
 
 def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:

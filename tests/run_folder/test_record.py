@@ -14,10 +14,16 @@ from dlrun.system.files import hold_file_lock
 from tests.run_folder.making import a_run
 
 
-@pytest.mark.parametrize(("split_seed", "data"), [(None, "digits"), (3, "digits, seed 3")])
-def test_only_the_runs_own_seed_is_left_out_of_its_data(split_seed: int | None, data: str) -> None:
-    record = RunRecord(experiment="e", status="finished", seed=3, data="digits, seed 3")
-    assert record.data_without_seed({"data.split_seed": split_seed}) == data
+@pytest.mark.parametrize(
+    ("split_seed", "data"), [(None, "digits, 5 folds"), (3, "digits, seed 3, 5 folds")]
+)
+def test_only_the_runs_own_seed_and_fold_are_left_out_of_its_data(
+    split_seed: int | None, data: str
+) -> None:
+    record = RunRecord(
+        experiment="e", status="finished", seed=3, data="digits, seed 3, fold 2 of 5"
+    )
+    assert record.data_without_chance({"data.split_seed": split_seed}) == data
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:

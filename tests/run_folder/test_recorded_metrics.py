@@ -1,15 +1,19 @@
 """metrics.csv, the metric that a run is judged by, and the remarks beside the metrics."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dlrun.config.sections import EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     best_epoch,
+    is_stopped_early,
+    kept_epoch,
     main_metric,
     metric_direction,
     read_metrics_csv,
@@ -83,6 +87,45 @@ def test_the_best_epoch_is_the_first_of_the_best() -> None:
     assert best_epoch([]) is None
     assert best_epoch([{"lambda": 1.0, "valid_accuracy": 0.5}]) is None  # no epochs
     assert best_epoch([{"epoch": 1.0, "train_loss": 0.5}]) is None  # nothing was validated
+
+
+LOSSES = [0.5, 0.4, 0.41, 0.39, 0.395, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "min_delta", "stopped"),
+    [
+        (LOSSES, 1, 0.0, 3),
+        (LOSSES, 2, 0.0, 6),
+        (LOSSES, 3, 0.0, None),
+        (LOSSES, 2, 0.05, 4),
+        (LOSSES, 2, 0.2, 3),
+        ([0.5, math.nan, math.nan, 0.6, math.nan, 0.7], 2, 0.0, 6),  # not every epoch is validated
+    ],
+)
+def test_training_ends_after_epochs_without_an_improvement(
+    losses: list[float], patience: int, min_delta: float, stopped: int | None
+) -> None:
+    rows = [{"epoch": n, "valid_loss": one, "valid_r2": -one} for n, one in enumerate(losses, 1)]
+    for monitor in ("valid_loss", "valid_r2"):
+        config = EarlyStoppingConfig(monitor=monitor, patience=patience, min_delta=min_delta)
+        ends = [n for n in range(len(rows) + 1) if is_stopped_early(rows[:n], config)]
+        assert (ends or [None])[0] == stopped
+    off = EarlyStoppingConfig(monitor=None, patience=1, min_delta=0.0)
+    assert not is_stopped_early(rows, off)
+
+
+def test_the_kept_epoch_is_the_best_or_the_last() -> None:
+    rows = [{"epoch": n, "valid_loss": one} for n, one in enumerate([0.5, 0.3, 0.3, 0.4], 1)]
+    assert [kept_epoch(rows, by) for by in (None, "valid_loss")] == [4, 2]
+    assert kept_epoch([{"epoch": 1, "valid_loss": math.nan}], "valid_loss") == 1
+
+
+def test_an_end_before_the_last_epoch_is_noted() -> None:
+    record = a_record(stopped_epoch=8, weights_epoch=5, result_steps=8)
+    notes = dict(remarks_on_metrics(record))
+    assert "epoch 8" in notes["ended"] and "epoch 5" in notes["kept"]
+    assert remarks_on_metrics(a_record(weights_epoch=8, result_steps=8)) == []
 
 
 @pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])

@@ -1,9 +1,11 @@
-"""TensorBoard and MLflow have every step once; read back with their own packages."""
+"""TensorBoard, MLflow and W&B have every step once; read back with their own packages."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -45,6 +47,38 @@ def mlflow(uri: str, experiment: str) -> tuple[Any, Points]:
         for name in run.data.metrics
     }
     return run, points
+
+
+def wandb_records(run: Path) -> Iterator[Any]:
+    """What the only offline run of W&B logged: the format is LevelDB's log of protocol buffers."""
+    proto = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    content, at, record = file.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        if (left := 2**15 - at % 2**15) < 7:  # a header does not cross the end of a block
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        record += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield proto.Record.FromString(record)
+            record = b""
+
+
+def wandb(run: Path) -> Points:
+    """Each curve's steps and values, and the results."""
+    points: Points = {}
+    for record in wandb_records(run):
+        row = {
+            one.key or one.nested_key[0]: json.loads(one.value_json) for one in record.history.item
+        }
+        for name in row if "step" in row else ():
+            points.setdefault(name, []).append((row["step"], row[name]))
+        for one in record.summary.update:
+            if one.key.startswith("result/"):
+                points[one.key] = [(0, json.loads(one.value_json))]
+    return points
 
 
 def without_times(run: Path) -> dict[str, list[float]]:
@@ -104,6 +138,16 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     are_the_steps(tensorboard(run), run)
     assert (found.info.run_name, found.info.status) == (run.name, "FINISHED")
     assert found.data.params["seed"] == "0" and found.data.params["data.source"] == "sample"
+    harness.run(tmp_path, "runs", "check").is_told(0)
+
+
+@pytest.mark.parametrize("name", [DENSE, LASSO])
+def test_wandb_offline_has_each_step_once(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("wandb")
+    more = ["trainer.max_epochs=20"] if name == DENSE else []
+    words = harness.words(name, "logger=[wandb]", *more)
+    run = killed_and_resumed(tmp_path, words, WANDB_MODE="offline")
+    are_the_steps(wandb(run), run)
     harness.run(tmp_path, "runs", "check").is_told(0)
 
 
@@ -183,4 +227,4 @@ def test_a_missing_package_is_a_config_error(
     )
     cli(*harness.words(LASSO, "logger=[mlflow]")).is_told(2, "pip install 'dlrun[mlflow]'")
     assert not (tmp_path / "runs").exists()
-    cli(*harness.words(LASSO, "logger=[wandb]")).is_told(2, "tensorboard")
+    cli(*harness.words(LASSO, "logger=[wandbs]")).is_told(2, "did you mean 'wandb'?")

@@ -109,7 +109,7 @@ def test_equal_points_are_one() -> None:
     """Equal as valid configs: an integer where a float is meant is no other value."""
 
     def points(*spaces: str, **search: Any) -> list[dict[str, Any]]:
-        plan = planned(experiment="imdb-dense", spaces=spaces, draws=6, **search)
+        plan = planned(experiment="imdb-dense", spaces=spaces, trials=6, **search)
         return sorted((point.settings for point in plan.points), key=repr)
 
     key = "model.hidden"

@@ -42,7 +42,7 @@ def test_each_with_each_the_seeds_soonest() -> None:
 
 
 def drawn(n: int, *spaces: str, seed: int = 0) -> list[dict[str, Any]]:
-    return SearchSpace(spaces=spaces, draws=n).points(seed)
+    return SearchSpace(spaces=spaces, trials=n).points(seed)
 
 
 def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
@@ -50,7 +50,7 @@ def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
     more = drawn(9, "batch_size=int:10..20", "optimizer.lr=log:1e-4..1e-2")
     assert [one["optimizer.lr"] for one in more[:5]] == [one["optimizer.lr"] for one in few]
     assert drawn(5, "optimizer.lr=log:1e-4..1e-2", seed=1) != few
-    assert SearchSpace(spaces=["a=lin:0..1"], draws=3, space_seed=7).points(0) == drawn(
+    assert SearchSpace(spaces=["a=lin:0..1"], trials=3, space_seed=7).points(0) == drawn(
         3, "a=lin:0..1", seed=7
     )
 
@@ -79,6 +79,19 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
     assert {one["a"] for one in drawn(300, f"a=int:{low}..{high}")} == {low, low + 1, high}
 
 
+def test_a_grid_of_spaces_has_each_combination_once() -> None:
+    spaces = ["a=int:1..3", "b=x|y|[8, 8]"]
+    found = SearchSpace(spaces=spaces, sampler="grid").points(0)
+    assert [(one["a"], one["b"]) for one in found] == [
+        (a, b) for a in (1, 2, 3) for b in ("x", "y", [8, 8])
+    ]
+    some = SearchSpace(spaces=spaces, sampler="grid", trials=5).points(0)
+    assert len(some) == 5 and [one for one in found if one in some] == some
+    assert SearchSpace(spaces=spaces, sampler="grid", trials=5).points(1) != some
+    seeded = SearchSpace(seeds="2", spaces=spaces, sampler="grid", trials=99).points(0)
+    assert len(seeded) == 18 and [one["seed"] for one in seeded[:3]] == [0, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -89,14 +102,22 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
         ({"grid": ["a=[1"]}, "expected ','"),
         ({"seeds": "2", "grid": ["seed=1,2"]}, "seed: varied twice"),
         ({"grid": ["a={b: 1}", "a.b=2"]}, "a: varied twice"),
-        ({"draws": 3}, "belong together"),
+        ({"trials": 3}, "belongs with --trials"),
         ({"seeds": "2", "space_seed": 1}, "nothing is drawn"),
-        ({"spaces": ["a=lin:0..1"]}, "belong together"),
-        ({"spaces": ["a=0..1"], "draws": 2}, "not a space"),
-        ({"spaces": ["a=log:0..1"], "draws": 2}, "above 0"),
-        ({"spaces": ["a=lin:1..0"], "draws": 2}, "the smaller first"),
-        ({"spaces": ["a=int:0..1.5"], "draws": 2}, "two whole numbers"),
-        ({"spaces": ["a=lin:x..y"], "draws": 2}, "two numbers"),
+        ({"spaces": ["a=lin:0..1"]}, "belongs with --trials"),
+        ({"spaces": ["a=0..1"], "trials": 2}, "not a space"),
+        ({"spaces": ["a=log:0..1"], "trials": 2}, "above 0"),
+        ({"spaces": ["a=lin:1..0"], "trials": 2}, "the smaller first"),
+        ({"spaces": ["a=int:0..1.5"], "trials": 2}, "two whole numbers"),
+        ({"spaces": ["a=lin:x..y"], "trials": 2}, "two numbers"),
+        ({"sampler": "random", "spaces": ["a=lin:0..1"]}, "belongs with --trials"),
+        ({"sampler": "grid"}, "belongs with --trials"),
+        ({"sampler": "tpe", "seeds": "2"}, "belongs with --trials"),
+        ({"sampler": "grid", "spaces": ["a=lin:0..1"]}, "more values than a grid"),
+        ({"sampler": "grid", "spaces": ["a=int:0..99999"]}, "more values than a grid"),
+        ({"sampler": "grid", "spaces": ["a=int:1..999", "b=int:1..999"]}, "998,001 points"),
+        ({"sampler": "tpe", "trials": 9, "spaces": ["a=1|2"], "grid": ["b=1,2"]}, "--grid: not"),
+        ({"sampler": "tpe", "trials": 9, "spaces": ["a={b: 1}|{b: 2}"]}, "a section"),
         ({"seeds": "9000", "grid": ["a=1,2"]}, "18,000 points"),
     ],
 )

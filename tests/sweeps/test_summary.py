@@ -19,7 +19,7 @@ from dlrun.sweeps.summary import (
     group_runs_by_config,
 )
 from dlrun.system.console import Screen
-from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
 
@@ -142,3 +142,33 @@ def test_columns_that_would_be_empty_are_left_out() -> None:
     head, row = lines(result({}, 0.5, 0.6, book=None))
     assert head.split()[0] == "n" and row.split()[0] == "2"
     assert not any(lines())
+
+
+def test_halving_ranks_a_run_by_the_epoch_that_it_keeps(plan: SweepPlan, tmp_path: Path) -> None:
+    later = [HalvingRung(configs=3, epochs=2), HalvingRung(configs=1, epochs=4)]
+    plan = plan.model_copy(update={"rungs": later})
+
+    def promoted(folder: str, tables: dict[float, str], keep: str, **record: Any) -> set[float]:
+        """The learning rates that go on; of each config a row of losses and accuracies."""
+        found = runs(plan, tmp_path / folder, SCORES | {0.003: [0.9, 0.9, 0.9]})
+        for number, run in found.items():
+            rows = tables[plan.points[number - 1].settings["optimizer.lr"]]
+            head = "epoch,valid_loss,valid_accuracy,seconds\n"
+            (run.folder / "metrics.csv").write_text(head + rows)
+            text = (run.folder / "config.yaml").read_text().replace("keep: last", f"keep: {keep}")
+            (run.folder / "config.yaml").write_text(text)
+            change_record(run.folder, **record)
+            found[number] = Run.in_folder(run.folder)
+        points = points_promoted_by_halving(plan, 0, plan.points, found)
+        return {point.settings["optimizer.lr"] for point in points}
+
+    one = {rate: f"1,1,{1 - 100 * rate},1\n" for rate in SCORES}
+    assert promoted("short", one, "last", steps=1) == set()  # no run has two epochs
+    assert promoted("stopped", one, "last", steps=1, stopped_epoch=1) == {0.001}
+    two = {
+        0.001: "1,1,0.9,1\n2,2,0.1,1\n",
+        0.002: "1,1,0.8,1\n2,2,0.3,1\n",
+        0.003: "1,1,0.7,1\n2,2,0.2,1\n3,0,1,1\n",
+    }
+    assert promoted("last", two, "last") == {0.002}
+    assert promoted("best", two, "best") == {0.001}

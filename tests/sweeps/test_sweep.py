@@ -39,7 +39,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     about = json.loads(again.stdout)
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
-    draws = ["--random", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
+    draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
 
@@ -147,3 +147,18 @@ def test_halving_trains_on_the_best_by_validation(tmp_path: Path) -> None:
     alone = setting("seed=1", f"optimizer.lr={rates[winner]}")
     harness.run(tmp_path, *smoke(NETWORK), *sets, *alone, "--name", "alone").is_told(0)
     assert outcome(named(tmp_path, "alone", NETWORK)) == outcome(found[2 * winner + 2])
+
+
+@pytest.mark.slow
+def test_halving_goes_on_with_runs_that_stopped_early(tmp_path: Path) -> None:
+    """No run improves by 100, so that each stops after its second epoch."""
+    sets = setting("trainer.max_epochs=4", "predictions=false", "early_stopping.monitor=valid_loss")
+    sets += setting("early_stopping.patience=1", "early_stopping.min_delta=100")
+    halving = ["--grid", "optimizer.lr=0.0001,0.001,0.01,0.1", "--halving", "--eta", "2", *sets]
+    words_ = words("--name", "s", *halving, experiment=NETWORK)
+    harness.run(tmp_path, *words_).is_told(0)
+    found = runs(tmp_path, NETWORK)
+    assert sorted(len(pd.read_csv(run / "metrics.csv")) for run in found.values()) == [1, 1, 2, 2]
+    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    epochs = [one["settings"]["trainer.max_epochs"] for one in json.loads(again.stdout)["configs"]]
+    assert sorted(epochs) == [1, 1, 2, 4] and epochs[-1] == 4

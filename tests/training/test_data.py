@@ -104,3 +104,63 @@ def test_batches_come_in_groups_to_the_training_only() -> None:
     assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for ((_, t),) in alone]
     assert [len(targets) for _, targets in data.evaluation_batches(rows)] == [8, 1]
     assert [len(group) for group in data.first_training_batch()] == [1]
+
+
+def test_balanced_batches_have_as_many_rows_of_each_class() -> None:
+    classes = np.array([0] * 50 + [1] * 9 + [2] * 4)
+    rows = TensorBatches(np.arange(len(classes)), classes)
+    data = ArrayData(rows, rows, rows, batch_size=6, seed=3)
+
+    def drawn(epoch_number: int, processes: int = 1, first_epoch: int = 0) -> list[list[list[int]]]:
+        loaders = [
+            data.training_batches(rank, processes, first_epoch, balanced=True)
+            for rank in range(processes)
+        ]
+        for loader in loaders:
+            assert isinstance(loader.sampler, EpochBatches)
+            loader.sampler.set_epoch(epoch_number)
+        return [[inputs.tolist() for ((inputs, _),) in loader] for loader in loaders]
+
+    (batches,) = drawn(0)
+    assert [len(batch) for batch in batches] == [6] * 10 + [3]
+    for batch in batches:
+        assert set(np.bincount(classes[batch], minlength=3)) == {len(batch) // 3}
+    counts = np.bincount(list(chain(*batches)), minlength=len(classes))
+    assert {*counts[:50]} == {0, 1} and {*counts[50:59]} == {2, 3} and {*counts[59:]} == {5, 6}
+    assert drawn(2) == drawn(0, first_epoch=2) != drawn(0)
+    shares = drawn(0, processes=2)
+    together = zip(*(chain(*share) for share in shares), strict=True)
+    assert [*chain(*together)] == [*chain(*batches)][:62]  # all do equally many updates
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches"), [(None, 9), (1, 1), (4, 4), (40, 9), (0.5, 4), (0.01, 1), (1.0, 9)]
+)
+@pytest.mark.parametrize("group", [1, 2])
+def test_an_epoch_may_be_limited_to_a_number_or_a_share_of_its_batches(
+    limit: float | None, batches: int, group: int
+) -> None:
+    rows = TensorBatches(np.arange(35), np.arange(35))
+    sizes = {"batch_size": 4, "group_size": group, "eval_batch_size": 4 if limit is None else 20}
+    data = ArrayData(rows, rows, rows, seed=3, **sizes)
+    shuffled = [t.tolist() for one in data.training_batches() for _, t in one]
+    limited = [t.tolist() for one in data.training_batches(limit=limit) for _, t in one]
+    assert limited == shuffled[:batches]
+    assert data.count_training_batches(1, limit) == batches
+    tested = list(data.evaluation_batches(rows, limit=limit))
+    assert len(tested) == data.common_batches(rows, 1, limit) == batches
+    assert sum(len(targets) for _, targets in tested) == data.tested_rows(1, limit)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 16, 17, 18, 33])
+@pytest.mark.parametrize("limit", [None, 1, 2, 5, 0.3, 0.5, 1.0])
+def test_processes_test_the_first_rows_together(rows: int, limit: float | None) -> None:
+    part = TensorBatches(np.arange(rows), np.arange(rows))
+    data = ArrayData(part, part, part, batch_size=4, seed=0)
+    shares = []
+    for rank in range(2):
+        loader = data.evaluation_batches(part, rank, 2, limit=limit)
+        assert len(loader) >= data.common_batches(part, 2, limit)
+        shares.append([int(one) for _, targets in loader for one in targets])
+    assert sorted(chain(*shares)) == list(range(data.tested_rows(2, limit)))
+    assert len(shares[0]) - len(shares[1]) in (0, 1)  # as PredictionCollector.finish expects

@@ -1,20 +1,26 @@
 """A network in training: its steps, optimizer, loss and metrics, and the predictions collected."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
+from dlrun.config.sections import LossConfig, OptimizerConfig
+from dlrun.config.torch_arguments import optimizer_classes
+from dlrun.errors import ConfigError
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.fit import make_trainer
 from dlrun.training.lightning_module import (
     FinishedEpoch,
@@ -23,7 +29,14 @@ from dlrun.training.lightning_module import (
     StageMetrics,
     epoch_columns,
 )
-from dlrun.training.objective import OPTIMIZERS, classification, fast_optimizer, regression
+from dlrun.training.objective import (
+    Objective,
+    classification,
+    fast_optimizer,
+    make_training_loss,
+    regression,
+    torch_optimizer,
+)
 from dlrun.training.process_settings import temporary_training_settings
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
@@ -31,8 +44,19 @@ from tests.training.test_fit import network_config
 CPU = torch.device("cpu")
 
 
+def lightning_network(
+    network: nn.Module,
+    optimizer: OptimizerConfig,
+    objective: Objective | None = None,
+    **trainer: Any,
+) -> LightningNetwork:
+    """A network with an optimizer, and other values of the config's section `trainer`."""
+    config = network_config("cpu", **trainer).model_copy(update={"optimizer": optimizer})
+    return LightningNetwork(network, config, objective or classification(2))
+
+
 def test_steps_measure_what_the_network_predicts() -> None:
-    module = LightningNetwork(nn.Identity(), optimizer_config("sgd", lr=0.1), classification(2))
+    module = lightning_network(nn.Identity(), optimizer_config("sgd", lr=0.1))
     batch = torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 0, 0])
     module.validation_step(batch, 0)
     module.test_step(batch, 0)
@@ -44,17 +68,18 @@ def test_steps_measure_what_the_network_predicts() -> None:
         }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_of_the_config_can_be_made(name: Any) -> None:
-    module = LightningNetwork(nn.Linear(2, 1), optimizer_config(name, lr=0.125), classification(2))
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw", "sgd", "nadam", "adafactor", "rprop"])
+def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
+    module = lightning_network(nn.Linear(2, 1), optimizer_config(name, lr=0.125))
     optimizer = module.configure_optimizers()
-    assert type(optimizer) is OPTIMIZERS[name]
+    assert type(optimizer) is optimizer_classes()[name]
     assert optimizer.defaults["lr"] == 0.125
 
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
     objective = replace(classification(2), optimizer=fast_optimizer)
-    module = LightningNetwork(DenseNet(5, [16]), optimizer_config("rmsprop", lr=0.125), objective)
+    optimizer = optimizer_config("rmsprop", lr=0.125)
+    module = lightning_network(DenseNet(5, [16]), optimizer, objective)
     assert type(module.configure_optimizers()) is OnePassRMSprop
     module.double()
     assert type(module.configure_optimizers()) is torch.optim.RMSprop
@@ -70,7 +95,7 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         data = ArrayData(rows, rows, rows, seed=0, **sizes)
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
         optimizer = optimizer_config("rmsprop", lr=0.01)
-        module = LightningNetwork(network, optimizer, classification(2))
+        module = lightning_network(network, optimizer)
         with temporary_training_settings(1):
             trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
             trainer.fit(module, data.training_batches(), data.evaluation_batches(rows))
@@ -98,6 +123,53 @@ def test_loss_predictions_and_accuracy_of_classification() -> None:
         assert accuracy.compute() == 0.75
 
 
+def loss_config(**values: Any) -> LossConfig:
+    return LossConfig.model_validate({"label_smoothing": 0.0, "class_weights": None} | values)
+
+
+TARGETS = torch.tensor([0, 0, 0, 1, 0, 2, 0, 0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_options_of_the_loss_are_as_they_are_defined(classes: int, smoothing: float) -> None:
+    targets, objective = TARGETS.clamp(max=classes - 1), classification(classes)
+    assert objective.training_loss is not None
+    logits = torch.randn(8, *([classes] if classes > 2 else []), dtype=torch.float64)
+    log_p = torch.stack([-logits, logits], -1).sigmoid().log() if classes == 2 else None
+    log_p = logits.log_softmax(-1) if log_p is None else log_p
+    counts = targets.bincount(minlength=classes)
+    present = int((counts > 0).sum())
+    for kind in (None, "balanced"):
+        weights = torch.tensor([8 / (present * n) if n else 0.0 for n in counts.tolist()])
+        weights = weights.double() if kind else torch.ones(classes, dtype=torch.float64)
+        shares = (1 - smoothing) * F.one_hot(targets, classes) + smoothing / classes
+        expected = -(weights * shares * log_p).sum() / weights[targets].sum()
+        options = loss_config(label_smoothing=smoothing, class_weights=kind)
+        found = objective.training_loss(options, targets)(logits, targets)
+        assert found.item() == pytest.approx(expected.item())
+
+
+def test_only_the_training_has_the_options_of_the_loss() -> None:
+    config: Any = network_config("cpu")
+    smoothed = config.model_copy(update={"loss": loss_config(label_smoothing=0.5)})
+    batch = torch.tensor([3.0, -3.0]), torch.tensor([1, 0])
+    objective, losses = classification(2), []
+    assert make_training_loss(config, objective, batch[1]) is objective.loss
+    for one in (config, smoothed):
+        loss = make_training_loss(one, objective, batch[1])
+        module = LightningNetwork(nn.Identity(), one, objective, loss)
+        module.validation_step(batch, 0)
+        module.test_step(batch, 0)
+        module._measure(module.train_metrics, *batch)
+        stages = (module.train_metrics, module.valid_metrics, module.test_metrics)
+        losses.append([stage.finish()[f"{stage.stage}_loss"] for stage in stages])
+    assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]
+    assert losses[1][0] > losses[0][0]
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        make_training_loss(smoothed, regression(), batch[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
 def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
     objective = regression()
@@ -117,6 +189,9 @@ def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> N
     row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
     stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
     assert row == [("epoch", 7), *stages, ("seconds", 0.5)]
+    assert [*epoch_columns(regression(), with_lr=True)][-2:] == ["lr", "seconds"]
+    unvalidated = FinishedEpoch(number=7, metrics={"train_loss": 1.0}, seconds=0.5)
+    assert math.isnan(epoch_columns(regression())["valid_loss"](unvalidated))
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
@@ -204,3 +279,92 @@ def test_r2_of_values_far_from_zero(centre: float) -> None:
         assert metrics.finish()["test_r2"] == pytest.approx(expected, abs=1e-5)
     metrics.add(torch.tensor(0.0), torch.ones(1), torch.zeros(1))
     assert metrics.finish()["test_r2"] == 0
+
+
+def test_an_objective_may_give_parameters_settings_of_their_own() -> None:
+    def decay_no_biases(
+        config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+    ) -> torch.optim.Optimizer:
+        weights, biases = [], []
+        for one in parameters:
+            (weights if one.ndim > 1 else biases).append(one)
+        groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+        return torch_optimizer(config, groups)
+
+    objective = replace(classification(2), optimizer=decay_no_biases)
+    config = optimizer_config("adamw", weight_decay=0.1)
+    optimizer = lightning_network(nn.Linear(2, 1), config, objective).configure_optimizers()
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+
+
+def weights_after_an_epoch(
+    group: int = 1, plugin: MixedPrecision | None = None, **trainer: Any
+) -> list[torch.Tensor]:
+    """The weights after an epoch of 7 batches by plain gradient descent, as dlrun trains."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    rows = TensorBatches(random.normal(size=(56, 3)).astype(np.float32), np.arange(56) % 2)
+    data = ArrayData(rows, rows, rows, batch_size=8, seed=0, group_size=group)
+    network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    module = lightning_network(network, optimizer_config("sgd", lr=10.0), **trainer)
+    with temporary_training_settings(1):
+        made = make_trainer(module.config, "cpu", [], 1)
+        if plugin is not None:
+            made.strategy.precision_plugin = plugin
+        made.fit(module, data.training_batches(), data.evaluation_batches(rows))
+    return list(network.state_dict().values())
+
+
+def weights_by_torch(
+    every: int, clip: Callable[[Iterable[nn.Parameter]], object] | None = None
+) -> list[torch.Tensor]:
+    """The same by torch alone: the loss of several batches is their mean."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    inputs = torch.from_numpy(random.normal(size=(56, 3)).astype(np.float32))
+    targets = torch.arange(56) % 2
+    network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    order = list(EpochBatches(56, 8, seed=0))
+    for first in range(0, len(order), every):
+        network.zero_grad()
+        for rows in order[first : first + every]:
+            loss = classification(2).loss(network(inputs[rows]), targets[rows])
+            (loss / every).backward()
+        if clip:
+            clip(network.parameters())
+        for parameter in network.parameters():
+            assert parameter.grad is not None
+            parameter.data -= 10.0 * parameter.grad
+    return list(network.state_dict().values())
+
+
+@pytest.mark.parametrize("group", [1, 2, 5])
+@pytest.mark.parametrize("every", [1, 2, 3, 9])
+def test_gradients_of_several_batches_are_averaged(every: int, group: int) -> None:
+    found = weights_after_an_epoch(group, accumulate_grad_batches=every)
+    torch.testing.assert_close(found, weights_by_torch(every))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "clip"),
+    [
+        ("norm", partial(nn.utils.clip_grad_norm_, max_norm=0.05)),
+        ("value", partial(nn.utils.clip_grad_value_, clip_value=0.05)),
+    ],
+)
+@pytest.mark.parametrize("every", [1, 3])
+def test_gradients_are_clipped_before_each_update(algorithm: str, clip: Any, every: int) -> None:
+    settings = {"gradient_clip_val": 0.05, "gradient_clip_algorithm": algorithm}
+    found = weights_after_an_epoch(2, accumulate_grad_batches=every, **settings)
+    torch.testing.assert_close(found, weights_by_torch(every, clip))
+    plain = weights_by_torch(every)
+    assert not any(torch.allclose(one, other) for one, other in zip(found, plain, strict=True))
+
+
+def test_unscaled_gradients_are_clipped_if_half_precision_scales_them() -> None:
+    scaler = torch.amp.GradScaler("cpu")  # type: ignore[attr-defined]
+    plugin = MixedPrecision("16-mixed", "cpu", scaler)
+    found = weights_after_an_epoch(plugin=plugin, gradient_clip_val=0.05)
+    assert scaler.get_scale() > 1000
+    clip = partial(nn.utils.clip_grad_norm_, max_norm=0.05)
+    torch.testing.assert_close(found, weights_by_torch(1, clip), rtol=0.01, atol=0.01)

@@ -4,13 +4,16 @@ import ast
 import importlib.util
 import inspect
 import pkgutil
+import re
+import shlex
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
 from dlrun.cli.errors import unknown_command_error
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
 # The functions of the commands in dlrun.commands, by group and name.
@@ -25,6 +28,7 @@ COMMANDS = {
         "export": "export:export_network",
         "demo": "demo:run_demo",
         "config": "run_resume_config:config",
+        "help": "help:show_help",
         "accelerators": "accelerator_speeds:list_accelerators",
         "new": "new:write_experiment_package",
     },
@@ -37,17 +41,34 @@ COMMANDS = {
         "list": "list_runs:list_runs",
         "show": "show:show",
         "compare": "compare:compare",
+        "note": "notes:write_note",
+        "tag": "notes:change_tags",
+        "rm": "check_clean:remove",
         "clean": "check_clean:clean",
         "check": "check_clean:check",
     },
 }
 GROUPS = {
     "data": "Download, check and show the data.",
-    "runs": "List, show, compare, check and remove runs.",
+    "runs": "List, show, compare, annotate, check and remove runs.",
 }
+ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
+RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
 EXPERIMENTS, MORE = "Experiments", "More commands"
+DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
+
+
+class DashedArgumentsCommand(TyperCommand):
+    """Takes arguments that begin with one dash, such as `-old`, unless they are options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of a command line after moving those with a dash behind a `--`."""
+        options = {name for param in self.get_params(ctx) for name in param.opts}
+        dashed = [one for one in args if re.match("-[^-]", one) and one not in options]
+        others = [one for one in args if one not in dashed and one != "--"]
+        return super().parse_args(ctx, [*others, *(["--", *dashed] if dashed else [])])
 
 
 class LazyCommandGroup(TyperGroup):
@@ -78,8 +99,10 @@ class LazyCommandGroup(TyperGroup):
             function = "run_resume_config:make_experiment_command"
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
-        one.command(name, help=listed.help or _help_text(called.__doc__))(called)
-        command = typer.main.get_command(one)
+        kind = DashedArgumentsCommand if function in DASHED else None
+        one.command(name, cls=kind, help=listed.help or _help_text(called.__doc__))(called)
+        command: Any = typer.main.get_command(one)
+        command.rich_help_panel = getattr(listed, "rich_help_panel", None)  # for `dlrun help`
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
         command.params += [param for param in root.params if param.name == "debug"]
@@ -87,8 +110,12 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])
-        return super().resolve_command(ctx, args)
+        name = ALIASES.get(str(self.name), {}).get(args[0], args[0])
+        if name in RUN_WORDS and args[1:2] and args[1] in registry.experiment_names():
+            problem = f"no command {name!r}: an experiment is a command itself"
+            raise UsageError(problem, shlex.join(["dlrun", *args[1:]]))
+        self.commands[name] = self.load_command(ctx, name)
+        return super().resolve_command(ctx, [name, *args[1:]])
 
 
 def _read_help(function: str) -> str:
@@ -125,7 +152,9 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", "-V", help="Show the version.", callback=_show_version, is_eager=True
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks.", metavar="", expose_value=False)

@@ -26,6 +26,8 @@ from dlrun.system import resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, raised_signals
 
+MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
+
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Print one message about the exception that ended a command, and return the exit code.
@@ -114,26 +116,51 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if error.ctx is None:
         return UsageError(message, "dlrun --help")
     command: str = error.ctx.command_path
-    parameters = error.ctx.command.get_params(error.ctx)
-    options = [name for one in parameters for name in one.opts if name.startswith("--")]
-    words: list[str] = []
+    more, hint = "", ""
     if hasattr(error, "possibilities"):  # there is no such option
-        option, experiment = error.option_name, command.rpartition(" ")[2]
-        message = f"no such option: {option}"
-        if close := did_you_mean(option, options):
-            message += close
-        elif key := _config_key(option, experiment):
-            value = _option_value(option, arguments)
-            if f"--{key}" in options:
-                message += f"; did you mean '--{key} {shlex.quote(value)}'?"
-            else:
-                words = [f"{key}={value}"]
-    elif "unexpected extra argument" in message and "--set" in options:
-        words = [word for word in arguments if word in message and re.match(r"[\w.]+=", word)]
-    if words:
-        given = " ".join(f"--set {shlex.quote(word)}" for word in words)
-        return UsageError(message, f"config values are given by --set: {given}")
-    return UsageError(message, f"{command} --help")
+        parameters = error.ctx.command.get_params(error.ctx)
+        options = [name for one in parameters for name in one.opts if name.startswith("--")]
+        message = f"no such option: {error.option_name}"
+        more, hint = _explain_unknown_option(error.option_name, options, arguments)
+    return UsageError(message + more, hint or f"{command} --help")
+
+
+def _explain_unknown_option(
+    option: str, options: Collection[str], arguments: Sequence[str]
+) -> tuple[str, str]:
+    """Return what to add to the message about an unknown option, and a hint; each may be empty."""
+    experiment = next((one for one in arguments if one in registry.experiment_names()), None)
+    if option in MULTIRUN and experiment:
+        from dlrun.sweeps.search_space import sweep_command  # no other error needs it
+
+        words = [one for one in arguments if one not in (option, experiment, "sweep")]
+        return "; many runs are a sweep", sweep_command(experiment, words)
+    if close := did_you_mean(option, options):
+        return close, ""
+    hint = ""
+    if "--set" in options:
+        key, value = _config_key(option, experiment), _option_value(option, arguments)
+        if f"--{key}" in options:
+            return f"; did you mean '--{key} {shlex.quote(value)}'?", ""
+        if key:
+            settings = _options_as_settings(options, arguments, experiment)
+        else:  # as `-P KEY=VALUE` of MLflow
+            settings = [value] if re.match(r"[\w.]+=", value) and len(option) == 2 else []
+        given = " ".join(f"--set {shlex.quote(one)}" for one in settings)
+        if given:
+            hint = f"config values are given by --set: {given}"
+        elif experiment and "." in option:
+            hint = f"`dlrun config {experiment}` prints every key with its default"
+    return "", hint
+
+
+def _options_as_settings(
+    options: Collection[str], arguments: Sequence[str], experiment: str | None
+) -> list[str]:
+    """Return the settings KEY=VALUE that the unknown options of a command line probably mean."""
+    names = [one.partition("=")[0] for one in arguments if one.startswith("--")]
+    keys = {name: _config_key(name, experiment) for name in names if name not in options}
+    return [f"{key}={_option_value(name, arguments)}" for name, key in keys.items() if key]
 
 
 def _option_value(option: str, arguments: Sequence[str]) -> str:
@@ -146,13 +173,16 @@ def _option_value(option: str, arguments: Sequence[str]) -> str:
     return "..."
 
 
-def _config_key(option: str, experiment: str) -> str | None:
-    """Return the config key that an unknown option probably means: optimizer.lr for --lr."""
-    if experiment not in registry.experiment_names():
-        return None
+def _config_key(option: str, experiment: str | None) -> str | None:
+    """Return the config key that an unknown option probably means: optimizer.lr for --lr.
+
+    Without an experiment, as in `dlrun resume`, an option with a full stop is taken at its word.
+    """
+    path = option.lstrip("-").replace("-", "_").split(".")
+    if experiment is None:
+        return ".".join(path) if len(path) > 1 else None
     from dlrun.config.validation import suggest_config_key  # needs pydantic
 
     with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-        schema = registry.load_config_class(experiment)
-        return suggest_config_key(option.lstrip("-").replace("-", "_").split("."), schema)
+        return suggest_config_key(path, registry.load_config_class(experiment))
     return None

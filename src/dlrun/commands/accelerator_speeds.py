@@ -7,7 +7,7 @@ import typer
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.sections import LightningConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -48,7 +48,7 @@ def list_accelerators(
             f"dlrun accelerators {registry.experiment_names()[0]} ...",
         )
     valid = None if experiment is None else load_experiment_config(experiment, settings)
-    if valid is not None and not isinstance(valid, NetworkConfig):
+    if valid is not None and not isinstance(valid, LightningConfig):
         raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
     # After the checks, because it imports torch.
     missing = {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}

@@ -1,9 +1,9 @@
-"""`dlrun runs check`, `dlrun runs clean`: report damaged files of runs, and remove runs."""
+"""`dlrun runs check`, `clean`, `rm`: report damaged files of runs, and remove runs."""
 
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -25,7 +25,7 @@ from dlrun.run_folder.checkpoint import (
     size_of_checkpoints,
 )
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
-from dlrun.run_folder.folder import CONFIG, RESULTS, remove_run
+from dlrun.run_folder.folder import CONFIG, PLAN, RESULTS, SWEEPS, remove_run
 from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import file_digest, folder_size
@@ -86,6 +86,10 @@ def _find_damage(run: Run) -> Iterator[str]:
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
+    try:
+        _ = run.notes
+    except DlrunError as error:
+        yield error.message
     for name, expected in record.digests.items():
         try:
             if file_digest(folder / name) != expected:
@@ -142,11 +146,7 @@ def clean(
         and not (run.unreadable and _end_time(run) > a_minute_ago)
     ]
     chosen = [(run, size) for run, size in chosen if size or not checkpoints]
-    table = []
-    for run, size in chosen:
-        what = "checkpoints" if checkpoints else run.state
-        table.append([format_size(size), what, f"{run.folder.parent.name}/{run.folder.name}"])
-    screen.rows(format_text_table(table, left=(1, 2), gap=1))
+    _show_chosen(chosen, "checkpoints" if checkpoints else None, screen)
     if running := sum(run.state == "running" for run in runs):
         screen.note(f"left alone: {pluralize(running, 'running run')}")
     if not chosen:
@@ -158,7 +158,61 @@ def clean(
         screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
     if dry_run or not (yes or _confirm(screen)):
         return 0
-    remove = remove_checkpoints if checkpoints else remove_run
+    return _remove(chosen, remove_checkpoints if checkpoints else remove_run, screen)
+
+
+def remove(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", help=opt.RUN, autocompletion=opt.complete_runs),
+    ],
+    yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
+    runs_dir: opt.RunsDir = None,
+) -> int:
+    """Remove the named runs with all their files. Lists them, says what is lost, and asks.
+
+    No run is removed if one of them is running or damaged.
+
+    Example: dlrun runs rm ff75 imdb-lasso/latest
+
+    Raises ConfigError if there is no such run, or if the question cannot be answered; DlrunError if
+    a run is running, or damaged.
+    """
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
+    named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]
+    for run in named:
+        if run.unreadable:
+            hint = "`dlrun runs clean --status damaged` removes damaged runs"
+            raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
+        if run.state == "running":
+            raise DlrunError(f"{run.folder}: running, so it is kept", "wait for its end, or end it")
+    chosen = [(run, folder_size(run.folder)) for run in named]
+    _show_chosen(chosen, None, screen)
+    if finished := sum(run.state == "finished" for run in named):
+        files = "metrics, predictions, weights and checkpoints"
+        screen.note(f"lost for good: {files} of {pluralize(finished, 'finished run')}")
+    for sweep in sorted({run.record.sweep.name for run in named if run.record.sweep}):
+        if (folder / SWEEPS / sweep / PLAN).is_file():
+            again = f"`dlrun sweep --resume {sweep}` runs them again"
+            screen.note(f"the sweep {sweep} loses points; {again}")
+    return _remove(chosen, remove_run, screen) if yes or _confirm(screen) else 0
+
+
+def _show_chosen(chosen: Sequence[tuple[Run, int]], what: str | None, screen: Screen) -> None:
+    """Print a table of the runs that are to be removed, or of `what` is to be removed of them."""
+    rows = [
+        [format_size(size), what or run.state, f"{run.folder.parent.name}/{run.folder.name}"]
+        for run, size in chosen
+    ]
+    screen.rows(format_text_table(rows, left=(1, 2), gap=1))
+
+
+def _remove(
+    chosen: Sequence[tuple[Run, int]],
+    remove: Callable[[Path, Callable[[], None]], None],
+    screen: Screen,
+) -> int:
+    """Remove runs, or their checkpoints, unless they have changed; return the exit code."""
     freed = exit_code = 0
     try:
         for run, size in chosen:
@@ -172,8 +226,8 @@ def clean(
                 screen.fail(shown.message, shown.hint)
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
-        for name in {run.folder.parent.name for run, _ in chosen}:
-            repair_latest_link(folder, name)
+        for parent in {run.folder.parent for run, _ in chosen}:
+            repair_latest_link(parent.parent, parent.name)
     return exit_code
 
 

@@ -11,12 +11,14 @@ from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
+from dlrun.commands.notes import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names_without_split
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_file_atomically
@@ -57,7 +59,7 @@ def compare(
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
-    described = [_describe(run) for run in opened]
+    described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
@@ -79,12 +81,14 @@ def compare(
         screen.show(Text(f"curves {out}"))
 
 
-def _describe(run: Run) -> dict[str, dict[str, Any]]:
+def _describe(run: Run, notes: RunNotes) -> dict[str, dict[str, Any]]:
     """Return what is compared besides the metrics, in three groups of values by name."""
     record, config, causes = run.record, run.effective_config(), run_provenance(run)
+    about = {"experiment": record.experiment, "state": run.state, "data": record.data}
+    about |= {"tags": ", ".join(notes.tags) or EMPTY, "note": shorten_note(notes.note) or EMPTY}
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {
-        "run": {"experiment": record.experiment, "state": run.state, "data": record.data},
+        "run": about,
         "config": {key: config[key] for key in config if not key.startswith("reference.")},
         "versions": {**causes["code"], **causes["packages"], **machine},
     }
@@ -183,7 +187,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             continue
         if metric_names_without_split(table) and all(table.values()):
             name = f"{run.record.experiment} {head}"
-            data[name] = run.record.data_without_seed(run.effective_config())
+            data[name] = run.record.data_without_chance(run.effective_config())
             tables[name] = {
                 # No axis can hold the values of a run that diverged.
                 column: [value if metrics.is_plottable(value) else math.nan for value in values]

@@ -12,11 +12,13 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
+from dlrun.commands.notes import notes_or_warning, shorten_note
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     format_metric,
@@ -36,11 +38,14 @@ from dlrun.system.files import folder_size
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
 STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
-COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
+TAG = "Only runs with this tag; repeatable, all must match."
+COLUMNS = (
+    "name", "experiment", "state", "value", "book", "seconds", "size", "tags", "differs", "note",
+)  # fmt: skip
 NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
-    "differs", "began", "folder", "problem",
+    "tags", "differs", "note", "began", "folder", "problem",
 )  # fmt: skip
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -61,6 +66,7 @@ def list_runs(
     experiment: opt.ExperimentWithRuns = None,
     status: Annotated[list[State] | None, opt.option(STATES, "STATE")] = None,
     where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
+    tag: Annotated[list[str] | None, opt.option(TAG, "TAG")] = None,
     sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
     limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
     columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
@@ -77,11 +83,13 @@ def list_runs(
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
-    runs = [_values(run) for run in scan_or_fail(folder, experiment)]
+    runs = [_values(run, screen) for run in scan_or_fail(folder, experiment)]
     keys = [key.strip() for key in columns.split(",")] if columns else []
     _check_keys([*keys, *([sort.removeprefix("-")] if sort else [])], runs)
     listed = [run for run in runs if not status or run["state"] in status]
-    for condition in where or ():
+    for one in tag or ():
+        check_tag(one)
+    for condition in (*(where or ()), *(f"tag={one}" for one in tag or ())):
         meets = _parse_condition(condition, runs)
         listed = [run for run in listed if meets(run)]
     listed = (_sort(listed, sort) if sort else listed)[:limit]
@@ -117,12 +125,13 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
 
-def _values(run: Run) -> Values:
-    record, metric = run.record, main_metric(run.record)
+def _values(run: Run, screen: Screen) -> Values:
+    record, metric, notes = run.record, main_metric(run.record), RunNotes()
     values: Values = {}
     config: Values = {}
     differs: Values = {}
     if not run.unreadable:
+        notes = notes_or_warning(run, screen)
         config = run.effective_config()
         values = yaml_loader.flatten_keys(record.model_dump()) | config
         with contextlib.suppress(ConfigError):  # the experiment is not installed
@@ -137,7 +146,9 @@ def _values(run: Run) -> Values:
         "book": published_metrics(record).get("book", {}).get(metric) if metric else None,
         "seconds": record.seconds.get("total"),
         "size": folder_size(run.folder),
+        "tags": notes.tags,
         "differs": differs,
+        "note": notes.note or None,
         "began": record.started,
         "folder": str(run.folder),
         "problem": run.problem,
@@ -172,6 +183,10 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
             "as in --where 'optimizer.lr>0.001', in quotes for the shell",
         )
     key, sign, wanted = parts.groups()
+    if key == "tag":
+        if sign not in ("=", "==", "!="):
+            raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
+        return lambda run: (wanted in run["tags"]) == (sign != "!=")
     with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
         wanted = yaml_loader.parse_set_override(f"value={wanted}").values["value"]
     _check_keys([key], runs)
@@ -221,8 +236,13 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
 
 
 def _columns(runs: Sequence[Values], sort: str | None) -> list[str]:
-    """Return the columns of the table, with the one by which the runs are sorted."""
-    key, columns = (sort or "").removeprefix("-"), list(COLUMNS)
+    """Return the columns of the table, with the one by which the runs are sorted.
+
+    Tags and notes have columns if a run has any.
+    """
+    key = (sort or "").removeprefix("-")
+    unused = [name for name in ("tags", "note") if not any(run[name] for run in runs)]
+    columns = [name for name in COLUMNS if name not in unused]
     if key and key not in columns and any(f"metrics.{run['metric']}" != key for run in runs):
         columns.insert(columns.index("value"), key)
     return columns
@@ -256,6 +276,10 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
     match key:
         case "differs":
             text = run["problem"] or yaml_loader.format_settings_briefly(value or {})
+        case "tags":
+            text = ",".join(value or ())
+        case "note":
+            text = shorten_note(value or "")
         case "size":
             text = format_size(value or 0).replace(" ", "")
         case "seconds" if value is not None:

@@ -15,7 +15,7 @@ import typer
 
 from dlrun import run_context
 from dlrun.config.validation import allowed_config_values
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, UsageError
 from dlrun.experiments import registry, saved_run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
@@ -24,14 +24,14 @@ from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
-# bash splits `--set KEY=VALUE` at the `=` into words, here lines.
-SPLIT_SETTING = re.compile(r"(\n--(?:set|grid|space)\n[^\n=]+)\n=(?:\n|$)")
-TYPED_SETTING = re.compile(r"\n--(?:set|grid|space)\n([^\n=]+)=([^\n]*)$")
+# bash splits `KEY=VALUE` at the `=` into words, here lines.
+SPLIT_SETTING = re.compile(r"(\n[^-\n=][^\n=]*)\n=(?:\n|$)")
+TYPED_SETTING = re.compile(r"\n([^-\n=][^\n=]*)=([^\n]*)$")
 _typed_key = ""  # bash: the key before the `=` whose value is being typed
 
 
 def rejoin_completion_words() -> None:
-    """Rejoin the words of `--set KEY=VALUE`, which bash splits at `=` when it completes a command.
+    """Rejoin the words of each `KEY=VALUE`, which bash splits at `=` when it completes a command.
 
     Only the value is left of the setting that is being typed, because bash replaces only that.
     """
@@ -67,9 +67,10 @@ def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of a setting: keys followed by `=`, or values after `KEY=`."""
     name = str(ctx.info_name)
-    # No argument is parsed while an option has no value yet.
     if name not in registry.experiment_names():
-        name = str(ctx.args[0])
+        # No argument is parsed while an option has no value yet.
+        named = ctx.params.get("run") or ctx.params.get("experiment")
+        name = str(ctx.args[0] if ctx.args else named)
         if "run" in ctx.params:
             name = saved_run.Run.open(name, _runs_dir(ctx)).record.experiment
     config = registry.load_config_class(name)
@@ -139,6 +140,12 @@ ExperimentWithRuns = Annotated[
     ),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=complete_runs)]
+SETTINGS = typer.Argument(
+    metavar="KEY=VALUE",
+    help="Config values, each as by --set.",
+    autocompletion=complete_settings,
+)
+Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
 ]
@@ -146,6 +153,7 @@ DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
+PrintConfig = Annotated[bool, flag("Print the config, and start nothing.", "--print-config")]
 Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]
@@ -171,6 +179,10 @@ RUN_OPTIONS: dict[str, Any] = {
     "runs_dir": RunsDir,
     "data_dir": DataDir,
     "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
+    "note": Annotated[str | None, option("Why the run is done; it may change later.", "TEXT")],
+    "tags": Annotated[
+        list[str] | None, option("A word to find it by; repeatable.", "TAG", "--tag")
+    ],
     "summary": Annotated[bool, flag("Show the network layer by layer.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
@@ -182,6 +194,9 @@ RUN_OPTIONS: dict[str, Any] = {
 def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
     """Return a decorator that adds options to a command, whose function gets them as `settings`.
 
+    A command with the option --set also has it as the argument KEY=VALUE, unless the function has a
+    parameter `words` of its own.
+
     Args:
         names: keys of RUN_OPTIONS.
         own: options whose help text differs for this command, by their key in RUN_OPTIONS.
@@ -189,19 +204,24 @@ def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
     options = {name: RUN_OPTIONS[name] for name in names} | own
 
     def decorate(function: Function) -> Function:
+        parameters = dict(inspect.signature(function).parameters)
+        takes_words = "overrides" in options and "words" not in parameters
+
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             given = {name: value for name in options if (value := values.pop(name)) is not None}
             overrides = list(given.pop("overrides", ()))
+            if takes_words:
+                overrides += check_settings(values.pop("words") or ())
             if "accelerator" in given:
                 overrides.append(f"accelerator={given.pop('accelerator')}")
             if given.pop("no_fallback", False):
                 overrides.append("fallback=false")
             return function(settings=RunSettings(overrides=overrides, **given), **values)
 
-        parameters = dict(inspect.signature(function).parameters)
         del parameters["settings"]
-        for name, annotation in options.items():
+        arguments = {"words": Words} if takes_words else {}
+        for name, annotation in (arguments | options).items():
             parameters[name] = inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
@@ -217,6 +237,20 @@ def set_parameters(function: Function, parameters: Sequence[inspect.Parameter]) 
     """Set the parameters of a function from which typer makes a command's options and arguments."""
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return function
+
+
+def is_setting(word: str) -> bool:
+    """Return whether an argument is a setting KEY=VALUE, and not the path of a file with a `=`."""
+    return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
+
+
+def check_settings(words: Sequence[str]) -> Sequence[str]:
+    """Return arguments, each of which must be KEY=VALUE; raise UsageError for another."""
+    for word in words:
+        if "=" not in word:
+            hint = "config values are KEY=VALUE, such as seed=3"
+            raise UsageError(f"unexpected argument {word!r}", hint)
+    return words
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:

@@ -1,6 +1,5 @@
 """`dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`: start or continue a run, print a config."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
@@ -14,6 +13,8 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
 from dlrun.slurm.submit import submit_run_to_slurm
+from dlrun.sweeps.search_space import refuse_functions
+from dlrun.system.console import to_json
 
 CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
 
@@ -21,25 +22,34 @@ CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, whe
 def make_experiment_command(name: str) -> Callable[..., int]:
     """Return the command `dlrun NAME` of an experiment; raise DlrunError if it cannot be loaded."""
     argument = registry.load_config_class(name).argument
-    shown = typer.Argument(metavar=argument.metavar, help=argument.help) if argument else None
+    shown = opt.SETTINGS
+    if argument is not None:
+        about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
+        shown = typer.Argument(metavar=argument.metavar, help=about)
 
     @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
     def run(
         settings: RunSettings,
-        items: Annotated[list[str] | None, shown] = None,
+        words: Annotated[list[str] | None, shown] = None,
+        print_config: opt.PrintConfig = False,
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
+        items = [one for one in words or () if argument and not opt.is_setting(one)]
+        given = [one for one in words or () if one not in items]
+        refuse_functions(name, given)
+        overrides = [*settings.overrides, *opt.check_settings(given)]
+        settings = replace(settings, overrides=overrides)
         if items and argument:
             values = [config_layer_without_file({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
+        if print_config:
+            _print_config(name, settings)
+            return 0
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
 
-    if argument is None:
-        parameters = inspect.signature(run).parameters.values()
-        opt.set_parameters(run, [one for one in parameters if one.name != "items"])
     return run
 
 
@@ -56,9 +66,28 @@ def resume(settings: RunSettings, run: opt.Run) -> int:
 
 
 @opt.with_run_options("config", "overrides")
-def config(settings: RunSettings, experiment: Annotated[str, opt.Experiment]) -> None:
-    """Print an experiment's resolved config as YAML.
+def config(
+    settings: RunSettings,
+    experiment: Annotated[str, opt.Experiment],
+    schema: Annotated[
+        bool, opt.flag("Print the JSON Schema of its config files.", "--schema")
+    ] = False,
+) -> None:
+    """Print an experiment's resolved config as YAML, or the JSON Schema by which editors check it.
 
-    Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
+    Example: dlrun config imdb-lstm batch_size=100 > mine.yaml
     """
+    if not schema:
+        _print_config(experiment, settings)
+        return
+    from dlrun.config.json_schema import config_json_schema  # every other command needs less
+
+    kind, layers = (
+        registry.load_config_class(experiment),
+        registry.experiment_entry(experiment).layers,
+    )
+    typer.echo(to_json(config_json_schema(kind, layers, experiment), indent=1), nl=False)
+
+
+def _print_config(experiment: str, settings: RunSettings) -> None:
     typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

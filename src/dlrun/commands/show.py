@@ -7,10 +7,12 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.commands import options as opt
+from dlrun.commands.notes import notes_or_warning
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
+from dlrun.run_folder.notes import RunNotes
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
@@ -29,17 +31,18 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
         differs = opened.changed_settings()
     except ConfigError:  # its experiment is not installed
         differs = None
+    notes = notes_or_warning(opened, screen)
     if json:
-        screen.print_json(_describe(opened, differs))
+        screen.print_json(_describe(opened, differs, notes))
         return
-    _show_lines(_origin(opened, differs), screen)
+    _show_lines(_origin(opened, differs, notes), screen)
     if opened.newest_metrics:
         record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
     _show_lines(_files_and_versions(opened), screen)
 
 
-def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
+def _describe(run: Run, differs: dict[str, Any] | None, notes: RunNotes) -> dict[str, Any]:
     """Return everything about a run as the object that `--json` prints."""
     sizes = run.sizes
     return {
@@ -47,6 +50,8 @@ def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
         "folder": str(run.folder),
         "experiment": run.record.experiment,
         "state": run.state,
+        "tags": notes.tags,
+        "note": notes.note or None,
         "differs": differs,
         "metrics": run.newest_metrics,
         "interval": run.record.interval,
@@ -68,13 +73,13 @@ def _show_lines(lines: Lines, screen: Screen) -> None:
     for label, text in lines:
         if text:
             # Only lists are wrapped: a path or command must stay whole to be copied.
-            whole = wrapper.fill(text) if ", " in text else text
+            whole = wrapper.fill(text) if ", " in text and "\n" not in text else text
             indented = textwrap.indent(whole, " " * LABEL_WIDTH).lstrip()
             screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
-def _origin(run: Run, differs: dict[str, Any] | None) -> Lines:
-    """Return labels and texts of the lines above the metrics: name, state, error, data."""
+def _origin(run: Run, differs: dict[str, Any] | None, notes: RunNotes) -> Lines:
+    """Return labels and texts of the lines above the metrics: name, state, error, tags, data."""
     record = run.record
     state = [str(run.state)]
     if record.steps:
@@ -90,6 +95,8 @@ def _origin(run: Run, differs: dict[str, Any] | None) -> Lines:
         ("run", f"{record.experiment} {run.name}"),
         ("state", ", ".join(state)),
         ("error", record.error),
+        ("tags", ", ".join(notes.tags)),
+        ("note", notes.note),
         ("data", record.data),
         ("differs", changes or "in nothing from the shipped config"),
     ]

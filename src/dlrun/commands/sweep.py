@@ -1,5 +1,6 @@
 """`dlrun sweep`: check that the given options fit together, and run the sweep."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -8,7 +9,12 @@ from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.search_space import (
+    Sampler,
+    SearchSpace,
+    divide_settings,
+    refuse_functions,
+)
 from dlrun.sweeps.sweep import run_sweep
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
@@ -19,13 +25,14 @@ CONTINUING = {
 }
 LOCAL = {"--jobs", "--fail-fast", "--halving"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
 SETTINGS = opt.complete_settings
 
 
 @opt.with_run_options(
     *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
-    *("json", "quiet"),
+    *("note", "tags", "json", "quiet"),
     name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
     dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
 )
@@ -33,14 +40,22 @@ def sweep(
     context: typer.Context,
     settings: RunSettings,
     experiment: Annotated[str | None, opt.Experiment] = None,
+    words: opt.Words = None,
     seeds: Annotated[str | None, opt.Seeds] = None,
+    folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
     grid: Annotated[
         list[str] | None,
         opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
     ] = None,
-    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
     space: Annotated[
         list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
+    ] = None,
+    sampler: Annotated[
+        Sampler | None,
+        typer.Option(help="How to take points from the spaces (default: random)."),
+    ] = None,
+    trials: Annotated[
+        int | None, opt.option("How many points to take from the spaces.", "N", min=1)
     ] = None,
     space_seed: Annotated[
         int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
@@ -62,7 +77,9 @@ def sweep(
 ) -> int:
     """Run an experiment for several seeds and config values in parallel, and name the best config.
 
-    Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
+    KEY=A,B is --grid KEY=A,B.
+
+    Example: dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
 
     Raises UsageError for options that cannot be combined.
     """
@@ -77,14 +94,18 @@ def sweep(
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
     elif eta is not None and not halving:
         raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
+    refuse_functions(experiment or "", words or ())
+    single, several = divide_settings(opt.check_settings(words or ()))
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_slurm_options(slurm or [])
     return run_sweep(
         experiment or "",
-        settings,
-        SearchSpace(seeds, grid or (), space or (), random, space_seed),
+        replace(settings, overrides=[*settings.overrides, *single]),
+        SearchSpace(
+            seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler, folds
+        ),
         resume=resume,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,

@@ -1,14 +1,38 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dlrun.errors import AcceleratorError, ConfigError
+from dlrun.config.plugins import (
+    ClassWithArguments,
+    check_package_installed,
+    class_name,
+    is_dotted_name,
+)
+from dlrun.config.torch_arguments import (
+    ArgumentError,
+    check_optimizer_arguments,
+    check_optimizer_name,
+    check_scheduler,
+    given_arguments,
+)
+from dlrun.errors import AcceleratorError, ConfigError, did_you_mean
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
     RequestedAccelerator,
@@ -18,6 +42,9 @@ from dlrun.system.accelerator import (
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
+FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+SCHEDULER = "scheduler.name"
+SCHEDULERS_OF_ALL_EPOCHS = ("cosine", "one_cycle")  # of an extended run they would be other ones
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
@@ -31,6 +58,13 @@ def _absolute_if_it_exists(text: str) -> str:
     return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
+def _validation_metric(name: str) -> str:
+    if not name.startswith("valid_"):
+        similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
+        raise ValueError(f"{name!r} is no column of the validation{similar}")
+    return name
+
+
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
 # A known name, or a path; a path that exists is made absolute.
@@ -42,7 +76,24 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
+TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
+Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
+KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
+
+
+def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
+    known = get_args(KnownLogger)
+    if item in known or is_dotted_name(class_name(item)):
+        return item
+    raise ValueError(
+        f"expected {', '.join(known)}, or a logger of Lightning as package.module.Class or "
+        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), known)}"
+    )
+
+
+LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):
@@ -144,7 +195,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: list[Literal["tensorboard", "mlflow"]]
+    logger: list[LoggerName]
     threads: Threads | Literal["auto"]
 
     @property
@@ -184,6 +235,11 @@ class ExperimentConfig(Section):
         return False
 
     @classmethod
+    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
+        """Return the keys that a resume may change; `values` are the run's, by dotted keys."""
+        return cls.changeable_keys
+
+    @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
         """Return the values that tab completion offers for a config key of an open type."""
         return ()
@@ -220,16 +276,79 @@ class PenaltyPathConfig(Section):
     smallest: Fraction
 
 
-class OptimizerConfig(Section):
+class OptimizerConfig(Section, extra="allow"):
     """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
 
-    name: Literal["rmsprop", "adam", "adamw", "sgd"]
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: CommonOptimizer | str
     lr: Annotated[float, Field(gt=0)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_of_torch(cls, name: str) -> str:
+        if name not in get_args(CommonOptimizer):
+            try:
+                check_optimizer_name(name)
+            except ArgumentError as error:
+                raise ValueError(error.message) from None
+        return name
+
+    @model_validator(mode="after")
+    def _has_these_arguments(self) -> "OptimizerConfig":
+        if self.__pydantic_extra__:
+            with _errors_of_keys(self.__pydantic_extra__):
+                check_optimizer_arguments(self.name, self.lr, self.__pydantic_extra__)
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Return the arguments by name; those that are None are left to torch's defaults."""
-        return self.model_dump(exclude={"name"}, exclude_none=True)
+        return given_arguments(self.model_dump(exclude={"name"}))
+
+
+class SchedulerConfig(Section, extra="allow"):
+    """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
+
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: Literal["none", "cosine", "step", "exponential", "one_cycle", "plateau"]
+    warmup_epochs: Count
+
+    @property
+    def changes_rate(self) -> bool:
+        """Return whether the learning rate changes at all."""
+        return self.name != "none" or self.warmup_epochs > 0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of torch's class by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
+        """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
+        if self.name == "one_cycle" and self.warmup_epochs:
+            raise ArgumentError("warmup_epochs", "one_cycle warms up itself, in pct_start; leave 0")
+        if self.name == "cosine" and self.warmup_epochs >= epochs:
+            raise ArgumentError("warmup_epochs", f"no epoch of the {epochs} is left for the cosine")
+        if self.name != "none":
+            arguments, left = self.arguments, epochs - self.warmup_epochs
+            check_scheduler(self.name, arguments, optimizer.name, optimizer.arguments, left)
+        elif self.arguments:
+            raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+
+
+@contextmanager
+def _errors_of_keys(values: Mapping[str, object], *section: str) -> Iterator[None]:
+    """Turn an ArgumentError about a key of a section into pydantic's error, which names the key."""
+    try:
+        yield
+    except ArgumentError as error:
+        context = {"error": error.message, "known": [*error.known]}
+        kind = PydanticCustomError(error.kind, "{error}", context)
+        key = () if error.key is None else (error.key,)
+        detail = InitErrorDetails(
+            type=kind, loc=(*section, *key), input=values.get(error.key or "")
+        )
+        raise ValidationError.from_exception_data("config", [detail]) from None
 
 
 class TrainerConfig(Section):
@@ -241,6 +360,14 @@ class TrainerConfig(Section):
     devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: PositiveInt
+    check_val_every_n_epoch: PositiveInt
+    limit_train_batches: Limit
+    limit_val_batches: Limit
+    limit_test_batches: Limit
+    callbacks: list[ClassWithArguments]
 
     @model_validator(mode="after")
     def _each_device_once(self) -> "TrainerConfig":
@@ -258,14 +385,26 @@ class TrainerConfig(Section):
         )
 
 
-class NetworkConfig(ExperimentConfig):
-    """Defines the config keys of every experiment that trains a network."""
+class EarlyStoppingConfig(Section):
+    """Defines after how many epochs without an improvement the training ends."""
+
+    monitor: Annotated[str, AfterValidator(_validation_metric)] | None
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class LossConfig(Section):
+    """Defines what changes the cross-entropy by which a network that classifies is trained."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["balanced"] | None
+
+
+class LightningConfig(ExperimentConfig):
+    """Defines the config keys of every experiment that Lightning trains."""
 
     changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
 
-    batch_size: BatchSize
-    predictions: Predictions
-    optimizer: OptimizerConfig
     trainer: TrainerConfig
 
     @property
@@ -279,9 +418,55 @@ class NetworkConfig(ExperimentConfig):
         return self.trainer.max_epochs
 
     def check(self, runs_dir: Path) -> None:
-        """Check that a CPU can have the devices, and that a batch divides among the processes."""
+        """Check that a CPU can have the devices, and that the callbacks' packages are there."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
+        for callback in self.trainer.callbacks:
+            check_package_installed("trainer.callbacks", callback)
+
+
+class NetworkConfig(LightningConfig):
+    """Defines the config keys of every experiment that trains a network."""
+
+    batch_size: BatchSize
+    predictions: Predictions
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    early_stopping: EarlyStoppingConfig
+    keep: Literal["last", "best"]
+    loss: LossConfig
+    balanced_batches: bool
+
+    @property
+    def keeps_best_by(self) -> str | None:
+        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
+
+    @property
+    def deciding_metric(self) -> str | None:
+        """Return the validation metric that ends the training or chooses the epoch that is kept."""
+        return self.early_stopping.monitor or self.keeps_best_by
+
+    @model_validator(mode="after")
+    def _scheduler_has_these_arguments(self) -> "NetworkConfig":
+        with _errors_of_keys(self.scheduler.model_dump(), "scheduler"):
+            self.scheduler.check(self.optimizer, self.trainer.max_epochs)
+        return self
+
+    @classmethod
+    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
+        """Return the keys that a resume may change; not the epochs if a schedule needs them."""
+        fixed = {EPOCHS} if values.get(SCHEDULER) in SCHEDULERS_OF_ALL_EPOCHS else set()
+        return cls.changeable_keys - fixed
+
+    def check(self, runs_dir: Path) -> None:
+        """Check too that a batch divides among the processes, and the balance of the classes."""
+        super().check(runs_dir)
         check_batch_divisible(self.batch_size, self.world or 1)
+        if self.balanced_batches and self.loss.class_weights:
+            raise ConfigError(
+                "balanced_batches and loss.class_weights: each alone makes the classes equal",
+                "choose one",
+            )
 
 
 class HiddenLayersConfig(Section):
@@ -316,7 +501,12 @@ def held_out_rows(validation: float | None, rows: int) -> int:
 
 
 class OwnDataConfig(Section):
-    """Defines where the user's own data are, and how they are divided into training and test."""
+    """Defines where the user's own data are, and how they are divided into training and test.
+
+    undivided: the sources whose rows are not yet divided into training and test.
+    """
+
+    undivided: ClassVar[tuple[str, ...]] = OWN_SOURCES
 
     source: str
     path: LocalPath | None
@@ -324,11 +514,35 @@ class OwnDataConfig(Section):
     test: LocalPath | None
     test_share: Fraction
     split_seed: Seed | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: PositiveInt | None
 
     @property
     def is_own(self) -> bool:
         """Return whether the data are the user's own, not a published data set."""
         return self.source in OWN_SOURCES
+
+    @property
+    def chosen_fold(self) -> tuple[int, int] | None:
+        """Return the number of the fold that is the test part, and of all folds; None: no folds."""
+        return (self.fold, self.folds) if self.fold and self.folds else None
+
+    @property
+    def fold_text(self) -> str:
+        """Return the fold as text that follows the name of the data; empty without folds."""
+        return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
+
+    @model_validator(mode="after")
+    def _fold_of_undivided_rows(self) -> "OwnDataConfig":
+        if self.folds is None and self.fold is None:
+            return self
+        if self.folds is None or self.fold is None or self.fold > self.folds:
+            given = f"folds is {self.folds}, fold is {self.fold}"
+            raise ValueError(f"{given}; folds count from 1, `dlrun sweep --folds N` runs all")
+        if self.source not in self.undivided or self.test is not None:
+            why = f"the test rows of source {self.source} are given"
+            raise ValueError(f"folds: {why}; folds divide rows that are in one place")
+        return self
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnDataConfig":
@@ -382,6 +596,8 @@ class DigitsDataConfig(Section):
 
 class TableDataConfig(OwnDataConfig):
     """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
+
+    undivided: ClassVar[tuple[str, ...]] = (*OWN_SOURCES, "hitters", "sample")
 
     source: Literal["hitters", "sample", "csv"]
     archive: LocalPath | None

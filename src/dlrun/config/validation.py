@@ -1,7 +1,7 @@
 """Validate merged config values against a schema, and describe every error in plain words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
@@ -32,7 +32,20 @@ EXPECTED = {
     "string_too_short": "a text of at least {min_length} character(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
-OTHER_NAMES = {"device": "accelerator"}  # names in other programs
+# Names of keys in other programs, with the last part of the key here.
+OTHER_NAMES = {
+    "batch": "batch_size",
+    "clip_grad": "gradient_clip_val",
+    "device": "accelerator",
+    "gpus": "devices",
+    "grad_clip": "gradient_clip_val",
+    "learning_rate": "lr",
+    "opt": "optimizer",
+    "random_state": "seed",
+    "sched": "scheduler",
+}
+# Keys of the section `optimizer` that only some optimizers have, so that its schema lists none.
+OPTIMIZER_KEYS = ("betas", "eps", "momentum", "nesterov", "weight_decay")
 
 
 class InvalidConfigError(ConfigError):
@@ -108,7 +121,9 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
     error = errors[0]
     match error["type"]:
         case "extra_forbidden":
-            return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
+            known = error.get("ctx", {}).get("known", ())  # the arguments of a class of torch
+            path = [str(part) for part in error["loc"]]
+            return f"unknown key; {_hint(path, schema, known)}"
         case "missing":
             return "this key must be given"
         case "value_error":  # raised by one of our validators
@@ -117,9 +132,14 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
     value = "nothing" if error["input"] is None else repr(error["input"])
     value = value if len(value) <= 60 else value[:57] + "..."
     suggestion = ""
+    named = ".".join([*map(str, error["loc"]), "name"])
     if error["type"] == "literal_error":
         allowed = re.findall("'(.*?)'", error["ctx"]["expected"])
         suggestion = did_you_mean(str(error["input"]), allowed)
+    elif error["type"] == "model_type" and named in config_keys(schema):
+        suggestion = f"; did you mean {named!r}?"
+    if not suggestion and isinstance(error["input"], str) and "," in error["input"]:
+        suggestion = "; `dlrun sweep` takes several values"
     return f"expected {expected}, got {value}{suggestion}"
 
 
@@ -130,18 +150,20 @@ def _expected(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Input should be ")
 
 
-def _hint(path: list[str], schema: type[Section]) -> str:
-    """Return a hint about what to write instead of an unknown key."""
+def _hint(path: list[str], schema: type[Section], known: Iterable[str]) -> str:
+    """Return what to write instead of an unknown key, whose section may have `known` keys too."""
     section, name = ".".join(path[:-1]), path[-1]
     if "." in name:
         *parents, key = name.split(".")
         return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"
+    if similar := closest_name(name, known):
+        return f"did you mean {similar!r}?"
     if suggested := suggest_config_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
     keys = [key.rpartition(".") for key in config_keys(schema)]
     siblings = [leaf for parent, _, leaf in keys if parent == section]
-    return f"{section or 'a config'} has {', '.join(siblings)}"
+    return f"{section or 'a config'} has {', '.join([*siblings, *known])}"
 
 
 def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
@@ -179,11 +201,15 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     name in another section (`lr` -> `optimizer.lr`, `epochs` -> `trainer.max_epochs`).
     """
     *parent, name = path
-    name = OTHER_NAMES.get(name, name)
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+        others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
+        by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
+    if "optimizer" in keys and parent != ["optimizer"]:
+        similar = closest_name(name, OPTIMIZER_KEYS)
+        return similar and f"optimizer.{similar}"
     return None

@@ -110,7 +110,8 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
         columns = config.text_column, config.label_column
         key = [user_data.fingerprint_user_data(config, seed, *columns)]
         name = (config.path or paths[0]).name
-        origin = f"own texts ({config.source}, {name}, {key[0][:8]})"
+        origin = f"own texts ({config.source}, {name}, {key[0][:8]}){config.fold_text}"
+        key += [config.fold_text] if config.folds else []
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
         origin = f"IMDB reviews ({config.source}, {paths[0].name})"
@@ -180,7 +181,7 @@ def _prepare(
                 texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
-    labels, names, is_test = rows.split(config.test_share, seed)
+    labels, names, is_test = rows.split(config.test_share, seed, config.chosen_fold)
     if len(names) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)

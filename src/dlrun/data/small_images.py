@@ -89,7 +89,9 @@ def load_configured_images(
     if config.is_own:
         paths, differs = user_data.user_data_paths(config), OWN_DATA
         key = [user_data.fingerprint_user_data(config, seed)]
-        origin = f"own images ({(config.path or paths[0]).name}, {key[0][:8]})"
+        name = (config.path or paths[0]).name
+        origin = f"own images ({name}, {key[0][:8]}){config.fold_text}"
+        key += [config.fold_text] if config.folds else []
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
         origin = f"CIFAR100 ({paths[0].name})"
@@ -175,7 +177,7 @@ def _prepare_own(
                 content = image.pixels.tobytes()
                 if rows.add(label, hash(content), str(file)):
                     contents += content
-    labels, names, is_test = rows.split(config.test_share, seed)
+    labels, names, is_test = rows.split(config.test_share, seed, config.chosen_fold)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
     arrays: dict[str, Array] = {}
     for part, chosen in (("train", ~is_test), ("test", is_test)):

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from dlrun.config.sections import held_out_rows
 from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import DataError
-from dlrun.system.console import Screen
+from dlrun.errors import ConfigError, DataError
+from dlrun.system.console import Screen, pluralize
 
 Rows = NDArray[np.int64]
+Fold = tuple[int, int]  # its number, from 1, and the number of all folds
 
 MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
 MAX_NAME = 200  # characters of a class's name: a longer one is a text
@@ -48,6 +49,33 @@ def split_off_validation(
     if shuffle:
         order = np.random.default_rng(seed).permutation(len(train))
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def check_fold_count(fold: Fold, rows: int, what: str) -> None:
+    """Raise ConfigError if there are more folds than the rows of `what`."""
+    if fold[1] > rows:
+        raise ConfigError(
+            f"data.folds: {fold[1]:,} folds, but {what} has only {pluralize(rows, 'row')}",
+            "choose fewer folds, or give more rows",
+        )
+
+
+def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
+    """Return the indices of the rows of a fold, as scikit-learn's KFold with `shuffle` makes it.
+
+    classes: the class of each row, of which each fold gets equal shares (StratifiedKFold), or the
+    number of rows.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold  # slow
+
+    number, folds = fold
+    if isinstance(classes, int):
+        divided = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(classes))
+    else:
+        divider = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        divided = divider.split(np.zeros(len(classes)), classes)
+    held: Rows = [test for _, test in divided][number - 1]
+    return held
 
 
 class LabelledRows:
@@ -95,18 +123,25 @@ class LabelledRows:
         self._labels.append(index)
         return True
 
-    def split(self, test_share: float, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
+    def split(
+        self, test_share: float, seed: int, fold: Fold | None = None
+    ) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
 
         Without separate test rows, a random share of each class is the test: at least one row, and
-        one is left for training. Names are sorted: numbers by value, words by letters. Raises
-        DataError if there are too few classes or rows.
+        one is left for training; with a fold, this fold is the test instead. Names are sorted:
+        numbers by value, words by letters. Raises DataError if there are too few classes or rows,
+        ConfigError if a class has fewer rows than there are folds.
         """
         labels, names, place = np.array(self._labels), list(self._classes), self._parts[0][0]
         if len(names) < 2:
             raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
         if len(self._parts) > 1:
             is_test = np.arange(len(labels)) >= self._parts[1][1]
+        elif fold is not None:
+            rarest = int(np.bincount(labels).argmin())
+            check_fold_count(fold, int((labels == rarest).sum()), f"class {names[rarest]!r}")
+            is_test = np.isin(np.arange(len(labels)), rows_of_fold(fold, labels, seed))
         else:
             is_test = np.zeros(len(labels), bool)
             random = np.random.default_rng(seed)

@@ -20,7 +20,13 @@ from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
-from dlrun.data.splits import LabelledRows, Rows, shorten_list
+from dlrun.data.splits import (
+    LabelledRows,
+    Rows,
+    check_fold_count,
+    rows_of_fold,
+    shorten_list,
+)
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -165,13 +171,13 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
             rows.begin_part(part[0][1])
             for cells, place in part:
                 rows.add(cells[config.target], hash((*cells.values(),)), place)
-        targets, labels, is_test = rows.split(config.test_share, seed)
+        targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
         numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
-        fitted, tested = _divide(len(records), separate, config.test_share, seed)
+        fitted, tested = _divide(len(records), separate, config, seed)
         if np.ptp(targets[fitted]) == 0:
             raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
     for warning in warnings.lines():
@@ -179,7 +185,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
     columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
     whole = TablePart(X, targets, [cells for cells, _ in records])
     train, test = whole.rows(fitted), whole.rows(tested)
-    return Table(columns, config.target, labels, train, test, origin, differs)
+    return Table(columns, config.target, labels, train, test, origin + config.fold_text, differs)
 
 
 def _standardise(
@@ -293,12 +299,19 @@ def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]
     return found
 
 
-def _divide(rows: int, separate: int | None, share: float, seed: int) -> tuple[Rows, Rows]:
+def _divide(
+    rows: int, separate: int | None, config: TableDataConfig, seed: int
+) -> tuple[Rows, Rows]:
     """Return the indices of training and test rows, as scikit-learn's train_test_split does.
 
     separate: the number of training rows, which are the first ones, if the test rows are given.
+    With a fold in the config, this fold is the test.
     """
-    held = math.ceil(share * rows) if separate is None else rows - separate
+    if config.chosen_fold is not None:
+        check_fold_count(config.chosen_fold, rows, "the table")
+        tested = rows_of_fold(config.chosen_fold, rows, seed)
+        return np.setdiff1d(np.arange(rows), tested), tested
+    held = math.ceil(config.test_share * rows) if separate is None else rows - separate
     if rows - held < 2:
         raise DataError(f"{rows:,} rows, {held:,} of them for the test, are too few")
     order = np.random.RandomState(seed).permutation(rows)

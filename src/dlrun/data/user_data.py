@@ -74,6 +74,11 @@ def _check_places(config: OwnDataConfig) -> None:
                 remedy = "it is a CSV file with a header"
             kind = "folder" if is_folder else "file"
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
+    if config.folds and len(user_data_paths(config)) > 1:
+        raise ConfigError(
+            f"data.folds: {config.path} has a test part of its own",
+            f"`--set data.path=null --set data.train={config.path}/train` divides the other part",
+        )
     if is_folder:
         train = _class_folders(user_data_paths(config)[0])
         if len(train) < 2:

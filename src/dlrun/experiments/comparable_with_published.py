@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, PublishedMetrics, Variant
+from dlrun.config.sections import (
+    FOLD,
+    OWN_DATA_KEYS,
+    ExperimentConfig,
+    PublishedMetrics,
+    Variant,
+)
 from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
 from dlrun.run_folder.record import ExpectedInterval
 
-CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
+CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # those of chance and rounding, of output, and of where the data are (DataOrigin.differs says

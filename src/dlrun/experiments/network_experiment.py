@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
@@ -27,9 +27,9 @@ from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.system.accelerator import accelerator_attempts
+from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, Training, predict_test_set
+from dlrun.training.fit import WEIGHTS, Training, predict_test_set, train_on_accelerator
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
@@ -114,6 +114,11 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "digits",
                 "16-mixed and bf16-mixed do not",
             )
+        if metric := config.deciding_metric:
+            _check_deciding_metric(metric, objective)
+            if config.validates_on_test:
+                what = "the test metric of an epoch that they choose"
+                context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
@@ -121,18 +126,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
             )
-            for attempt in accelerator_attempts(
-                config.accelerator,
-                context.screen.warn,
-                fallback=config.fallback,
-                processes=config.world or 1,
-                nodes=config.trainer.num_nodes,
-            ):
-                with attempt:
-                    if attempt.is_probe:
-                        training.probe(attempt.report.used)
-                    else:
-                        trained = training.run(attempt.report.used)
+            trained, report = train_on_accelerator(training, config, context.screen.warn)
         with context.phase("predictions"):
             predictions = _true_and_predicted(trained.predictions, assets.labels)
             if predictions is not None:
@@ -144,9 +138,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics | loaded.baselines,
-            accelerator=attempt.report,
+            accelerator=report,
             origin=loaded.origin,
-            test_rows=len(data.test),
+            test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
             reference=reference.model_dump() if reference else {},
             extra={
                 "parameters": parameters,
@@ -158,6 +152,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             },
             processes=trained.processes,
             classes=predictions.classes if predictions else None,
+            weights_epoch=trained.weights_epoch,
+            stopped_epoch=trained.stopped_epoch,
         )
 
     def assets(self, run: Run) -> A:
@@ -199,9 +195,26 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def draw(self, run: Run, config: N) -> dict[str, Figure]:
         """Draw the learning curves of a run."""
         figure = draw_learning_curves(
-            run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits
+            run.table,
+            run.record.metrics,
+            title=self.title(run),
+            limits=self.curve_limits,
+            kept=run.record.earlier_epoch,
         )
         return {"learning_curves.png": figure}
+
+
+def _check_deciding_metric(metric: str, objective: Objective) -> None:
+    """Raise ConfigError unless the validation has the metric, and its name says what is better."""
+    key, known = "early_stopping.monitor", [f"{VALID}{name}" for name in objective.columns()]
+    if metric not in known:
+        hint = f"the metrics of the validation are {', '.join(known)}"
+        raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
+    if not metric_direction(metric):
+        raise ConfigError(
+            f"{key}: the name {metric!r} does not say whether higher values are better",
+            "a word such as `loss`, `error`, `accuracy` or `score` in it does",
+        )
 
 
 def _true_and_predicted(

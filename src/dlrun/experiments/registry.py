@@ -6,7 +6,8 @@ torch. A package with several experiments has an entry point for each, and inste
 dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names. The top package has
 `configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
 `configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
-dlrun's own `configs/defaults/` that hold the values of all other keys.
+dlrun's own `configs/defaults/` that hold the values of all other keys, or only a section of a file:
+`network.trainer`.
 """
 
 import functools
@@ -58,20 +59,25 @@ class ExperimentEntry:
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def shipped(self) -> ConfigLayer:
-        """Return a value for every config key: the experiment's own and dlrun's defaults.
+    def layers(self) -> list[ConfigLayer]:
+        """Return the shipped config files: the defaults that the experiment names, and its own.
 
         Raises ConfigError if a file is not valid YAML, or names defaults that dlrun does not have.
         """
         own, known = read_yaml_file(self.file), _shared_defaults()
         names = own.values.pop(DEFAULTS, [])
-        if not isinstance(names, list) or not all(name in [*known] for name in names):
+        if not isinstance(names, list) or not all(str(one).split(".")[0] in known for one in names):
             raise ConfigError(
                 f"{own.origins[DEFAULTS,]}: {DEFAULTS}: expected a list of names that dlrun has, "
                 f"got {names!r}",
                 f"it has {', '.join(known)}",
             )
-        return merge_config_layers([*(read_yaml_file(known[name]) for name in names), own])
+        return [*(_read_defaults(known, name) for name in names), own]
+
+    @cached_property
+    def shipped(self) -> ConfigLayer:
+        """Return a value for every config key; raises ConfigError as `layers` does."""
+        return merge_config_layers(self.layers)
 
     @cached_property
     def help(self) -> str:
@@ -155,6 +161,18 @@ def _shared_defaults() -> dict[str, Path]:
     folders = _config_folders(Path(__file__).parents[1])
     files = (file for folder in folders for file in (folder / DEFAULTS).glob("*.yaml"))
     return {file.stem: file for file in sorted(files)}
+
+
+def _read_defaults(known: Mapping[str, Path], name: str) -> ConfigLayer:
+    """Return the values of a shared file such as `network`, or of one section of the file."""
+    file, _, section = name.partition(".")
+    layer = read_yaml_file(known[file])
+    if not section:
+        return layer
+    if section not in layer.values:
+        raise ConfigError(f"{known[file]}: {DEFAULTS}: it has no section {section!r}")
+    origins = {path: origin for path, origin in layer.origins.items() if path[0] == section}
+    return ConfigLayer({section: layer.values[section]}, origins)
 
 
 def experiment_names() -> list[str]:

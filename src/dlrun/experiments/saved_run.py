@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -108,6 +110,11 @@ class Run:
         return read_run_environment(self.folder)
 
     @property
+    def notes(self) -> RunNotes:
+        """Return the note and the tags of the run; raise DlrunError if notes.json is damaged."""
+        return read_notes(self.folder)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file in the run folder and below, the largest first."""
         files = [
@@ -138,10 +145,14 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """Return the final metrics, or an unfinished run's metrics at the last epoch or penalty."""
+        """Return the final metrics, or an unfinished run's newest value of each column."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
-        return {name: values[-1] for name, values in self.table.items() if values}
+        known = (
+            (name, [value for value in values if not math.isnan(value)])
+            for name, values in self.table.items()
+        )
+        return {name: values[-1] for name, values in known if values}
 
     @cached_property
     def assets(self) -> dict[str, Any]:
@@ -238,6 +249,12 @@ class Run:
         """
         return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
+    @property
+    def changeable_keys(self) -> frozenset[str]:
+        """Return the keys that a resume may change, besides how the run is done (RUNTIME_KEYS)."""
+        schema = registry.load_config_class(self.record.experiment)
+        return schema.changeable_by_resume(flatten_keys(self.initial_config().values))
+
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
         """Return the keys of a config that differ from the run's first config, but must not differ.
 
@@ -255,7 +272,7 @@ class Run:
             for key in initial | given
             if initial.get(key) != given.get(key) and not key.startswith("reference.")
         }
-        return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
+        return changed - self.changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
         """Return a config with shipped values for missing keys, if the experiment is installed."""
@@ -282,8 +299,11 @@ class Run:
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
-        extendable = resumable and EPOCHS in schema.changeable_keys
-        return f"{command} --set {EPOCHS}=N" if extendable else None
+        with contextlib.suppress(DlrunError):  # a damaged environment.json
+            ended = self.record.stopped_epoch is not None
+            if resumable and EPOCHS in self.changeable_keys and not ended:
+                return f"{command} --set {EPOCHS}=N"
+        return None
 
     def network(self) -> "nn.Module":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""

@@ -23,20 +23,20 @@ def make_one_pass_rmsprop(
     config: OptimizerConfig, parameters: Sequence[nn.Parameter]
 ) -> "OnePassRMSprop | None":
     """Return the one-pass RMSprop optimizer, or None if it cannot do what a config asks for."""
-    if config.name != "rmsprop" or config.arguments.keys() != {"lr"}:
+    if config.name != "rmsprop" or not config.arguments.keys() <= {"lr", "alpha", "eps"}:
         return None
     is_plain = all(
         one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()
         for one in parameters
     )
-    return OnePassRMSprop(parameters, lr=config.lr) if is_plain else None
+    return OnePassRMSprop(parameters, **config.arguments) if is_plain else None
 
 
 class OnePassRMSprop(torch.optim.RMSprop):
     """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their values.
 
     Parameters must be float32, on the CPU and contiguous. Of torch's options the learning rate,
-    alpha and eps are used.
+    alpha and eps are used; if a schedule sets a momentum, the update is torch's own.
     """
 
     @torch.no_grad()
@@ -45,6 +45,9 @@ class OnePassRMSprop(torch.optim.RMSprop):
 
         closure: computes the gradients before the update and returns the loss, which is returned.
         """
+        if any(group["momentum"] for group in self.param_groups):  # of a one_cycle schedule
+            loss: float | None = super().step(closure)
+            return loss
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:

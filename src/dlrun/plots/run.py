@@ -31,6 +31,7 @@ LINES = {
     "valid": ("-", "o"),
     "test": (":", "+"),
 }  # line style, and marker of a single step
+SPLITS = ("train", "valid")  # with a value for each epoch
 LABELLED = 8  # coefficients of a path that are named
 MARKED_WORDS = 8  # words at which the probability changes most
 # Of the photographs' cards, in inches. All are drawn in one pair of axes: a pair for each takes far
@@ -48,6 +49,7 @@ def draw_learning_curves(
     *,
     title: str,
     limits: Mapping[str, tuple[float, float]] = {},
+    kept: int | None = None,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
@@ -55,18 +57,28 @@ def draw_learning_curves(
     most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
-        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
+        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
+            one of the two, and a column with another name is a metric of its own, `lr` only if it
+            varies. NaN stands for an empty cell.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
         limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
+        kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
-    metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
-    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
-    for axes, metric in zip(panels, metrics, strict=True):
+    columns: dict[str, list[str]] = {}
+    for name in table:
+        if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1):
+            metric = name.removeprefix("train_").removeprefix("valid_")
+            columns.setdefault(metric, []).append(name)
+    figure, panels = create_panel_grid(len(columns), 5.5, 3.9)
+    for axes, (metric, names) in zip(panels, columns.items(), strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        if kept is not None:
+            axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
+            axes.legend()
         low, high = limits.get(metric, axes.get_ylim())
-        last = [[*table[f"{split}_{metric}"]][-1] for split in ("train", "valid")]
-        if all(low <= y <= high for y in last):
+        curves = [_known_points(table["epoch"], table[name])[1] for name in names]
+        if all(low <= y <= high for curve in curves for y in curve[-1:]):
             axes.set_ylim(low, high)
     add_figure_title(figure, title)
     return figure
@@ -74,7 +86,11 @@ def draw_learning_curves(
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
-    draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
+    if metric in table:
+        points = _known_points(table["epoch"], table[metric])
+        axes.plot(*points, marker="o", markersize=3, label=metric)
+    splits = [split for split in ("train", "valid") if f"{split}_{metric}" in table]
+    draw_splits(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
@@ -88,8 +104,15 @@ def draw_splits(
 ) -> None:
     """Draw one metric of the training, validation or test data as curves with markers."""
     for split in splits:
-        y, color, label = table[f"{split}_{metric}"], COLOURS[split], NAMES[split]
-        axes.plot(x, y, marker="o", markersize=3, color=color, label=label)
+        known, y = _known_points(x, table[f"{split}_{metric}"])
+        color, label = COLOURS[split], NAMES[split]
+        axes.plot(known, y, marker="o", markersize=3, color=color, label=label)
+
+
+def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return a curve's points without those whose y is NaN, such as epochs without validation."""
+    points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
+    return [a for a, _ in points], [b for _, b in points]
 
 
 @matplotlib_defaults()
@@ -131,8 +154,7 @@ def draw_curves_of_several_runs(
                 values = table.get(f"{part}_{metric}")
                 if values is not None:
                     axes.plot(
-                        table[steps],
-                        values,
+                        *_known_points(table[steps], values),
                         linestyle=style,
                         linewidth=1.6 if part == "valid" else 0.9,
                         marker=mark if len(values) == 1 else "",

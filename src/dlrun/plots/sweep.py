@@ -7,6 +7,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from dlrun.config.yaml_loader import is_number
 from dlrun.plots.style import (
     COLOURS,
     NAMES,
@@ -70,7 +71,7 @@ def _draw_key(
 ) -> None:
     """Draw the metric of all runs by the values of one key."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
-    numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+    numbers = [one for one in values if is_number(one)]
     is_numeric = len(numbers) == len(values)
     if is_numeric:
         _scale(axes, sorted(numbers))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import is_plottable, published_metrics
+from dlrun.run_folder.recorded_metrics import LR, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
@@ -116,7 +116,8 @@ class Chart:
 
     def value_in_legend(self, line: ChartCurve) -> float:
         """Return the value of a curve at the vertical line; without one, its last value."""
-        return line.y[line.x.index(self.mark.value) if self.mark else -1]
+        mark = self.mark and self.mark.value
+        return line.y[line.x.index(mark) if mark in line.x else -1]
 
     @property
     def dot_places(self) -> list[tuple[float, float]]:
@@ -142,6 +143,14 @@ class Chart:
             lowest = ends[-1][1] + LABEL_HEIGHT if ends else 0.0
             ends.append((x + 4, max(y + 4, lowest), line))
         return ends
+
+
+def measured_curve(
+    name: str, x: Sequence[float], y: Sequence[float], look: str, end: str = ""
+) -> ChartCurve:
+    """Return a curve of the steps that have a value: not every epoch is validated (NaN)."""
+    points = [(step, value) for step, value in zip(x, y, strict=True) if not math.isnan(value)]
+    return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look, end)
 
 
 def curve_css_classes(number: int) -> str:
@@ -172,14 +181,14 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     in_parts = {name for group in columns.values() for name in group}
     others = [one for one in record.metrics if one in table and one not in {step, *in_parts}]
     columns |= {name: {name: "other"} for name in others}
-    chosen = record.metrics.get(step)
+    chosen = record.metrics.get(step, record.earlier_epoch)
     # metrics.csv has nine digits.
     near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen, rel_tol=1e-8)]
     mark = ReferenceLine(f"chosen {step}", near[0], "mark") if near else None
     charts = []
     for metric, group in columns.items():
         lines = [
-            ChartCurve(PARTS.get(part, name), table[step], table[name], part)
+            measured_curve(PARTS.get(part, name), table[step], table[name], part)
             for name, part in group.items()
             if name in table
         ]
@@ -189,6 +198,9 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
             levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
         if lines := [line for line in lines if line.is_drawable]:
             charts.append(Chart(metric, step, metric, lines, levels, mark))
+    if len(set(table.get(LR, ()))) > 1:
+        rate = ChartCurve("learning rate", table[step], table[LR], "other")
+        charts.append(Chart("learning rate", step, LR, [rate], mark=mark))
     return charts
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlrun import stats
+from dlrun.config.sections import FOLD
 from dlrun.config.yaml_loader import Values
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
@@ -16,6 +17,7 @@ from dlrun.reports.charts import (
     Chart,
     ChartCurve,
     curve_css_classes,
+    measured_curve,
     metric_names_without_split,
     padded_range,
     published_levels,
@@ -48,12 +50,22 @@ class MetricSpread:
 
 
 def metric_spread(
-    metric: str, metrics: Iterable[Mapping[str, float | None]]
+    metric: str, metrics: Iterable[Mapping[str, float | None]], folds: Sequence[object] = ()
 ) -> MetricSpread | None:
-    """Return the spread of a metric over runs; None if any run lacks the metric."""
+    """Return the spread of a metric over runs; None if any run lacks the metric.
+
+    folds: of each run the number of its fold, or None; empty if no run has one. Runs of one fold,
+    with several seeds, count as one value, their mean.
+    """
     values = [one.get(metric) for one in metrics]
     known = [float(value) for value in values if value is not None and is_plottable(value)]
-    return MetricSpread(metric, known) if known and len(known) == len(values) else None
+    if not known or len(known) < len(values):
+        return None
+    by_fold: dict[object, list[float]] = {}
+    for place, value in enumerate(known):
+        fold = folds[place] if folds else None
+        by_fold.setdefault(f"run {place}" if fold is None else fold, []).append(value)
+    return MetricSpread(metric, [statistics.fmean(one) for one in by_fold.values()])
 
 
 def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
@@ -71,24 +83,26 @@ def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
 def find_runs_with_equal_config(
     sections: Sequence[RunSection],
 ) -> list[tuple[list[RunSection], Values, list[MetricSpread]]]:
-    """Group the finished runs whose configs differ at most in the seed; each seed counts once.
+    """Group the finished runs whose configs differ at most in seed and fold; each counts once.
 
     Returns for each group its runs, the settings in which their common config differs from the
     shipped one, and the spread of each test metric that all these runs have.
     """
-    groups: dict[str, dict[int | str, RunSection]] = {}
+    groups: dict[str, dict[object, RunSection]] = {}
     for one in sections:
         if one.state == "finished" and one.values:
             settings = {key: value for key, value in one.values.items() if key not in CHANCE}
             compared = [one.record.experiment, settings]
             group = groups.setdefault(json.dumps(compared, sort_keys=True, default=str), {})
             # A run that was repeated says nothing about the spread over seeds.
-            group[one.run.name if one.record.seed is None else one.record.seed] = one
+            seed = one.run.name if one.record.seed is None else one.record.seed
+            group[seed, one.values.get(FOLD)] = one
     equal = []
     for runs in (list(group.values()) for group in groups.values() if len(group) > 1):
         changed = {key: v for key, v in (runs[0].differing or {}).items() if key not in CHANCE}
         metrics = [one.record.metrics for one in runs]
-        spreads = [metric_spread(name, metrics) for name in test_metric_names(runs[:1])]
+        folds = [one.values.get(FOLD) for one in runs]
+        spreads = [metric_spread(name, metrics, folds) for name in test_metric_names(runs[:1])]
         equal.append((runs, changed, [one for one in spreads if one]))
     return equal
 
@@ -147,7 +161,7 @@ def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
     for part in ("valid", "test", "train"):  # the first that exists is drawn
         if values := run.table.get(f"{part}_{metric}"):
             name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
-            line = ChartCurve(name, run.table[step], values, look, str(run.number))
+            line = measured_curve(name, run.table[step], values, look, str(run.number))
             return line if line.is_drawable else None
     return None
 
@@ -164,5 +178,5 @@ def _data_name(section: RunSection, sections: Sequence[RunSection]) -> str:
 
     for one in (section, *sections):
         if one.record.data and settings(one) == settings(section):
-            return one.record.data_without_seed(one.values)
+            return one.record.data_without_chance(one.values)
     return f"{section.record.experiment}, {section.record.source or 'its data'}"

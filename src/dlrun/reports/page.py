@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
@@ -23,6 +24,7 @@ from dlrun.reports.comparison import (
     main_metric_names,
     test_metric_names,
 )
+from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.recorded_metrics import (
@@ -92,8 +94,12 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
     return finished
 
 
-def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
-    """Write a page about runs; return its size in bytes, and a sentence for each damaged file.
+def write_report_page(
+    runs: Sequence[Run], out: Path, note: str = "", configs: ConfigsSection | None = None
+) -> tuple[int, list[str]]:
+    """Write a page about runs, or about those and the configs of a sweep.
+
+    Returns its size in bytes, and a sentence for each damaged file.
 
     Raises OSError if the page cannot be written.
     """
@@ -105,6 +111,7 @@ def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[i
         __package__,
         ["runs.js", "curves.js"],
         sections=sections,
+        configs=configs,
         equal=find_runs_with_equal_config(sections),
         compared=charts_and_intervals_by_data(sections),
         metrics=test_metric_names(sections),
@@ -160,7 +167,12 @@ def format_setting_briefly(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text: a metric, or a small number with four digits."""
+    """Return a value of a curve as text: a metric, or a small number with four digits.
+
+    That of an empty cell (NaN) is empty.
+    """
+    if math.isnan(value):
+        return ""
     if isinstance(value, int):
         return str(value)
     return format_metric(value) if abs(value) >= 1e-3 else f"{value:.4g}"

@@ -26,6 +26,7 @@ from dlrun.reports.evaluation import (
     picture_data_uri,
 )
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS, published_reruns
 
@@ -100,6 +101,7 @@ class RunSection:
         self.values = {key: config[key] for key in config if not key.startswith("reference.")}
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
+        self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
         self.published = published_metrics_by_edition(self.record)
         self.not_compared = self.record.reference_differs or ""

@@ -1,4 +1,4 @@
-"""Log the metrics of each epoch or lasso penalty to TensorBoard and MLflow, besides metrics.csv.
+"""Log the metrics of each epoch or lasso penalty to trackers such as MLflow, besides metrics.csv.
 
 Logging changes no number. A logger that fails is disabled with one warning, and the run continues.
 """
@@ -6,6 +6,7 @@ Logging changes no number. A logger that fails is disabled with one warning, and
 import importlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
+from dlrun.config.plugins import check_package_installed, class_name, is_dotted_name, load_class
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml, flatten_keys
 from dlrun.errors import ConfigError, first_line
@@ -24,6 +26,8 @@ from dlrun.system.files import read_regular_file
 
 MLFLOW_RUN = "mlflow.json"  # in the run's folder: the id of the MLflow run
 MLFLOW_DATABASE = "mlflow.db"  # in the runs folder
+WANDB_RUN = "wandb.json"  # in the run's folder: the id of the run of W&B
+UPDATES = "update/"  # before the name of a value that belongs to an update, not to an epoch
 # A dead server then costs the run a few seconds instead of MLflow's minutes; and no telemetry.
 MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -47,7 +51,7 @@ class StepLogger(Protocol):
         """Start a new log or continue the old one, so that it has each finished step once."""
 
     def log(self, step: int, row: Row) -> None:
-        """Log the metrics of one finished step."""
+        """Log the metrics of one finished step, or values of an update (see UPDATES)."""
 
     def end(self, metrics: Row, status: str) -> None:
         """Log the final metrics and the status of the run, which may have had no step."""
@@ -60,8 +64,10 @@ class ExperimentLoggers:
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
     ) -> None:
         params = flatten_keys(config.model_dump(mode="json"))
-        names = config.logger if folder.writes else ()
-        self._loggers = {name: LOGGERS[name](folder, experiment, params) for name in names}
+        items = [item for item in config.logger if item != "csv"] if folder.writes else []
+        self._loggers = [
+            (class_name(item), _make_logger(item, folder, experiment, params)) for item in items
+        ]
         self._screen = screen
 
     def begin(self, rows: Sequence[Row]) -> None:
@@ -71,6 +77,11 @@ class ExperimentLoggers:
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished epoch or lasso penalty, which are counted from 1."""
         self._each(lambda logger: logger.log(step, _without_step(row)))
+
+    def log_update(self, update: int, values: Row) -> None:
+        """Log values that callbacks or a module of Lightning measured at an update."""
+        row = {f"{UPDATES}{name}": value for name, value in values.items()}
+        self._each(lambda logger: logger.log(update, row))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
         """Log the final metrics and the status of the run, separately from its metrics by epoch."""
@@ -82,28 +93,39 @@ class ExperimentLoggers:
         self._each(lambda logger: logger.end(result, status))
 
     def _each(self, call: Callable[[StepLogger], None]) -> None:
-        for name, logger in list(self._loggers.items()):
+        for name, logger in list(self._loggers):
             try:
                 with _mlflow_settings():
                     call(logger)
             except Exception as error:  # of a server, a disk or a package
-                del self._loggers[name]
+                self._loggers.remove((name, logger))
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 self._screen.warn(f"logger {name} is not used any more: {reason}")
 
 
 def check_loggers_installed(config: ExperimentConfig) -> None:
     """Raise ConfigError if the package of a logger in the config is not installed."""
-    for name in config.logger:
-        if importlib.util.find_spec(name) is None:
+    for item in config.logger:
+        name = class_name(item)
+        if is_dotted_name(name):
+            check_package_installed("logger", item)
+        elif name in LOGGERS and importlib.util.find_spec(name) is None:
             raise ConfigError(
                 f"logger: {name} needs the package {name}",
                 f"install it with: pip install 'dlrun[{name}]'",
             )
 
 
+def check_lightning_loggers(config: ExperimentConfig) -> None:
+    """Import the loggers of Lightning in the config; raise ConfigError if one is invalid."""
+    for item in config.logger:
+        if is_dotted_name(class_name(item)):
+            _load_logger(item)
+
+
 def _without_step(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != STEP}
+    """Return the values of a row that are logged: not the step, and no NaN of an empty cell."""
+    return {name: one for name, one in row.items() if name != STEP and not math.isnan(one)}
 
 
 @contextmanager
@@ -202,4 +224,94 @@ class _MLflow:
         return run
 
 
-LOGGERS: dict[str, type[StepLogger]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow}
+class _WandB:
+    """Logs to a run of Weights & Biases, which a resume continues; offline too (WANDB_MODE)."""
+
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
+        self._folder, self._experiment, self._params = folder, experiment, params
+        self._run: Any = None
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        if self._run is not None:
+            self._run.finish()
+        wandb, path = importlib.import_module("wandb"), self._folder.path / WANDB_RUN
+        known = json.loads(read_regular_file(path))["run_id"] if rows and path.exists() else None
+        # Steps that an earlier process could not send are sent again.
+        shutil.rmtree(self._folder.path / "wandb", ignore_errors=True)
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", self._experiment),
+            name=self._folder.path.name,
+            id=known,
+            resume="allow",
+            reinit="create_new",
+            dir=self._folder.path,
+            config=dict(self._params),
+            settings=wandb.Settings(console="off", silent=True),
+        )
+        self._folder.write_json(WANDB_RUN, {"run_id": self._run.id})
+        self._defined = set[str]()  # metrics whose horizontal axis is
+        logged = self._run.summary.get("step", 0)
+        for step, row in enumerate(rows, start=1):
+            if step > logged:
+                self.log(step, row)
+
+    def log(self, step: int, row: Row) -> None:
+        axis = f"{UPDATES}step" if next(iter(row)).startswith(UPDATES) else "step"
+        for name in row.keys() - self._defined:
+            self._run.define_metric(name, step_metric=axis)
+            self._defined.add(name)
+        self._run.log({axis: step, **row})
+
+    def end(self, metrics: Row, status: str) -> None:
+        if self._run is not None:
+            self._run.summary.update(metrics)
+            self._run.finish(exit_code=0 if status == "finished" else 1)
+
+
+class _LightningLogger:
+    """Logs to a logger of Lightning, which is made anew, and gets all steps, when a run resumes."""
+
+    def __init__(self, item: str | dict[str, Any], params: Mapping[str, object]) -> None:
+        self._item, self._params = item, params
+        self._logger: Any = None
+        self._step = 0
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        self._logger = _load_logger(self._item)()
+        self._logger.log_hyperparams(dict(self._params))
+        for step, row in enumerate(rows, start=1):
+            self.log(step, row)
+
+    def log(self, step: int, row: Row) -> None:
+        self._step = step
+        self._logger.log_metrics(dict(row), step)
+        self._logger.save()
+
+    def end(self, metrics: Row, status: str) -> None:
+        if self._logger is None:
+            return
+        if metrics:
+            self._logger.log_metrics(dict(metrics), self._step)
+        self._logger.finalize("success" if status == "finished" else status)
+
+
+LOGGERS: dict[str, type[StepLogger]] = {
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": _WandB,
+}
+
+
+def _make_logger(
+    item: str | dict[str, Any], folder: RunFolder, experiment: str, params: Mapping[str, object]
+) -> StepLogger:
+    """Return the logger that an item of the config names."""
+    kind = LOGGERS.get(class_name(item))
+    return _LightningLogger(item, params) if kind is None else kind(folder, experiment, params)
+
+
+def _load_logger(item: str | dict[str, Any]) -> Callable[[], Any]:
+    """Return a function that makes a logger of Lightning; raise ConfigError if it is invalid."""
+    from lightning.pytorch.loggers import Logger  # slow
+
+    return load_class("logger", item, Logger)

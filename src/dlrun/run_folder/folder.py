@@ -18,6 +18,7 @@ from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_fil
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT = "results.json", "environment.json"
+NOTES, NOTES_LOCK = "notes.json", "notes.lock"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
@@ -136,9 +137,13 @@ class RunFolder:
                 sync_file(table)
 
     def remove_temporary(self) -> None:
-        """Remove temporary files that a killed process left; the caller holds the run's lock."""
+        """Remove temporary files that a killed process left; the caller holds the run's lock.
+
+        That of notes.json may be in use, because the file has a lock of its own.
+        """
         for file in self.path.glob(".new-*"):
-            file.unlink()
+            if not file.name.endswith(NOTES):
+                file.unlink()
 
     def remove(self, *names: str) -> None:
         """Remove the named files from the folder, if they exist."""

@@ -31,39 +31,43 @@ class ProgressRecorder:
     data: str | None = None  # the fingerprint of the data
     begun: bool = False  # whether this process has written a file of the run
     _columns: Sequence[str] = ()
+    _takes_columns: bool = False  # from the rows
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
 
     def begin(
-        self, columns: Sequence[str], data: str, total: int, noun: str
+        self, columns: Sequence[str] | None, data: str, total: int, noun: str
     ) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. A resumed run keeps the columns that it began with. Raises ConfigError if more
-        steps are finished than the total, DataError if the data have changed since the run began.
+        one step. A resumed run keeps the columns that it began with; without columns they are those
+        of the rows, and a later row may have more. Raises ConfigError if more steps are finished
+        than the total, DataError if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
             self.resume_files = None
-        self.data, self._columns = data, columns
+        self.data, self._columns, self._takes_columns = data, columns or (), columns is None
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
         if self.rows:  # an older dlrun may have written fewer columns
-            self._columns = [name for name in columns if name in self.rows[0]]
+            self._columns = [name for name in columns or self.rows[0] if name in self.rows[0]]
         if len(self.rows) > total:
             raise ConfigError(
                 f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
                 "a resumed run cannot have fewer than it has",
             )
-        if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
-            raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
+        files = dict(self.resume_files or {})
+        if self._columns:
+            files[METRICS] = self._table()
         self.begun = True
-        table = "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
-        for name, text in {**(self.resume_files or {}), METRICS: table}.items():
+        for name, text in files.items():
             self.folder.write_text(name, text)
+        if not self._columns:
+            self.folder.remove(METRICS)
         if self.loggers is not None:
             self.loggers.begin(self.rows)
         return checkpoint
@@ -91,12 +95,16 @@ class ProgressRecorder:
         """Record a finished epoch or lasso penalty in checkpoint, metrics.csv, screen and loggers.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
-        `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all
-        that the next step needs. `part` holds data that this step adds for good; later checkpoints
-        do not repeat them.
+        `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
+        screen. `state` is all that the next step needs. `part` holds data that this step adds for
+        good; later checkpoints do not repeat them.
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
+        if self._takes_columns and [*row] != [*self._columns]:
+            self._columns = list(row)
+            self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
+            self.folder.write_text(METRICS, self._table())
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())
@@ -105,8 +113,15 @@ class ProgressRecorder:
         if self.loggers is not None:
             self.loggers.log(len(rows), row)
 
+    def _table(self) -> str:
+        """Return the text of metrics.csv, with a line for each finished step."""
+        if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:
+            raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
+        return "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
+
     def _line(self, row: Row) -> str:
-        return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
+        values = (row[column] for column in self._columns)
+        return ",".join("" if math.isnan(one) else f"{one:.9g}" for one in values) + "\n"
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:

@@ -5,6 +5,7 @@ results.json holds the SHA-256 of each file that the run wrote, and its own.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -119,6 +120,8 @@ class RunRecord(ChecksummedModel):
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
+    stopped_epoch: Count | None = None  # after which the training ended early
+    weights_epoch: Count | None = None  # whose weights were kept and tested
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # of the test rows
     accelerator: AcceleratorReport | None = None
@@ -134,6 +137,11 @@ class RunRecord(ChecksummedModel):
         return self.files | self.written
 
     @property
+    def earlier_epoch(self) -> int | None:
+        """Return the epoch whose weights were kept, if it is not the last one; else None."""
+        return self.weights_epoch if self.weights_epoch != self.result_steps else None
+
+    @property
     def computed_on(self) -> str:
         """Return the device, processes and threads as ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
@@ -143,14 +151,15 @@ class RunRecord(ChecksummedModel):
         parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
         return " on " + ", ".join(filter(None, parts))
 
-    def data_without_seed(self, values: Mapping[str, object]) -> str:
-        """Return what data the run had, without the run's seed if this seed split the data.
+    def data_without_chance(self, values: Mapping[str, object]) -> str:
+        """Return what data the run had, without its fold, and without a seed that split the data.
 
         values: the run's config values by dotted keys.
         """
+        data = re.sub(r", fold \d+ of (\d+)", r", \1 folds", self.data)
         if values.get(SPLIT_SEED) is not None:
-            return self.data
-        return self.data.replace(f", seed {self.seed}", "")
+            return data
+        return data.replace(f", seed {self.seed}", "")
 
     @property
     def interval(self) -> tuple[float, float] | None:

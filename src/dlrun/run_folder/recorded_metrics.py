@@ -1,6 +1,7 @@
 """Read the metrics of a run from metrics.csv, choose the main metric, and format metrics."""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,31 +9,41 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import OWN_SOURCES
+from dlrun.config.sections import OWN_SOURCES, EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
-STEP, SECONDS = "epoch", "seconds"
-NO_METRICS = (STEP, SECONDS)  # columns of metrics.csv
+STEP, LR, SECONDS = "epoch", "lr", "seconds"
+NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
-HIGHER = ("accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
+HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 
 
-def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics in a row of metrics.csv, without the columns that are no metrics."""
-    return {name: value for name, value in row.items() if name not in NO_METRICS}
+def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the newest value of each metric in rows of metrics.csv.
+
+    It is that of the last row, or of the last epoch that was validated. A cell without a value is
+    NaN.
+    """
+    return {
+        name: value
+        for row in rows
+        for name, value in row.items()
+        if name not in NO_METRICS and not math.isnan(value)
+    }
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
     """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
+    An empty cell, as of an epoch without validation, becomes NaN.
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
     """
@@ -43,13 +54,16 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
             raise ValueError("it has no header")
         if any(len(row) != len(names) for row in rows):
             raise ValueError("a row has more or fewer cells than the header")
-        cells = [
-            [int(cell) if cell.isdecimal() and len(cell) < 16 else float(cell) for cell in row]
-            for row in rows
-        ]
+        cells = [[_number(cell) for cell in row] for row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+
+
+def _number(cell: str) -> float:
+    if cell.isdecimal() and len(cell) < 16:
+        return int(cell)
+    return float(cell) if cell else math.nan
 
 
 def main_metric(record: RunRecord) -> str | None:
@@ -71,16 +85,46 @@ def _is_loss(metric: str) -> bool:
     return metric.endswith("loss")
 
 
-def best_epoch(rows: Sequence[Mapping[str, float]], *, on_test: bool = False) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the table has no epochs.
+def best_epoch(
+    rows: Sequence[Mapping[str, float]], *, by: str | None = None, on_test: bool = False
+) -> BestEpoch | None:
+    """Return the epoch with the best validation metric, or None if no epoch was validated.
 
-    on_test: whether the validation rows are the test rows.
+    by: the metric; None: the one by which a sweep selects. on_test: whether the validation rows are
+    the test rows.
     """
-    metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
-    if metric is None:
+    metric = by or (selection_metric(rows[0]) if rows and STEP in rows[0] else None) or ""
+    validated = _rows_with(metric, rows)
+    if not validated:
         return None
-    best = max(rows, key=lambda row: metric_direction(metric) * row[metric])
+    best = max(validated, key=lambda row: metric_direction(metric) * row[metric])
     return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric], on_test=on_test)
+
+
+def kept_epoch(rows: Sequence[Mapping[str, float]], by: str | None) -> int:
+    """Return the epoch whose weights are kept: the best by a validation metric, or the last."""
+    best = best_epoch(rows, by=by) if by else None
+    return best.epoch if best else len(rows)
+
+
+def is_stopped_early(rows: Sequence[Mapping[str, float]], config: EarlyStoppingConfig) -> bool:
+    """Return whether the training ends after these epochs, because it no longer improves.
+
+    The rows alone decide, so that a resumed run ends where it would have ended.
+    """
+    metric, best, waited = config.monitor or "", -math.inf, 0
+    for row in _rows_with(metric, rows):
+        value = metric_direction(metric) * row[metric]
+        if value - best > config.min_delta:
+            best, waited = value, 0
+        else:
+            waited += 1
+    return waited >= config.patience
+
+
+def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Return the rows that have a metric: not every epoch is validated."""
+    return [row for row in rows if math.isfinite(row.get(metric, math.nan))]
 
 
 def metric_direction(metric: str) -> int:
@@ -158,10 +202,16 @@ def metrics_table(record: RunRecord) -> Table:
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
     lines, best = [], record.best_epoch
+    if record.stopped_epoch:
+        lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
+    if record.earlier_epoch:
+        kept = f"the weights of epoch {record.earlier_epoch}, not of the last one"
+        lines.append(("kept", kept))
     last = record.metrics.get(best.metric) if best else None
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")
-        values = f"{format_metric(last)} at the last epoch, best {format_metric(best.value)}"
+        epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
+        values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
         same = " (of the test rows: they validate too)" if best.on_test else ""
         lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
@@ -176,6 +226,14 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
+
+
+def too_good_by_test_rows(what: str) -> str:
+    """Return the warning that a metric is too good, because the test rows validate too."""
+    return (
+        f"the validation rows are the test rows: {what} is too good; "
+        "`--set data.validation=0.2` holds training rows out"
+    )
 
 
 def format_interval(ends: tuple[float, float]) -> str:

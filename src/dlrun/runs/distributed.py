@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, LightningConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder
@@ -100,7 +100,7 @@ def set_devices_from_launcher(
     and no program started processes on them.
     """
     group = group or find_process_group()
-    if not isinstance(config, NetworkConfig):
+    if not isinstance(config, LightningConfig):
         if group is not None:
             raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
         return config
@@ -141,7 +141,7 @@ def another_process_prints_errors() -> bool:
 
 def count_processes_to_start(config: ExperimentConfig) -> int:
     """Return in how many processes a run must be started; 1 if this process can execute it."""
-    if not isinstance(config, NetworkConfig) or find_process_group() is not None:
+    if not isinstance(config, LightningConfig) or find_process_group() is not None:
         return 1
     return config.world or count_devices(config.accelerator)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, LightningConfig
 from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
@@ -29,6 +29,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -41,8 +42,8 @@ from dlrun.run_folder.record import (
 )
 from dlrun.run_folder.recorded_metrics import (
     best_epoch,
-    metrics_from_row,
     metrics_table,
+    newest_metrics,
     remarks_on_metrics,
 )
 from dlrun.system import files, resources
@@ -72,7 +73,7 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.resumes = settings, resumes
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+        nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
         limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
         threads = resources.choose_thread_count(
             config.threads, min(limits, default=None), (config.world or 1) // nodes
@@ -120,6 +121,9 @@ class RunRecorder:
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
         self._save(status)
+        # A run that waited has its notes, and its resume has no such options.
+        if (notes := self.settings.notes()) != RunNotes():
+            change_notes(self.folder.path, lambda _: notes)
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, config_to_yaml(self.config))
 
@@ -173,6 +177,8 @@ class RunRecorder:
             "reference": select_reference(name, self.config, results.reference),
             "reference_differs": why_not_comparable(name, self.config, results),
             "expected": metric_ranges_over_seeds(name, self.config),
+            "stopped_epoch": results.stopped_epoch,
+            "weights_epoch": results.weights_epoch,
             "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
             "classes": results.classes,
             "accelerator": results.accelerator,
@@ -256,7 +262,7 @@ class RunRecorder:
             "steps": len(steps.rows) or self.record.steps,
         }
         if self.record.result_steps is None:
-            changes["metrics"] = metrics_from_row(steps.rows[-1]) if steps.rows else {}
+            changes["metrics"] = newest_metrics(steps.rows)
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report

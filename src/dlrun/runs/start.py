@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig, TrainerConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, LightningConfig, TrainerConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline
@@ -18,7 +18,7 @@ from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.run_folder.external_loggers import check_loggers_installed
+from dlrun.run_folder.external_loggers import check_lightning_loggers, check_loggers_installed
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import (
@@ -67,6 +67,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
         experiment = registry.load_experiment(name)
+        check_callbacks_and_loggers(config)
         if is_helper_process():
             folder = RunFolder(runs_dir / name, writes=False)
         else:
@@ -114,7 +115,9 @@ def check_run_can_start(
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
     check_loggers_installed(config)
-    limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
+    limit = (
+        resources.address_space_limit() if here and isinstance(config, LightningConfig) else None
+    )
     if limit is not None and limit < TORCH_MEMORY:
         allowed, needed = (f"{size // 10**6:,} MB" for size in (limit, TORCH_MEMORY))
         problem = f"memory is short: this process may use {allowed}, and torch needs {needed}"
@@ -133,6 +136,18 @@ def check_run_can_start(
         download_missing_data(name, config, settings, Screen())  # raises if anything is missing
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
+
+
+def check_callbacks_and_loggers(config: ExperimentConfig) -> None:
+    """Import the callbacks and loggers of Lightning in a config; raise ConfigError if one is wrong.
+
+    This takes a second, unless the experiment has imported Lightning already.
+    """
+    check_lightning_loggers(config)
+    if isinstance(config, LightningConfig) and config.trainer.callbacks:
+        from dlrun.training.callbacks import make_callbacks
+
+        make_callbacks(config)
 
 
 def download_missing_data(
@@ -163,14 +178,16 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
     layer = read_and_merge_layers(name, [run.initial_config(), path / CONFIG, *settings.overrides])
     config = validate_config(name, layer, resumed=True)
     if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
-        allowed = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         problem = f"{', '.join(sorted(changed))}: changed since the run began"
+        if EPOCHS in changed & schema.changeable_keys:
+            problem += f"; the schedule of the learning rate depends on {EPOCHS}"
+        allowed = ", ".join(sorted(run.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
     check_loggers_installed(config)
     if record.status == "waiting":
         return RunRecorder(run.experiment, config, folder, settings, record)
     then, changes = run.environment, list[str]()
-    if isinstance(config, NetworkConfig):
+    if isinstance(config, LightningConfig):
         # Another number of processes adds up a batch's gradients in another order, which rounds
         # differently; their distribution over nodes makes no difference.
         world = TrainerConfig.model_validate(run.initial_config().values["trainer"]).world
@@ -184,10 +201,14 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         if folder.writes:
             screen.warn(problem)
-    is_complete = record.status == "finished" and config.total_steps in (None, record.steps)
+    # A larger max_epochs of a run that stopped early trains no further, but is recorded.
+    planned = run.effective_config().get(EPOCHS) if record.stopped_epoch else record.steps
+    is_complete = record.status == "finished" and config.total_steps in (None, planned)
     if is_complete and all((path / file).exists() for file in record.files):
-        extends = EPOCHS in config.changeable_keys and checkpoint_files(path)
+        extends = EPOCHS in run.changeable_keys and checkpoint_files(path)
         hint = f"; --set {EPOCHS}=N extends it" if extends else ""
+        if record.stopped_epoch:
+            hint = f": it stopped early after epoch {record.stopped_epoch}"
         screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
     if record.steps and not checkpoint_files(path):

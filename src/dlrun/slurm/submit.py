@@ -16,7 +16,13 @@ from pydantic import ConfigDict, Field
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig, PositiveInt, Section
+from dlrun.config.sections import (
+    ExperimentConfig,
+    LightningConfig,
+    NetworkConfig,
+    PositiveInt,
+    Section,
+)
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
@@ -126,8 +132,9 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
             group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
             config = distributed.set_devices_from_launcher(config, group)
         checked = config
-        if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
+        if isinstance(config, NetworkConfig):
             check_batch_divisible(config.batch_size, config.world or 1)
+        if isinstance(config, LightningConfig):  # devices and cores are those of another machine
             one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
             checked = config.model_copy(update={"trainer": one})
         check_run_can_start(name, checked, settings, here=False)
@@ -163,7 +170,7 @@ def check_slurm_available() -> None:
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
     """Return the number of nodes in a config, and the number of processes on each."""
-    if not isinstance(config, NetworkConfig):
+    if not isinstance(config, LightningConfig):
         return 1, 1
     devices = config.trainer.devices
     return config.trainer.num_nodes, devices if isinstance(devices, int) else 1

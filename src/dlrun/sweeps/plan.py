@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +12,27 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun.config import yaml_loader
-from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
+from dlrun.config.sections import EPOCHS, FOLD, FOLDS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed_json
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, validate_config
-from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
+from dlrun.sweeps.search_space import (
+    SEED,
+    SearchSpace,
+    Settings,
+    Space,
+    settings_at_ends,
+)
 from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
+REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 ERRORS_SHOWN = 20
 
 
@@ -39,15 +45,16 @@ class SweepPoint(BaseModel):
     settings: Settings
 
     @property
-    def without_seed(self) -> Settings:
-        """Return the point's settings without the seed."""
-        return {key: value for key, value in self.settings.items() if key != SEED}
+    def config(self) -> Settings:
+        """Return the point's settings without its seed and its fold."""
+        return {key: value for key, value in self.settings.items() if key not in REPEATS}
 
     @property
     def label(self) -> str:
-        """Return the point's settings as short text, such as `lr=0.01 seed=3`."""
-        seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
-        return f"{format_settings_briefly(self.without_seed)} {seed}".strip()
+        """Return the point's settings as short text, such as `lr=0.01 seed=3 fold=2`."""
+        repeat = {key: one for key, one in self.settings.items() if key in REPEATS}
+        texts = map(format_settings_briefly, (self.config, repeat))
+        return " ".join(filter(None, texts))
 
 
 class HalvingRung(BaseModel):
@@ -62,12 +69,28 @@ class HalvingRung(BaseModel):
         return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
 
 
+class AdaptiveSearch(BaseModel):
+    """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
+
+    trials: how many it chooses. seed: of the choice. repeats: seed and fold of each config's runs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: PositiveInt
+    spaces: list[Space]
+    seed: int
+    repeats: list[Settings]
+
+
 class SweepPlan(ChecksummedModel):
     """Holds the plan of a sweep, which is the content of sweep.json.
 
     name: becomes a part of folder names. base: the whole config that all points share. keys: the
-    config keys that vary, except the seed. rungs: those of successive halving, or none. data:
-    SHA-256 of the data files, in a reproduction.
+    config keys that vary, except the seed and the fold. points: those of an adaptive search are
+    not in sweep.json; they are added as its study chooses them. rungs: those of successive halving,
+    or none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
+    runs begin.
     """
 
     id: str
@@ -81,8 +104,11 @@ class SweepPlan(ChecksummedModel):
     base: Settings
     keys: list[str]
     points: list[SweepPoint]
+    search: AdaptiveSearch | None = None
     rungs: list[HalvingRung]
     data: dict[str, str] = Field(default_factory=dict)
+    note: str = ""
+    tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
@@ -91,17 +117,41 @@ class SweepPlan(ChecksummedModel):
             raise ValueError("the points are not numbered from 1")
         return self
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        """Return the number of points, with those that a search will choose."""
+        search = self.search
+        return search.trials * len(search.repeats) if search else len(self.points)
+
+    @property
     def configs(self) -> list[list[SweepPoint]]:
-        """Return the points grouped by config: the points of a group differ only in their seeds."""
+        """Return the points by config: those of a group differ only in their seed and fold."""
         groups: dict[str, list[SweepPoint]] = {}
         for point in self.points:
-            groups.setdefault(repr(point.without_seed), []).append(point)
+            groups.setdefault(repr(point.config), []).append(point)
         return list(groups.values())
 
+    def add_config(self, settings: Settings) -> list[SweepPoint]:
+        """Add the points of a config that a search has chosen, one for each run; return them."""
+        assert self.search is not None
+        first = len(self.points) + 1
+        added = [
+            SweepPoint(number=number, settings=settings | repeat)
+            for number, repeat in enumerate(self.search.repeats, start=first)
+        ]
+        self.points.extend(added)
+        return added
+
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return the config of each point. Raises ConfigError if dlrun no longer accepts one."""
-        return [validate_config(self.experiment, self.values(point)) for point in self.points]
+        """Return the config of each point; of a search, those at the ends of its spaces.
+
+        Raises ConfigError if dlrun no longer accepts one.
+        """
+        points = [point.settings for point in self.points]
+        if self.search is not None:
+            points = settings_at_ends(self.search.spaces)
+        base = ConfigLayer(self.base)
+        return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
     def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
         """Return the whole config of a point, with `epochs` as its number of epochs if given."""
@@ -112,13 +162,20 @@ class SweepPlan(ChecksummedModel):
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
         """Return the options to run a point, made from the options `common` to all points."""
-        digits = len(str(len(self.points)))
+        digits = len(str(self.size))
         return replace(
             common,
             values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
+            note=self.note,
+            tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
+
+
+def repeat_of(settings: Settings) -> tuple[object, ...]:
+    """Return the seed and the fold of settings by dotted keys; None for what they lack."""
+    return tuple(settings.get(key) for key in REPEATS)
 
 
 def make_sweep_plan(
@@ -137,9 +194,12 @@ def make_sweep_plan(
     the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors
     of all points.
     """
+    if search.folds is not None:
+        options = _with_folds(experiment, options, search.folds)
     base = merge_experiment_config(experiment, options)
-    seed = flatten_keys(base.values).get(SEED)
-    points = search.points(seed if isinstance(seed, int) else 0)
+    config_seed = flatten_keys(base.values).get(SEED)
+    seed = config_seed if isinstance(config_seed, int) else 0
+    points = search.points(seed)
     for text in options.overrides:
         for given in flatten_keys(yaml_loader.parse_set_override(text).values):
             for key in points[0]:
@@ -154,7 +214,11 @@ def make_sweep_plan(
     # Points with equal settings and seeds are merged into one.
     settings = ({key: values[key] for key in keys if key in values} for values in flat)
     varied = list({repr(one): one for one in settings}.values())
-    if len(varied) < len(points):
+    adaptive = None
+    if search.sampler == "tpe":
+        adaptive, varied = _adaptive_search(search, seed, flat), []
+        keys = [space.key for space in adaptive.spaces]
+    elif len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
     plan = SweepPlan(
         format=FORMAT,
@@ -167,16 +231,63 @@ def make_sweep_plan(
         code=environment.code_version(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(),
         base=dumps[0],
-        keys=[key for key in keys if key != SEED],
+        keys=[key for key in keys if key not in REPEATS],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
+        search=adaptive,
         rungs=[],
+        note=options.note,
+        tags=list(options.tags),
     )
+    if search.folds is not None and here and not options.dry_run:
+        _load_fold(experiment, configs[0], options)
     if eta is None:
         return plan
+    if adaptive is not None:
+        raise ConfigError("--halving: not with --sampler tpe", "leave one out")
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
+    pairs = zip(configs, flat, strict=True)
+    if any({EPOCHS} & one.keys() - config.changeable_by_resume(one) for config, one in pairs):
+        raise ConfigError(
+            f"--halving: it raises {EPOCHS}, and a schedule of the learning rate depends on this",
+            "another scheduler.name, or without --halving",
+        )
     rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
+
+
+def _adaptive_search(
+    search: SearchSpace, config_seed: int, at_ends: Sequence[Settings]
+) -> AdaptiveSearch:
+    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces."""
+    configs, spaces = iter(at_ends), []
+    for space in search.parse_spaces():
+        values = [next(configs)[space.key] for _ in space.values]
+        spaces.append(space.model_copy(update={"values": values}))
+    assert search.trials is not None
+    return AdaptiveSearch(
+        trials=search.trials,
+        spaces=spaces,
+        seed=search.draws_seed(config_seed),
+        repeats=search.repeats,
+    )
+
+
+def _with_folds(experiment: str, options: RunSettings, folds: int) -> RunSettings:
+    """Return options with a number of folds; raise ConfigError if the experiment has no folds."""
+    if FOLDS not in registry.shipped_values(experiment):
+        raise ConfigError(
+            f"--folds: {experiment} has no key {FOLDS}",
+            "its test rows are given, or are later than those to fit; --seeds repeats a run",
+        )
+    return replace(options, overrides=[*options.overrides, f"{FOLDS}={folds}"])
+
+
+def _load_fold(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
+    """Load the data of a fold, so that data that cannot be divided are one error before any run."""
+    if dataset := registry.experiment_dataset(experiment):
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _validate(

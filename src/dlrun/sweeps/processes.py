@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, LightningConfig
 from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -129,7 +129,7 @@ def select_device(configs: Sequence[ExperimentConfig]) -> str:
 
     A child process imports torch. Raises DlrunError if no process can be started.
     """
-    wanted = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
+    wanted = [one.accelerator for one in configs if isinstance(one, LightningConfig)]
     wanted = [one for one in wanted if one != "cpu"]
     if not wanted:
         return "cpu"
@@ -156,7 +156,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
-        if not issubclass(registry.load_config_class(name), NetworkConfig):
+        if not issubclass(registry.load_config_class(name), LightningConfig):
             modules.append("dlrun.lasso.solver")
     CONTEXT.set_forkserver_preload(modules)
 

@@ -1,6 +1,7 @@
 """Run the unfinished points of a sweep on this machine, several in parallel."""
 
 import contextlib
+import itertools
 import math
 import signal
 import statistics
@@ -8,18 +9,25 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import main_metric, metric_direction, selection_metric
+from dlrun.run_folder.recorded_metrics import (
+    kept_epoch,
+    main_metric,
+    metric_direction,
+    newest_metrics,
+    selection_metric,
+)
 from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
@@ -28,6 +36,9 @@ from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
 from dlrun.system.resources import choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
+
+if TYPE_CHECKING:
+    from dlrun.sweeps.study import SweepStudy
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -93,13 +104,22 @@ def run_sweep_points(
     settings = RunSettings(
         runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
     )
+    plan, study = sweep.plan, None
+    if plan.search is not None:
+        from dlrun.sweeps.study import SweepStudy  # slow: optuna, an extra
+
+        study = SweepStudy(sweep)
     state = SweepState(sweep.find_runs())
-    for point, config in zip(sweep.plan.points, configs, strict=True):
-        if not is_run_complete(state.runs.get(point.number)):
-            download_missing_data(sweep.plan.experiment, config, settings, screen)
-    runner = _Runner(sweep, screen, settings, state, at_once, fail_fast)
+    if study is None:
+        unfinished = [not is_run_complete(state.runs.get(point.number)) for point in plan.points]
+        configs = [*itertools.compress(configs, unfinished)]
+    else:
+        study.tell(state)
+    for config in configs:
+        download_missing_data(plan.experiment, config, settings, screen)
+    runner = _Runner(sweep, screen, settings, state, at_once, fail_fast, study)
     try:
-        runner.run(sweep.plan.points if points is None else points)
+        runner.run([*plan.points] if points is None else points)
     except Stopped as stop:  # a second signal, between two rungs of halving
         state.stopped = stop
     finally:
@@ -120,6 +140,7 @@ class _Runner:
     state: SweepState
     jobs: int
     fail_fast: bool
+    study: "SweepStudy | None" = None
     children: dict[int, ChildProcess] = field(default_factory=dict)  # by the number of the point
     peak: int = 0  # the most bytes that a run has held
     stop: StopRequest = field(default_factory=StopRequest)
@@ -147,14 +168,14 @@ class _Runner:
         """Run points in parallel, each to `epochs` epochs if given."""
         runs = self.state.runs
         todo = deque(one for one in points if not is_run_complete(runs.get(one.number), epochs))
-        if not todo:
+        done, left = len(points) - len(todo), len(todo) + self._runs_to_choose
+        if not left:
             return
-        done = len(points) - len(todo)
         before = f", {done} done before" if done else ""
-        self.screen.note(f"{pluralize(len(todo), 'run')} to do{before}, {self.jobs} at once")
-        shares: dict[int, float] = {}
-        with self.screen.progress("sweep", len(points), "runs") as bar:
-            while self.children or (todo and not self.ending):
+        self.screen.note(f"{pluralize(left, 'run')} to do{before}, {self.jobs} at once")
+        with self.screen.progress("sweep", done + left, "runs") as bar:
+            shares: dict[int, float] = {}
+            while self.children or ((todo or self._runs_to_choose) and not self.ending):
                 try:
                     if self.stop.received and not self.ending:
                         self._end(self.stop.received)
@@ -166,9 +187,16 @@ class _Runner:
                             message = child.receive()
                             shares[number] = message.share or shares.get(number, 0)
                             self._handle(self.sweep.plan.points[number - 1], message, epochs)
-                    bar.to(done + sum(shares.values()))
+                    not_done = len(todo) + self._runs_to_choose + len(self.children)
+                    under_way = sum(shares.get(number, 0) for number in self.children)
+                    bar.to(done + left - not_done + under_way)
                 except Stopped as again:  # a second signal
                     self._end(again.exit_code - 128)
+
+    @property
+    def _runs_to_choose(self) -> int:
+        """Return the number of runs whose configs an adaptive search has not chosen yet."""
+        return 0 if self.study is None else self.study.runs_left
 
     def _end(self, signal_number: int) -> None:
         """Stop all runs with a signal; runs that have not started yet never start."""
@@ -186,7 +214,11 @@ class _Runner:
                 self.jobs = jobs
                 self.screen.note(f"{pluralize(jobs, 'run')} at once: memory holds no more")
         plan = self.sweep.plan
-        while todo and len(self.children) < self.jobs:
+        while len(self.children) < self.jobs:
+            if self.study is not None and not todo:
+                todo.extend(self.study.choose(self.state))
+            if not todo:
+                break
             point = todo.popleft()
             run = self.state.runs.get(point.number)
             if run is not None and registry.load_config_class(plan.experiment).resumable:
@@ -222,6 +254,8 @@ class _Runner:
             self.screen.fail(f"point {point.number}: {message.error}")
             if self.fail_fast and not self.ending:
                 self._end(signal.SIGTERM)
+        if self.study is not None:
+            self.study.tell(self.state)
 
 
 def points_promoted_by_halving(
@@ -237,13 +271,28 @@ def points_promoted_by_halving(
         scores = []
         for point in config if config[0].number in numbers else ():
             with contextlib.suppress(LookupError, DlrunError):  # no run, metric, or such epoch
-                table = runs[point.number].table
-                metric = selection_metric(table) or ""
-                scores.append(metric_direction(metric) * table[metric][plan.rungs[rung].epochs - 1])
+                scores.append(_score(runs[point.number], plan.rungs[rung].epochs))
         if known := [score for score in scores if math.isfinite(score)]:
             scored.append(((len(known) == len(config), statistics.fmean(known)), config))
     scored.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
     return [point for _, config in scored[: plan.rungs[rung + 1].configs] for point in config]
+
+
+def _score(run: Run, epochs: int) -> float:
+    """Return the validation metric of a run after some epochs, of the epoch that it keeps.
+
+    Higher is better. Raises LookupError if the run has no such metric or fewer epochs, unless it
+    stopped early.
+    """
+    table, config = run.table, run.config
+    last = min(epochs, run.record.stopped_epoch or epochs)
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    if len(rows) < last:
+        raise LookupError(f"{run.folder}: {len(rows)} epochs")
+    by = config.keeps_best_by if isinstance(config, NetworkConfig) else None
+    metric = selection_metric(table) or ""
+    kept = kept_epoch(rows[:last], by)
+    return metric_direction(metric) * newest_metrics(rows[:kept])[metric]
 
 
 def format_point_line(
@@ -256,7 +305,7 @@ def format_point_line(
         values = {part: record.metrics[name] for part, name in names.items() if name}
         parts = [f"{part} {v:.4f}" for part, v in values.items() if isinstance(v, float)]
         result = "  ".join(["", *parts, f"{record.seconds.get('total', 0):.1f} s"])
-    head = f"point {format_position(point.number, len(plan.points))} {state:<6} "
+    head = f"point {format_position(point.number, plan.size)} {state:<6} "
     label = Text(printable(point.label))
     label.truncate(max(1, WIDTH - cell_len(head) - cell_len(result)), overflow="ellipsis")
     return f"{head}{label.plain}{result}".rstrip()

@@ -1,16 +1,20 @@
-"""List the runs of a sweep that the options --seeds, --grid, --random and --space define."""
+"""List the runs of a sweep that the options --seeds, --grid, --space and --trials define."""
 
+import contextlib
 import itertools
 import math
 import random
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict
+
+from dlrun.config.sections import FOLD
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, UsageError
 
 SEED = "seed"
 MAX_POINTS = 10_000  # points; more are a mistake
@@ -19,55 +23,234 @@ LARGEST = 1e300  # end of a space; sums and differences of two stay finite
 GRID_HINT = "as in optimizer.lr=0.001,0.002"
 SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
+# How points are taken from the spaces. Only those of tpe depend on results of earlier ones.
+Sampler = Literal["random", "grid", "tpe"]
 Settings = dict[str, Any]  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
+# Functions in a setting by which other programs name several values: range(1,4), loguniform[1:2].
+_FUNCTION = re.compile(
+    r"([\w.]+)=(choice|range|glob|interval|uniform|loguniform)([(\[])(.*)[)\]]", re.DOTALL
+)
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
+_INTEGER = re.compile(r"-?\d{1,10}")
+
+
+class Space(BaseModel):
+    """Holds one search space: its config key, and the two ends of a range or the choices."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    kind: Literal["log", "lin", "int", "choice"]
+    values: list[Any]
+
+    def __str__(self) -> str:
+        if self.kind == "choice":
+            return f"{self.key}={'|'.join(map(str, self.values))}"
+        return f"{self.key}={self.kind}:{self.values[0]}..{self.values[1]}"
+
+    def quantile(self, share: float) -> object:
+        """Return the quantile of the space for a probability from 0 to below 1."""
+        if self.kind == "choice":
+            return self.values[int(share * len(self.values))]
+        low, high = self.values
+        if self.kind == "int":
+            return min(int(low + math.floor(share * (high - low + 1))), high)
+        if self.kind == "log":
+            return self.rounded(low ** (1 - share) * high**share)
+        return self.rounded(low * (1 - share) + high * share)
+
+    def rounded(self, value: float) -> float:
+        """Return a number within a range of real numbers with few digits."""
+        low, high = self.values
+        narrow = max(abs(low), abs(high)) / (high - low)
+        digits = DIGITS + int(math.log10(max(1, narrow)))
+        return float(min(max(float(f"{value:.{digits}g}"), low), high))
+
+    @property
+    def grid(self) -> Sequence[object]:
+        """Return all values of the space. Raises ConfigError if there are too many to list."""
+        if self.kind == "choice":
+            return self.values
+        if self.kind != "int" or self.values[1] - self.values[0] >= MAX_POINTS:
+            raise ConfigError(
+                f"--sampler grid: --space {self}: more values than a grid can have",
+                f"list some of them, as in {self.key}=A|B|C",
+            )
+        return range(self.values[0], self.values[1] + 1)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Holds the options that define a search space: seeds, grid, spaces, and how many draws."""
+    """Holds the options that define a search space: seeds, folds, grid, spaces, and how many draws.
+
+    sampler: how points are taken from the spaces; None: by chance. trials: how many; None: all.
+    """
 
     seeds: str | None = None
     grid: Sequence[str] = ()
     spaces: Sequence[str] = ()
-    draws: int | None = None
+    trials: int | None = None
     space_seed: int | None = None
+    sampler: Sampler | None = None
+    folds: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
-        """Return the settings of each run: all combinations of grid values, random draws and seeds.
+        """Return the settings of each run: all combinations of grid values, draws and seeds.
 
-        Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
-        invalid text.
+        Seeds vary fastest, then folds, so that a config's runs finish together. With the sampler
+        tpe, whose points depend on results, the settings are those of `settings_at_ends`, to be
+        checked. Raises ConfigError for an invalid text.
         """
+        spaces = self.parse_spaces()
         axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
-        if self.seeds is not None:
-            axes.append([{SEED: seed} for seed in parse_seeds(self.seeds)])
-        total = math.prod(map(len, axes)) * (self.draws or 1)
+        if (repeats := self.repeats) != [{}]:
+            axes.append(repeats)
+        draws = self.trials or 1
+        if self.sampler == "grid":
+            draws = math.prod(len(space.grid) for space in spaces)
+        total = math.prod(map(len, axes)) * draws
         if total > MAX_POINTS:
             raise ConfigError(
-                f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, draws or seeds"
+                f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, trials or seeds"
             )
-        seed = config_seed if self.space_seed is None else self.space_seed
-        if drawn := _draw(self.spaces, self.draws, seed):
+        if self.sampler == "tpe":
+            axes = [axis[:1] for axis in axes]
+        if drawn := self._draw(spaces, self.draws_seed(config_seed)):
             axes.append(drawn)
         elif self.space_seed is not None:
-            raise ConfigError("--space-seed: nothing is drawn", "it is for --random and --space")
+            raise ConfigError("--space-seed: nothing is drawn", "it is for --space and --trials")
         if not axes:
-            hint = "--seeds 5, --grid KEY=A,B, --random N --space KEY=..."
+            hint = "--seeds 5, --folds 5, --grid KEY=A,B, --trials N --space KEY=..."
             raise ConfigError("nothing varies", hint)
         keys = [key for axis in axes for key in axis[0]]
         for key in keys:
             if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
                 raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
-        axes.sort(key=lambda axis: SEED in axis[0])
+        axes.sort(key=lambda axis: axis is repeats)
         return [
             {key: value for part in parts for key, value in part.items()}
             for parts in itertools.product(*axes)
         ]
 
+    @property
+    def repeats(self) -> list[Settings]:
+        """Return the fold and seed of each run of a config; one empty mapping without any."""
+        folds = [{FOLD: fold} for fold in range(1, (self.folds or 0) + 1)] or [{}]
+        seeds: list[Settings] = [{}]
+        if self.seeds is not None:
+            seeds = [{SEED: seed} for seed in parse_seeds(self.seeds)]
+        return [fold | seed for fold in folds for seed in seeds]
 
-def parse_seeds(text: str) -> Sequence[int]:
+    def parse_spaces(self) -> list[Space]:
+        """Return the search spaces. Raises ConfigError if they and other options do not fit."""
+        spaces = [_parse_space(text) for text in self.spaces]
+        if bool(spaces) != (self.trials is not None or self.sampler == "grid") or (
+            self.sampler is not None and not spaces
+        ):
+            raise ConfigError(
+                "--space belongs with --trials (or --sampler grid)",
+                "as in --trials 20 --space optimizer.lr=log:1e-4..1e-2",
+            )
+        for place, space in enumerate(spaces):
+            if any(space.key == other.key for other in spaces[:place]):
+                raise ConfigError(f"{space.key}: varied twice", "give it once")
+            if self.sampler == "tpe" and any(isinstance(value, dict) for value in space.values):
+                raise ConfigError(
+                    f"--sampler tpe: --space {space.key}: a section of the config",
+                    "give each of its keys a --space",
+                )
+        if self.sampler == "tpe" and self.grid:
+            raise ConfigError("--grid: not with --sampler tpe", "write --space KEY=A|B")
+        return spaces
+
+    def draws_seed(self, config_seed: int) -> int:
+        """Return the seed of the draws, which is by default the config's."""
+        return config_seed if self.space_seed is None else self.space_seed
+
+    def _draw(self, spaces: Sequence[Space], seed: int) -> list[Settings]:
+        """Return the settings that the sampler takes from the spaces.
+
+        A random draw depends only on the seed, its key and its number: more draws, or another
+        space, change no other.
+        """
+        if not spaces:
+            return []
+        if self.sampler == "tpe":
+            return settings_at_ends(spaces)
+        keys = [space.key for space in spaces]
+        if self.sampler == "grid":
+            combinations = [*itertools.product(*(space.grid for space in spaces))]
+            count = min(self.trials or len(combinations), len(combinations))
+            places = sorted(random.Random(seed).sample(range(len(combinations)), count))
+            return [dict(zip(keys, combinations[place], strict=True)) for place in places]
+        sources = [random.Random(f"{seed} {key}") for key in keys]
+        return [
+            {
+                space.key: space.quantile(source.random())
+                for space, source in zip(spaces, sources, strict=True)
+            }
+            for _ in range(self.trials or 0)
+        ]
+
+
+def settings_at_ends(spaces: Sequence[Space]) -> list[Settings]:
+    """Return settings for each end of each range and for each choice, the others at their first."""
+    first = {space.key: space.values[0] for space in spaces}
+    return [first | {space.key: value} for space in spaces for value in space.values]
+
+
+def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide settings KEY=VALUE into those with one value, and those with several: KEY=A,B.
+
+    A text that is not valid counts as one value, so that the error is that of `--set`.
+    """
+    single: list[str] = []
+    several: list[str] = []
+    for text in texts:
+        values: list[Settings] = []
+        with contextlib.suppress(ConfigError):
+            values = _parse_values("", text, text.partition("=")[2])
+        (several if len(values) > 1 else single).append(text)
+    return single, several
+
+
+def refuse_functions(experiment: str, words: Sequence[str]) -> None:
+    """Raise UsageError if a setting has a function of Hydra or Guild, such as `range(1,4)`."""
+    for word in words:
+        if _FUNCTION.fullmatch(word):
+            problem = f"{word}: a value cannot be a function here"
+            raise UsageError(problem, sweep_command(experiment, words))
+
+
+def sweep_command(experiment: str, words: Sequence[str]) -> str:
+    """Return the command of a sweep with these words, in which functions are spelled as here."""
+    spelled = (one for word in words for one in _without_function(word))
+    return shlex.join(["dlrun", "sweep", experiment, *spelled])
+
+
+def _without_function(word: str) -> list[str]:
+    """Return words that do what a function of Hydra or Guild does; others are returned as given."""
+    match = _FUNCTION.fullmatch(word)
+    if match is None:
+        return [word]
+    key, function, bracket, inside = match.groups()
+    numbers = [one.strip() for one in re.split("[,:]", inside)]
+    if "uniform" in function or function == "interval":
+        kind = "log" if function == "loguniform" else "lin"
+        return ["--trials", "20", "--space", f"{key}={kind}:{'..'.join(numbers[:2])}"]
+    if function == "choice":
+        return [f"{key}={inside}"]
+    if function == "range" and len(numbers) <= 3 and all(map(_INTEGER.fullmatch, numbers)):
+        ends = [int(one) for one in numbers]
+        if bracket == "[":  # of Guild, with the last number
+            ends[1:2] = [one + 1 for one in ends[1:2]]
+        if 0 not in ends[2:] and 1 < len(values := range(*ends)) <= MAX_POINTS:
+            return [f"{key}={','.join(map(str, values))}"]
+    return [f"{key}=A,B"]
+
+
+def parse_seeds(text: str) -> list[int]:
     """Parse seeds such as `0-4` or `0,3,7`; `5` means 0 to 4. Raises ConfigError if invalid."""
     if text.strip() == "0":
         raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
@@ -110,30 +293,8 @@ def _parse_values(option: str, text: str, values: str) -> list[Settings]:
     return [{key: value} for value in found]
 
 
-def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]:
-    """Draw random settings from the search spaces.
-
-    A draw depends only on the seed, its key and its number: more draws, or another space, change no
-    other.
-    """
-    if (draws is None) != (not spaces):
-        raise ConfigError(
-            "--random and --space belong together",
-            "as in --random 20 --space optimizer.lr=log:1e-4..1e-2",
-        )
-    drawn: list[Settings] = [{} for _ in range(draws or 0)]
-    for text in spaces:
-        key, quantile = _parse_space(text)
-        if key in drawn[0]:
-            raise ConfigError(f"{key}: varied twice", "give it once")
-        random_ = random.Random(f"{seed} {key}")
-        for settings in drawn:
-            settings[key] = quantile(random_.random())
-    return drawn
-
-
-def _parse_space(text: str) -> tuple[str, Callable[[float], object]]:
-    """Parse a search space: its key, and its quantiles by a probability from 0 to below 1."""
+def _parse_space(text: str) -> Space:
+    """Parse a search space, such as `optimizer.lr=log:1e-4..1e-2` or `batch_size=50|100`."""
     spec = text.partition("=")[2].strip()
     match = _RANGE.fullmatch(spec)
     if match is None and "|" not in spec:
@@ -142,21 +303,13 @@ def _parse_space(text: str) -> tuple[str, Callable[[float], object]]:
     settings = _parse_values("--space", text, listed)
     (key,), values = settings[0], [value for one in settings for value in one.values()]
     if match is None:
-        return key, lambda share: values[int(share * len(values))]
+        return Space(key=key, kind="choice", values=values)
     types = (int,) if match[1] == "int" else (int, float)
     valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
     if not valid or not values[0] < values[1] or (match[1] == "log" and values[0] <= 0):
         wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
         expected = f"expected {wanted[match[1]]}, the smaller first"
         raise ConfigError(f"--space {text}: {expected}", SPACE_HINT)
-    return key, partial(_quantile, match[1], *values)
-
-
-def _quantile(kind: str, low: float, high: float, share: float) -> float:
-    """Return the quantile of a range of numbers (int, lin or log) for a probability."""
-    if kind == "int":
-        return min(int(low + math.floor(share * (high - low + 1))), high)
-    value = low ** (1 - share) * high**share if kind == "log" else low * (1 - share) + high * share
-    narrow = max(abs(low), abs(high)) / (high - low)
-    digits = DIGITS + int(math.log10(max(1, narrow)))
-    return float(min(max(float(f"{value:.{digits}g}"), low), high))
+    if match[1] == "int":
+        return Space(key=key, kind="int", values=values)
+    return Space(key=key, kind="log" if match[1] == "log" else "lin", values=[*map(float, values)])

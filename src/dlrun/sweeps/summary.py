@@ -1,5 +1,6 @@
-"""Summarise a sweep: metrics of each config over its seeds, best config, table and figure."""
+"""Summarise a sweep: metrics of each config over its seeds, best config, table, figure and page."""
 
+import importlib.util
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,48 +8,54 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS
+from dlrun.config.sections import EPOCHS, FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
+from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.plan import SweepPlan, repeat_of
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
-VALIDATED_ON_TEST = (
-    "the validation rows are the test rows: the best config's test metric is too good; "
-    "`--set data.validation=0.2` holds training rows out"
+FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
+ROUGH = (
+    "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
+    "folds share training rows"
 )
 
 
 @dataclass
 class ConfigResults:
-    """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
+    """Holds the finished runs of one config of a sweep, one for each seed and fold, with metrics.
 
-    settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
+    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
     spreads: the mean and spread of each metric that all runs have. validated: the spread by which
     the best config is chosen, or None. tested: that of the main test metric, or None. missing:
-    the text `2 of 3` if not all planned seeds have finished; otherwise empty.
+    the text `2 of 3` if not all planned runs have finished; otherwise empty. fold_of_runs: the
+    number of each run's fold, or None. folds: how many folds there are among the runs.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
+    fold_of_runs: Sequence[int | None] = ()
 
     def __post_init__(self) -> None:
         found = [run.record.metrics for run in self.runs]
-        spreads = [metric_spread(name, found) for name in found[0]]
+        spreads = [metric_spread(name, found, self.fold_of_runs) for name in found[0]]
         self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
         self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
         self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
-        self.seeds = [run.record.seed for run in self.runs if run.record.seed is not None]
+        seeds = (run.record.seed for run in self.runs)
+        self.seeds = list(dict.fromkeys(seed for seed in seeds if seed is not None))
+        self.folds = len({*self.fold_of_runs} - {None})
         count = len(self.runs)
         self.missing = f"{count} of {self.planned}" if count < self.planned else ""
 
@@ -81,6 +88,7 @@ class ConfigResults:
         return {
             "settings": self.settings,
             "seeds": self.seeds,
+            "folds": self.folds or None,
             "planned": self.planned,
             "runs": [str(run.folder) for run in self.runs],
             "metrics": {metric: self.numbers(metric) for metric in self.spreads},
@@ -90,14 +98,19 @@ class ConfigResults:
         """Return the config with its mean validation and test metrics as text."""
         spreads = [spread for spread in (self.validated, self.tested) if spread]
         text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
-        text += f" ({self.missing} seeds)" if self.missing else ""
+        text += f" ({self.missing} runs)" if self.missing else ""
         return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
 
     def command(self, experiment: str) -> str:
-        """Return the shell command that repeats the config: one run, or a sweep over seeds."""
+        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
         words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
-        if len(self.seeds) != 1:
-            words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
+        if self.folds:
+            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
+            del settings[FOLD]
+        elif len(self.seeds) > 1:
+            words = ["dlrun", "sweep", experiment]
+        if len(self.seeds) > 1:
+            words += ["--seeds", format_seeds(self.seeds)]
             settings.pop(SEED, None)
         for key, value in settings.items():
             words += ["--set", format_override(key, value)]
@@ -108,17 +121,18 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
     """Group the finished runs of a sweep by config and number of epochs, best config last."""
     results = []
     for config in plan.configs:
-        by_epochs: dict[int, dict[int | None, Run]] = {}
+        by_epochs: dict[int, dict[object, Run]] = {}
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                epochs = run.effective_config().get(EPOCHS, 0)
-                by_epochs.setdefault(epochs, {})[run.record.seed] = run
-        planned = len({point.settings.get(SEED) for point in config})
-        for epochs, by_seed in by_epochs.items():
+                values = run.effective_config()
+                by_epochs.setdefault(values.get(EPOCHS, 0), {})[repeat_of(values)] = run
+        planned = len({repeat_of(point.settings) for point in config})
+        for epochs, repeats in by_epochs.items():
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
-            results.append(ConfigResults([*by_seed.values()], settings, planned))
+            folds = [run.effective_config().get(FOLD) for run in repeats.values()]
+            results.append(ConfigResults([*repeats.values()], settings, planned, folds))
     return sorted(results, key=lambda result: result.rank)
 
 
@@ -133,7 +147,8 @@ def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
     if len(results) < 2 or best is None:
         return []
     best_epoch = best.runs[0].record.best_epoch
-    return [VALIDATED_ON_TEST] if best_epoch and best_epoch.on_test else []
+    warning = metrics.too_good_by_test_rows("the best config's test metric")
+    return [warning] if best_epoch and best_epoch.on_test else []
 
 
 def write_sweep_files(
@@ -153,10 +168,12 @@ def write_sweep_files(
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     note += f" Best: {best.describe()}." if best else ""
+    note += f" {ROUGH}." if any(result.folds for result in results) else ""
     note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
         runs = [run for _, run in sorted(state.runs.items())]
-        _, problems = write_report_page(runs, folder.path / PAGE, note)
+        section = _configs_section(plan, results)
+        _, problems = write_report_page(runs, folder.path / PAGE, note, section)
         files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]
@@ -181,6 +198,39 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
     return rows
 
 
+def _configs_section(plan: SweepPlan, results: Sequence[ConfigResults]) -> ConfigsSection | None:
+    """Return what the page shows about the configs; None if fewer than two keys or configs vary."""
+    scored = [(result.settings, result.validated) for result in results if result.validated]
+    keys = list(scored[0][0]) if scored else []
+    if len(keys) < 2 or len(scored) < 2:
+        return None
+    metric, means = scored[0][1].metric, [spread.mean for _, spread in scored]
+    axes = [ParallelAxis(key, [settings[key] for settings, _ in scored]) for key in keys]
+    names = [
+        f"{format_settings_briefly(settings)}: {metric} {format_metric(spread.mean)}"
+        for settings, spread in scored
+    ]
+    importances: dict[str, float] = {}
+    enough = max(FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY * len(keys))
+    if plan.rungs:
+        remark = "Not known: the configs were trained for different numbers of epochs."
+    elif len(set(means)) == 1:
+        remark = f"Not known: all configs have the same {metric}."
+    elif len(scored) < enough:
+        remark = f"Not known: it takes {enough} configs, and {len(scored)} have a result."
+    elif importlib.util.find_spec("optuna") is None:
+        remark = "Not known: the package optuna is missing (pip install 'dlrun[optuna]')."
+    else:
+        from dlrun.sweeps.study import estimate_importances  # slow: optuna, scikit-learn
+
+        importances = estimate_importances([settings for settings, _ in scored], means)
+        remark = (
+            f"The share of each key in the variance of {metric} over these {len(scored)} configs, "
+            "as fANOVA estimates it (Optuna). It says nothing about values that were not tried."
+        )
+    return ConfigsSection([*axes, ParallelAxis(metric, means)], names, importances, remark)
+
+
 def _draw(
     plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults]
 ) -> bytes | None:
@@ -191,7 +241,7 @@ def _draw(
     if main is None:
         return None
     best, metric = find_best_config(results), main.metric.partition("_")[2]
-    keys, dots = plan.keys or [SEED], []
+    keys, dots = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED], []
     for number, run in sorted(runs.items()):
         found = {part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
         known = {part: float(value) for part, value in found.items() if value is not None}
@@ -223,6 +273,8 @@ def show_sweep_summary(
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
     plan = sweep.plan
     screen.show(format_sweep_configs(results))
+    if any(result.folds for result in results):
+        screen.note(ROUGH)
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
@@ -246,7 +298,7 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
         rows.append(
             {
                 "config": printable(format_settings_briefly(result.settings)),
-                "n": result.missing or str(len(result.runs)),
+                "n": result.missing or str(result.folds or len(result.runs)),
                 "valid": format_metric(validated.mean) if validated else "",
                 "test": format_metric(numbers.get("mean")),
                 "sd": format_metric(numbers.get("sd")),
@@ -279,6 +331,8 @@ def print_sweep_json(
         "sweep": plan.name,
         "experiment": plan.experiment,
         "folder": str(sweep.folder),
+        "note": plan.note or None,
+        "tags": plan.tags,
         "status": status,
         "points": points,
         "configs": [result.as_object() for result in results],

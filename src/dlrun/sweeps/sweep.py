@@ -1,6 +1,7 @@
 """`dlrun sweep`: plan many runs, execute them on this machine or on SLURM, and summarise them."""
 
 import contextlib
+import importlib.util
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,13 +77,15 @@ def run_sweep(
             plan = make_sweep_plan(
                 name, experiment, options, search, screen, eta=eta, here=not slurm
             )
-            if options.dry_run:
-                _show_points(plan, screen, json=options.json)
-                place = runs_dir / experiment
-                screen.note(f"dry run: all points are valid; they would go into {place}")
-                return 0
-        if slurm is not None and plan.rungs:
-            raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
+        _check_search_can_run(plan, on_slurm=slurm is not None)
+        if resume is None and options.dry_run:
+            _show_points(plan, screen, json=options.json)
+            checked, place = (
+                "points" if plan.search is None else "ends of spaces",
+                runs_dir / experiment,
+            )
+            screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
+            return 0
         if resume is None:
             folder = RunFolder.claim_sweep(runs_dir, plan.name).path
         sweep = Sweep(plan, folder, options.data_dir)
@@ -106,6 +109,15 @@ def run_sweep(
             return _finish(sweep, state, options, screen)
 
 
+def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
+    """Raise ConfigError if a package is missing, or SLURM cannot run what depends on results."""
+    if plan.search is not None and importlib.util.find_spec("optuna") is None:
+        raise ConfigError("--sampler tpe needs the package optuna", "pip install 'dlrun[optuna]'")
+    if on_slurm and (plan.rungs or plan.search is not None):
+        option = "--halving" if plan.rungs else "--sampler tpe"
+        raise ConfigError(f"--slurm: a sweep with {option} runs on this machine", "leave it out")
+
+
 @contextlib.contextmanager
 def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
     """Show the command that continues the sweep, if an error or a signal ends the `with` block."""
@@ -119,12 +131,13 @@ def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     """Print the points of a plan, for a dry run."""
     if json:
-        about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
+        about = plan.model_dump(include={"experiment", "base", "points", "search", "rungs"})
         screen.print_json(about)
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
+    lines += [f"--space {space}" for space in plan.search.spaces] if plan.search else []
     lines += [f"rung {number}: {rung}" for number, rung in enumerate(plan.rungs, start=1)]
-    screen.rows([*lines, pluralize(len(plan.points), "run")])
+    screen.rows([*lines, pluralize(plan.size, "run")])
 
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:

@@ -10,10 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun import run_context
+from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, LOG, RESULTS, remove_run
+from dlrun.run_folder.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    LOCK,
+    LOG,
+    NOTES,
+    NOTES_LOCK,
+    RESULTS,
+    remove_run,
+)
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
@@ -93,7 +103,7 @@ class Sweep:
             with contextlib.suppress(DlrunError, OSError):
                 names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
                 # Killed before it had its first files; nothing else is ours to remove.
-                if names <= {ENVIRONMENT, RESULTS, LOCK, LOG}:
+                if names <= {ENVIRONMENT, RESULTS, NOTES, NOTES_LOCK, LOCK, LOG}:
                     remove_run(folder, lambda: None)
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
@@ -116,12 +126,17 @@ class SweepState:
 
 
 def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
-    """Return whether a run has finished, or has the result of `epochs` epochs if given."""
+    """Return whether a run has finished, or has the result of `epochs` epochs if given.
+
+    One that stopped early has no more epochs, whatever number it was allowed.
+    """
     if run is None or run.record.result_steps is None:
         return False
     if epochs is None:
         return run.record.status == "finished"
-    return run.record.result_steps >= epochs
+    if run.record.stopped_epoch is None:
+        return run.record.result_steps >= epochs
+    return run.record.status == "finished" and run.effective_config()[EPOCHS] >= epochs
 
 
 def _progress(run: Run) -> tuple[bool, int]:

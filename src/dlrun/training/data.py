@@ -7,10 +7,12 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlrun.config.sections import Limit
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.splits import Rows
@@ -98,7 +100,9 @@ class EpochBatches(Sampler[Rows]):
 
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
     rows are shuffled, all take equally many, because all must do equally many updates.
-    `set_epoch(0)` sets the epoch to `first_epoch`.
+    `set_epoch(0)` sets the epoch to `first_epoch`. An epoch has `most` batches at most.
+    With `classes`, the class of each row, every class is drawn equally often: each row of a class
+    comes once before one comes again.
     """
 
     size: int
@@ -107,6 +111,8 @@ class EpochBatches(Sampler[Rows]):
     rank: int = 0
     world_size: int = 1
     first_epoch: int = 0
+    most: int | None = None
+    classes: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         self.set_epoch(0)
@@ -118,15 +124,30 @@ class EpochBatches(Sampler[Rows]):
         self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self._indices) / self.batch_size)
+        batches = math.ceil(len(self._indices) / self.batch_size)
+        return batches if self.most is None else min(batches, self.most)
 
     def __iter__(self) -> Iterator[Rows]:
         rows = self._indices
         if self.seed is not None:
             random = np.random.default_rng([self.seed, self.epoch])
-            rows = random.permutation(self.size)[rows]
-        for start in range(0, len(rows), self.batch_size):
+            if self.classes is None:
+                rows = random.permutation(self.size)[rows]
+            else:
+                rows = _balanced_order(self.classes, random)[rows]
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield rows[start : start + self.batch_size]
+
+
+def _balanced_order(classes: NDArray[np.integer], random: np.random.Generator) -> Rows:
+    """Return as many row indices as there are rows, in random order; all classes take turns."""
+    members = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    turns = math.ceil(len(classes) / len(members))
+    columns = [
+        np.concatenate([random.permutation(rows) for _ in range(0, turns, len(rows))])[:turns]
+        for rows in members
+    ]
+    return random.permuted(np.stack(columns, axis=1), axis=1).ravel()[: len(classes)]
 
 
 @dataclass(eq=False)
@@ -139,7 +160,7 @@ class ArrayData:
         seed: decides the order of the training rows in each epoch.
         group_size: how many batches one call of training_step gets (see `LightningNetwork`).
         eval_batch_size: the number of rows of a batch of the validation and the test;
-            `batch_size` if None.
+            `batch_size` if None, or if only some of the batches are used.
     """
 
     train: BatchDataset
@@ -156,18 +177,51 @@ class ArrayData:
         sets = (self.train, self.valid, self.test)
         return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
-    def common_batches(self, rows: BatchDataset, processes: int) -> int:
-        """Return how many validation or test batches each process has; some may have one more."""
-        return math.ceil(len(rows) // processes / (self.eval_batch_size or self.batch_size))
+    def common_batches(self, rows: BatchDataset, processes: int, limit: Limit = None) -> int:
+        """Return how many validation or test batches each process has; some may have one more.
 
-    def training_batches(self, rank: int = 0, processes: int = 1, first_epoch: int = 0) -> Loader:
+        limit: the number or share of the batches of a process that are used; None: all.
+        """
+        batches = math.ceil(len(rows) // processes / self._evaluation_size(limit))
+        return min(batches, _limited(batches, limit) or batches)
+
+    def tested_rows(self, processes: int, limit: Limit = None) -> int:
+        """Return how many rows of the test set all processes test together."""
+        if limit is None:
+            return len(self.test)
+        batches = self.evaluation_batches(self.test, 0, processes, limit=limit)
+        return min(len(self.test), len(batches) * self.batch_size * processes)
+
+    def _evaluation_size(self, limit: Limit) -> int:
+        """Return the number of rows of a batch; a limit counts batches of `batch_size` rows."""
+        return (self.eval_batch_size if limit is None else None) or self.batch_size
+
+    def count_training_batches(self, processes: int, limit: Limit = None) -> int:
+        """Return how many training batches an epoch of each process has."""
+        batches = math.ceil(len(self.train) // processes / (self.batch_size // processes))
+        return min(batches, _limited(batches, limit) or batches)
+
+    def training_batches(
+        self,
+        rank: int = 0,
+        processes: int = 1,
+        first_epoch: int = 0,
+        *,
+        limit: Limit = None,
+        balanced: bool = False,
+    ) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 
         An item is a list of `group_size` batches. A resumed run continues with `first_epoch`,
-        because Lightning counts its epochs from 0 again.
+        because Lightning counts its epochs from 0 again. `limit` as in common_batches.
+        `balanced` draws each class equally often.
         """
         size = self.batch_size // processes
-        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, first_epoch)
+        most = self.count_training_batches(processes, limit)
+        classes = self.train.targets.numpy() if balanced else None
+        batches = EpochBatches(
+            len(self.train), size, self.seed, rank, processes, first_epoch, most, classes
+        )
         return _loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:
@@ -175,10 +229,24 @@ class ArrayData:
         size = min(self.batch_size, len(self.train))
         return _loader(self.train, EpochBatches(size, size, None), 1)
 
-    def evaluation_batches(self, rows: BatchDataset, rank: int = 0, processes: int = 1) -> Loader:
-        """Return the batches of the validation or test data for one process, in order."""
-        size = self.eval_batch_size or self.batch_size
-        return _loader(rows, EpochBatches(len(rows), size, None, rank, processes))
+    def evaluation_batches(
+        self, rows: BatchDataset, rank: int = 0, processes: int = 1, *, limit: Limit = None
+    ) -> Loader:
+        """Return the batches of the validation or test data for one process, in order.
+
+        limit: as in common_batches; the processes have equally many batches, or one has a row less.
+        """
+        size = self._evaluation_size(limit)
+        share = math.ceil(len(rows) // processes / size)  # what each process has at least
+        batches = EpochBatches(len(rows), size, None, rank, processes, most=_limited(share, limit))
+        return _loader(rows, batches)
+
+
+def _limited(batches: int, limit: Limit) -> int | None:
+    """Return a number, or a share of the batches but one at least; None if there is no limit."""
+    if limit is None or isinstance(limit, int):
+        return limit
+    return None if limit == 1 else max(1, int(limit * batches))
 
 
 def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int | None = None) -> Loader:

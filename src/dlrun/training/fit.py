@@ -6,9 +6,10 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Protocol, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,18 +19,27 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import metrics_from_row
-from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
+from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
+from dlrun.system.accelerator import (
+    AcceleratorReport,
+    accelerator_attempts,
+    check_batch_divisible,
+    check_cpu_devices,
+)
 from dlrun.system.console import pluralize
+from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
@@ -37,7 +47,7 @@ from dlrun.training.lightning_module import (
     PredictionCollector,
     epoch_columns,
 )
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Objective, make_training_loss
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -53,20 +63,24 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of its last epoch and of the test set.
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch.
+    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
+    stopped_epoch: the one after which early stopping ended the training; None if it did not.
     """
 
     metrics: dict[str, float]
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
+    weights_epoch: int
+    stopped_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -95,23 +109,32 @@ class Training:
 
     def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        return LightningNetwork(self.build(), self.config.optimizer, self.objective)
+        loss = make_training_loss(self.config, self.objective, self.data.train.targets)
+        return LightningNetwork(self.build(), self.config, self.objective, loss)
 
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        epochs = config.trainer.max_epochs
-        columns = epoch_columns(self.objective)
+        section, epochs = config.trainer, config.trainer.max_epochs
+        columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
         found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = len(steps.rows)
+        left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, data, config, columns, start)
-            trainer = make_trainer(config, device, [recorder], epochs - done)
+            callbacks = make_guarded_callbacks(config, context.screen.warn)
+            trainer = make_trainer(
+                config,
+                device,
+                [recorder, *callbacks],
+                left,
+                logger=RunLogger(steps) if callbacks else None,
+            )
             rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
             if (rows := len(data.train)) < world:
@@ -123,75 +146,142 @@ class Training:
                 f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
             )
             context.screen.note(
-                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
-            try:
+            with explain_lost_peers(context, world):
                 with context.phase("fit"):
-                    if done < epochs:
+                    if left:
                         trainer.fit(
                             module,
-                            data.training_batches(rank, world, done),
-                            data.evaluation_batches(data.valid, rank, world),
+                            data.training_batches(
+                                rank,
+                                world,
+                                done,
+                                limit=section.limit_train_batches,
+                                balanced=config.balanced_batches,
+                            ),
+                            data.evaluation_batches(
+                                data.valid, rank, world, limit=section.limit_val_batches
+                            ),
                         )
+                if recorder.best is not None:
+                    module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
-                    test = data.evaluation_batches(data.test, rank, world)
+                    limit = section.limit_test_batches
+                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
-            except Exception as error:
-                lost = explain_error_by_lost_peer(error, world)
-                if lost is None:
-                    raise
-                if not context.folder.writes:  # the process that writes the run reports it
-                    time.sleep(MOMENT)
-                    context.stop.after_step()
-                raise lost from error
+        return self._result(module, metrics, predictions, world)
+
+    def _result(
+        self,
+        module: LightningNetwork,
+        metrics: dict[str, float],
+        predictions: NDArray[np.float64] | None,
+        processes: int,
+    ) -> TrainedNetwork:
+        """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
+        config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
-        if problem := divergence_warning([row["train_loss"] for row in steps.rows]):
+        if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
+        stopped = None
+        if is_stopped_early(rows, config.early_stopping):
+            stopped = len(rows)
+            limit = config.trainer.max_epochs
+            context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        last = metrics_from_row(steps.rows[-1])
-        return TrainedNetwork(last | metrics, network, predictions, world)
+        kept = kept_epoch(rows, config.keeps_best_by)
+        metrics = newest_metrics(rows[:kept]) | metrics
+        return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
+
+
+class _Trainable(Protocol[T_co]):
+    """Describes what can be trained on a device, and tried there before."""
+
+    def probe(self, device: str) -> None: ...
+
+    def run(self, device: str) -> T_co: ...
+
+
+def train_on_accelerator(
+    training: _Trainable[T_co], config: LightningConfig, warn: Callable[[str], None]
+) -> tuple[T_co, AcceleratorReport]:
+    """Train on the accelerator of a config, or on the CPU if it fails; say which was used."""
+    for attempt in accelerator_attempts(
+        config.accelerator,
+        warn,
+        fallback=config.fallback,
+        processes=config.world or 1,
+        nodes=config.trainer.num_nodes,
+    ):
+        with attempt:
+            if attempt.is_probe:
+                training.probe(attempt.report.used)
+            else:
+                trained = training.run(attempt.report.used)
+    return trained, attempt.report
+
+
+@contextlib.contextmanager
+def explain_lost_peers(context: RunContext, processes: int) -> Iterator[None]:
+    """Turn an error of the block that arose because another process died into a message."""
+    try:
+        yield
+    except Exception as error:
+        lost = explain_error_by_lost_peer(error, processes)
+        if lost is None:
+            raise
+        if not context.folder.writes:  # the process that writes the run reports it
+            time.sleep(MOMENT)
+            context.stop.after_step()
+        raise lost from error
 
 
 def make_trainer(
-    config: NetworkConfig,
+    config: LightningConfig,
     device: str,
     callbacks: Sequence[pl.Callback] = (),
     epochs: int = 1,
     *,
     probe: bool = False,
+    logger: Logger | None = None,
+    plugins: Sequence[CheckpointIO] = (),
+    **more: Any,
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    A `probe` is one update by this process alone. Raises AcceleratorError if Lightning does
-    not know the device, ConfigError if it refuses the config's values.
+    A `probe` is one update by this process alone; `more` are further arguments of the Trainer.
+    Raises AcceleratorError if Lightning does not know the device, ConfigError if it refuses the
+    config's values.
     """
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
     several = not probe and (config.world or 1) > 1
+    defaults: dict[str, Any] = {"use_distributed_sampler": False}
+    if probe:
+        defaults |= {"max_steps": 1, "limit_val_batches": 0}
     try:
         return pl.Trainer(
             accelerator=device,
             devices=1 if probe else section.devices,
             num_nodes=section.num_nodes if several else 1,
             strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
-            plugins=[cluster_environment() if several else LightningEnvironment()],
+            plugins=[cluster_environment() if several else LightningEnvironment(), *plugins],
             precision=section.precision,
             deterministic=section.deterministic,
             max_epochs=epochs,
-            max_steps=1 if probe else -1,
-            limit_val_batches=0 if probe else None,
             callbacks=[*callbacks],
-            logger=False,
-            enable_checkpointing=False,
+            logger=logger or False,
+            enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            use_distributed_sampler=False,
+            **{**defaults, **more},
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
@@ -219,7 +309,7 @@ def predict_test_set(
     network = plugin.convert_module(network)
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test):
+        for batch in data.evaluation_batches(data.test, limit=config.trainer.limit_test_batches):
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

@@ -1,9 +1,11 @@
 """Train any network as a LightningModule, and record each finished epoch in a callback."""
 
+import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,13 +17,22 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.sections import NetworkConfig, OptimizerConfig
+from dlrun.config.sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import SECONDS, STEP
+from dlrun.run_folder.recorded_metrics import (
+    LR,
+    SECONDS,
+    STEP,
+    VALID,
+    is_stopped_early,
+    kept_epoch,
+)
 from dlrun.system.console import ProgressHandle, format_position
+from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Loss, Objective
+from dlrun.training.schedule import LearningRateSchedule
 
 Batch = tuple[object, Tensor]  # inputs and targets
 
@@ -116,13 +127,22 @@ class LightningNetwork(pl.LightningModule):
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
+
+    training_loss: the loss that is minimised, if it is not the objective's.
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: OptimizerConfig, objective: Objective
+        self,
+        network: nn.Module,
+        config: NetworkConfig,
+        objective: Objective,
+        training_loss: Loss | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.objective, self.optimizer_config = network, objective, optimizer
+        self.network, self.objective, self.config = network, objective, config
+        self.training_loss = training_loss or objective.loss
+        self.schedule: LearningRateSchedule | None = None  # made when the training starts
+        self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
         # A validation set may have fewer rows than there are processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -131,22 +151,46 @@ class LightningNetwork(pl.LightningModule):
         self.test_metrics = StageMetrics("test", objective)
         self.test_predictions = PredictionCollector(objective)
 
-    def training_step(self, batches: list[Batch], _: int) -> None:
-        """Update the weights once for each of the given training batches."""
+    def training_step(self, batches: list[Batch], index: int) -> None:
+        """Update the weights once for each of the given training batches, or for several of them.
+
+        The gradients of several batches are averaged (`accumulate_grad_batches`), as by Lightning:
+        the last batches of an epoch, which may be fewer, count no more than others.
+        """
+        section = self.config.trainer
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for a gradient scaler or several processes.
-        wrapped = _gradient_scaler(self.trainer) is not None or self.trainer.world_size > 1
+        # only for a gradient scaler, several processes, callbacks, which read global_step, or
+        # on_before_optimizer_step.
+        trainer, clips = self.trainer, section.gradient_clip_val is not None
+        scales, several = _gradient_scaler(trainer) is not None, trainer.world_size > 1
+        wrapped = clips or scales or several or bool(trainer.loggers)
         optimizer: Any = self.optimizers(use_pl_optimizer=wrapped)
         backward = self.manual_backward if wrapped else Tensor.backward
-        mixed = "mixed" in str(self.trainer.precision)
+        mixed = "mixed" in str(trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
-        for batch in batches:
+        every = section.accumulate_grad_batches
+        is_last_list = index + 1 == trainer.num_training_batches
+        for place, batch in enumerate(batches, start=1):
             loss = self._measure(self.train_metrics, *batch)
             with outside:
-                optimizer.zero_grad()
-                backward(loss)
-                optimizer.step()
+                if self._summed == 0:
+                    optimizer.zero_grad()
+                backward(loss if every == 1 else loss / every)
+                self._summed += 1
+                if self._summed == every or (is_last_list and place == len(batches)):
+                    optimizer.step()
+                    self._summed = 0
+                    if self.schedule is not None:
+                        self.schedule.end_update()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients, which a gradient scaler has divided by its scale before."""
+        section = self.config.trainer
+        if section.gradient_clip_val is not None:
+            self.clip_gradients(
+                optimizer, section.gradient_clip_val, section.gradient_clip_algorithm
+            )
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
@@ -166,39 +210,46 @@ class LightningNetwork(pl.LightningModule):
         outputs = self.network(inputs)
         if collector is not None:
             collector.add(outputs, targets)
-        loss = self.objective.loss(outputs, targets)
+        trains = metrics is self.train_metrics
+        loss = (self.training_loss if trains else self.objective.loss)(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer that the objective makes from the config."""
-        return self.objective.optimizer(self.optimizer_config, self.network.parameters())
+        return self.objective.optimizer(self.config.optimizer, self.network.parameters())
 
 
 @dataclass(frozen=True)
 class FinishedEpoch:
-    """Holds what the row of an epoch in metrics.csv is made from."""
+    """Holds what the row of an epoch in metrics.csv is made from.
+
+    metrics: without those of the validation if the epoch had none. lr: of the last update.
+    """
 
     number: int
     metrics: Mapping[str, float]
     seconds: float
+    lr: float = math.nan
 
 
 EpochColumns = dict[str, Callable[[FinishedEpoch], float]]
 
 
-def epoch_columns(objective: Objective) -> EpochColumns:
+def epoch_columns(objective: Objective, *, with_lr: bool = False) -> EpochColumns:
     """Return the columns of metrics.csv, each with the function that returns an epoch's value."""
+    lr: EpochColumns = {LR: lambda epoch: epoch.lr} if with_lr else {}
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
     return {
         STEP: lambda epoch: epoch.number,
         **{name: partial(_metric, name) for name in metrics},
+        **lr,
         SECONDS: lambda epoch: epoch.seconds,
     }
 
 
 def _metric(name: str, epoch: FinishedEpoch) -> float:
-    return epoch.metrics[name]
+    return epoch.metrics.get(name, math.nan)
 
 
 @dataclass(eq=False)
@@ -209,6 +260,7 @@ class EpochRecorder(pl.Callback):
     epoch (data.EpochBatches, and here), so no random state has to be stored.
 
     start: the checkpointed state from which a resumed run continues.
+    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
@@ -217,6 +269,10 @@ class EpochRecorder(pl.Callback):
     config: NetworkConfig
     columns: EpochColumns
     start: Mapping[str, Any] | None
+    best: Mapping[str, Tensor] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.best = (self.start or {}).get("best")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
@@ -224,18 +280,42 @@ class EpochRecorder(pl.Callback):
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
         self.steps.stop.install_handlers()
+        assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
+        if self.config.scheduler.changes_rate:
+            pl_module.schedule = self._make_schedule(trainer)
         if self.start is not None:
             trainer.optimizers[0].load_state_dict(self.start["optimizer"])
+            if pl_module.schedule is not None:
+                pl_module.schedule.load_state_dict(self.start["schedule"])
             if self.start["scaler"]:
                 _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
+
+    def _make_schedule(self, trainer: pl.Trainer) -> LearningRateSchedule:
+        section = self.config.trainer
+        batches = self.data.count_training_batches(trainer.world_size, section.limit_train_batches)
+        updates = math.ceil(batches / section.accumulate_grad_batches)
+        return LearningRateSchedule(
+            self.config.scheduler,
+            trainer.optimizers[0],
+            epochs=section.max_epochs,
+            updates=section.max_epochs * updates,
+        )
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
         self.steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start to measure the time of the epoch."""
-        self.began = time.perf_counter()
+        """Start to measure the time of the epoch, set its learning rate, and whether to validate.
+
+        The epoch is counted here: Lightning counts those of a resumed run from 0 again.
+        """
+        self.began, done = time.perf_counter(), len(self.steps.rows)
+        assert isinstance(pl_module, LightningNetwork)
+        if pl_module.schedule is not None:
+            pl_module.schedule.begin_epoch(done)
+        is_validated = (done + 1) % self.config.trainer.check_val_every_n_epoch == 0
+        trainer.check_val_every_n_epoch = 1 if is_validated else sys.maxsize
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
@@ -255,51 +335,72 @@ class EpochRecorder(pl.Callback):
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.bar.to(len(self.steps.rows) + share)
-        self._stop_together(trainer)
+        stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
-        if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size):
-            self._stop_together(trainer)
+        limit = self.config.trainer.limit_val_batches
+        if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size, limit):
+            stop_together(trainer, self.steps.stop)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the test if a signal was received."""
-        if hook[3] < self.data.common_batches(self.data.test, trainer.world_size):
-            self._stop_together(trainer)
-
-    def _stop_together(self, trainer: pl.Trainer) -> None:
-        """Raise the exception of a signal that any process received, in all at the same batch.
-
-        All processes must call this: not after a last batch that only some of them have.
-        """
-        number = self.steps.stop.received
-        if trainer.world_size > 1:
-            shared = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self.steps.stop.raise_for(number)
+        limit = self.config.trainer.limit_test_batches
+        if hook[3] < self.data.common_batches(self.data.test, trainer.world_size, limit):
+            stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
-        assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
-        metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
+        """Finish the epoch after its validation, and end the training if it no longer improves.
+
+        Raises DlrunError if a metric is not finite.
+        """
+        assert isinstance(pl_module, LightningNetwork)
+        metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
+        if trainer.check_val_every_n_epoch == 1:
+            metrics |= pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self.began
-        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds)
+        lr = math.nan if schedule is None else schedule.lr
+        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds, lr)
         check_metrics_finite(metrics, f"epoch {epoch.number}")
-        scaler = _gradient_scaler(trainer)
+        if trainer.loggers:  # for callbacks that follow a metric
+            pl_module.log_dict({**metrics}, logger=False)
+        row = {name: value(epoch) for name, value in self.columns.items()}
+        if schedule is not None:
+            schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
+        weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
-            "network": pl_module.network.state_dict(),
+            "network": weights,
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
+            "schedule": schedule.state_dict() if schedule is not None else {},
         }
+        if by := self.config.keeps_best_by:
+            if kept_epoch([*self.steps.rows, row], by) == epoch.number:
+                self.best = {name: tensor.clone() for name, tensor in weights.items()}
+            state["best"] = self.best
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
-            {name: value(epoch) for name, value in self.columns.items()},
-            f"epoch {position}  {_progress_line(metrics)}",
+            row,
+            f"epoch {position}  {progress_line(metrics)}",
             serialize_tensors(state),
         )
+        if is_stopped_early(self.steps.rows, self.config.early_stopping):
+            trainer.should_stop = True
 
 
-def _progress_line(metrics: Mapping[str, float]) -> str:
+def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
+    """Raise the exception of a signal that any process received, in all at the same batch.
+
+    All processes must call this: not after a last batch that only some of them have.
+    """
+    number = stop.received
+    if trainer.world_size > 1:
+        shared = torch.tensor(number, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
+    stop.raise_for(number)
+
+
+def progress_line(metrics: Mapping[str, float]) -> str:
     """Return the metrics as a text of at most 80 columns if there is only one metric."""
     texts: dict[str, str] = {}
     for name, value in metrics.items():

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,15 +13,12 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
-from dlrun.config.sections import OptimizerConfig
+from dlrun.config.sections import LossConfig, NetworkConfig, OptimizerConfig
+from dlrun.config.torch_arguments import optimizer_classes
+from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
 
 
 class DoubleR2Score(R2Score):
@@ -51,10 +49,11 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
 
 
 def torch_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with the config's arguments."""
-    return OPTIMIZERS[config.name](parameters, **config.arguments)
+    """Return the torch optimizer that a config names, for parameters or for groups of them."""
+    make: Callable[..., torch.optim.Optimizer] = optimizer_classes()[config.name]
+    return make(parameters, **config.arguments)
 
 
 def fast_optimizer(
@@ -76,15 +75,18 @@ class Objective:
         probabilities: outputs on the CPU -> float64 (batch, classes); None if the network does not
             classify.
         optimizer: makes the optimizer from the config's section and the network's parameters.
+        training_loss: makes the loss that is minimised from the config's section `loss` and all
+            training targets (n,); None if that section does not apply, as in a regression.
     """
 
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Loss
     predict: Callable[[Tensor], Tensor]
     metrics: Callable[[], dict[str, Metric]]
     probabilities: Callable[[Tensor], Tensor] | None = None
     optimizer: Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
         torch_optimizer
     )
+    training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def columns(self) -> list[str]:
         """Return the names of the loss and the metrics, the loss first."""
@@ -111,6 +113,7 @@ def classification(classes: int) -> Objective:
             metrics=lambda: {"accuracy": BinaryAccuracy(validate_args=False)},
             # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
             probabilities=lambda logits: torch.stack([-logits, logits], -1).double().sigmoid(),
+            training_loss=partial(_cross_entropy_with_options, classes),
         )
     return Objective(
         loss=F.cross_entropy,
@@ -119,12 +122,58 @@ def classification(classes: int) -> Objective:
             "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)
         },
         probabilities=lambda logits: logits.double().softmax(-1),
+        training_loss=partial(_cross_entropy_with_options, classes),
     )
+
+
+def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
+    """Return the cross-entropy with label smoothing and class weights, also of one logit."""
+    weights = balanced_class_weights(targets, classes) if options.class_weights else None
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        if classes == 2:  # softmax of (0, logit) is the sigmoid
+            logits = torch.stack([torch.zeros_like(logits), logits], -1)
+        weight = None if weights is None else weights.to(logits)
+        smoothing = options.label_smoothing
+        return F.cross_entropy(logits, targets.long(), weight, label_smoothing=smoothing)
+
+    return loss
+
+
+def balanced_class_weights(targets: Tensor, classes: int) -> Tensor:
+    """Return a weight for each class (classes,), with which all classes weigh the same together.
+
+    The mean weight of a row is 1; a class without rows has the weight 0.
+    """
+    counts = torch.bincount(targets.long(), minlength=classes)
+    weights = len(targets) / (counts.count_nonzero() * counts)
+    return weights.where(counts > 0, 0.0)
+
+
+def make_training_loss(config: NetworkConfig, objective: Objective, targets: Tensor) -> Loss:
+    """Return the loss that is minimised, with the options of the config.
+
+    Raises ConfigError if they are for a classification, and the objective is none.
+    """
+    options = config.loss
+    changed = {
+        "loss.label_smoothing": options.label_smoothing,
+        "loss.class_weights": options.class_weights,
+        "balanced_batches": config.balanced_batches,
+    }
+    if objective.training_loss is None and (given := [key for key in changed if changed[key]]):
+        raise ConfigError(
+            f"{', '.join(given)}: only for a network that classifies",
+            "an objective of your own needs `training_loss`, as that of `classification` has",
+        )
+    if objective.training_loss is None or not (options.label_smoothing or options.class_weights):
+        return objective.loss
+    return objective.training_loss(options, targets)
 
 
 def regression(
     metrics: Iterable[Literal["mae", "r2"]] = ("mae",),
-    loss: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
+    loss: Loss = F.mse_loss,
     *,
     centre: float = 0,
     scale: float = 1,

@@ -1,0 +1,7 @@
+from dlrun.experiment import LightningConfig, PositiveInt
+
+
+class Config(LightningConfig):
+    batch_size: PositiveInt
+    width: PositiveInt
+    lr: float

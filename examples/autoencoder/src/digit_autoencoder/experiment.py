@@ -1,0 +1,22 @@
+import torch
+from lightning.pytorch import LightningDataModule
+from sklearn.datasets import load_digits
+from torch.utils.data import TensorDataset, random_split
+
+from digit_autoencoder.model import Autoencoder
+from dlrun.experiment import LightningExperiment
+
+
+class DigitAutoencoder(LightningExperiment):
+    name = "autoencoder"
+
+    def module(self, config):
+        return Autoencoder(config.width, config.lr)
+
+    def datamodule(self, config, context):
+        images = TensorDataset(torch.tensor(load_digits().data / 16).float())
+        parts = random_split(images, [0.7, 0.15, 0.15])
+        return LightningDataModule.from_datasets(*parts, batch_size=config.batch_size)
+
+
+experiment = DigitAutoencoder()

@@ -1,0 +1,79 @@
+"""`dlrun runs note`, `dlrun runs tag`: change the note and the tags of a run."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from dlrun import run_context
+from dlrun.commands import options as opt
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.find import find_run
+from dlrun.run_folder.notes import RunNotes, change_notes
+from dlrun.system.console import Screen
+
+SHORT = 40  # characters of a note in a table
+
+
+def write_note(
+    run: opt.Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='"" removes the note.')],
+    append: Annotated[bool, opt.flag("Add a line to the note.", "--append")] = False,
+    runs_dir: opt.RunsDir = None,
+) -> None:
+    """Write a run's note, at any time; it replaces the earlier note.
+
+    Example: dlrun runs note latest "the learning rate is too high"
+
+    Raises ConfigError if there is no such run, or if the note is too long.
+    """
+
+    def change(notes: RunNotes) -> RunNotes:
+        return notes.changed(f"{notes.note}\n{text}" if append else text)
+
+    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    _show("note", change_notes(folder, change).note)
+
+
+def change_tags(
+    run: opt.Run,
+    changes: Annotated[
+        list[str], typer.Argument(metavar="+TAG|-TAG ...", help="Tags to add or to remove.")
+    ],
+    runs_dir: opt.RunsDir = None,
+) -> None:
+    """Add tags to a run and remove tags from it, at any time.
+
+    Example: dlrun runs tag latest +best -old
+
+    Raises ConfigError if there is no such run, or if a tag is not a plain word.
+    """
+    for word in changes:
+        if word[:1] not in ("+", "-"):
+            raise ConfigError(
+                f"{word!r}: neither +TAG nor -TAG", f"+{word} adds the tag, -{word} removes it"
+            )
+    add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
+    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
+    _show("tags", ", ".join(notes.tags))
+
+
+def _show(label: str, text: str) -> None:
+    Screen().show(Text(f"{label:<7}", style="bold") + Text(text or "none"))
+
+
+def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
+    """Return the note and tags of a run; if they are damaged, warn and return none."""
+    try:
+        return run.notes
+    except DlrunError as error:
+        screen.warn(error.message)
+        return RunNotes()
+
+
+def shorten_note(note: str) -> str:
+    """Return a note as one line, cut to a cell of a table."""
+    line = " ".join(note.split())
+    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"

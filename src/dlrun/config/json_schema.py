@@ -1,0 +1,109 @@
+"""Describe a config as a JSON Schema, by which an editor completes, explains and checks YAML."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DictSchema, LiteralSchema
+
+from dlrun.config.sections import Section
+from dlrun.config.yaml_loader import ConfigLayer, KeyPath, flatten_keys, merge_config_layers
+from dlrun.errors import DlrunError
+
+# The version that editors know best. In it a $ref hides its siblings from a validator; the only
+# siblings here are descriptions and defaults, which editors show all the same.
+DIALECT = "http://json-schema.org/draft-07/schema#"
+DEFAULTS_KEY = {
+    "description": "in an experiment's own YAML: files in configs/defaults/ with its other values",
+    "type": "array",
+    "items": {"type": "string"},
+}
+COMMENT = re.compile(r"(?:^|\s)#\s?(.*)")
+
+JsonSchema = dict[str, Any]
+
+
+class _Generator(GenerateJsonSchema):
+    """Generates a JSON Schema that is the same by each version of pydantic, without titles."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        """Return False: the title of a field would be its name."""
+        return False
+
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        """Return the JSON Schema of a dict, without `additionalProperties: true`."""
+        found = super().dict_schema(schema)
+        if found.get("additionalProperties") is True:
+            del found["additionalProperties"]
+        return found
+
+    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
+        """Return the JSON Schema of a Literal, with `enum` also if it has one value."""
+        found = super().literal_schema(schema)
+        return found if "const" not in found else {"enum": [found["const"]]}
+
+
+def config_json_schema(
+    schema: type[Section], layers: Sequence[ConfigLayer], title: str
+) -> JsonSchema:
+    """Return the JSON Schema of the config files of an experiment; `title` is its name.
+
+    No key is required, because a file may leave out any. `layers` are the experiment's shipped
+    config files: their comments are the descriptions, their values the defaults. Raises DlrunError
+    if a type of the schema cannot be described.
+    """
+    try:
+        found: JsonSchema = schema.model_json_schema(schema_generator=_Generator)
+    except PydanticUserError as error:
+        raise DlrunError(f"{title}: a type of its config has no JSON Schema: {error}") from error
+    defs = found.get("$defs", {})
+    for section in (found, *defs.values()):
+        section.pop("description", None)  # a docstring, for those who read the code
+    comments: dict[KeyPath, str] = {}
+    for layer in layers:
+        comments |= _read_comments(layer)
+    defaults = flatten_keys(merge_config_layers(layers).values)
+
+    def describe(section: JsonSchema, path: tuple[str, ...]) -> None:
+        section.pop("required", None)
+        for name, field in section.get("properties", {}).items():
+            at = (*path, name)
+            if at in comments:
+                field["description"] = comments[at]
+            if ".".join(at) in defaults and path[:1] != ("reference",):
+                field["default"] = defaults[".".join(at)]
+            for kind in (field, *field.get("anyOf", ())):
+                if "$ref" in kind:
+                    describe(defs[kind["$ref"].rpartition("/")[2]], at)
+
+    describe(found, ())
+    properties = {"defaults": DEFAULTS_KEY} | found.pop("properties")
+    return {"$schema": DIALECT, **found, "title": title, "properties": properties}
+
+
+def _read_comments(layer: ConfigLayer) -> dict[KeyPath, str]:
+    """Return the comment behind each key of a config file, with the lines that continue it.
+
+    A comment belongs to the first key of its line. The lines that continue it have nothing else,
+    and their `#` is in the same column.
+    """
+    files: dict[str, list[str]] = {}
+    comments: dict[KeyPath, str] = {}
+    for path, origin in layer.origins.items():
+        if layer.origins.get(path[:-1]) == origin:
+            continue
+        file, _, number = origin.rpartition(":")
+        if file not in files:
+            files[file] = Path(file).read_text(encoding="utf-8-sig").splitlines()
+        line, *following = files[file][int(number) - 1 :]
+        if comment := COMMENT.search(line):
+            parts, column = [comment[1]], line.index("#", comment.start())
+            for more in following:
+                if more[:column].strip() or more[column : column + 1] != "#":
+                    break
+                parts.append(more[column + 1 :])
+            comments[path] = " ".join(part.strip() for part in parts)
+    return comments

@@ -1,0 +1,76 @@
+"""Load the classes that a config names with their arguments, such as Lightning's callbacks."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator
+
+from dlrun.errors import ConfigError, did_you_mean, first_line
+
+CLASS = "class"  # the key of the class's dotted name, beside those of its arguments
+T = TypeVar("T")
+
+
+def is_dotted_name(name: object) -> bool:
+    """Return whether a value is the dotted name of a class in a module."""
+    return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)+", name) is not None
+
+
+def _check_class(item: str | dict[str, Any]) -> str | dict[str, Any]:
+    if not is_dotted_name(class_name(item)):
+        raise ValueError(f"expected package.module.Class or {{{CLASS}: ..., ...}}, got {item!r}")
+    return item
+
+
+# The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
+ClassWithArguments = Annotated[str | dict[str, Any], AfterValidator(_check_class)]
+
+
+def class_name(item: str | dict[str, Any]) -> str:
+    """Return the name of the class of an item, which may have arguments."""
+    return item if isinstance(item, str) else str(item.get(CLASS))
+
+
+def check_package_installed(key: str, item: str | dict[str, Any]) -> None:
+    """Raise ConfigError if there is no package of a class; nothing is imported for this."""
+    package = class_name(item).partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"{key}: {class_name(item)}: no package {package} is installed",
+            "install the class's package, or correct its name",
+        )
+
+
+def load_class(key: str, item: str | dict[str, Any], kind: type[T]) -> Callable[[], T]:
+    """Import the class that an item of a config names, and return a function that makes an object.
+
+    Raises ConfigError, which names the key, if the class cannot be imported, is no subclass of
+    `kind` or does not have these arguments.
+    """
+    name, arguments = class_name(item), {} if isinstance(item, str) else {**item}
+    arguments.pop(CLASS, None)
+    path, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(path)
+    except (Exception, SystemExit) as error:  # code of other packages can raise anything
+        raise ConfigError(
+            f"{key}: {path} cannot be imported: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        similar = did_you_mean(attribute, vars(module))
+        raise ConfigError(f"{key}: {path} has no class {attribute!r}{similar}")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise ConfigError(f"{key}: {name} is no {kind.__module__}.{kind.__name__}")
+    signature = inspect.signature(found)
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "none"
+        raise ConfigError(f"{key}: {name}: {error}", f"its arguments: {known}") from None
+    return partial(found, **arguments)

@@ -1,0 +1,171 @@
+"""Make torch's optimizers and learning-rate schedulers, and check their arguments in a config.
+
+A class's own signature says which arguments it has, and the class which values it refuses. torch is
+imported when a function is called, because most configs give no such argument.
+"""
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlrun.errors import did_you_mean, first_line
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+SCHEDULERS = {
+    "cosine": "CosineAnnealingLR",
+    "step": "StepLR",
+    "exponential": "ExponentialLR",
+    "one_cycle": "OneCycleLR",
+    "plateau": "ReduceLROnPlateau",
+}
+# Arguments that are set here, by the other keys of the config.
+OURS = {
+    *("params", "lr", "optimizer", "last_epoch", "verbose", "mode", "T_max"),
+    *("max_lr", "total_steps", "epochs", "steps_per_epoch"),
+}
+TRIED = 1000  # steps of a schedule, at most, before the run begins
+
+
+@dataclass
+class ArgumentError(Exception):
+    """Says what is wrong with one key of a config section whose keys are a class's arguments.
+
+    key: None if the values do not fit together. kind: what is wrong, in pydantic's words.
+    known: of an unknown key, the class's arguments.
+    """
+
+    key: str | None
+    message: str = ""
+    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"
+    known: Collection[str] = ()
+
+
+@cache
+def optimizer_classes() -> "dict[str, type[Optimizer]]":
+    """Return torch's optimizers by their names in lower case."""
+    from torch import optim
+
+    return {
+        name.lower(): found
+        for name, found in vars(optim).items()
+        if inspect.isclass(found)
+        and issubclass(found, optim.Optimizer)
+        and found is not optim.Optimizer
+    }
+
+
+@cache
+def check_optimizer_name(name: str) -> None:
+    """Raise ArgumentError if torch has no such optimizer, or if it cannot train every network."""
+    classes = optimizer_classes()
+    if name not in classes:
+        hint = did_you_mean(name.lower(), classes) or f"; it has {', '.join(sorted(classes))}"
+        raise ArgumentError("name", f"torch.optim has no {name!r}{hint}")
+    try:
+        _new_optimizer(name, {}).step()
+    except Exception as error:  # a class may raise anything
+        reason = f"{name} cannot train these networks: {first_line(error)}"
+        raise ArgumentError("name", reason) from None
+
+
+def check_optimizer_arguments(name: str, lr: float, further: Mapping[str, Any]) -> None:
+    """Raise ArgumentError if an optimizer lacks one of the further arguments, or refuses them."""
+    found = optimizer_classes()[name]
+    _check_argument_names(found, further)
+    try:
+        _new_optimizer(name, {"lr": lr, **given_arguments(further)}).step()
+    except Exception as error:
+        raise _refused(found, further, error) from None
+
+
+def check_scheduler(
+    name: str, further: Mapping[str, Any], optimizer: str, arguments: Mapping[str, Any], epochs: int
+) -> None:
+    """Raise ArgumentError if a scheduler lacks an argument, or cannot change an optimizer's rate.
+
+    optimizer, arguments: the optimizer's name, with its arguments. epochs: those of the schedule.
+    """
+    from torch.optim import lr_scheduler
+
+    found: type = getattr(lr_scheduler, SCHEDULERS[name])
+    _check_argument_names(found, further)
+    parameters = inspect.signature(found).parameters.values()
+    required = [one.name for one in parameters if one.default is one.empty]
+    if missing := [key for key in required if key not in OURS | given_arguments(further).keys()]:
+        key, said = missing[0], "this key must be given"
+        raise ArgumentError(key, said, "value_error" if key in further else "missing")
+    trained = _new_optimizer(optimizer, arguments)
+    scheduler = make_scheduler(name, further, trained, epochs=epochs, updates=TRIED)
+    trained.step()  # without an update torch warns that the scheduler is too early
+    group = trained.param_groups[0]
+    for _ in range(min(epochs, TRIED - 1)):
+        try:
+            scheduler.step(*((0.0,) if name == "plateau" else ()))
+        except Exception as error:
+            raise _refused(found, further, error) from None
+        if group["lr"] < 0:
+            raise ArgumentError(None, "these values lead to a negative learning rate")
+
+
+def make_scheduler(
+    name: str, further: Mapping[str, Any], optimizer: "Optimizer", *, epochs: int, updates: int
+) -> "LRScheduler":
+    """Return the scheduler that changes an optimizer's learning rate in so many epochs or updates.
+
+    one_cycle changes a momentum only if the optimizer has one: torch would set it for RMSprop and
+    SGD without momentum too. Raises ArgumentError if torch refuses the values.
+    """
+    from torch.optim import lr_scheduler
+
+    groups = optimizer.param_groups
+    ours: dict[str, dict[str, Any]] = {
+        "cosine": {"T_max": epochs},
+        "one_cycle": {
+            "max_lr": [group["lr"] for group in groups],
+            "total_steps": updates,
+            "cycle_momentum": "betas" in groups[0] or bool(groups[0].get("momentum")),
+        },
+    }
+    found = getattr(lr_scheduler, SCHEDULERS[name])
+    try:
+        made: LRScheduler = found(optimizer, **(ours.get(name, {}) | given_arguments(further)))
+    except Exception as error:
+        raise _refused(found, further, error) from None
+    return made
+
+
+def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not None; torch has defaults for the others."""
+    return {key: value for key, value in further.items() if value is not None}
+
+
+def _check_argument_names(found: type, further: Mapping[str, Any]) -> None:
+    """Raise ArgumentError if a class has no such argument, or if the argument is set here."""
+    known = [name for name in inspect.signature(found).parameters if name not in OURS]
+    for key in further:
+        if key not in known:
+            raise ArgumentError(key, kind="extra_forbidden", known=known)
+
+
+def _new_optimizer(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
+    """Return an optimizer of one number that has a gradient; some values are refused by step()."""
+    from torch import nn, zeros
+
+    parameter = nn.Parameter(zeros(1))
+    parameter.grad = zeros(1)
+    make: Any = optimizer_classes()[name]
+    made: Optimizer = make([parameter], **arguments)
+    return made
+
+
+def _refused(found: type, further: Mapping[str, Any], error: Exception) -> ArgumentError:
+    """Return the error for what a class raised: of the key in its message, or of the only one."""
+    reason = first_line(error)
+    named = (key for key in further if key in reason.lower())
+    key = next(named, next(iter(further)) if len(further) == 1 else None)
+    return ArgumentError(key, f"torch's {found.__name__}: {reason}")

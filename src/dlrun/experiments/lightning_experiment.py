@@ -1,0 +1,95 @@
+"""Define the base class of experiments whose LightningModule was not written for dlrun."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import lightning.pytorch as pl
+from matplotlib.figure import Figure
+
+from dlrun.config.sections import LightningConfig
+from dlrun.errors import DlrunError
+from dlrun.experiments.base import Experiment, NetworkToExport
+from dlrun.experiments.predictions import TrueAndPredicted
+from dlrun.experiments.saved_run import Run
+from dlrun.networks.files import read_tensors
+from dlrun.plots.run import draw_learning_curves
+from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.recorded_metrics import newest_metrics
+from dlrun.training.fit import WEIGHTS, train_on_accelerator
+from dlrun.training.own_module import ModuleTraining
+from dlrun.training.process_settings import temporary_training_settings
+
+L = TypeVar("L", bound=LightningConfig)
+
+
+class LightningExperiment(Experiment[L], Generic[L]):
+    """Defines an experiment by an ordinary LightningModule and an ordinary LightningDataModule.
+
+    What the module logs by `self.log` for an epoch becomes the columns of metrics.csv, and what it
+    logs in its test the results; `val_loss` and `val/loss` are called `valid_loss`. All random
+    numbers of an epoch are seeded by the config's seed and the epoch, so that a resumed run has
+    the same bits.
+
+    curve_limits: as in NetworkExperiment.
+    """
+
+    curve_limits: Mapping[str, tuple[float, float]] = {}
+
+    @abstractmethod
+    def module(self, config: L) -> pl.LightningModule:
+        """Build the untrained module, with its optimizers and losses."""
+
+    @abstractmethod
+    def datamodule(self, config: L, context: RunContext) -> pl.LightningDataModule:
+        """Build the data module; its `test_dataloader` and the module's `test_step` may lack."""
+
+    def origin(self, config: L) -> DataOrigin:
+        """Return where the data come from, which is shown beside the results."""
+        return DataOrigin(f"the data of {self.name}")
+
+    def run(self, config: L, context: RunContext) -> Results:
+        """Train and test the module, and write the files of the run."""
+        training = ModuleTraining(
+            config, context, lambda: self.module(config), lambda: self.datamodule(config, context)
+        )
+        with temporary_training_settings(context.threads):
+            parameters = training.write_summary()
+            trained, report = train_on_accelerator(training, config, context.screen.warn)
+        return Results(
+            metrics=trained.metrics,
+            accelerator=report,
+            origin=self.origin(config),
+            extra={"parameters": parameters, "epochs": config.trainer.max_epochs},
+            processes=trained.processes,
+            stopped_epoch=trained.stopped_epoch,
+        )
+
+    def network(self, run: Run, config: L) -> pl.LightningModule:
+        """Return a run's module with its trained weights, in eval mode, on the CPU."""
+        module = self.module(config)
+        module.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
+        return module.eval()
+
+    def test(self, run: Run, config: L, context: RunContext) -> TrueAndPredicted:
+        """Raise DlrunError: only the experiment knows what a prediction of its module is."""
+        raise DlrunError(
+            f"{self.name} does not say how its test set is predicted",
+            "its class would need the method `test`; `dlrun verify` repeats the whole run",
+        )
+
+    def exported(self, run: Run, config: L) -> NetworkToExport:
+        """Raise DlrunError: only the experiment knows the inputs of its module."""
+        raise DlrunError(
+            f"{self.name} does not say how its module is exported",
+            "its class would need the method `exported` (dlrun.experiment.NetworkToExport)",
+        )
+
+    def draw(self, run: Run, config: L) -> dict[str, Figure]:
+        """Draw the curves of everything that the module logged for each epoch, if anything."""
+        if not newest_metrics([dict.fromkeys(run.table, 0)]):
+            return {}
+        figure = draw_learning_curves(
+            run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits
+        )
+        return {"learning_curves.png": figure}

@@ -1,0 +1,94 @@
+"""Define the chart of a sweep's configs on its page, and the importance of their keys.
+
+The chart has parallel coordinates: a vertical axis for each key and one for the metric, and a line
+for each config. page.html writes the SVG.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dlrun.config.yaml_loader import format_setting, is_number
+from dlrun.reports.charts import BOTTOM, LOG_RATIO, TOP, Axis, padded_range
+
+MARGIN, BETWEEN = 90, 130  # left of the first axis and right of the last, and between two axes
+FAINTEST = 0.2  # opacity of the worst config's line
+
+
+@dataclass(frozen=True)
+class ParallelAxis:
+    """Represents an axis of parallel coordinates: a config key or a metric, and its values.
+
+    There is a value for each config. An axis of numbers only has a scale; any other has a place for
+    each different value.
+    """
+
+    name: str
+    values: Sequence[object]
+
+    @cached_property
+    def _scale(self) -> Axis | None:
+        """Return the scale of the numbers, or None if any value is no number."""
+        numbers = [float(value) for value in self.values if is_number(value)]
+        if len(numbers) < len(self.values):
+            return None
+        low, high = min(numbers), max(numbers)
+        if logarithmic := 0 < low * LOG_RATIO <= high:
+            return Axis(low, high, BOTTOM, TOP, logarithmic)
+        whole = all(isinstance(value, int) for value in self.values)
+        return Axis(*padded_range(numbers, 0.02), BOTTOM, TOP, whole=whole)
+
+    @cached_property
+    def _places(self) -> dict[str, float]:
+        """Return the SVG coordinate of each different value, as text."""
+        texts = list(dict.fromkeys(map(format_setting, self.values)))
+        step = (BOTTOM - TOP) / len(texts)
+        return {text: round(BOTTOM - (place + 0.5) * step, 1) for place, text in enumerate(texts)}
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return the SVG coordinates and texts of the axis labels."""
+        if self._scale is not None:
+            return self._scale.ticks
+        return [(at, text) for text, at in self._places.items()]
+
+    def at(self, value: object) -> float:
+        """Return the SVG coordinate of one of the values."""
+        if self._scale is not None and is_number(value):
+            return self._scale.at(value)
+        return self._places[format_setting(value)]
+
+
+@dataclass(frozen=True)
+class ConfigsSection:
+    """Holds what the page of a sweep shows about its configs, whose order is the worst first.
+
+    axes: of the keys that vary and, last, of the metric. names: each config as text, with its
+    metric. importances: the share of each key in the variance of the metric, or none. remark: what
+    the importances mean, or why there are none.
+    """
+
+    axes: Sequence[ParallelAxis]
+    names: Sequence[str]
+    importances: Mapping[str, float]
+    remark: str
+
+    @property
+    def width(self) -> int:
+        """Return the width of the chart in SVG units."""
+        return 2 * MARGIN + BETWEEN * (len(self.axes) - 1)
+
+    def x(self, place: int) -> int:
+        """Return the SVG coordinate of an axis by its place in the list."""
+        return MARGIN + BETWEEN * place
+
+    @property
+    def lines(self) -> list[tuple[str, list[tuple[int, float]], float]]:
+        """Return the name, the SVG coordinates and the opacity of each config's line."""
+        places = [
+            [(self.x(place), axis.at(axis.values[row])) for place, axis in enumerate(self.axes)]
+            for row in range(len(self.names))
+        ]
+        last = max(1, len(self.names) - 1)
+        opacities = [FAINTEST + (1 - FAINTEST) * row / last for row in range(len(self.names))]
+        return list(zip(self.names, places, opacities, strict=True))

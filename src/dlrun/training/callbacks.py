@@ -1,0 +1,94 @@
+"""Make the callbacks that a config names, and guard a run against their errors.
+
+They and the modules of users may log through Lightning: a `RunLogger` takes what they log.
+"""
+
+from collections.abc import Callable, Mapping
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers.logger import DummyLogger
+
+from dlrun.config.plugins import class_name, load_class
+from dlrun.config.sections import LightningConfig, NetworkConfig
+from dlrun.errors import ConfigError, first_line
+from dlrun.run_folder.progress_recorder import ProgressRecorder
+
+KEY = "trainer.callbacks"
+HOOKS = [name for name, hook in vars(pl.Callback).items() if name[0] != "_" and callable(hook)]
+
+
+def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
+    """Return the callbacks that a config names.
+
+    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or
+    refuses its arguments, or if dlrun does itself what it does.
+    """
+    callbacks = []
+    for item in config.trainer.callbacks:
+        make, name = load_class(KEY, item, pl.Callback), class_name(item)
+        try:
+            callback = make()
+        except Exception as error:  # code of other packages can raise anything
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ConfigError(f"{KEY}: {name} refuses its arguments: {reason}") from error
+        if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
+            hint = "the section early_stopping does this, also in a resumed run"
+            raise ConfigError(f"{KEY}: {name} does not stop this network", hint)
+        callbacks.append(callback)
+    return callbacks
+
+
+def make_guarded_callbacks(
+    config: LightningConfig, warn: Callable[[str], None]
+) -> list[pl.Callback]:
+    """Return the callbacks that a config names, each of which is dropped after its first error."""
+    callbacks = make_callbacks(config)
+    for item, callback in zip(config.trainer.callbacks, callbacks, strict=True):
+        _guard(callback, class_name(item), warn)
+    return callbacks
+
+
+def _guard(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> None:
+    """Turn the first error of a callback into a warning, after which no hook of it is called."""
+    failed = False
+
+    def guarded(hook: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **more: object) -> object:
+            nonlocal failed
+            if failed:
+                return None
+            try:
+                return hook(*arguments, **more)
+            except Exception as error:  # the training does not depend on it
+                failed = True
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                warn(f"callback {name} is not used any more: {reason}")
+                return None
+
+        return call
+
+    for hook in HOOKS:
+        if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
+            setattr(callback, hook, guarded(getattr(callback, hook)))
+
+
+class RunLogger(DummyLogger):
+    """Hands what callbacks and modules log through Lightning to the loggers of a run.
+
+    Its `experiment` accepts every call and does nothing.
+    """
+
+    def __init__(self, steps: ProgressRecorder) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values of an update."""
+        if self._steps.loggers is not None:
+            self._steps.loggers.log_update(step or 0, metrics)
+
+    @property
+    def save_dir(self) -> str:
+        """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
+        return str(self._steps.folder.path)

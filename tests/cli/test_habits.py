@@ -1,0 +1,131 @@
+"""What people type who come from Hydra, LightningCLI, Guild or MLflow."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.conftest import Dlrun
+
+DENSE = "imdb-dense"
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("config imdb-dense seed=3 optimizer.lr=0.5", "--set seed=3 --set optimizer.lr=0.5"),
+        ("config imdb-dense seed=3 --set seed=4", "--set seed=4 --set seed=3"),
+        ("config imdb-dense 'model.hidden=[4, 5]' data.mirrors=[a=b]", None),
+        ("imdb-dense --dry-run seed=3 --quiet batch_size=9", None),
+        ("hitters-linear --dry-run data.source=sample", None),
+        ("classify-images --dry-run model.name=efficientnet-lite0 top=5", None),
+    ],
+)
+def test_a_setting_after_the_experiment_is_set(cli: Dlrun, words: str, same: str | None) -> None:
+    """`same`: the options that say the same; None: each setting behind a --set."""
+    given = shlex.split(words)
+    plain = [one for one in given if "=" not in one]
+    settings = [one for one in given if "=" in one]
+    options = shlex.split(same) if same else [w for one in settings for w in ("--set", one)]
+    if "--set" in plain:
+        plain.remove("--set")
+    done = cli(*given).is_told(0)
+    assert done.stdout == cli(*plain, *options).is_told(0).stdout
+    assert yaml.safe_load(done.stdout)
+
+
+def test_a_photograph_whose_name_has_an_equals_sign_is_no_setting(
+    cli: Dlrun, tmp_path: Path
+) -> None:
+    for name in ("top=1", "sub=a.jpg"):
+        (tmp_path / name).touch()
+    done = cli("classify-images", "--dry-run", "top=1", "batch_size=3", tmp_path / "sub=a.jpg")
+    config = yaml.safe_load(done.stdout)
+    assert config["images"] == [str(tmp_path / "top=1"), str(tmp_path / "sub=a.jpg")]
+    assert (config["batch_size"], config["top"]) == (3, 3)
+
+
+def test_other_commands_with_set_take_settings_too(cli: Dlrun, forked: Dlrun) -> None:
+    shown = cli("data", "show", "imdb", "data.source=sample", "--count", "1").is_told(0)
+    assert shown.stdout
+    cli("accelerators", "imdb-dense", "seed=x").is_told(2, "seed: ")
+    cli("resume", "nothing", "trainer.max_epochs=3").is_told(2, "no such run")
+
+
+def planned(cli: Dlrun, *words: str) -> list[dict[str, object]]:
+    done = cli("sweep", DENSE, *words, "--dry-run", "--json").is_told(0)
+    return [point["settings"] for point in json.loads(done.stdout)["points"]]
+
+
+def test_a_setting_with_commas_is_a_grid_of_a_sweep(cli: Dlrun) -> None:
+    points = planned(cli, "optimizer.lr=0.1,0.2", "seed=0,1", "model.hidden=[4,5]")
+    assert points == [{"seed": seed, "optimizer.lr": lr} for lr in (0.1, 0.2) for seed in (0, 1)]
+    lists = planned(cli, "model.hidden=[4],[5,6]", "--seeds", "1", "batch_size=9")
+    assert [one["model.hidden"] for one in lists] == [[4], [5, 6]]
+    cli("sweep", DENSE, "seed=0,1", "--seeds", "2", "--dry-run").is_told(2, "seed: varied twice")
+    cli("sweep", DENSE, "seed=0,0", "--dry-run").is_told(2, "given twice")
+    cli("sweep", DENSE, "optimizer.lr=0.1", "--dry-run").is_told(2, "nothing varies")
+    cli("sweep", DENSE, "lr=0.1,0.2", "--dry-run").is_told(2, "'optimizer.lr'?")
+
+
+SWEEP = f"dlrun sweep {DENSE}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("'seed=range(1,4)'", "seed=1,2,3"),
+        ("'seed=range(3)'", "seed=0,1,2"),
+        ("'seed=range(0,9,3)'", "seed=0,3,6"),
+        ("'seed=range[1:4]'", "seed=1,2,3,4"),
+        ("'seed=range(0,9,0)'", "seed=A,B"),
+        ("'optimizer.lr=range(0.1,0.5,0.1)'", "optimizer.lr=A,B"),
+        ("'optimizer.lr=choice(0.1,0.2)' seed=3", "optimizer.lr=0.1,0.2 seed=3"),
+        ("'model.hidden=choice([4],[5])'", "'model.hidden=[4],[5]'"),
+        ("'optimizer=glob(*)'", "optimizer=A,B"),
+        ("'optimizer.lr=interval(0,1)'", "--trials 20 --space optimizer.lr=lin:0..1"),
+        ("'optimizer.lr=loguniform[1e-4:1]'", "--trials 20 --space optimizer.lr=log:1e-4..1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sweep imdb-dense", "imdb-dense", "imdb-dense -m"])
+def test_a_function_of_another_program_gets_our_spelling(
+    cli: Dlrun, command: str, typed: str, meant: str
+) -> None:
+    cli(*shlex.split(f"{command} {typed}")).is_told(2, f"{SWEEP} {meant}\n")
+
+
+@pytest.mark.parametrize("option", ["-m", "--multirun"])
+def test_multirun_is_a_sweep(cli: Dlrun, option: str) -> None:
+    words = ["optimizer.lr=0.1,0.2", "--accelerator", "cpu"]
+    told = f"{SWEEP} optimizer.lr=0.1,0.2 --accelerator cpu\n"
+    for line in ([DENSE, option, *words], [option, DENSE, *words], [DENSE, *words, option]):
+        if line[0] == DENSE:
+            cli(*line).is_told(2, told)
+    cli("sweep", DENSE, *words, option).is_told(2, told)
+
+
+def test_print_config_prints_what_config_prints(cli: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("batch_size: 7\n")
+    options = ["--config", "mine.yaml", "optimizer.lr=0.5"]
+    shown = cli(DENSE, *options, "--print-config").is_told(0).stdout
+    assert shown == cli("config", DENSE, *options).is_told(0).stdout
+    assert yaml.safe_load(shown)["batch_size"] == 7
+    cli(DENSE, "--print_config").is_told(2, "'--print-config'?")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_and_version_have_their_other_spellings(cli: Dlrun) -> None:
+    assert cli("-V").stdout == cli("--version").stdout
+    for words in ([], ["runs"], ["runs", "list"], ["resume"], [DENSE]):
+        assert cli("help", *words).is_told(0).stdout == cli(*words, "--help").is_told(0).stdout
+    cli("help", "resum").is_told(2, "'resume'?")
+
+
+def test_runs_ls_is_runs_list(cli: Dlrun, tmp_path: Path) -> None:
+    a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-ab12")
+    words = ["--sort", "metrics.test_accuracy"]
+    listed = cli("runs", "ls", *words).is_told(0)
+    assert listed == cli("runs", "list", *words) and "ab12" in listed.stdout

@@ -1,0 +1,236 @@
+"""Notes and tags of runs: given at the start, changed at any time, shown and searched."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.run_folder.folder import RunFolder
+from tests import harness
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.conftest import Dlrun, setting, smoke
+from tests.sweeps.use import QUICK, named, runs, words
+
+EVIL = "\x1b[31m\x07\u202e=1\n[red]two[/red]\ud800"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-a")
+
+
+def listed(cli: Dlrun, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        cli("runs", "list", "--json", *arguments).is_told(0).stdout
+    )
+    return found
+
+
+def notes(run: Path) -> tuple[str, list[str]]:
+    about = json.loads((run / "notes.json").read_text())
+    return about["note"], about["tags"]
+
+
+def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
+    for changes, expected in (
+        (["+best", "+old"], ["best", "old"]),
+        (["+c++", "-old", "+über.1"], ["best", "c++", "über.1"]),
+        (["-old", "+best"], ["best", "c++", "über.1"]),  # nothing to change
+        (["--", "-best", "-c++"], ["über.1"]),
+        (["--runs-dir", "runs", "-über.1"], []),
+    ):
+        cli("runs", "tag", "a", *changes).is_told(0)
+        assert notes(run) == ("", expected)
+    cli("runs", "tag", "-hold", "latest", "+held").is_told(0)
+    assert notes(run)[1] == ["held"]
+    assert "--runs-dir" in cli("runs", "tag", "-h").is_told(0).stdout
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [], ["best"], ["+"], ["+a b"], ["+" + "n" * 41], ["+a\n"], ["+-a"], ["++a"], [""],
+        ["+a", "-a"], ["+a", "--no-such-option"], ["+<b>"],
+    ],
+)  # fmt: skip
+def test_what_is_no_tag_changes_nothing(cli: Dlrun, run: Path, changes: list[str]) -> None:
+    cli("runs", "tag", "a", *changes).is_told(2)
+    assert not (run / "notes.json").exists()
+    cli("runs", "tag", "gone", "+a").is_told(2)
+    for tag in ("a b", "", "-a"):
+        cli("runs", "list", f"--tag={tag}").is_told(2)
+        cli(*smoke(EXPERIMENT), f"--tag={tag}").is_told(2)
+    assert len(list(run.parent.glob("*Z-*"))) == 1
+
+
+def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None:
+    for arguments, expected in (
+        (["  first "], "first"),
+        (["second", "--append"], "first\nsecond"),
+        (["--", "-0.1 is\ntoo low"], "-0.1 is\ntoo low"),
+        ([""], ""),
+        (["only", "--append"], "only"),
+        (["n" * 10_000], "n" * 10_000),
+    ):
+        cli("runs", "note", "a", *arguments).is_told(0)
+        assert notes(run) == (expected, [])
+    cli("runs", "note", "a", "more", "--append").is_told(2)
+    cli("runs", "note", "a").is_told(2)
+    cli(*smoke(EXPERIMENT), "--note", "n" * 10_001).is_told(2)
+    assert notes(run) == ("n" * 10_000, [])
+    assert len(cli("runs", "list").is_told(0).stdout.splitlines()[1]) < 200
+
+
+def test_list_show_and_compare_have_them(cli: Dlrun, run: Path) -> None:
+    other = a_whole_run(run.with_name("20260101T000001Z-b"))
+    assert "tags" not in cli("runs", "list").stdout and "note" not in cli("runs", "list").stdout
+    assert [(one["tags"], one["note"]) for one in listed(cli)] == [([], None)] * 2
+    cli("runs", "tag", "a", "+best", "+1").is_told(0)
+    cli("runs", "note", "a", "one, two\nthree").is_told(0)
+    header, *lines = cli("runs", "list", "--sort", "name").is_told(0).stdout.splitlines()
+    assert header.split()[-3:] == ["tags", "differs", "note"]
+    assert lines[0].split()[-5:] == ["best,1", "-", "one,", "two", "three"]
+    assert lines[1].split()[-3:] == ["-", "-", "-"]
+    by_name = {one["name"]: (one["tags"], one["note"]) for one in listed(cli)}
+    assert by_name == {run.name: (["best", "1"], "one, two\nthree"), other.name: ([], None)}
+    shown = cli("runs", "show", "a").is_told(0).stdout
+    assert "tags     best, 1\nnote     one, two\n         three\n" in shown
+    about = json.loads(cli("runs", "show", "a", "--json").stdout)
+    assert (about["tags"], about["note"]) == by_name[run.name]
+    compared = cli("runs", "compare", "a", "b").is_told(0).stdout.splitlines()
+    cells = {line.split()[0]: line.split()[1:] for line in compared}
+    assert cells["tags"] == ["best,", "1", "-"] and cells["note"] == [
+        "one,", "two", "three", "-",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--tag", "best"], "ab"),
+        (["--tag", "best", "--tag", "1"], "b"),
+        (["--tag", "gone"], ""),
+        (["--where", "tag=best"], "ab"),
+        (["--where", "tag == 1"], "b"),
+        (["--where", "tag!=1"], "ac"),
+        (["--where", "note=x"], "c"),
+        (["--tag", "best", "--where", "tag!=1"], "a"),
+    ],
+)
+def test_runs_are_found_by_tags(cli: Dlrun, run: Path, arguments: list[str], expected: str) -> None:
+    for place, name in enumerate("bc", start=1):
+        a_whole_run(run.with_name(f"20260101T00000{place}Z-{name}"))
+    cli("runs", "tag", "a", "+best")
+    cli("runs", "tag", "b", "+best", "+1")
+    cli("runs", "note", "c", "x")
+    assert "".join(sorted(one["name"][-1] for one in listed(cli, *arguments))) == expected
+    cli("runs", "list", "--where", "tag>1").is_told(2)
+
+
+def test_nothing_in_a_note_controls_the_terminal_or_the_page(cli: Dlrun, run: Path) -> None:
+    other = a_whole_run(run.with_name("20260101T000001Z-b"))
+    cli("runs", "note", "b", "plain")
+    cli("runs", "note", "a", EVIL + "<script>alert(1)</script>").is_told(0)
+    for arguments in (
+        *(["list", *how] for how in ([], ["--json"], ["--csv"], ["--columns", "note"])),
+        *(["show", "a", *how] for how in ([], ["--json"])),
+        ["compare", "a", "b"],
+        ["note", "a", EVIL, "--append"],
+    ):
+        said = cli("runs", *arguments).is_told(0)
+        assert all(line.isprintable() for line in (said.stdout + said.stderr).split("\n"))
+    cli("report", run, other).is_told(0)
+    page = (run.parents[2] / "report.html").read_text()
+    assert "\x1b" not in page and "\u202e" not in page and "<script>alert" not in page
+    assert "[red]two[/red]" in page and "<blockquote>plain</blockquote>" in page
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{half", "[]", '{"tags": "best"}', '{"tags": ["a b"]}', '{"note": 1}', '{"format": 2}', ""],
+)
+def test_damaged_notes_are_one_warning(cli: Dlrun, run: Path, content: str) -> None:
+    other = a_whole_run(run.with_name("20260101T000001Z-b"))
+    cli("runs", "tag", "b", "+best")
+    (run / "notes.json").write_text(content)
+    for arguments in (["list"], ["show", "a"], ["compare", "a", "b"]):
+        assert cli("runs", *arguments).is_told(0).stderr.count("warning: ") == 1
+    assert cli("report", run, other).is_told(0).stderr.count("warning: ") == 1
+    assert {one["name"][-1]: one["tags"] for one in listed(cli)} == {"a": [], "b": ["best"]}
+    for arguments in (["tag", "a", "+best"], ["note", "a", "x"], ["check", "a"]):
+        cli("runs", *arguments).is_told(1, "notes.json")
+    assert (run / "notes.json").read_text() == content
+    (run / "notes.json").unlink()
+    os.mkfifo(run / "notes.json")  # it would never end
+    assert cli("runs", "list").is_told(0).stderr.count("warning: ") == 1
+
+
+def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
+    """Also while the run is being written."""
+    folder = run.parents[2]
+    left = run / ".new-1-notes.json"  # by a killed process
+    left.write_text("{half")
+    RunFolder(run).remove_temporary()  # of the run's own files
+    assert left.exists()
+    with living(run):
+        tags = [f"t{number}" for number in range(12)]
+        children = [
+            harness.start(folder / tag, "runs", "tag", run, f"+{tag}", "-t") for tag in tags
+        ]
+        children.append(harness.start(folder / "note", "runs", "note", run, "mine"))
+        for child in children:
+            child.end().is_told(0)
+    note, found = notes(run)
+    assert note == "mine" and sorted(found) == sorted(tags)
+    assert not list(run.glob(".new-*"))
+
+
+def test_a_run_and_its_copies_keep_them(forked: Dlrun, tmp_path: Path) -> None:
+    """Given at the start; results.json and its checksums do not change with them."""
+    given = ["--note", "why\nnot", "--tag", "baseline", "--tag=a", "--tag", "baseline"]
+    forked(*smoke(EXPERIMENT), *given, "--name", "mine").is_told(0)
+    run = named(tmp_path, "mine", EXPERIMENT)
+    assert notes(run) == ("why\nnot", ["baseline", "a"])
+    sealed = (run / "results.json").read_bytes()
+    assert not [name for name in json.loads(sealed)["written"] if "notes" in name]
+    forked("runs", "tag", "mine", "-a", "+best").is_told(0)
+    forked("resume", "mine", *setting("trainer.max_epochs=3")).is_told(0)
+    assert notes(run) == ("why\nnot", ["baseline", "best"])
+    forked("runs", "note", "mine", "").is_told(0)
+    forked("runs", "check", "mine").is_told(0)
+    forked("verify", "mine").is_told(0)
+    forked("runs", "clean", "--checkpoints", "--yes").is_told(0)
+    copy = shutil.copytree(run, run.with_name(run.name.replace("mine", "copy")))
+    assert notes(copy) == ("", ["baseline", "best"])
+    forked("runs", "tag", "copy", "-best").is_told(0)
+    assert notes(run) == ("", ["baseline", "best"])
+    assert json.loads(forked("runs", "list", "--tag", "best", "--json").stdout)[0]["name"] == (
+        run.name
+    )
+
+
+def test_a_sweep_gives_its_own_to_each_point(tmp_path: Path) -> None:
+    sweep = words("--seeds", "2", *setting("path.values=4", "compare_with=null"), "--json")
+    given = ["--name", "s", "--note", "why <not>", "--tag", "wide"]
+    done = harness.run(tmp_path, *sweep, *given).is_told(0)
+    about = json.loads(done.stdout)
+    assert (about["note"], about["tags"]) == ("why <not>", ["wide"])
+    found = runs(tmp_path)
+    assert [notes(run) for run in found.values()] == [("why <not>", ["wide"])] * 2
+    page = (tmp_path / "runs" / "sweeps" / "s" / "report.html").read_text()
+    assert page.count("<blockquote>why &lt;not&gt;</blockquote>") == 2
+    assert page.count('<td data-label="Tags">wide</td>') == 2
+    harness.run(tmp_path, "runs", "tag", found[1], "-wide", "+best").is_told(0)
+    (found[2] / "results.json").unlink()
+    (found[2] / "config.yaml").unlink()
+    shutil.rmtree(found[2])
+    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    assert json.loads(again.stdout)["tags"] == ["wide"]
+    assert [notes(run)[1] for run in runs(tmp_path).values()] == [["best"], ["wide"]]
+    harness.run(tmp_path, "sweep", "--resume", "s", "--tag", "x").is_told(2)
+    harness.run(tmp_path, *sweep, "--tag", "a b", "--name", "t").is_told(2)
+    assert not (tmp_path / "runs" / "sweeps" / "t").exists()
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {QUICK, "sweeps"}

@@ -1,0 +1,76 @@
+"""The JSON Schemas of the configs: printed, shipped, named by each shipped file."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from dlrun.config.yaml_loader import read_yaml_file
+from dlrun.experiments import registry
+from tests.conftest import ROOT, Dlrun
+
+CONFIGS = ROOT / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+NAMES = [file.stem for file in CONFIGS.glob("*.yaml")]
+
+
+def shipped(name: str) -> dict[str, Any]:
+    found = json.loads((CONFIGS / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_schema_is_what_the_command_prints(cli: Dlrun, name: str) -> None:
+    """`make schemas` writes them all."""
+    printed = json.loads(cli("config", name, "--schema").is_told(0).stdout)
+    assert printed == shipped(name)
+    Draft7Validator.check_schema(printed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_shipped_config_is_valid(name: str) -> None:
+    values = registry.experiment_entry(name).shipped.values
+    Draft7Validator(shipped(name)).validate(values)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS)))
+def test_each_file_names_a_schema_by_which_it_is_valid(file: Path) -> None:
+    (named,) = re.findall(r"^# yaml-language-server: \$schema=(.+)$", file.read_text(), re.M)
+    schema = (file.parent / named).resolve()
+    assert schema.parent == CONFIGS / "schemas" and schema.is_file()
+    if file.parent.name != "defaults":
+        assert schema.stem == file.stem
+    Draft7Validator(shipped(schema.stem)).validate(read_yaml_file(file).values)
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"sede": 3}, []),
+        ({"seed": -1}, ["seed"]),
+        ({"optimizer": {"lr": 0}}, ["optimizer", "lr"]),
+        ({"trainer": {"max_epoch": 3}}, ["trainer"]),
+        ({"model": {"hidden": ["many"]}}, ["model", "hidden", 0]),
+        ({"accelerator": "abacus"}, ["accelerator"]),
+    ],
+)
+def test_a_mistake_is_found_where_it_is(values: dict[str, Any], path: list[str | int]) -> None:
+    (error,) = Draft7Validator(shipped("imdb-dense")).iter_errors(values)
+    assert list(error.absolute_path) == path
+
+
+def test_comments_are_descriptions_and_values_are_defaults() -> None:
+    schema = shipped("imdb-dense")
+    properties, sections = schema["properties"], schema["$defs"]
+    file = (CONFIGS / "defaults" / "experiment.yaml").read_text(encoding="utf-8")
+    assert f"# {properties['seed']['description']}\n" in file
+    assert properties["seed"]["default"] == 0
+    rate = sections["OptimizerConfig"]["properties"]["lr"]
+    assert rate["default"] == 0.001 and "learning rate" in rate["description"]
+    source = sections["ReviewsDataConfig"]["properties"]["source"]
+    assert source["description"].endswith("a sub-folder per class)")  # of the next line
+    assert "Defines" not in json.dumps(schema)  # no docstring

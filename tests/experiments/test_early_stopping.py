@@ -1,0 +1,132 @@
+"""Early stopping and the best epoch's weights: what a run keeps, records, and resumes."""
+
+from pathlib import Path
+
+import pytest
+
+from dlrun.experiments.saved_run import Run
+from tests import harness
+from tests.child import Fault
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.test_resume import outcome
+from tests.experiments.use import finished, results
+
+NAME, EPOCHS = "imdb-dense", 12
+# Overfits within a few epochs.
+WORDS = [*smoke(NAME), *setting("optimizer.lr=0.05", "batch_size=25", "seed=1")]
+STOPPING = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
+BEST = setting("keep=best")
+SETTINGS = {"stop": STOPPING, "best": BEST, "both": [*STOPPING, *BEST]}
+SPARSE = setting("trainer.check_val_every_n_epoch=2", "scheduler={name: exponential, gamma: 0.9}")
+
+
+def to(epochs: int) -> list[str]:
+    return setting(f"trainer.max_epochs={epochs}")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of all epochs that keeps the last."""
+    return Run.open(finished(tmp_path_factory.mktemp("whole"), [*WORDS, *to(EPOCHS)]))
+
+
+@pytest.fixture(scope="module")
+def best(whole: Run) -> int:
+    """The epoch with the lowest validation loss, which is neither the first nor near the last."""
+    losses = whole.table["valid_loss"]
+    epoch = 1 + losses.index(min(losses))
+    assert 1 < epoch < EPOCHS - 3
+    return epoch
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_run_is_as_one_that_was_told_its_number_of_epochs(
+    tmp_path: Path, whole: Run, best: int, kind: str
+) -> None:
+    found = Run.open(finished(tmp_path, [*WORDS, *to(EPOCHS), *SETTINGS[kind]]))
+    stops, keeps = kind != "best", kind != "stop"
+    last = best + 2 if stops else EPOCHS
+    kept = best if keeps else last
+    record = found.record
+    assert (record.steps, record.stopped_epoch) == (last, last if stops else None)
+    assert record.weights_epoch == kept
+    for name, values in found.table.items():
+        assert name == "seconds" or values == whole.table[name][:last]
+    told = Run.open(finished(tmp_path / "told", [*WORDS, *to(kept)]))
+    assert (told.record.weights_epoch, told.record.stopped_epoch) == (kept, None)
+    assert outcome(found.folder)[1] == outcome(told.folder)[1]
+    assert record.metrics == told.record.metrics
+    assert found.read("predictions.csv") == told.read("predictions.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings", [*SETTINGS.values(), [*SETTINGS["both"], *SPARSE]], ids=[*SETTINGS, "sparse"]
+)
+def test_a_run_that_is_killed_anywhere_resumes_to_the_same_end(
+    tmp_path: Path, settings: list[str]
+) -> None:
+    words = [*WORDS, *to(EPOCHS), *settings]
+    done = harness.run(tmp_path / "whole", *words).is_told(0)
+    expected = Run.open(harness.newest_run(tmp_path / "whole", NAME))
+    for number, share in enumerate((0.4, 0.75, 0.9)):
+        folder = tmp_path / str(number)
+        harness.run(folder, *words, fault=Fault(at=int(share * done.operations)))
+        harness.run(folder, "resume", f"{NAME}/latest").is_told(0)
+        resumed = Run.open(harness.newest_run(folder, NAME))
+        assert outcome(resumed.folder) == outcome(expected.folder)
+        for name in ("metrics", "steps", "stopped_epoch", "weights_epoch"):
+            assert getattr(resumed.record, name) == getattr(expected.record, name)
+
+
+def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
+    forked: Dlrun, tmp_path: Path, best: int
+) -> None:
+    run = finished(tmp_path, [*WORDS, *to(best + 1), *SETTINGS["both"]])
+    assert (results(run)["stopped_epoch"], results(run)["weights_epoch"]) == (None, best)
+    forked("resume", run, *to(EPOCHS)).is_told(0)
+    stopped = results(run)
+    assert (stopped["stopped_epoch"], stopped["weights_epoch"]) == (best + 2, best)
+    before = outcome(run)
+    assert Run.open(run).resume_command is None
+    assert forked("resume", run).is_told(0, "nothing to resume").stdout == ""
+    assert results(run) == stopped
+    forked("resume", run, *to(EPOCHS + 5)).is_told(0)
+    assert outcome(run) == before
+    assert results(run)["metrics"] == stopped["metrics"] and results(run)["steps"] == best + 2
+    assert Run.open(run).effective_config()["trainer.max_epochs"] == EPOCHS + 5
+    forked("resume", run, *to(best)).is_told(2)
+    forked("resume", run, *setting("keep=last")).is_told(2, "keep")
+
+
+def test_the_kept_epoch_is_shown(forked: Dlrun, tmp_path: Path, best: int) -> None:
+    run = finished(tmp_path, [*WORDS, *to(EPOCHS), *SETTINGS["both"]])
+    shown = forked("runs", "show", run).is_told(0).stdout
+    assert f"after epoch {best + 2}" in shown and f"of epoch {best}, " in shown
+    forked("report", run, "--out", "page.html").is_told(0)
+    page = (tmp_path / "page.html").read_text()
+    assert f"after epoch {best + 2}" in page and "chosen epoch" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["early_stopping.monitor=val_loss"], ["early_stopping.monitor", "'valid_loss'"]),
+        (["early_stopping.monitor=valid_acuracy"], ["'valid_accuracy'"]),
+        (["early_stopping.monitor=train_loss"], ["early_stopping.monitor"]),
+        (["early_stopping.patience=0"], ["early_stopping.patience"]),
+        (["keep=first"], ["keep"]),
+    ],
+)
+def test_what_cannot_decide_is_refused(forked: Dlrun, values: list[str], words: list[str]) -> None:
+    forked(*smoke(NAME), *setting(*values)).is_told(2, *words)
+
+
+@pytest.mark.parametrize(("validation", "warned"), [("test", True), ("0.2", False)])
+def test_an_epoch_that_the_test_rows_choose_is_warned_of(
+    forked: Dlrun, validation: str, warned: bool
+) -> None:
+    words = [*smoke("hitters-dense"), *setting(f"data.validation={validation}")]
+    told = forked(*words, *BEST).is_told(0).stderr
+    assert told.count("too good") == warned
+    assert "too good" not in forked(*words).is_told(0).stderr

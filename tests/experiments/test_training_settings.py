@@ -1,0 +1,179 @@
+"""How a network is trained, by the command line: schedules, clipping, accumulation, and limits."""
+
+import csv
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from dlrun.experiments.saved_run import Run
+from tests import harness
+from tests.child import Fault
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.test_resume import outcome
+from tests.experiments.use import finished, results, table
+
+NAME, EPOCHS = "hitters-dense", 6
+WORDS = [*smoke(NAME), *setting("data.validation=0.2")]
+SGD = setting("optimizer={name: sgd, lr: 0.0001, momentum: 0.9, weight_decay: 0.001}")
+SCHEDULES = {
+    "cosine": ["scheduler={name: cosine, warmup_epochs: 2}"],
+    "step": ["scheduler={name: step, step_size: 2, warmup_epochs: 1}"],
+    "exponential": ["scheduler={name: exponential, gamma: 0.8}"],
+    "one_cycle": ["scheduler={name: one_cycle, cycle_momentum: true}"],
+    "plateau": [
+        "scheduler={name: plateau, patience: 0, factor: 0.5, threshold: 0.9}",
+        "trainer.check_val_every_n_epoch=2",
+    ],
+    "warm-up": ["scheduler.warmup_epochs=4"],
+}
+BEST = [
+    *("scheduler.name=cosine", "trainer.check_val_every_n_epoch=2"),
+    *("keep=best", "early_stopping.monitor=valid_mae"),
+]
+TRAINER = setting(
+    "trainer.gradient_clip_val=1.0",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.check_val_every_n_epoch=3",
+    "trainer.limit_train_batches=3",
+    "trainer.limit_val_batches=0.5",
+    "trainer.limit_test_batches=1",
+)
+
+
+def to(epochs: int) -> list[str]:
+    return setting(f"trainer.max_epochs={epochs}")
+
+
+def cells(run: Path, column: str) -> list[str]:
+    return [row[column] for row in table(run)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "optimizer"),
+    [
+        *((setting(*one), SGD) for one in [*SCHEDULES.values(), BEST]),
+        (setting(*SCHEDULES["one_cycle"]), []),
+        (TRAINER, SGD),
+        (TRAINER, []),
+    ],
+)
+def test_a_run_that_is_killed_anywhere_resumes_with_the_same_bits(
+    tmp_path: Path, settings: list[str], optimizer: list[str]
+) -> None:
+    words = [*WORDS, *to(EPOCHS), *optimizer, *settings]
+    done = harness.run(tmp_path / "whole", *words).is_told(0)
+    expected = harness.newest_run(tmp_path / "whole", NAME)
+    if settings != TRAINER:
+        assert len(set(cells(expected, "lr"))) > 1
+    for number, share in enumerate((0.45, 0.75)):
+        folder = tmp_path / str(number)
+        harness.run(folder, *words, fault=Fault(at=int(share * done.operations)))
+        harness.run(folder, "resume", f"{NAME}/latest").is_told(0)
+        resumed = harness.newest_run(folder, NAME)
+        assert outcome(resumed) == outcome(expected)
+        assert Run.open(resumed).record.metrics == Run.open(expected).record.metrics
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_run_is_extended_unless_its_schedule_depends_on_the_epochs(
+    forked: Dlrun, tmp_path: Path, kind: str
+) -> None:
+    words = [*WORDS, *SGD, *setting(*SCHEDULES[kind])]
+    run = finished(tmp_path, [*words, *to(3)])
+    if kind in ("cosine", "one_cycle"):
+        before = outcome(run), results(run)
+        refused = forked("resume", run, *to(EPOCHS)).is_told(2, "trainer.max_epochs", "schedule")
+        assert refused.stderr.count("error: ") == 1
+        assert (outcome(run), results(run)) == before
+        assert Run.open(run).resume_command is None
+        assert "max_epochs" not in forked("resume", run).is_told(0).stderr
+    else:
+        assert "max_epochs" in str(Run.open(run).resume_command)
+        forked("resume", run, *to(EPOCHS)).is_told(0)
+        assert outcome(run) == outcome(finished(tmp_path / "whole", [*words, *to(EPOCHS)]))
+
+
+def test_halving_and_a_schedule_over_all_epochs_are_refused_together(forked: Dlrun) -> None:
+    grid = ["--grid", "optimizer.lr=0.001,0.01,0.1", "--halving", "--set", "trainer.max_epochs=4"]
+    sweep = ["sweep", *WORDS, *grid]
+    forked(*sweep, *setting("scheduler.name=cosine")).is_told(2, "--halving", "trainer.max_epochs")
+    step = setting("scheduler={name: step, step_size: 2}")
+    forked(*sweep, *step, "--dry-run").is_told(0)
+
+
+def test_the_rate_is_a_column_only_if_it_changes(forked: Dlrun, tmp_path: Path) -> None:
+    plain = finished(tmp_path, WORDS)
+    assert "lr" not in table(plain)[0]
+    run = finished(tmp_path, [*WORDS, *to(3), *setting("scheduler={name: step, step_size: 1}")])
+    assert [float(rate) for rate in cells(run, "lr")] == pytest.approx([0.01, 0.001, 0.0001])
+    assert [*Run.open(run).table][-2:] == ["lr", "seconds"]
+    record = Run.open(run).record
+    assert "lr" not in record.metrics
+    forked("report", run, "--out", "page.html").is_told(0)
+    assert "<figcaption>learning rate" in (tmp_path / "page.html").read_text()
+    forked("report", plain, "--out", "page.html").is_told(0)
+    assert "<figcaption>learning rate" not in (tmp_path / "page.html").read_text()
+
+
+def test_epochs_without_validation_have_empty_cells_which_all_commands_bear(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    every = setting("trainer.check_val_every_n_epoch=2", "logger=[tensorboard]")
+    run = finished(tmp_path, [*WORDS, *to(5), *every])
+    whole = finished(tmp_path, [*WORDS, *to(5)])
+    for column in ("valid_loss", "valid_mae"):
+        values = cells(whole, column)
+        assert cells(run, column) == ["", values[1], "", values[3], ""]
+    assert cells(run, "train_loss") == cells(whole, "train_loss")
+    found, expected = Run.open(run), Run.open(whole)
+    assert outcome(run)[1] == outcome(whole)[1]
+    assert math.isnan(found.table["valid_mae"][0])
+    newest = float(cells(whole, "valid_mae")[3])
+    assert found.record.metrics["valid_mae"] == pytest.approx(newest)
+    assert found.record.best_epoch and found.record.best_epoch.epoch in (2, 4)
+    assert found.record.metrics["test_mae"] == expected.record.metrics["test_mae"]
+    assert found.record.figures == expected.record.figures
+    for words in (
+        ["runs", "list", "--where", "trainer.check_val_every_n_epoch=2"],
+        ["runs", "show", run],
+        ["runs", "compare", run, whole, "--out", "curves.png"],
+        ["runs", "check"],
+        ["verify", run],
+        ["report", run, whole, "--out", "page.html"],
+    ):
+        said = forked(*words).is_told(0)
+        assert "nan" not in said.stdout
+    assert "nan" not in (tmp_path / "page.html").read_text().lower().replace("nano", "")
+
+
+def test_a_sweep_ranks_by_the_newest_validation(forked: Dlrun, tmp_path: Path) -> None:
+    settings = ["--grid", "optimizer.lr=0.0001,0.01", *setting("trainer.check_val_every_n_epoch=2")]
+    forked("sweep", *WORDS, *to(3), *settings, "--json").is_told(0)
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    with (sweep / "table.csv").open() as stream:
+        chosen = {row["metric"]: row["chosen"] for row in csv.DictReader(stream)}
+    assert "valid_mae" in chosen
+
+
+def test_limits_are_of_batches_and_of_the_rows_tested(tmp_path: Path) -> None:
+    words = [*smoke("imdb-dense"), *TRAINER, *to(3)]
+    run = Run.open(finished(tmp_path, words))
+    assert run.record.test_rows == 512 == len(table(run.folder, "predictions.csv"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes_give_what_one_gives(dlrun: Dlrun, tmp_path: Path) -> None:
+    words = [*WORDS, *to(4), *TRAINER, *SGD, *setting(*SCHEDULES["one_cycle"])]
+    words += [*setting("model={hidden: [50], dropout: [0.0]}"), "--accelerator", "cpu"]
+    alone = finished(tmp_path / "alone", words)
+    dlrun(*words, *setting("trainer.devices=2")).is_told(0)
+    together = harness.newest_run(tmp_path, NAME)
+    for one, other in zip(table(alone), table(together), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            if one[name] and name not in ("valid_loss", "valid_mae"):  # limited: of other rows
+                assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-3)
+            assert (one[name] == "") == (other[name] == "")

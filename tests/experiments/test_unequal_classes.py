@@ -1,0 +1,88 @@
+"""Training options for data of one's own whose classes are unequal."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import harness
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.use import finished
+
+BALANCED = ["loss.class_weights=balanced", "balanced_batches=true"]
+
+
+def own(folder: Path, shares: dict[str, float]) -> list[str]:
+    """The command line of a classification of 600 rows, whose classes overlap."""
+    random = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    names = random.choice([*shares], size=600, p=[*shares.values()])
+    centres = {name: place * 1.5 for place, name in enumerate(shares)}
+    lines = (f"{random.normal(centres[name]):.4f},{name}" for name in names)
+    (folder / "own.csv").write_text("size,kind\n" + "\n".join(lines) + "\n")
+    words = setting("data.source=csv", f"data.path={folder / 'own.csv'}", "data.target=kind")
+    words += setting("data.task=classification", "data.validation=0.2", "trainer.max_epochs=15")
+    return ["hitters-dense", *words]
+
+
+def recall(run: Path, name: str) -> float:
+    with (run / "predictions.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["label"] == name]
+    return sum(row["predicted"] == name for row in rows) / len(rows)
+
+
+@pytest.mark.parametrize(
+    "shares", [{"common": 0.93, "rare": 0.07}, {"common": 0.55, "other": 0.38, "rare": 0.07}]
+)
+def test_balanced_classes_find_more_of_the_rare_one(
+    tmp_path: Path, shares: dict[str, float]
+) -> None:
+    words = own(tmp_path, shares)
+    plain = finished(tmp_path / "plain", words)
+    for value in BALANCED:
+        run = finished(tmp_path / value, [*words, *setting(value)])
+        assert recall(run, "rare") > recall(plain, "rare") + 0.2
+
+
+def test_smoothed_labels_make_probabilities_less_certain(tmp_path: Path) -> None:
+    words = own(tmp_path, {"common": 0.6, "rare": 0.4})
+    runs = [
+        finished(tmp_path / str(share), [*words, *setting(f"loss.label_smoothing={share}")])
+        for share in (0, 0.6)
+    ]
+    certain = []
+    for run in runs:
+        with (run / "predictions.csv").open(newline="") as stream:
+            certain.append(np.mean([float(row["probability"]) for row in csv.DictReader(stream)]))
+    assert certain[1] < certain[0]
+
+
+@pytest.mark.parametrize("value", BALANCED)
+def test_balanced_runs_resume_to_the_same_end(tmp_path: Path, value: str) -> None:
+    words = [*own(tmp_path, {"common": 0.9, "rare": 0.1}), *setting(value)]
+    whole = finished(tmp_path / "whole", words)
+    part = finished(tmp_path / "part", [*words, *setting("trainer.max_epochs=4")])
+    harness.run(tmp_path, "resume", part, *setting("trainer.max_epochs=15")).is_told(0)
+    assert (part / "weights.pt").read_bytes() == (whole / "weights.pt").read_bytes()
+
+
+@pytest.mark.parametrize("value", [*BALANCED, "loss.label_smoothing=0.1"])
+def test_a_regression_refuses_what_is_for_classes(forked: Dlrun, value: str) -> None:
+    key = value.partition("=")[0]
+    forked(*smoke("hitters-dense"), *setting(value)).is_told(2, key, "classifies")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (BALANCED, ["balanced_batches", "loss.class_weights"]),
+        (["loss.label_smoothing=1"], ["loss.label_smoothing"]),
+        (["loss.class_weights=balance"], ["'balanced'"]),
+        (["loss.smoothing=0.1"], ["'label_smoothing'"]),
+    ],
+)
+def test_options_that_are_wrong_are_refused(
+    forked: Dlrun, values: list[str], words: list[str]
+) -> None:
+    forked(*smoke("imdb-dense"), *setting(*values)).is_told(2, *words)

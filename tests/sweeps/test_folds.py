@@ -1,0 +1,156 @@
+"""`dlrun sweep --folds`: each row is tested once, in scikit-learn's folds."""
+
+import csv
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_absolute_error
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from tests import harness
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.test_own_data import texts
+from tests.experiments.use import results
+from tests.sweeps.use import named, runs
+
+LINEAR, LASSO, DENSE = "hitters-linear", "imdb-lasso", "hitters-dense"
+NUMBERS = np.random.default_rng(0).normal(size=(53, 3)).round(6)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> list[str]:
+    """The settings of a run on a table of 53 rows."""
+    rows = [f"{x},{z},{x - z / 2 + noise}\n" for x, z, noise in NUMBERS.tolist()]
+    (tmp_path / "table.csv").write_text("x,z,y\n" + "".join(rows))
+    return setting("data.source=csv", "data.path=table.csv", "data.target=y", "data.split_seed=3")
+
+
+def predictions(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
+
+
+def test_least_squares_by_folds_is_scikit_learns(tmp_path: Path, table: list[str]) -> None:
+    done = harness.run(tmp_path, "sweep", LINEAR, *table, "--folds", "5", "--name", "s", "--json")
+    found = runs(tmp_path, LINEAR)
+    X, y = NUMBERS[:, :2], NUMBERS @ [1, -0.5, 1]
+    errors = []
+    for run, (fitted, held) in zip(
+        found.values(), KFold(5, shuffle=True, random_state=3).split(X), strict=True
+    ):
+        rows = predictions(run)
+        assert [float(row["target"]) for row in rows] == pytest.approx(y[held], abs=1e-6)
+        model = LinearRegression().fit(X[fitted], y[fitted])
+        predicted = model.predict(X[held])
+        assert [float(row["predicted"]) for row in rows] == pytest.approx(predicted, abs=1e-5)
+        errors.append(mean_absolute_error(y[held], predicted))
+    tested = sorted(float(row["target"]) for run in found.values() for row in predictions(run))
+    assert tested == pytest.approx(sorted(y), abs=1e-6)  # each once
+    (config,) = json.loads(done.is_told(0).stdout)["configs"]
+    numbers = config["metrics"]["test_mae"]
+    assert (config["folds"], config["planned"], numbers["n"]) == (5, 5, 5)
+    assert numbers["mean"] == pytest.approx(np.mean(errors), rel=1e-6)
+    ends = scipy.stats.t.interval(0.95, 4, np.mean(errors), scipy.stats.sem(errors))
+    assert numbers["interval"] == pytest.approx(ends, rel=1e-6)
+    written = pd.read_csv(tmp_path / "runs" / "sweeps" / "s" / "table.csv")
+    row = written[written["metric"] == "test_mae"].iloc[0]
+    assert (row["n"], row["mean"]) == (5, pytest.approx(np.mean(errors), rel=1e-6))
+
+
+def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str]) -> None:
+    small = setting("trainer.max_epochs=2", "data.validation=5")
+    crossed = ["--folds", "3", "--seeds", "2", "--grid", "model.hidden=[2],[3]"]
+    crossed += setting("model.dropout=[0]")
+    done = harness.run(
+        tmp_path, "sweep", DENSE, *table, *small, *crossed, "--name", "s", "--json"
+    ).is_told(0)
+    about, found = json.loads(done.stdout), runs(tmp_path, DENSE)
+    assert len(found) == 12
+    records: list[dict[str, Any]] = [results(run) for run in found.values()]
+    for config in about["configs"]:
+        assert list(config["settings"]) == ["model.hidden"] and config["planned"] == 6
+        maes = np.array([
+            records[place]["metrics"]["test_mae"]
+            for place, run in enumerate(found.values())
+            if str(run) in {str(tmp_path / one) for one in config["runs"]}
+        ])  # fmt: skip
+        of_folds = maes.reshape(3, 2).mean(1)  # seeds vary fastest
+        numbers = config["metrics"]["test_mae"]
+        assert numbers["n"] == 3 and numbers["mean"] == pytest.approx(of_folds.mean())
+        assert numbers["sd"] == pytest.approx(of_folds.std(ddof=1))
+    assert {record["valid_rows"] for record in records} == {5}
+    command = shlex.split(about["best"]["command"])
+    assert command[1:5] == ["sweep", DENSE, "--folds", "3"] and "data.fold" not in command[-1]
+    dry = harness.run(tmp_path, *command[1:], "--dry-run", "--json").is_told(0)
+    assert len(json.loads(dry.stdout)["points"]) == 6
+    page = (tmp_path / "runs" / "sweeps" / "s" / "report.html").read_text()
+    assert ", 3 folds</h3>" in page and page.count("95 % interval</th>") >= 1
+    shutil.rmtree(found[4])
+    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    configs = [json.loads(done.stdout)["configs"], json.loads(again.stdout)["configs"]]
+    before, after = ([one["metrics"] | {"seconds": 0} for one in found] for found in configs)
+    assert before == after and configs[1][0]["seeds"] == [0, 1]
+
+
+def test_classes_have_equal_shares_and_a_fold_is_an_ordinary_run(tmp_path: Path) -> None:
+    file = texts(tmp_path / "t.csv", ["bad", "good", "good"], 60)
+    own = setting("data.source=csv", f"data.path={file}", "data.validation=8", "path.values=4")
+    own += setting("compare_with=null", "data.split_seed=7")
+    harness.run(tmp_path, "sweep", LASSO, *own, "--folds", "4", "--name", "s").is_told(0)
+    labels = [row["label"] for row in csv.DictReader(file.read_text().splitlines())]
+    folds = StratifiedKFold(4, shuffle=True, random_state=7).split(labels, labels)
+    for run, (_, held) in zip(runs(tmp_path, LASSO).values(), folds, strict=True):
+        assert [row["label"] for row in predictions(run)] == [labels[row] for row in held]
+    alone = setting("data.folds=4", "data.fold=2")
+    harness.run(tmp_path, LASSO, *own, *alone, "--name", "alone").is_told(0)
+    run = named(tmp_path, "alone", LASSO)
+    assert predictions(run) == predictions(named(tmp_path, "s-2", LASSO))
+    record = results(run)
+    assert record["data"].endswith(", fold 2 of 4") and record["test_rows"] == 15
+    assert record["train_rows"] + record["valid_rows"] == 45
+    for words in (["verify", run], ["predict", run, "--test"], ["report", run]):
+        harness.run(tmp_path, *words).is_told(0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sweep", "nyse-linear", "--folds", "3"],
+        ["sweep", "mnist-dense", "--folds", "3"],
+        ["sweep", *smoke("imdb-lasso"), "--folds", "3"],
+        ["sweep", "cifar100", "--folds", "3"],
+        ["sweep", LINEAR, "TABLE", "--folds", "54"],
+        ["sweep", LINEAR, "TABLE", "--folds", "1"],
+        ["sweep", LINEAR, "TABLE", "--folds", "3", "--set", "data.fold=1"],
+        ["sweep", LINEAR, "TABLE", "--folds", "3", "--set", "data.test=table.csv"],
+        [LINEAR, "TABLE", *setting("data.folds=54", "data.fold=1")],
+        [LINEAR, "TABLE", *setting("data.folds=5", "data.fold=6")],
+        [LINEAR, "TABLE", *setting("data.folds=5", "data.fold=0")],
+        [LINEAR, "TABLE", *setting("data.folds=5")],
+        [LINEAR, "TABLE", *setting("data.fold=1")],
+    ],
+)
+def test_what_cannot_be_divided_is_one_error(
+    cli: Dlrun, tmp_path: Path, table: list[str], words: list[str]
+) -> None:
+    given = [one for word in words for one in (table if word == "TABLE" else [word])]
+    cli(*given).is_told(2)
+    assert not list(tmp_path.glob("runs/sweeps/*"))
+
+
+def test_more_folds_than_rows_of_a_class_are_one_error(cli: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("text,label\n" + "a good film,good\n" * 9 + "dull,bad\n" * 3)
+    few = setting("data.source=csv", "data.path=few.csv")
+    cli("sweep", "imdb-dense", *few, "--folds", "4").is_told(2, "'bad'")
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            (tmp_path / "divided" / part / label).mkdir(parents=True)
+    divided = setting("data.source=folder", "data.path=divided")
+    cli("sweep", "imdb-dense", *divided, "--folds", "2").is_told(2, "divided/train")

@@ -1,0 +1,30 @@
+"""Callbacks and loggers as users write them."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers.logger import DummyLogger
+
+
+class Failing(pl.Callback):
+    """Fails in the middle of a run, after it has been called some times."""
+
+    def __init__(self, after: int = 3) -> None:
+        self.after = after
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+        self.after -= 1
+        if self.after < 0:
+            raise RuntimeError("no answer")
+
+
+class FailingLogger(DummyLogger):
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if step == 2:
+            raise ConnectionError("no answer")
+
+
+class Picky(pl.Callback):
+    def __init__(self, size: int) -> None:
+        if size < 0:
+            raise ValueError("size is negative")

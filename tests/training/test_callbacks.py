@@ -1,0 +1,77 @@
+"""Callbacks and loggers that a config names: which are refused, and that none can end a run."""
+
+from pathlib import Path
+
+import pytest
+
+from dlrun.experiments.saved_run import Run
+from tests import harness
+from tests.conftest import Dlrun
+from tests.experiments.test_resume import outcome
+from tests.experiments.use import results
+from tests.runs.test_loggers import tensorboard
+
+OWN = "tests.training.own_callbacks"
+DENSE = "imdb-dense"
+CSV = "lightning.pytorch.loggers.CSVLogger"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trainer.callbacks=[Failing]", "package.module.Class"),
+        ("trainer.callbacks=[{clas: a.B}]", "package.module.Class"),
+        ("trainer.callbacks=[nowhere.Failing]", "no package nowhere"),
+        (f"trainer.callbacks=[{OWN}.Faling]", "did you mean 'Failing'?"),
+        (f"trainer.callbacks=[{OWN}.DummyLogger]", "is no lightning.pytorch"),
+        ("trainer.callbacks=[tests.training.none.Failing]", "trainer.callbacks: tests.training"),
+        (f"trainer.callbacks=[{{class: {OWN}.Failing, befor: 3}}]", "its arguments: after"),
+        (f"trainer.callbacks=[{{class: {OWN}.Picky, size: -1}}]", "size is negative"),
+        (
+            "trainer.callbacks=[{class: lightning.pytorch.callbacks.EarlyStopping, monitor: x}]",
+            "early_stopping",
+        ),
+        ("logger=[tensorbord]", "did you mean 'tensorboard'?"),
+        (f"logger=[{CSV}]", "save_dir"),
+        (f"logger=[{OWN}.Failing]", "is no lightning.pytorch"),
+    ],
+)
+def test_a_callback_or_logger_that_cannot_be_made_is_one_message_before_the_run(
+    tmp_path: Path, cli: Dlrun, setting: str, message: str
+) -> None:
+    ended = cli(*harness.words(DENSE, setting)).is_told(2, message)
+    assert setting.partition("=")[0] in ended.stderr
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path) -> None:
+    harness.run(tmp_path / "plain", *harness.words(DENSE)).is_told(0)
+    more = f"trainer.callbacks=[{OWN}.Failing]", f"logger=[csv, {OWN}.FailingLogger]"
+    ended = harness.run(tmp_path / "failing", *harness.words(DENSE, *more))
+    ended.is_told(0, f"callback {OWN}.Failing is not used", f"logger {OWN}.FailingLogger is not")
+    assert ended.stderr.count("warning: ") == 2
+    plain, failing = (harness.newest_run(tmp_path / kind, DENSE) for kind in ("plain", "failing"))
+    assert outcome(plain) == outcome(failing)
+    assert results(plain)["metrics"] == results(failing)["metrics"]
+
+
+def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
+    callbacks = "lightning.pytorch.callbacks"
+    stats = f"{{class: {callbacks}.DeviceStatsMonitor, cpu_stats: true}}"
+    best = f"{{class: {callbacks}.ModelCheckpoint, monitor: valid_loss}}"
+    words = harness.words(
+        DENSE,
+        f"trainer.callbacks=[{stats}, {best}, {callbacks}.LearningRateMonitor]",
+        f"logger=[tensorboard, {{class: {CSV}, save_dir: logs}}]",
+    )
+    ended = harness.run(tmp_path, *words).is_told(0)
+    assert "warning" not in ended.stderr
+    run = harness.newest_run(tmp_path, DENSE)
+    assert [*(run / "checkpoints").glob("epoch=*.ckpt")]
+    (table,) = (tmp_path / "logs").rglob("metrics.csv")
+    header, *rows = table.read_text().splitlines()
+    assert {"train_loss", "valid_accuracy", "result/test_accuracy"} <= {*header.split(",")}
+    assert len(rows) >= 2
+    points = tensorboard(run)
+    (rate,) = (name for name in points if name.startswith("update/lr-"))
+    assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])

@@ -1,0 +1,288 @@
+"""A LightningModule that was not written for dlrun: its metrics, and its bits after a resume."""
+
+import io
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from dlrun.config.sections import LightningConfig
+from dlrun.errors import DataError, DlrunError
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.progress_recorder import ProgressRecorder
+from dlrun.system.console import Screen
+from dlrun.system.signals import StopRequest
+from dlrun.training.fit import train_on_accelerator
+from dlrun.training.own_module import ModuleTraining, TrainedModule
+from dlrun.training.process_settings import temporary_training_settings
+from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
+
+
+def noisy(row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A row whose inputs every generator changes."""
+    inputs = torch.linspace(-1, 1, 4) * row / 20 + torch.rand(4)
+    inputs += np.random.normal() + random.random()
+    return inputs.float(), torch.tensor(row % 2).float()
+
+
+class Rows(Dataset):
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return noisy(row)
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Any:
+        return (noisy(int(row)) for row in torch.randperm(20))
+
+
+class Data(pl.LightningDataModule):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def train_dataloader(self) -> Any:
+        shuffled = DataLoader(Rows(), 4, shuffle=True)
+        if self.kind == "generator":
+            return DataLoader(Rows(), 4, shuffle=True, generator=torch.Generator())
+        if self.kind == "stream":
+            return DataLoader(Stream(), 4)
+        if self.kind == "two":  # the shorter one starts again within an epoch
+            return [shuffled, DataLoader(Rows(), 10, shuffle=True)]
+        if self.kind == "workers":
+            return DataLoader(Rows(), 4, shuffle=True, num_workers=1)
+        return shuffled
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(Rows(), 7)
+
+    def test_dataloader(self) -> Any:
+        return DataLoader(Rows(), 7)
+
+
+class Module(pl.LightningModule):
+    """Draws random numbers in a hook, has a scheduler that follows a metric, fails if asked."""
+
+    def __init__(self, fails: tuple[int, int] | None = None, **parameters: object) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 1))
+        self.fails = fails
+        self.error: Exception = ValueError("killed")
+
+    def on_train_epoch_start(self) -> None:
+        torch.rand(3)
+
+    def measured(self, batch: Any) -> torch.Tensor:
+        inputs, targets = batch
+        return F.mse_loss(self.net(inputs)[:, 0], targets)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch, batch_idx) == self.fails:
+            raise self.error
+        loss = sum(map(self.measured, batch)) if len(batch[0]) == 2 else self.measured(batch)
+        self.log("train/loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.measured(batch))
+        self.log("lr", self.optimizers().param_groups[0]["lr"])
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("test_loss", self.measured(batch))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.05, momentum=0.9)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
+        scheduler = {"scheduler": plateau, "monitor": "val_loss", "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+def lightning_config(epochs: int, **trainer: Any) -> LightningConfig:
+    whole = network_config("cpu", max_epochs=epochs, **trainer)
+    keys = ("seed", "accelerator", "fallback", "logger", "threads", "trainer")
+    return LightningConfig.model_validate({key: getattr(whole, key) for key in keys})
+
+
+def context_in(folder: Path) -> RunContext:
+    """The context of a new run, or of one that is resumed."""
+    resume_files = {} if folder.exists() else None
+    folder.mkdir(exist_ok=True)
+    screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
+    steps = ProgressRecorder(files, screen, stop, "", resume_files)
+    return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
+
+
+def train(
+    folder: Path, epochs: int, kind: str = "", module: Any = Module, **trainer: Any
+) -> tuple[TrainedModule, list[dict[str, float]], dict[str, torch.Tensor]]:
+    """Train; return the result, the rows without their times, and the weights."""
+    context, config = context_in(folder), lightning_config(epochs, **trainer)
+    training = ModuleTraining(config, context, module, lambda: Data(kind))
+    with temporary_training_settings(1):
+        training.write_summary()
+        trained = training.run("cpu")
+    rows = [{**row, "seconds": 0.0} for row in context.steps.rows]
+    weights = torch.load(io.BytesIO(bytes(context.kept["weights.pt"])), weights_only=True)
+    return trained, rows, weights
+
+
+def are_equal(one: Any, other: Any) -> None:
+    assert one[0] == other[0]
+    assert one[1] == other[1]
+    assert one[2].keys() == other[2].keys()
+    assert all(torch.equal(one[2][name], other[2][name]) for name in one[2])
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "generator", "stream", "two", "workers"])
+@pytest.mark.parametrize("place", [(0, 3), (3, 2)])
+def test_a_resumed_run_has_the_same_bits(tmp_path: Path, kind: str, place: tuple[int, int]) -> None:
+    whole = train(tmp_path / "whole", 6, kind)
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 6, kind, lambda: Module(place))
+    are_equal(train(tmp_path / "killed", 6, kind), whole)
+    train(tmp_path / "extended", 2, kind)
+    are_equal(train(tmp_path / "extended", 6, kind), whole)
+    are_equal(train(tmp_path / "extended", 6, kind), whole)  # only the test is done again
+
+
+def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
+    trained, rows, weights = train(tmp_path / "run", 3)
+    assert list(rows[0]) == ["epoch", "train_loss", "valid_loss", "lr", "seconds"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert len({row["train_loss"] for row in rows}) == 3
+    assert set(trained.metrics) == {"train_loss", "valid_loss", "test_loss"}
+    assert {name: trained.metrics[name] for name in rows[0].keys() & trained.metrics.keys()} == {
+        name: value for name, value in rows[-1].items() if name not in ("epoch", "lr", "seconds")
+    }
+    assert set(weights) == {
+        f"net.{place}.{kind}" for place in (0, 3) for kind in ("weight", "bias")
+    }
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == (",".join(rows[0]), 4)
+    assert "Dropout" in (tmp_path / "run" / "summary.txt").read_text()
+
+
+def test_another_seed_gives_other_numbers_and_the_same_one_the_same(tmp_path: Path) -> None:
+    first, again = (train(tmp_path / name, 2) for name in ("first", "again"))
+    are_equal(first, again)
+    assert first[1][0]["train_loss"] != first[1][1]["train_loss"]
+
+
+def test_state_of_any_kind_is_an_error_when_it_is_first_saved(tmp_path: Path) -> None:
+    class Odd(Module):
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            checkpoint["odd"] = Rows()
+
+    with pytest.raises(DataError, match="Rows"):
+        train(tmp_path / "run", 2, module=Odd)
+    train(tmp_path / "other", 1, module=lambda: Module(anything=Rows()))  # a hyperparameter
+
+
+def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    class Diverging(Module):
+        def measured(self, batch: Any) -> torch.Tensor:
+            return super().measured(batch) * (float("nan") if self.current_epoch else 1)
+
+    with pytest.raises(DlrunError, match="epoch 2: .*_loss is nan"):
+        train(tmp_path / "run", 3, module=Diverging)
+
+
+def test_without_a_test_there_are_no_test_metrics(tmp_path: Path) -> None:
+    class Untested(pl.LightningModule):
+        training_step, configure_optimizers = Module.training_step, Module.configure_optimizers
+        validation_step, measured, fails = Module.validation_step, Module.measured, None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(4, 1)
+
+    trained, _, _ = train(tmp_path / "run", 1, module=Untested)
+    assert set(trained.metrics) == {"train_loss", "valid_loss"}
+
+
+def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> None:
+    seen = []
+
+    class Stopping(Module):
+        def configure_callbacks(self) -> pl.Callback:
+            return pl.callbacks.EarlyStopping("val_loss")
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            seen.append(batch_idx)
+            return super().training_step(batch, batch_idx)
+
+    context = context_in(tmp_path / "probe")
+    with temporary_training_settings(1):
+        ModuleTraining(lightning_config(5), context, Stopping, lambda: Data("")).probe("cpu")
+    assert seen == [0]
+    assert not [*(tmp_path / "probe").iterdir()]
+
+
+def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: Path) -> None:
+    class Stopping(Module):
+        def configure_callbacks(self) -> pl.Callback:
+            return pl.callbacks.EarlyStopping("val_loss", patience=1, min_delta=1e9)
+
+    whole = train(tmp_path / "run", 6, module=Stopping)
+    assert len(whole[1]) == whole[0].stopped_epoch == 2
+    are_equal(train(tmp_path / "run", 9, module=Stopping), whole)
+    train(tmp_path / "resumed", 1, module=Stopping)
+    are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
+
+
+def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
+    settings = {
+        "gradient_clip_val": 0.1,
+        "accumulate_grad_batches": 2,
+        "limit_train_batches": 4,
+        "check_val_every_n_epoch": 2,
+        "limit_test_batches": 1,
+    }
+    whole = train(tmp_path / "whole", 5, **settings)
+    trained, rows, _ = whole
+    validated = [not math.isnan(row["valid_loss"]) for row in rows]
+    assert validated == [False, True, False, True, False]
+    assert trained.metrics["valid_loss"] == rows[3]["valid_loss"]
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 5, module=lambda: Module((2, 1)), **settings)
+    resumed = train(tmp_path / "killed", 5, **settings)
+    assert repr(resumed[:2]) == repr(whole[:2])  # NaN is not equal to NaN
+
+
+@pytest.mark.parametrize("fails", [None, (1, 2)])
+def test_a_device_that_fails_gives_way_to_the_cpu(
+    tmp_path: Path,
+    fails: tuple[int, int] | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the probe, or in the middle of the second epoch."""
+    modules = [Module() for _ in range(3)]
+    name = "broken" if fails is None else "fragile"
+    if fails:
+        modules[1].fails, modules[1].error = fails, RuntimeError("CUDA error: gone")
+    config = lightning_config(3).model_copy(update={"accelerator": name})
+    context, made = context_in(tmp_path / "fallen"), iter(modules)
+
+    def build() -> Module:
+        torch.manual_seed(0)
+        return next(made)
+
+    training = ModuleTraining(config, context, build, lambda: Data(""))
+    with temporary_training_settings(1):
+        trained, report = train_on_accelerator(training, config, context.screen.warn)
+    assert (report.requested, report.used) == (name, "cpu")
+    assert capsys.readouterr().err.count("warning:") == 1
+    assert [row["epoch"] for row in context.steps.rows] == [1, 2, 3]
+    assert trained.metrics["test_loss"] > 0
