@@ -73,6 +73,8 @@ def main():
 
     def dataset(part):
         inputs, labels = (np.load(arrays / f"{name}_{part}.npy") for name in (letter, "y"))
+        if kind == "lstm":
+            inputs = inputs.astype(np.int32)  # the lab's own type; nn.Embedding reads no int16
         return TensorDataset(torch.from_numpy(inputs), torch.from_numpy(labels))
 
     train, test = dataset("train"), dataset("test")

@@ -82,7 +82,7 @@ class ReproducedExperiment:
 
     def make_plan(self, screen: Screen) -> SweepPlan:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
-        options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
+        options = replace(self.options, overrides=self.overrides)
         search = SearchSpace(seeds=format_seeds(self.seeds))
         name = f"reproduce-{self.slug}"
         plan = make_sweep_plan(name, self.name, options, search, screen)
