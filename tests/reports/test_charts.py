@@ -144,3 +144,9 @@ def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
 )
 def test_what_cannot_be_drawn_has_no_chart(table: dict[str, list[float]]) -> None:
     assert charts_of_run(table, record()) == []
+
+
+def test_a_learning_rate_that_only_some_epochs_have_is_one_curve() -> None:
+    table = {"epoch": [1, 2, 3], "train_loss": [3, 2, 1], "lr": [0.1, math.nan, 0.2]}
+    (rate,) = charts_of_run(table, record())[-1].lines
+    assert (rate.x, rate.y) == ([1, 3], [0.1, 0.2])

@@ -28,3 +28,10 @@ class Picky(pl.Callback):
     def __init__(self, size: int) -> None:
         if size < 0:
             raise ValueError("size is negative")
+
+
+class Stopping(pl.Callback):
+    """Ends the training after its first epoch, as lightning.pytorch.callbacks.Timer may."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = True

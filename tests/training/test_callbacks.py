@@ -1,14 +1,17 @@
 """Callbacks and loggers that a config names: which are refused, and that none can end a run."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from dlrun.config.plugins import check_package_installed
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun
 from tests.experiments.test_resume import outcome
-from tests.experiments.use import results
+from tests.experiments.use import finished, results
 from tests.runs.test_loggers import tensorboard
 
 OWN = "tests.training.own_callbacks"
@@ -75,3 +78,23 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     points = tensorboard(run)
     (rate,) = (name for name in points if name.startswith("update/lr-"))
     assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])
+
+
+def test_a_callback_that_ends_the_training_of_a_network_ends_the_run(
+    tmp_path: Path, forked: Dlrun
+) -> None:
+    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{OWN}.Stopping]"
+    run = finished(tmp_path, harness.words(DENSE, *settings))
+    record = Run.open(run).record
+    assert (record.status, record.steps, record.stopped_epoch) == ("finished", 1, 1)
+    before = outcome(run)
+    forked("resume", run).is_told(0)
+    assert outcome(run) == before
+    assert Run.open(run).record == record
+
+
+def test_a_class_of_a_module_without_a_spec_as_main_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "own_script", ModuleType("own_script"))
+    check_package_installed("trainer.callbacks", "own_script.Stopping")

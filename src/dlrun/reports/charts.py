@@ -206,7 +206,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
         if lines := [line for line in lines if line.is_drawable]:
             charts.append(Chart(metric, step, metric, lines, levels, mark))
     if len(set(table.get(LR, ()))) > 1:
-        rate = ChartCurve("learning rate", table[step], table[LR], "other")
+        rate = measured_curve("learning rate", table[step], table[LR], "other")
         charts.append(Chart("learning rate", step, LR, [rate], mark=mark))
     return charts
 
