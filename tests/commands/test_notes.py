@@ -41,6 +41,8 @@ def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
         (["-old", "+best"], ["best", "c++", "über.1"]),  # nothing to change
         (["--", "-best", "-c++"], ["über.1"]),
         (["--runs-dir", "runs", "-über.1"], []),
+        (["+R²", "+½"], ["R²", "½"]),
+        (["-R²", "-½"], []),
     ):
         cli("runs", "tag", "a", *changes).is_told(0)
         assert notes(run) == ("", expected)

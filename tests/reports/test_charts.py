@@ -89,6 +89,26 @@ def test_a_long_table_is_thinned_evenly() -> None:
     assert thin_out_table({"epoch": [], "train_loss": []}, 200) == {"epoch": [], "train_loss": []}
 
 
+def test_a_thinned_table_keeps_epochs_with_validation() -> None:
+    """Also if evenly spaced epochs (1, 11, 21, ...) never have one."""
+    epochs = range(1, 1001)
+    valid = [math.nan if n % 5 else 1 / n for n in epochs]
+    table = {"epoch": [*epochs], "train_loss": [1 / n for n in epochs], "valid_loss": valid}
+    found = thin_out_table(table, 300)
+    assert sum(not math.isnan(one) for one in found["valid_loss"]) >= 90
+    assert found["epoch"][:3] == [1, 5, 11] and len(found["epoch"]) <= 202
+    assert found["valid_loss"][-1] == 1 / 1000
+
+
+def test_metrics_of_any_name_have_charts() -> None:
+    """A LightningModule of the user may log only such."""
+    table = {"epoch": [1, 2], "reconstruction": [0.2, 0.1], "seconds": [1, 1]}
+    (chart,) = charts_of_run(table, record(reconstruction=0.1))
+    assert (chart.title, list(chart.lines[0].y)) == ("reconstruction", [0.2, 0.1])
+    counts = {"images": [6, 9], "unreadable": [0, 1], "seconds": [1, 1]}
+    assert charts_of_run(counts, record(images=9, unreadable=1)) == []
+
+
 def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
     names = ["train_mae", "valid_mae", "train_r2", "valid_r2"]
     table = {"epoch": [1, 2], **{name: [0.1, 0.2] for name in names}, "seconds": [1, 1]}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.folder import NOTES, NOTES_LOCK
@@ -19,6 +19,8 @@ TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 class RunNotes(ChecksummedModel):
     """Holds a run's note, and its tags in the order in which they were added."""
+
+    model_config = ConfigDict(regex_engine="python-re")  # pydantic's own has other letters than TAG
 
     note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
     tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = Field(default_factory=list)
