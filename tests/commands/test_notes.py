@@ -117,6 +117,7 @@ def test_list_show_and_compare_have_them(cli: Dlrun, run: Path) -> None:
         (["--tag", "gone"], ""),
         (["--where", "tag=best"], "ab"),
         (["--where", "tag == 1"], "b"),
+        (["--where", "tags=best"], "ab"),
         (["--where", "tag!=1"], "ac"),
         (["--where", "note=x"], "c"),
         (["--tag", "best", "--where", "tag!=1"], "a"),

@@ -71,6 +71,7 @@ def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> Non
         (["seed=3"], {"seeds": "2"}, "--set seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
         (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
+        ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "no package nowhere"),
         ([SAMPLE], {"grid": ["trainer.max_epochs=1,2"], "eta": 2}, "varies itself"),
         (
             [SAMPLE, "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2"],

@@ -26,7 +26,12 @@ from dlrun.run_folder.record import (
     SweepMembership,
     read_checksummed_json,
 )
-from dlrun.runs.start import check_run_can_start, merge_experiment_config, validate_config
+from dlrun.runs.start import (
+    check_callbacks_and_loggers,
+    check_run_can_start,
+    merge_experiment_config,
+    validate_config,
+)
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen, pluralize
 
@@ -240,8 +245,10 @@ def make_sweep_plan(
         note=options.note,
         tags=list(options.tags),
     )
-    if search.folds is not None and here and not options.dry_run:
-        _load_fold(experiment, configs[0], options)
+    if here and not options.dry_run:
+        check_callbacks_and_loggers(configs[0])
+        if search.folds is not None:
+            _load_fold(experiment, configs[0], options)
     if eta is None:
         return plan
     return plan.model_copy(update={"rungs": _plan_rungs(plan, configs, flat, eta)})

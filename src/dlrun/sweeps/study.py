@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.errors import DlrunError
+from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import LOG_RATIO
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
@@ -55,12 +55,17 @@ class SweepStudy:
             with journal.open("r+b") as stream:
                 stream.truncate(whole.rfind(b"\n") + 1)
         backend = JournalFileBackend(str(journal), _LockOfSweep(str(journal)))
-        self._study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(backend),
-            study_name=self._plan.name,
-            direction="maximize",
-            load_if_exists=True,
-        )
+        try:
+            self._study = optuna.create_study(
+                storage=optuna.storages.JournalStorage(backend),
+                study_name=self._plan.name,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except (ValueError, KeyError, TypeError) as error:  # each line is JSON
+            raise DataError(
+                f"{journal}: damaged: {first_line(error)}", "start a new sweep; its runs are kept"
+            ) from error
         for trial in self._study.get_trials(deepcopy=False):
             if trial.params.keys() == self._distributions.keys():
                 self._add(trial.number, trial.params)

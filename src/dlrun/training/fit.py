@@ -185,10 +185,12 @@ class Training:
         """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
         config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
+        if not rows:
+            raise DlrunError("no epoch was finished", "a callback ended the training before")
         if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
         stopped, limit = None, config.trainer.max_epochs
-        if is_stopped_early(rows, config.early_stopping) or len(rows) < limit:  # a callback
+        if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
