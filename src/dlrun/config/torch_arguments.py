@@ -104,12 +104,12 @@ def check_scheduler(
     trained.step()  # without an update torch warns that the scheduler is too early
     group = trained.param_groups[0]
     for _ in range(min(epochs, TRIED - 1)):
+        if group["lr"] < 0:
+            raise ArgumentError(None, "these values lead to a negative learning rate")
         try:
             scheduler.step(*((0.0,) if name == "plateau" else ()))
         except Exception as error:
             raise _refused(found, further, error) from None
-        if group["lr"] < 0:
-            raise ArgumentError(None, "these values lead to a negative learning rate")
 
 
 def make_scheduler(
