@@ -361,10 +361,13 @@ def seed_generators(seed: int) -> None:
 def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
-    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept. The number
+    of the epoch and its seconds, which many modules log, are counted here.
     """
     metrics = {}
     for name, value in logged.items():
+        if name in (STEP, SECONDS):
+            continue
         whole, _, kind = name.rpartition("_")
         if kind in ("step", "epoch") and whole in logged:
             continue
