@@ -28,3 +28,27 @@ class Picky(pl.Callback):
     def __init__(self, size: int) -> None:
         if size < 0:
             raise ValueError("size is negative")
+
+
+class Exiting(pl.Callback):
+    """Exits the process, when it is made or in the first epoch."""
+
+    def __init__(self, at_once: bool = False) -> None:
+        if at_once:
+            raise SystemExit(3)
+
+    def on_train_epoch_end(self, *hook: Any) -> None:
+        raise SystemExit(3)
+
+
+class Stopping(pl.Callback):
+    """Ends the training after the first epoch, or before."""
+
+    def __init__(self, before: bool = False) -> None:
+        self.before = before
+
+    def on_train_start(self, trainer: pl.Trainer, *hook: Any) -> None:
+        trainer.should_stop = self.before
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+        trainer.should_stop = True

@@ -20,13 +20,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.errors import DlrunError
+from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import LOG_RATIO
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
 from dlrun.sweeps.plan import SweepPoint
 from dlrun.sweeps.search_space import Settings, Space
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
+from dlrun.system.files import read_regular_file
 
 JOURNAL = "study.journal"
 
@@ -43,7 +44,7 @@ class SweepStudy:
     def __init__(self, sweep: Sweep) -> None:
         """Open or create the study of a sweep, and add the configs it has chosen to the plan.
 
-        The caller holds the sweep's lock.
+        The caller holds the sweep's lock. Raises DlrunError if the study's file is damaged.
         """
         assert sweep.plan.search is not None
         self._plan, self._search = sweep.plan, sweep.plan.search
@@ -51,16 +52,24 @@ class SweepStudy:
         self._points: dict[int, list[SweepPoint]] = {}  # of each trial, by its number
         journal = sweep.folder / JOURNAL
         if journal.exists():  # a power cut or a full disk may leave a part of a line
-            whole = journal.read_bytes()
+            whole = read_regular_file(journal)
             with journal.open("r+b") as stream:
                 stream.truncate(whole.rfind(b"\n") + 1)
         backend = JournalFileBackend(str(journal), _LockOfSweep(str(journal)))
-        self._study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(backend),
-            study_name=self._plan.name,
-            direction="maximize",
-            load_if_exists=True,
-        )
+        try:
+            self._study = optuna.create_study(
+                storage=optuna.storages.JournalStorage(backend),
+                study_name=self._plan.name,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except OSError:
+            raise
+        except Exception as error:  # Optuna raises anything
+            raise DlrunError(
+                f"{journal}: damaged: {type(error).__name__}: {first_line(error)}",
+                "the finished runs are whole; start a new sweep",
+            ) from error
         for trial in self._study.get_trials(deepcopy=False):
             if trial.params.keys() == self._distributions.keys():
                 self._add(trial.number, trial.params)

@@ -165,6 +165,8 @@ class Training:
                                 data.valid, rank, world, limit=section.limit_val_batches
                             ),
                         )
+                if not steps.rows:
+                    raise DlrunError("a callback has ended the training before its first epoch")
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
@@ -187,10 +189,9 @@ class Training:
         check_metrics_finite(metrics, "test")
         if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
-        stopped = None
-        if is_stopped_early(rows, config.early_stopping):
+        stopped, limit = None, config.trainer.max_epochs
+        if len(rows) < limit or is_stopped_early(rows, config.early_stopping):  # or by a callback
             stopped = len(rows)
-            limit = config.trainer.max_epochs
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
