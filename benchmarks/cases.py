@@ -483,10 +483,9 @@ def chapter(setup: Setup) -> Case:
         for name in CHAPTER:
             runs = [read_json(path) for path in folder.glob(f"{name}/*Z-*/results.json")]
             assert {run["status"] for run in runs} == {"finished"}
-            times = [
-                datetime.fromisoformat(run[key]) for run in runs for key in ("created", "ended")
-            ]
-            found[name] = (max(times) - min(times)).total_seconds()
+            first, last = min(run["started"] for run in runs), max(run["ended"] for run in runs)
+            lasted = datetime.fromisoformat(last) - datetime.fromisoformat(first)
+            found[name] = lasted.total_seconds()
         return found
 
     rows = [Row(f"{name}, all its epochs; {seeds} seeds", name) for name in CHAPTER]

@@ -105,6 +105,7 @@ def test_multirun_is_a_sweep(cli: Dlrun, option: str) -> None:
         if line[0] == DENSE:
             cli(*line).is_told(2, told)
     cli("sweep", DENSE, *words, option).is_told(2, told)
+    assert "sweep" not in cli("runs", "list", DENSE, option).is_told(2).stderr
 
 
 def test_print_config_prints_what_config_prints(cli: Dlrun, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
         (["-old", "+best"], ["best", "c++", "über.1"]),  # nothing to change
         (["--", "-best", "-c++"], ["über.1"]),
         (["--runs-dir", "runs", "-über.1"], []),
+        (["+R²", "+½"], ["R²", "½"]),
+        (["-R²", "-½"], []),
     ):
         cli("runs", "tag", "a", *changes).is_told(0)
         assert notes(run) == ("", expected)
@@ -116,6 +118,7 @@ def test_list_show_and_compare_have_them(cli: Dlrun, run: Path) -> None:
         (["--tag", "gone"], ""),
         (["--where", "tag=best"], "ab"),
         (["--where", "tag == 1"], "b"),
+        (["--where", "tags=best"], "ab"),
         (["--where", "tag!=1"], "ac"),
         (["--where", "note=x"], "c"),
         (["--tag", "best", "--where", "tag!=1"], "a"),

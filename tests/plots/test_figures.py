@@ -117,6 +117,13 @@ def test_compared_runs_on_other_data_have_panels_of_their_own() -> None:
     assert found["y"].get_ylim()[1] < 1
 
 
+def test_the_only_validated_epoch_is_a_marker() -> None:
+    table = {"epoch": [1, 2, 3], "train_loss": [3, 2, 1], "valid_loss": [math.nan, 0.5, math.nan]}
+    figure = draw_curves_of_several_runs({"a": table}, [("epoch", "loss")])
+    found = {tuple(line.get_xdata()): line.get_marker() for line in figure.axes[0].lines}
+    assert found == {(1, 2, 3): "", (2,): "o"}
+
+
 def test_many_runs_and_many_metrics() -> None:
     names = [f"valid_{metric}" for metric in "abcde"]
     tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}
@@ -168,10 +175,12 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     assert is_drawn(figure)
 
 
-def test_a_sweep_over_seeds_alone_and_over_odd_values() -> None:
-    runs = [PlottedRun({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
-    (axes,) = draw_sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
-    assert len(axes.collections[0].get_offsets()) == 3
+def test_a_sweep_over_seeds_or_folds_alone_and_over_odd_values() -> None:
+    for key in ("seed", "data.fold"):
+        runs = [PlottedRun({key: number}, {"valid": 0.5}) for number in range(3)]
+        (axes,) = draw_sweep_figure(runs, [key], "loss", chosen={}, book=None, title="t").axes
+        assert len(axes.collections[0].get_offsets()) == 3
+        assert not axes.lines, "no line joins what has no order"
     odd = [PlottedRun({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
     (axes,) = draw_sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
     assert len(axes.get_xticklabels()) == 4

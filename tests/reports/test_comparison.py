@@ -1,5 +1,6 @@
 """The report groups equal configs and compares runs on the same data."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,14 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
     assert [one.number for one in measured] == [1, 2]
     assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in charts[0].lines] == ["1", "2", "4"]
+
+
+def test_runs_that_validated_no_epoch_are_compared_by_their_training(tmp_path: Path) -> None:
+    found = sections(*(a_classification(tmp_path / "e" / f"r{n}", seed=n) for n in range(2)))
+    for one in found:
+        one.table = {"epoch": [1, 2], "train_loss": [0.5, 0.4], "valid_loss": [math.nan, math.nan]}
+    ((_, (chart,), _, _),) = charts_and_intervals_by_data(found)
+    assert [list(line.y) for line in chart.lines] == [[0.5, 0.4], [0.5, 0.4]]
 
 
 def test_the_books_figure_lies_within_or_not(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlrun.experiments.saved_run import Run
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.external_loggers import ExperimentLoggers
+from dlrun.run_folder.folder import RunFolder
+from dlrun.runs.start import load_experiment_config
+from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, clean_environment, free_ports, setting, until
 from tests.experiments.test_resume import wait_for_steps
@@ -189,6 +194,22 @@ def test_a_server_has_one_run_with_each_step_once(tmp_path: Path, server: str) -
     harness.run(tmp_path, "resume", run, *more, MLFLOW_TRACKING_URI=server).is_told(0)
     _, points = mlflow(server, DENSE)
     assert [step for step, _ in points["train_loss"]] == [*range(1, 33)]
+
+
+@pytest.mark.slow
+def test_mlflow_continues_a_run_whose_first_epoch_alone_has_a_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "runs" / "mine" / "a"
+    folder.mkdir(parents=True)
+    config = load_experiment_config(LASSO, RunSettings(overrides=["logger=[mlflow]"]))
+    for _ in range(2):
+        loggers = ExperimentLoggers(config, "mine", RunFolder(folder), Screen())
+        loggers.begin([{"epoch": 1, "fid": 3.0, "seconds": 1.0}, {"epoch": 2, "seconds": 2.0}])
+        loggers.end({}, "failed")
+    _, points = mlflow(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", "mine")
+    assert points == {"fid": [(1, 3.0)], "seconds": [(1, 1.0), (2, 2.0)]}
 
 
 def fails_with_one_warning(folder: Path, **environment: str) -> None:

@@ -99,6 +99,17 @@ def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str
     assert before == after and configs[1][0]["seeds"] == [0, 1]
 
 
+def test_of_one_fold_n_counts_seeds(tmp_path: Path, table: list[str]) -> None:
+    small = setting("trainer.max_epochs=1", "model.hidden=[2]", "model.dropout=[0]")
+    fold = [*setting("data.folds=3", "data.fold=2"), "--seeds", "2"]
+    done = harness.run(tmp_path, "sweep", DENSE, *table, *small, *fold, "--json").is_told(0)
+    best = json.loads(done.stdout)["best"]
+    numbers = best["metrics"]["test_mae"]
+    assert (best["folds"], best["planned"], numbers["n"]) == (None, 2, 2) and numbers["sd"] > 0
+    command = shlex.split(best["command"])
+    assert "--folds" not in command and {"--seeds", "data.fold=2"} < {*command}
+
+
 def test_classes_have_equal_shares_and_a_fold_is_an_ordinary_run(tmp_path: Path) -> None:
     file = texts(tmp_path / "t.csv", ["bad", "good", "good"], 60)
     own = setting("data.source=csv", f"data.path={file}", "data.validation=8", "path.values=4")
@@ -129,6 +140,7 @@ def test_classes_have_equal_shares_and_a_fold_is_an_ordinary_run(tmp_path: Path)
         ["sweep", LINEAR, "TABLE", "--folds", "54"],
         ["sweep", LINEAR, "TABLE", "--folds", "1"],
         ["sweep", LINEAR, "TABLE", "--folds", "3", "--set", "data.fold=1"],
+        ["sweep", LINEAR, "TABLE", "--folds", "3", "--set", "data.folds=4"],
         ["sweep", LINEAR, "TABLE", "--folds", "3", "--set", "data.test=table.csv"],
         [LINEAR, "TABLE", *setting("data.folds=54", "data.fold=1")],
         [LINEAR, "TABLE", *setting("data.folds=5", "data.fold=6")],

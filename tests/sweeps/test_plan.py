@@ -71,7 +71,13 @@ def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> Non
         (["seed=3"], {"seeds": "2"}, "--set seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
         (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
+        ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "no package nowhere"),
         ([SAMPLE], {"grid": ["trainer.max_epochs=1,2"], "eta": 2}, "varies itself"),
+        (
+            [SAMPLE, "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2"],
+            {"grid": ["optimizer.lr=1,2,3,4"], "eta": 2},
+            "ends after 1 epoch",
+        ),
     ],
 )
 def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str) -> None:
@@ -119,6 +125,21 @@ def test_equal_points_are_one() -> None:
     assert pairs == [([8], 0), ([8], 1), ([16], 0), ([16], 1)]
     assert len(points("optimizer.lr=1|1.0")) == 1
     assert len(points("seed=int:0..1")) == 2
+
+
+def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngood,1\nbad,0\n")
+    own = ["data.source=csv", f"data.path={tmp_path}/a.csv"]
+
+    def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
+        plan = planned(*own, *overrides, experiment="imdb-dense", folds=2, here=False, **search)
+        return {(config.seed, config.split_seed) for config in plan.validate_points()}
+
+    assert splits("seed=3") == {(3, 3)}
+    assert splits(seeds="2") == {(0, 0), (1, 0)}
+    assert splits("data.split_seed=7", seeds="2") == {(0, 7), (1, 7)}
+    assert splits(grid=["data.split_seed=1,2"]) == {(0, 1), (0, 2)}
+    assert splits(spaces=["optimizer.lr=lin:1..2"], trials=3, sampler="tpe") == {(0, 0)}
 
 
 def test_of_a_section_its_leaves_vary() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search_space import SearchSpace, parse_seeds
+from dlrun.sweeps.search_space import SearchSpace, Space, parse_seeds
 from dlrun.sweeps.summary import format_seeds
 
 
@@ -77,6 +77,12 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
     assert len(set(found)) > 100
     low, high = 2**60 + 1, 2**60 + 3
     assert {one["a"] for one in drawn(300, f"a=int:{low}..{high}")} == {low, low + 1, high}
+
+
+def test_a_space_is_shown_as_it_is_written() -> None:
+    for text in ("a=true|null|[8, 8]|x", "a=int:1..3", "a=log:0.1..2.0"):
+        (space,) = SearchSpace(spaces=[text], trials=1).parse_spaces()
+        assert str(space) == text and isinstance(space, Space)
 
 
 def test_a_grid_of_spaces_has_each_combination_once() -> None:

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from dlrun.errors import DlrunError
+from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan
@@ -140,6 +140,16 @@ def test_an_interrupted_search_chooses_what_an_undisturbed_one_does(
     assert chosen(sweep.plan) == chosen(whole.plan)
     complete = [trial.value for trial in trials(sweep) if trial.state == TrialState.COMPLETE]
     assert complete == [trial.value for trial in trials(whole)]
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    sweep = a_sweep(tmp_path, trials=3)
+    SweepStudy(sweep).choose(SweepState({}))
+    journal = sweep.folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], b'{"op_co', *lines[1:]]))
+    with pytest.raises(DataError, match=JOURNAL):
+        SweepStudy(sweep)
 
 
 def test_a_failed_run_is_a_failed_trial(tmp_path: Path) -> None:

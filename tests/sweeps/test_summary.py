@@ -17,7 +17,9 @@ from dlrun.sweeps.summary import (
     find_best_config,
     format_sweep_configs,
     group_runs_by_config,
+    write_sweep_files,
 )
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record
 
@@ -100,6 +102,24 @@ def test_a_seed_counts_once(plan: SweepPlan, tmp_path: Path) -> None:
     (result,) = group_runs_by_config(plan, {1: found[1], 2: found[1]})
     assert result.seeds == [0] and "--seeds" not in result.command(EXPERIMENT)
     assert result.spreads["valid_accuracy"].deviation is None
+
+
+def test_importances_that_cannot_be_estimated_end_no_sweep(tmp_path: Path) -> None:
+    """As those of metrics that hardly differ."""
+    options = RunSettings(overrides=["data.source=sample"])
+    search = SearchSpace(grid=["optimizer.lr=1,2,3,4,5", "batch_size=10,20"])
+    plan, found = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True)), {}
+    for point in plan.points:
+        member = plan.run_settings(point, RunSettings()).sweep
+        place = tmp_path / EXPERIMENT / f"20260101T000000Z-{point.number}"
+        metrics = {"valid_accuracy": 0.5 + point.number * 1e-12}
+        found[point.number] = Run.in_folder(a_whole_run(place, metrics=metrics, sweep=member))
+    sweep = Sweep(plan, tmp_path / "sweeps" / "s")
+    sweep.folder.mkdir(parents=True)
+    results = group_runs_by_config(plan, found)
+    files = write_sweep_files(sweep, SweepState(found), results, Screen(quiet=True))
+    page = Path(files["report"]).read_text()
+    assert "Not known: RuntimeError" in page and page.count('<polyline class="best"') == 1
 
 
 def result(

@@ -42,13 +42,7 @@ class Exiting(pl.Callback):
 
 
 class Stopping(pl.Callback):
-    """Ends the training after the first epoch, or before."""
+    """Ends the training after its first epoch, as lightning.pytorch.callbacks.Timer may."""
 
-    def __init__(self, before: bool = False) -> None:
-        self.before = before
-
-    def on_train_start(self, trainer: pl.Trainer, *hook: Any) -> None:
-        trainer.should_stop = self.before
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = True

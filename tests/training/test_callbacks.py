@@ -1,14 +1,17 @@
 """Callbacks and loggers that a config names: which are refused, and that none can end a run."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from dlrun.config.plugins import check_package_installed
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun
 from tests.experiments.test_resume import outcome
-from tests.experiments.use import results
+from tests.experiments.use import finished, results
 from tests.runs.test_loggers import tensorboard
 
 OWN = "tests.training.own_callbacks"
@@ -56,13 +59,12 @@ def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Pat
     assert results(plain)["metrics"] == results(failing)["metrics"]
 
 
-def test_a_callback_may_end_the_training_but_not_the_process(tmp_path: Path, cli: Dlrun) -> None:
+def test_a_callback_ends_neither_the_process_nor_a_training_without_an_epoch(
+    cli: Dlrun,
+) -> None:
     cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.Exiting]")).is_told(0, "SystemExit: 3")
-    cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.Stopping]")).is_told(0)
-    about = results(harness.newest_run(tmp_path, DENSE))
-    assert about["steps"] == about["stopped_epoch"] == 1
-    setting = f"trainer.callbacks=[{{class: {OWN}.Stopping, before: true}}]"
-    cli(*harness.words(DENSE, setting)).is_told(1, "before its first epoch")
+    timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
+    cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")
 
 
 def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
@@ -85,3 +87,23 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     points = tensorboard(run)
     (rate,) = (name for name in points if name.startswith("update/lr-"))
     assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])
+
+
+def test_a_callback_that_ends_the_training_of_a_network_ends_the_run(
+    tmp_path: Path, forked: Dlrun
+) -> None:
+    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{OWN}.Stopping]"
+    run = finished(tmp_path, harness.words(DENSE, *settings))
+    record = Run.open(run).record
+    assert (record.status, record.steps, record.stopped_epoch) == ("finished", 1, 1)
+    before = outcome(run)
+    forked("resume", run).is_told(0)
+    assert outcome(run) == before
+    assert Run.open(run).record == record
+
+
+def test_a_class_of_a_module_without_a_spec_as_main_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "own_script", ModuleType("own_script"))
+    check_package_installed("trainer.callbacks", "own_script.Stopping")

@@ -17,7 +17,7 @@ from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import accelerator_attempts, is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.fit import Training, divergence_warning, make_trainer
+from dlrun.training.fit import Training, divergence_warning, make_trainer, predict_test_set
 from dlrun.training.objective import classification
 from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
@@ -194,3 +194,10 @@ def test_a_loss_that_grows_is_said() -> None:
     assert divergence_warning([0.7, 0.5, 0.6]) is None
     assert "diverged" in str(divergence_warning([0.7, 0.5, 50.0]))
     assert "optimizer.lr" in str(divergence_warning([1e32]))
+
+
+def test_what_several_processes_tested_is_predicted_again() -> None:
+    config, data = network_config("cpu", limit_test_batches=1), batches()
+    for processes in (1, 2):
+        rows = predict_test_set(Network(), classification(2), data, config, processes)
+        assert rows is not None and rows.shape == (3, data.tested_rows(processes, 1))

@@ -175,6 +175,16 @@ def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     assert "Dropout" in (tmp_path / "run" / "summary.txt").read_text()
 
 
+def test_what_a_module_logs_does_not_replace_the_number_of_the_epoch(tmp_path: Path) -> None:
+    class Counting(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            self.log("epoch", float(self.current_epoch))
+            return super().training_step(batch, batch_idx)
+
+    _, rows, _ = train(tmp_path / "run", 2, module=Counting)
+    assert [row["epoch"] for row in rows] == [1, 2]
+
+
 def test_another_seed_gives_other_numbers_and_the_same_one_the_same(tmp_path: Path) -> None:
     first, again = (train(tmp_path / name, 2) for name in ("first", "again"))
     are_equal(first, again)

@@ -130,7 +130,7 @@ def _explain_unknown_option(
 ) -> tuple[str, str]:
     """Return what to add to the message about an unknown option, and a hint; each may be empty."""
     experiment = next((one for one in arguments if one in registry.experiment_names()), None)
-    if option in MULTIRUN and experiment:
+    if option in MULTIRUN and experiment and arguments[0] in (option, experiment, "sweep"):
         from dlrun.sweeps.search_space import sweep_command  # no other error needs it
 
         words = [one for one in arguments if one not in (option, experiment, "sweep")]

@@ -276,7 +276,7 @@ def _confirm(screen: Screen) -> bool:
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:
         screen.err.print()
-        raise ConfigError("nobody answers", "--yes removes without asking, --dry-run only lists")
+        raise ConfigError("nobody answers", "--yes removes without asking")
     if answer.strip().lower() in ("y", "yes"):
         return True
     screen.note("nothing was removed")

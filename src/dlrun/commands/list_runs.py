@@ -183,7 +183,7 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
             "as in --where 'optimizer.lr>0.001', in quotes for the shell",
         )
     key, sign, wanted = parts.groups()
-    if key == "tag":
+    if key in ("tag", "tags") and wanted[:1] != "[":
         if sign not in ("=", "==", "!="):
             raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
         return lambda run: (wanted in run["tags"]) == (sign != "!=")

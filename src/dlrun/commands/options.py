@@ -179,9 +179,9 @@ RUN_OPTIONS: dict[str, Any] = {
     "runs_dir": RunsDir,
     "data_dir": DataDir,
     "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
-    "note": Annotated[str | None, option("Why the run is done; it may change later.", "TEXT")],
+    "note": Annotated[str | None, option("Why the run is done; may change later.", "TEXT")],
     "tags": Annotated[
-        list[str] | None, option("A word to find it by; repeatable.", "TAG", "--tag")
+        list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")
     ],
     "summary": Annotated[bool, flag("Show the network layer by layer.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -39,7 +40,7 @@ def class_name(item: str | dict[str, Any]) -> str:
 def check_package_installed(key: str, item: str | dict[str, Any]) -> None:
     """Raise ConfigError if there is no package of a class; nothing is imported for this."""
     package = class_name(item).partition(".")[0]
-    if importlib.util.find_spec(package) is None:
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise ConfigError(
             f"{key}: {class_name(item)}: no package {package} is installed",
             "install the class's package, or correct its name",

@@ -15,7 +15,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.recorded_metrics import newest_metrics
+from dlrun.run_folder.recorded_metrics import NO_METRICS
 from dlrun.training.fit import WEIGHTS, train_on_accelerator
 from dlrun.training.own_module import ModuleTraining
 from dlrun.training.process_settings import temporary_training_settings
@@ -42,7 +42,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
 
     @abstractmethod
     def datamodule(self, config: L, context: RunContext) -> pl.LightningDataModule:
-        """Build the data module; its `test_dataloader` and the module's `test_step` may lack."""
+        """Build the data module; it may lack `test_dataloader`, and the module `test_step`."""
 
     def origin(self, config: L) -> DataOrigin:
         """Return where the data come from, which is shown beside the results."""
@@ -87,7 +87,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
 
     def draw(self, run: Run, config: L) -> dict[str, Figure]:
         """Draw the curves of everything that the module logged for each epoch, if anything."""
-        if not newest_metrics([dict.fromkeys(run.table, 0)]):
+        if run.table.keys() <= {*NO_METRICS}:
             return {}
         figure = draw_learning_curves(
             run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits

@@ -174,7 +174,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
             network, objective = self.network(run, config), self.objective(config, assets)
-            rows = predict_test_set(network, objective, loaded.data, config)
+            processes = run.record.processes or 1
+            rows = predict_test_set(network, objective, loaded.data, config, processes)
         predictions = _true_and_predicted(rows, assets.labels)
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import io
 import json
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from dlrun.run_folder.recorded_metrics import (
     TESTED,
     format_metric,
     metrics_table,
+    newest_metrics,
     read_metrics_csv,
     remarks_on_metrics,
 )
@@ -145,14 +145,11 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """Return the final metrics, or an unfinished run's newest value of each column."""
+        """Return the final metrics, or an unfinished run's newest value of each metric."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
-        known = (
-            (name, [value for value in values if not math.isnan(value)])
-            for name, values in self.table.items()
-        )
-        return {name: values[-1] for name, values in known if values}
+        steps = zip(*self.table.values(), strict=True)
+        return dict(newest_metrics(dict(zip(self.table, step, strict=True)) for step in steps))
 
     @cached_property
     def assets(self) -> dict[str, Any]:

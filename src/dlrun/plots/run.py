@@ -153,11 +153,13 @@ def draw_curves_of_several_runs(
             for part, (style, mark) in LINES.items():
                 values = table.get(f"{part}_{metric}")
                 if values is not None:
+                    x, y = _known_points(table[steps], values)
                     axes.plot(
-                        *_known_points(table[steps], values),
+                        x,
+                        y,
                         linestyle=style,
                         linewidth=1.6 if part == "valid" else 0.9,
-                        marker=mark if len(values) == 1 else "",
+                        marker=mark if len(y) == 1 else "",
                         color=colours[name],
                     )
         _label_axes(axes, steps, metric)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from dlrun.config.sections import FOLD
 from dlrun.config.yaml_loader import is_number
 from dlrun.plots.style import (
     COLOURS,
@@ -80,7 +81,7 @@ def _draw_key(
         names = [escape_figure_text(str(value), LETTERS) for value in values]
         axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
         places = {repr(one): float(place) for place, one in enumerate(values)}
-    joined = alike and is_numeric and key != "seed" and len(values) <= JOINED
+    joined = alike and is_numeric and key not in ("seed", FOLD) and len(values) <= JOINED
     for part in ("valid", "test"):
         by_place: dict[float, list[float]] = {}
         for dot in dots:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import LR, is_plottable, published_metrics
+from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
@@ -165,17 +165,24 @@ def metric_names_without_split(table: Table) -> list[str]:
 
 
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
-    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included."""
-    length = min(map(len, table.values()), default=0)
-    every = math.ceil(length * len(table) / cells) or 1
-    kept = sorted({*range(0, length, every), *range(length)[-1:]})
-    return {name: [values[row] for row in kept] for name, values in table.items()}
+    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
+
+    Of a table with empty cells (NaN), such as epochs without validation, as many of the full rows
+    are kept too.
+    """
+    rows = range(min(map(len, table.values()), default=0))
+    full = [row for row in rows if not any(math.isnan(values[row]) for values in table.values())]
+    kept = {*rows[-1:]}
+    for some in (rows, full):
+        kept.update(some[:: math.ceil(len(some) * len(table) / cells) or 1])
+    return {name: [values[row] for row in sorted(kept)] for name, values in table.items()}
 
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
     step, metrics = next(iter(table), ""), metric_names_without_split(table)
-    if not metrics or len(table[step]) < 2:
+    # The metrics of a user's own module have any name; other steps, such as images, are counts.
+    if not (metrics or step == STEP) or len(table[step]) < 2:
         return []
     columns = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}
     in_parts = {name for group in columns.values() for name in group}
@@ -199,7 +206,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
         if lines := [line for line in lines if line.is_drawable]:
             charts.append(Chart(metric, step, metric, lines, levels, mark))
     if len(set(table.get(LR, ()))) > 1:
-        rate = ChartCurve("learning rate", table[step], table[LR], "other")
+        rate = measured_curve("learning rate", table[step], table[LR], "other")
         charts.append(Chart("learning rate", step, LR, [rate], mark=mark))
     return charts
 

@@ -158,11 +158,12 @@ def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
 
 def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
     """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
-    for part in ("valid", "test", "train"):  # the first that exists is drawn
+    for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := run.table.get(f"{part}_{metric}"):
             name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
             line = measured_curve(name, run.table[step], values, look, str(run.number))
-            return line if line.is_drawable else None
+            if line.is_drawable:
+                return line
     return None
 
 

@@ -185,7 +185,8 @@ class _MLflow:
         if rows and path.exists():
             run = json.loads(read_regular_file(path))["run_id"]
             if self._client.get_run(run).info.lifecycle_stage == "active":  # not deleted
-                history = self._client.get_metric_history(run, next(iter(rows[0])))
+                # The last column is in each row; a module may skip a metric in some epochs.
+                history = self._client.get_metric_history(run, [*rows[0]][-1])
                 self._run, logged = run, {metric.step for metric in history}
         self._run = self._run or self._create_run()
         self._client.update_run(self._run, status="RUNNING")

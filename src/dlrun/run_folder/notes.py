@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import ConfigDict, Field
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.folder import NOTES, NOTES_LOCK
@@ -17,18 +17,13 @@ MAX_NOTE = 10_000  # characters
 TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 
-def _plain_word(tag: str) -> str:
-    # Not pydantic's `pattern`: in its regular expressions a `²` is no \w.
-    if not TAG.fullmatch(tag):
-        raise ValueError(f"{tag!r} is not a plain word")
-    return tag
-
-
 class RunNotes(ChecksummedModel):
     """Holds a run's note, and its tags in the order in which they were added."""
 
+    model_config = ConfigDict(regex_engine="python-re")  # pydantic's own has other letters than TAG
+
     note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
-    tags: list[Annotated[str, AfterValidator(_plain_word)]] = Field(default_factory=list)
+    tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = Field(default_factory=list)
 
     def changed(
         self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()

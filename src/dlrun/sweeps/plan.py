@@ -20,19 +20,24 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
-from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed_json
-from dlrun.runs.start import check_run_can_start, merge_experiment_config, validate_config
-from dlrun.sweeps.search_space import (
-    SEED,
-    SearchSpace,
-    Settings,
-    Space,
-    settings_at_ends,
+from dlrun.run_folder.record import (
+    SPLIT_SEED,
+    ChecksummedModel,
+    SweepMembership,
+    read_checksummed_json,
 )
+from dlrun.runs.start import (
+    check_callbacks_and_loggers,
+    check_run_can_start,
+    merge_experiment_config,
+    validate_config,
+)
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
+VALIDATED = "trainer.check_val_every_n_epoch"
 ERRORS_SHOWN = 20
 
 
@@ -194,15 +199,17 @@ def make_sweep_plan(
     the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors
     of all points.
     """
-    if search.folds is not None:
-        options = _with_folds(experiment, options, search.folds)
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
     points = search.points(seed)
+    set_here = [*points[0]]
+    if search.folds is not None:
+        base = _with_folds(experiment, base, search.folds, seed)
+        set_here.append(FOLDS)
     for text in options.overrides:
         for given in flatten_keys(yaml_loader.parse_set_override(text).values):
-            for key in points[0]:
+            for key in set_here:
                 if f"{given}.".startswith(f"{key}."):
                     raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
     configs = _validate(experiment, base, points, options, here=here)
@@ -238,11 +245,20 @@ def make_sweep_plan(
         note=options.note,
         tags=list(options.tags),
     )
-    if search.folds is not None and here and not options.dry_run:
-        _load_fold(experiment, configs[0], options)
+    if here and not options.dry_run:
+        check_callbacks_and_loggers(configs[0])
+        if search.folds is not None:
+            _load_fold(experiment, configs[0], options)
     if eta is None:
         return plan
-    if adaptive is not None:
+    return plan.model_copy(update={"rungs": _plan_rungs(plan, configs, flat, eta)})
+
+
+def _plan_rungs(
+    plan: SweepPlan, configs: Sequence[ExperimentConfig], flat: Sequence[Settings], eta: int
+) -> list[HalvingRung]:
+    """Return the rungs of a plan with these configs; raise ConfigError if it cannot have any."""
+    if plan.search is not None:
         raise ConfigError("--halving: not with --sampler tpe", "leave one out")
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
@@ -253,7 +269,14 @@ def make_sweep_plan(
             "another scheduler.name, or without --halving",
         )
     rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
-    return plan.model_copy(update={"rungs": rungs})
+    first, validated = rungs[0].epochs, max(one.get(VALIDATED, 1) for one in flat)
+    if first < validated:
+        raise ConfigError(
+            f"--halving: the first rung ends after {pluralize(first, 'epoch')}, but the first "
+            f"validation is after epoch {validated} ({VALIDATED})",
+            f"a smaller {VALIDATED}, or without --halving",
+        )
+    return rungs
 
 
 def _adaptive_search(
@@ -273,14 +296,21 @@ def _adaptive_search(
     )
 
 
-def _with_folds(experiment: str, options: RunSettings, folds: int) -> RunSettings:
-    """Return options with a number of folds; raise ConfigError if the experiment has no folds."""
+def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
+    """Return a config with a number of folds, each of which has the same rows for all seeds.
+
+    `seed` divides the rows if the config has no seed for this. Raises ConfigError if the experiment
+    has no folds.
+    """
     if FOLDS not in registry.shipped_values(experiment):
         raise ConfigError(
             f"--folds: {experiment} has no key {FOLDS}",
             "its test rows are given, or are later than those to fit; --seeds repeats a run",
         )
-    return replace(options, overrides=[*options.overrides, f"{FOLDS}={folds}"])
+    settings: Settings = {FOLDS: folds}
+    if flatten_keys(base.values).get(SPLIT_SEED) is None:
+        settings[SPLIT_SEED] = seed
+    return _with_settings(base, settings)
 
 
 def _load_fold(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:

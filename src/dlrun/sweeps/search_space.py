@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from dlrun.config.sections import FOLD
-from dlrun.config.yaml_loader import flatten_keys, parse_set_override
+from dlrun.config.yaml_loader import flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, UsageError
 
 SEED = "seed"
@@ -46,7 +46,7 @@ class Space(BaseModel):
 
     def __str__(self) -> str:
         if self.kind == "choice":
-            return f"{self.key}={'|'.join(map(str, self.values))}"
+            return f"{self.key}={'|'.join(map(format_setting, self.values))}"
         return f"{self.key}={self.kind}:{self.values[0]}..{self.values[1]}"
 
     def quantile(self, share: float) -> object:

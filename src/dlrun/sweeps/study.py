@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import LOG_RATIO
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
@@ -44,7 +44,7 @@ class SweepStudy:
     def __init__(self, sweep: Sweep) -> None:
         """Open or create the study of a sweep, and add the configs it has chosen to the plan.
 
-        The caller holds the sweep's lock. Raises DlrunError if the study's file is damaged.
+        The caller holds the sweep's lock.
         """
         assert sweep.plan.search is not None
         self._plan, self._search = sweep.plan, sweep.plan.search
@@ -63,12 +63,9 @@ class SweepStudy:
                 direction="maximize",
                 load_if_exists=True,
             )
-        except OSError:
-            raise
-        except Exception as error:  # Optuna raises anything
-            raise DlrunError(
-                f"{journal}: damaged: {type(error).__name__}: {first_line(error)}",
-                "the finished runs are whole; start a new sweep",
+        except (ValueError, KeyError, TypeError, AssertionError) as error:  # each line is JSON
+            raise DataError(
+                f"{journal}: damaged: {first_line(error)}", "start a new sweep; its runs are kept"
             ) from error
         for trial in self._study.get_trials(deepcopy=False):
             if trial.params.keys() == self._distributions.keys():

@@ -121,18 +121,19 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
     """Group the finished runs of a sweep by config and number of epochs, best config last."""
     results = []
     for config in plan.configs:
-        by_epochs: dict[int, dict[object, Run]] = {}
+        by_epochs: dict[int, dict[object, tuple[Run, int | None]]] = {}
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                values = run.effective_config()
-                by_epochs.setdefault(values.get(EPOCHS, 0), {})[repeat_of(values)] = run
+                values, fold = run.effective_config(), point.settings.get(FOLD)
+                repeats = by_epochs.setdefault(values.get(EPOCHS, 0), {})
+                repeats[repeat_of(values)] = run, fold
         planned = len({repeat_of(point.settings) for point in config})
         for epochs, repeats in by_epochs.items():
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
-            folds = [run.effective_config().get(FOLD) for run in repeats.values()]
-            results.append(ConfigResults([*repeats.values()], settings, planned, folds))
+            found, folds = zip(*repeats.values(), strict=True)
+            results.append(ConfigResults([*found], settings, planned, folds))
     return sorted(results, key=lambda result: result.rank)
 
 
@@ -223,11 +224,15 @@ def _configs_section(plan: SweepPlan, results: Sequence[ConfigResults]) -> Confi
     else:
         from dlrun.sweeps.study import estimate_importances  # slow: optuna, scikit-learn
 
-        importances = estimate_importances([settings for settings, _ in scored], means)
-        remark = (
-            f"The share of each key in the variance of {metric} over these {len(scored)} configs, "
-            "as fANOVA estimates it (Optuna). It says nothing about values that were not tried."
-        )
+        try:
+            importances = estimate_importances([settings for settings, _ in scored], means)
+            remark = (
+                f"The share of each key in the variance of {metric} over these {len(scored)} "
+                "configs, as fANOVA estimates it (Optuna). It says nothing about values that were "
+                "not tried."
+            )
+        except Exception as error:  # such as of equal metrics: no reason to lose the result
+            remark = f"Not known: {type(error).__name__}: {first_line(error)}."
     return ConfigsSection([*axes, ParallelAxis(metric, means)], names, importances, remark)
 
 

@@ -80,10 +80,8 @@ def run_sweep(
         _check_search_can_run(plan, on_slurm=slurm is not None)
         if resume is None and options.dry_run:
             _show_points(plan, screen, json=options.json)
-            checked, place = (
-                "points" if plan.search is None else "ends of spaces",
-                runs_dir / experiment,
-            )
+            checked = "points" if plan.search is None else "ends of spaces"
+            place = runs_dir / experiment
             screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
             return 0
         if resume is None:

@@ -72,7 +72,7 @@ class TrainedNetwork:
 
     network: on the CPU. predictions: see PredictionCollector.finish.
     processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
-    stopped_epoch: the one after which early stopping ended the training; None if it did not.
+    stopped_epoch: the one after which early stopping or a callback ended the training, or None.
     """
 
     metrics: dict[str, float]
@@ -187,10 +187,12 @@ class Training:
         """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
         config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
+        if not rows:
+            raise DlrunError("no epoch was finished", "a callback ended the training before")
         if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
         stopped, limit = None, config.trainer.max_epochs
-        if len(rows) < limit or is_stopped_early(rows, config.early_stopping):  # or by a callback
+        if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         network = module.network.cpu()
@@ -300,17 +302,24 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
+    network: nn.Module,
+    objective: Objective,
+    data: ArrayData,
+    config: NetworkConfig,
+    processes: int,
 ) -> NDArray[np.float64] | None:
-    """Test a trained network again on the CPU, with the precision and the batches of its run.
+    """Test a trained network again on the CPU, with the precision and the rows of its run.
 
-    Returns the same as PredictionCollector.finish. The network is converted in place.
+    processes: how many shared the run. Returns the same as PredictionCollector.finish. The network
+    is converted in place.
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
+    if (limit := config.trainer.limit_test_batches) is not None:  # of each
+        limit = processes * len(data.evaluation_batches(data.test, 0, processes, limit=limit))
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test, limit=config.trainer.limit_test_batches):
+        for batch in data.evaluation_batches(data.test, limit=limit):
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

@@ -361,15 +361,13 @@ def seed_generators(seed: int) -> None:
 def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
-    Of a value that was logged by update and by epoch, only the one of the epoch is kept. The number
-    of the epoch and its seconds, which many modules log, are counted here.
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
+    `epoch` and `seconds` are columns of dlrun.
     """
     metrics = {}
     for name, value in logged.items():
-        if name in (STEP, SECONDS):
-            continue
         whole, _, kind = name.rpartition("_")
-        if kind in ("step", "epoch") and whole in logged:
+        if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
             continue
         found = SPLIT.fullmatch(name)
         column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
