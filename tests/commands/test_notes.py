@@ -37,7 +37,8 @@ def notes(run: Path) -> tuple[str, list[str]]:
 def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
     for changes, expected in (
         (["+best", "+old"], ["best", "old"]),
-        (["+c++", "-old", "+über.1"], ["best", "c++", "über.1"]),
+        (["+c++", "-old", "+über.1", "+x²"], ["best", "c++", "über.1", "x²"]),
+        (["-x²"], ["best", "c++", "über.1"]),
         (["-old", "+best"], ["best", "c++", "über.1"]),  # nothing to change
         (["--", "-best", "-c++"], ["über.1"]),
         (["--runs-dir", "runs", "-über.1"], []),

@@ -134,6 +134,7 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("data.mirrors=[5]", "data.mirrors.0", "5"),
         ("reference.book={a: x}", "reference.book.a", "'x'"),
         ("trainer.devices=1.5", "trainer.devices", "1.5"),
+        (f"trainer.accumulate_grad_batches={10**9}", "trainer.accumulate_grad_batches", "0"),
         ("trainer.devices=[0, 0]", "trainer", ""),
     ],
 )
@@ -230,6 +231,10 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
         ("{name: sgd, nesterov: true}", "nesterov", "requires a momentum"),
         ("{name: sgd, momentum: {a: 1}}", "momentum", "got {'a': 1}"),
         ("{name: sgd, momentum: .inf}", "momentum", "got inf"),
+        (f"{{name: sgd, momentum: {10**30}}}", "momentum", "too big"),
+        ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true or false"),
+        ("{name: adam, foreach: 1}", "foreach", "expected true or false"),
+        ("{name: sgd, lr: 1e300}", "lr", "got 1e+300"),
         ("{name: adam, betas: [1.5, 0.9]}", "betas", "Invalid beta parameter"),
         ("{name: lbfgs}", "name", "closure"),
         ("{name: sparseadam}", "name", "dense gradients"),
@@ -270,6 +275,11 @@ def test_a_schedule_that_torch_refuses_is_named_with_its_key(
     assert found.startswith(f"scheduler.{key}: ") and said in found
 
 
-def test_a_schedule_that_makes_the_rate_negative_is_refused() -> None:
-    found = problem("scheduler={name: exponential, gamma: -0.5}")
-    assert found.startswith("scheduler: ") and "negative" in found
+@pytest.mark.parametrize(
+    "section",
+    ["{name: one_cycle, div_factor: 1e-300}", "{name: step, step_size: 1, gamma: 1e40}",
+     "{name: exponential, gamma: -0.5}"],
+)  # fmt: skip
+def test_a_schedule_with_an_impossible_rate_is_refused(section: str) -> None:
+    found = problem(f"scheduler={section}")
+    assert found.startswith("scheduler: ") and "a learning rate of" in found

@@ -168,6 +168,14 @@ def test_a_failed_run_is_a_failed_trial(tmp_path: Path) -> None:
     assert [trial.state for trial in trials(sweep)] == [fail, fail, complete]
 
 
+@pytest.mark.parametrize("content", ["garbage\n", "[]\n", "\0\0\0\n", '{"op_code": 99}\n'])
+def test_a_damaged_study_is_one_message(tmp_path: Path, content: str) -> None:
+    sweep = a_sweep(tmp_path)
+    (sweep.folder / JOURNAL).write_text(content)
+    with pytest.raises(DlrunError, match=f"{JOURNAL}: damaged"):
+        SweepStudy(sweep)
+
+
 def test_runs_without_a_validation_metric_end_the_search(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path)
     state, study = SweepState({}), SweepStudy(sweep)

@@ -30,6 +30,17 @@ class Picky(pl.Callback):
             raise ValueError("size is negative")
 
 
+class Exiting(pl.Callback):
+    """Exits the process, when it is made or in the first epoch."""
+
+    def __init__(self, at_once: bool = False) -> None:
+        if at_once:
+            raise SystemExit(3)
+
+    def on_train_epoch_end(self, *hook: Any) -> None:
+        raise SystemExit(3)
+
+
 class Stopping(pl.Callback):
     """Ends the training after its first epoch, as lightning.pytorch.callbacks.Timer may."""
 

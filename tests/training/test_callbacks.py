@@ -30,6 +30,7 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
         ("trainer.callbacks=[tests.training.none.Failing]", "trainer.callbacks: tests.training"),
         (f"trainer.callbacks=[{{class: {OWN}.Failing, befor: 3}}]", "its arguments: after"),
         (f"trainer.callbacks=[{{class: {OWN}.Picky, size: -1}}]", "size is negative"),
+        (f"trainer.callbacks=[{{class: {OWN}.Exiting, at_once: true}}]", "SystemExit: 3"),
         (
             "trainer.callbacks=[{class: lightning.pytorch.callbacks.EarlyStopping, monitor: x}]",
             "early_stopping",
@@ -56,6 +57,14 @@ def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Pat
     plain, failing = (harness.newest_run(tmp_path / kind, DENSE) for kind in ("plain", "failing"))
     assert outcome(plain) == outcome(failing)
     assert results(plain)["metrics"] == results(failing)["metrics"]
+
+
+def test_a_callback_ends_neither_the_process_nor_a_training_without_an_epoch(
+    cli: Dlrun,
+) -> None:
+    cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.Exiting]")).is_told(0, "SystemExit: 3")
+    timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
+    cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")
 
 
 def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:

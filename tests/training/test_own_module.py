@@ -98,6 +98,7 @@ class Module(pl.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_loss", self.measured(batch))
         self.log("lr", self.optimizers().param_groups[0]["lr"])
+        self.log("epoch", float(self.current_epoch))  # dlrun has this column itself
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         self.log("test_loss", self.measured(batch))

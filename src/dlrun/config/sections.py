@@ -26,6 +26,7 @@ from dlrun.config.plugins import (
     is_dotted_name,
 )
 from dlrun.config.torch_arguments import (
+    LARGEST_RATE,
     ArgumentError,
     check_optimizer_arguments,
     check_optimizer_name,
@@ -281,7 +282,7 @@ class OptimizerConfig(Section, extra="allow"):
 
     __pydantic_extra__: dict[str, TorchArgument]
     name: CommonOptimizer | str
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
 
     @field_validator("name")
     @classmethod
@@ -362,7 +363,7 @@ class TrainerConfig(Section):
     strategy: Literal["auto", "ddp"]
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     gradient_clip_algorithm: Literal["norm", "value"]
-    accumulate_grad_batches: PositiveInt
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
     check_val_every_n_epoch: PositiveInt
     limit_train_batches: Limit
     limit_val_batches: Limit

@@ -29,6 +29,7 @@ OURS = {
     *("max_lr", "total_steps", "epochs", "steps_per_epoch"),
 }
 TRIED = 1000  # steps of a schedule, at most, before the run begins
+LARGEST_RATE = 1e30  # a learning rate has to fit in the float32 of the weights
 
 
 @dataclass
@@ -78,7 +79,9 @@ def check_optimizer_arguments(name: str, lr: float, further: Mapping[str, Any]) 
     found = optimizer_classes()[name]
     _check_argument_names(found, further)
     try:
-        _new_optimizer(name, {"lr": lr, **given_arguments(further)}).step()
+        made = _new_optimizer(name, {"lr": lr, **given_arguments(further)})
+        for _ in range(2):  # a momentum is first multiplied in the second
+            made.step()
     except Exception as error:
         raise _refused(found, further, error) from None
 
@@ -101,12 +104,13 @@ def check_scheduler(
         raise ArgumentError(key, said, "value_error" if key in further else "missing")
     trained = _new_optimizer(optimizer, arguments)
     scheduler = make_scheduler(name, further, trained, epochs=epochs, updates=TRIED)
-    trained.step()  # without an update torch warns that the scheduler is too early
-    group = trained.param_groups[0]
-    for _ in range(min(epochs, TRIED - 1)):
-        if group["lr"] < 0:
-            raise ArgumentError(None, "these values lead to a negative learning rate")
+    group, steps = trained.param_groups[0], TRIED if name == "one_cycle" else epochs
+    for step in range(min(steps, TRIED - 1)):
+        if not 0 <= (rate := float(group["lr"])) <= LARGEST_RATE:
+            raise ArgumentError(None, f"these values lead to a learning rate of {rate:.3g}")
         try:
+            if step == 0:  # without an update torch warns that the scheduler is too early
+                trained.step()
             scheduler.step(*((0.0,) if name == "plateau" else ()))
         except Exception as error:
             raise _refused(found, further, error) from None
@@ -145,11 +149,17 @@ def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_argument_names(found: type, further: Mapping[str, Any]) -> None:
-    """Raise ArgumentError if a class has no such argument, or if the argument is set here."""
-    known = [name for name in inspect.signature(found).parameters if name not in OURS]
-    for key in further:
+    """Raise ArgumentError if a class has no such argument, or if the argument is set here.
+
+    So does any value but true and false for a switch: torch takes the text `flase` for true.
+    """
+    parameters = inspect.signature(found).parameters
+    known = [name for name in parameters if name not in OURS]
+    for key, value in further.items():
         if key not in known:
             raise ArgumentError(key, kind="extra_forbidden", known=known)
+        if "bool" in str(parameters[key].annotation) and not isinstance(value, bool | None):
+            raise ArgumentError(key, f"expected true or false, got {value!r}")
 
 
 def _new_optimizer(name: str, arguments: Mapping[str, Any]) -> "Optimizer":

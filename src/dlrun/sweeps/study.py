@@ -27,6 +27,7 @@ from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
 from dlrun.sweeps.plan import SweepPoint
 from dlrun.sweeps.search_space import Settings, Space
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
+from dlrun.system.files import read_regular_file
 
 JOURNAL = "study.journal"
 
@@ -51,7 +52,7 @@ class SweepStudy:
         self._points: dict[int, list[SweepPoint]] = {}  # of each trial, by its number
         journal = sweep.folder / JOURNAL
         if journal.exists():  # a power cut or a full disk may leave a part of a line
-            whole = journal.read_bytes()
+            whole = read_regular_file(journal)
             with journal.open("r+b") as stream:
                 stream.truncate(whole.rfind(b"\n") + 1)
         backend = JournalFileBackend(str(journal), _LockOfSweep(str(journal)))
@@ -62,7 +63,7 @@ class SweepStudy:
                 direction="maximize",
                 load_if_exists=True,
             )
-        except (ValueError, KeyError, TypeError) as error:  # each line is JSON
+        except (ValueError, KeyError, TypeError, AssertionError) as error:  # each line is JSON
             raise DataError(
                 f"{journal}: damaged: {first_line(error)}", "start a new sweep; its runs are kept"
             ) from error

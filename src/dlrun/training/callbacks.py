@@ -29,7 +29,7 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
         make, name = load_class(KEY, item, pl.Callback), class_name(item)
         try:
             callback = make()
-        except Exception as error:  # code of other packages can raise anything
+        except (Exception, SystemExit) as error:  # code of other packages can raise anything
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise ConfigError(f"{KEY}: {name} refuses its arguments: {reason}") from error
         if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
@@ -60,7 +60,7 @@ def _guard(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> Non
                 return None
             try:
                 return hook(*arguments, **more)
-            except Exception as error:  # the training does not depend on it
+            except (Exception, SystemExit) as error:  # the training does not depend on it
                 failed = True
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 warn(f"callback {name} is not used any more: {reason}")

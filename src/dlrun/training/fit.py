@@ -165,6 +165,8 @@ class Training:
                                 data.valid, rank, world, limit=section.limit_val_batches
                             ),
                         )
+                if not steps.rows:
+                    raise DlrunError("a callback has ended the training before its first epoch")
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
