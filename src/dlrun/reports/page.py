@@ -36,7 +36,7 @@ from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 NEWEST = 20  # runs on the page if the user names no run
-ROOM, ROOM_OF_ONE = 230_000, 200_000  # characters of texts and pictures, in all and for one run
+ROOM = ROOM_OF_ONE = 200_000  # characters of texts and pictures, in all and for one run
 CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
