@@ -187,8 +187,6 @@ class Training:
         """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
         config, context, rows = self.config, self.context, self.context.steps.rows
         check_metrics_finite(metrics, "test")
-        if not rows:
-            raise DlrunError("no epoch was finished", "a callback ended the training before")
         if problem := divergence_warning([row["train_loss"] for row in rows]):
             context.screen.warn(problem)
         stopped, limit = None, config.trainer.max_epochs
