@@ -41,6 +41,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{DENSE} --lr 1 -q --trainer.epochs=5", "optimizer.lr=1 --set trainer.max_epochs=5\n"),
         (f"{DENSE} --model.zzzzqq 1", f"`dlrun config {DENSE}`"),
         (f"{DENSE} -P optimizer.lr=1", "--set optimizer.lr=1\n"),
+        (f"{DENSE} -P lr=1", "--set optimizer.lr=1\n"),
         (f"sweep {DENSE} --optimizer.lr 1", "--set optimizer.lr=1\n"),
         (f"config {DENSE} --optimizer.lr 1", "--set optimizer.lr=1\n"),
         ("resume latest --trainer.max_epochs 9", "--set trainer.max_epochs=9\n"),

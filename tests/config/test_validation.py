@@ -216,6 +216,10 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
     file.write_text("optimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n")
     section = dense("optimizer.nesterov=true", "optimizer.foreach=null", files=(file,)).optimizer
     assert section.arguments == {"lr": 0.1, "momentum": 0.9, "nesterov": True}
+    assert [dense(f"optimizer.name={name}").optimizer.name for name in ("AdamW", "NAdam")] == [
+        "adamw",
+        "nadam",
+    ]
     file.write_text(config_to_yaml(dense("optimizer={name: nadam, betas: [0.8, 0.99]}")))
     assert dense(files=(file,)).optimizer.arguments["betas"] == [0.8, 0.99]
 
@@ -240,7 +244,7 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
         ("{name: sparseadam}", "name", "dense gradients"),
         ("{name: muon}", "name", "2D"),
         ("{name: optimizer}", "name", "torch.optim has no 'optimizer'"),
-        ("{name: SGD}", "name", "torch.optim has no 'SGD'; did you mean 'sgd'?"),
+        ("{name: SGDD}", "name", "torch.optim has no 'sgdd'; did you mean 'sgd'?"),
     ],
 )
 def test_an_optimizer_that_torch_refuses_is_named_with_its_key(

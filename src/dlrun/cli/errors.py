@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import re
 import shlex
 import sys
 import traceback
@@ -145,7 +144,9 @@ def _explain_unknown_option(
         if key:
             settings = _options_as_settings(options, arguments, experiment)
         else:  # as `-P KEY=VALUE` of MLflow
-            settings = [value] if re.match(r"[\w.]+=", value) and len(option) == 2 else []
+            name, equals, text = value.partition("=")
+            settings = [f"{_config_key(name, experiment) or name}={text}"] if equals else []
+            settings = settings if len(option) == 2 else []
         given = " ".join(f"--set {shlex.quote(one)}" for one in settings)
         if given:
             hint = f"config values are given by --set: {given}"

@@ -287,12 +287,13 @@ class OptimizerConfig(Section, extra="allow"):
     @field_validator("name")
     @classmethod
     def _is_of_torch(cls, name: str) -> str:
-        if name not in get_args(CommonOptimizer):
+        lower = name.lower()  # torch's own spelling has capitals: AdamW
+        if lower not in get_args(CommonOptimizer):
             try:
-                check_optimizer_name(name)
+                check_optimizer_name(lower)
             except ArgumentError as error:
                 raise ValueError(error.message) from None
-        return name
+        return lower
 
     @model_validator(mode="after")
     def _has_these_arguments(self) -> "OptimizerConfig":
