@@ -64,6 +64,7 @@ def test_least_squares_by_folds_is_scikit_learns(tmp_path: Path, table: list[str
     assert (row["n"], row["mean"]) == (5, pytest.approx(np.mean(errors), rel=1e-6))
 
 
+@pytest.mark.slow
 def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str]) -> None:
     small = setting("trainer.max_epochs=2", "data.validation=5")
     crossed = ["--folds", "3", "--seeds", "2", "--grid", "model.hidden=[2],[3]"]
