@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -144,9 +145,10 @@ def _explain_unknown_option(
         if key:
             settings = _options_as_settings(options, arguments, experiment)
         else:  # as `-P KEY=VALUE` of MLflow
-            name, equals, text = value.partition("=")
-            settings = [f"{_config_key(name, experiment) or name}={text}"] if equals else []
-            settings = settings if len(option) == 2 else []
+            match = re.match(r"([\w.]+)=(.*)", value, re.DOTALL) if len(option) == 2 else None
+            settings = (
+                [f"{_config_key(match[1], experiment) or match[1]}={match[2]}"] if match else []
+            )
         given = " ".join(f"--set {shlex.quote(one)}" for one in settings)
         if given:
             hint = f"config values are given by --set: {given}"

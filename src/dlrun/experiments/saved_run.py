@@ -144,12 +144,17 @@ class Run:
         return read_metrics_csv(path)
 
     @property
+    def rows(self) -> list[dict[str, float]]:
+        """Return the rows of metrics.csv by column. Raises DataError as `table` does."""
+        table = self.table
+        return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+
+    @property
     def newest_metrics(self) -> dict[str, float | None]:
         """Return the final metrics, or an unfinished run's newest value of each metric."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
-        steps = zip(*self.table.values(), strict=True)
-        return dict(newest_metrics(dict(zip(self.table, step, strict=True)) for step in steps))
+        return {**newest_metrics(self.rows)}
 
     @cached_property
     def assets(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
     if metric in table:
         points = _known_points(table["epoch"], table[metric])
         axes.plot(*points, marker="o", markersize=3, label=metric)
-    splits = [split for split in ("train", "valid") if f"{split}_{metric}" in table]
+    splits = [split for split in SPLITS if f"{split}_{metric}" in table]
     draw_splits(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"

@@ -284,13 +284,12 @@ def _score(run: Run, epochs: int) -> float:
     Higher is better. Raises LookupError if the run has no such metric or fewer epochs, unless it
     stopped early.
     """
-    table, config = run.table, run.config
+    rows, config = run.rows, run.config
     last = min(epochs, run.record.stopped_epoch or epochs)
-    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     if len(rows) < last:
         raise LookupError(f"{run.folder}: {len(rows)} epochs")
     by = config.keeps_best_by if isinstance(config, NetworkConfig) else None
-    metric = selection_metric(table) or ""
+    metric = selection_metric(run.table) or ""
     kept = kept_epoch(rows[:last], by)
     return metric_direction(metric) * newest_metrics(rows[:kept])[metric]
 

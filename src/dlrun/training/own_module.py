@@ -33,7 +33,12 @@ from dlrun.system.accelerator import check_cpu_devices
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import WEIGHTS, explain_lost_peers, make_trainer
-from dlrun.training.lightning_module import progress_line, stop_together
+from dlrun.training.lightning_module import (
+    derive_seed,
+    progress_line,
+    seed_torch,
+    stop_together,
+)
 
 STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
 # Keys of the config that Lightning does by itself where it does the updates.
@@ -230,14 +235,13 @@ class ModuleRecorder(pl.Callback):
                 self.steps.screen.warn(
                     "persistent_workers: if the run is resumed, its workers draw other numbers"
                 )
-            return SeededLoader(loader, self, next(places))
+            return SeededLoader(loader, self, strategy.root_device, next(places))
 
         strategy.process_dataloader = seeded  # type: ignore[method-assign, assignment]
 
     def seed_of(self, *place: int) -> int:
         """Return the seed of a place within the current epoch."""
-        entropy = np.random.SeedSequence([self.config.seed, len(self.steps.rows), *place])
-        return int(entropy.generate_state(1)[0])
+        return derive_seed(self.config.seed, len(self.steps.rows), *place)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
@@ -261,7 +265,7 @@ class ModuleRecorder(pl.Callback):
     ) -> None:
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
-            seed_generators(self.seed_of())
+            seed_generators(self.seed_of(), pl_module.device)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
@@ -320,6 +324,7 @@ class SeededLoader:
 
     loader: Any
     recorder: ModuleRecorder
+    device: torch.device
     place: int  # among the loaders of the training data
     _epoch: int = -1
     _turn: int = 0  # in an epoch, of a loader that is shorter than another one
@@ -340,7 +345,7 @@ class SeededLoader:
 
     def _seed(self, batch: int) -> None:
         seed = self.recorder.seed_of(1 + self.place, self._turn, batch)
-        seed_generators(seed)
+        seed_generators(seed, self.device)
         if (own := getattr(self.loader, "generator", None)) is not None:
             own.manual_seed(seed)
 
@@ -351,11 +356,11 @@ class SeededLoader:
         return getattr(self.loader, name)
 
 
-def seed_generators(seed: int) -> None:
+def seed_generators(seed: int, device: torch.device) -> None:
     """Seed the random generators of Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    seed_torch(seed, device)
 
 
 def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
