@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.experiments import registry
 from dlrun.system.signals import SIGNALS, handled_stop_signals
 

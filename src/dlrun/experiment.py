@@ -28,14 +28,12 @@ A package with several experiments has an entry point for each, and instead of `
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dlrun.config.network_sections import LightningConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.sections import (
     Argument,
     ExperimentConfig,
     Fraction,
-    LightningConfig,
     LocalPath,
-    NetworkConfig,
-    OptimizerConfig,
     PositiveInt,
     Reference,
     Section,

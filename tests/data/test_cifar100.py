@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ImagesDataConfig
+from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import small_images
 from dlrun.errors import DataError
 from dlrun.system.console import Screen

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ReviewsDataConfig
+from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import labelled_texts
 from dlrun.data.text_encoding import split_words
 from dlrun.errors import DataError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.config.sections import DigitsDataConfig, held_out_rows
+from dlrun.config.data_sections import DigitsDataConfig, held_out_rows
 from dlrun.data import mnist
 from dlrun.data.download import Dataset, PublishedFile
 from dlrun.data.small_images import SmallImages

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import tables, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError

@@ -4,7 +4,7 @@ import torch
 from pydantic import ValidationError
 from scipy.sparse import csr_matrix
 
-from dlrun.config.sections import HiddenLayersConfig
+from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.kernels.bag_linear import Bags
 

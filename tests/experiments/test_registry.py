@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from dlrun.config.sections import OWN_SOURCES, ExperimentConfig
+from dlrun.config.data_sections import OWN_SOURCES
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry

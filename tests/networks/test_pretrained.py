@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from dlrun.config.sections import PretrainedModelConfig
+from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
 from dlrun.networks import pretrained
 from dlrun.networks.pretrained import fold_batch_norms

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.config.sections import EarlyStoppingConfig
+from dlrun.config.network_sections import EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dlrun.config.sections import OptimizerConfig
+from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.yaml_loader import read_yaml_file
 from tests.conftest import ROOT
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
 from torch import Tensor, nn
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files

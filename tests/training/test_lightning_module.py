@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.config.sections import LossConfig, OptimizerConfig
+from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.experiments.imdb_dense.model import DenseNet

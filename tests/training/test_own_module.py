@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from dlrun.config.sections import LightningConfig
+from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder

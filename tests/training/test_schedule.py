@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlrun.config.sections import SchedulerConfig
+from dlrun.config.network_sections import SchedulerConfig
 from dlrun.errors import ConfigError
 from dlrun.training.schedule import LearningRateSchedule
 

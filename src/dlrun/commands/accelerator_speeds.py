@@ -7,7 +7,7 @@ import typer
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.config.sections import LightningConfig
+from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
 
-from dlrun.config.sections import ReviewsDataConfig
+from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.text import Text
 
-from dlrun.config.sections import DigitsDataConfig
+from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data.download import GENERATED, MAX_UNPACKED_BYTES, Dataset, PublishedFile
 from dlrun.data.small_images import LabelledImages, SmallImages
 from dlrun.errors import DataError

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dlrun.config.sections import ImagesDataConfig
+from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import held_out_rows
+from dlrun.config.data_sections import held_out_rows
 from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError

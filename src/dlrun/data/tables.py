@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays

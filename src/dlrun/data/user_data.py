@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.sections import (
+from dlrun.config.data_sections import (
     ImagesDataConfig,
     OwnDataConfig,
     ReviewsDataConfig,

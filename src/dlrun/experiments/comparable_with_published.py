@@ -2,13 +2,8 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.sections import (
-    FOLD,
-    OWN_DATA_KEYS,
-    ExperimentConfig,
-    PublishedMetrics,
-    Variant,
-)
+from dlrun.config.data_sections import FOLD, OWN_DATA_KEYS
+from dlrun.config.sections import ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS

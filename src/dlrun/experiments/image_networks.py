@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.photographs import encode_png
 from dlrun.data.small_images import LabelledImages, SmallImages
 from dlrun.data.splits import Rows, split_off_validation

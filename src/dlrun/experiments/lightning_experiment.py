@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import lightning.pytorch as pl
 from matplotlib.figure import Figure
 
-from dlrun.config.sections import LightningConfig
+from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.predictions import TrueAndPredicted

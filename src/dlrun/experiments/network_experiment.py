@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (

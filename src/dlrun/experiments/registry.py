@@ -221,7 +221,7 @@ def load_experiment(name: str) -> "AnyExperiment":
 
 def load_config_class(name: str) -> "type[ExperimentConfig]":
     """Import a config class. Raises ConfigError if the name is unknown, DlrunError if broken."""
-    from dlrun.config.sections import ExperimentConfig  # needs pydantic
+    from dlrun.config.sections import ExperimentConfig
 
     entry = experiment_entry(name)
     found = entry.load("config", "Config", "CONFIGS")

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dlrun.config.sections import TableDataConfig
+from dlrun.config.data_sections import TableDataConfig
 from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, Reference, Section
+from dlrun.config.data_sections import OWN_DATA_KEYS
+from dlrun.config.sections import ExperimentConfig, Reference, Section
 from dlrun.data import user_data
 
 HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from dlrun.config.sections import OptimizerConfig
+from dlrun.config.network_sections import OptimizerConfig
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 

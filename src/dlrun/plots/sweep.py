@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlrun.config.sections import FOLD
+from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import is_number
 from dlrun.plots.style import (
     COLOURS,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlrun import stats
-from dlrun.config.sections import FOLD
+from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (

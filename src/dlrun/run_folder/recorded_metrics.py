@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import OWN_SOURCES, EarlyStoppingConfig
+from dlrun.config.data_sections import OWN_SOURCES
+from dlrun.config.network_sections import EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable

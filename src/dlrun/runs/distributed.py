@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, LightningConfig
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, LightningConfig
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import EPOCHS, ExperimentConfig, LightningConfig, TrainerConfig
+from dlrun.config.network_sections import LightningConfig, TrainerConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline

@@ -16,13 +16,8 @@ from pydantic import ConfigDict, Field
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import (
-    ExperimentConfig,
-    LightningConfig,
-    NetworkConfig,
-    PositiveInt,
-    Section,
-)
+from dlrun.config.network_sections import LightningConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError

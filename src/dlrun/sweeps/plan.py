@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun.config import yaml_loader
-from dlrun.config.sections import EPOCHS, FOLD, FOLDS, ExperimentConfig, PositiveInt
+from dlrun.config.data_sections import FOLD, FOLDS
+from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DlrunError

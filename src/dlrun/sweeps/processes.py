@@ -22,7 +22,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from dlrun.config.sections import ExperimentConfig, LightningConfig
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from dlrun.config.sections import FOLD
+from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, UsageError
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.sections import EPOCHS, FOLD, FOLDS
+from dlrun.config.data_sections import FOLD, FOLDS
+from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run

@@ -9,8 +9,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.config.plugins import class_name, load_class
-from dlrun.config.sections import LightningConfig, NetworkConfig
 from dlrun.errors import ConfigError, first_line
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.config.sections import Limit
+from dlrun.config.network_sections import Limit
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.splits import Rows

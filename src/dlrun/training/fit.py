@@ -26,7 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
-from dlrun.config.sections import LightningConfig, NetworkConfig
+from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import (

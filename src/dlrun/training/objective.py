@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
-from dlrun.config.sections import LossConfig, NetworkConfig, OptimizerConfig
+from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop

@@ -22,7 +22,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
-from dlrun.config.sections import LightningConfig
+from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext

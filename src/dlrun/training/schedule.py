@@ -5,7 +5,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from dlrun.config.sections import SchedulerConfig
+from dlrun.config.network_sections import SchedulerConfig
 from dlrun.config.torch_arguments import ArgumentError, make_scheduler
 from dlrun.errors import ConfigError
 

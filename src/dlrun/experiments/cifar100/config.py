@@ -5,14 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.sections import (
-    OWN_DATA_KEYS,
-    ImagesDataConfig,
-    NetworkConfig,
-    PositiveInt,
-    Reference,
-    Section,
-)
+from dlrun.config.data_sections import OWN_DATA_KEYS, ImagesDataConfig
+from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.sections import PositiveInt, Reference, Section
 from dlrun.data import user_data
 
 

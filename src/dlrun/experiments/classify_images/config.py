@@ -7,15 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlrun.config.sections import (
-    Argument,
-    BatchSize,
-    Count,
-    ExperimentConfig,
-    LocalPath,
-    PretrainedModelConfig,
-    Section,
-)
+from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
+from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import find_book_photographs, find_images
 from dlrun.errors import ConfigError

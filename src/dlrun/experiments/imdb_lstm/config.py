@@ -2,7 +2,8 @@
 
 import importlib.util
 
-from dlrun.config.sections import PositiveInt, ReviewsDataConfig, Section
+from dlrun.config.data_sections import ReviewsDataConfig
+from dlrun.config.sections import PositiveInt, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.config.sections import (
     CpuOnlyConfig,
     ExperimentConfig,
@@ -12,8 +13,6 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
-    TableDataConfig,
-    TradingDaysDataConfig,
 )
 from dlrun.errors import ConfigError
 from dlrun.experiments.tables_config import HITTERS, NYSE, TableConfig, WeekdayConfig

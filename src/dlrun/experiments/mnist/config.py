@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-from dlrun.config.sections import (
-    DigitsDataConfig,
-    HiddenLayersConfig,
-    NetworkConfig,
-    Reference,
-    held_out_rows,
-)
+from dlrun.config.data_sections import DigitsDataConfig, held_out_rows
+from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
+from dlrun.config.sections import Reference
 
 
 class DigitsConfig(NetworkConfig):

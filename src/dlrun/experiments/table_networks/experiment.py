@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import HiddenLayersConfig
+from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES
 from dlrun.experiments.base import AnyExperiment

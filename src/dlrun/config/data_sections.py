@@ -1,0 +1,154 @@
+"""Define the schemas of the config section `data`: types and bounds, but no default values."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from dlrun.config.sections import Fraction, LocalPath, PositiveInt, Section, Seed
+from dlrun.errors import ConfigError
+
+MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
+FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
+OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
+
+
+def held_out_rows(validation: float | None, rows: int) -> int:
+    """Return how many of `rows` training rows a config's `validation` holds out, one at least.
+
+    validation: a number of rows, or a share; None: a fifth, but at most 2,000 rows. Raises
+    ConfigError if no rows would be left to fit.
+    """
+    if validation is None:
+        validation = min(round(rows / 5), MOST_VALIDATION)
+    held = max(1, validation if isinstance(validation, int) else int(rows * validation))
+    if held >= rows:
+        raise ConfigError(
+            f"data.validation: {held:,} rows cannot be held out of {rows:,}",
+            "choose a smaller number, or a share such as 0.2",
+        )
+    return held
+
+
+class OwnDataConfig(Section):
+    """Defines where the user's own data are, and how they are divided into training and test.
+
+    undivided: the sources whose rows are not yet divided into training and test.
+    """
+
+    undivided: ClassVar[tuple[str, ...]] = OWN_SOURCES
+
+    source: str
+    path: LocalPath | None
+    train: LocalPath | None
+    test: LocalPath | None
+    test_share: Fraction
+    split_seed: Seed | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: PositiveInt | None
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the data are the user's own, not a published data set."""
+        return self.source in OWN_SOURCES
+
+    @property
+    def chosen_fold(self) -> tuple[int, int] | None:
+        """Return the number of the fold that is the test part, and of all folds; None: no folds."""
+        return (self.fold, self.folds) if self.fold and self.folds else None
+
+    @property
+    def fold_text(self) -> str:
+        """Return the fold as text that follows the name of the data; empty without folds."""
+        return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
+
+    @model_validator(mode="after")
+    def _fold_of_undivided_rows(self) -> "OwnDataConfig":
+        if self.folds is None and self.fold is None:
+            return self
+        if self.folds is None or self.fold is None or self.fold > self.folds:
+            given = f"folds is {self.folds}, fold is {self.fold}"
+            raise ValueError(f"{given}; folds count from 1, `dlrun sweep --folds N` runs all")
+        if self.source not in self.undivided or self.test is not None:
+            why = f"the test rows of source {self.source} are given"
+            raise ValueError(f"folds: {why}; folds divide rows that are in one place")
+        return self
+
+    @model_validator(mode="after")
+    def _one_place_or_two(self) -> "OwnDataConfig":
+        given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
+        if not self.is_own and given:
+            raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
+        if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
+            names = ", ".join(given) or "none"
+            raise ValueError(f"source {self.source} needs path, or train and test; given: {names}")
+        return self
+
+
+class UserDataConfig(OwnDataConfig):
+    """Defines where the user's own data are, and how all data are split."""
+
+    validation: PositiveInt | Fraction | None
+
+
+class ReviewsDataConfig(UserDataConfig):
+    """Defines the config of movie reviews: their source, and how their words become word ids."""
+
+    source: Literal["stanford", "keras", "sample", "csv", "folder"]
+    text_column: str
+    label_column: str
+    archive: LocalPath | None
+    word_index: LocalPath | None
+    mirrors: list[str]
+    num_words: Annotated[int, Field(ge=10, le=2**15)]
+    sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
+
+
+class ImagesDataConfig(UserDataConfig):
+    """Defines the config of the image data: CIFAR100, synthetic or a user's own small images."""
+
+    source: Literal["torchvision", "sample", "folder"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+
+class DigitsDataConfig(Section):
+    """Defines the config of the MNIST digits, or of synthetic ones."""
+
+    source: Literal["torchvision", "sample"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    validation: PositiveInt | Fraction
+    split_seed: Seed | None
+    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+
+class TableDataConfig(OwnDataConfig):
+    """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
+
+    undivided: ClassVar[tuple[str, ...]] = (*OWN_SOURCES, "hitters", "sample")
+
+    source: Literal["hitters", "sample", "csv"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    target: str
+    task: Literal["regression", "classification"]
+    ignore: list[str]
+    missing: Literal["drop", "refuse"]
+    standardise: bool
+
+    @model_validator(mode="after")
+    def _target_is_used(self) -> "TableDataConfig":
+        if self.target in self.ignore:
+            raise ValueError(f"ignore: {self.target!r} is the target; name another one as target")
+        return self
+
+
+class TradingDaysDataConfig(Section):
+    """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""
+
+    source: Literal["nyse", "sample"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    lags: Annotated[int, Field(ge=1, le=250)]

@@ -1,0 +1,263 @@
+"""Define the config keys of experiments that Lightning trains: types and bounds, no defaults."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from dlrun.config.plugins import ClassWithArguments, check_package_installed
+from dlrun.config.sections import (
+    EPOCHS,
+    Count,
+    ExperimentConfig,
+    LocalPath,
+    NameOrPath,
+    PositiveInt,
+    Predictions,
+    Section,
+)
+from dlrun.config.torch_arguments import (
+    LARGEST_RATE,
+    ArgumentError,
+    check_optimizer_arguments,
+    check_optimizer_name,
+    check_scheduler,
+    given_arguments,
+)
+from dlrun.errors import ConfigError, did_you_mean
+from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
+
+SCHEDULER = "scheduler.name"
+SCHEDULERS_OF_ALL_EPOCHS = ("cosine", "one_cycle")  # of an extended run they would be other ones
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
+TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
+Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
+
+
+def _validation_metric(name: str) -> str:
+    if not name.startswith("valid_"):
+        similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
+        raise ValueError(f"{name!r} is no column of the validation{similar}")
+    return name
+
+
+class OptimizerConfig(Section, extra="allow"):
+    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
+
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: CommonOptimizer | str
+    lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_of_torch(cls, name: str) -> str:
+        lower = name.lower()  # torch's own spelling has capitals: AdamW
+        if lower not in get_args(CommonOptimizer):
+            try:
+                check_optimizer_name(lower)
+            except ArgumentError as error:
+                raise ValueError(error.message) from None
+        return lower
+
+    @model_validator(mode="after")
+    def _has_these_arguments(self) -> "OptimizerConfig":
+        if self.__pydantic_extra__:
+            with _errors_of_keys(self.__pydantic_extra__):
+                check_optimizer_arguments(self.name, self.lr, self.__pydantic_extra__)
+        return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments by name; those that are None are left to torch's defaults."""
+        return given_arguments(self.model_dump(exclude={"name"}))
+
+
+class SchedulerConfig(Section, extra="allow"):
+    """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
+
+    __pydantic_extra__: dict[str, TorchArgument]
+    name: Literal["none", "cosine", "step", "exponential", "one_cycle", "plateau"]
+    warmup_epochs: Count
+
+    @property
+    def changes_rate(self) -> bool:
+        """Return whether the learning rate changes at all."""
+        return self.name != "none" or self.warmup_epochs > 0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of torch's class by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
+        """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
+        if self.name == "one_cycle" and self.warmup_epochs:
+            raise ArgumentError("warmup_epochs", "one_cycle warms up itself, in pct_start; leave 0")
+        if self.name == "cosine" and self.warmup_epochs >= epochs:
+            raise ArgumentError("warmup_epochs", f"no epoch of the {epochs} is left for the cosine")
+        if self.name != "none":
+            arguments, left = self.arguments, epochs - self.warmup_epochs
+            check_scheduler(self.name, arguments, optimizer.name, optimizer.arguments, left)
+        elif self.arguments:
+            raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+
+
+@contextmanager
+def _errors_of_keys(values: Mapping[str, object], *section: str) -> Iterator[None]:
+    """Turn an ArgumentError about a key of a section into pydantic's error, which names the key."""
+    try:
+        yield
+    except ArgumentError as error:
+        context = {"error": error.message, "known": [*error.known]}
+        kind = PydanticCustomError(error.kind, "{error}", context)
+        key = () if error.key is None else (error.key,)
+        detail = InitErrorDetails(
+            type=kind, loc=(*section, *key), input=values.get(error.key or "")
+        )
+        raise ValidationError.from_exception_data("config", [detail]) from None
+
+
+class TrainerConfig(Section):
+    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer."""
+
+    max_epochs: PositiveInt
+    deterministic: bool
+    precision: Precision
+    devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
+    num_nodes: PositiveInt
+    strategy: Literal["auto", "ddp"]
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
+    check_val_every_n_epoch: PositiveInt
+    limit_train_batches: Limit
+    limit_val_batches: Limit
+    limit_test_batches: Limit
+    callbacks: list[ClassWithArguments]
+
+    @model_validator(mode="after")
+    def _each_device_once(self) -> "TrainerConfig":
+        if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices: {self.devices} names a device twice; name each once")
+        return self
+
+    @property
+    def world(self) -> int | None:
+        """Return the number of nodes times devices; None if the accelerator decides how many."""
+        if self.devices == "auto":
+            return None
+        return self.num_nodes * (
+            self.devices if isinstance(self.devices, int) else len(self.devices)
+        )
+
+
+class EarlyStoppingConfig(Section):
+    """Defines after how many epochs without an improvement the training ends."""
+
+    monitor: Annotated[str, AfterValidator(_validation_metric)] | None
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class LossConfig(Section):
+    """Defines what changes the cross-entropy by which a network that classifies is trained."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["balanced"] | None
+
+
+class LightningConfig(ExperimentConfig):
+    """Defines the config keys of every experiment that Lightning trains."""
+
+    changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
+
+    trainer: TrainerConfig
+
+    @property
+    def world(self) -> int | None:
+        """Return the number of processes of a run; None if the accelerator decides how many."""
+        return self.trainer.world
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of epochs of a whole run."""
+        return self.trainer.max_epochs
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that a CPU can have the devices, and that the callbacks' packages are there."""
+        check_cpu_devices(self.accelerator, self.trainer.devices)
+        for callback in self.trainer.callbacks:
+            check_package_installed("trainer.callbacks", callback)
+
+
+class NetworkConfig(LightningConfig):
+    """Defines the config keys of every experiment that trains a network."""
+
+    batch_size: BatchSize
+    predictions: Predictions
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    early_stopping: EarlyStoppingConfig
+    keep: Literal["last", "best"]
+    loss: LossConfig
+    balanced_batches: bool
+
+    @property
+    def keeps_best_by(self) -> str | None:
+        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
+
+    @property
+    def deciding_metric(self) -> str | None:
+        """Return the validation metric that ends the training or chooses the epoch that is kept."""
+        return self.early_stopping.monitor or self.keeps_best_by
+
+    @model_validator(mode="after")
+    def _scheduler_has_these_arguments(self) -> "NetworkConfig":
+        with _errors_of_keys(self.scheduler.model_dump(), "scheduler"):
+            self.scheduler.check(self.optimizer, self.trainer.max_epochs)
+        return self
+
+    @classmethod
+    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
+        """Return the keys that a resume may change; not the epochs if a schedule needs them."""
+        fixed = {EPOCHS} if values.get(SCHEDULER) in SCHEDULERS_OF_ALL_EPOCHS else set()
+        return cls.changeable_keys - fixed
+
+    def check(self, runs_dir: Path) -> None:
+        """Check too that a batch divides among the processes, and the balance of the classes."""
+        super().check(runs_dir)
+        check_batch_divisible(self.batch_size, self.world or 1)
+        if self.balanced_batches and self.loss.class_weights:
+            raise ConfigError(
+                "balanced_batches and loss.class_weights: each alone makes the classes equal",
+                "choose one",
+            )
+
+
+class HiddenLayersConfig(Section):
+    """Defines the hidden layers of a dense network: their units, and the dropout after each."""
+
+    hidden: list[PositiveInt]
+    dropout: list[Annotated[float, Field(ge=0, lt=1)]]
+
+    @model_validator(mode="after")
+    def _dropout_of_each_layer(self) -> "HiddenLayersConfig":
+        if len(self.dropout) != len(self.hidden):
+            layers = f"{len(self.hidden)} hidden layers and {len(self.dropout)} values of dropout"
+            raise ValueError(f"{layers}; give each hidden layer its own, which may be 0")
+        return self
+
+
+class PretrainedModelConfig(Section):
+    """Defines the config of a pretrained image network: name, weights and labels."""
+
+    name: str
+    weights: NameOrPath
+    num_classes: PositiveInt
+    labels: LocalPath | None
