@@ -37,7 +37,7 @@ from dlrun.system.files import check_output_path, open_regular_file, write_file_
 
 NEWEST = 20  # runs on the page if the user names no run
 ROOM = ROOM_OF_ONE = 200_000  # characters of texts and pictures, in all and for one run
-CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
+CELLS, CELLS_OF_ONE = 9_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
