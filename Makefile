@@ -49,7 +49,7 @@ test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where th
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
 
 test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slurm $(ARGS)
 
 torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
