@@ -157,8 +157,8 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
-        if not issubclass(registry.load_config_class(name), LightningConfig):
-            modules.append("dlrun.lasso.solver")
+        is_network = issubclass(registry.load_config_class(name), LightningConfig)
+        modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.solver")
     CONTEXT.set_forkserver_preload(modules)
 
 
