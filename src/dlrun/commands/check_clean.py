@@ -51,8 +51,6 @@ def check(
     Exits with 1 if a file is damaged.
 
     Example: dlrun runs check latest
-
-    Raises ConfigError if there are no runs.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
@@ -116,8 +114,6 @@ def clean(
     A running run is never removed, a damaged one only by --status damaged.
 
     Example: dlrun runs clean --status failed --older-than 30d
-
-    Raises ConfigError if no option selects runs, or if the question cannot be answered.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
@@ -174,9 +170,6 @@ def remove(
     No run is removed if one of them is running or damaged.
 
     Example: dlrun runs rm ff75 imdb-lasso/latest
-
-    Raises ConfigError if there is no such run, or if the question cannot be answered; DlrunError if
-    a run is running, or damaged.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]

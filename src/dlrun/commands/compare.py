@@ -44,9 +44,6 @@ def compare(
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
     Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
-
-    Raises ConfigError if a run is missing or named twice, or if `out` is invalid; DlrunError if a
-    run cannot be read, or if none has a curve.
     """
     screen = Screen()
     if out is not None:
@@ -176,7 +173,6 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     """Return the runs' curves as a PNG; a run without curves is left out with a note."""
     from dlrun.plots.run import draw_curves_of_several_runs  # slow: matplotlib
-    from dlrun.plots.style import figure_to_png
 
     tables, data = {}, {}
     for run, head in zip(runs, heads, strict=True):
@@ -202,4 +198,4 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         for one in tables.values()
         for name in metric_names_without_split(one)
     ]
-    return figure_to_png(draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data))
+    return draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data).to_png()

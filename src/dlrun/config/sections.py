@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from dlrun.config.plugins import class_name, is_dotted_name
+from dlrun.config.plugins import Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
 
@@ -37,7 +37,7 @@ Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test s
 KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
 
 
-def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
+def _check_logger(item: Item) -> Item:
     known = get_args(KnownLogger)
     if item in known or is_dotted_name(class_name(item)):
         return item
@@ -47,7 +47,7 @@ def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
     )
 
 
-LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
+LoggerName = Annotated[KnownLogger | Item, AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):

@@ -75,10 +75,7 @@ class PublishedFile:
             raise ConfigError(f"{said}: not a {self.kind} archive")
 
     def place(self, local: Path | None, folder: Path) -> Path:
-        """Return the path of the file on this machine, or in the data folder if it is missing.
-
-        It is the local copy that the config names, or in the data folder, or in a package.
-        """
+        """Return the path of the file on this machine, or in the data folder if it is missing."""
         if local is not None and not self.gzipped:
             return local
         path = (local or folder) / self.name

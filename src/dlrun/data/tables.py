@@ -136,10 +136,7 @@ class Table:
 
 
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
-    """Return the table that a config names, divided into training and test rows.
-
-    Raises DataError if it cannot be read, or if its columns cannot be used.
-    """
+    """Return the table that a config names, divided into training and test rows."""
     differs: str | None = GENERATED
     warnings = DataWarnings()
     if config.source == "sample":
@@ -202,10 +199,7 @@ def _standardise(
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
-    """Return the rows of a CSV file.
-
-    Raises DataError if the file has no rows, or if a row has more or fewer cells than the header.
-    """
+    """Return the rows of a CSV file, at least one, which all have the cells of the header."""
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
         names = shorten_list([*map(_quote, twice)])
@@ -225,10 +219,7 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
 def _complete_rows(
     records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
 ) -> list[Record]:
-    """Return the rows without a missing value.
-
-    Raises DataError if no row is left, or if a row lacks a value and the config refuses such rows.
-    """
+    """Return the rows without a missing value, at least one; the config may refuse others."""
     complete = []
     for cells, place in records:
         missing = [name for name in names if cells[name].strip().lower() in MISSING]
@@ -245,10 +236,7 @@ def _complete_rows(
 
 
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
-    """Return the categories of a column, or none if it has numbers.
-
-    Raises DataError if the column is constant, mixes numbers and words, or has too many categories.
-    """
+    """Return the categories of a column, or none if it has numbers."""
     remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
     cells = [cells[name].strip() for cells, _ in records]
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]

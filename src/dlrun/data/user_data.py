@@ -102,10 +102,7 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
 
 
 def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> str:
-    """Return a hash of a user's own data files, the settings that split them, and the seed.
-
-    Raises DataError if they cannot be read.
-    """
+    """Return a hash of a user's own data files, the settings that split them, and the seed."""
     found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
     state += [hash_file_or_listing(place) for place in found]
@@ -113,10 +110,7 @@ def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> st
 
 
 def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file, or of the names, sizes and modification times in a folder.
-
-    Raises DataError if the path cannot be read.
-    """
+    """Return the hash of a file, or of the names, sizes and modification times in a folder."""
     try:
         if path.is_dir():
             return fingerprint_files(list_files(path), path)
@@ -179,10 +173,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return a reader of labelled texts in a CSV file, or in a folder with a sub-folder per class.
-
-    Raises ConfigError if a column is missing, DataError if the place cannot be read.
-    """
+    """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
     match config.source:
         case "csv":
             return _open_csv_texts(config, place, warnings)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -18,7 +18,13 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    Values,
+    flatten_keys,
+    merge_config_layers,
+    read_yaml_file,
+)
 from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
@@ -51,9 +57,8 @@ from dlrun.system.signals import StopRequest
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
 
-    from dlrun.experiments.base import AnyExperiment, NetworkToExport
+    from dlrun.experiments.base import AnyExperiment, Network, NetworkToExport
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
@@ -100,7 +105,7 @@ class Run:
         return self.unreadable or self.record.status
 
     @property
-    def results(self) -> dict[str, Any]:
+    def results(self) -> Values:
         """Return the contents of results.json."""
         return read_json_object(self.folder / RESULTS)
 
@@ -157,7 +162,7 @@ class Run:
         return {**newest_metrics(self.rows)}
 
     @cached_property
-    def assets(self) -> dict[str, Any]:
+    def assets(self) -> Values:
         """Return the content of assets.json: what a network needs besides its weights."""
         try:
             return dict(json.loads(self.read(ASSETS)))
@@ -235,7 +240,7 @@ class Run:
         """Return the run's first config; raise DlrunError if environment.json is damaged."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
-    def effective_config(self) -> dict[str, Any]:
+    def effective_config(self) -> Values:
         """Return the config values with which the run's results were computed, by dotted keys.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
@@ -244,11 +249,8 @@ class Run:
             return flatten_keys(self.initial_config().values)
         return flatten_keys(self._with_defaults(read_yaml_file(self.folder / CONFIG)).values)
 
-    def changed_settings(self) -> dict[str, Any]:
-        """Return the dotted keys that differ from the shipped config, with the run's values.
-
-        Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
-        """
+    def changed_settings(self) -> Values:
+        """Return the dotted keys that differ from the shipped config, with the run's values."""
         return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
     @property
@@ -257,7 +259,7 @@ class Run:
         schema = registry.load_config_class(self.record.experiment)
         return schema.changeable_by_resume(flatten_keys(self.initial_config().values))
 
-    def edited_keys(self, values: dict[str, Any]) -> set[str]:
+    def edited_keys(self, values: Values) -> set[str]:
         """Return the keys of a config that differ from the run's first config, but must not differ.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
@@ -307,7 +309,7 @@ class Run:
                 return f"{command} --set {EPOCHS}=N"
         return None
 
-    def network(self) -> "nn.Module":
+    def network(self) -> "Network":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
         with self._errors_as_data_errors():
             return self.experiment.network(self, self.config)

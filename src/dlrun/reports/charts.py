@@ -211,23 +211,11 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     return charts
 
 
-def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition of the book; empty if the run is not comparable."""
-    return {
-        edition: {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, int | float) and is_plottable(value)
-        }
-        for edition, values in published_metrics(record).items()
-    }
-
-
 def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
     """Return a reference line for each edition of the book with a test value of the metric."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
-        for edition, values in published_metrics_by_edition(record).items()
+        for edition, values in published_metrics(record).items()
         if f"test_{metric}" in values
     ]
 

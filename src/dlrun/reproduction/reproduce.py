@@ -301,8 +301,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join(shown)))
-    for label, path in (("page", out), ("table", out.with_suffix(".md"))):
-        screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
+    screen.labelled(("page", str(out)), ("table", str(out.with_suffix(".md"))))
 
 
 def _shortened(row: ComparisonRow, keys: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS
@@ -42,10 +42,8 @@ VALIDATED = "trainer.check_val_every_n_epoch"
 ERRORS_SHOWN = 20
 
 
-class SweepPoint(BaseModel):
+class SweepPoint(BaseModel, frozen=True):
     """Represents one planned run of a sweep: its number, from 1, and its values by config key."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     settings: Settings
@@ -63,10 +61,8 @@ class SweepPoint(BaseModel):
         return " ".join(filter(None, texts))
 
 
-class HalvingRung(BaseModel):
+class HalvingRung(BaseModel, frozen=True):
     """Says how many configs one rung of successive halving trains, and to how many epochs."""
-
-    model_config = ConfigDict(frozen=True)
 
     configs: PositiveInt
     epochs: PositiveInt
@@ -75,13 +71,11 @@ class HalvingRung(BaseModel):
         return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
 
 
-class AdaptiveSearch(BaseModel):
+class AdaptiveSearch(BaseModel, frozen=True):
     """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
 
     trials: how many it chooses. seed: of the choice. repeats: seed and fold of each config's runs.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     trials: PositiveInt
     spaces: list[Space]
@@ -149,29 +143,21 @@ class SweepPlan(ChecksummedModel):
         return added
 
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return the config of each point; of a search, those at the ends of its spaces.
-
-        Raises ConfigError if dlrun no longer accepts one.
-        """
+        """Return the config of each point; of a search, those at the ends of its spaces."""
         points = [point.settings for point in self.points]
         if self.search is not None:
             points = settings_at_ends(self.search.spaces)
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
-    def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
-        """Return the whole config of a point, with `epochs` as its number of epochs if given."""
-        rung = {} if epochs is None else {EPOCHS: epochs}
-        return _with_settings(ConfigLayer(self.base), point.settings | rung)
-
     def run_settings(
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
-        """Return the options to run a point, made from the options `common` to all points."""
-        digits = len(str(self.size))
+        """Return the options to run a point, to `epochs` epochs if given, from those of all."""
+        rung, digits = {} if epochs is None else {EPOCHS: epochs}, len(str(self.size))
         return replace(
             common,
-            values=[self.values(point, epochs)],
+            values=[_with_settings(ConfigLayer(self.base), point.settings | rung)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,

@@ -104,10 +104,7 @@ class ChildProcess:
 
 
 def _start_isolated(process: BaseProcess) -> None:
-    """Start a child process that ignores the terminal's signals and the working folder.
-
-    Raises DlrunError if no process can be started.
-    """
+    """Start a child process that ignores the terminal's signals and the working folder."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     if sys.platform != "win32":

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import flatten_keys, format_setting, parse_set_override
+from dlrun.config.yaml_loader import Values, flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, UsageError
 
 SEED = "seed"
@@ -25,7 +25,7 @@ SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 # How points are taken from the spaces. Only those of tpe depend on results of earlier ones.
 Sampler = Literal["random", "grid", "tpe"]
-Settings = dict[str, Any]  # dotted keys of the config with their values
+Settings = Values  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
 # Functions in a setting by which other programs name several values: range(1,4), loguniform[1:2].
 _FUNCTION = re.compile(
@@ -35,10 +35,8 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 _INTEGER = re.compile(r"-?\d{1,10}")
 
 
-class Space(BaseModel):
+class Space(BaseModel, frozen=True):
     """Holds one search space: its config key, and the two ends of a range or the choices."""
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     kind: Literal["log", "lin", "int", "choice"]

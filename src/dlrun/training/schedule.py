@@ -1,7 +1,5 @@
 """Change the learning rate during a training: a linear warm-up, then one of torch's schedulers."""
 
-from typing import Any
-
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -66,11 +64,11 @@ class LearningRateSchedule:
         elif valid_loss is not None:
             scheduler.step(valid_loss)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the state for a checkpoint, which a resume needs besides the optimizer's."""
         return {} if self._scheduler is None else self._scheduler.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore the state of a checkpoint, after that of the optimizer."""
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state)
