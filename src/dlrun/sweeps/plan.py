@@ -237,7 +237,7 @@ def make_sweep_plan(
         command=sys.argv,
         dlrun=metadata.version("dlrun"),
         code=environment.code_version(registry.experiment_entry(experiment).package),
-        packages=environment.package_versions(),
+        packages=environment.package_versions(["optuna"] if adaptive else []),
         base=dumps[0],
         keys=[key for key in keys if key not in REPEATS],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
