@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Modules are compiled when they are first imported: pip would take twice as long to compile all.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
