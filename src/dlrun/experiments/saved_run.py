@@ -29,7 +29,12 @@ from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
+from dlrun.run_folder.checkpoint import (
+    checkpoint_files,
+    find_damaged_checkpoints,
+    fingerprint_data,
+    fingerprints_match,
+)
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.notes import RunNotes, read_notes
@@ -51,7 +56,7 @@ from dlrun.run_folder.recorded_metrics import (
     remarks_on_metrics,
 )
 from dlrun.system.console import Screen
-from dlrun.system.files import is_file_locked, read_regular_file
+from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -466,3 +471,28 @@ def _has_lost_its_checkpoint(run: Run) -> bool:
     with contextlib.suppress(DataError):  # a damaged metrics.csv
         return bool(run.record.steps or run.newest_metrics)
     return False
+
+
+def find_damage(run: Run) -> Iterator[str]:
+    """Yield a sentence for each damaged file in a run's folder."""
+    record, folder = run.record, run.folder
+    if run.problem:
+        yield f"{folder}: {run.problem}"
+    if run.unreadable:
+        return
+    try:
+        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
+            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
+    except DlrunError as error:
+        yield error.message
+    try:
+        _ = run.notes
+    except DlrunError as error:
+        yield error.message
+    for name, expected in record.digests.items():
+        try:
+            if file_digest(folder / name) != expected:
+                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
+        except OSError as error:
+            yield f"{folder / name}: {error.strerror}"
+    yield from find_damaged_checkpoints(folder, record.id)

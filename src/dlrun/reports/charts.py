@@ -27,7 +27,7 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 class ChartCurve:
     """Holds a curve of a chart: its name, points, CSS class and the label at its end.
 
-    Values of y that are not finite are gaps.
+    Values of y that are not finite are gaps. kept: the x of the point that a dot marks.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ChartCurve:
     y: Sequence[float]
     look: str
     end: str = ""
+    kept: float | None = None
 
     @property
     def is_drawable(self) -> bool:

@@ -72,7 +72,7 @@ def reproduce_published_numbers(
     """Reproduce published numbers, write an HTML page that compares them; return the exit code.
 
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
-    that was run before, with the same code, packages and data, is not run again.
+    that was run before, with the same config, code, packages and data, is not run again.
 
     Args:
         names: the experiments; if empty, all that have published numbers.
@@ -321,6 +321,7 @@ def _print_json(
             "not_run": part.missing or None,
             "failed": part.failed,
             "runs": [str(run.folder) for run in part.runs],
+            "taken": [str(run.folder) for run in part.taken],
             "reserved": part.not_comparable or None,
             "seconds": part.seconds if part.runs else None,
             "command": part.command(),

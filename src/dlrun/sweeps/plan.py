@@ -150,14 +150,19 @@ class SweepPlan(ChecksummedModel):
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
+    def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
+        """Return the whole config of a point, with `epochs` as its number of epochs if given."""
+        rung = {} if epochs is None else {EPOCHS: epochs}
+        return _with_settings(ConfigLayer(self.base), point.settings | rung)
+
     def run_settings(
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
         """Return the options to run a point, to `epochs` epochs if given, from those of all."""
-        rung, digits = {} if epochs is None else {EPOCHS: epochs}, len(str(self.size))
+        digits = len(str(self.size))
         return replace(
             common,
-            values=[_with_settings(ConfigLayer(self.base), point.settings | rung)],
+            values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,
@@ -223,7 +228,7 @@ def make_sweep_plan(
         command=sys.argv,
         dlrun=metadata.version("dlrun"),
         code=environment.code_version(registry.experiment_entry(experiment).package),
-        packages=environment.package_versions(),
+        packages=environment.package_versions(["optuna"] if adaptive else []),
         base=dumps[0],
         keys=[key for key in keys if key not in REPEATS],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],

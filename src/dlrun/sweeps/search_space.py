@@ -104,14 +104,11 @@ class SearchSpace:
         axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
         if (repeats := self.repeats) != [{}]:
             axes.append(repeats)
-        draws = self.trials or 1
-        if self.sampler == "grid":
-            draws = math.prod(len(space.grid) for space in spaces)
-        total = math.prod(map(len, axes)) * draws
+        total = math.prod(map(len, axes)) * self._count(spaces)
         if total > MAX_POINTS:
-            raise ConfigError(
-                f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, trials or seeds"
-            )
+            whole = self.sampler == "grid" and self.trials is None
+            hint = "--trials N takes N of them" if whole else "fewer values, trials or seeds"
+            raise ConfigError(f"{total:,} points: more than {MAX_POINTS:,}", hint)
         if self.sampler == "tpe":
             axes = [axis[:1] for axis in axes]
         if drawn := self._draw(spaces, self.draws_seed(config_seed)):
@@ -166,6 +163,13 @@ class SearchSpace:
         """Return the seed of the draws, which is by default the config's."""
         return config_seed if self.space_seed is None else self.space_seed
 
+    def _count(self, spaces: Sequence[Space]) -> int:
+        """Return how many configs the sampler takes from the spaces; 1 without spaces."""
+        if self.sampler != "grid":
+            return self.trials or 1
+        size = math.prod(len(space.grid) for space in spaces)
+        return min(self.trials or size, size)
+
     def _draw(self, spaces: Sequence[Space], seed: int) -> list[Settings]:
         """Return the settings that the sampler takes from the spaces.
 
@@ -176,13 +180,16 @@ class SearchSpace:
             return []
         if self.sampler == "tpe":
             return settings_at_ends(spaces)
-        keys = [space.key for space in spaces]
         if self.sampler == "grid":
-            combinations = [*itertools.product(*(space.grid for space in spaces))]
-            count = min(self.trials or len(combinations), len(combinations))
-            places = sorted(random.Random(seed).sample(range(len(combinations)), count))
-            return [dict(zip(keys, combinations[place], strict=True)) for place in places]
-        sources = [random.Random(f"{seed} {key}") for key in keys]
+            source, chosen = random.Random(seed), set[tuple[int, ...]]()
+            sizes, count = [len(space.grid) for space in spaces], self._count(spaces)
+            while len(chosen) < count:
+                chosen.add(tuple(map(source.randrange, sizes)))
+            return [
+                {space.key: space.grid[place] for space, place in zip(spaces, places, strict=True)}
+                for places in sorted(chosen)
+            ]
+        sources = [random.Random(f"{seed} {space.key}") for space in spaces]
         return [
             {
                 space.key: space.quantile(source.random())
