@@ -57,16 +57,12 @@ SCHEDULERS = {
 
 @dataclass
 class ArgumentError(Exception):
-    """Says what is wrong with one key of a config section whose keys are a class's arguments.
+    """Says what is wrong with one key of a config section whose keys are a class's arguments."""
 
-    key: None if the values do not fit together. kind: what is wrong, in pydantic's words.
-    known: of an unknown key, the class's arguments.
-    """
-
-    key: str | None
+    key: str | None  # None if the values do not fit together
     message: str = ""
-    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"
-    known: Collection[str] = ()
+    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"  # of pydantic
+    known: Collection[str] = ()  # the class's arguments, if the key is unknown
 
 
 @cache

@@ -35,25 +35,17 @@ STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Describes a published file: its name, its URL and the hash of its content.
-
-    key: the key in the config's section `data` that may name a local copy.
-    gzipped: whether the file is a gzip file and `digest` the hash of what it holds. The key then
-    names a folder with this file, packed or unpacked.
-    packaged: the path of the same file in a Python package that may be installed.
-    kind: of archive, a key of STARTS; None for another file.
-    unpacked: whether a local copy may also be the folder of the unpacked archive.
-    """
+    """Describes a published file: its name, its URL and the hash of its content."""
 
     name: str
     url: str
     algorithm: str
     digest: str
-    key: str = "archive"
-    gzipped: bool = False
-    packaged: str | None = None
-    kind: str | None = None
-    unpacked: bool = False
+    key: str = "archive"  # of the config's section `data`, which may name a local copy
+    gzipped: bool = False  # then `digest` is of its content, and the key names a folder with it
+    packaged: str | None = None  # path of the same file in a Python package that may be installed
+    kind: str | None = None  # of archive, a key of STARTS
+    unpacked: bool = False  # whether a local copy may be the folder of the unpacked archive
 
     def check_local_copy(self, path: Path) -> None:
         """Raise ConfigError if a local copy of the file is missing or is another kind of file."""

@@ -58,15 +58,11 @@ _NO_WORD = "<UNK>"  # `split_words` never returns it
 
 @dataclass(frozen=True)
 class ReviewSplit:
-    """Holds the training reviews or the test reviews as word ids, bags of words and labels.
+    """Holds the training reviews or the test reviews as word ids, bags of words and labels."""
 
-    ids: all word ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the class
-    index of each review (1 is positive), shape (n_reviews,).
-    """
-
-    ids: text_encoding.RaggedWordIds
-    bags: sparse.csr_matrix
-    labels: NDArray[np.int8] | NDArray[np.int64]
+    ids: text_encoding.RaggedWordIds  # all of each review
+    bags: sparse.csr_matrix  # binary, shape (n_reviews, width)
+    labels: NDArray[np.int8] | NDArray[np.int64]  # class indices (n_reviews,); 1 is positive
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -22,15 +22,11 @@ from dlrun.system.files import file_digest, fingerprint_files
 
 @dataclass(frozen=True)
 class TextSource:
-    """Describes labelled texts in a file or folder, and reads them in order.
+    """Describes labelled texts in a file or folder, and reads them in order."""
 
-    place: path of the texts, or `train` or `test`. count: how many texts there are, if known. rows:
-    yields each text (or its words), its label and its place.
-    """
-
-    place: str
-    count: int | None
-    rows: Iterator[tuple[str | list[str], str, str]]
+    place: str  # path of the texts, or `train` or `test`
+    count: int | None  # of the texts, if it is known
+    rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:

@@ -31,16 +31,12 @@ MOST_MOVED = 20  # words of a text whose effects are listed
 
 
 class ReviewAssets(NetworkAssets, frozen=True):
-    """Holds the vocabulary and the settings with which a model encodes a text as its run did.
-
-    width: how many word ids there are, special ids included. preprocessing: how a review becomes
-    word ids, for programs without dlrun. vocabulary: the words, by frequency rank.
-    """
+    """Holds the vocabulary and the settings with which a model encodes a text as its run did."""
 
     labels: list[str]
-    width: int
-    preprocessing: dict[str, Any]
-    vocabulary: list[str]
+    width: int  # number of word ids, with the special ones
+    preprocessing: dict[str, Any]  # how a review becomes word ids, for other programs
+    vocabulary: list[str]  # by frequency rank
 
     @classmethod
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":

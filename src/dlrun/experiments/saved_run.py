@@ -73,16 +73,12 @@ RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """Represents a run by its folder and its record (results.json).
-
-    problem: what is missing from the folder. unreadable: set by `scan_folder` for a folder without
-    a readable run, whose record is then empty.
-    """
+    """Represents a run by its folder and its record (results.json)."""
 
     folder: Path
     record: RunRecord
-    problem: str | None = None
-    unreadable: Literal["damaged", "foreign"] | None = None
+    problem: str | None = None  # what is missing from the folder
+    unreadable: Literal["damaged", "foreign"] | None = None  # the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":

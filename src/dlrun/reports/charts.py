@@ -80,10 +80,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
-
-    dots: points (x, y) within the range of the curves; their axes are linear.
-    """
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
 
     title: str
     x_name: str
@@ -91,7 +88,7 @@ class Chart:
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # at an x
-    dots: Sequence[tuple[float, float]] = ()
+    dots: Sequence[tuple[float, float]] = ()  # in the curves' range; their axes are linear
 
     @cached_property
     def x(self) -> Axis:

@@ -62,16 +62,13 @@ class PredictionEvaluation:
 
 @dataclass(frozen=True)
 class ResidualEvaluation:
-    """Holds the evaluation of the values that a regression predicts for its test set.
-
-    median: of the absolute residuals. bias: the mean of predicted minus true values.
-    """
+    """Holds the evaluation of the values that a regression predicts for its test set."""
 
     rows: int
     mae: float
     r2: float
-    median: float
-    bias: float
+    median: float  # of the absolute residuals
+    bias: float  # mean of predicted minus true values
     chart: Chart
 
 

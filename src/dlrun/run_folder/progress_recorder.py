@@ -15,17 +15,13 @@ from dlrun.system.signals import StopRequest
 
 @dataclass
 class ProgressRecorder:
-    """Records each finished epoch or lasso penalty of a run in checkpoint, metrics.csv and loggers.
-
-    resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
-    begins without a checkpoint.
-    """
+    """Records each finished epoch or lasso penalty in checkpoint, metrics.csv and loggers."""
 
     folder: RunFolder
     screen: Screen
     stop: StopRequest
     run: str  # the id of the run, which its checkpoints contain
-    resume_files: Mapping[str, str] | None = None
+    resume_files: Mapping[str, str] | None = None  # of a resumed run, for when its checkpoint fits
     loggers: ExperimentLoggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv
     data: str | None = None  # the fingerprint of the data

@@ -55,15 +55,12 @@ class SweepMembership(_Part):
 
 
 class BestEpoch(_Part):
-    """Holds the epoch with the best value of a validation metric, and this value.
-
-    on_test: whether the validation rows are the test rows.
-    """
+    """Holds the epoch with the best value of a validation metric, and this value."""
 
     metric: str
     epoch: int
     value: float
-    on_test: bool = False
+    on_test: bool = False  # whether the validation rows are the test rows
 
 
 class ClassSummary(_Part):

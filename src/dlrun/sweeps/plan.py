@@ -72,42 +72,32 @@ class HalvingRung(BaseModel, frozen=True):
 
 
 class AdaptiveSearch(BaseModel, frozen=True):
-    """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
+    """Says how Optuna's study chooses the configs of a sweep, each after the results so far."""
 
-    trials: how many it chooses. seed: of the choice. repeats: seed and fold of each config's runs.
-    """
-
-    trials: PositiveInt
+    trials: PositiveInt  # how many configs it chooses
     spaces: list[Space]
-    seed: int
-    repeats: list[Settings]
+    seed: int  # of the choice
+    repeats: list[Settings]  # seed and fold of each config's runs
 
 
 class SweepPlan(ChecksummedModel):
-    """Holds the plan of a sweep, which is the content of sweep.json.
-
-    name: becomes a part of folder names. base: the whole config that all points share. keys: the
-    config keys that vary, except the seed and the fold. points: those of an adaptive search are
-    not in sweep.json; they are added as its study chooses them. rungs: those of successive halving,
-    or none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
-    runs begin.
-    """
+    """Holds the plan of a sweep, which is the content of sweep.json."""
 
     id: str
-    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]
+    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # in the folders' names
     experiment: str
     started: str
     command: list[str]
     dlrun: str
     code: str
     packages: dict[str, str | None]
-    base: Settings
-    keys: list[str]
-    points: list[SweepPoint]
+    base: Settings  # the whole config that all points share
+    keys: list[str]  # that vary, except the seed and the fold
+    points: list[SweepPoint]  # without those that a search will choose
     search: AdaptiveSearch | None = None
-    rungs: list[HalvingRung]
-    data: dict[str, str] = Field(default_factory=dict)
-    note: str = ""
+    rungs: list[HalvingRung]  # of successive halving
+    data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
+    note: str = ""  # with which its runs begin
     tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")

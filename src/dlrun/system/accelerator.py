@@ -20,18 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot.
+    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot."""
 
-    is_built, is_available: called with the module torch; whether torch was built for the
-    accelerator, and whether this machine has it. not_built, not_available: the reason if not.
-    libraries: words in the messages of errors that the accelerator raises, as regular expressions.
-    """
-
-    is_built: Callable[[ModuleType], bool]
-    not_built: str
-    is_available: Callable[[ModuleType], bool]
-    not_available: str
-    libraries: str
+    is_built: Callable[[ModuleType], bool]  # whether torch was built for it; gets the module torch
+    not_built: str  # the reason
+    is_available: Callable[[ModuleType], bool]  # whether this machine has it
+    not_available: str  # the reason
+    libraries: str  # words in the messages of its errors, as regular expressions
 
 
 # By torch's name of the device, in the order in which `auto` tries them.
@@ -64,14 +59,11 @@ DEVICE_MESSAGE = re.compile(
 
 @dataclass(frozen=True)
 class AcceleratorReport:
-    """Says which accelerator was requested and which was used.
-
-    `reason` says why `used` differs from the request, or why `auto` chose the CPU.
-    """
+    """Says which accelerator was requested and which was used."""
 
     requested: str
     used: str
-    reason: str | None
+    reason: str | None  # why `used` is not the request, or why `auto` chose the CPU
 
 
 def why_accelerator_unavailable(device: str) -> str | None:

@@ -68,19 +68,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
-
-    network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
-    stopped_epoch: the one after which early stopping or a callback ended the training, or None.
-    """
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
 
     metrics: dict[str, float]
-    network: nn.Module
-    predictions: NDArray[np.float64] | None
-    processes: int
-    weights_epoch: int
-    stopped_epoch: int | None
+    network: nn.Module  # on the CPU
+    predictions: NDArray[np.float64] | None  # see PredictionCollector.finish
+    processes: int  # that shared each batch
+    weights_epoch: int  # the epoch that was kept
+    stopped_epoch: int | None  # after which early stopping or a callback ended the training
 
 
 @dataclass(frozen=True)
@@ -88,17 +83,14 @@ class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
     It changes settings of the process, see process_settings.temporary_training_settings.
-
-    build: makes the untrained network; called again for every attempt. fingerprint: a hash of the
-    data, which is stored in the checkpoints.
     """
 
     config: NetworkConfig
     context: RunContext
-    build: Callable[[], nn.Module]
+    build: Callable[[], nn.Module]  # makes the untrained network, for every attempt
     data: ArrayData
     objective: Objective
-    fingerprint: str
+    fingerprint: str  # of the data, for the checkpoints
 
     def probe(self, device: str) -> None:
         """Update the weights once, in the run's own precision; raise the error of a failure."""

@@ -231,9 +231,6 @@ class EpochRecorder(pl.Callback):
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch (data.EpochBatches, and here), so no random state has to be stored.
-
-    start: the checkpointed state from which a resumed run continues.
-    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
@@ -241,8 +238,8 @@ class EpochRecorder(pl.Callback):
     data: ArrayData
     config: NetworkConfig
     columns: list[str]
-    start: Mapping[str, Any] | None
-    best: Mapping[str, Tensor] | None = field(init=False)
+    start: Mapping[str, Any] | None  # the checkpoint from which a resumed run continues
+    best: Mapping[str, Tensor] | None = field(init=False)  # weights, if the config keeps the best
 
     def __post_init__(self) -> None:
         self.best = (self.start or {}).get("best")
