@@ -242,7 +242,7 @@ def real_data() -> Path:
 
 
 def pytest_configure() -> None:
-    """Make the tests' folders in memory, where there is room: dlrun flushes each file to its disk."""
+    """Make the tests' folders in memory where there is room: dlrun flushes each file to a disk."""
     memory = Path("/dev/shm")
     if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
