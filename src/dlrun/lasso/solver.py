@@ -120,7 +120,7 @@ def solve_newton_path(
     if start is not None:
         beta = np.append(start.coef, start.intercept)
     dtype = np.float32 if tolerance >= COARSE else np.float64
-    _load_kernels(columns, dtype)  # here, and not in the first penalty's time
+    _load_kernels(columns, dtype)  # now, and not in the first penalty's time
 
     def solutions(beta: Vector) -> Iterator[LassoSolution]:
         for penalty in penalties:

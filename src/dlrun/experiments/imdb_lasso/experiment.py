@@ -238,20 +238,17 @@ def _solve(
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest, penalties_left = models[-1] if models else None, penalties[len(models) :]
     width, solver = len(f"{penalties[0]:.4f}"), config.solver
-    columns = {split: binary_columns(splits[split].bags) for split in ("valid", "test")}
+    columns = {split: binary_columns(part.bags) for split, part in splits.items()}
+    if solver.name == "liblinear":
+        tolerance, most = solver.liblinear.tolerance, solver.liblinear.max_iterations
+        solutions = path.solve_liblinear_path(X, y, penalties_left, tolerance, most, config.seed)
+    else:
+        free = solver.intercept == "free"
+        solutions = solve_newton_path(
+            columns["train"], y, penalties_left, solver.tolerance, free=free, start=newest
+        )
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
-        columns["train"] = binary_columns(X)
-        if solver.name == "liblinear":
-            tolerance, most = solver.liblinear.tolerance, solver.liblinear.max_iterations
-            solutions = path.solve_liblinear_path(
-                X, y, penalties_left, tolerance, most, config.seed
-            )
-        else:
-            free = solver.intercept == "free"
-            solutions = solve_newton_path(
-                columns["train"], y, penalties_left, solver.tolerance, free=free, start=newest
-            )
         for solution in solutions:
             seconds = time.perf_counter() - started
             models.append(solution)
