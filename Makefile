@@ -51,7 +51,7 @@ test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where th
 test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
-torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
+torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/explanation/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
