@@ -247,8 +247,7 @@ def download_file(
     """
     if is_offline():
         raise DownloadError(
-            f"{target.name} is not in {target.parent}, and {_WHY_OFFLINE.get()}",
-            remedy,
+            f"{target.name} is not in {target.parent}, and {_WHY_OFFLINE.get()}", remedy
         )
     for url in urls:
         if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
