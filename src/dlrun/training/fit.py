@@ -30,6 +30,7 @@ from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
@@ -49,7 +50,6 @@ from dlrun.training.lightning_module import (
 )
 from dlrun.training.objective import Objective, make_training_loss
 
-WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
