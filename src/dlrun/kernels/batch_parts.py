@@ -69,6 +69,7 @@ def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> li
     found: dict[int, T] = {}
 
     def compute(index: int) -> None:
+        torch.set_num_threads(1)  # of the thread that calls this
         # Casts would be kept for all threads, and none is used again.
         with (
             torch.inference_mode(infers),
@@ -77,7 +78,6 @@ def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> li
         ):
             found[index] = work(items[index])
 
-    torch.set_num_threads(1)  # also of the threads that start now
     try:
         share_work(compute, len(items), threads)
     finally:
