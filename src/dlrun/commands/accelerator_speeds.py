@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import LightningConfig
@@ -28,18 +26,16 @@ def list_accelerators(
     settings: RunSettings,
     experiment: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[EXPERIMENT]",
-            help="Time an epoch of it on each available device.",
-            autocompletion=registry.experiment_names,
+        opt.argument(
+            "Time an epoch of it on each available device.",
+            "[EXPERIMENT]",
+            registry.experiment_names,
         ),
     ] = None,
 ) -> None:
     """List this machine's accelerators, why others are missing, and how fast they are.
 
     Example: dlrun accelerators cifar100 --set data.source=sample
-
-    Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
     screen = settings.console()
     if experiment is None and (settings.config or settings.overrides):
@@ -83,7 +79,6 @@ def list_accelerators(
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
     from dlrun.plots.run import draw_epoch_times  # slow: matplotlib
-    from dlrun.plots.style import figure_to_png
 
     rows = [
         [device, why is None, time, time and time / seconds["cpu"], why]
@@ -95,7 +90,7 @@ def list_accelerators(
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     figure = draw_epoch_times(list(seconds), list(seconds.values()), title=title)
-    folder.write(FIGURE, figure_to_png(figure))
+    folder.write(FIGURE, figure.to_png())
     _show(missing, seconds, screen)
     screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
 

@@ -103,12 +103,17 @@ def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
-def flag(help: str, *names: str) -> Any:
+def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
+    """Return an argument of a command; `complete` returns what a shell offers for it."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
+
+
+def flag(help: str, *names: str) -> object:
     """Return a command option without a value, such as --quiet."""
     return typer.Option(*names, metavar="", help=help)
 
 
-def set_option(help: str) -> Any:
+def set_option(help: str) -> object:
     """Return the annotation of the option --set, whose completion offers the config's keys."""
     settings = option(help, "KEY=VALUE", "--set", autocompletion=complete_settings)
     return Annotated[list[str] | None, settings]
@@ -118,33 +123,17 @@ ACCELERATOR = "|".join(get_args(RequestedAccelerator))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
-Experiment = typer.Argument(
-    metavar="EXPERIMENT",
-    help=f"One of {', '.join(registry.experiment_names())}.",
-    autocompletion=registry.experiment_names,
-)
+EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
+Experiment = argument(EXPERIMENTS, "EXPERIMENT", registry.experiment_names)
 Experiments = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[EXPERIMENT ...]",
-        help="Default: all that can.",
-        autocompletion=registry.experiment_names,
-    ),
+    argument("Default: all that can.", "[EXPERIMENT ...]", registry.experiment_names),
 ]
 ExperimentWithRuns = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="EXPERIMENT",
-        help="Only its runs; default: all.",
-        autocompletion=complete_experiments,
-    ),
+    str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=complete_runs)]
-SETTINGS = typer.Argument(
-    metavar="KEY=VALUE",
-    help="Config values, each as by --set.",
-    autocompletion=complete_settings,
-)
+Run = Annotated[str, argument(RUN, "RUN", complete_runs)]
+SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE", complete_settings)
 Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
@@ -167,7 +156,7 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 # Options that become fields of RunSettings, by the field's name, in the order of the help. The two
 # of the accelerator become overrides.
-RUN_OPTIONS: dict[str, Any] = {
+RUN_OPTIONS: dict[str, object] = {
     "config": Annotated[
         list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
     ],
@@ -191,15 +180,13 @@ RUN_OPTIONS: dict[str, Any] = {
 }
 
 
-def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
+def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
     """Return a decorator that adds options to a command, whose function gets them as `settings`.
 
     A command with the option --set also has it as the argument KEY=VALUE, unless the function has a
     parameter `words` of its own.
 
-    Args:
-        names: keys of RUN_OPTIONS.
-        own: options whose help text differs for this command, by their key in RUN_OPTIONS.
+    `names` are keys of RUN_OPTIONS, `own` options with a help text of this command, by such keys.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 

@@ -133,6 +133,7 @@ class RunRecorder:
 
         Raises the exception that ended the run early, after writing the record.
         """
+        resources.end_imports()
         folder, context, screen = self.folder, self.context, self.context.screen
         with _logging_to(folder), context.stop.listening():
             try:
@@ -238,8 +239,7 @@ class RunRecorder:
         lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
-        for label, text in [*lines, ("run", str(folder))]:
-            screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+        screen.labelled(*lines, ("run", str(folder)))
 
     def _end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that ended early, and return the error to show to the user.

@@ -48,17 +48,13 @@ else:
 
 @dataclass(frozen=True)
 class ProcessMessage:
-    """Holds a message from a child process: progress, a warning, or how the process's run ended.
+    """Holds a message from a child process: progress, a warning, or how the process's run ended."""
 
-    share: the fraction of the work that is done. exit_code: once the run has ended; negative: the
-    number of the signal that killed it. peak: the most bytes that its process held.
-    """
-
-    share: float | None = None
+    share: float | None = None  # of the work that is done
     warning: str = ""
-    exit_code: int | None = None
+    exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""
-    peak: int = 0
+    peak: int = 0  # bytes that its process held at most
 
 
 class ChildProcess:
@@ -104,10 +100,7 @@ class ChildProcess:
 
 
 def _start_isolated(process: BaseProcess) -> None:
-    """Start a child process that ignores the terminal's signals and the working folder.
-
-    Raises DlrunError if no process can be started.
-    """
+    """Start a child process that ignores the terminal's signals and the working folder."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     if sys.platform != "win32":
@@ -157,8 +150,8 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
-        if not issubclass(registry.load_config_class(name), LightningConfig):
-            modules.append("dlrun.lasso.solver")
+        is_network = issubclass(registry.load_config_class(name), LightningConfig)
+        modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.solver")
     CONTEXT.set_forkserver_preload(modules)
 
 
@@ -178,7 +171,7 @@ def run_point_in_child_process(
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    gc.set_threshold(50_000)  # as in the command's process
+    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
     error = ""

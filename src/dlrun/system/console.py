@@ -50,10 +50,7 @@ def format_text_table(
 ) -> list[str]:
     """Return the rows of a table as lines of text, with the cells aligned in columns.
 
-    Args:
-        rows: the cells, as many in each row; the first row is the heading.
-        left: numbers of the columns that are aligned to the left; the others are to the right.
-        gap: blanks between two columns.
+    The first row is the heading. `left`: numbers of the columns that are aligned to the left.
     """
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -71,7 +68,7 @@ def format_size(size: int) -> str:
     return filesize.decimal(size)
 
 
-def json_default(value: Any) -> object:
+def json_default(value: object) -> object:
     """Return an array or number of numpy as plain Python values, and any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
@@ -82,11 +79,7 @@ def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     Characters that a terminal would interpret are escaped.
     """
     text = json.dumps(
-        _finite(value),
-        indent=indent,
-        ensure_ascii=False,
-        allow_nan=False,
-        default=json_default,
+        _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
@@ -194,11 +187,13 @@ class Screen:
         if self.results:
             self.out.print(what)
 
-    def rows(self, lines: Iterable[str]) -> None:
-        """Print many lines of results to stdout at once; rich would take 0.2 ms for each.
+    def labelled(self, *lines: tuple[str, str]) -> None:
+        """Print each text beside its label, as results."""
+        for label, text in lines:
+            self.show(Text(f"{label:<7}", style="bold") + Text(text))
 
-        Raises OSError, such as BrokenPipeError, if stdout was closed.
-        """
+    def rows(self, lines: Iterable[str]) -> None:
+        """Print many lines of results to stdout at once; rich would take 0.2 ms for each."""
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
         self.out.file.flush()
 
@@ -214,12 +209,7 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        *,
-        lines: int | None = None,
+        self, what: str, total: float | None, unit: str, *, lines: int | None = None
     ) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
 

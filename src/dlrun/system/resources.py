@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ if sys.platform != "win32":
     import resource
 
 TORCH_ADDRESS_SPACE = 4 * 10**9  # bytes: torch maps more than it uses
+# Thresholds of Python's garbage collector in a process of dlrun: during its imports, and then.
+GARBAGE_OF_IMPORTS, GARBAGE_OF_RUNS = 1_000_000, 50_000
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -74,6 +77,16 @@ def address_space_limit() -> int | None:
     return None
 
 
+def end_imports() -> None:
+    """Let Python look for garbage more often in a process of dlrun, and never in what is there.
+
+    What was imported stays to the end, and a look at all of it takes a tenth of a second.
+    """
+    if gc.get_threshold()[0] == GARBAGE_OF_IMPORTS:
+        gc.freeze()
+        gc.set_threshold(GARBAGE_OF_RUNS)
+
+
 @contextlib.contextmanager
 def keep_freed_memory() -> Iterator[None]:
     """Make glibc reuse freed memory during a `with` block instead of returning it to the system.
@@ -105,10 +118,8 @@ def usable_cores() -> int:
 def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
     """Return the number of CPU threads for one process of a run.
 
-    Args:
-        configured: `threads` in the config.
-        most: the measured number beyond which more threads do not help; None if there is none.
-        processes: the number of processes that share the cores.
+    `configured` is `threads` in the config, `most` the measured number beyond which more threads do
+    not help, and `processes` share the cores.
     """
     if configured != "auto":
         return configured

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -30,13 +30,14 @@ from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
-    accelerator_attempts,
     check_batch_divisible,
     check_cpu_devices,
+    run_with_fallback,
 )
 from dlrun.system.console import pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
@@ -49,7 +50,6 @@ from dlrun.training.lightning_module import (
 )
 from dlrun.training.objective import Objective, make_training_loss
 
-WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
@@ -63,24 +63,19 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
-
-    network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
-    stopped_epoch: the one after which early stopping or a callback ended the training, or None.
-    """
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
 
     metrics: dict[str, float]
-    network: nn.Module
-    predictions: NDArray[np.float64] | None
-    processes: int
-    weights_epoch: int
-    stopped_epoch: int | None
+    network: nn.Module  # on the CPU
+    predictions: NDArray[np.float64] | None  # see PredictionCollector.finish
+    processes: int  # that shared each batch
+    weights_epoch: int  # the epoch that was kept
+    stopped_epoch: int | None  # after which early stopping or a callback ended the training
 
 
 @dataclass(frozen=True)
@@ -88,17 +83,14 @@ class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
     It changes settings of the process, see process_settings.temporary_training_settings.
-
-    build: makes the untrained network; called again for every attempt. fingerprint: a hash of the
-    data, which is stored in the checkpoints.
     """
 
     config: NetworkConfig
     context: RunContext
-    build: Callable[[], nn.Module]
+    build: Callable[[], nn.Module]  # makes the untrained network, for every attempt
     data: ArrayData
     objective: Objective
-    fingerprint: str
+    fingerprint: str  # of the data, for the checkpoints
 
     def probe(self, device: str) -> None:
         """Update the weights once, in the run's own precision; raise the error of a failure."""
@@ -117,7 +109,7 @@ class Training:
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
         section, epochs = config.trainer, config.trainer.max_epochs
         columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
-        found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
+        found = steps.begin(columns, self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
@@ -149,29 +141,20 @@ class Training:
                 f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
+            limit, balanced = section.limit_train_batches, config.balanced_batches
+            train = data.training_batches(rank, world, done, limit=limit, balanced=balanced)
+            limit = section.limit_val_batches
+            valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
+            test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)
             with explain_lost_peers(context, world):
                 with context.phase("fit"):
                     if left:
-                        trainer.fit(
-                            module,
-                            data.training_batches(
-                                rank,
-                                world,
-                                done,
-                                limit=section.limit_train_batches,
-                                balanced=config.balanced_batches,
-                            ),
-                            data.evaluation_batches(
-                                data.valid, rank, world, limit=section.limit_val_batches
-                            ),
-                        )
+                        trainer.fit(module, train, valid)
                 if not steps.rows:
                     raise DlrunError("a callback has ended the training before its first epoch")
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
-                    limit = section.limit_test_batches
-                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -200,31 +183,22 @@ class Training:
         return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
 
 
-class _Trainable(Protocol[T_co]):
-    """Describes what can be trained on a device, and tried there before."""
-
-    def probe(self, device: str) -> None: ...
-
-    def run(self, device: str) -> T_co: ...
-
-
 def train_on_accelerator(
-    training: _Trainable[T_co], config: LightningConfig, warn: Callable[[str], None]
-) -> tuple[T_co, AcceleratorReport]:
+    config: LightningConfig,
+    warn: Callable[[str], None],
+    probe: Callable[[str], None],
+    train: Callable[[str], T],
+) -> tuple[T, AcceleratorReport]:
     """Train on the accelerator of a config, or on the CPU if it fails; say which was used."""
-    for attempt in accelerator_attempts(
+    return run_with_fallback(
         config.accelerator,
         warn,
+        probe,
+        train,
         fallback=config.fallback,
         processes=config.world or 1,
         nodes=config.trainer.num_nodes,
-    ):
-        with attempt:
-            if attempt.is_probe:
-                training.probe(attempt.report.used)
-            else:
-                trained = training.run(attempt.report.used)
-    return trained, attempt.report
+    )
 
 
 @contextlib.contextmanager
@@ -233,13 +207,18 @@ def explain_lost_peers(context: RunContext, processes: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lost = explain_error_by_lost_peer(error, processes)
-        if lost is None:
+        if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
             raise
         if not context.folder.writes:  # the process that writes the run reports it
             time.sleep(MOMENT)
             context.stop.after_step()
-        raise lost from error
+        how = "has ended"
+        if re.search(TIMEOUT, str(error)):
+            how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
+        raise DlrunError(
+            f"one of the {processes} processes that train together {how}",
+            "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
+        ) from error
 
 
 def make_trainer(
@@ -300,11 +279,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module,
-    objective: Objective,
-    data: ArrayData,
-    config: NetworkConfig,
-    processes: int,
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig, processes: int
 ) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the rows of its run.
 
@@ -362,17 +337,4 @@ def _node_address(node: str) -> str:
     raise ConfigError(
         f"the name of {node}, the first of the nodes, cannot be resolved",
         "set MASTER_ADDR to an address of it that all nodes can reach",
-    )
-
-
-def explain_error_by_lost_peer(error: Exception, processes: int) -> DlrunError | None:
-    """Return a message if an error arose because another process of the run died, else None."""
-    if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
-        return None
-    how = "has ended"
-    if re.search(TIMEOUT, str(error)):
-        how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
-    return DlrunError(
-        f"one of the {processes} processes that train together {how}",
-        "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
     )

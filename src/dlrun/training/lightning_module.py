@@ -3,10 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,14 +19,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import (
-    LR,
-    SECONDS,
-    STEP,
-    VALID,
-    is_stopped_early,
-    kept_epoch,
-)
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID, is_stopped_early, kept_epoch
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
@@ -220,36 +212,10 @@ class LightningNetwork(pl.LightningModule):
         return self.objective.optimizer(self.config.optimizer, self.network.parameters())
 
 
-@dataclass(frozen=True)
-class FinishedEpoch:
-    """Holds what the row of an epoch in metrics.csv is made from.
-
-    metrics: without those of the validation if the epoch had none. lr: of the last update.
-    """
-
-    number: int
-    metrics: Mapping[str, float]
-    seconds: float
-    lr: float = math.nan
-
-
-EpochColumns = dict[str, Callable[[FinishedEpoch], float]]
-
-
-def epoch_columns(objective: Objective, *, with_lr: bool = False) -> EpochColumns:
-    """Return the columns of metrics.csv, each with the function that returns an epoch's value."""
-    lr: EpochColumns = {LR: lambda epoch: epoch.lr} if with_lr else {}
+def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
+    """Return the columns of metrics.csv, which has a row for each epoch."""
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
-    return {
-        STEP: lambda epoch: epoch.number,
-        **{name: partial(_metric, name) for name in metrics},
-        **lr,
-        SECONDS: lambda epoch: epoch.seconds,
-    }
-
-
-def _metric(name: str, epoch: FinishedEpoch) -> float:
-    return epoch.metrics.get(name, math.nan)
+    return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
 
 
 @dataclass(eq=False)
@@ -258,18 +224,15 @@ class EpochRecorder(pl.Callback):
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch (data.EpochBatches, and here), so no random state has to be stored.
-
-    start: the checkpointed state from which a resumed run continues.
-    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
     bar: ProgressHandle
     data: ArrayData
     config: NetworkConfig
-    columns: EpochColumns
-    start: Mapping[str, Any] | None
-    best: Mapping[str, Tensor] | None = field(init=False)
+    columns: list[str]
+    start: Mapping[str, Any] | None  # the checkpoint from which a resumed run continues
+    best: Mapping[str, Tensor] | None = field(init=False)  # weights, if the config keeps the best
 
     def __post_init__(self) -> None:
         self.best = (self.start or {}).get("best")
@@ -291,14 +254,11 @@ class EpochRecorder(pl.Callback):
                 _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
 
     def _make_schedule(self, trainer: pl.Trainer) -> LearningRateSchedule:
-        section = self.config.trainer
+        section, epochs = self.config.trainer, self.config.trainer.max_epochs
         batches = self.data.count_training_batches(trainer.world_size, section.limit_train_batches)
-        updates = math.ceil(batches / section.accumulate_grad_batches)
+        updates = epochs * math.ceil(batches / section.accumulate_grad_batches)
         return LearningRateSchedule(
-            self.config.scheduler,
-            trainer.optimizers[0],
-            epochs=section.max_epochs,
-            updates=section.max_epochs * updates,
+            self.config.scheduler, trainer.optimizers[0], epochs=epochs, updates=updates
         )
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -345,23 +305,20 @@ class EpochRecorder(pl.Callback):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation, and end the training if it no longer improves.
-
-        Raises DlrunError if a metric is not finite.
-        """
+        """Finish the epoch after its validation, and end the training if it no longer improves."""
         assert isinstance(pl_module, LightningNetwork)
         metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
         if trainer.check_val_every_n_epoch == 1:
             metrics |= pl_module.valid_metrics.finish()
-        seconds = time.perf_counter() - self.began
-        lr = math.nan if schedule is None else schedule.lr
-        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds, lr)
-        check_metrics_finite(metrics, f"epoch {epoch.number}")
+        number = len(self.steps.rows) + 1
+        values = metrics | {STEP: number, SECONDS: time.perf_counter() - self.began}
+        check_metrics_finite(metrics, f"epoch {number}")
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
-        row = {name: value(epoch) for name, value in self.columns.items()}
         if schedule is not None:
-            schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
+            values[LR] = schedule.lr
+            schedule.end_epoch(number - 1, metrics.get(f"{VALID}loss"))
+        row = {name: values.get(name, math.nan) for name in self.columns}
         weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
             "network": weights,
@@ -370,15 +327,12 @@ class EpochRecorder(pl.Callback):
             "schedule": schedule.state_dict() if schedule is not None else {},
         }
         if by := self.config.keeps_best_by:
-            if kept_epoch([*self.steps.rows, row], by) == epoch.number:
+            if kept_epoch([*self.steps.rows, row], by) == number:
                 self.best = {name: tensor.clone() for name, tensor in weights.items()}
             state["best"] = self.best
-        position = format_position(epoch.number, self.config.trainer.max_epochs)
-        self.steps.finish(
-            row,
-            f"epoch {position}  {progress_line(metrics)}",
-            serialize_tensors(state),
-        )
+        position = format_position(number, self.config.trainer.max_epochs)
+        line = f"epoch {position}  {progress_line(metrics)}"
+        self.steps.finish(row, line, serialize_tensors(state))
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
             trainer.should_stop = True
 
