@@ -128,6 +128,7 @@ class Training:
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
+            data = data.on(trainer.strategy.root_device)
             check_batch_divisible(config.batch_size, world)
             if (rows := len(data.train)) < world:
                 raise ConfigError(
