@@ -25,6 +25,7 @@ from dlrun.run_folder.recorded_metrics import (
     SECONDS,
     STEP,
     VALID,
+    format_metrics_line,
     is_stopped_early,
     kept_epoch,
 )
@@ -376,7 +377,7 @@ class EpochRecorder(pl.Callback):
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
             row,
-            f"epoch {position}  {progress_line(metrics)}",
+            f"epoch {position}  {format_metrics_line(metrics)}",
             serialize_tensors(state),
         )
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
@@ -410,16 +411,6 @@ def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
         shared = torch.tensor(number, device=trainer.strategy.root_device)
         number = int(trainer.strategy.reduce(shared, reduce_op="max"))
     stop.raise_for(number)
-
-
-def progress_line(metrics: Mapping[str, float]) -> str:
-    """Return the metrics as a text of at most 80 columns if there is only one metric."""
-    texts: dict[str, str] = {}
-    for name, value in metrics.items():
-        part, _, metric = name.partition("_")
-        short = "acc." if metric == "accuracy" else metric
-        texts[part] = f"{texts.get(part, part)} {short} {value:.4f}"
-    return "  ".join(texts.values())
 
 
 def _gradient_scaler(trainer: pl.Trainer) -> Any:

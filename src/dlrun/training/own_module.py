@@ -28,14 +28,18 @@ from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import SECONDS, STEP, newest_metrics
+from dlrun.run_folder.recorded_metrics import (
+    SECONDS,
+    STEP,
+    format_metrics_line,
+    newest_metrics,
+)
 from dlrun.system.accelerator import check_cpu_devices
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import WEIGHTS, explain_lost_peers, make_trainer
 from dlrun.training.lightning_module import (
     derive_seed,
-    progress_line,
     seed_torch,
     stop_together,
 )
@@ -310,7 +314,7 @@ class ModuleRecorder(pl.Callback):
         names = sorted(before | metrics.keys(), key=_order)
         values = {name: metrics.get(name, math.nan) for name in names}
         position = format_position(number, self.config.trainer.max_epochs)
-        shown = progress_line({name: values[name] for name in names if name in metrics})
+        shown = format_metrics_line({name: values[name] for name in names if name in metrics})
         self.steps.finish(
             {STEP: number, **values, SECONDS: seconds},
             f"epoch {position}  {shown}",
