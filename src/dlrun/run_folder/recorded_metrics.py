@@ -2,8 +2,10 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
@@ -237,6 +239,32 @@ def too_good_by_test_rows(what: str) -> str:
         f"the validation rows are the test rows: {what} is too good; "
         "`--set data.validation=0.2` holds training rows out"
     )
+
+
+class ClassScore(NamedTuple):
+    """Holds how well a class of the test set is recognised.
+
+    precision: the share of the rows predicted as this class that are of it. recall: the share of
+    its rows that are predicted as it. Each is None if there are no such rows.
+    """
+
+    rows: int
+    precision: float | None
+    recall: float | None
+
+
+def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore]:
+    """Return the score of each class by name from how many rows have a label and a prediction."""
+    rows, predicted = Counter[str](), Counter[str]()
+    for (label, guess), number in counts.items():
+        rows[label] += number
+        predicted[guess] += number
+    scores = {}
+    for name in sorted(rows.keys() | predicted.keys()):
+        right = counts.get((name, name), 0)
+        precision, recall = (right / one[name] if one[name] else None for one in (predicted, rows))
+        scores[name] = ClassScore(rows[name], precision, recall)
+    return scores
 
 
 def format_interval(ends: tuple[float, float]) -> str:
