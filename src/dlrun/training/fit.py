@@ -43,6 +43,7 @@ from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
+    EpochSaver,
     LightningNetwork,
     PredictionCollector,
     epoch_columns,
@@ -126,13 +127,13 @@ class Training:
         left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, config, columns, start)
             callbacks = make_guarded_callbacks(config, context.screen.warn)
+            recorder = EpochRecorder(steps, bar, data, config, columns, start, callbacks)
             trainer = make_trainer(
                 config,
                 device,
-                [recorder, *callbacks],
-                left,
+                [recorder, *callbacks, EpochSaver(recorder)],
+                epochs,
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
@@ -157,7 +158,6 @@ class Training:
                             data.training_batches(
                                 rank,
                                 world,
-                                done,
                                 limit=section.limit_train_batches,
                                 balanced=config.balanced_batches,
                             ),

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
@@ -261,6 +262,7 @@ class EpochRecorder(pl.Callback):
     epoch (data.EpochBatches, and here), so no random state has to be stored.
 
     start: the checkpointed state from which a resumed run continues.
+    callbacks: the other callbacks of the run, whose states are stored too.
     best: the weights of the best epoch so far, if the config keeps them.
     """
 
@@ -270,10 +272,24 @@ class EpochRecorder(pl.Callback):
     config: NetworkConfig
     columns: EpochColumns
     start: Mapping[str, Any] | None
+    callbacks: Sequence[pl.Callback]
     best: Mapping[str, Tensor] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.best = (self.start or {}).get("best")
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the callbacks of a resumed run, and Lightning's numbers of epochs and updates."""
+        if self.start is None:
+            return
+        loop: Any = trainer.fit_loop  # its types lack `processed`
+        states = self.start.get("callbacks", {})
+        loop.epoch_progress.current.processed = len(self.steps.rows)
+        updates = loop.epoch_loop.manual_optimization.optim_step_progress.total
+        updates.completed = self.start.get("updates", 0)
+        for callback in self.callbacks:
+            if state := states.get(callback.state_key):
+                callback.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
@@ -307,10 +323,7 @@ class EpochRecorder(pl.Callback):
         self.steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start to measure the time of the epoch, set its learning rate, and whether to validate.
-
-        The epoch is counted here: Lightning counts those of a resumed run from 0 again.
-        """
+        """Start to measure the time of an epoch; set its learning rate and whether to validate."""
         self.began, done = time.perf_counter(), len(self.steps.rows)
         assert isinstance(pl_module, LightningNetwork)
         if pl_module.schedule is not None:
@@ -346,10 +359,7 @@ class EpochRecorder(pl.Callback):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation, and end the training if it no longer improves.
-
-        Raises DlrunError if a metric is not finite.
-        """
+        """Measure the epoch after its validation; raise DlrunError if a metric is not finite."""
         assert isinstance(pl_module, LightningNetwork)
         metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
         if trainer.check_val_every_n_epoch == 1:
@@ -360,15 +370,23 @@ class EpochRecorder(pl.Callback):
         check_metrics_finite(metrics, f"epoch {epoch.number}")
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
-        row = {name: value(epoch) for name, value in self.columns.items()}
         if schedule is not None:
             schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
+        self.epoch = epoch
+
+    def finish_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch that was measured; end the training if it no longer improves."""
+        assert isinstance(pl_module, LightningNetwork)
+        epoch, schedule = self.epoch, pl_module.schedule
+        row = {name: value(epoch) for name, value in self.columns.items()}
         weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
             "network": weights,
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "schedule": schedule.state_dict() if schedule is not None else {},
+            "callbacks": {one.state_key: one.state_dict() for one in self.callbacks},
+            "updates": trainer.global_step,
         }
         if by := self.config.keeps_best_by:
             if kept_epoch([*self.steps.rows, row], by) == epoch.number:
@@ -377,11 +395,25 @@ class EpochRecorder(pl.Callback):
         position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
             row,
-            f"epoch {position}  {format_metrics_line(metrics)}",
+            f"epoch {position}  {format_metrics_line(epoch.metrics)}",
             serialize_tensors(state),
         )
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
             trainer.should_stop = True
+
+
+@dataclass(eq=False)
+class EpochSaver(Checkpoint):
+    """Has a recorder finish each epoch after all other callbacks, whose states it stores.
+
+    Lightning calls callbacks of the class Checkpoint last.
+    """
+
+    recorder: EpochRecorder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finish the epoch that the recorder has measured."""
+        self.recorder.finish_epoch(trainer, pl_module)
 
 
 def derive_seed(*place: int) -> int:

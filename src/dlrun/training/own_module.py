@@ -371,15 +371,19 @@ def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
     Of a value that was logged by update and by epoch, only the one of the epoch is kept.
-    `epoch` and `seconds` are columns of dlrun.
+    `epoch` and `seconds` are columns of dlrun. Raises DlrunError if two names are one column.
     """
-    metrics = {}
+    metrics: dict[str, float] = {}
+    names: dict[str, str] = {}
     for name, value in logged.items():
         whole, _, kind = name.rpartition("_")
         if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
             continue
         found = SPLIT.fullmatch(name)
         column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
+        if (other := names.setdefault(column, name)) != name:
+            problem = f"the module logs {other} and {name}, which are both the column {column}"
+            raise DlrunError(problem, "give one of them another name")
         metrics[column] = float(value)
     return metrics
 
