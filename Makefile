@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Modules are compiled when they are first imported: pip would take twice as long to compile all.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas dist audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -70,6 +70,11 @@ schemas: $(VENV)/.installed ## write configs/schemas again, after a config's key
 	@for experiment in $(EXPERIMENTS); do \
 		$(BIN)/dlrun config $$experiment --schema > configs/schemas/$$experiment.json || exit 1; \
 	done
+
+dist: $(VENV)/.tools ## the wheel and the sdist in dist/: the same bytes from the same files
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 audit: $(VENV)/.tools ## ask the package index for known vulnerabilities of what is installed
 	$(PIP) pip-audit

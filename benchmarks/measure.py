@@ -3,7 +3,9 @@
 Standard library only: a child's ru_maxrss starts at its parent's, so the parent stays small.
 """
 
+import contextlib
 import csv
+import ctypes
 import json
 import os
 import statistics
@@ -28,6 +30,7 @@ class FailedError(Exception):
 
 
 DISTURBED = 0.05  # share of the cores' time that others took
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Process:
     """Run a command to its end, its output into `log`; raises FailedError with the log's end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
+        _adopt_orphans()
         busy, started = _busy_seconds(), time.perf_counter()
         process = subprocess.Popen(
             command, stdout=stream, stderr=subprocess.STDOUT, env=os.environ | ENVIRONMENT
@@ -62,9 +66,14 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Process:
             process.kill()
             raise
         seconds = time.perf_counter() - started
+    own = usage.ru_utime + usage.ru_stime
+    with contextlib.suppress(ChildProcessError):  # until no adopted process is left
+        while True:
+            orphan = os.wait3(0)[2]
+            own += orphan.ru_utime + orphan.ru_stime
     others = None
     if busy is not None:
-        meanwhile = (_busy_seconds() or 0) - busy - usage.ru_utime - usage.ru_stime
+        meanwhile = (_busy_seconds() or 0) - busy - own
         others = max(0.0, meanwhile) / (seconds * (os.cpu_count() or 1))
     process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it again
     if process.returncode != expected:
@@ -72,6 +81,15 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Process:
         raise FailedError(f"{' '.join(command)}\nended with {process.returncode}:\n{tail}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Process(seconds, usage.ru_maxrss * unit, others)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of a child's processes that outlive it, such as a fork server (Linux).
+
+    Their time, and that of the processes they waited for, counts as the child's own.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _busy_seconds() -> float | None:

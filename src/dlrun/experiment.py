@@ -26,7 +26,7 @@ A package with several experiments has an entry point for each, and instead of `
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.sections import (
@@ -58,21 +58,13 @@ if TYPE_CHECKING:
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
-_MODULES = {  # of the names that load slow packages, each when it is used
-    "dlrun.experiments.lightning_experiment": ("LightningExperiment",),
-    "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
-    "dlrun.experiments.predictions": (
-        "ImagePredictor",
-        "Prediction",
-        "Predictor",
-        "RowPredictor",
-        "TrueAndPredictedClasses",
-        "TrueAndPredictedValues",
-        "keep_test_predictions",
-    ),
-    "dlrun.training.data": ("ArrayData", "TensorBatches"),
-    "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
-}
+_SLOW = (  # modules of names that are imported when they are used, the quickest first
+    "dlrun.experiments.predictions",
+    "dlrun.training.data",
+    "dlrun.training.objective",
+    "dlrun.experiments.network_experiment",
+    "dlrun.experiments.lightning_experiment",
+)
 
 __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
@@ -85,9 +77,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a name that loads slow packages when it is first used."""
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(module), name)
+    for module in _SLOW if name in __all__ else ():
+        if hasattr(found := importlib.import_module(module), name):
+            return getattr(found, name)
     raise AttributeError(f"module 'dlrun.experiment' has no attribute {name!r}")

@@ -31,7 +31,7 @@ def run(
     note: str = "",
     tags: str | Sequence[str] = (),
     quiet: bool = False,
-    **values: Any,
+    **values: object,
 ) -> Run:
     """Run an experiment and return its run.
 

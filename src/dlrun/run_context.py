@@ -22,15 +22,11 @@ from dlrun.system.signals import StopRequest
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Holds the options of a command that runs an experiment, or the arguments of `dlrun.run`.
+    """Holds the options of a command that runs an experiment, or the arguments of `dlrun.run`."""
 
-    config: YAML files over the defaults. overrides: `--set` texts. values: those from Python or of
-    the command's positional arguments, over all others.
-    """
-
-    config: Sequence[Path] = ()
-    overrides: Sequence[str] = ()
-    values: Sequence[ConfigLayer] = ()
+    config: Sequence[Path] = ()  # YAML files over the defaults
+    overrides: Sequence[str] = ()  # `--set` texts
+    values: Sequence[ConfigLayer] = ()  # from Python, or the command's arguments; over all others
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None

@@ -69,6 +69,16 @@ def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
 
 
+def test_epochs_that_were_not_the_last_one(tmp_path: Path, capsys: Out) -> None:
+    a_whole_run(tmp_path / EXPERIMENT / "a", weights_epoch=2)
+    a_whole_run(tmp_path / EXPERIMENT / "b", weights_epoch=2, stopped_epoch=2)
+    a_whole_run(tmp_path / EXPERIMENT / "c", weights_epoch=1)
+    found = rows(capsys, tmp_path, "a", "b")
+    assert found["stopped"] == ["after", "epoch", "-", "2"] and "kept" not in found
+    found = rows(capsys, tmp_path, "a", "c")
+    assert found["kept"] == ["epoch", "2", "1"] and "stopped" not in found
+
+
 def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     compare(["a", "d"], runs_dir=runs)
     said = capsys.readouterr()

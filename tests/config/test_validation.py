@@ -261,7 +261,7 @@ def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
         ("{name: cosine, eta_mn: 0.1}", "eta_mn", "unknown key; did you mean 'eta_min'?"),
         ("{name: cosine, T_max: 5}", "T_max", "unknown key"),
         ("{name: cosine, warmup_epochs: 30}", "warmup_epochs", "30"),
-        ("{name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "pct_start"),
+        ("{name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "leave 0"),
         ("{name: one_cycle, pct_start: 2.0}", "pct_start", "between 0 and 1"),
         ("{name: step}", "step_size", "must be given"),
         ("{name: step, step_size: null}", "step_size", "must be given"),

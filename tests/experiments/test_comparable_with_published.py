@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dlrun.config.sections import MetricInterval
 from dlrun.config.yaml_loader import format_override
 from dlrun.experiments.comparable_with_published import (
     metric_ranges_over_seeds,
@@ -12,7 +13,6 @@ from dlrun.experiments.comparable_with_published import (
     why_not_comparable,
 )
 from dlrun.run_context import DataOrigin, Results, RunSettings
-from dlrun.run_folder.record import ExpectedInterval
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import AcceleratorReport
 from tests.conftest import NAMES, ROOT
@@ -146,6 +146,6 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
     assert expecting("cifar100") == {}
 
 
-def expecting(name: str, *overrides: str) -> dict[str, ExpectedInterval]:
+def expecting(name: str, *overrides: str) -> dict[str, MetricInterval]:
     config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
     return metric_ranges_over_seeds(name, config)

@@ -124,6 +124,14 @@ def test_the_only_validated_epoch_is_a_marker() -> None:
     assert found == {(1, 2, 3): "", (2,): "o"}
 
 
+def test_a_dot_marks_the_kept_epoch_of_a_compared_run() -> None:
+    tables = {name: {"epoch": [1, 2, 3], "valid_loss": [3, 1, 2]} for name in "ab"}
+    figure = draw_curves_of_several_runs(tables, [("epoch", "loss")], kept={"a": 2, "b": None})
+    found = [(line.get_marker(), line.get_markevery()) for line in figure.axes[0].lines]
+    assert found == [("o", [1]), ("", None)]
+    assert is_drawn(figure)
+
+
 def test_many_runs_and_many_metrics() -> None:
     names = [f"valid_{metric}" for metric in "abcde"]
     tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}

@@ -9,6 +9,7 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import charts_and_intervals_by_data, find_runs_with_equal_config
+from dlrun.reports.page import write_report_page
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
 
@@ -53,6 +54,20 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
     assert [one.number for one in measured] == [1, 2]
     assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in charts[0].lines] == ["1", "2", "4"]
+
+
+def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path: Path) -> None:
+    kept = a_classification(tmp_path / "e" / "a", weights_epoch=2, stopped_epoch=3)
+    last = a_classification(tmp_path / "e" / "b", seed=1, weights_epoch=3)
+    page = tmp_path / "page.html"
+    write_report_page([kept, last], page)
+    ((_, charts, _, _),) = charts_and_intervals_by_data(sections(kept, last))
+    for chart in charts:
+        first, second = chart.lines
+        assert first.name.endswith("stopped after epoch 3, kept epoch 2") and first.kept == 2
+        assert second.name.endswith("(validation)") and second.kept is None
+        x, y = chart.x.at(2), chart.y.at(first.y[1])
+        assert f'<circle cx="{x}" cy="{y}" r="3"/>' in page.read_text()
 
 
 def test_runs_that_validated_no_epoch_are_compared_by_their_training(tmp_path: Path) -> None:

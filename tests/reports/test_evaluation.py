@@ -81,7 +81,7 @@ def test_very_many_classes_have_no_matrix() -> None:
 
 def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
     targets = np.array([1.0, 2000.5, 30.0])  # as penalties they would have a logarithmic axis
-    found = evaluate_values(TrueAndPredictedValues(targets, targets + [10, -20, 300]))
+    found = evaluate_values(TrueAndPredictedValues(targets, targets + [10, -20, 300]).table())
     assert (found.rows, found.mae, found.median) == (3, 110, 20)
     assert found.bias == pytest.approx(290 / 3)
     assert found.chart.dots == [(1, 11), (2000.5, 1980.5), (30, 330)]
@@ -94,5 +94,5 @@ def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
 @pytest.mark.parametrize("rows", [DOTS, DOTS + 1, 2 * DOTS, 100_000])
 def test_of_many_values_a_share_is_drawn(rows: int) -> None:
     values = np.arange(rows, dtype=float)
-    dots = evaluate_values(TrueAndPredictedValues(values, values)).chart.dots
+    dots = evaluate_values(TrueAndPredictedValues(values, values).table()).chart.dots
     assert DOTS / 2 <= len(dots) <= DOTS

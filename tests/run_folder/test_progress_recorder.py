@@ -106,7 +106,7 @@ def test_a_step_that_could_not_be_written_is_not_finished(
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
 
 
-def test_a_run_that_began_without_a_column_goes_on_without_it(
+def test_earlier_steps_of_a_run_that_began_without_a_column_have_empty_cells(
     tmp_path: Path, steps: ProgressRecorder
 ) -> None:
     do(steps, 1)
@@ -114,7 +114,7 @@ def test_a_run_that_began_without_a_column_goes_on_without_it(
     again.begin(["epoch", "new", "loss"], "data", 3, "epoch")
     with again.progress("training", 3, "epoch"):
         again.finish({"epoch": 2, "new": 7, "loss": 0.5}, "epoch 2/3", b"state")
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,new,loss\n1,,1\n2,7,0.5\n"
     again.begin(["epoch", "new", "loss"], "data", 3, "epoch")  # another attempt, from the seed
     assert (tmp_path / "metrics.csv").read_text() == "epoch,new,loss\n"
 

@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan
+from dlrun.run_folder.folder import PLAN, RunFolder
+from dlrun.run_folder.record import checksummed_json
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace, Settings
 from dlrun.sweeps.study import JOURNAL, SweepStudy, estimate_importances
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -41,7 +43,7 @@ QUIETLY = setting("path.values=4", "compare_with=null")
 def a_sweep(folder: Path, *, trials: int = 25, **search: Any) -> Sweep:
     """A planned sweep in a folder; it may be there already."""
     options = RunSettings(overrides=["data.source=sample"])
-    space = SearchSpace(sampler="tpe", trials=trials, **({"spaces": SPACES} | search))
+    space = SearchSpace(trials=trials, **({"spaces": SPACES, "sampler": "tpe"} | search))
     place = folder / "sweeps" / "s"
     place.mkdir(parents=True, exist_ok=True)
     return Sweep(make_sweep_plan("s", NETWORK, options, space, Screen(quiet=True)), place)
@@ -257,6 +259,19 @@ def test_several_at_once_and_a_page_of_all_configs(tmp_path: Path) -> None:
     page = (tmp_path / "runs/sweeps/s/report.html").read_text()
     assert page.count('<polyline class="best"') == 1 and page.count("<title>smallest=") == 10
     assert page.count('<svg class="share"') == 2
+
+
+def test_the_version_of_optuna_belongs_to_the_plan_of_its_search(tmp_path: Path) -> None:
+    sweep = a_sweep(tmp_path)
+    assert sweep.plan.packages["optuna"] == optuna.__version__
+    assert "optuna" not in a_sweep(tmp_path, sampler="random").plan.packages
+    RunFolder(sweep.folder).write_text(PLAN, checksummed_json(sweep.plan))
+    assert read_sweep_plan(sweep.folder).packages == sweep.plan.packages
+    older = sweep.plan.model_copy(update={"packages": sweep.plan.packages | {"optuna": "1.0"}})
+    RunFolder(sweep.folder).write_text(PLAN, checksummed_json(older))
+    with pytest.raises(DlrunError, match="optuna 1.0 then"):
+        read_sweep_plan(sweep.folder)
+    assert read_sweep_plan(sweep.folder, force=True).search
 
 
 def test_what_does_not_fit(cli: Dlrun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Which accelerator a run has, and why; tests/training has those that fail in the training."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -11,7 +12,7 @@ from dlrun.system.accelerator import (
     ACCELERATORS,
     AcceleratorReport,
     RequestedAccelerator,
-    accelerator_attempts,
+    run_with_fallback,
 )
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -32,13 +33,16 @@ class Choice:
         **options: Any,
     ) -> AcceleratorReport:
         options = {"fallback": True} | options
-        for attempt in accelerator_attempts(requested, self.warnings.append, **options):
-            with attempt:
-                fails_on = probe_fails_on if attempt.is_probe else work_fails_on
-                if error and attempt.report.used in fails_on.split():
+
+        def failing_on(devices: str) -> Callable[[str], None]:
+            def attempt(device: str) -> None:
+                if error and device in devices.split():
                     raise error
-        assert not attempt.is_probe and attempt.error is None
-        return attempt.report
+
+            return attempt
+
+        work = failing_on(probe_fails_on), failing_on(work_fails_on)
+        return run_with_fallback(requested, self.warnings.append, *work, **options)[1]
 
 
 @pytest.fixture

@@ -15,9 +15,15 @@ from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
-from dlrun.system.accelerator import accelerator_attempts, is_accelerator_error
+from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.fit import Training, divergence_warning, make_trainer, predict_test_set
+from dlrun.training.fit import (
+    Training,
+    divergence_warning,
+    make_trainer,
+    predict_test_set,
+    train_on_accelerator,
+)
 from dlrun.training.objective import classification
 from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
@@ -88,18 +94,10 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     config = network_config(accelerator, **changes)
     training = Training(config, around, build, batches(), classification(2), "data")
     with temporary_training_settings(2):
-        for attempt in accelerator_attempts(
-            accelerator,
-            around.screen.warn,
-            fallback=config.fallback,
-            processes=config.world or 1,
-        ):
-            with attempt:
-                if attempt.is_probe:
-                    training.probe(attempt.report.used)
-                else:
-                    trained = training.run(attempt.report.used)
-    return trained.metrics, attempt.report, around
+        trained, report = train_on_accelerator(
+            config, around.screen.warn, training.probe, training.run
+        )
+    return trained.metrics, report, around
 
 
 def fails_once(error: Exception, step: int) -> Any:

@@ -292,7 +292,9 @@ def test_a_device_that_fails_gives_way_to_the_cpu(
 
     training = ModuleTraining(config, context, build, lambda: Data(""))
     with temporary_training_settings(1):
-        trained, report = train_on_accelerator(training, config, context.screen.warn)
+        trained, report = train_on_accelerator(
+            config, context.screen.warn, training.probe, training.run
+        )
     assert (report.requested, report.used) == (name, "cpu")
     assert capsys.readouterr().err.count("warning:") == 1
     assert [row["epoch"] for row in context.steps.rows] == [1, 2, 3]

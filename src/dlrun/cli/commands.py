@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-import inspect
 import pkgutil
 import re
 import shlex
@@ -99,7 +98,7 @@ class LazyCommandGroup(TyperGroup):
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
         kind = DashedArgumentsCommand if function in DASHED else None
-        one.command(name, cls=kind, help=listed.help or _help_text(called.__doc__))(called)
+        one.command(name, cls=kind, help=listed.help or None)(called)
         command: Any = typer.main.get_command(one)
         command.rich_help_panel = getattr(listed, "rich_help_panel", None)  # for `dlrun help`
         # Errors are reported for all commands in one place, which looks for --debug.
@@ -118,17 +117,12 @@ class LazyCommandGroup(TyperGroup):
 
 
 def _read_help(function: str) -> str:
-    """Return the docstring of a command's function up to `Raises`, without importing its module."""
+    """Return the docstring of a command's function without importing its module."""
     module, _, name = function.partition(":")
     spec: Any = importlib.util.find_spec(f"dlrun.commands.{module}")
     nodes = ast.parse(spec.loader.get_source(spec.name)).body
     (node,) = [one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == name]
-    return _help_text(ast.get_docstring(node))
-
-
-def _help_text(docstring: str | None) -> str:
-    """Return the docstring of a command's function up to `Raises`."""
-    return inspect.cleandoc(docstring or "").partition("\n\nRaises ")[0]
+    return ast.get_docstring(node) or ""
 
 
 app = typer.Typer(

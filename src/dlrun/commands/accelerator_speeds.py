@@ -38,8 +38,6 @@ def list_accelerators(
     """List this machine's accelerators, why others are missing, and how fast they are.
 
     Example: dlrun accelerators cifar100 --set data.source=sample
-
-    Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
     screen = settings.console()
     if experiment is None and (settings.config or settings.overrides):
@@ -83,7 +81,6 @@ def list_accelerators(
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
     from dlrun.plots.run import draw_epoch_times  # slow: matplotlib
-    from dlrun.plots.style import figure_to_png
 
     rows = [
         [device, why is None, time, time and time / seconds["cpu"], why]
@@ -95,7 +92,7 @@ def list_accelerators(
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     figure = draw_epoch_times(list(seconds), list(seconds.values()), title=title)
-    folder.write(FIGURE, figure_to_png(figure))
+    folder.write(FIGURE, figure.to_png())
     _show(missing, seconds, screen)
     screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
 

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -16,19 +16,14 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
-from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run, scan_folder
-from dlrun.run_folder.checkpoint import (
-    find_damaged_checkpoints,
-    remove_checkpoints,
-    size_of_checkpoints,
-)
+from dlrun.experiments.saved_run import Run, find_damage, scan_folder
+from dlrun.run_folder.checkpoint import remove_checkpoints, size_of_checkpoints
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
-from dlrun.run_folder.folder import CONFIG, PLAN, RESULTS, SWEEPS, remove_run
+from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
-from dlrun.system.files import file_digest, folder_size
+from dlrun.system.files import folder_size
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = "Only waiting, finished, failed, interrupted, killed or damaged ones."
@@ -51,8 +46,6 @@ def check(
     Exits with 1 if a file is damaged.
 
     Example: dlrun runs check latest
-
-    Raises ConfigError if there are no runs.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
@@ -63,7 +56,7 @@ def check(
     runs = [run for run in runs if run.state != "foreign"]
     damaged = 0
     for checked in runs:
-        problems = list(_find_damage(checked))
+        problems = list(find_damage(checked))
         damaged += bool(problems)
         for problem in problems:
             screen.fail(problem)
@@ -72,31 +65,6 @@ def check(
             screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
-
-
-def _find_damage(run: Run) -> Iterator[str]:
-    """Yield a sentence for each damaged file in a run's folder."""
-    record, folder = run.record, run.folder
-    if run.problem:
-        yield f"{folder}: {run.problem}"
-    if run.unreadable:
-        return
-    try:
-        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
-            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
-    except DlrunError as error:
-        yield error.message
-    try:
-        _ = run.notes
-    except DlrunError as error:
-        yield error.message
-    for name, expected in record.digests.items():
-        try:
-            if file_digest(folder / name) != expected:
-                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
-        except OSError as error:
-            yield f"{folder / name}: {error.strerror}"
-    yield from find_damaged_checkpoints(folder, record.id)
 
 
 def clean(
@@ -116,8 +84,6 @@ def clean(
     A running run is never removed, a damaged one only by --status damaged.
 
     Example: dlrun runs clean --status failed --older-than 30d
-
-    Raises ConfigError if no option selects runs, or if the question cannot be answered.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
@@ -174,9 +140,6 @@ def remove(
     No run is removed if one of them is running or damaged.
 
     Example: dlrun runs rm ff75 imdb-lasso/latest
-
-    Raises ConfigError if there is no such run, or if the question cannot be answered; DlrunError if
-    a run is running, or damaged.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]

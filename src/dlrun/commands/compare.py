@@ -44,9 +44,6 @@ def compare(
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
     Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
-
-    Raises ConfigError if a run is missing or named twice, or if `out` is invalid; DlrunError if a
-    run cannot be read, or if none has a curve.
     """
     screen = Screen()
     if out is not None:
@@ -127,7 +124,10 @@ def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
-    """Return the rows of a table for metrics (the best value marked), seconds and sizes."""
+    """Return the rows of a table for metrics (the best value marked), epochs, seconds and sizes.
+
+    The epochs: after which runs stopped early, and whose weights were kept, if it is not the last.
+    """
     rows: Rows = []
     newest = [run.newest_metrics for run in runs]
     judged_by = {metrics.main_metric(run.record) for run in runs}
@@ -151,7 +151,13 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
             rows.append(
                 (f"book's {name}", [metrics.format_metric(book) or EMPTY for book in books])
             )
-    totals = [run.record.seconds.get("total") for run in runs]
+    records = [run.record for run in runs]
+    if any(one.stopped_epoch for one in records):
+        stopped = [str(one.stopped_epoch or EMPTY) for one in records]
+        rows.append(("stopped after epoch", stopped))
+    if any(one.earlier_epoch for one in records):
+        rows.append(("kept epoch", [str(one.weights_epoch or EMPTY) for one in records]))
+    totals = [one.seconds.get("total") for one in records]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
     rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
     return rows
@@ -176,9 +182,8 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     """Return the runs' curves as a PNG; a run without curves is left out with a note."""
     from dlrun.plots.run import draw_curves_of_several_runs  # slow: matplotlib
-    from dlrun.plots.style import figure_to_png
 
-    tables, data = {}, {}
+    tables, data, kept = {}, {}, {}
     for run, head in zip(runs, heads, strict=True):
         try:
             table = run.table
@@ -188,6 +193,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         if metric_names_without_split(table) and all(table.values()):
             name = f"{run.record.experiment} {head}"
             data[name] = run.record.data_without_chance(run.effective_config())
+            kept[name] = run.record.earlier_epoch
             tables[name] = {
                 # No axis can hold the values of a run that diverged.
                 column: [value if metrics.is_plottable(value) else math.nan for value in values]
@@ -202,4 +208,4 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         for one in tables.values()
         for name in metric_names_without_split(one)
     ]
-    return figure_to_png(draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data))
+    return draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data, kept).to_png()

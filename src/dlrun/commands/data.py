@@ -45,8 +45,6 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
     Exits with 1 if a file is not the published one, or is damaged.
 
     Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
-
-    Raises DataError if the contents are not what the experiments need.
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
     found, config = _find(dataset, settings, screen)
@@ -86,8 +84,6 @@ def show_dataset(
     """Show examples of a data set: reviews as words, digits, or rows of a table.
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
-
-    Raises ConfigError if the data set has none of these, or too few.
     """
     screen = Screen()
     found, config = _find(dataset, settings, screen)

@@ -31,16 +31,13 @@ HINT = "`pip install --no-deps islp` brings the book's tables and photographs"
 
 @dataclass
 class _Fit:
-    """Holds a fit of the demo, and after it its run or why it failed.
-
-    missing: why it is not run on the book's data at full size, though that would take seconds.
-    """
+    """Holds a fit of the demo, and after it its run or why it failed."""
 
     name: str
     title: str
     settings: RunSettings
     is_real: bool
-    missing: str = ""
+    missing: str = ""  # why it is on generated data, though real ones would take seconds
     failed: str = ""
     run: Run | None = None
 

@@ -4,12 +4,12 @@ import importlib.util
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.text import Text
 
 from dlrun.commands import options as opt
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
@@ -44,10 +44,6 @@ def export_network(
     it is saved under its name.
 
     Example: dlrun export latest --format onnx --out reviews.onnx
-
-    Raises ConfigError if the run or a package is missing, or if the file cannot be written;
-    DlrunError if the run has no network yet, if the format cannot hold the network, or if the
-    outputs differ too much.
     """
     screen = Screen(quiet=quiet)
     for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
@@ -92,15 +88,14 @@ def export_network(
         f"batches of {', '.join(map(str, BATCH_SIZES))}",
         "file": f"{out} ({format_}, {out.stat().st_size / 1e6:.1f} MB)",
     }
-    for label, text in lines.items():
-        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+    screen.labelled(*lines.items())
 
 
-def _metadata(run: Run, exported: NetworkToExport) -> dict[str, Any]:
+def _metadata(run: Run, exported: NetworkToExport) -> Values:
     """Return the metadata of an exported file: its inputs, outputs, preprocessing and origin."""
     example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
-    output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
+    output: Values = {"name": "logits" if labels else "outputs"}
     if labels:
         binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
         many = "one per row and label, in the order of the labels"

@@ -81,8 +81,6 @@ def list_runs(
     """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
-
-    Raises ConfigError if there are no runs, or if a key or condition is invalid.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:

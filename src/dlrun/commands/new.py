@@ -26,9 +26,6 @@ def write_experiment_package(
     """Write a package with an experiment of your own: code, configs, and a test that passes.
 
     Example: dlrun new my-experiment
-
-    Raises ConfigError if the name is invalid or that of a command, or if the folder cannot be
-    written.
     """
     commands: Any = context.find_root().command
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):

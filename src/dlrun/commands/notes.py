@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
@@ -25,15 +24,12 @@ def write_note(
     """Write a run's note, at any time; it replaces the earlier note.
 
     Example: dlrun runs note latest "the learning rate is too high"
-
-    Raises ConfigError if there is no such run, or if the note is too long.
     """
-
-    def change(notes: RunNotes) -> RunNotes:
-        return notes.changed(f"{notes.note}\n{text}" if append else text)
-
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
-    _show("note", change_notes(folder, change).note)
+    notes = change_notes(
+        folder, lambda notes: notes.changed(f"{notes.note}\n{text}" if append else text)
+    )
+    Screen().labelled(("note", notes.note or "none"))
 
 
 def change_tags(
@@ -46,8 +42,6 @@ def change_tags(
     """Add tags to a run and remove tags from it, at any time.
 
     Example: dlrun runs tag latest +best -old
-
-    Raises ConfigError if there is no such run, or if a tag is not a plain word.
     """
     for word in changes:
         if word[:1] not in ("+", "-"):
@@ -57,11 +51,7 @@ def change_tags(
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
-    _show("tags", ", ".join(notes.tags))
-
-
-def _show(label: str, text: str) -> None:
-    Screen().show(Text(f"{label:<7}", style="bold") + Text(text or "none"))
+    Screen().labelled(("tags", ", ".join(notes.tags) or "none"))
 
 
 def notes_or_warning(run: Run, screen: Screen) -> RunNotes:

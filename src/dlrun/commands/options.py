@@ -103,12 +103,12 @@ def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
-def flag(help: str, *names: str) -> Any:
+def flag(help: str, *names: str) -> object:
     """Return a command option without a value, such as --quiet."""
     return typer.Option(*names, metavar="", help=help)
 
 
-def set_option(help: str) -> Any:
+def set_option(help: str) -> object:
     """Return the annotation of the option --set, whose completion offers the config's keys."""
     settings = option(help, "KEY=VALUE", "--set", autocompletion=complete_settings)
     return Annotated[list[str] | None, settings]
@@ -167,7 +167,7 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 # Options that become fields of RunSettings, by the field's name, in the order of the help. The two
 # of the accelerator become overrides.
-RUN_OPTIONS: dict[str, Any] = {
+RUN_OPTIONS: dict[str, object] = {
     "config": Annotated[
         list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
     ],
@@ -191,15 +191,13 @@ RUN_OPTIONS: dict[str, Any] = {
 }
 
 
-def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
+def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
     """Return a decorator that adds options to a command, whose function gets them as `settings`.
 
     A command with the option --set also has it as the argument KEY=VALUE, unless the function has a
     parameter `words` of its own.
 
-    Args:
-        names: keys of RUN_OPTIONS.
-        own: options whose help text differs for this command, by their key in RUN_OPTIONS.
+    `names` are keys of RUN_OPTIONS, `own` options with a help text of this command, by such keys.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 

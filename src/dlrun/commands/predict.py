@@ -11,11 +11,12 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dlrun.commands import options as opt
+from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import Photograph, find_images, prediction_table_rows
 from dlrun.data.text_files import (
     NotTextError,
@@ -26,7 +27,7 @@ from dlrun.data.text_files import (
     stream_lines,
 )
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
+from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.run_folder.recorded_metrics import TESTED, format_metric
@@ -71,9 +72,6 @@ def predict_inputs(
     Exits with 1 if an input cannot be predicted, or a row of the run's own test set differs.
 
     Example: dlrun predict latest "A film to fall asleep in."
-
-    Raises ConfigError if an input is missing or an option invalid, DlrunError if the run cannot
-    predict.
     """
     inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()
@@ -118,7 +116,7 @@ def _predict(
     counts, drawn = Counter[str](), list[tuple[str, Prediction]]()
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
-            table.write(_to_plain_csv(_columns(predictor)))
+            table.write(to_plain_csv([_columns(predictor)]))
         for batch in batches:
             values = [value for _, value in batch if not isinstance(value, Prediction)]
             found = iter(predictor.predict(values, words=words) if values else ())
@@ -153,7 +151,6 @@ def _predict(
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
     from dlrun.plots.run import draw_probability_after_each_word  # slow: matplotlib
-    from dlrun.plots.style import figure_to_png
 
     if not drawn:
         raise ConfigError(
@@ -162,7 +159,7 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
     picture = draw_probability_after_each_word(panels, title=run.experiment.title(run))
-    write_file_atomically(file, figure_to_png(picture))
+    write_file_atomically(file, picture.to_png())
 
 
 def _read_inputs(
@@ -277,7 +274,7 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
 
 def _to_json(row: int, name: str, prediction: Prediction) -> str:
     """Return a prediction as a line of JSON, without the keys that it has no value for."""
-    found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
+    found: dict[str, object] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.error is not None:
         return to_json(found | {"error": prediction.error}, indent=None).rstrip()
     if prediction.value is not None:
@@ -327,14 +324,7 @@ def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor)
         cells |= {f"probability of {label}": f"{value:.9g}" for label, value in labels}
         cells |= {"predicted": prediction.label, "probability": f"{prediction.probability:.9g}"}
         cells |= {"words": prediction.words, "unknown": prediction.unknown}
-    return _to_plain_csv([cells.get(column, "") for column in _columns(predictor)])
-
-
-def _to_plain_csv(cells: Sequence[object]) -> bytes:
-    """Return a line of CSV with all texts unchanged, as in a run's own predictions.csv."""
-    stream = io.StringIO(newline="")
-    csv_module.writer(stream, lineterminator="\n").writerow(cells)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+    return to_plain_csv([[cells.get(column, "") for column in _columns(predictor)]])
 
 
 def _shorten(text: str, length: int) -> str:
@@ -351,7 +341,7 @@ def _predict_test_set(
     if out is not None:
         write_file_atomically(out, found.table())
         screen.note(f"table {out}")
-    result: dict[str, Any] = {f"{TESTED}{name}": value for name, value in found.metrics.items()}
+    result: Values = {f"{TESTED}{name}": value for name, value in found.metrics.items()}
     result |= {"test_rows": len(found), "different_rows": None}
     if PREDICTIONS in run.record.files:
         result |= _compare_tables(run.read(PREDICTIONS), found)

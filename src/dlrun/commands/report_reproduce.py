@@ -44,7 +44,7 @@ def reproduce(
 ) -> int:
     """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
 
-    Runs that earlier calls finished are not repeated.
+    A seed that was run before, by this or another command, is not run again.
 
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """

@@ -2,14 +2,13 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.commands.notes import notes_or_warning
-from dlrun.config.yaml_loader import format_override
+from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
@@ -25,8 +24,6 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     """Show one run: result, data, versions, files, and the commands to resume and repeat it.
 
     Example: dlrun runs show imdb-dense/latest
-
-    Raises ConfigError if there is no such run, DlrunError if it cannot be read.
     """
     screen, opened = Screen(), Run.open(run, runs_dir)
     try:
@@ -48,7 +45,7 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     _show_lines(_files_and_versions(opened), screen)
 
 
-def _describe(run: Run, differs: dict[str, Any] | None, notes: RunNotes) -> dict[str, Any]:
+def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
     """Return everything about a run as the object that `--json` prints."""
     sizes = run.sizes
     return {
@@ -105,7 +102,7 @@ def _show_lines(lines: Lines, screen: Screen) -> None:
             screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
-def _origin(run: Run, differs: dict[str, Any] | None, notes: RunNotes) -> Lines:
+def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
     """Return labels and texts of the lines above the metrics: name, state, error, tags, data."""
     record = run.record
     state = [str(run.state)]

@@ -80,8 +80,6 @@ def sweep(
     KEY=A,B is --grid KEY=A,B.
 
     Example: dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
-
-    Raises UsageError for options that cannot be combined.
     """
     given = {
         param.opts[0]

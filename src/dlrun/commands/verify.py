@@ -6,17 +6,17 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.config.yaml_loader import config_layer_without_file, flatten_keys, read_yaml_file
+from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
@@ -26,7 +26,7 @@ from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import StopRequest
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Array]
 Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: then and now
 
 
@@ -44,8 +44,6 @@ def verify_run(
     code, packages, machine and data.
 
     Example: dlrun verify latest
-
-    Raises ConfigError if there is no such run, DlrunError if it cannot be repeated.
     """
     screen = Screen(quiet=quiet, results=not json)
     with errors_as_json(screen, wanted=json):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -21,6 +21,7 @@ from dlrun.config.sections import (
 )
 from dlrun.config.torch_arguments import (
     LARGEST_RATE,
+    SCHEDULERS,
     ArgumentError,
     check_optimizer_arguments,
     check_optimizer_name,
@@ -31,12 +32,15 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
 SCHEDULER = "scheduler.name"
-SCHEDULERS_OF_ALL_EPOCHS = ("cosine", "one_cycle")  # of an extended run they would be other ones
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
 Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
+if TYPE_CHECKING:
+    SchedulerName = str
+else:
+    SchedulerName = Literal["none", *SCHEDULERS]
 
 
 def _validation_metric(name: str) -> str:
@@ -81,7 +85,7 @@ class SchedulerConfig(Section, extra="allow"):
     """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
 
     __pydantic_extra__: dict[str, TorchArgument]
-    name: Literal["none", "cosine", "step", "exponential", "one_cycle", "plateau"]
+    name: SchedulerName
     warmup_epochs: Count
 
     @property
@@ -96,15 +100,18 @@ class SchedulerConfig(Section, extra="allow"):
 
     def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
         """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
-        if self.name == "one_cycle" and self.warmup_epochs:
-            raise ArgumentError("warmup_epochs", "one_cycle warms up itself, in pct_start; leave 0")
-        if self.name == "cosine" and self.warmup_epochs >= epochs:
-            raise ArgumentError("warmup_epochs", f"no epoch of the {epochs} is left for the cosine")
-        if self.name != "none":
-            arguments, left = self.arguments, epochs - self.warmup_epochs
-            check_scheduler(self.name, arguments, optimizer.name, optimizer.arguments, left)
-        elif self.arguments:
-            raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+        if self.name == "none":
+            if self.arguments:
+                raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+            return
+        scheduler, left = SCHEDULERS[self.name], epochs - self.warmup_epochs
+        if scheduler.by_update and self.warmup_epochs:
+            reason = f"{self.name} begins with the first update; leave 0"
+            raise ArgumentError("warmup_epochs", reason)
+        if scheduler.spans_all_epochs and left < 1:
+            reason = f"no epoch of the {epochs} is left for {self.name}"
+            raise ArgumentError("warmup_epochs", reason)
+        check_scheduler(self.name, self.arguments, optimizer.name, optimizer.arguments, left)
 
 
 @contextmanager
@@ -226,8 +233,9 @@ class NetworkConfig(LightningConfig):
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
         """Return the keys that a resume may change; not the epochs if a schedule needs them."""
-        fixed = {EPOCHS} if values.get(SCHEDULER) in SCHEDULERS_OF_ALL_EPOCHS else set()
-        return cls.changeable_keys - fixed
+        scheduler = SCHEDULERS.get(str(values.get(SCHEDULER)))
+        spans = scheduler is not None and scheduler.spans_all_epochs
+        return cls.changeable_keys - ({EPOCHS} if spans else set())
 
     def check(self, runs_dir: Path) -> None:
         """Check too that a batch divides among the processes, and the balance of the classes."""

@@ -15,6 +15,8 @@ from dlrun.errors import ConfigError, did_you_mean, first_line
 
 CLASS = "class"  # the key of the class's dotted name, beside those of its arguments
 T = TypeVar("T")
+# The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
+Item = str | dict[str, Any]
 
 
 def is_dotted_name(name: object) -> bool:
@@ -22,17 +24,16 @@ def is_dotted_name(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)+", name) is not None
 
 
-def _check_class(item: str | dict[str, Any]) -> str | dict[str, Any]:
+def _check_class(item: Item) -> Item:
     if not is_dotted_name(class_name(item)):
         raise ValueError(f"expected package.module.Class or {{{CLASS}: ..., ...}}, got {item!r}")
     return item
 
 
-# The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
-ClassWithArguments = Annotated[str | dict[str, Any], AfterValidator(_check_class)]
+ClassWithArguments = Annotated[Item, AfterValidator(_check_class)]
 
 
-def _check_each_once(items: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
+def _check_each_once(items: list[Item]) -> list[Item]:
     for place, item in enumerate(items):
         if item in items[:place]:
             raise ValueError(f"{item!r} is given twice; give it once")
@@ -42,12 +43,12 @@ def _check_each_once(items: list[str | dict[str, Any]]) -> list[str | dict[str, 
 EACH_ONCE = AfterValidator(_check_each_once)  # of a list: it has no item twice
 
 
-def class_name(item: str | dict[str, Any]) -> str:
+def class_name(item: Item) -> str:
     """Return the name of the class of an item, which may have arguments."""
     return item if isinstance(item, str) else str(item.get(CLASS))
 
 
-def check_package_installed(key: str, item: str | dict[str, Any]) -> None:
+def check_package_installed(key: str, item: Item) -> None:
     """Raise ConfigError if there is no package of a class; nothing is imported for this."""
     package = class_name(item).partition(".")[0]
     if package not in sys.modules and importlib.util.find_spec(package) is None:
@@ -57,7 +58,7 @@ def check_package_installed(key: str, item: str | dict[str, Any]) -> None:
         )
 
 
-def load_class(key: str, item: str | dict[str, Any], kind: type[T]) -> Callable[[], T]:
+def load_class(key: str, item: Item, kind: type[T]) -> Callable[[], T]:
     """Import the class that an item of a config names, and return a function that makes an object.
 
     Raises ConfigError, which names the key, if the class cannot be imported, is no subclass of

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from dlrun.config.plugins import EACH_ONCE, class_name, is_dotted_name
+from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
 
@@ -37,7 +37,7 @@ Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test s
 KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
 
 
-def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
+def _check_logger(item: Item) -> Item:
     known = get_args(KnownLogger)
     if item in known or is_dotted_name(class_name(item)):
         return item
@@ -47,7 +47,7 @@ def _check_logger(item: str | dict[str, Any]) -> str | dict[str, Any]:
     )
 
 
-LoggerName = Annotated[KnownLogger | str | dict[str, Any], AfterValidator(_check_logger)]
+LoggerName = Annotated[KnownLogger | Item, AfterValidator(_check_logger)]
 
 
 class Section(BaseModel):
@@ -120,31 +120,18 @@ class Argument:
 
 
 class ExperimentConfig(Section):
-    """Defines the config keys of every experiment, and facts about it that need no torch import.
+    """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
-    A subclass sets the class variables and overrides the methods for its experiment:
-    argument: the command's positional arguments.
-    dataset_location: where the `Dataset` for `dlrun data` is defined, as "package.module:NAME".
-    resumable: whether a run that was stopped can continue.
-    changeable_keys: keys that `dlrun resume --set` may change.
-    neutral_keys: keys of this experiment that do not change its numbers.
-    standalone_values: values with which a run depends on no other run; they change no number.
-    max_threads: the number of CPU threads beyond which measurements showed no gain.
-    stochastic: whether the seed changes the numbers.
-    real_in_demo: whether `dlrun demo` runs it at full size on published data: it takes seconds.
-    epochs_in_demo: the number of epochs of such a run, if all of them would take too long.
-    """
-
-    argument: ClassVar[Argument | None] = None
-    dataset_location: ClassVar[str | None] = None
-    resumable: ClassVar[bool] = True
-    changeable_keys: ClassVar[frozenset[str]] = frozenset()
-    neutral_keys: ClassVar[frozenset[str]] = frozenset()
-    standalone_values: ClassVar[Mapping[str, object]] = {}
-    max_threads: ClassVar[int | None] = None
-    stochastic: ClassVar[bool] = True
-    real_in_demo: ClassVar[bool] = False
-    epochs_in_demo: ClassVar[int | None] = None
+    argument: ClassVar[Argument | None] = None  # the command's positional arguments
+    dataset_location: ClassVar[str | None] = None  # of its `Dataset`: "package.module:NAME"
+    resumable: ClassVar[bool] = True  # whether a run that was stopped can continue
+    changeable_keys: ClassVar[frozenset[str]] = frozenset()  # that `dlrun resume --set` may change
+    neutral_keys: ClassVar[frozenset[str]] = frozenset()  # that change no number of this experiment
+    standalone_values: ClassVar[Mapping[str, object]] = {}  # with which it depends on no other run
+    max_threads: ClassVar[int | None] = None  # of the CPU; more showed no gain in measurements
+    stochastic: ClassVar[bool] = True  # whether the seed changes the numbers
+    real_in_demo: ClassVar[bool] = False  # whether `dlrun demo` runs it whole on published data
+    epochs_in_demo: ClassVar[int | None] = None  # of such a run, if all of them would take too long
 
     seed: Seed
     accelerator: RequestedAccelerator

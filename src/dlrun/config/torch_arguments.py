@@ -6,7 +6,7 @@ imported when a function is called, because most configs give no such argument.
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,34 +16,53 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-SCHEDULERS = {
-    "cosine": "CosineAnnealingLR",
-    "step": "StepLR",
-    "exponential": "ExponentialLR",
-    "one_cycle": "OneCycleLR",
-    "plateau": "ReduceLROnPlateau",
-}
-# Arguments that are set here, by the other keys of the config.
-OURS = {
-    *("params", "lr", "optimizer", "last_epoch", "verbose", "mode", "T_max"),
-    *("max_lr", "total_steps", "epochs", "steps_per_epoch"),
-}
+OURS = ("params", "lr", "optimizer", "last_epoch", "verbose")  # arguments that are set here
 TRIED = 1000  # steps of a schedule, at most, before the run begins
 LARGEST_RATE = 1e30  # a learning rate has to fit in the float32 of the weights
 
 
-@dataclass
-class ArgumentError(Exception):
-    """Says what is wrong with one key of a config section whose keys are a class's arguments.
+@dataclass(frozen=True)
+class Scheduler:
+    """Describes a learning-rate scheduler of torch, and how it is used here.
 
-    key: None if the values do not fit together. kind: what is wrong, in pydantic's words.
-    known: of an unknown key, the class's arguments.
+    torch_class: its name in torch.optim.lr_scheduler. arguments: those that a config cannot give,
+    each with what it is: the number of epochs or updates, the optimizer's rates, or None for
+    torch's default. by_update: whether the rate changes after each update, not after each epoch.
     """
 
-    key: str | None
+    torch_class: str
+    arguments: Mapping[str, Literal["epochs", "updates", "rates"] | None] = field(
+        default_factory=dict
+    )
+    by_update: bool = False
+
+    @property
+    def spans_all_epochs(self) -> bool:
+        """Return whether the rates depend on the number of epochs, so that no run is extended."""
+        return not {"epochs", "updates"}.isdisjoint(self.arguments.values())
+
+
+SCHEDULERS = {
+    "cosine": Scheduler("CosineAnnealingLR", {"T_max": "epochs"}),
+    "step": Scheduler("StepLR"),
+    "exponential": Scheduler("ExponentialLR"),
+    "one_cycle": Scheduler(
+        "OneCycleLR",
+        {"max_lr": "rates", "total_steps": "updates", "epochs": None, "steps_per_epoch": None},
+        by_update=True,
+    ),
+    "plateau": Scheduler("ReduceLROnPlateau", {"mode": None}),
+}
+
+
+@dataclass
+class ArgumentError(Exception):
+    """Says what is wrong with one key of a config section whose keys are a class's arguments."""
+
+    key: str | None  # None if the values do not fit together
     message: str = ""
-    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"
-    known: Collection[str] = ()
+    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"  # of pydantic
+    known: Collection[str] = ()  # the class's arguments, if the key is unknown
 
 
 @cache
@@ -93,25 +112,25 @@ def check_scheduler(
 
     optimizer, arguments: the optimizer's name, with its arguments. epochs: those of the schedule.
     """
-    from torch.optim import lr_scheduler
-
-    found: type = getattr(lr_scheduler, SCHEDULERS[name])
-    _check_argument_names(found, further)
+    described, found = SCHEDULERS[name], _scheduler_class(name)
+    ours = {*OURS, *described.arguments}
+    _check_argument_names(found, further, ours)
     parameters = inspect.signature(found).parameters.values()
     required = [one.name for one in parameters if one.default is one.empty]
-    if missing := [key for key in required if key not in OURS | given_arguments(further).keys()]:
+    if missing := [key for key in required if key not in ours | given_arguments(further).keys()]:
         key, said = missing[0], "this key must be given"
         raise ArgumentError(key, said, "value_error" if key in further else "missing")
     trained = _new_optimizer(optimizer, arguments)
     scheduler = make_scheduler(name, further, trained, epochs=epochs, updates=TRIED)
-    group, steps = trained.param_groups[0], TRIED if name == "one_cycle" else epochs
+    group, steps = trained.param_groups[0], TRIED if described.by_update else epochs
+    losses = (0.0,) if described.torch_class == "ReduceLROnPlateau" else ()
     for step in range(min(steps, TRIED - 1)):
         if not 0 <= (rate := float(group["lr"])) <= LARGEST_RATE:
             raise ArgumentError(None, f"these values lead to a learning rate of {rate:.3g}")
         try:
             if step == 0:  # without an update torch warns that the scheduler is too early
                 trained.step()
-            scheduler.step(*((0.0,) if name == "plateau" else ()))
+            scheduler.step(*losses)
         except Exception as error:
             raise _refused(found, further, error) from None
 
@@ -121,26 +140,26 @@ def make_scheduler(
 ) -> "LRScheduler":
     """Return the scheduler that changes an optimizer's learning rate in so many epochs or updates.
 
-    one_cycle changes a momentum only if the optimizer has one: torch would set it for RMSprop and
-    SGD without momentum too. Raises ArgumentError if torch refuses the values.
+    It cycles a momentum only if the optimizer has one: torch would set it for RMSprop and SGD
+    without momentum too. Raises ArgumentError if torch refuses the values.
     """
-    from torch.optim import lr_scheduler
-
-    groups = optimizer.param_groups
-    ours: dict[str, dict[str, Any]] = {
-        "cosine": {"T_max": epochs},
-        "one_cycle": {
-            "max_lr": [group["lr"] for group in groups],
-            "total_steps": updates,
-            "cycle_momentum": "betas" in groups[0] or bool(groups[0].get("momentum")),
-        },
-    }
-    found = getattr(lr_scheduler, SCHEDULERS[name])
+    described, groups = SCHEDULERS[name], optimizer.param_groups
+    values = {"epochs": epochs, "updates": updates, "rates": [group["lr"] for group in groups]}
+    ours: dict[str, Any] = {key: values[one] for key, one in described.arguments.items() if one}
+    found = _scheduler_class(name)
+    if "cycle_momentum" in inspect.signature(found).parameters:
+        ours["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
     try:
-        made: LRScheduler = found(optimizer, **(ours.get(name, {}) | given_arguments(further)))
+        return found(optimizer, **(ours | given_arguments(further)))
     except Exception as error:
         raise _refused(found, further, error) from None
-    return made
+
+
+def _scheduler_class(name: str) -> "type[LRScheduler]":
+    from torch.optim import lr_scheduler
+
+    found: type[LRScheduler] = getattr(lr_scheduler, SCHEDULERS[name].torch_class)
+    return found
 
 
 def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,13 +167,15 @@ def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in further.items() if value is not None}
 
 
-def _check_argument_names(found: type, further: Mapping[str, Any]) -> None:
+def _check_argument_names(
+    found: type, further: Mapping[str, Any], ours: Collection[str] = OURS
+) -> None:
     """Raise ArgumentError if a class has no such argument, or if the argument is set here.
 
     So does any value but true and false for a switch: torch takes the text `flase` for true.
     """
     parameters = inspect.signature(found).parameters
-    known = [name for name in parameters if name not in OURS]
+    known = [name for name in parameters if name not in ours]
     for key, value in further.items():
         if key not in known:
             raise ArgumentError(key, kind="extra_forbidden", known=known)

@@ -35,25 +35,17 @@ STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Describes a published file: its name, its URL and the hash of its content.
-
-    key: the key in the config's section `data` that may name a local copy.
-    gzipped: whether the file is a gzip file and `digest` the hash of what it holds. The key then
-    names a folder with this file, packed or unpacked.
-    packaged: the path of the same file in a Python package that may be installed.
-    kind: of archive, a key of STARTS; None for another file.
-    unpacked: whether a local copy may also be the folder of the unpacked archive.
-    """
+    """Describes a published file: its name, its URL and the hash of its content."""
 
     name: str
     url: str
     algorithm: str
     digest: str
-    key: str = "archive"
-    gzipped: bool = False
-    packaged: str | None = None
-    kind: str | None = None
-    unpacked: bool = False
+    key: str = "archive"  # of the config's section `data`, which may name a local copy
+    gzipped: bool = False  # then `digest` is of its content, and the key names a folder with it
+    packaged: str | None = None  # path of the same file in a Python package that may be installed
+    kind: str | None = None  # of archive, a key of STARTS
+    unpacked: bool = False  # whether a local copy may be the folder of the unpacked archive
 
     def check_local_copy(self, path: Path) -> None:
         """Raise ConfigError if a local copy of the file is missing or is another kind of file."""
@@ -75,10 +67,7 @@ class PublishedFile:
             raise ConfigError(f"{said}: not a {self.kind} archive")
 
     def place(self, local: Path | None, folder: Path) -> Path:
-        """Return the path of the file on this machine, or in the data folder if it is missing.
-
-        It is the local copy that the config names, or in the data folder, or in a package.
-        """
+        """Return the path of the file on this machine, or in the data folder if it is missing."""
         if local is not None and not self.gzipped:
             return local
         path = (local or folder) / self.name

@@ -58,15 +58,11 @@ _NO_WORD = "<UNK>"  # `split_words` never returns it
 
 @dataclass(frozen=True)
 class ReviewSplit:
-    """Holds the training reviews or the test reviews as word ids, bags of words and labels.
+    """Holds the training reviews or the test reviews as word ids, bags of words and labels."""
 
-    ids: all word ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the class
-    index of each review (1 is positive), shape (n_reviews,).
-    """
-
-    ids: text_encoding.RaggedWordIds
-    bags: sparse.csr_matrix
-    labels: NDArray[np.int8] | NDArray[np.int64]
+    ids: text_encoding.RaggedWordIds  # all of each review
+    bags: sparse.csr_matrix  # binary, shape (n_reviews, width)
+    labels: NDArray[np.int8] | NDArray[np.int64]  # class indices (n_reviews,); 1 is positive
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,10 +70,7 @@ class ReviewSplit:
 
 @dataclass(frozen=True)
 class Reviews:
-    """Holds training and test reviews, vocabulary, class names, and where the reviews came from.
-
-    `differs` says why these are not the published reviews; None if they are the published reviews.
-    """
+    """Holds training and test reviews, vocabulary, class names, and where the reviews came from."""
 
     train: ReviewSplit
     test: ReviewSplit
@@ -97,10 +90,7 @@ class Reviews:
 
 
 def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
-    """Return the reviews that a config names; prepared reviews are cached in the data folder.
-
-    Raises DataError if the source is missing, damaged, or cannot be downloaded.
-    """
+    """Return the reviews that a config names; prepared reviews are cached in the data folder."""
     if config.source == "sample":
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
         return _to_reviews(config, _prepare(config, [], seed, screen), origin, GENERATED)
@@ -228,10 +218,7 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
 
 
 def read_keras_reviews(arrays: Path, word_index: Path) -> tuple[list[TextSource], list[str]]:
-    """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json.
-
-    Raises DataError if the files have other contents.
-    """
+    """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
     try:
         ranks = dict(json.loads(read_regular_file(word_index)))
         words = sorted(ranks, key=ranks.__getitem__)

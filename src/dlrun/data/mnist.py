@@ -68,8 +68,6 @@ def read_part(images: Path, labels: Path) -> LabelledImages:
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of bytes in an idx file, which may be a gzip file.
 
-    dimensions: how many the array has to have.
-
     The file begins with the bytes 0, 0, 8 (bytes follow) and the number of dimensions, and with
     each dimension's size as a big-endian 32-bit integer.
     """

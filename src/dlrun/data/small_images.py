@@ -59,10 +59,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class SmallImages:
-    """Holds the training and test images, the class names, and where the images came from.
-
-    `differs` says why these are not the published images; None if they are the published images.
-    """
+    """Holds the training and test images, the class names, and where the images came from."""
 
     train: LabelledImages
     test: LabelledImages
@@ -74,11 +71,7 @@ class SmallImages:
 def load_configured_images(
     config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
 ) -> SmallImages:
-    """Return the images that a config names: CIFAR100's, synthetic images, or a user's own images.
-
-    Raises DataError if the files are missing, damaged, or would run code, ConfigError if there are
-    no classes.
-    """
+    """Return the images that a config names: CIFAR100's, synthetic ones, or a user's own images."""
     if config.source == "sample":
         counts = config.sample_images, config.sample_images // 5
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
@@ -185,9 +178,9 @@ def _prepare_own(
     return arrays, {"labels": names, "warnings": warnings.lines()}
 
 
-def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
-    """Return an image's largest centred square, resized to the network's input (3, side, side)."""
-    square = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an image's largest centred square, resized to the network's input (3, 32, 32)."""
+    square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
 

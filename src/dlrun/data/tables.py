@@ -54,16 +54,11 @@ Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
 class TableColumns(BaseModel, frozen=True):
-    """Describes how the cells of a row become a row of a matrix.
+    """Describes how the cells of a row become a row of a matrix."""
 
-    levels: by column, its categories, sorted; none for a column of numbers. first_level: the first
-    category that has a 0/1 column of the matrix. scales: of a standardised column, the mean and the
-    standard deviation.
-    """
-
-    levels: dict[str, list[str]]
-    first_level: int = 1
-    scales: dict[str, tuple[float, float]] = {}
+    levels: dict[str, list[str]]  # sorted categories by column; none for numbers
+    first_level: int = 1  # the first category that has a 0/1 column of the matrix
+    scales: dict[str, tuple[float, float]] = {}  # mean and sd of a standardised column
 
     @property
     def names(self) -> list[str]:
@@ -93,14 +88,11 @@ class TableColumns(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class TablePart:
-    """Holds the training or test rows of a table: the matrix (rows, columns) and targets (rows,).
-
-    targets: float64, or int64 class indices in a classification. cells: the texts of each row.
-    """
+    """Holds the training or test rows of a table: the matrix (rows, columns), targets (rows,)."""
 
     X: NDArray[np.float64]
-    targets: Array
-    cells: Sequence[Cells]
+    targets: Array  # float64, or int64 class indices in a classification
+    cells: Sequence[Cells]  # the texts of each row
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -113,21 +105,16 @@ class TablePart:
 
 @dataclass(frozen=True)
 class Table:
-    """Holds the rows of a table as matrices, with what is needed to encode further rows.
-
-    labels: the class names of a classification, else None. differs: why these are not the published
-    data; None if they are. target_scale: the mean and the standard deviation of a target that a
-    model predicts standardised, which is a series; else None.
-    """
+    """Holds the rows of a table as matrices, with what is needed to encode further rows."""
 
     columns: TableColumns
     target: str
-    labels: list[str] | None
+    labels: list[str] | None  # the class names of a classification
     train: TablePart
     test: TablePart
     origin: str
-    differs: str | None
-    target_scale: tuple[float, float] | None = None
+    differs: str | None  # why these are not the published data; None if they are
+    target_scale: tuple[float, float] | None = None  # of a series: its mean and sd
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
@@ -136,10 +123,7 @@ class Table:
 
 
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
-    """Return the table that a config names, divided into training and test rows.
-
-    Raises DataError if it cannot be read, or if its columns cannot be used.
-    """
+    """Return the table that a config names, divided into training and test rows."""
     differs: str | None = GENERATED
     warnings = DataWarnings()
     if config.source == "sample":
@@ -202,10 +186,7 @@ def _standardise(
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
-    """Return the rows of a CSV file.
-
-    Raises DataError if the file has no rows, or if a row has more or fewer cells than the header.
-    """
+    """Return the rows of a CSV file, at least one, which all have the cells of the header."""
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
         names = shorten_list([*map(_quote, twice)])
@@ -225,10 +206,7 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
 def _complete_rows(
     records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
 ) -> list[Record]:
-    """Return the rows without a missing value.
-
-    Raises DataError if no row is left, or if a row lacks a value and the config refuses such rows.
-    """
+    """Return the rows without a missing value, at least one; the config may refuse others."""
     complete = []
     for cells, place in records:
         missing = [name for name in names if cells[name].strip().lower() in MISSING]
@@ -245,10 +223,7 @@ def _complete_rows(
 
 
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
-    """Return the categories of a column, or none if it has numbers.
-
-    Raises DataError if the column is constant, mixes numbers and words, or has too many categories.
-    """
+    """Return the categories of a column, or none if it has numbers."""
     remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
     cells = [cells[name].strip() for cells, _ in records]
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]

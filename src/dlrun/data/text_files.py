@@ -78,10 +78,7 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
 
 
 def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a stream as they arrive, in lists of all lines available at the time.
-
-    Raises DataError for a line that is too long to be a text.
-    """
+    """Yield the lines of a stream as they arrive, in lists of all lines available at the time."""
     read = getattr(stream, "read1", stream.read)
     rest = b""
     while block := read(BLOCK_BYTES):
@@ -95,10 +92,7 @@ def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (text, error) for each row of a CSV column: (text, None), or ("", what is wrong).
-
-    Raises ConfigError if the table has no such column, DataError if it cannot be read.
-    """
+    """Yield (text, error) for each row of a CSV column: (text, None), or ("", what is wrong)."""
     header, rows = open_csv_table(path, {"--column": column}, DataWarnings())
     place = header.index(column)
     for row, line in rows:
@@ -111,10 +105,7 @@ def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]
 def read_csv_rows(
     path: Path, columns: Sequence[str]
 ) -> Iterator[tuple[dict[str, str], str | None]]:
-    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong.
-
-    Raises ConfigError if the table lacks one of the columns, DataError if it cannot be read.
-    """
+    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong."""
     needed = {f"--csv ({column})": column for column in columns}
     header, rows = open_csv_table(path, needed, DataWarnings())
     for row, line in rows:

@@ -22,15 +22,11 @@ from dlrun.system.files import file_digest, fingerprint_files
 
 @dataclass(frozen=True)
 class TextSource:
-    """Describes labelled texts in a file or folder, and reads them in order.
+    """Describes labelled texts in a file or folder, and reads them in order."""
 
-    place: path of the texts, or `train` or `test`. count: how many texts there are, if known. rows:
-    yields each text (or its words), its label and its place.
-    """
-
-    place: str
-    count: int | None
-    rows: Iterator[tuple[str | list[str], str, str]]
+    place: str  # path of the texts, or `train` or `test`
+    count: int | None  # of the texts, if it is known
+    rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
@@ -102,10 +98,7 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
 
 
 def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> str:
-    """Return a hash of a user's own data files, the settings that split them, and the seed.
-
-    Raises DataError if they cannot be read.
-    """
+    """Return a hash of a user's own data files, the settings that split them, and the seed."""
     found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
     state += [hash_file_or_listing(place) for place in found]
@@ -113,10 +106,7 @@ def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> st
 
 
 def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file, or of the names, sizes and modification times in a folder.
-
-    Raises DataError if the path cannot be read.
-    """
+    """Return the hash of a file, or of the names, sizes and modification times in a folder."""
     try:
         if path.is_dir():
             return fingerprint_files(list_files(path), path)
@@ -179,10 +169,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return a reader of labelled texts in a CSV file, or in a folder with a sub-folder per class.
-
-    Raises ConfigError if a column is missing, DataError if the place cannot be read.
-    """
+    """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
     match config.source:
         case "csv":
             return _open_csv_texts(config, place, warnings)

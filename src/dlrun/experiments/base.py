@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import ASSETS, Run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictions import Predictor, TrueAndPredicted
 
 C = TypeVar("C", bound=ExperimentConfig)
+Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ class NetworkToExport:
     any_length: whether the second dimension of the inputs may vary.
     """
 
-    network: "nn.Module"
+    network: Network
     input: str
     inputs: "Callable[[int], Tensor]"
-    about: dict[str, Any]
+    about: Values
     any_length: bool = False
 
 
@@ -87,7 +89,7 @@ class Experiment(ABC, Generic[C]):
         """Return a run's figures by their file names, drawn only from the files of the run."""
         return {}
 
-    def network(self, run: Run, config: C) -> "nn.Module":
+    def network(self, run: Run, config: C) -> Network:
         """Return a run's trained network, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
 

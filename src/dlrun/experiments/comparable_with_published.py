@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 
 from dlrun.config.data_sections import FOLD, OWN_DATA_KEYS
-from dlrun.config.sections import ExperimentConfig, PublishedMetrics, Variant
+from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
-from dlrun.run_folder.record import ExpectedInterval
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
@@ -59,7 +58,7 @@ def select_reference(
     return {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
 
 
-def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
+def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, MetricInterval]:
     """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
     numbers: object = find_variant(name, config)
     if numbers is None and not changed_result_keys(name, config):
@@ -67,10 +66,7 @@ def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, E
     has_shipped_source = config.source == shipped_values(name).get("data.source")
     if not isinstance(numbers, PublishedMetrics) or not has_shipped_source:
         return {}
-    return {
-        metric: ExpectedInterval(**bounds.model_dump())
-        for metric, bounds in numbers.measured.items()
-    }
+    return numbers.measured
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:

@@ -55,7 +55,9 @@ class LightningExperiment(Experiment[L], Generic[L]):
         )
         with temporary_training_settings(context.threads):
             parameters = training.write_summary()
-            trained, report = train_on_accelerator(training, config, context.screen.warn)
+            trained, report = train_on_accelerator(
+                config, context.screen.warn, training.probe, training.run
+            )
         return Results(
             metrics=trained.metrics,
             accelerator=report,

@@ -45,8 +45,7 @@ NEITHER = "predicts neither a class nor one number for a row"
 class LoadedData(Generic[A]):
     """Holds the loaded data of a run, and what its network needs besides its weights (assets).
 
-    data: the batches. origin: where the data come from. assets: what the network needs besides its
-    weights. describe: returns what a reader sees of a row of the test set. baselines: metrics of
+    describe: returns what a reader sees of a row of the test set. baselines: metrics of
     predictions without a network, which are shown beside the network's.
     """
 
@@ -126,7 +125,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
             )
-            trained, report = train_on_accelerator(training, config, context.screen.warn)
+            trained, report = train_on_accelerator(
+                config, context.screen.warn, training.probe, training.run
+            )
         with context.phase("predictions"):
             predictions = _true_and_predicted(trained.predictions, assets.labels)
             if predictions is not None:

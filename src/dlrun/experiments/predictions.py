@@ -128,8 +128,8 @@ class RowPredictor(Predictor):
 
     reads = "row"
     columns: Sequence[str]
-    to_input: Callable[[Mapping[str, str]], NDArray[Any]]
-    infer: Callable[[NDArray[Any]], NDArray[np.float64]]
+    to_input: Callable[[Mapping[str, str]], Array]
+    infer: Callable[[Array], NDArray[np.float64]]
     labels: Sequence[str] = ()
 
     def predict(
@@ -143,7 +143,7 @@ class RowPredictor(Predictor):
             one if isinstance(one, Prediction) else self._prediction(next(found)) for one in read
         ]
 
-    def _read(self, row: Mapping[str, object]) -> NDArray[Any] | Prediction:
+    def _read(self, row: Mapping[str, object]) -> Array | Prediction:
         """Return the model's input for a row, or a Prediction with the reason why it has none."""
         if missing := [name for name in self.columns if name not in row]:
             return Prediction(error=f"no column {missing[0]!r}")
@@ -243,7 +243,7 @@ class TrueAndPredictedValues(TrueAndPredicted):
         """Return the text of predictions.csv, with each number in the digits that identify it."""
         columns = _shortest_texts(self.targets), _shortest_texts(self.predicted)
         rows = zip(range(len(self)), *columns, strict=True)
-        return _to_plain_table([("row", "target", "predicted"), *rows])
+        return to_plain_csv([("row", "target", "predicted"), *rows])
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the rows with the largest absolute errors, the largest first."""
@@ -324,7 +324,7 @@ class TrueAndPredictedClasses(TrueAndPredicted):
             (row, self.names[label], self.names[predicted], f"{value:.9g}")
             for row, (label, predicted, value) in enumerate(zip(*columns, strict=True))
         )
-        return _to_plain_table([("row", "label", "predicted", "probability"), *rows])
+        return to_plain_csv([("row", "label", "predicted", "probability"), *rows])
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the wrong predictions with the highest probabilities, highest first."""
@@ -349,11 +349,11 @@ def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
     return [str(value).removesuffix(".0") for value in exact]
 
 
-def _to_plain_table(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return a CSV table with all texts unchanged."""
+def to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return rows as a CSV table with all texts unchanged."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue().encode()
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def keep_test_predictions(

@@ -1,12 +1,9 @@
 """Find installed experiments by their entry points in the group `dlrun.experiments`.
 
-An entry point names a package with two modules: `config`, which has the class `Config` and is read
-for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
-torch. A package with several experiments has an entry point for each, and instead of these two the
-dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names. The top package has
+`dlrun.experiment` says which modules the package of an entry point has. Its top package has
 `configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
 `configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
-dlrun's own `configs/defaults/` that hold the values of all other keys, or only a section of a file:
+dlrun's own `configs/defaults/` that hold the values of all other keys, or a section of a file:
 `network.trainer`.
 """
 
@@ -25,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun.config.yaml_loader import (
     ConfigLayer,
+    Values,
     flatten_keys,
     merge_config_layers,
     read_yaml_file,
@@ -60,10 +58,7 @@ class ExperimentEntry:
 
     @cached_property
     def layers(self) -> list[ConfigLayer]:
-        """Return the shipped config files: the defaults that the experiment names, and its own.
-
-        Raises ConfigError if a file is not valid YAML, or names defaults that dlrun does not have.
-        """
+        """Return the shipped config files: the defaults that the experiment names, and its own."""
         own, known = read_yaml_file(self.file), _shared_defaults()
         names = own.values.pop(DEFAULTS, [])
         if not isinstance(names, list) or not all(str(one).split(".")[0] in known for one in names):
@@ -236,7 +231,7 @@ def experiment_dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-def shipped_values(name: str) -> dict[str, Any]:
+def shipped_values(name: str) -> Values:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     return flatten_keys(experiment_entry(name).shipped.values)
 

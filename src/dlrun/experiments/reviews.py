@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,29 +21,22 @@ from dlrun.data.text_encoding import (
     decode_word_ids,
     split_words,
 )
-from dlrun.experiments.base import NetworkAssets, NetworkToExport
+from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import to_csv
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 
 class ReviewAssets(NetworkAssets, frozen=True):
-    """Holds the vocabulary and the settings with which a model encodes a text as its run did.
-
-    width: how many word ids there are, special ids included. preprocessing: how a review becomes
-    word ids, for programs without dlrun. vocabulary: the words, by frequency rank.
-    """
+    """Holds the vocabulary and the settings with which a model encodes a text as its run did."""
 
     labels: list[str]
-    width: int
-    preprocessing: dict[str, Any]
-    vocabulary: list[str]
+    width: int  # number of word ids, with the special ones
+    preprocessing: dict[str, Any]  # how a review becomes word ids, for other programs
+    vocabulary: list[str]  # by frequency rank
 
     @classmethod
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":
@@ -85,25 +78,25 @@ def word_weights_csv(words: Words) -> bytes:
     return to_csv([["word", "weight"], *words])
 
 
-def network_reading_bags(network: "nn.Module", assets: ReviewAssets) -> NetworkToExport:
+def network_reading_bags(network: Network, assets: ReviewAssets) -> NetworkToExport:
     """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
     import torch  # slow
 
-    density = min(0.5, 150 / assets.width)  # of the words that a review has
-
-    def inputs(rows: int) -> "Tensor":
-        noise = torch.rand(rows, assets.width, generator=torch.Generator().manual_seed(0))
-        return (noise < density).float()
-
-    return NetworkToExport(network, "bags", inputs, assets.for_export())
+    width = assets.width
+    density = min(0.5, 150 / width)  # of the words that a review has
+    return NetworkToExport(
+        network,
+        "bags",
+        lambda rows: (
+            torch.rand(rows, width, generator=torch.Generator().manual_seed(0)).lt(density).float()
+        ),
+        assets.for_export(),
+    )
 
 
 @dataclass
 class ReviewsPredictor(Predictor):
-    """Predicts the classes of texts, encoded with the vocabulary of the run.
-
-    by: the unit of the effects of words.
-    """
+    """Predicts the classes of texts, encoded with the vocabulary of the run."""
 
     reads = "text"
     by: ClassVar[str] = "logit"

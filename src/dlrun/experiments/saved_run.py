@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -21,12 +21,23 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    Values,
+    flatten_keys,
+    merge_config_layers,
+    read_yaml_file,
+)
 from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
+from dlrun.run_folder.checkpoint import (
+    checkpoint_files,
+    find_damaged_checkpoints,
+    fingerprint_data,
+    fingerprints_match,
+)
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -58,15 +69,14 @@ from dlrun.run_folder.recorded_metrics import (
     score_classes,
 )
 from dlrun.system.console import Screen
-from dlrun.system.files import is_file_locked, read_regular_file
+from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
 
-    from dlrun.experiments.base import AnyExperiment, NetworkToExport
+    from dlrun.experiments.base import AnyExperiment, Network, NetworkToExport
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
@@ -76,16 +86,12 @@ RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """Represents a run by its folder and its record (results.json).
-
-    problem: what is missing from the folder. unreadable: set by `scan_folder` for a folder without
-    a readable run, whose record is then empty.
-    """
+    """Represents a run by its folder and its record (results.json)."""
 
     folder: Path
     record: RunRecord
-    problem: str | None = None
-    unreadable: Literal["damaged", "foreign"] | None = None
+    problem: str | None = None  # what is missing from the folder
+    unreadable: Literal["damaged", "foreign"] | None = None  # the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
@@ -113,7 +119,7 @@ class Run:
         return self.unreadable or self.record.status
 
     @property
-    def results(self) -> dict[str, Any]:
+    def results(self) -> Values:
         """Return the contents of results.json."""
         return read_json_object(self.folder / RESULTS)
 
@@ -170,7 +176,7 @@ class Run:
         return {**newest_metrics(self.rows)}
 
     @cached_property
-    def assets(self) -> dict[str, Any]:
+    def assets(self) -> Values:
         """Return the content of assets.json: what a network needs besides its weights."""
         try:
             return dict(json.loads(self.read(ASSETS)))
@@ -263,7 +269,7 @@ class Run:
         """Return the run's first config; raise DlrunError if environment.json is damaged."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
-    def effective_config(self) -> dict[str, Any]:
+    def effective_config(self) -> Values:
         """Return the config values with which the run's results were computed, by dotted keys.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
@@ -272,11 +278,8 @@ class Run:
             return flatten_keys(self.initial_config().values)
         return flatten_keys(self._with_defaults(read_yaml_file(self.folder / CONFIG)).values)
 
-    def changed_settings(self) -> dict[str, Any]:
-        """Return the dotted keys that differ from the shipped config, with the run's values.
-
-        Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
-        """
+    def changed_settings(self) -> Values:
+        """Return the dotted keys that differ from the shipped config, with the run's values."""
         return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
     @property
@@ -285,7 +288,7 @@ class Run:
         schema = registry.load_config_class(self.record.experiment)
         return schema.changeable_by_resume(flatten_keys(self.initial_config().values))
 
-    def edited_keys(self, values: dict[str, Any]) -> set[str]:
+    def edited_keys(self, values: Values) -> set[str]:
         """Return the keys of a config that differ from the run's first config, but must not differ.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
@@ -335,7 +338,7 @@ class Run:
                 return f"{command} --set {EPOCHS}=N"
         return None
 
-    def network(self) -> "nn.Module":
+    def network(self) -> "Network":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
         with self._errors_as_data_errors():
             return self.experiment.network(self, self.config)
@@ -492,3 +495,28 @@ def _has_lost_its_checkpoint(run: Run) -> bool:
     with contextlib.suppress(DataError):  # a damaged metrics.csv
         return bool(run.record.steps or run.newest_metrics)
     return False
+
+
+def find_damage(run: Run) -> Iterator[str]:
+    """Yield a sentence for each damaged file in a run's folder."""
+    record, folder = run.record, run.folder
+    if run.problem:
+        yield f"{folder}: {run.problem}"
+    if run.unreadable:
+        return
+    try:
+        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
+            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
+    except DlrunError as error:
+        yield error.message
+    try:
+        _ = run.notes
+    except DlrunError as error:
+        yield error.message
+    for name, expected in record.digests.items():
+        try:
+            if file_digest(folder / name) != expected:
+                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
+        except OSError as error:
+            yield f"{folder / name}: {error.strerror}"
+    yield from find_damaged_checkpoints(folder, record.id)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, first_line
 
 METADATA = "dlrun"  # the name of the metadata in the file
@@ -52,7 +53,7 @@ def read_tensors(path: Path, content: bytes | None = None) -> Any:
         raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 
 
-def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]) -> Function:
+def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
     """Write a network to an ONNX file, and return a function that runs this file with onnxruntime.
 
     The network is in eval mode on the CPU. `about` becomes the metadata; it names the input, the
@@ -86,9 +87,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str,
     return lambda inputs: torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
 
 
-def write_torchscript(
-    file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]
-) -> Function:
+def write_torchscript(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
     """Write a network to a TorchScript file, and return the function that torch loads from it."""
     with _tracing():
         traced = _jit.trace(network, (example,), check_trace=False)

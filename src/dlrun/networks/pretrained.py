@@ -78,10 +78,7 @@ def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
 
 
 def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
-    """Load the pretrained network that a checked config names; its weights must be downloaded.
-
-    Raises DataError if its weights are refused or do not fit the model.
-    """
+    """Load the pretrained network that a checked config names; its weights must be downloaded."""
     members = _weights(config)
     published = members.get(config.weights)
     if config.name == BUNDLED:
@@ -159,10 +156,7 @@ def _labels(config: PretrainedModelConfig) -> list[str]:
 def predict_probabilities(
     model: PretrainedNetwork, batch: Tensor, device: str, precision: str
 ) -> Tensor:
-    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
-
-    Raises DataError if they are NaN, which only invalid weights can cause.
-    """
+    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width)."""
     # Channels last in memory: the layout in which convolutions on a CPU are fastest.
     network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs = batch.to(device).to(memory_format=torch.channels_last)

@@ -120,6 +120,7 @@ def draw_curves_of_several_runs(
     tables: Mapping[str, Table],
     panels: Sequence[tuple[str, str]],
     data: Mapping[str, str] = {},
+    kept: Mapping[str, int | None] = {},
 ) -> Figure:
     """Draw the learning curves of several runs in the same panels, each run in its own colour.
 
@@ -130,6 +131,7 @@ def draw_curves_of_several_runs(
         panels: horizontal axis (`epoch` or `lambda`) and metric of each panel. An axis of lambdas
             is logarithmic and descends.
         data: the data of each run in words, by the run's name.
+        kept: the epoch of the weights of each run, by its name, which a dot marks; None: the last.
     """
     groups = dict.fromkeys(data.get(name, "") for name in tables)
     members = {
@@ -154,12 +156,14 @@ def draw_curves_of_several_runs(
                 values = table.get(f"{part}_{metric}")
                 if values is not None:
                     x, y = _known_points(table[steps], values)
+                    dots = [place for place, step in enumerate(x) if step == kept.get(name)]
                     axes.plot(
                         x,
                         y,
                         linestyle=style,
                         linewidth=1.6 if part == "valid" else 0.9,
-                        marker=mark if len(y) == 1 else "",
+                        marker=mark if len(y) == 1 else "o" if dots else "",
+                        markevery=dots or None,
                         color=colours[name],
                     )
         _label_axes(axes, steps, metric)
@@ -176,6 +180,8 @@ def draw_curves_of_several_runs(
         for part, text in styles.items()
         if any(f"{part}_{metric}" in table for table in tables.values() for _, metric in panels)
     ]
+    if any(kept.values()):
+        shown.append("dot: the kept epoch")
     figure.suptitle(", ".join(shown), fontsize=10)
     return figure
 

@@ -22,8 +22,11 @@ LETTER, LINE = 0.1, 0.18  # inches, of a title
 class Figure(matplotlib.figure.Figure):
     """Represents a figure that a notebook shows exactly as it is saved, without using pyplot."""
 
-    def _repr_png_(self) -> bytes:
+    def to_png(self) -> bytes:
+        """Return the figure as the bytes of a PNG file."""
         return figure_to_png(self)
+
+    _repr_png_ = to_png
 
 
 @contextlib.contextmanager

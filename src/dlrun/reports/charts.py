@@ -27,7 +27,7 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 class ChartCurve:
     """Holds a curve of a chart: its name, points, CSS class and the label at its end.
 
-    Values of y that are not finite are gaps.
+    Values of y that are not finite are gaps. kept: the x of the point that a dot marks.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ChartCurve:
     y: Sequence[float]
     look: str
     end: str = ""
+    kept: float | None = None
 
     @property
     def is_drawable(self) -> bool:
@@ -79,10 +80,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
-
-    dots: points (x, y) within the range of the curves; their axes are linear.
-    """
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
 
     title: str
     x_name: str
@@ -90,7 +88,7 @@ class Chart:
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # at an x
-    dots: Sequence[tuple[float, float]] = ()
+    dots: Sequence[tuple[float, float]] = ()  # in the curves' range; their axes are linear
 
     @cached_property
     def x(self) -> Axis:
@@ -211,23 +209,11 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     return charts
 
 
-def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition of the book; empty if the run is not comparable."""
-    return {
-        edition: {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, int | float) and is_plottable(value)
-        }
-        for edition, values in published_metrics(record).items()
-    }
-
-
 def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
     """Return a reference line for each edition of the book with a test value of the metric."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
-        for edition, values in published_metrics_by_edition(record).items()
+        for edition, values in published_metrics(record).items()
         if f"test_{metric}" in values
     ]
 

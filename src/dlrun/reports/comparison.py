@@ -160,10 +160,15 @@ def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
     """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := run.table.get(f"{part}_{metric}"):
-            name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
+            name, record = f"{run.name} ({PARTS[part]})", run.record
+            if record.stopped_epoch:
+                name += f", stopped after epoch {record.stopped_epoch}"
+            if record.earlier_epoch:
+                name += f", kept epoch {record.earlier_epoch}"
+            look = curve_css_classes(run.number)
             line = measured_curve(name, run.table[step], values, look, str(run.number))
             if line.is_drawable:
-                return line
+                return replace(line, kept=record.earlier_epoch)
     return None
 
 

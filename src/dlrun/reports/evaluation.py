@@ -6,17 +6,14 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import fmean, median
+from typing import NamedTuple
 
 from PIL import Image
 
 from dlrun.errors import DataError
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.run_folder.recorded_metrics import score_classes
-
-if TYPE_CHECKING:
-    from dlrun.experiments.predictions import TrueAndPredictedValues
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 HEAT_MAP_CLASSES = 200  # up to which it is a picture, whose size is quadratic
@@ -66,26 +63,25 @@ class PredictionEvaluation:
 
 @dataclass(frozen=True)
 class ResidualEvaluation:
-    """Holds the evaluation of the values that a regression predicts for its test set.
-
-    median: of the absolute residuals. bias: the mean of predicted minus true values.
-    """
+    """Holds the evaluation of the values that a regression predicts for its test set."""
 
     rows: int
     mae: float
     r2: float
-    median: float
-    bias: float
+    median: float  # of the absolute residuals
+    bias: float  # mean of predicted minus true values
     chart: Chart
 
 
-def evaluate_values(found: "TrueAndPredictedValues") -> ResidualEvaluation:
-    """Evaluate predicted values, and draw them by the true ones; of many rows, every n-th."""
-    import numpy as np  # slow: few runs are regressions
+def evaluate_values(table: bytes) -> ResidualEvaluation:
+    """Evaluate the values in a predictions.csv, and draw them by the true ones, at most DOTS."""
+    from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
 
+    found = TrueAndPredictedValues.of_table(table)
     residuals = found.predicted - found.targets
     chosen = slice(None, None, len(found) // (DOTS + 1) + 1)
-    ends = [float(end([found.targets, found.predicted])) for end in (np.min, np.max)]
+    both = found.targets.tolist() + found.predicted.tolist()
+    ends = [min(both), max(both)]
     dots = zip(found.targets[chosen].tolist(), found.predicted[chosen].tolist(), strict=True)
     chart = Chart(
         "predicted value by true value",
@@ -98,7 +94,7 @@ def evaluate_values(found: "TrueAndPredictedValues") -> ResidualEvaluation:
         rows=len(found),
         mae=found.mae,
         r2=found.r2,
-        median=float(np.median(np.abs(residuals))),
+        median=median(abs(residuals).tolist()),
         bias=float(residuals.mean()),
         chart=chart,
     )

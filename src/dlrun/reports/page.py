@@ -36,7 +36,7 @@ from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 NEWEST = 20  # runs on the page if the user names no run
-ROOM = ROOM_OF_ONE = 200_000  # characters of texts and pictures, in all and for one run
+ROOM = 200_000  # characters of texts and pictures, in all
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
@@ -44,11 +44,7 @@ OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that ma
 def report_on_runs(
     runs: Sequence[str], out: Path, runs_dir: Path | None = None, *, force: bool = False
 ) -> None:
-    """Write an HTML page about the named runs, or about the newest finished runs.
-
-    Raises ConfigError if a run does not exist, or if `out` is a file that is not a report;
-    DlrunError if a named run's record is damaged, or if the page cannot be written.
-    """
+    """Write an HTML page about the named runs, or about the newest finished runs."""
     screen, note = Screen(), ""
     check_page_is_writable(out, force=force)
     if runs:
@@ -103,7 +99,7 @@ def write_report_page(
 
     Raises OSError if the page cannot be written.
     """
-    room = min(ROOM_OF_ONE, ROOM // len(runs))
+    room = ROOM // len(runs)
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
     sections = [RunSection(n, run, room, cells) for n, run in enumerate(runs, start=1)]
     page = render_html_page(

@@ -61,17 +61,12 @@ class ParallelAxis:
 
 @dataclass(frozen=True)
 class ConfigsSection:
-    """Holds what the page of a sweep shows about its configs, whose order is the worst first.
+    """Holds what the page of a sweep shows about its configs, whose order is the worst first."""
 
-    axes: of the keys that vary and, last, of the metric. names: each config as text, with its
-    metric. importances: the share of each key in the variance of the metric, or none. remark: what
-    the importances mean, or why there are none.
-    """
-
-    axes: Sequence[ParallelAxis]
-    names: Sequence[str]
-    importances: Mapping[str, float]
-    remark: str
+    axes: Sequence[ParallelAxis]  # of the keys that vary and, last, of the metric
+    names: Sequence[str]  # each config as text, with its metric
+    importances: Mapping[str, float]  # the share of each key in the variance of the metric
+    remark: str  # what the importances mean, or why there are none
 
     @property
     def width(self) -> int:

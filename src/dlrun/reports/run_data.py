@@ -17,7 +17,7 @@ from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
+from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.reports.evaluation import (
     PredictionEvaluation,
     ResidualEvaluation,
@@ -28,7 +28,12 @@ from dlrun.reports.evaluation import (
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import RunEnvironment
-from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS, published_reruns
+from dlrun.run_folder.recorded_metrics import (
+    ACCURACY,
+    EDITIONS,
+    published_metrics,
+    published_reruns,
+)
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
@@ -80,12 +85,8 @@ class ClassifiedPhotograph:
 class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
-    Args:
-        number: the run's number on the page.
-        run: the run.
-        room: the largest number of characters for its texts and pictures.
-        cells: the largest number of cells of its table of curves.
-        name: its name in a chart of several runs; None: its number and title.
+    room, cells: how many characters of texts and pictures, and cells of the table of curves, it has
+    at most. name: in a chart of several runs; None: its number and title.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class RunSection:
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
-        self.published = published_metrics_by_edition(self.record)
+        self.published = published_metrics(self.record)
         self.not_compared = self.record.reference_differs or ""
         self.reruns = [] if self.not_compared else published_reruns(self.record)
         self.table: Table = {}
@@ -176,9 +177,7 @@ class RunSection:
             content = self.run.read_if_written(PREDICTIONS)
             if content is None or not content.startswith(b"row,target,predicted\n"):
                 return None
-            from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
-
-            return evaluate_values(TrueAndPredictedValues.of_table(content))
+            return evaluate_values(content)
 
         return self._read(evaluate, None, PREDICTIONS)
 
@@ -281,10 +280,7 @@ class RunSection:
         }
 
     def _csv(self, name: str) -> list[list[str]]:
-        """Return the rows of a CSV file of the run, the header first; `[[""]]` if it has none.
-
-        Raises one of MALFORMED.
-        """
+        """Return the rows of a CSV file of the run, the header first; `[[""]]` if it has none."""
         content = self.run.read_if_written(name) or b'""'
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
         if not rows[0] or any(len(row) != len(rows[0]) for row in rows):

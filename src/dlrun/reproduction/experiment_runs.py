@@ -15,7 +15,7 @@ from dlrun.config.sections import Baseline, Reference, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_damage, scan_runs
 from dlrun.reports.charts import Chart
 from dlrun.reports.comparison import charts_of_several_runs
 from dlrun.reports.run_data import RunSection
@@ -27,13 +27,14 @@ from dlrun.reproduction.verdicts import (
 )
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
-from dlrun.run_folder.record import checksummed_json
+from dlrun.run_folder.record import SHA256, checksummed_json
 from dlrun.run_folder.recorded_metrics import is_plottable
 from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.processes import select_device
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
-from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
@@ -47,9 +48,10 @@ class ReproducedExperiment:
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
-    its files. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
-    baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
-    the seeds. failed: the errors of the others, by seed.
+    its files. published: whether they are the published ones. missing: why it cannot be run.
+    stochastic: whether numbers depend on the seed. baseline: the simpler experiment that it should
+    beat. runs: the finished ones, in the order of the seeds. taken: those of them that other
+    commands began. failed: the errors of the others, by seed.
     """
 
     name: str
@@ -58,10 +60,12 @@ class ReproducedExperiment:
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    published: bool = False
     missing: str = ""
     stochastic: bool = True
     baseline: Baseline | None = None
     runs: list[Run] = field(default_factory=list)
+    taken: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -91,6 +95,7 @@ class ReproducedExperiment:
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run, at most `jobs` of them in parallel.
 
+        A run that another command began is taken if it equals the one that a seed would have.
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         current runs have ended.
         """
@@ -101,18 +106,40 @@ class ReproducedExperiment:
         with RunFolder(folder).locked(SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
             RunFolder(folder).write_text(PLAN, checksummed_json(plan))
+            sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
-            sweep = Sweep(plan, folder, self.options.data_dir)
+            taken = self._find_equal_runs(sweep, points)
+            for number, run in taken.items():
+                screen.note(f"seed {seed_of[number]}: taken from {run.folder}")
+            self.taken = [*taken.values()]
+            points = [point for point in points if point.number not in taken]
             try:
                 state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
                 self.failed = {seed_of[number]: why for number, why in state.failed.items()}
             finally:  # also the seeds that finished before an error
-                by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
+                found = sweep.find_runs() | taken
+                by_seed = {seed_of[number]: run for number, run in found.items()}
                 runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
                 self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
             raise state.stopped
+
+    def _find_equal_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> dict[int, Run]:
+        """Return runs that other commands began and that equal those of points, by their numbers.
+
+        A point with a finished run in the sweep needs no other.
+        """
+        own, found = sweep.find_runs(), dict[int, Run]()
+        missing = [point for point in points if not is_run_complete(own.get(point.number))]
+        by_seed = {point.settings[SEED]: point for point in missing if self.published}
+        runs = [run for run in scan_runs(sweep.runs_dir, self.name) if run.record.seed in by_seed]
+        device = select_device(sweep.plan.validate_points()) if runs else ""
+        for run in runs:
+            point = by_seed[run.record.seed]
+            if point.number not in found and _equals_run_of(point, sweep.plan, device, run):
+                found[point.number] = run
+        return {number: found[number] for number in sorted(found)}
 
     def command(self, seed: int | None = None) -> str:
         """Return the shell command that runs the experiment with all seeds, or with one seed."""
@@ -245,6 +272,10 @@ def prepare_reproduction(
                 looked_at.add(source)
                 files, part.settings = experiment.lab_setup(config, data_dir, said)
                 part.data = {path.name: file_digest(path) for path in files if path.is_file()}
+                part.published = not files
+                if dataset is not None:
+                    _, _, differs = dataset.obtain(config.data_section, data_dir, said)
+                    part.published = differs is None
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:
@@ -255,6 +286,24 @@ def prepare_reproduction(
             settings = part.settings | values
             parts.append(replace(part, variant=values, settings=settings, baseline=None))
     return parts
+
+
+def _equals_run_of(point: SweepPoint, plan: SweepPlan, device: str, run: Run) -> bool:
+    """Return whether a run of another command is the one that a plan has for a point on a device.
+
+    It is finished, undamaged and never resumed, began with the same config, code and packages, and
+    read the published data.
+    """
+    record, accelerator = run.record, run.record.accelerator
+    if run.state != "finished" or record.resumed or not accelerator or accelerator.used != device:
+        return False
+    if not record.reference or record.reference_differs:  # also if its data were not the published
+        return False
+    begun = run.environment
+    configs = (flatten_keys(values) for values in (begun.config, plan.values(point).values))
+    then, now = ({k: v for k, v in one.items() if k not in RUNTIME_KEYS} for one in configs)
+    same = (then, begun.code, begun.packages) == (now, plan.code, plan.packages)
+    return same and SHA256 in run.results and not any(find_damage(run))
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:

@@ -72,7 +72,7 @@ def reproduce_published_numbers(
     """Reproduce published numbers, write an HTML page that compares them; return the exit code.
 
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
-    that was run before, with the same code, packages and data, is not run again.
+    that was run before, with the same config, code, packages and data, is not run again.
 
     Args:
         names: the experiments; if empty, all that have published numbers.
@@ -301,8 +301,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join(shown)))
-    for label, path in (("page", out), ("table", out.with_suffix(".md"))):
-        screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
+    screen.labelled(("page", str(out)), ("table", str(out.with_suffix(".md"))))
 
 
 def _shortened(row: ComparisonRow, keys: Sequence[str]) -> list[str]:
@@ -322,6 +321,7 @@ def _print_json(
             "not_run": part.missing or None,
             "failed": part.failed,
             "runs": [str(run.folder) for run in part.runs],
+            "taken": [str(run.folder) for run in part.taken],
             "reserved": part.not_comparable or None,
             "seconds": part.seconds if part.runs else None,
             "command": part.command(),

@@ -15,7 +15,6 @@ from dlrun.run_folder.recorded_metrics import (
     describe_direction,
     format_interval,
     format_metric,
-    is_plottable,
     metric_direction,
     published_metrics,
     published_reruns,
@@ -69,11 +68,7 @@ def compare_with_published(
     reruns = published_reruns(record)
     rows = []
     for name in dict.fromkeys(name for values in editions.values() for name in values):
-        published = {
-            edition: float(value)
-            for edition, values in editions.items()
-            if isinstance(value := values.get(name), int | float) and is_plottable(value)
-        }
+        published = {key: values[name] for key, values in editions.items() if name in values}
         here = metric_spread(name, [section.record.metrics for section in sections])
         if published and here:
             earlier = {source: metrics[name] for source, metrics in reruns if name in metrics}

@@ -5,7 +5,7 @@ import functools
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -42,15 +42,15 @@ def describe_environment_changes(
     changed = [f"code: {code} then, {here} now"] if code != here else []
     return changed + [
         f"{name} {packages.get(name)} then, {version} now"
-        for name, version in package_versions().items()
+        for name, version in package_versions(packages).items()
         if packages.get(name) != version
     ]
 
 
-def package_versions() -> dict[str, str | None]:
-    """Return the versions of packages that can change results; None for one not installed."""
-    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
-    for name in PACKAGES:
+def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
+    """Return the versions of packages that change results, and of others; None: not installed."""
+    versions: dict[str, str | None] = dict.fromkeys((*PACKAGES, *others))
+    for name in versions:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions

@@ -11,11 +11,19 @@ import os
 import shutil
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from dlrun.config.plugins import check_package_installed, class_name, is_dotted_name, load_class
+from dlrun.config.plugins import (
+    Item,
+    check_package_installed,
+    class_name,
+    is_dotted_name,
+    load_class,
+)
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml, flatten_keys
 from dlrun.errors import ConfigError, first_line
@@ -41,18 +49,22 @@ BUSY_SECONDS = 60  # for which another process may write the database, as at its
 MAX_PARAMETER = 6000  # characters
 
 
-class StepLogger(Protocol):
-    """Logs one run to another program; what a logger of the config has to define."""
+class StepLogger(ABC):
+    """Base class of the loggers of a config: logs one run to another program."""
 
     def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
         """Make the logger of a run with these config values by dotted keys, without a file."""
+        self._folder, self._experiment, self._params = folder, experiment, params
 
+    @abstractmethod
     def begin(self, rows: Sequence[Row]) -> None:
         """Start a new log or continue the old one, so that it has each finished step once."""
 
+    @abstractmethod
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished step, or values of an update (see UPDATES)."""
 
+    @abstractmethod
     def end(self, metrics: Row, status: str) -> None:
         """Log the final metrics and the status of the run, which may have had no step."""
 
@@ -63,11 +75,12 @@ class ExperimentLoggers:
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
     ) -> None:
-        params = flatten_keys(config.model_dump(mode="json"))
-        items = [item for item in config.logger if item != "csv"] if folder.writes else []
-        self._loggers = [
-            (class_name(item), _make_logger(item, folder, experiment, params)) for item in items
-        ]
+        about = folder, experiment, flatten_keys(config.model_dump(mode="json"))
+        self._loggers: list[tuple[str, StepLogger]] = []
+        for item in config.logger if folder.writes else ():
+            if item != "csv":
+                make = LOGGERS.get(name := class_name(item)) or partial(_LightningLogger, item)
+                self._loggers.append((name, make(*about)))
         self._screen = screen
 
     def begin(self, rows: Sequence[Row]) -> None:
@@ -140,17 +153,16 @@ def _mlflow_settings() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-class _TensorBoard:
+class _TensorBoard(StepLogger):
     """Writes TensorBoard event files, anew when a run resumes, so that no step appears twice."""
 
-    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
-        self._path, self._params = folder.path / "tensorboard", params
-        self._writer: Any = None
+    _writer: Any = None
 
     def begin(self, rows: Sequence[Row]) -> None:
-        if self._path.exists():
-            shutil.rmtree(self._path)
-        self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(self._path)
+        path = self._folder.path / "tensorboard"
+        if path.exists():
+            shutil.rmtree(path)
+        self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(path)
         self._writer.add_text("config", f"```\n{dump_yaml(self._params)}```")
         for step, row in enumerate(rows, start=1):
             self.log(step, row)
@@ -171,12 +183,10 @@ class _TensorBoard:
         self._writer.close()
 
 
-class _MLflow:
+class _MLflow(StepLogger):
     """Logs to an MLflow run at MLFLOW_TRACKING_URI or in `mlflow.db`, which a resume continues."""
 
-    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
-        self._folder, self._experiment, self._params = folder, experiment, params
-        self._run = ""
+    _run = ""
 
     def begin(self, rows: Sequence[Row]) -> None:
         self._mlflow = importlib.import_module("mlflow")
@@ -225,12 +235,10 @@ class _MLflow:
         return run
 
 
-class _WandB:
+class _WandB(StepLogger):
     """Logs to a run of Weights & Biases, which a resume continues; offline too (WANDB_MODE)."""
 
-    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
-        self._folder, self._experiment, self._params = folder, experiment, params
-        self._run: Any = None
+    _run: Any = None
 
     def begin(self, rows: Sequence[Row]) -> None:
         if self._run is not None:
@@ -269,13 +277,15 @@ class _WandB:
             self._run.finish(exit_code=0 if status == "finished" else 1)
 
 
-class _LightningLogger:
+class _LightningLogger(StepLogger):
     """Logs to a logger of Lightning, which is made anew, and gets all steps, when a run resumes."""
 
-    def __init__(self, item: str | dict[str, Any], params: Mapping[str, object]) -> None:
-        self._item, self._params = item, params
-        self._logger: Any = None
-        self._step = 0
+    _logger: Any = None
+    _step = 0
+
+    def __init__(self, item: Item, *about: Any) -> None:
+        super().__init__(*about)
+        self._item = item
 
     def begin(self, rows: Sequence[Row]) -> None:
         self._logger = _load_logger(self._item)()
@@ -303,15 +313,7 @@ LOGGERS: dict[str, type[StepLogger]] = {
 }
 
 
-def _make_logger(
-    item: str | dict[str, Any], folder: RunFolder, experiment: str, params: Mapping[str, object]
-) -> StepLogger:
-    """Return the logger that an item of the config names."""
-    kind = LOGGERS.get(class_name(item))
-    return _LightningLogger(item, params) if kind is None else kind(folder, experiment, params)
-
-
-def _load_logger(item: str | dict[str, Any]) -> Callable[[], Any]:
+def _load_logger(item: Item) -> Callable[[], Any]:
     """Return a function that makes a logger of Lightning; raise ConfigError if it is invalid."""
     from lightning.pytorch.loggers import Logger  # slow
 

@@ -69,15 +69,12 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def claim_sweep(cls, runs_dir: Path, name: str | None = None) -> "RunFolder":
-        """Create the folder of a new sweep, with a random name if none is given.
-
-        Raises ConfigError if a sweep of that name exists, or the folder cannot be created.
-        """
+    def claim_sweep(cls, runs_dir: Path, name: str) -> "RunFolder":
+        """Create the folder of a new sweep; raise ConfigError if its name is taken or it fails."""
         check_run_name(name)
         if name == LATEST:
             raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
-        path = runs_dir / SWEEPS / (name or secrets.token_hex(4))
+        path = runs_dir / SWEEPS / name
         if (path / PLAN).exists():
             raise ConfigError(
                 f"{path}: a sweep of that name exists",
@@ -87,10 +84,7 @@ class RunFolder:
         return cls(path)
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
-        """Lock the folder during a `with` block, so that no other process writes to the folder.
-
-        Raises LockedError if another process holds the lock.
-        """
+        """Lock the folder during a `with` block, so that no other process writes to the folder."""
         if not self.writes:
             return contextlib.nullcontext()
         return hold_file_lock(self.path / name)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.folder import NOTES, NOTES_LOCK
@@ -17,10 +17,8 @@ MAX_NOTE = 10_000  # characters
 TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 
-class RunNotes(ChecksummedModel):
+class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its letters
     """Holds a run's note, and its tags in the order in which they were added."""
-
-    model_config = ConfigDict(regex_engine="python-re")  # pydantic's own has other letters than TAG
 
     note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
     tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = Field(default_factory=list)

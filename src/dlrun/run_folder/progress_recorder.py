@@ -15,17 +15,13 @@ from dlrun.system.signals import StopRequest
 
 @dataclass
 class ProgressRecorder:
-    """Records each finished epoch or lasso penalty of a run in checkpoint, metrics.csv and loggers.
-
-    resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
-    begins without a checkpoint.
-    """
+    """Records each finished epoch or lasso penalty in checkpoint, metrics.csv and loggers."""
 
     folder: RunFolder
     screen: Screen
     stop: StopRequest
     run: str  # the id of the run, which its checkpoints contain
-    resume_files: Mapping[str, str] | None = None
+    resume_files: Mapping[str, str] | None = None  # of a resumed run, for when its checkpoint fits
     loggers: ExperimentLoggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv
     data: str | None = None  # the fingerprint of the data
@@ -42,9 +38,9 @@ class ProgressRecorder:
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. A resumed run keeps the columns that it began with; without columns they are those
-        of the rows, and a later row may have more. Raises ConfigError if more steps are finished
-        than the total, DataError if the data have changed since the run began.
+        one step. Resumed steps of an older dlrun get empty cells in newer columns; without columns
+        they are those of the rows, and a later row may have more. Raises ConfigError if more steps
+        are finished than the total, DataError if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
@@ -54,7 +50,8 @@ class ProgressRecorder:
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
         if self.rows:  # an older dlrun may have written fewer columns
-            self._columns = [name for name in columns or self.rows[0] if name in self.rows[0]]
+            self._columns = names = columns or [*self.rows[0]]
+            self.rows = [{name: row.get(name, math.nan) for name in names} for row in self.rows]
         if len(self.rows) > total:
             raise ConfigError(
                 f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",

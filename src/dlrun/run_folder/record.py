@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dlrun.config.sections import Count, Threads
+from dlrun.config.sections import Count, MetricInterval, Threads
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
@@ -54,23 +55,12 @@ class SweepMembership(_Part):
 
 
 class BestEpoch(_Part):
-    """Holds the epoch with the best value of a validation metric, and this value.
-
-    on_test: whether the validation rows are the test rows.
-    """
+    """Holds the epoch with the best value of a validation metric, and this value."""
 
     metric: str
     epoch: int
     value: float
-    on_test: bool = False
-
-
-class ExpectedInterval(_Part):
-    """Holds the interval in which a metric of 95 % of runs with one config lies."""
-
-    low: float
-    high: float
-    seeds: int
+    on_test: bool = False  # whether the validation rows are the test rows
 
 
 class ClassSummary(_Part):
@@ -89,7 +79,7 @@ class RunEnvironment(ChecksummedModel):
     code: str | None = None  # version of the code that computes; of 0.2, a hash
     packages: dict[str, str | None] = {}
     started: str | None = None
-    config: dict[str, Any] = {}
+    config: Values = {}
     threads: int | None = None  # cores that it might use
 
 
@@ -117,9 +107,9 @@ class RunRecord(ChecksummedModel):
     data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: dict[str, Any] = {}
+    reference: Values = {}
     reference_differs: str | None = None  # why the published metrics do not apply
-    expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
+    expected: dict[str, MetricInterval] = {}  # by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # after which the training ended early
     weights_epoch: Count | None = None  # whose weights were kept and tested
     best_epoch: BestEpoch | None = None
@@ -188,7 +178,7 @@ def read_run_environment(folder: Path) -> RunEnvironment:
     return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, 1)
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> Values:
     """Read a JSON object from a run's file. Raises DlrunError if it is missing or damaged."""
     try:
         value = json.loads(read_regular_file(path))

@@ -151,12 +151,16 @@ def published_metrics(
     """Return the published metrics by edition of the book, if a run's metrics are comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
-    return {
-        edition: values
+    found = {
+        edition: {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and is_plottable(value)
+        }
         for edition in EDITIONS
         if isinstance(values := record.reference.get(edition), dict)
-        and any(isinstance(value, float) for value in values.values())
     }
+    return {edition: values for edition, values in found.items() if values}
 
 
 def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:

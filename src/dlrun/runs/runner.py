@@ -238,8 +238,7 @@ class RunRecorder:
         lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
-        for label, text in [*lines, ("run", str(folder))]:
-            screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+        screen.labelled(*lines, ("run", str(folder)))
 
     def _end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that ended early, and return the error to show to the user.

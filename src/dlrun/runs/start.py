@@ -55,10 +55,7 @@ def validate_config(name: str, layer: ConfigLayer, *, resumed: bool = False) -> 
 
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
-    """Run an experiment, and return the exit code and the run's folder (None for a dry run).
-
-    Raises the exception that ended the run early, after writing the record.
-    """
+    """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
     screen = settings.console()
     with errors_as_json(screen, wanted=settings.json):
         config = load_experiment_config(name, settings)
@@ -85,9 +82,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 def resume_run(run: str, settings: RunSettings) -> int:
     """Continue a run in its own folder, and return the exit code; find_run explains the names.
 
-    The overrides in the settings can change only some keys. Raises ConfigError if there is no such
-    run or another key has changed, DlrunError if the run cannot continue with this code, these
-    packages or these data.
+    The overrides in the settings can change only some keys.
     """
     screen = settings.console()
     with ExitStack() as stack:

@@ -113,11 +113,8 @@ def job_has_started(run: Path) -> bool:
 def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
     """Wait for the SLURM jobs of runs; yield the exit codes of the jobs that have just ended.
 
-    Args:
-        jobs: the job of each run, by the run's folder.
-
-    Yields a dictionary by the run's folder twice a second, and stops once all jobs have ended. The
-    exit code is None if the job has left the queue without one.
+    Yields a dictionary by the run's folder, as `jobs` is, twice a second. The exit code is None if
+    the job has left the queue without one.
     """
     waiting, asked = dict(jobs), float("-inf")
     while waiting:

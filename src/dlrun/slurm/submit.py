@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
-from rich.text import Text
+from pydantic import Field
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
@@ -39,27 +38,16 @@ CLIENT = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to conn
 REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
 
 
-class SlurmOptions(Section):
-    """Holds the keys of the option `--slurm`; SLURM chooses the values that are not given.
+class SlurmOptions(Section, strict=False, str_min_length=1):
+    """Holds the keys of the option `--slurm`; SLURM chooses the values that are not given."""
 
-    Args:
-        time: minutes, after which the job waits in the queue again and the run continues.
-        cpus: the CPUs of each process.
-        mem: the memory of each node, as SLURM writes it, such as `8G`.
-        gpus: the GPUs of each node.
-        tasks: processes on each node.
-        parallel: how many points of a sweep run at once.
-    """
-
-    model_config = ConfigDict(strict=False, str_min_length=1)
-
-    time: PositiveInt = 60
+    time: PositiveInt = 60  # minutes; then the job waits in the queue again, and the run continues
     partition: str | None = None
-    cpus: PositiveInt | None = None
-    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
-    gpus: PositiveInt | None = None
+    cpus: PositiveInt | None = None  # of each process
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # of a node: 8G
+    gpus: PositiveInt | None = None  # of each node
     nodes: PositiveInt | None = None
-    tasks: PositiveInt | None = None
+    tasks: PositiveInt | None = None  # processes on each node
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
@@ -68,7 +56,7 @@ class SlurmOptions(Section):
     exclude: str | None = None
     reservation: str | None = None
     dependency: str | None = None
-    parallel: PositiveInt | None = None
+    parallel: PositiveInt | None = None  # points of a sweep that run at once
 
     def submitit_parameters(self, name: str, nodes: int, tasks: int) -> dict[str, object]:
         """Return the parameters that submitit needs to submit a job with these options.
@@ -109,10 +97,7 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
 
 
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
-    """Submit a run to SLURM, wait for it if `wait`, and return the exit code.
-
-    Raises ConfigError before anything is submitted, or if SLURM refuses it.
-    """
+    """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = Screen(quiet=settings.quiet, results=not settings.json)
     with errors_as_json(screen, wanted=settings.json):
         options = parse_slurm_options(texts)
@@ -146,8 +131,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         screen.print_json({"status": "waiting", "run": str(folder), "job": job})
         return 0
     screen.note(f"submitted as job {job}: `squeue --job {job}` shows it, `scancel {job}` ends it")
-    for label, text in (("job", job), ("run", str(folder))):
-        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+    screen.labelled(("job", job), ("run", str(folder)))
     return 0
 
 
@@ -189,14 +173,8 @@ def submit_runs_to_slurm(
 ) -> list[tuple[Path, str]]:
     """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
 
-    Args:
-        experiment: the experiment of all runs.
-        planned: the runs, at least one; several are submitted as a job array.
-        options: the keys of `--slurm`.
-        job_name: the name that squeue shows.
-        array_folder: for submitit's files; None: the folder of the only run.
-
-    Raises ConfigError if SLURM refuses them; then all new runs are removed.
+    Several runs are submitted as a job array, with submitit's files in `array_folder`; None: in the
+    folder of the only run. Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     jobs: list[Job] = []

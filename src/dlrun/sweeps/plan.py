@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS
@@ -42,10 +42,8 @@ VALIDATED = "trainer.check_val_every_n_epoch"
 ERRORS_SHOWN = 20
 
 
-class SweepPoint(BaseModel):
+class SweepPoint(BaseModel, frozen=True):
     """Represents one planned run of a sweep: its number, from 1, and its values by config key."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     settings: Settings
@@ -63,10 +61,8 @@ class SweepPoint(BaseModel):
         return " ".join(filter(None, texts))
 
 
-class HalvingRung(BaseModel):
+class HalvingRung(BaseModel, frozen=True):
     """Says how many configs one rung of successive halving trains, and to how many epochs."""
-
-    model_config = ConfigDict(frozen=True)
 
     configs: PositiveInt
     epochs: PositiveInt
@@ -75,45 +71,33 @@ class HalvingRung(BaseModel):
         return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
 
 
-class AdaptiveSearch(BaseModel):
-    """Says how Optuna's study chooses the configs of a sweep, each after the results so far.
+class AdaptiveSearch(BaseModel, frozen=True):
+    """Says how Optuna's study chooses the configs of a sweep, each after the results so far."""
 
-    trials: how many it chooses. seed: of the choice. repeats: seed and fold of each config's runs.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    trials: PositiveInt
+    trials: PositiveInt  # how many configs it chooses
     spaces: list[Space]
-    seed: int
-    repeats: list[Settings]
+    seed: int  # of the choice
+    repeats: list[Settings]  # seed and fold of each config's runs
 
 
 class SweepPlan(ChecksummedModel):
-    """Holds the plan of a sweep, which is the content of sweep.json.
-
-    name: becomes a part of folder names. base: the whole config that all points share. keys: the
-    config keys that vary, except the seed and the fold. points: those of an adaptive search are
-    not in sweep.json; they are added as its study chooses them. rungs: those of successive halving,
-    or none. data: SHA-256 of the data files, in a reproduction. note, tags: those with which its
-    runs begin.
-    """
+    """Holds the plan of a sweep, which is the content of sweep.json."""
 
     id: str
-    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]
+    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # in the folders' names
     experiment: str
     started: str
     command: list[str]
     dlrun: str
     code: str
     packages: dict[str, str | None]
-    base: Settings
-    keys: list[str]
-    points: list[SweepPoint]
+    base: Settings  # the whole config that all points share
+    keys: list[str]  # that vary, except the seed and the fold
+    points: list[SweepPoint]  # without those that a search will choose
     search: AdaptiveSearch | None = None
-    rungs: list[HalvingRung]
-    data: dict[str, str] = Field(default_factory=dict)
-    note: str = ""
+    rungs: list[HalvingRung]  # of successive halving
+    data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
+    note: str = ""  # with which its runs begin
     tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -149,10 +133,7 @@ class SweepPlan(ChecksummedModel):
         return added
 
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return the config of each point; of a search, those at the ends of its spaces.
-
-        Raises ConfigError if dlrun no longer accepts one.
-        """
+        """Return the config of each point; of a search, those at the ends of its spaces."""
         points = [point.settings for point in self.points]
         if self.search is not None:
             points = settings_at_ends(self.search.spaces)
@@ -167,7 +148,7 @@ class SweepPlan(ChecksummedModel):
     def run_settings(
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
-        """Return the options to run a point, made from the options `common` to all points."""
+        """Return the options to run a point, to `epochs` epochs if given, from those of all."""
         digits = len(str(self.size))
         return replace(
             common,
@@ -239,7 +220,7 @@ def make_sweep_plan(
         command=sys.argv,
         dlrun=metadata.version("dlrun"),
         code=environment.code_version(registry.experiment_entry(experiment).package),
-        packages=environment.package_versions(),
+        packages=environment.package_versions(["optuna"] if adaptive else []),
         base=dumps[0],
         keys=[key for key in keys if key not in REPEATS],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],

@@ -48,17 +48,13 @@ else:
 
 @dataclass(frozen=True)
 class ProcessMessage:
-    """Holds a message from a child process: progress, a warning, or how the process's run ended.
+    """Holds a message from a child process: progress, a warning, or how the process's run ended."""
 
-    share: the fraction of the work that is done. exit_code: once the run has ended; negative: the
-    number of the signal that killed it. peak: the most bytes that its process held.
-    """
-
-    share: float | None = None
+    share: float | None = None  # of the work that is done
     warning: str = ""
-    exit_code: int | None = None
+    exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""
-    peak: int = 0
+    peak: int = 0  # bytes that its process held at most
 
 
 class ChildProcess:
@@ -104,10 +100,7 @@ class ChildProcess:
 
 
 def _start_isolated(process: BaseProcess) -> None:
-    """Start a child process that ignores the terminal's signals and the working folder.
-
-    Raises DlrunError if no process can be started.
-    """
+    """Start a child process that ignores the terminal's signals and the working folder."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     if sys.platform != "win32":

@@ -86,13 +86,8 @@ def run_sweep_points(
 ) -> SweepState:
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
-    Args:
-        sweep: the sweep with its plan.
-        screen: shows the progress.
-        points: the points to run; None: all.
-        jobs: the number of parallel runs; None: as many as cores and memory allow.
-        fail_fast: stop all runs once one has failed.
-        force: resume runs although code or packages have changed.
+    points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
+    force: resume runs although code or packages have changed.
 
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     data cannot be downloaded, no process can be started, or a run of a killed sweep does not end.

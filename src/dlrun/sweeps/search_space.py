@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import flatten_keys, format_setting, parse_set_override
+from dlrun.config.yaml_loader import Values, flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, UsageError
 
 SEED = "seed"
@@ -25,7 +25,7 @@ SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 # How points are taken from the spaces. Only those of tpe depend on results of earlier ones.
 Sampler = Literal["random", "grid", "tpe"]
-Settings = dict[str, Any]  # dotted keys of the config with their values
+Settings = Values  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
 # Functions in a setting by which other programs name several values: range(1,4), loguniform[1:2].
 _FUNCTION = re.compile(
@@ -35,10 +35,8 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 _INTEGER = re.compile(r"-?\d{1,10}")
 
 
-class Space(BaseModel):
+class Space(BaseModel, frozen=True):
     """Holds one search space: its config key, and the two ends of a range or the choices."""
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     kind: Literal["log", "lin", "int", "choice"]
@@ -106,14 +104,11 @@ class SearchSpace:
         axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
         if (repeats := self.repeats) != [{}]:
             axes.append(repeats)
-        draws = self.trials or 1
-        if self.sampler == "grid":
-            draws = math.prod(len(space.grid) for space in spaces)
-        total = math.prod(map(len, axes)) * draws
+        total = math.prod(map(len, axes)) * self._count(spaces)
         if total > MAX_POINTS:
-            raise ConfigError(
-                f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, trials or seeds"
-            )
+            whole = self.sampler == "grid" and self.trials is None
+            hint = "--trials N takes N of them" if whole else "fewer values, trials or seeds"
+            raise ConfigError(f"{total:,} points: more than {MAX_POINTS:,}", hint)
         if self.sampler == "tpe":
             axes = [axis[:1] for axis in axes]
         if drawn := self._draw(spaces, self.draws_seed(config_seed)):
@@ -168,6 +163,13 @@ class SearchSpace:
         """Return the seed of the draws, which is by default the config's."""
         return config_seed if self.space_seed is None else self.space_seed
 
+    def _count(self, spaces: Sequence[Space]) -> int:
+        """Return how many configs the sampler takes from the spaces; 1 without spaces."""
+        if self.sampler != "grid":
+            return self.trials or 1
+        size = math.prod(len(space.grid) for space in spaces)
+        return min(self.trials or size, size)
+
     def _draw(self, spaces: Sequence[Space], seed: int) -> list[Settings]:
         """Return the settings that the sampler takes from the spaces.
 
@@ -178,13 +180,16 @@ class SearchSpace:
             return []
         if self.sampler == "tpe":
             return settings_at_ends(spaces)
-        keys = [space.key for space in spaces]
         if self.sampler == "grid":
-            combinations = [*itertools.product(*(space.grid for space in spaces))]
-            count = min(self.trials or len(combinations), len(combinations))
-            places = sorted(random.Random(seed).sample(range(len(combinations)), count))
-            return [dict(zip(keys, combinations[place], strict=True)) for place in places]
-        sources = [random.Random(f"{seed} {key}") for key in keys]
+            source, chosen = random.Random(seed), set[tuple[int, ...]]()
+            sizes, count = [len(space.grid) for space in spaces], self._count(spaces)
+            while len(chosen) < count:
+                chosen.add(tuple(map(source.randrange, sizes)))
+            return [
+                {space.key: space.grid[place] for space, place in zip(spaces, places, strict=True)}
+                for places in sorted(chosen)
+            ]
+        sources = [random.Random(f"{seed} {space.key}") for space in spaces]
         return [
             {
                 space.key: space.quantile(source.random())

@@ -93,10 +93,7 @@ class SweepStudy:
         return []
 
     def tell(self, state: SweepState) -> None:
-        """Tell the study the result of each trial whose runs have ended.
-
-        Raises DlrunError if runs have no metric by which a sweep selects.
-        """
+        """Tell the study the result of each trial whose runs have ended."""
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             points = self._points[trial.number]
             runs = [state.runs.get(point.number) for point in points]

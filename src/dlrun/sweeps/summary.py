@@ -241,7 +241,7 @@ def _draw(
     plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults]
 ) -> bytes | None:
     """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
-    from dlrun.plots import style, sweep  # slow: matplotlib
+    from dlrun.plots import sweep  # slow: matplotlib
 
     main = next((one.tested or one.validated for one in results), None)
     if main is None:
@@ -266,7 +266,7 @@ def _draw(
         title=title,
         alike=not plan.rungs,
     )
-    return style.figure_to_png(figure)
+    return figure.to_png()
 
 
 def show_sweep_summary(
@@ -288,8 +288,7 @@ def show_sweep_summary(
     lines |= files
     if (best := find_best_config(results)) is not None:
         lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
-    for label, text in lines.items():
-        screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
+    screen.labelled(*((label, printable(text)) for label, text in lines.items()))
     for warning in warnings_of_selection(results):
         screen.warn(warning)
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rich.text import Text
-
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
@@ -43,16 +41,9 @@ def run_sweep(
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
-    Args:
-        experiment: the name of the experiment; empty if a sweep is continued.
-        options: the options of a single run.
-        search: the search space.
-        resume: the sweep to continue: its name, its folder or `latest`.
-        eta: the factor of successive halving; None: no halving.
-        jobs: the number of parallel runs; None: as many as the machine can hold.
-        fail_fast: stop all runs once one has failed.
-        slurm: options of the jobs; None: run on this machine.
-        wait: wait until the jobs have ended.
+    resume: the sweep to continue, whose experiment is then empty. eta: the factor of successive
+    halving. jobs: None: as many runs at once as the machine can hold. fail_fast: stop all runs once
+    one has failed. slurm: None: run on this machine. wait: until SLURM's jobs have ended.
 
     Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
     DlrunError if another process runs this sweep, or code or packages have changed since it began;
@@ -139,10 +130,7 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
-    """Write and show the results of a sweep, and return its exit code.
-
-    Raises the exception of the signal that stopped the sweep.
-    """
+    """Write and show the results of a sweep, and return its exit code."""
     results = summary.group_runs_by_config(sweep.plan, state.runs)
     try:
         if state.stopped:
@@ -162,10 +150,7 @@ def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Scree
 
 
 def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
-    """Submit all points that are neither finished nor queued; return all unfinished jobs.
-
-    Raises ConfigError if SLURM refuses them; then all new runs are removed.
-    """
+    """Submit all points that are neither finished nor queued; return all unfinished jobs."""
     plan, runs, queued = sweep.plan, sweep.find_runs(), jobs_in_queue()
     common = replace(options, runs_dir=sweep.runs_dir)
     jobs: Jobs = {}
@@ -203,8 +188,7 @@ def _show_jobs(sweep: Sweep, jobs: Jobs, again: str, screen: Screen, *, json: bo
         screen.print_json(about)
         return
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
-    for label, text in (("sweep", folder), ("jobs", _arrays(jobs))):
-        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+    screen.labelled(("sweep", folder), ("jobs", _arrays(jobs)))
 
 
 def _arrays(jobs: Jobs) -> str:

@@ -115,14 +115,11 @@ class Sweep:
 
 @dataclass
 class SweepState:
-    """Holds the runs of a sweep, and the errors of failed ones, by the number of their point.
-
-    stopped: the exception of a signal that ended the sweep early.
-    """
+    """Holds the runs of a sweep, and the errors of failed ones, by the number of their point."""
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
-    stopped: Stopped | None = None
+    stopped: Stopped | None = None  # by a signal, early
 
 
 def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:

@@ -7,30 +7,26 @@ a failure of the accelerator.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot.
+    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot."""
 
-    is_built, is_available: called with the module torch; whether torch was built for the
-    accelerator, and whether this machine has it. not_built, not_available: the reason if not.
-    libraries: words in the messages of errors that the accelerator raises, as regular expressions.
-    """
-
-    is_built: Callable[[ModuleType], bool]
-    not_built: str
-    is_available: Callable[[ModuleType], bool]
-    not_available: str
-    libraries: str
+    is_built: Callable[[ModuleType], bool]  # whether torch was built for it; gets the module torch
+    not_built: str  # the reason
+    is_available: Callable[[ModuleType], bool]  # whether this machine has it
+    not_available: str  # the reason
+    libraries: str  # words in the messages of its errors, as regular expressions
 
 
 # By torch's name of the device, in the order in which `auto` tries them.
@@ -63,14 +59,11 @@ DEVICE_MESSAGE = re.compile(
 
 @dataclass(frozen=True)
 class AcceleratorReport:
-    """Says which accelerator was requested and which was used.
-
-    `reason` says why `used` differs from the request, or why `auto` chose the CPU.
-    """
+    """Says which accelerator was requested and which was used."""
 
     requested: str
     used: str
-    reason: str | None
+    reason: str | None  # why `used` is not the request, or why `auto` chose the CPU
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
@@ -137,70 +130,39 @@ def check_batch_divisible(size: int, processes: int) -> None:
         )
 
 
-@dataclass
-class Attempt:
-    """Represents one attempt to run on a device, which is made in a `with` block.
-
-    If the block fails because of the accelerator, its exception is not raised but kept in `error`.
-    In a probe, which trains on one batch only, every exception counts as such a failure, except a
-    DlrunError that is no AcceleratorError.
-    """
-
-    report: AcceleratorReport
-    is_probe: bool = False
-    error: Exception | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
-        if self.report.used == "cpu" or not isinstance(error, Exception):
-            return False
-        may_be_the_accelerators = self.is_probe and not isinstance(error, DlrunError)
-        if not (may_be_the_accelerators or is_accelerator_error(error)):
-            return False
-        self.error = error
-        return True
-
-
-def accelerator_attempts(
+def run_with_fallback(
     requested: str,
     warn: Callable[[str], None],
+    probe: Callable[[str], object],
+    work: Callable[[str], T],
     *,
     fallback: bool,
     processes: int = 1,
     nodes: int = 1,
-) -> Iterator[Attempt]:
-    """Yield the attempts of a run: on the requested accelerator, and on the CPU if it fails.
+) -> tuple[T, AcceleratorReport]:
+    """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
-    An accelerator is probed before the run. If the probe fails, the CPU is probed too: if that
-    raises an error, the accelerator is not the cause. The last attempt is the one that succeeded.
+    `work` gets the device, as does `probe`, which tries one batch before. If the probe fails, the
+    CPU is probed too: if that raises an error, the accelerator is not the cause.
 
-    Args:
-        requested: auto, or the name of a device.
-        warn: shows the warning that names the reason.
-        fallback: False turns a failure of the accelerator into an AcceleratorError.
-        processes: the number that share the run. If only one fell back, the others would wait for
-            it: they fall back together, if the accelerator is missing on their node, or not at all.
-        nodes: the number of nodes that the processes run on.
-
-    Raises AcceleratorError if the device does not work and the CPU may not replace it.
+    Raises AcceleratorError if the device does not work and the CPU may not replace it, which
+    `fallback` says. If only one of several `processes` fell back, the others would wait for it: all
+    fall back together, if the accelerator is missing on their node, or none does.
     """
     device, reason = select_accelerator(requested)
-    error = None
+    error, tried = None, "the first batch"
     if device != "cpu":
-        attempt = Attempt(AcceleratorReport(requested, device, None), is_probe=True)
-        yield attempt
-        if attempt.error is not None:
-            yield Attempt(AcceleratorReport(requested, "cpu", None), is_probe=True)
-        else:
-            attempt = Attempt(attempt.report)
-            yield attempt
-            if attempt.error is None:
-                return
-        error = attempt.error
-        failed = "the first batch" if attempt.is_probe else "the run"
-        reason = f"{failed} failed on {device}: {first_line(error)}"
+        try:
+            probe(device)
+            tried = "the run"
+            return work(device), AcceleratorReport(requested, device, None)
+        except Exception as raised:
+            is_of_probe = tried == "the first batch" and not isinstance(raised, DlrunError)
+            if not (is_of_probe or is_accelerator_error(raised)):
+                raise
+            error, reason = raised, f"{tried} failed on {device}: {first_line(raised)}"
+        if tried == "the first batch":
+            probe("cpu")
     if reason is not None and (error or requested != "auto"):
         if processes > 1 and (nodes > 1 or device != "cpu"):
             hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
@@ -209,8 +171,7 @@ def accelerator_attempts(
             raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
         warn(f"{reason}; running on the CPU")
     error = None  # frees what the failed attempt holds
-    attempt = Attempt(AcceleratorReport(requested, "cpu", reason))
-    yield attempt
+    return work("cpu"), AcceleratorReport(requested, "cpu", reason)
 
 
 def is_accelerator_error(error: Exception) -> bool:

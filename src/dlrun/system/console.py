@@ -51,10 +51,7 @@ def format_text_table(
 ) -> list[str]:
     """Return the rows of a table as lines of text, with the cells aligned in columns.
 
-    Args:
-        rows: the cells, as many in each row; the first row is the heading.
-        left: numbers of the columns that are aligned to the left; the others are to the right.
-        gap: blanks between two columns.
+    The first row is the heading. `left`: numbers of the columns that are aligned to the left.
     """
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -72,7 +69,7 @@ def format_size(size: int) -> str:
     return filesize.decimal(size)
 
 
-def json_default(value: Any) -> object:
+def json_default(value: object) -> object:
     """Return an array or number of numpy as plain Python values, and any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
@@ -195,11 +192,13 @@ class Screen:
         if self.results:
             self.out.print(what)
 
-    def rows(self, lines: Iterable[str]) -> None:
-        """Print many lines of results to stdout at once; rich would take 0.2 ms for each.
+    def labelled(self, *lines: tuple[str, str]) -> None:
+        """Print each text beside its label, as results."""
+        for label, text in lines:
+            self.show(Text(f"{label:<7}", style="bold") + Text(text))
 
-        Raises OSError, such as BrokenPipeError, if stdout was closed.
-        """
+    def rows(self, lines: Iterable[str]) -> None:
+        """Print many lines of results to stdout at once; rich would take 0.2 ms for each."""
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
         self.out.file.flush()
 

@@ -37,10 +37,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def read_unpacked(path: Path, most: int) -> bytes:
-    """Return a file's content, unpacked if it is a gzip file; at most the first `most` bytes.
-
-    Raises OSError if the file cannot be read or unpacked.
-    """
+    """Return a file's content, unpacked if it is a gzip file; at most the first `most` bytes."""
     with open_regular_file(path) as stream:
         if stream.peek(2)[:2] != b"\x1f\x8b":
             return stream.read(most)
@@ -148,11 +145,7 @@ def check_output_path(
 ) -> None:
     """Raise ConfigError if a command cannot write its output file, or would replace a file.
 
-    Args:
-        option: the option that names the file.
-        out: the file.
-        force: replace a file that exists, but never one of the inputs.
-        inputs: the files that the command reads.
+    With `force` it may replace a file, but never one of its `inputs`.
     """
     problem, hint = "", "choose another"
     try:
@@ -184,13 +177,9 @@ def hold_file_lock(
 ) -> Iterator[None]:
     """Hold a file lock during a `with` block; the system releases the lock if the process dies.
 
-    Args:
-        path: the path of the lock file, which is not removed.
-        on_wait: called once before waiting for another holder; without it LockedError is raised.
-        patience: seconds to wait for the lock before another process counts as its holder.
-
-    Raises LockedError, DlrunError if the file system has no locks, or OSError if the file cannot be
-    made or the path is not a regular file.
+    After `patience` seconds another process counts as its holder: then `on_wait` is called before
+    waiting for it, or without `on_wait` LockedError is raised. Raises DlrunError if the file system
+    has no locks, OSError if the file cannot be made or is not a regular file.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -105,10 +105,8 @@ def usable_cores() -> int:
 def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
     """Return the number of CPU threads for one process of a run.
 
-    Args:
-        configured: `threads` in the config.
-        most: the measured number beyond which more threads do not help; None if there is none.
-        processes: the number of processes that share the cores.
+    `configured` is `threads` in the config, `most` the measured number beyond which more threads do
+    not help, and `processes` share the cores.
     """
     if configured != "auto":
         return configured

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -34,9 +34,9 @@ from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
-    accelerator_attempts,
     check_batch_divisible,
     check_cpu_devices,
+    run_with_fallback,
 )
 from dlrun.system.console import pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
@@ -64,24 +64,19 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of the epoch that was kept and of the test set.
-
-    network: on the CPU. predictions: see PredictionCollector.finish.
-    processes: how many processes shared each batch. weights_epoch: the epoch that was kept.
-    stopped_epoch: the one after which early stopping or a callback ended the training, or None.
-    """
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
 
     metrics: dict[str, float]
-    network: nn.Module
-    predictions: NDArray[np.float64] | None
-    processes: int
-    weights_epoch: int
-    stopped_epoch: int | None
+    network: nn.Module  # on the CPU
+    predictions: NDArray[np.float64] | None  # see PredictionCollector.finish
+    processes: int  # that shared each batch
+    weights_epoch: int  # the epoch that was kept
+    stopped_epoch: int | None  # after which early stopping or a callback ended the training
 
 
 @dataclass(frozen=True)
@@ -89,17 +84,14 @@ class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
     It changes settings of the process, see process_settings.temporary_training_settings.
-
-    build: makes the untrained network; called again for every attempt. fingerprint: a hash of the
-    data, which is stored in the checkpoints.
     """
 
     config: NetworkConfig
     context: RunContext
-    build: Callable[[], nn.Module]
+    build: Callable[[], nn.Module]  # makes the untrained network, for every attempt
     data: ArrayData
     objective: Objective
-    fingerprint: str
+    fingerprint: str  # of the data, for the checkpoints
 
     def probe(self, device: str) -> None:
         """Update the weights once, in the run's own precision; raise the error of a failure."""
@@ -118,7 +110,7 @@ class Training:
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
         section, epochs = config.trainer, config.trainer.max_epochs
         columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
-        found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
+        found = steps.begin(columns, self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
@@ -200,31 +192,22 @@ class Training:
         return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
 
 
-class _Trainable(Protocol[T_co]):
-    """Describes what can be trained on a device, and tried there before."""
-
-    def probe(self, device: str) -> None: ...
-
-    def run(self, device: str) -> T_co: ...
-
-
 def train_on_accelerator(
-    training: _Trainable[T_co], config: LightningConfig, warn: Callable[[str], None]
-) -> tuple[T_co, AcceleratorReport]:
+    config: LightningConfig,
+    warn: Callable[[str], None],
+    probe: Callable[[str], None],
+    train: Callable[[str], T],
+) -> tuple[T, AcceleratorReport]:
     """Train on the accelerator of a config, or on the CPU if it fails; say which was used."""
-    for attempt in accelerator_attempts(
+    return run_with_fallback(
         config.accelerator,
         warn,
+        probe,
+        train,
         fallback=config.fallback,
         processes=config.world or 1,
         nodes=config.trainer.num_nodes,
-    ):
-        with attempt:
-            if attempt.is_probe:
-                training.probe(attempt.report.used)
-            else:
-                trained = training.run(attempt.report.used)
-    return trained, attempt.report
+    )
 
 
 @contextlib.contextmanager
@@ -233,13 +216,18 @@ def explain_lost_peers(context: RunContext, processes: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lost = explain_error_by_lost_peer(error, processes)
-        if lost is None:
+        if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
             raise
         if not context.folder.writes:  # the process that writes the run reports it
             time.sleep(MOMENT)
             context.stop.after_step()
-        raise lost from error
+        how = "has ended"
+        if re.search(TIMEOUT, str(error)):
+            how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
+        raise DlrunError(
+            f"one of the {processes} processes that train together {how}",
+            "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
+        ) from error
 
 
 def make_trainer(
@@ -362,17 +350,4 @@ def _node_address(node: str) -> str:
     raise ConfigError(
         f"the name of {node}, the first of the nodes, cannot be resolved",
         "set MASTER_ADDR to an address of it that all nodes can reach",
-    )
-
-
-def explain_error_by_lost_peer(error: Exception, processes: int) -> DlrunError | None:
-    """Return a message if an error arose because another process of the run died, else None."""
-    if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
-        return None
-    how = "has ended"
-    if re.search(TIMEOUT, str(error)):
-        how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
-    return DlrunError(
-        f"one of the {processes} processes that train together {how}",
-        "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
     )

@@ -3,10 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -23,6 +22,7 @@ from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import (
     LR,
+    NO_METRICS,
     SECONDS,
     STEP,
     VALID,
@@ -222,36 +222,10 @@ class LightningNetwork(pl.LightningModule):
         return self.objective.optimizer(self.config.optimizer, self.network.parameters())
 
 
-@dataclass(frozen=True)
-class FinishedEpoch:
-    """Holds what the row of an epoch in metrics.csv is made from.
-
-    metrics: without those of the validation if the epoch had none. lr: of the last update.
-    """
-
-    number: int
-    metrics: Mapping[str, float]
-    seconds: float
-    lr: float = math.nan
-
-
-EpochColumns = dict[str, Callable[[FinishedEpoch], float]]
-
-
-def epoch_columns(objective: Objective, *, with_lr: bool = False) -> EpochColumns:
-    """Return the columns of metrics.csv, each with the function that returns an epoch's value."""
-    lr: EpochColumns = {LR: lambda epoch: epoch.lr} if with_lr else {}
+def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
+    """Return the columns of metrics.csv, which has a row for each epoch."""
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
-    return {
-        STEP: lambda epoch: epoch.number,
-        **{name: partial(_metric, name) for name in metrics},
-        **lr,
-        SECONDS: lambda epoch: epoch.seconds,
-    }
-
-
-def _metric(name: str, epoch: FinishedEpoch) -> float:
-    return epoch.metrics.get(name, math.nan)
+    return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
 
 
 @dataclass(eq=False)
@@ -260,20 +234,16 @@ class EpochRecorder(pl.Callback):
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch (data.EpochBatches, and here), so no random state has to be stored.
-
-    start: the checkpointed state from which a resumed run continues.
-    callbacks: the other callbacks of the run, whose states are stored too.
-    best: the weights of the best epoch so far, if the config keeps them.
     """
 
     steps: ProgressRecorder
     bar: ProgressHandle
     data: ArrayData
     config: NetworkConfig
-    columns: EpochColumns
-    start: Mapping[str, Any] | None
-    callbacks: Sequence[pl.Callback]
-    best: Mapping[str, Tensor] | None = field(init=False)
+    columns: list[str]
+    start: Mapping[str, Any] | None  # the checkpoint from which a resumed run continues
+    callbacks: Sequence[pl.Callback]  # all others, whose states are stored too
+    best: Mapping[str, Tensor] | None = field(init=False)  # weights, if the config keeps the best
 
     def __post_init__(self) -> None:
         self.best = (self.start or {}).get("best")
@@ -364,21 +334,21 @@ class EpochRecorder(pl.Callback):
         metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
         if trainer.check_val_every_n_epoch == 1:
             metrics |= pl_module.valid_metrics.finish()
-        seconds = time.perf_counter() - self.began
-        lr = math.nan if schedule is None else schedule.lr
-        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds, lr)
-        check_metrics_finite(metrics, f"epoch {epoch.number}")
+        number = len(self.steps.rows) + 1
+        values = metrics | {STEP: number, SECONDS: time.perf_counter() - self.began}
+        check_metrics_finite(metrics, f"epoch {number}")
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
         if schedule is not None:
-            schedule.end_epoch(len(self.steps.rows), metrics.get(f"{VALID}loss"))
-        self.epoch = epoch
+            values[LR] = schedule.lr
+            schedule.end_epoch(number - 1, metrics.get(f"{VALID}loss"))
+        self.measured = values
 
     def finish_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch that was measured; end the training if it no longer improves."""
         assert isinstance(pl_module, LightningNetwork)
-        epoch, schedule = self.epoch, pl_module.schedule
-        row = {name: value(epoch) for name, value in self.columns.items()}
+        values, schedule, number = self.measured, pl_module.schedule, len(self.steps.rows) + 1
+        row = {name: values.get(name, math.nan) for name in self.columns}
         weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
             "network": weights,
@@ -389,15 +359,13 @@ class EpochRecorder(pl.Callback):
             "updates": trainer.global_step,
         }
         if by := self.config.keeps_best_by:
-            if kept_epoch([*self.steps.rows, row], by) == epoch.number:
+            if kept_epoch([*self.steps.rows, row], by) == number:
                 self.best = {name: tensor.clone() for name, tensor in weights.items()}
             state["best"] = self.best
-        position = format_position(epoch.number, self.config.trainer.max_epochs)
-        self.steps.finish(
-            row,
-            f"epoch {position}  {format_metrics_line(epoch.metrics)}",
-            serialize_tensors(state),
-        )
+        position = format_position(number, self.config.trainer.max_epochs)
+        metrics = {name: one for name, one in values.items() if name not in NO_METRICS}
+        line = f"epoch {position}  {format_metrics_line(metrics)}"
+        self.steps.finish(row, line, serialize_tensors(state))
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
             trainer.should_stop = True
 

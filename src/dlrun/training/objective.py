@@ -93,10 +93,7 @@ class Objective:
         return ["loss", *self.metrics()]
 
     def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
-        """Return a network's class probabilities (batch, classes), or its values (batch, ...).
-
-        The network is on the CPU.
-        """
+        """Return a network's class probabilities (batch, classes), or its values (batch, ...)."""
         with torch.inference_mode():
             infer = self.probabilities or self.predict
             return infer(network(inputs)).double().numpy()

@@ -1,17 +1,15 @@
 """Change the learning rate during a training: a linear warm-up, then one of torch's schedulers."""
 
-from typing import Any
-
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlrun.config.network_sections import SchedulerConfig
-from dlrun.config.torch_arguments import ArgumentError, make_scheduler
+from dlrun.config.torch_arguments import SCHEDULERS, ArgumentError, make_scheduler
 from dlrun.errors import ConfigError
 
 
 class LearningRateSchedule:
-    """Sets an optimizer's learning rate for each epoch, or with one_cycle for each update.
+    """Sets an optimizer's learning rate for each epoch, or for each update.
 
     In the warm-up the rate rises by the same amount from epoch to epoch; the first epoch after it
     has the full rate, with which torch's scheduler begins. `lr` is the rate of the last update.
@@ -23,9 +21,10 @@ class LearningRateSchedule:
     def __init__(
         self, config: SchedulerConfig, optimizer: Optimizer, *, epochs: int, updates: int
     ) -> None:
-        self._optimizer, self._warmup = optimizer, config.warmup_epochs
+        self._optimizer, self._warmup, self._updates = optimizer, config.warmup_epochs, updates
         self.lr: float = optimizer.param_groups[0]["lr"]
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
+        self._by_update = config.name in SCHEDULERS and SCHEDULERS[config.name].by_update
         self._scheduler = None
         if config.name != "none":
             try:
@@ -50,26 +49,26 @@ class LearningRateSchedule:
                 group["lr"] = share * rate
 
     def end_update(self) -> None:
-        """Note the rate of an update, and with one_cycle set that of the next one."""
+        """Note the rate of an update, and set that of the next one if each has its own."""
         self.lr, scheduler = self._optimizer.param_groups[0]["lr"], self._scheduler
-        if isinstance(scheduler, OneCycleLR) and scheduler.last_epoch < scheduler.total_steps - 1:
+        if self._by_update and scheduler is not None and scheduler.last_epoch < self._updates - 1:
             scheduler.step()
 
     def end_epoch(self, index: int, valid_loss: float | None) -> None:
         """Set the rate of the next epoch; plateau needs the validation loss, if there is one."""
         scheduler = self._scheduler
-        if index < self._warmup or scheduler is None or isinstance(scheduler, OneCycleLR):
+        if index < self._warmup or scheduler is None or self._by_update:
             return
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
         elif valid_loss is not None:
             scheduler.step(valid_loss)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the state for a checkpoint, which a resume needs besides the optimizer's."""
         return {} if self._scheduler is None else self._scheduler.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore the state of a checkpoint, after that of the optimizer."""
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state)

@@ -32,7 +32,7 @@ from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.run import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
-from dlrun.system.accelerator import accelerator_attempts
+from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
 from dlrun.training.network_summary import write_network_summary
@@ -67,15 +67,15 @@ class ClassifyImagesExperiment(Experiment[Config]):
             model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
         with context.phase("classify"), temporary_training_settings(context.threads):
-            for attempt in accelerator_attempts(
-                config.accelerator, screen.warn, fallback=config.fallback
-            ):
-                device = attempt.report.used
-                with attempt:
-                    if attempt.is_probe:
-                        pretrained.predict_probabilities(model, example, device, config.precision)
-                    else:
-                        found = classify_photographs(config, context, files, model, device)
+            found, report = run_with_fallback(
+                config.accelerator,
+                screen.warn,
+                lambda device: pretrained.predict_probabilities(
+                    model, example, device, config.precision
+                ),
+                lambda device: classify_photographs(config, context, files, model, device),
+                fallback=config.fallback,
+            )
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         for file, why in list(errors.items())[:SHOWN]:
@@ -91,7 +91,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         published = {} if changed_result_keys(self.name, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
-            accelerator=attempt.report,
+            accelerator=report,
             origin=DataOrigin(origin),
             reference=config.reference.model_dump(),
             extra={

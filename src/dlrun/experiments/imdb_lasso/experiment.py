@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from dlrun.data.splits import shorten_list
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
-from dlrun.experiments.base import Experiment, NetworkToExport
+from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
 from dlrun.experiments.predictions import (
     TrueAndPredictedClasses,
@@ -38,9 +37,6 @@ from dlrun.run_folder.folder import METRICS, WORDS
 from dlrun.run_folder.recorded_metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize, printable, to_json
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Splits = dict[str, LabelledBags]  # train, valid, test
 
@@ -116,7 +112,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             shown=[_word_weights_table(positive, negative, labels)],
         )
 
-    def network(self, run: Run, config: Config) -> "nn.Module":
+    def network(self, run: Run, config: Config) -> Network:
         """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows,)."""
         import torch  # slow
 

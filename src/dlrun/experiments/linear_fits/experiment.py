@@ -4,7 +4,6 @@ import io
 import math
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
-from dlrun.experiments.base import AnyExperiment, Experiment, NetworkToExport
+from dlrun.experiments.base import AnyExperiment, Experiment, Network, NetworkToExport
 from dlrun.experiments.linear_fits.config import HittersLassoConfig, LinearFitConfig
 from dlrun.experiments.predictions import (
     RowPredictor,
@@ -35,9 +34,6 @@ from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen, format_position, to_json
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
@@ -135,7 +131,7 @@ class LinearFit(Experiment[LinearFitConfig]):
                 started = time.perf_counter()
         return np.array(betas)
 
-    def network(self, run: Run, config: LinearFitConfig) -> "nn.Module":
+    def network(self, run: Run, config: LinearFitConfig) -> Network:
         """Return the linear model: matrix (rows, columns) -> outputs (rows,), see TableAssets."""
         import torch  # slow
 
@@ -192,18 +188,16 @@ class Lasso(LinearFit):
         self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
     ) -> Iterator[Fit]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        from sklearn import config_context, linear_model  # slow
-        from sklearn.model_selection import KFold
-        from sklearn.preprocessing import StandardScaler
+        from sklearn import config_context, linear_model, model_selection, preprocessing  # slow
 
         assert isinstance(config, HittersLassoConfig)
         folds, rows, iterations = config.cross_validation, np.arange(len(y)), list[int]()
         if len(rows) < folds.folds:
             remedy = f"`--set cross_validation.folds={len(rows)}`"
             raise DataError(f"{folds.folds} folds of {len(rows):,} training rows", remedy)
-        split = [*KFold(folds.folds, shuffle=True, random_state=folds.seed).split(rows)]
-        split.append((rows, rows))  # the fit that may be kept
-        scalers = [StandardScaler().fit(X[fitted]) for fitted, _ in split]
+        divider = model_selection.KFold(folds.folds, shuffle=True, random_state=folds.seed)
+        split = [*divider.split(rows), (rows, rows)]  # the last is the fit that may be kept
+        scalers = [preprocessing.StandardScaler().fit(X[fitted]) for fitted, _ in split]
         scaled = [one.transform(X[fitted]) for one, (fitted, _) in zip(scalers, split, strict=True)]
         largest = np.abs(scaled[-1].T @ (y - y.mean())).max() / len(rows)
         shares = np.exp(np.linspace(0, math.log(config.path.smallest), config.path.values))
