@@ -44,7 +44,8 @@ COLUMNS = (
     "name", "experiment", "state", "value", "book", "seconds", "size", "tags", "differs", "note",
 )  # fmt: skip
 NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
-# On a narrow terminal these columns are left out, in this order, and those texts are cut.
+# On a narrow terminal these columns are left out in this order, after `experiment` if there is only
+# one, and those texts are cut.
 LEAST, TEXTS = ("size", "book", "seconds"), ("tags", "differs", "note")
 ENOUGH, FEWEST = 20, 8  # characters of a text: before columns are left out, and after
 ABOUT = (
@@ -111,7 +112,8 @@ def list_runs(
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
         kept = {*keys, (sort or "").removeprefix("-")}
-        droppable = [key for key in LEAST if key not in kept]
+        least = LEAST if len({run["experiment"] for run in listed}) > 1 else ("experiment", *LEAST)
+        droppable = [key for key in least if key not in kept]
         _show(listed, keys or _columns(listed, sort), screen, droppable)
     if len(listed) < len(runs):
         screen.note(f"{len(listed)} of {pluralize(len(runs), 'run')}")
