@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas dist audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas docs dist audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev]'
+	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev,docs]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
@@ -51,7 +51,7 @@ test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where th
 test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
-torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
+torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/explanation/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
@@ -70,6 +70,10 @@ schemas: $(VENV)/.installed ## write configs/schemas again, after a config's key
 	@for experiment in $(EXPERIMENTS); do \
 		$(BIN)/dlrun config $$experiment --schema > configs/schemas/$$experiment.json || exit 1; \
 	done
+
+docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html
+	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo '<meta http-equiv="refresh" content="0; url=docs/README.html">' > build/docs/index.html
 
 dist: $(VENV)/.tools ## the wheel and the sdist in dist/: the same bytes from the same files
 	rm -rf dist

@@ -16,7 +16,7 @@ import torch
 
 from dlrun.experiments.saved_run import Run
 from dlrun.networks.files import serialize_tensors
-from dlrun.training.fit import WEIGHTS
+from dlrun.run_folder.folder import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Dlrun, Done, setting, smoke
 from tests.experiments.use import flip, moved, once, put

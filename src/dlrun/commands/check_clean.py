@@ -129,8 +129,7 @@ def clean(
 
 def remove(
     runs: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN", help=opt.RUN, autocompletion=opt.complete_runs),
+        list[str], typer.Argument(metavar="RUN", help=opt.RUN, autocompletion=opt.complete_runs)
     ],
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,

@@ -141,9 +141,7 @@ ExperimentWithRuns = Annotated[
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=complete_runs)]
 SETTINGS = typer.Argument(
-    metavar="KEY=VALUE",
-    help="Config values, each as by --set.",
-    autocompletion=complete_settings,
+    metavar="KEY=VALUE", help="Config values, each as by --set.", autocompletion=complete_settings
 )
 Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[

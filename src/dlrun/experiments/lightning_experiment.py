@@ -15,8 +15,9 @@ from dlrun.experiments.saved_run import Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import NO_METRICS
-from dlrun.training.fit import WEIGHTS, train_on_accelerator
+from dlrun.training.fit import train_on_accelerator
 from dlrun.training.own_module import ModuleTraining
 from dlrun.training.process_settings import temporary_training_settings
 

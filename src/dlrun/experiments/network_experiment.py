@@ -4,11 +4,10 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -24,15 +23,17 @@ from dlrun.experiments.predictions import (
 )
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.files import read_tensors
-from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, Training, predict_test_set, train_on_accelerator
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -100,6 +101,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network, and write the files of the run."""
+        from dlrun.training.fit import Training, train_on_accelerator  # slow: Lightning
+
         with context.phase("data"):
             loaded = self.load(config, context)
             data, assets = loaded.data, loaded.assets
@@ -169,6 +172,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredicted:
         """Test the run's network again on the CPU, in the run's precision."""
+        from dlrun.training.fit import predict_test_set  # slow: Lightning
+
         assets = self.assets(run)
         config = config.model_copy(update={"threads": context.threads})
         with temporary_training_settings(self.torch_threads(config, context.threads)):
@@ -194,14 +199,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return NetworkToExport(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: Run, config: N) -> dict[str, Figure]:
+    def draw(self, run: Run, config: N) -> "dict[str, Figure]":
         """Draw the learning curves of a run."""
+        from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
+
+        title, kept = self.title(run), run.record.earlier_epoch
         figure = draw_learning_curves(
-            run.table,
-            run.record.metrics,
-            title=self.title(run),
-            limits=self.curve_limits,
-            kept=run.record.earlier_epoch,
+            run.table, run.record.metrics, title=title, limits=self.curve_limits, kept=kept
         )
         return {"learning_curves.png": figure}
 

@@ -1,10 +1,9 @@
 """Load tables, predict rows of other tables, and draw test values, for Hitters and NYSE."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import TableDataConfig
@@ -13,10 +12,12 @@ from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.tables_config import TableConfig
-from dlrun.plots.run import draw_series, draw_true_and_predicted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.console import Screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Matrix = NDArray[np.float64]
 STRAW_MAN = "straw_man_r2"
@@ -74,11 +75,13 @@ def row_describer(table: Table) -> DescribeRow:
     return describe
 
 
-def draw_test_values(run: Run, *, title: str) -> dict[str, Figure]:
+def draw_test_values(run: Run, *, title: str) -> "dict[str, Figure]":
     """Draw the true and predicted values in predictions.csv, if the run wrote them.
 
     Those of NYSE are drawn as a series.
     """
+    from dlrun.plots.run import draw_series, draw_true_and_predicted  # slow: matplotlib
+
     content = run.read_if_written(PREDICTIONS)
     if content is None:
         return {}

@@ -163,9 +163,8 @@ class RunSection:
         """Return the evaluation of the run's test predictions; None if it wrote none."""
 
         def evaluate() -> PredictionEvaluation | None:
-            head, *rows = self._csv(PREDICTIONS)
-            is_of_classes = head[:2] == ["row", "label"]
-            return evaluate_predictions(rows, self.labels) if is_of_classes and rows else None
+            rows = self._csv(PREDICTIONS, "row,label,")
+            return evaluate_predictions(rows, self.labels) if rows else None
 
         return self._read(evaluate, None, PREDICTIONS)
 
@@ -219,7 +218,7 @@ class RunSection:
         """Return the words with the largest weights, grouped by the class that they indicate."""
 
         def read() -> list[Weights]:
-            _, *rows = self._csv(WORDS)
+            rows = self._csv(WORDS, "word,")
             weights = [(word, float(weight)) for word, weight, *_ in rows]
             weights.sort(key=lambda one: one[1])
             negative = [one for one in weights[:WORDS_SHOWN] if one[1] < 0]
@@ -237,13 +236,10 @@ class RunSection:
         return photographs
 
     def _photographs(self) -> list[ClassifiedPhotograph]:
-        head, *rows = self._csv(PREDICTIONS)
-        if head[0] != "image":
-            return []
         photographs: dict[str, ClassifiedPhotograph] = {}
         found = self.record.reference.get("packaged")
         packaged = found if isinstance(found, dict) else {}
-        for image, _, label, probability, error in rows:
+        for image, _, label, probability, error in self._csv(PREDICTIONS, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
                 photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
@@ -279,11 +275,13 @@ class RunSection:
             and isinstance(labels := photographs.get(photograph), dict)
         }
 
-    def _csv(self, name: str) -> list[list[str]]:
-        """Return the rows of a CSV file of the run, the header first; `[[""]]` if it has none."""
-        content = self.run.read_if_written(name) or b'""'
-        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-        if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+    def _csv(self, name: str, start: str) -> list[list[str]]:
+        """Return the rows below the header of a CSV file; none if the header begins otherwise."""
+        content = self.run.read_if_written(name) or b""
+        if not content.startswith(start.encode()):
+            return []
+        head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        if any(len(row) != len(head) for row in rows):
             raise ValueError("a row and the header differ in length")
         return rows
 

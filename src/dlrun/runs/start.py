@@ -1,5 +1,6 @@
 """Start or resume a run: validate its config, create or lock its folder, run the experiment."""
 
+import importlib
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
+from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
@@ -64,7 +66,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
-        experiment = registry.load_experiment(name)
+        experiment = _load_experiment_to_run(name, config)
         check_callbacks_and_loggers(config)
         if is_helper_process():
             folder = RunFolder(runs_dir / name, writes=False)
@@ -163,6 +165,13 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
 
 
+def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
+    """Import an experiment, and Lightning if the run trains with it, before the run begins."""
+    if isinstance(config, LightningConfig):
+        importlib.import_module("dlrun.training.fit")
+    return registry.load_experiment(name)
+
+
 def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) -> RunRecorder | None:
     """Return the recorder that continues a locked run, or None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
@@ -181,7 +190,8 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
     check_loggers_installed(config)
     if record.status == "waiting":
-        return RunRecorder(run.experiment, config, folder, settings, record)
+        experiment = _load_experiment_to_run(name, config)
+        return RunRecorder(experiment, config, folder, settings, record)
     then, changes = run.environment, list[str]()
     if isinstance(config, LightningConfig):
         # Another number of processes adds up a batch's gradients in another order, which rounds
@@ -209,4 +219,5 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
         return None
     if record.steps and not checkpoint_files(path):
         raise DlrunError(f"{path}: its checkpoints are missing", again)
-    return RunRecorder(run.experiment, config, folder, settings, record, resumes=True)
+    experiment = _load_experiment_to_run(name, config)
+    return RunRecorder(experiment, config, folder, settings, record, resumes=True)

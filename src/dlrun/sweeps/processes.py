@@ -150,8 +150,8 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
-        if not issubclass(registry.load_config_class(name), LightningConfig):
-            modules.append("dlrun.lasso.solver")
+        is_network = issubclass(registry.load_config_class(name), LightningConfig)
+        modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.solver")
     CONTEXT.set_forkserver_preload(modules)
 
 
@@ -171,7 +171,7 @@ def run_point_in_child_process(
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    gc.set_threshold(50_000)  # as in the command's process
+    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
     error = ""

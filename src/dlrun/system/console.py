@@ -80,11 +80,7 @@ def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     Characters that a terminal would interpret are escaped.
     """
     text = json.dumps(
-        _finite(value),
-        indent=indent,
-        ensure_ascii=False,
-        allow_nan=False,
-        default=json_default,
+        _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text

@@ -30,6 +30,7 @@ from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
@@ -50,7 +51,6 @@ from dlrun.training.lightning_module import (
 )
 from dlrun.training.objective import Objective, make_training_loss
 
-WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
@@ -142,28 +142,20 @@ class Training:
                 f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
+            limit, balanced = section.limit_train_batches, config.balanced_batches
+            train = data.training_batches(rank, world, limit=limit, balanced=balanced)
+            limit = section.limit_val_batches
+            valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
+            test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)
             with explain_lost_peers(context, world):
                 with context.phase("fit"):
                     if left:
-                        trainer.fit(
-                            module,
-                            data.training_batches(
-                                rank,
-                                world,
-                                limit=section.limit_train_batches,
-                                balanced=config.balanced_batches,
-                            ),
-                            data.evaluation_batches(
-                                data.valid, rank, world, limit=section.limit_val_batches
-                            ),
-                        )
+                        trainer.fit(module, train, valid)
                 if not steps.rows:
                     raise DlrunError("a callback has ended the training before its first epoch")
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
-                    limit = section.limit_test_batches
-                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -288,11 +280,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module,
-    objective: Objective,
-    data: ArrayData,
-    config: NetworkConfig,
-    processes: int,
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig, processes: int
 ) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the rows of its run.
 

@@ -278,14 +278,11 @@ class EpochRecorder(pl.Callback):
                 _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
 
     def _make_schedule(self, trainer: pl.Trainer) -> LearningRateSchedule:
-        section = self.config.trainer
+        section, epochs = self.config.trainer, self.config.trainer.max_epochs
         batches = self.data.count_training_batches(trainer.world_size, section.limit_train_batches)
-        updates = math.ceil(batches / section.accumulate_grad_batches)
+        updates = epochs * math.ceil(batches / section.accumulate_grad_batches)
         return LearningRateSchedule(
-            self.config.scheduler,
-            trainer.optimizers[0],
-            epochs=section.max_epochs,
-            updates=section.max_epochs * updates,
+            self.config.scheduler, trainer.optimizers[0], epochs=epochs, updates=updates
         )
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

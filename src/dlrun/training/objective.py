@@ -3,49 +3,23 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, Metric, R2Score
-from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
-
-
-class DoubleR2Score(R2Score):
-    """Computes R² in double precision, because single sums cancel out if the mean is large.
-
-    MPS has no double precision. R² of one row, which has no variance, is 0.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        if not torch.backends.mps.is_available():
-            self.set_dtype(torch.float64)
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add predictions (batch,) and targets (batch,)."""
-        dtype = self.residual.dtype
-        super().update(preds.to(dtype), target.to(dtype))
-
-    def compute(self) -> Tensor:
-        """Return R² of all rows that were added."""
-        return super().compute() if self.total > 1 else torch.zeros_like(self.residual)
-
-
-REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
-    "mae": MeanAbsoluteError,
-    "r2": DoubleR2Score,
-}
 
 
 def torch_optimizer(
@@ -81,7 +55,7 @@ class Objective:
 
     loss: Loss
     predict: Callable[[Tensor], Tensor]
-    metrics: Callable[[], dict[str, Metric]]
+    metrics: "Callable[[], dict[str, Metric]]"
     probabilities: Callable[[Tensor], Tensor] | None = None
     optimizer: Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
         torch_optimizer
@@ -107,7 +81,7 @@ def classification(classes: int) -> Objective:
                 logits, targets.to(logits.dtype)
             ),
             predict=lambda logits: (logits > 0).long(),
-            metrics=lambda: {"accuracy": BinaryAccuracy(validate_args=False)},
+            metrics=partial(_accuracy, classes),
             # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
             probabilities=lambda logits: torch.stack([-logits, logits], -1).double().sigmoid(),
             training_loss=partial(_cross_entropy_with_options, classes),
@@ -115,12 +89,18 @@ def classification(classes: int) -> Objective:
     return Objective(
         loss=F.cross_entropy,
         predict=lambda logits: logits.argmax(-1),
-        metrics=lambda: {
-            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)
-        },
+        metrics=partial(_accuracy, classes),
         probabilities=lambda logits: logits.double().softmax(-1),
         training_loss=partial(_cross_entropy_with_options, classes),
     )
+
+
+def _accuracy(classes: int) -> "dict[str, Metric]":
+    from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy  # slow
+
+    if classes == 2:
+        return {"accuracy": BinaryAccuracy(validate_args=False)}
+    return {"accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)}
 
 
 def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
@@ -182,7 +162,12 @@ def regression(
         loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
         centre, scale: the network's output for a target is (target - centre) / scale.
     """
-    chosen = {name: REGRESSION_METRICS[name] for name in metrics}
+    names = tuple(metrics)
+
+    def make_metrics() -> "dict[str, Metric]":
+        from dlrun.training.metrics import REGRESSION_METRICS  # slow: torchmetrics
+
+        return {name: REGRESSION_METRICS[name]() for name in names}
 
     def at_least_single(outputs: Tensor) -> Tensor:
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
@@ -198,5 +183,5 @@ def regression(
     return Objective(
         loss=standardised_loss,
         predict=predict,
-        metrics=lambda: {name: metric() for name, metric in chosen.items()},
+        metrics=make_metrics,
     )

@@ -27,6 +27,7 @@ from dlrun.errors import DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import (
     SECONDS,
@@ -37,7 +38,7 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.system.accelerator import check_cpu_devices
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
-from dlrun.training.fit import WEIGHTS, explain_lost_peers, make_trainer
+from dlrun.training.fit import explain_lost_peers, make_trainer
 from dlrun.training.lightning_module import (
     derive_seed,
     seed_torch,

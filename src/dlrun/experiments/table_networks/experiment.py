@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -32,6 +31,9 @@ from dlrun.experiments.tables import (
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
@@ -140,7 +142,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             assets, lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
         )
 
-    def draw(self, run: Run, config: TableNetworkConfig) -> dict[str, Figure]:
+    def draw(self, run: Run, config: TableNetworkConfig) -> "dict[str, Figure]":
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
         if STRAW_MAN in run.record.metrics:
