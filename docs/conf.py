@@ -40,11 +40,18 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 
 PYTHON_API = """
+## dlrun
+
 ```{eval-rst}
 .. autofunction:: dlrun.run
 .. autofunction:: dlrun.open
 .. autoclass:: dlrun.experiment.Run
    :members:
+```
+
+## dlrun.experiment
+
+```{eval-rst}
 .. automodule:: dlrun.experiment
    :members:
    :exclude-members: Run
@@ -66,6 +73,22 @@ def setup(app: Sphinx) -> None:
             source[0] += "\n" + generated[page](source[0])
 
     app.connect("source-read", add_generated)
+    # Napoleon takes the words before a colon in a property's docstring for its type.
+    kept: list[str] = []
+
+    def keep(
+        app: Sphinx, what: str, name: str, obj: object, options: object, to: list[str]
+    ) -> None:
+        kept[:] = to
+
+    def undo(
+        app: Sphinx, what: str, name: str, obj: object, options: object, to: list[str]
+    ) -> None:
+        if what == "property":
+            to[:] = kept
+
+    app.connect("autodoc-process-docstring", keep, priority=400)
+    app.connect("autodoc-process-docstring", undo, priority=600)
 
 
 def our_experiments() -> list[str]:

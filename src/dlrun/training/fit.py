@@ -37,6 +37,7 @@ from dlrun.system.accelerator import (
     AcceleratorReport,
     check_batch_divisible,
     check_cpu_devices,
+    note_slow_precision,
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
@@ -129,6 +130,7 @@ class Training:
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
+            data = data.on(trainer.strategy.root_device)
             check_batch_divisible(config.batch_size, world)
             if (rows := len(data.train)) < world:
                 raise ConfigError(
@@ -142,6 +144,7 @@ class Training:
                 f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
+            note_slow_precision(device, section.precision, context.screen.note)
             limit, balanced = section.limit_train_batches, config.balanced_batches
             train = data.training_batches(rank, world, limit=limit, balanced=balanced)
             limit = section.limit_val_batches
