@@ -42,7 +42,6 @@ SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
-LINES = 10  # on the screen: one for each batch would be too many
 
 
 class ClassifyImagesExperiment(Experiment[Config]):
@@ -225,7 +224,7 @@ def classify_photographs(
         thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
         smallest=smallest,
     )
-    with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
+    with steps.progress("classifying", len(starts), "step"), closing(stream):
         started = time.perf_counter()
         while batch := list(islice(stream, config.batch_size)):
             predictions = _classify_batch(config, model, batch, device)
