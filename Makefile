@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format schemas dist audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs dist audit smoke bench bench-gpu clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev]'
+	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev,docs]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
@@ -34,10 +34,10 @@ demo: $(VENV)/.lab ## run the whole chapter: for real what takes seconds, the re
 	$(BIN)/dlrun demo $(ARGS)
 
 test: $(VENV)/.tools ## the tests that need no data (about 4 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
 
 test-fast: $(VENV)/.tools ## ... those that start no process : while you edit
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not realdata and not slow and not browser and not slurm" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
 
 test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
@@ -51,7 +51,10 @@ test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where th
 test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
-torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
+test-gpu: $(VENV)/.tools ## each network on a GPU with CUDA; skipped with the reason without one
+	$(BIN)/python -m pytest -rs -m gpu $(ARGS)
+
+torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/explanation/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
@@ -70,6 +73,10 @@ schemas: $(VENV)/.installed ## write configs/schemas again, after a config's key
 	@for experiment in $(EXPERIMENTS); do \
 		$(BIN)/dlrun config $$experiment --schema > configs/schemas/$$experiment.json || exit 1; \
 	done
+
+docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html
+	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo '<meta http-equiv="refresh" content="0; url=docs/README.html">' > build/docs/index.html
 
 dist: $(VENV)/.tools ## the wheel and the sdist in dist/: the same bytes from the same files
 	rm -rf dist
@@ -94,6 +101,9 @@ $(LAB)/.installed: pyproject.toml
 
 bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on the data that DLRUN_TEST_DATA names (QUICK=1: under 5 minutes)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+bench-gpu: $(VENV)/.installed ## an epoch of each network on a GPU with CUDA and on the CPU, on generated data
+	$(BIN)/python benchmarks/run.py --case gpu $(if $(QUICK),--quick) $(ARGS)
 
 $(EXPERIMENTS): $(VENV)/.installed
 	$(BIN)/dlrun $@ $(ARGS)

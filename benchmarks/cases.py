@@ -1,7 +1,7 @@
 """The cases: for each its command lines, what is read from a run, and the targets.
 
 A case runs its variants in turn (lab, dlrun, lab, dlrun, ...), each in a new process and folder.
-`scaling`, `processes`, `sweep` and `chapter` run only if they are named: see CASES and MORE_CASES.
+`scaling`, `processes`, `sweep`, `chapter` and `gpu` run only if they are named: see MORE_CASES.
 """
 
 import csv
@@ -17,10 +17,12 @@ from measure import (
     DLRUN,
     HERE,
     WORK,
+    MissingError,
     Process,
     column,
     dlrun,
     measure,
+    output,
     prepare,
     read_json,
     run_folder,
@@ -153,9 +155,10 @@ def lab_network(folder: Path, took: Process) -> Metrics:
 
 def our_network(folder: Path, took: Process) -> Metrics:
     run = run_folder(folder)
-    epoch = steady(column(run / "metrics.csv", "seconds"))
+    seconds = column(run / "metrics.csv", "seconds")
     metrics = read_json(run / "results.json")["metrics"]
-    return process(folder, took) | {"epoch": epoch, **tested(metrics)}
+    epochs = {"epoch": steady(seconds), "first": seconds[0]}
+    return process(folder, took) | epochs | tested(metrics)
 
 
 def tested(metrics: Metrics) -> Metrics:
@@ -217,8 +220,8 @@ def lasso(setup: Setup) -> Case:
             "dlrun": Variant(solve, our_path),
         },
         [
-            Row(f"imdb-lasso, path of {values} lambdas", "path", 10, 15),
-            Row("imdb-lasso, whole process", "process"),
+            Row(f"imdb-lasso, path of {values} lambdas", "path", 13, 16),
+            Row(f"imdb-lasso, whole process: {values} lambdas, test, figure", "process", 7, 9),
             Row("imdb-lasso, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,
@@ -266,6 +269,44 @@ def digits(kind: str, setup: Setup) -> Case:
             Row(f"{name}, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 5,
+    )
+
+
+def cifar(setup: Setup) -> Case:
+    """The lab's network on as many generated images as CIFAR100 has, which cannot be downloaded."""
+    count = 10_000 if setup.quick else 50_000
+    epochs = setup.epochs or (2 if setup.quick else 3)
+    arrays = WORK / f"images-{count}"
+    prepare("images", count=count, to=arrays)
+    settings: dict[str, object] = {
+        "data.source": "sample",
+        "data.sample_images": count,
+        "trainer.max_epochs": epochs,
+    }
+
+    def theirs(kind: str) -> Variant:
+        return Variant(lambda out: lab("lab_cifar.py", kind, arrays, epochs, out), lab_network)
+
+    def ours(precision: str) -> Variant:
+        chosen = settings | {"trainer.precision": precision}
+        return Variant(lambda out: dlrun("cifar100", chosen, out, setup.data), our_network)
+
+    variants = {
+        "lab": theirs("lab"),
+        "torch": theirs("torch"),
+        "dlrun": ours("32-true"),
+        "dlrun bf16": ours("bf16-mixed"),
+    }
+    what = f"cifar100, an epoch of {count:,} images with its validation"
+    return Case(
+        variants,
+        [
+            Row(f"{what}, float32", "epoch", 1.4, 2),
+            Row(f"{what}, bf16-mixed", "epoch", 2, 3, "dlrun bf16"),
+            Row(f"{what}, float32, beside plain torch", "epoch", reference="torch"),
+            Row("cifar100, peak memory of the process", "memory", unit="GB"),
+        ],
+        repeats=1 if setup.quick else 3,
     )
 
 
@@ -423,8 +464,35 @@ def processes(setup: Setup) -> Case:
     return Case(variants, rows, repeats=1 if setup.quick else 3)
 
 
-def _network(setup: Setup, name: str, settings: dict[str, object], out: Path) -> list[str]:
-    return dlrun(name, settings, out, setup.data)
+def gpu(setup: Setup) -> Case:
+    """Epochs of each network on the CPU and on a GPU, on generated data of the real sizes.
+
+    The first epoch of a GPU also chooses its kernels.
+    """
+    ask = "from dlrun.system.accelerator import why_accelerator_unavailable as why; import json"
+    if reason := output([sys.executable, "-c", f"{ask}; print(json.dumps(why('cuda')))"]):
+        raise MissingError(f"cuda: {reason}")
+    variants, rows = {}, []
+    for name, (epochs, key, count) in GENERATED.items():
+        settings: dict[str, object] = {"data.source": "sample"}
+        settings |= {key: count // 10 if setup.quick else count} if key else {}
+        settings["trainer.max_epochs"] = setup.epochs or epochs
+        cpu = f"{name}, cpu"
+        for device, precision in (("cpu", "32-true"), ("cuda", "32-true"), ("cuda", "bf16-mixed")):
+            label = f"{name}, {device}" + (" bf16" if precision == "bf16-mixed" else "")
+            chosen = settings | {"trainer.precision": precision}
+            command = functools.partial(_network, setup, name, chosen, accelerator=device)
+            variants[label] = Variant(command, our_network)
+            reference = "" if label == cpu else cpu
+            for what, metric in (("an epoch", "epoch"), ("its first epoch", "first")):
+                rows.append(Row(f"{label}, {what}", metric, variant=label, reference=reference))
+    return Case(variants, rows, repeats=1 if setup.quick else 3)
+
+
+def _network(
+    setup: Setup, name: str, settings: dict[str, object], out: Path, accelerator: str = "cpu"
+) -> list[str]:
+    return dlrun(name, settings, out, setup.data, accelerator=accelerator)
 
 
 def sweep(setup: Setup) -> Case:
@@ -508,6 +576,16 @@ CHAPTER_DATA = {  # in dlrun's data folder, and in the folder of the tests' data
     "mnist": "mnist",
     "imdb/aclImdb_v1.tar.gz": "aclImdb_v1.tar.gz",
 }
+GENERATED = {  # networks: epochs, and the key and the number of the generated rows
+    "hitters-dense": (20, None, 0),
+    "nyse-dense": (20, None, 0),
+    "nyse-rnn": (20, None, 0),
+    "mnist-dense": (6, "data.sample_images", 60_000),
+    "mnist-logistic": (6, "data.sample_images", 60_000),
+    "cifar100": (3, "data.sample_images", 50_000),
+    "imdb-dense": (12, "data.sample_reviews", 25_000),
+    "imdb-lstm": (3, "data.sample_reviews", 25_000),
+}
 CASES: dict[str, Callable[[Setup], Case]] = {
     "start-up": startup,
     "reviews": reviews,
@@ -517,6 +595,7 @@ CASES: dict[str, Callable[[Setup], Case]] = {
     "imdb-dense": dense,
     "imdb-lasso": lasso,
     "imdb-lstm": lstm,
+    "cifar100": cifar,
     "mnist-dense": functools.partial(digits, "dense"),
     "mnist-logistic": functools.partial(digits, "logistic"),
     "classify-images": images,
@@ -526,8 +605,10 @@ MORE_CASES: dict[str, Callable[[Setup], Case]] = {
     "processes": processes,
     "sweep": sweep,
     "chapter": chapter,
+    "gpu": gpu,
 }
-WITHOUT_LAB = {"reviews", "scaling", "processes"}
+WITHOUT_LAB = {"reviews", "scaling", "processes", "gpu"}
+WITHOUT_DATA = {"cifar100", "gpu"}
 
 
 def warm_up(*, with_lab: bool) -> None:

@@ -29,6 +29,10 @@ class FailedError(Exception):
     """A process ended otherwise than it should."""
 
 
+class MissingError(Exception):
+    """What a case needs is not on this machine."""
+
+
 DISTURBED = 0.05  # share of the cores' time that others took
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -120,12 +124,18 @@ def prepare(what: str, **options: object) -> Any:
 
 
 def dlrun(
-    experiment: str, settings: Mapping[str, object], runs: Path, data: Path, *more: str
+    experiment: str,
+    settings: Mapping[str, object],
+    runs: Path,
+    data: Path,
+    *more: str,
+    accelerator: str = "cpu",
 ) -> list[str]:
-    """The command line of an experiment on the CPU. `runs` must be new: see run_folder."""
+    """The command line of an experiment. `runs` must be new: see run_folder."""
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     folders = ["--runs-dir", str(runs), "--data-dir", str(data)]
-    return [*DLRUN, experiment, *more, "--quiet", "--accelerator", "cpu", *folders, *sets]
+    device = ["--accelerator", accelerator, "--no-fallback"]
+    return [*DLRUN, experiment, *more, "--quiet", *device, *folders, *sets]
 
 
 def run_folder(runs: Path) -> Path:

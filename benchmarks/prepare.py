@@ -69,6 +69,32 @@ def arrays(args: argparse.Namespace) -> None:
         np.save(folder / "held.npy", held)
 
 
+def images(args: argparse.Namespace) -> None:
+    """`count` images for training as .npy, as many as dlrun generates, and its split of them."""
+    if args.to.exists():
+        return
+    import numpy as np
+
+    from dlrun.data.small_images import load_configured_images
+    from dlrun.data.splits import split_off_validation
+    from dlrun.run_context import RunSettings
+    from dlrun.runs.start import load_experiment_config
+    from dlrun.system.console import Screen
+
+    sets = ["data.source=sample", f"data.sample_images={args.count}"]
+    config = load_experiment_config("cifar100", RunSettings(overrides=sets))
+    found = load_configured_images(config.data, args.to, config.split_seed, Screen())
+    fitted, held = split_off_validation(
+        config.data.validation, found.train, found.test, config.split_seed, Screen()
+    )
+    with _whole(args.to) as folder:
+        for name, part in (("train", found.train), ("test", found.test)):
+            np.save(folder / f"x_{name}.npy", part.pixels)
+            np.save(folder / f"y_{name}.npy", part.labels)
+        np.save(folder / "fitted.npy", fitted)
+        np.save(folder / "held.npy", held)
+
+
 def _texts(archive: Path) -> dict[tuple[str, str], list[bytes]]:
     """The real reviews by part (train, test) and label (neg, pos), in random order."""
     texts: dict[tuple[str, str], list[bytes]] = {}
@@ -209,7 +235,7 @@ def objectives(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-STEPS = (arrays, archive, csvs, digits, photos, links, weights, objectives)
+STEPS = (arrays, archive, csvs, digits, images, photos, links, weights, objectives)
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import cases
 import machine
-from cases import CASES, LAB, MORE_CASES, WITHOUT_LAB, Case, Row, Samples, Setup
-from measure import DISTURBED, RESULTS, WORK, FailedError, measure
+from cases import CASES, LAB, MORE_CASES, WITHOUT_DATA, WITHOUT_LAB, Case, Row, Samples, Setup
+from measure import DISTURBED, RESULTS, WORK, FailedError, MissingError, measure
 
 HEADER = [
     "what",
@@ -54,16 +54,16 @@ def options() -> argparse.Namespace:
         help="folder with the data that README.md names (default: $DLRUN_TEST_DATA)",
     )
     args = parser.parse_args()
-    if args.data is None:
-        parser.error("name the folder with the data: --data, or DLRUN_TEST_DATA")
-    for name in ("aclImdb_v1.tar.gz", "book_images"):
-        if not (args.data / name).exists():
-            parser.error(f"{args.data / name}: not there")
     args.case = args.case or list(CASES)
+    if args.data is None and not WITHOUT_DATA.issuperset(args.case):
+        parser.error("name the folder with the data: --data, or DLRUN_TEST_DATA")
+    args.data = (args.data or Path()).resolve()
+    for name in ("aclImdb_v1.tar.gz", "book_images"):
+        if not (WITHOUT_DATA.issuperset(args.case) or (args.data / name).exists()):
+            parser.error(f"{args.data / name}: not there")
     args.with_lab = not WITHOUT_LAB.issuperset(args.case)
     if args.with_lab and not LAB.exists():
         parser.error(f"{LAB}: not there; `make bench` makes it")
-    args.data = args.data.resolve()
     return args
 
 
@@ -194,6 +194,9 @@ def main() -> int:
             repeats = args.repeats or case.repeats
             with neighbour(args.busy):
                 samples, checks = run_case(name, case, repeats, runs)
+        except MissingError as error:
+            note(f"{name}: skipped: {error}")
+            continue
         except FailedError as error:
             note(f"{name}: {error}")
             report["failures"][name] = str(error)

@@ -47,8 +47,10 @@ def run(dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path) -> Result
 def why_not_compared(real_data: Path, *differences: str) -> str | None:
     """What a run's `reference_differs` says: an archive may hold the same reviews otherwise."""
     with (real_data / "aclImdb_v1.tar.gz").open("rb") as stream:
-        if hashlib.file_digest(stream, "md5").hexdigest() != PUBLISHED_MD5:
-            differences = ("aclImdb_v1.tar.gz is not the published file", *differences)
+        digest = hashlib.file_digest(stream, "md5").hexdigest()
+    if digest != PUBLISHED_MD5:
+        other = f"aclImdb_v1.tar.gz is not the published file ({digest[:8]})"
+        differences = (other, *differences)
     return ", ".join(differences) or None
 
 

@@ -252,7 +252,8 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
         dataset.obtain(named, tmp_path, QUIET)
     local.write_text("other")
     paths, _, differs = dataset.obtain(named, tmp_path, QUIET)
-    assert (paths, differs) == ([local], "local is not the published file")
+    start = hashlib.md5(b"other").hexdigest()[:8]
+    assert (paths, differs) == ([local], f"local is not the published file ({start})")
     with pytest.raises(DownloadError) as caught:
         dataset.obtain(config(), tmp_path, QUIET)
     for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
@@ -285,7 +286,8 @@ def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(
     for damaged in (GZIPPED[:-9], GZIPPED[:20] + b"?" + GZIPPED[21:], b""):
         (local / name).write_bytes(damaged)
         _, _, differs = dataset.obtain(named, tmp_path, QUIET)
-        assert differs == f"{name} is not the published file"
+        start = hashlib.md5(damaged).hexdigest()[:8]
+        assert differs == f"{name} is not the published file ({start})"
     wrong = PublishedFile("wrong", f"{server.url}/wrong", "md5", digest, gzipped=True)
     with pytest.raises(DownloadError, match="published hash"):
         Dataset("d", {"stanford": [wrong]}, lambda *_: None).obtain(config(), tmp_path, QUIET)

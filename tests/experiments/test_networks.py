@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from torch import nn
 
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.imdb_dense.model import DenseNet
@@ -25,6 +26,33 @@ def test_two_classes_need_one_logit(classes: int, per_row: tuple[int, ...]) -> N
     dense = DenseNet(9, [3], classes)
     outputs = [ConvNet([4, 8], 16, 0, classes)(images), dense(bags), dense(torch.zeros(4, 9))]
     assert [one.shape for one in outputs] == [(4, *per_row)] * 3
+
+
+def test_convolutions_compute_what_the_books_layers_compute() -> None:
+    """In the book's order: each ReLU before its pooling; also with several threads."""
+    torch.manual_seed(0)
+    network = ConvNet([8, 16], 32, 0, 5)
+    blocks = [(block[0], nn.ReLU(), nn.MaxPool2d(2)) for block in network.blocks]
+    book = nn.Sequential(*(layer for block in blocks for layer in block), network.output)
+    images, threads = torch.rand(64, 3, 32, 32), torch.get_num_threads()
+    found = []
+    try:
+        torch.set_num_threads(2)
+        for model in (network, book):
+            network.zero_grad()
+            outputs = model(images)
+            torch.autograd.backward(outputs.square().mean())
+            gradients = (one.grad for one in network.parameters())
+            found.append([outputs, *(one.clone() for one in gradients if one is not None)])
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+    assert len(found[0]) == 9
+    assert [*network.state_dict()][:3] == [
+        "blocks.0.0.weight",
+        "blocks.0.0.bias",
+        "blocks.1.0.weight",
+    ]
 
 
 @pytest.mark.parametrize("hidden", [[], [16, 16]])

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import LightningConfig
@@ -28,10 +26,10 @@ def list_accelerators(
     settings: RunSettings,
     experiment: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[EXPERIMENT]",
-            help="Time an epoch of it on each available device.",
-            autocompletion=registry.experiment_names,
+        opt.argument(
+            "Time an epoch of it on each available device.",
+            "[EXPERIMENT]",
+            registry.experiment_names,
         ),
     ] = None,
 ) -> None:

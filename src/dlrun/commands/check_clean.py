@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.text import Text
 
 from dlrun import run_context
@@ -34,10 +33,7 @@ HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 def check(
     run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=opt.complete_runs
-        ),
+        str | None, opt.argument(f"{opt.RUN} Default: all.", "RUN", opt.complete_runs)
     ] = None,
     runs_dir: opt.RunsDir = None,
 ) -> int:
@@ -128,10 +124,7 @@ def clean(
 
 
 def remove(
-    runs: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN", help=opt.RUN, autocompletion=opt.complete_runs),
-    ],
+    runs: Annotated[list[str], opt.argument(opt.RUN, "RUN", opt.complete_runs)],
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:

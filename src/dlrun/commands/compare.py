@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -30,12 +29,7 @@ Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
 def compare(
     runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN",
-            help="Each by folder, name or suffix, latest.",
-            autocompletion=opt.complete_runs,
-        ),
+        list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_runs)
     ],
     out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
     force: opt.Replace = False,

@@ -16,9 +16,7 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 
-Name = Annotated[
-    str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
-]
+Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]
 with_data_options = opt.with_run_options(
     "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )

@@ -8,8 +8,7 @@ import typer
 def show_help(
     context: typer.Context,
     command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="COMMAND", help="Default: dlrun itself."),
+        list[str] | None, typer.Argument(metavar="COMMAND", help="Default: dlrun itself.")
     ] = None,
 ) -> None:
     """Show the help of dlrun, or of one command, as --help does.

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError
@@ -17,7 +15,7 @@ SHORT = 40  # characters of a note in a table
 
 def write_note(
     run: opt.Run,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help='"" removes the note.')],
+    text: Annotated[str, opt.argument('"" removes the note.', "TEXT")],
     append: Annotated[bool, opt.flag("Add a line to the note.", "--append")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
@@ -34,9 +32,7 @@ def write_note(
 
 def change_tags(
     run: opt.Run,
-    changes: Annotated[
-        list[str], typer.Argument(metavar="+TAG|-TAG ...", help="Tags to add or to remove.")
-    ],
+    changes: Annotated[list[str], opt.argument("Tags to add or to remove.", "+TAG|-TAG ...")],
     runs_dir: opt.RunsDir = None,
 ) -> None:
     """Add tags to a run and remove tags from it, at any time.

@@ -103,6 +103,11 @@ def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
+def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
+    """Return an argument of a command; `complete` returns what a shell offers for it."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
+
+
 def flag(help: str, *names: str) -> object:
     """Return a command option without a value, such as --quiet."""
     return typer.Option(*names, metavar="", help=help)
@@ -118,33 +123,17 @@ ACCELERATOR = "|".join(get_args(RequestedAccelerator))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
-Experiment = typer.Argument(
-    metavar="EXPERIMENT",
-    help=f"One of {', '.join(registry.experiment_names())}.",
-    autocompletion=registry.experiment_names,
-)
+EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
+Experiment = argument(EXPERIMENTS, "EXPERIMENT", registry.experiment_names)
 Experiments = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[EXPERIMENT ...]",
-        help="Default: all that can.",
-        autocompletion=registry.experiment_names,
-    ),
+    argument("Default: all that can.", "[EXPERIMENT ...]", registry.experiment_names),
 ]
 ExperimentWithRuns = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="EXPERIMENT",
-        help="Only its runs; default: all.",
-        autocompletion=complete_experiments,
-    ),
+    str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=complete_runs)]
-SETTINGS = typer.Argument(
-    metavar="KEY=VALUE",
-    help="Config values, each as by --set.",
-    autocompletion=complete_settings,
-)
+Run = Annotated[str, argument(RUN, "RUN", complete_runs)]
+SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE", complete_settings)
 Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import Photograph, find_images, prediction_table_rows
@@ -51,9 +49,9 @@ def predict_inputs(
     run: opt.Run,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="TEXT_OR_FILE",
-            help="Texts, files of one text, images or folders of them; -: lines of standard input.",
+        opt.argument(
+            "Texts, files of one text, images or folders of them; -: lines of standard input.",
+            "TEXT_OR_FILE",
         ),
     ] = None,
     csv: Annotated[Path | None, opt.option("A table of texts, or of rows.", "FILE")] = None,

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from dlrun.commands import options as opt
 from dlrun.reports import page
 from dlrun.reproduction.reproduce import reproduce_published_numbers
@@ -15,8 +13,7 @@ from dlrun.run_context import RunSettings
 
 def write_report(
     runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
+        list[str] | None, opt.argument(f"{opt.RUN} Default: the newest finished.", "RUN")
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     runs_dir: opt.RunsDir = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dlrun.commands import options as opt
+from dlrun.config.json_schema import config_json_schema
 from dlrun.config.validation import config_to_yaml
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.experiments import registry
@@ -80,12 +81,8 @@ def config(
     if not schema:
         _print_config(experiment, settings)
         return
-    from dlrun.config.json_schema import config_json_schema  # every other command needs less
-
-    kind, layers = (
-        registry.load_config_class(experiment),
-        registry.experiment_entry(experiment).layers,
-    )
+    kind = registry.load_config_class(experiment)
+    layers = registry.experiment_entry(experiment).layers
     typer.echo(to_json(config_json_schema(kind, layers, experiment), indent=1), nl=False)
 
 

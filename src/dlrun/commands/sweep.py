@@ -9,12 +9,7 @@ from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search_space import (
-    Sampler,
-    SearchSpace,
-    divide_settings,
-    refuse_functions,
-)
+from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings, refuse_functions
 from dlrun.sweeps.sweep import run_sweep
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
@@ -51,8 +46,7 @@ def sweep(
         list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
     ] = None,
     sampler: Annotated[
-        Sampler | None,
-        typer.Option(help="How to take points from the spaces (default: random)."),
+        Sampler | None, typer.Option(help="How to take points from the spaces (default: random).")
     ] = None,
     trials: Annotated[
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)

@@ -145,10 +145,11 @@ class Dataset:
     ) -> tuple[list[Path], list[str], str | None]:
         """Return paths and hashes of the needed files, and why they are not the published files.
 
+        The reason has the first digits of the hashes of other files, so that it tells these apart.
         The paths are local copies or published files, downloaded if missing. Raises DataError, or
         DownloadError if no address answered.
         """
-        paths, digests, differs = [], [], None
+        paths, digests, others, differs = [], [], list[str](), None
         for published, path in self.files(config, data_dir):
             if not path.exists():
                 if getattr(config, published.key) is not None:
@@ -167,7 +168,8 @@ class Dataset:
             paths.append(path)
             digests.append(published.hash_of(path))
             if digests[-1] != published.digest:
-                differs = f"{path.name} is not the published file"
+                others.append(digests[-1][:8])
+                differs = f"{path.name} is not the published file ({', '.join(others)})"
         return paths, digests, differs
 
 
@@ -247,8 +249,7 @@ def download_file(
     """
     if is_offline():
         raise DownloadError(
-            f"{target.name} is not in {target.parent}, and {_WHY_OFFLINE.get()}",
-            remedy,
+            f"{target.name} is not in {target.parent}, and {_WHY_OFFLINE.get()}", remedy
         )
     for url in urls:
         if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):

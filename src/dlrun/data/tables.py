@@ -20,13 +20,7 @@ from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
-from dlrun.data.splits import (
-    LabelledRows,
-    Rows,
-    check_fold_count,
-    rows_of_fold,
-    shorten_list,
-)
+from dlrun.data.splits import LabelledRows, Rows, check_fold_count, rows_of_fold, shorten_list
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
 from dlrun.errors import DataError
 from dlrun.system.console import Screen

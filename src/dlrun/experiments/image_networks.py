@@ -1,6 +1,7 @@
 """Define the base class of the experiments that classify small images: cifar100 and MNIST's."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, BatchDataset, TensorBatches
+from dlrun.training.objective import Objective, fast_optimizer
 
 C = TypeVar("C", bound=NetworkConfig)
 SCALE = 255  # divides the bytes of an image
@@ -83,6 +85,10 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         return [
             TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
         ]
+
+    def objective(self, config: C, assets: ImageAssets) -> Objective:
+        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
+        return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def example(self, config: C, assets: ImageAssets) -> Tensor:
         """Return a batch of black images, or fewer images if a batch would fill the memory."""

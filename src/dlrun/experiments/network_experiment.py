@@ -203,12 +203,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Draw the learning curves of a run."""
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 
+        title, kept = self.title(run), run.record.earlier_epoch
         figure = draw_learning_curves(
-            run.table,
-            run.record.metrics,
-            title=self.title(run),
-            limits=self.curve_limits,
-            kept=run.record.earlier_epoch,
+            run.table, run.record.metrics, title=title, limits=self.curve_limits, kept=kept
         )
         return {"learning_curves.png": figure}
 

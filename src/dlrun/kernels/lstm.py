@@ -18,7 +18,6 @@ module `lstm_numba` has the equations.
 import contextlib
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from dlrun.kernels.threads import share_work
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
@@ -175,18 +176,8 @@ class _Batch:
         return self.memory[name][:size].reshape(shape)
 
     def share(self, work: Callable[[int], None], count: int) -> None:
-        """Call work(0) .. work(count - 1); each thread takes the next as soon as it is free."""
-        left, helpers = iter(range(count)), min(self.threads, count) - 1
-
-        def take() -> None:
-            for index in left:
-                work(index)
-
-        with ThreadPoolExecutor(max(1, helpers)) as pool:
-            others = [pool.submit(take) for _ in range(helpers)]
-            take()
-        for other in others:
-            other.result()
+        """Call work(0) .. work(count - 1) by the threads of the batch."""
+        share_work(work, count, self.threads)
 
 
 class _LastStates(torch.autograd.Function):

@@ -48,10 +48,11 @@ class ReproducedExperiment:
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
-    its files. published: whether they are the published ones. missing: why it cannot be run.
-    stochastic: whether numbers depend on the seed. baseline: the simpler experiment that it should
-    beat. runs: the finished ones, in the order of the seeds. taken: those of them that other
-    commands began. failed: the errors of the others, by seed.
+    its files. differs: why they are not the published ones; None if they are, empty if that is
+    unknown. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
+    baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
+    the seeds. taken: those of them that other commands began. failed: the errors of the others, by
+    seed.
     """
 
     name: str
@@ -60,7 +61,7 @@ class ReproducedExperiment:
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
-    published: bool = False
+    differs: str | None = ""
     missing: str = ""
     stochastic: bool = True
     baseline: Baseline | None = None
@@ -132,14 +133,35 @@ class ReproducedExperiment:
         """
         own, found = sweep.find_runs(), dict[int, Run]()
         missing = [point for point in points if not is_run_complete(own.get(point.number))]
-        by_seed = {point.settings[SEED]: point for point in missing if self.published}
+        by_seed = {point.settings[SEED]: point for point in missing}
         runs = [run for run in scan_runs(sweep.runs_dir, self.name) if run.record.seed in by_seed]
         device = select_device(sweep.plan.validate_points()) if runs else ""
         for run in runs:
             point = by_seed[run.record.seed]
-            if point.number not in found and _equals_run_of(point, sweep.plan, device, run):
+            if point.number not in found and self._equals_run_of(point, sweep.plan, device, run):
                 found[point.number] = run
         return {number: found[number] for number in sorted(found)}
+
+    def _equals_run_of(self, point: SweepPoint, plan: SweepPlan, device: str, run: Run) -> bool:
+        """Return whether a run of another command is the one that a plan has for a point.
+
+        It is finished, undamaged and never resumed, was on the device, began with the same config,
+        code and packages, and read the same data.
+        """
+        record, accelerator = run.record, run.record.accelerator
+        if run.state != "finished" or record.resumed or not accelerator:
+            return False
+        begun = run.environment
+        configs = (flatten_keys(values) for values in (begun.config, plan.values(point).values))
+        then, now = ({k: v for k, v in one.items() if k not in RUNTIME_KEYS} for one in configs)
+        return (
+            (then, begun.code, begun.packages) == (now, plan.code, plan.packages)
+            and accelerator.used == device
+            # In a run of the published config: why its data are not the published ones.
+            and (bool(record.reference), record.reference_differs) == (True, self.differs)
+            and SHA256 in run.results
+            and not any(find_damage(run))
+        )
 
     def command(self, seed: int | None = None) -> str:
         """Return the shell command that runs the experiment with all seeds, or with one seed."""
@@ -272,10 +294,10 @@ def prepare_reproduction(
                 looked_at.add(source)
                 files, part.settings = experiment.lab_setup(config, data_dir, said)
                 part.data = {path.name: file_digest(path) for path in files if path.is_file()}
-                part.published = not files
                 if dataset is not None:
-                    _, _, differs = dataset.obtain(config.data_section, data_dir, said)
-                    part.published = differs is None
+                    _, _, part.differs = dataset.obtain(config.data_section, data_dir, said)
+                elif not files:
+                    part.differs = None
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:
@@ -286,24 +308,6 @@ def prepare_reproduction(
             settings = part.settings | values
             parts.append(replace(part, variant=values, settings=settings, baseline=None))
     return parts
-
-
-def _equals_run_of(point: SweepPoint, plan: SweepPlan, device: str, run: Run) -> bool:
-    """Return whether a run of another command is the one that a plan has for a point on a device.
-
-    It is finished, undamaged and never resumed, began with the same config, code and packages, and
-    read the published data.
-    """
-    record, accelerator = run.record, run.record.accelerator
-    if run.state != "finished" or record.resumed or not accelerator or accelerator.used != device:
-        return False
-    if not record.reference or record.reference_differs:  # also if its data were not the published
-        return False
-    begun = run.environment
-    configs = (flatten_keys(values) for values in (begun.config, plan.values(point).values))
-    then, now = ({k: v for k, v in one.items() if k not in RUNTIME_KEYS} for one in configs)
-    same = (then, begun.code, begun.packages) == (now, plan.code, plan.packages)
-    return same and SHA256 in run.results and not any(find_damage(run))
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:

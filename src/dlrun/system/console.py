@@ -79,11 +79,7 @@ def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     Characters that a terminal would interpret are escaped.
     """
     text = json.dumps(
-        _finite(value),
-        indent=indent,
-        ensure_ascii=False,
-        allow_nan=False,
-        default=json_default,
+        _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
@@ -213,12 +209,7 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        *,
-        lines: int | None = None,
+        self, what: str, total: float | None, unit: str, *, lines: int | None = None
     ) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
 

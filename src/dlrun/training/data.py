@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from copy import copy
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]
+SHARE = 0.25  # of the free memory of a GPU, which the data may fill
 
 
 class BatchDataset(Protocol):
@@ -50,11 +52,17 @@ class TensorBatches:
         return len(self.targets)
 
     def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(indices)
+        rows = torch.from_numpy(indices).to(self.inputs.device)
         inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as [rows]
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
+
+    def to(self, device: torch.device) -> "TensorBatches":
+        """Return the same data set with its arrays on a device, which makes the batches there."""
+        moved = copy(self)
+        moved.inputs, moved.targets = self.inputs.to(device), self.targets.to(device)
+        return moved
 
     def arrays(self) -> list[Array]:
         """Return the arrays of inputs and targets."""
@@ -161,6 +169,7 @@ class ArrayData:
         group_size: how many batches one call of training_step gets (see `LightningNetwork`).
         eval_batch_size: the number of rows of a batch of the validation and the test;
             `batch_size` if None, or if only some of the batches are used.
+        pins: whether batches lie in memory from which an accelerator copies them while it computes.
     """
 
     train: BatchDataset
@@ -171,6 +180,20 @@ class ArrayData:
     seed: int
     group_size: int = 1
     eval_batch_size: int | None = None
+    pins: bool = False
+
+    def on(self, device: torch.device) -> "ArrayData":
+        """Return the same data for a device: on a GPU if the data leave most of its memory free."""
+        if device.type != "cuda":
+            return self
+        sets = self.train, self.valid, self.test
+        tensors = [rows for rows in sets if isinstance(rows, TensorBatches)]
+        size = sum(array.nbytes for rows in sets for array in rows.arrays())
+        free, _ = torch.cuda.mem_get_info(device)
+        if len(tensors) < len(sets) or size > free * SHARE:
+            return replace(self, pins=True)
+        train, valid, test = (rows.to(device) for rows in tensors)
+        return replace(self, train=train, valid=valid, test=test)
 
     def fingerprint(self) -> str:
         """Return a hash of all the data."""
@@ -218,16 +241,16 @@ class ArrayData:
         """
         size = self.batch_size // processes
         most = self.count_training_batches(processes, limit)
-        classes = self.train.targets.numpy() if balanced else None
+        classes = self.train.targets.cpu().numpy() if balanced else None
         batches = EpochBatches(
             len(self.train), size, self.seed, rank, processes, first_epoch, most, classes
         )
-        return _loader(self.train, batches, self.group_size)
+        return self._loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:
         """Return only the first training batch, in a list, to test whether a device works."""
         size = min(self.batch_size, len(self.train))
-        return _loader(self.train, EpochBatches(size, size, None), 1)
+        return self._loader(self.train, EpochBatches(size, size, None), 1)
 
     def evaluation_batches(
         self, rows: BatchDataset, rank: int = 0, processes: int = 1, *, limit: Limit = None
@@ -239,7 +262,19 @@ class ArrayData:
         size = self._evaluation_size(limit)
         share = math.ceil(len(rows) // processes / size)  # what each process has at least
         batches = EpochBatches(len(rows), size, None, rank, processes, most=_limited(share, limit))
-        return _loader(rows, batches)
+        return self._loader(rows, batches)
+
+    def _loader(
+        self, rows: BatchDataset, batches: EpochBatches, group_size: int | None = None
+    ) -> Loader:
+        """Return a loader of batches, or of lists of `group_size` batches."""
+        return DataLoader(
+            cast(Dataset[Any], rows),
+            sampler=batches,
+            batch_size=group_size,
+            collate_fn=lambda batch: batch,
+            pin_memory=self.pins,
+        )
 
 
 def _limited(batches: int, limit: Limit) -> int | None:
@@ -247,13 +282,3 @@ def _limited(batches: int, limit: Limit) -> int | None:
     if limit is None or isinstance(limit, int):
         return limit
     return None if limit == 1 else max(1, int(limit * batches))
-
-
-def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int | None = None) -> Loader:
-    """Return a loader of batches, or of lists of `group_size` batches."""
-    return DataLoader(
-        cast(Dataset[Any], rows),
-        sampler=batches,
-        batch_size=group_size,
-        collate_fn=lambda batch: batch,
-    )

@@ -37,6 +37,7 @@ from dlrun.system.accelerator import (
     AcceleratorReport,
     check_batch_divisible,
     check_cpu_devices,
+    note_slow_precision,
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
@@ -128,6 +129,7 @@ class Training:
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
+            data = data.on(trainer.strategy.root_device)
             check_batch_divisible(config.batch_size, world)
             if (rows := len(data.train)) < world:
                 raise ConfigError(
@@ -141,29 +143,21 @@ class Training:
                 f"training {pluralize(left, 'epoch')} on {device}"
                 f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
             )
+            note_slow_precision(device, section.precision, context.screen.note)
+            limit, balanced = section.limit_train_batches, config.balanced_batches
+            train = data.training_batches(rank, world, done, limit=limit, balanced=balanced)
+            limit = section.limit_val_batches
+            valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
+            test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)
             with explain_lost_peers(context, world):
                 with context.phase("fit"):
                     if left:
-                        trainer.fit(
-                            module,
-                            data.training_batches(
-                                rank,
-                                world,
-                                done,
-                                limit=section.limit_train_batches,
-                                balanced=config.balanced_batches,
-                            ),
-                            data.evaluation_batches(
-                                data.valid, rank, world, limit=section.limit_val_batches
-                            ),
-                        )
+                        trainer.fit(module, train, valid)
                 if not steps.rows:
                     raise DlrunError("a callback has ended the training before its first epoch")
                 if recorder.best is not None:
                     module.network.load_state_dict(recorder.best)
                 with context.phase("test"):
-                    limit = section.limit_test_batches
-                    test = data.evaluation_batches(data.test, rank, world, limit=limit)
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
                     predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -288,11 +282,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module,
-    objective: Objective,
-    data: ArrayData,
-    config: NetworkConfig,
-    processes: int,
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig, processes: int
 ) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the rows of its run.
 

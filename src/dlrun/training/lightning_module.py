@@ -19,14 +19,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import (
-    LR,
-    SECONDS,
-    STEP,
-    VALID,
-    is_stopped_early,
-    kept_epoch,
-)
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID, is_stopped_early, kept_epoch
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
@@ -261,14 +254,11 @@ class EpochRecorder(pl.Callback):
                 _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
 
     def _make_schedule(self, trainer: pl.Trainer) -> LearningRateSchedule:
-        section = self.config.trainer
+        section, epochs = self.config.trainer, self.config.trainer.max_epochs
         batches = self.data.count_training_batches(trainer.world_size, section.limit_train_batches)
-        updates = math.ceil(batches / section.accumulate_grad_batches)
+        updates = epochs * math.ceil(batches / section.accumulate_grad_batches)
         return LearningRateSchedule(
-            self.config.scheduler,
-            trainer.optimizers[0],
-            epochs=section.max_epochs,
-            updates=section.max_epochs * updates,
+            self.config.scheduler, trainer.optimizers[0], epochs=epochs, updates=updates
         )
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -30,7 +30,7 @@ from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import SECONDS, STEP, newest_metrics
-from dlrun.system.accelerator import check_cpu_devices
+from dlrun.system.accelerator import check_cpu_devices, note_slow_precision
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import explain_lost_peers, make_trainer
@@ -137,6 +137,7 @@ class ModuleTraining:
                 f"training {pluralize(left, 'epoch')} on {device}"
                 f"{f' after the {done} that are done' if done else ''}"
             )
+            note_slow_precision(device, config.trainer.precision, context.screen.note)
             with explain_lost_peers(context, trainer.world_size):
                 with context.phase("fit"):
                     if left:

@@ -25,15 +25,11 @@ class LearningRateSchedule:
         self.lr: float = optimizer.param_groups[0]["lr"]
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
         self._by_update = config.name in SCHEDULERS and SCHEDULERS[config.name].by_update
-        self._scheduler = None
+        self._scheduler, left = None, epochs - self._warmup
         if config.name != "none":
             try:
                 self._scheduler = make_scheduler(
-                    config.name,
-                    config.arguments,
-                    optimizer,
-                    epochs=epochs - self._warmup,
-                    updates=updates,
+                    config.name, config.arguments, optimizer, epochs=left, updates=updates
                 )
             except ArgumentError as error:
                 raise ConfigError(f"scheduler, for {updates} updates: {error.message}") from None

@@ -1,6 +1,10 @@
 """Define the lab's convolutional network for CIFAR100 (ISLP 10.9.3)."""
 
+import torch
 from torch import Tensor, nn
+
+from dlrun.kernels.batch_parts import compute_in_parts
+from dlrun.kernels.dropout import FastDropout
 
 
 class ConvNet(nn.Module):
@@ -16,8 +20,10 @@ class ConvNet(nn.Module):
             *(
                 nn.Sequential(
                     nn.Conv2d(inputs, outputs, kernel_size=3, padding="same"),
-                    nn.ReLU(),
+                    # The book's ReLU comes first. Both orders compute the same: the maximum of
+                    # ReLUs is the ReLU of the maximum. This one has a quarter of the ReLUs.
                     nn.MaxPool2d(2),
+                    nn.ReLU(inplace=True),
                 )
                 for inputs, outputs in zip([3, *channels], channels, strict=False)
             )
@@ -25,7 +31,7 @@ class ConvNet(nn.Module):
         side = 32 >> len(channels)
         self.output = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(dropout),
+            FastDropout(dropout),
             nn.Linear(side * side * channels[-1], hidden),
             nn.ReLU(),
             nn.Linear(hidden, 1 if classes == 2 else classes),
@@ -34,5 +40,7 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
-        logits: Tensor = self.output(self.blocks(images))
+        # The layout in which convolutions and pooling are fastest.
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.output(compute_in_parts(self.blocks, images))
         return logits.squeeze(-1) if self._binary else logits

@@ -1,6 +1,5 @@
 """Define the experiments mnist-dense and mnist-logistic, which differ only in their configs."""
 
-from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,7 +15,6 @@ from dlrun.experiments.mnist.config import CONFIGS, DigitsConfig
 from dlrun.kernels.bag_linear import sparse_bytes
 from dlrun.run_context import RunContext
 from dlrun.training.data import BagBatches, BatchDataset
-from dlrun.training.objective import Objective, fast_optimizer
 
 
 class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
@@ -50,10 +48,6 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         model = config.model
         sizes = mnist.SIDE**2, model.hidden, model.dropout, len(assets.labels)
         return DenseNetwork(*sizes, sparse=bool(model.hidden))
-
-    def objective(self, config: DigitsConfig, assets: ImageAssets) -> Objective:
-        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
-        return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return an image of a digit as MNIST's are: grey, light on black, resized."""

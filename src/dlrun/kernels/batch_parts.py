@@ -1,0 +1,85 @@
+"""Compute layers on parts of a batch, each of which a single thread computes.
+
+Torch's own threads share each operation, and wait for each other after each. Here each thread
+computes all layers on its part: the threads wait for each other once a pass. The parts depend on
+the number of threads, and their gradients are summed in their order, so that the results have the
+same bits each time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from dlrun.kernels.threads import share_work
+
+FEWEST = 16  # rows of a part: with fewer, the overhead of each operation counts
+T = TypeVar("T")
+
+
+def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
+    """Return layers(rows), computed in parts on a CPU in the training and in inference mode.
+
+    The layers must compute each row by itself, and draw no random numbers. Where gradients of the
+    rows are asked for, or a program looks at the layers (torchinfo, a tracer), the batch is whole.
+    """
+    count = min(torch.get_num_threads(), len(rows) // FEWEST)
+    infers = torch.is_inference_mode_enabled()
+    parameters = [one for one in layers.parameters() if one.requires_grad]
+    trains = layers.training and torch.is_grad_enabled() and parameters and not rows.requires_grad
+    outputs: Tensor
+    if count < 2 or rows.device.type != "cpu" or not (infers or trains):
+        outputs = layers(rows)
+    elif infers:
+        outputs = torch.cat(_each_by_one_thread(layers, rows.tensor_split(count)))
+    else:
+        outputs = _InParts.apply(layers, count, rows, *parameters)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+class _InParts(torch.autograd.Function):
+    """Computes layers on each part of a batch, and sums the gradients of the parts."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, layers: nn.Module, count: int, rows: Tensor, *parameters: nn.Parameter
+    ) -> Tensor:
+        ctx.parameters = parameters
+        ctx.outputs = _each_by_one_thread(layers, rows.tensor_split(count))
+        return torch.cat([output.detach() for output in ctx.outputs])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        parts = gradients[0].tensor_split(len(ctx.outputs))
+        found = _each_by_one_thread(
+            lambda pair: torch.autograd.grad(pair[0], ctx.parameters, pair[1]),
+            list(zip(ctx.outputs, parts, strict=True)),
+        )
+        sums = (torch.stack(of_parts).sum(0) for of_parts in zip(*found, strict=True))
+        return None, None, None, *sums
+
+
+def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> list[T]:
+    """Return work(item) for each item, computed by as many threads; each keeps torch's modes."""
+    infers, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
+    casts, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    found: dict[int, T] = {}
+
+    def compute(index: int) -> None:
+        torch.set_num_threads(1)  # of the thread that calls this
+        # Casts would be kept for all threads, and none is used again.
+        with (
+            torch.inference_mode(infers),
+            torch.set_grad_enabled(not infers),
+            torch.autocast("cpu", dtype, casts, cache_enabled=False),
+        ):
+            found[index] = work(items[index])
+
+    try:
+        share_work(compute, len(items), threads)
+    finally:
+        torch.set_num_threads(threads)
+    return [found[index] for index in range(len(items))]
