@@ -46,7 +46,6 @@ OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 alr
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.
 GROUP = 4
-LINES = 10  # on the screen: one for each batch would be too many
 
 
 class ClassifyImagesExperiment(Experiment[Config]):
@@ -236,7 +235,7 @@ def classify_photographs(
         for first in range(0, len(batch), group)
     )
     with (
-        steps.progress("classifying", len(starts), "step", lines=LINES),
+        steps.progress("classifying", len(starts), "step"),
         closing(stream),
         closing(photographs.run_ahead(tasks, threads, threads)) as classified,
     ):
