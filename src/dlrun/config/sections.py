@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from dlrun.config.plugins import Item, class_name, is_dotted_name
+from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
 
@@ -136,7 +136,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: list[LoggerName]
+    logger: Annotated[list[LoggerName], EACH_ONCE]
     threads: Threads | Literal["auto"]
 
     @property
