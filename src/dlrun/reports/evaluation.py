@@ -147,10 +147,8 @@ def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[Calibra
     groups = defaultdict(list)
     for pair in zip(probabilities, right, strict=True):
         groups[min(int(pair[0] * BINS), BINS - 1)].append(pair)
-    return [
-        CalibrationBin(len(group), fmean(one for one, _ in group), fmean(one for _, one in group))
-        for _, group in sorted(groups.items())
-    ]
+    columns = (zip(*groups[place], strict=True) for place in sorted(groups))
+    return [CalibrationBin(len(these), fmean(these), fmean(hits)) for these, hits in columns]
 
 
 def _auroc(
