@@ -44,7 +44,6 @@ COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective"
 COLUMNS += ["seconds", "duality_gap"]
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
-LINES = 10  # on the screen, of the path
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 LABEL_WIDTH = 24  # columns of a word beside its weight
@@ -243,7 +242,7 @@ def _solve(
         solutions = solve_newton_path(
             columns["train"], y, penalties_left, solver.tolerance, free=free, start=newest
         )
-    with steps.progress("path", total, "lambda", lines=LINES):
+    with steps.progress("path", total, "lambda"):
         started = time.perf_counter()
         for solution in solutions:
             seconds = time.perf_counter() - started
