@@ -220,8 +220,8 @@ def lasso(setup: Setup) -> Case:
             "dlrun": Variant(solve, our_path),
         },
         [
-            Row(f"imdb-lasso, path of {values} lambdas", "path", 10, 15),
-            Row("imdb-lasso, whole process", "process"),
+            Row(f"imdb-lasso, path of {values} lambdas", "path", 13, 16),
+            Row(f"imdb-lasso, whole process: {values} lambdas, test, figure", "process", 7, 9),
             Row("imdb-lasso, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,

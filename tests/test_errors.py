@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -41,5 +42,10 @@ def test_an_error_of_an_authors_package_names_its_line() -> None:
         fail()
     shown = explain_failure(caught.value, Path("run"), "tests")
     assert "test_errors.py, line" in str(shown) and "in fail: ValueError: mine" in str(shown)
+    elsewhere = explain_failure(caught.value, Path("run"), "its_experiment")  # not in its package
+    assert str(elsewhere) == str(shown)
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        json.loads("{")
+    assert "in test_an_error" in str(explain_failure(caught.value, Path("run"), "its_experiment"))
     for clear in (caught.value, DlrunError("clear"), Interrupted()):
         assert explain_failure(clear, Path("run"), "dlrun") is clear

@@ -1,12 +1,15 @@
 """Define the errors that a user sees: a message, a hint on what to do, and an exit code."""
 
 import difflib
+import os
 import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
+# Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
+LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")
 
 
 class DlrunError(Exception):
@@ -102,14 +105,28 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
     ):
         while error.__cause__ is not None:
             error = error.__cause__
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if package in Path(frame.filename).parts]
-        where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
         return DlrunError(
-            f"{where}{type(error).__name__}: {first_line(error)}",
+            describe_with_place(error, package),
             f"a bug in the package {package}; the traceback is in the run's log.txt",
         )
     return error
+
+
+def describe_with_place(error: BaseException, package: str) -> str:
+    """Return an exception's type and message, after the last line of the user's code that ran.
+
+    A user's code is in the package of `package`, a dotted name, or in no library.
+    """
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if package.partition(".")[0] in (parts := Path(frame.filename).parts)
+        or not (
+            frame.filename.startswith(LIBRARIES) or {"site-packages", "dist-packages"} & {*parts}
+        )
+    ]
+    where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
+    return f"{where}{type(error).__name__}: {first_line(error)}"
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:

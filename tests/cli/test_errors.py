@@ -61,7 +61,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"swep {DENSE} --seeds 2", "'sweep'?"),
         ("run", "'runs'?"),
         (f"{DENSE} optimizer=sgd", "'optimizer.name'?"),
-        (f"{DENSE} seed=1,2", "`dlrun sweep`"),
+        (f"{DENSE} seed=1,2", f"`dlrun sweep {DENSE} seed=1,2`"),
         (f"{DENSE} data=keras", "expected 'key: value' lines, got 'keras'\n"),
         ("version", "'dlrun --version'"),
         ("reproduce --seed 3", "'--seeds'?"),

@@ -130,3 +130,42 @@ def test_runs_ls_is_runs_list(cli: Dlrun, tmp_path: Path) -> None:
     words = ["--sort", "metrics.test_accuracy"]
     listed = cli("runs", "ls", *words).is_told(0)
     assert listed == cli("runs", "list", *words) and "ab12" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("fit", "dlrun EXPERIMENT"),
+        ("train model.py", "dlrun EXPERIMENT"),
+        (f"run {DENSE}", f"dlrun {DENSE}"),
+        ("test", "dlrun predict RUN --test"),
+        ("ui", "dlrun report"),
+        ("ls", "dlrun runs list"),
+        ("rm 1", "'runs rm'"),
+        ("runs delete 1", "dlrun runs rm RUN"),
+    ],
+)
+def test_a_command_of_another_program_gets_ours(cli: Dlrun, typed: str, meant: str) -> None:
+    cli(*typed.split()).is_told(2, meant)
+
+
+def test_a_number_is_no_run_and_the_newest_are_named(cli: Dlrun, tmp_path: Path) -> None:
+    run = a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-ab12")
+    cli("runs", "rm", "1").is_told(2, run.name)
+    cli("runs", "show", "0").is_told(2, run.name)
+
+
+@pytest.mark.parametrize("command", ["", "sweep "])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("optimizer.lr=[0.1,0.2]", "optimizer.lr=0.1,0.2"),
+        ("seed=[1,2]", "seed=1,2"),
+        ("'--set=optimizer.name=[adam,sgd]'", "optimizer.name=adam,sgd"),
+        ("--set=optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2"),
+    ],
+)
+def test_a_list_for_a_key_of_one_value_gets_the_spelling_of_a_sweep(
+    cli: Dlrun, command: str, typed: str, meant: str
+) -> None:
+    cli(*shlex.split(f"{command}{DENSE} {typed}")).is_told(2, f"`{SWEEP} {meant}`")

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dlrun.commands.list_runs import list_runs
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError
+from dlrun.run_folder.notes import change_notes
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
 
@@ -188,6 +190,33 @@ def test_a_terminal_gets_what_fits_and_no_empty_columns(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7 and any(line.endswith("…") for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 400])
+def test_long_texts_are_cut_and_the_least_important_columns_go(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    folder = a_whole_run(tmp_path / EXPERIMENT / DAY.format(1, "a"), lr=0.1)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["trainer"] |= {"max_epochs": 7, "precision": "bf16-true", "check_val_every_n_epoch": 2}
+    environment = {"dlrun": "0.2.0", "config": config}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    change_notes(folder, lambda notes: notes.changed("why the run is done, in many words"))
+
+    def listed(**wanted: Any) -> tuple[str, str]:
+        list_runs(runs_dir=tmp_path, **wanted)
+        head, line = capsys.readouterr().out.splitlines()
+        assert "lr=0.1" in line and "why the run" in line
+        return head, line
+
+    whole = listed()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, line = listed()
+    assert max(map(len, (head, line))) <= width
+    assert ((head, line) == whole) == (width == 400)
+    assert "sec" in head or "size" not in head
+    assert "sec" in listed(sort="seconds")[0]
 
 
 def test_1000_runs_take_a_second(tmp_path: Path, capsys: Out) -> None:

@@ -211,13 +211,13 @@ def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
 
 
 class FailsOnce(torch.nn.Module):
-    """Knows red from blue; its third batch fails, once, as a lost device does."""
+    """Knows red from blue; fails once, at its fifth group, as a lost device does."""
 
     calls = 0
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        if self.calls == 3:
+        if self.calls == 5:
             raise RuntimeError("CUDA error: the device was lost")
         return inputs.mean((2, 3))
 

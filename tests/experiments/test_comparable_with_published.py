@@ -42,7 +42,7 @@ def of(
         ("imdb-dense", "loss.label_smoothing=0.1", "0.1", "0.0"),
         ("imdb-dense", "balanced_batches=true", "true", "false"),
         ("imdb-lstm", "data.max_length=10", "10", "500"),
-        ("imdb-lasso", "solver.tolerance=0.9", "0.9", "3e-05"),
+        ("imdb-lasso", "solver.tolerance=0.9", "0.9", "0.0001"),
         ("cifar100", "model.dropout=0", "0.0", "0.5"),
         ("classify-images", "model.name=resnet18", "resnet18", "resnet50"),
     ],

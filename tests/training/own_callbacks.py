@@ -1,5 +1,7 @@
 """Callbacks and loggers as users write them."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -46,3 +48,36 @@ class Stopping(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = True
+
+
+class Counting(pl.Callback):
+    """Keeps the numbers of each epoch's end in its state, and writes them into the run's folder."""
+
+    def __init__(self) -> None:
+        self.ends: list[list[int]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.ends.append([trainer.current_epoch, trainer.global_step])
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert trainer.logger is not None and trainer.logger.save_dir is not None
+        (Path(trainer.logger.save_dir) / "ends.json").write_text(json.dumps(self.ends))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ends": self.ends}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.ends = state_dict["ends"]
+
+
+class OddState(pl.Callback):
+    """Has a state that no checkpoint can hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"self": self}
+
+
+class Unnamed(pl.Callback):
+    @property
+    def state_key(self) -> str:
+        raise ZeroDivisionError("no key")

@@ -1,5 +1,6 @@
 """Callbacks and loggers that a config names: which are refused, and that none can end a run."""
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,9 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
         (f"trainer.callbacks=[{{class: {OWN}.Failing, befor: 3}}]", "its arguments: after"),
         (f"trainer.callbacks=[{{class: {OWN}.Picky, size: -1}}]", "size is negative"),
         (f"trainer.callbacks=[{{class: {OWN}.Exiting, at_once: true}}]", "SystemExit: 3"),
+        (f"trainer.callbacks=[{OWN}.Unnamed]", "in state_key: ZeroDivisionError: no key"),
+        (f"trainer.callbacks=[{OWN}.Failing, {OWN}.Failing]", "given twice"),
+        ("logger=[mlflow, csv, mlflow]", "'mlflow' is given twice"),
         (
             "trainer.callbacks=[{class: lightning.pytorch.callbacks.EarlyStopping, monitor: x}]",
             "early_stopping",
@@ -100,6 +104,28 @@ def test_a_callback_that_ends_the_training_of_a_network_ends_the_run(
     forked("resume", run).is_told(0)
     assert outcome(run) == before
     assert Run.open(run).record == record
+
+
+def test_the_state_of_a_callback_continues_when_a_run_is_resumed(
+    tmp_path: Path, forked: Dlrun
+) -> None:
+    best = (
+        "{class: lightning.pytorch.callbacks.ModelCheckpoint, monitor: valid_loss, save_top_k: 2}"
+    )
+    settings = f"trainer.callbacks=[{OWN}.Counting, {OWN}.OddState, {best}]"
+    whole, resumed = (
+        finished(tmp_path / name, harness.words(DENSE, settings, f"trainer.max_epochs={epochs}"))
+        for name, epochs in (("whole", 4), ("resumed", 2))
+    )
+    again = forked("resume", resumed, "--set", "trainer.max_epochs=4").is_told(0)
+    assert again.stderr.count("OddState would begin anew") == 1
+    assert outcome(resumed) == outcome(whole)
+    ends, same = (json.loads((run / "ends.json").read_text()) for run in (whole, resumed))
+    assert ends == same and [epoch for epoch, _ in ends] == [0, 1, 2, 3]
+    kept, alike = (
+        sorted(file.name for file in (run / "checkpoints").iterdir()) for run in (whole, resumed)
+    )
+    assert kept == alike and len(kept) == 2
 
 
 def test_a_class_of_a_module_without_a_spec_as_main_is_found(

@@ -299,3 +299,13 @@ def test_a_device_that_fails_gives_way_to_the_cpu(
     assert capsys.readouterr().err.count("warning:") == 1
     assert [row["epoch"] for row in context.steps.rows] == [1, 2, 3]
     assert trained.metrics["test_loss"] > 0
+
+
+def test_two_names_of_one_column_are_an_error(tmp_path: Path) -> None:
+    class Twice(Module):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            super().validation_step(batch, batch_idx)
+            self.log("valid_loss", 1.0)
+
+    with pytest.raises(DlrunError, match="logs val_loss and valid_loss"):
+        train(tmp_path / "run", 1, module=Twice)

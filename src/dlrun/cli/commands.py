@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
-from dlrun.cli.errors import unknown_command_error
+from dlrun.cli.errors import RUN_WORDS, unknown_command_error
 from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
@@ -52,7 +52,6 @@ GROUPS = {
     "runs": "List, show, compare, annotate, check and remove runs.",
 }
 ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
-RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
 EXPERIMENTS, MORE = "Experiments", "More commands"
 DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.

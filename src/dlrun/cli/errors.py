@@ -27,6 +27,19 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, raised_signals
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
+RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
+# What commands of LightningCLI, Guild and others are called here.
+ELSEWHERE = {
+    **{f"dlrun {word}": "dlrun EXPERIMENT; dlrun --help lists them" for word in RUN_WORDS},
+    "dlrun validate": "dlrun predict RUN --test",
+    "dlrun test": "dlrun predict RUN --test",
+    "dlrun ls": "dlrun runs list",
+    "dlrun ui": "dlrun report",
+    "dlrun view": "dlrun report",
+    "dlrun runs delete": "dlrun runs rm RUN",
+    "dlrun runs diff": "dlrun runs compare RUN RUN",
+    "dlrun runs info": "dlrun runs show RUN",
+}
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
@@ -107,7 +120,8 @@ def unknown_command_error(
         close = [f"dlrun --{name}"]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     meant = meant or did_you_mean(name, commands)
-    return UsageError(f"no command {name!r}{meant}", f"{group} --help lists them")
+    hint = ELSEWHERE.get(f"{group} {name}", f"{group} --help lists them")
+    return UsageError(f"no command {name!r}{meant}", hint)
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:

@@ -3,11 +3,12 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from dlrun import run_context
@@ -43,6 +44,10 @@ COLUMNS = (
     "name", "experiment", "state", "value", "book", "seconds", "size", "tags", "differs", "note",
 )  # fmt: skip
 NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
+# On a narrow terminal these columns are left out in this order, after `experiment` if there is only
+# one, and those texts are cut.
+LEAST, TEXTS = ("size", "book", "seconds"), ("tags", "differs", "note")
+ENOUGH, FEWEST = 20, 8  # characters of a text: before columns are left out, and after
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "tags", "differs", "note", "began", "folder", "problem",
@@ -106,7 +111,10 @@ def list_runs(
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
-        _show(listed, keys or _columns(listed, sort), screen)
+        kept = {*keys, (sort or "").removeprefix("-")}
+        least = LEAST if len({run["experiment"] for run in listed}) > 1 else ("experiment", *LEAST)
+        droppable = [key for key in least if key not in kept]
+        _show(listed, keys or _columns(listed, sort), screen, droppable)
     if len(listed) < len(runs):
         screen.note(f"{len(listed)} of {pluralize(len(runs), 'run')}")
 
@@ -246,8 +254,13 @@ def _columns(runs: Sequence[Values], sort: str | None) -> list[str]:
     return columns
 
 
-def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
-    """Print a table of runs; a terminal gets lines cut to its width, and no empty columns."""
+def _show(
+    runs: Sequence[Values], keys: Sequence[str], screen: Screen, droppable: Sequence[str]
+) -> None:
+    """Print a table of runs; a terminal gets lines that fit its width, and no empty columns.
+
+    droppable: the columns that may be left out on a terminal.
+    """
     metrics = {run["metric"] for run in runs} - {None}
     metric = metrics.pop() if len(metrics) == 1 else None
     heads = {"value": (metric or "metric").removeprefix(TESTED), "seconds": "sec"}
@@ -256,12 +269,42 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     }
     if screen.out.is_terminal:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
+        columns = _fit(columns, heads, droppable, screen.out.width)
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
     left = {place for place, key in enumerate(columns) if not _is_number(key)}
     lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")
     screen.show(Text("\n").join(lines))
+
+
+def _fit(
+    columns: dict[str, list[str]], heads: Mapping[str, str], droppable: Sequence[str], room: int
+) -> dict[str, list[str]]:
+    """Return columns that fit a line: some are left out, and of long texts the longest are cut.
+
+    A line stays too long if it has too many columns of other kinds.
+    """
+    widths = {
+        key: max(map(cell_len, [heads.get(key, key), *cells])) for key, cells in columns.items()
+    }
+    least = {key: min(width, ENOUGH) if key in TEXTS else width for key, width in widths.items()}
+    for key in droppable:
+        if key in least and sum(least.values()) + len(least) - 1 > room:
+            del least[key], widths[key]
+    texts = [key for key in TEXTS if key in widths]
+    while texts and sum(widths.values()) + len(widths) - 1 > room:
+        longest = max(texts, key=widths.__getitem__)
+        if widths[longest] <= FEWEST:
+            break
+        widths[longest] -= 1
+    return {key: [_cut(cell, width) for cell in columns[key]] for key, width in widths.items()}
+
+
+def _cut(cell: str, width: int) -> str:
+    text = Text(cell)
+    text.truncate(width, overflow="ellipsis")
+    return text.plain
 
 
 def _is_number(key: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dlrun.config.plugins import ClassWithArguments, check_package_installed
+from dlrun.config.plugins import EACH_ONCE, ClassWithArguments, check_package_installed
 from dlrun.config.sections import (
     EPOCHS,
     Count,
@@ -145,7 +145,7 @@ class TrainerConfig(Section):
     limit_train_batches: Limit
     limit_val_batches: Limit
     limit_test_batches: Limit
-    callbacks: list[ClassWithArguments]
+    callbacks: Annotated[list[ClassWithArguments], EACH_ONCE]
 
     @model_validator(mode="after")
     def _each_device_once(self) -> "TrainerConfig":

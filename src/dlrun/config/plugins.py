@@ -33,6 +33,16 @@ def _check_class(item: Item) -> Item:
 ClassWithArguments = Annotated[Item, AfterValidator(_check_class)]
 
 
+def _check_each_once(items: list[Item]) -> list[Item]:
+    for place, item in enumerate(items):
+        if item in items[:place]:
+            raise ValueError(f"{item!r} is given twice; give it once")
+    return items
+
+
+EACH_ONCE = AfterValidator(_check_each_once)  # of a list: it has no item twice
+
+
 def class_name(item: Item) -> str:
     """Return the name of the class of an item, which may have arguments."""
     return item if isinstance(item, str) else str(item.get(CLASS))

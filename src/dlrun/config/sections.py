@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from dlrun.config.plugins import Item, class_name, is_dotted_name
+from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
 
@@ -122,21 +122,21 @@ class Argument:
 class ExperimentConfig(Section):
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
-    argument: ClassVar[Argument | None] = None  # the command's positional arguments
-    dataset_location: ClassVar[str | None] = None  # of its `Dataset`: "package.module:NAME"
-    resumable: ClassVar[bool] = True  # whether a run that was stopped can continue
-    changeable_keys: ClassVar[frozenset[str]] = frozenset()  # that `dlrun resume --set` may change
-    neutral_keys: ClassVar[frozenset[str]] = frozenset()  # that change no number of this experiment
-    standalone_values: ClassVar[Mapping[str, object]] = {}  # with which it depends on no other run
-    max_threads: ClassVar[int | None] = None  # of the CPU; more showed no gain in measurements
-    stochastic: ClassVar[bool] = True  # whether the seed changes the numbers
-    real_in_demo: ClassVar[bool] = False  # whether `dlrun demo` runs it whole on published data
-    epochs_in_demo: ClassVar[int | None] = None  # of such a run, if all of them would take too long
+    argument: ClassVar[Argument | None] = None  #: the command's positional arguments
+    dataset_location: ClassVar[str | None] = None  #: of its `Dataset`: "package.module:NAME"
+    resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
+    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: that `dlrun resume --set` may change
+    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: that change none of its numbers
+    standalone_values: ClassVar[Mapping[str, object]] = {}  #: with which it depends on no other run
+    max_threads: ClassVar[int | None] = None  #: of the CPU; more showed no gain in measurements
+    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers
+    real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data
+    epochs_in_demo: ClassVar[int | None] = None  #: of such a run, if all would take too long
 
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: list[LoggerName]
+    logger: Annotated[list[LoggerName], EACH_ONCE]
     threads: Threads | Literal["auto"]
 
     @property

@@ -1,6 +1,7 @@
 """Validate merged config values against a schema, and describe every error in plain words."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from dlrun.config.yaml_loader import (
     ConfigLayer,
     KeyPath,
     dump_yaml,
+    format_setting,
     merge_config_layers,
     parse_set_override,
     read_yaml_file,
@@ -94,7 +96,10 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
         by_key: dict[str, list[ErrorDetails]] = {}
         for error in invalid.errors(include_url=False):
             by_key.setdefault(_position(error, layer), []).append(error)
-    problems = [f"{where}: {_describe(errors, schema)}" for where, errors in by_key.items()]
+    problems = []
+    for where, errors in by_key.items():
+        key = where.rpartition(": ")[2]
+        problems.append(f"{where}: {_describe(errors, schema, experiment, key)}")
     raise InvalidConfigError(experiment, problems)
 
 
@@ -116,8 +121,8 @@ def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
     return f"{origin}: {'.'.join(str(part) for part in path)}"
 
 
-def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
-    """Return a sentence that describes the validation errors of one key."""
+def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str, key: str) -> str:
+    """Return a sentence that describes the validation errors of one key of a config."""
     error = errors[0]
     match error["type"]:
         case "extra_forbidden":
@@ -138,8 +143,13 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
         suggestion = did_you_mean(str(error["input"]), allowed)
     elif error["type"] == "model_type" and named in config_keys(schema):
         suggestion = f"; did you mean {named!r}?"
-    if not suggestion and isinstance(error["input"], str) and "," in error["input"]:
-        suggestion = "; `dlrun sweep` takes several values"
+    given = error["input"]
+    several = given if isinstance(given, str) else ""
+    if isinstance(given, list):
+        several = ",".join(map(format_setting, given))
+    if not suggestion and "," in several and key in config_keys(schema):
+        command = shlex.join(["dlrun", "sweep", experiment, f"{key}={several}"])
+        suggestion = f"; `{command}` runs each"
     return f"expected {expected}, got {value}{suggestion}"
 
 

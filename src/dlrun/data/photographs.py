@@ -9,11 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ AHEAD = 64  # inputs that wait for the network, however large its batches are
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
 
+T = TypeVar("T")
 Labelled = list[tuple[str, float]]
 
 
@@ -192,19 +194,34 @@ def load_photographs(
         thumbnails: how many photographs get a thumbnail: the first ones that can be read.
         smallest: see `read_photograph`.
     """
-    pool = ThreadPoolExecutor(DECODERS)
-    waiting, left = iter(files), thumbnails
-    pending: deque[Future[Photograph]] = deque()
-    try:
-        while True:
-            for file in islice(waiting, AHEAD + 1 - len(pending)):
-                pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
-            if not pending:
-                return
-            photograph = pending.popleft().result()
+    left = thumbnails
+    tasks = (partial(_load, file, to_input, smallest, left > 0) for file in files)
+    with closing(run_ahead(tasks, DECODERS, AHEAD)) as loaded:
+        for photograph in loaded:
             yield photograph if left > 0 else replace(photograph, thumbnail=None)
             left -= photograph.error is None
-    finally:  # a caller that stops early does not wait for the photographs that have not begun
+
+
+def run_ahead(
+    tasks: Iterable[Callable[[], T]], threads: int, ahead: int
+) -> Generator[T, None, None]:
+    """Yield the results of tasks in order; threads compute the next ones ahead.
+
+    Args:
+        tasks: what is called.
+        threads: how many tasks are called at once.
+        ahead: how many tasks, at most, are begun or done beyond the one that is waited for.
+    """
+    pool, waiting = ThreadPoolExecutor(threads), iter(tasks)
+    pending: deque[Future[T]] = deque()
+    try:
+        while True:
+            for task in islice(waiting, ahead + 1 - len(pending)):
+                pending.append(pool.submit(task))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    finally:  # a caller that stops early does not wait for the tasks that have not begun
         pool.shutdown(cancel_futures=True)
 
 

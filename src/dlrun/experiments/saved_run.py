@@ -2,13 +2,16 @@
 
 import base64
 import contextlib
+import csv
 import hashlib
 import io
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,7 +39,15 @@ from dlrun.run_folder.checkpoint import (
     fingerprints_match,
 )
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.run_folder.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    LOCK,
+    METRICS,
+    PREDICTIONS,
+    RESULTS,
+    RunFolder,
+)
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
@@ -49,11 +60,13 @@ from dlrun.run_folder.record import (
 )
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
+    ClassScore,
     format_metric,
     metrics_table,
     newest_metrics,
     read_metrics_csv,
     remarks_on_metrics,
+    score_classes,
 )
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
@@ -77,8 +90,8 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  # what is missing from the folder
-    unreadable: Literal["damaged", "foreign"] | None = None  # the record is then empty
+    problem: str | None = None  #: what is missing from the folder
+    unreadable: Literal["damaged", "foreign"] | None = None  #: the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
@@ -179,6 +192,21 @@ class Run:
     def labels(self) -> list[str]:
         """Return the names of the classes; empty if the network has none."""
         return list(self.assets.get("labels", []))
+
+    @property
+    def class_scores(self) -> dict[str, ClassScore]:
+        """Return precision and recall of each class of the test set, if predictions were written.
+
+        Raises DataError if they are damaged.
+        """
+        content = self.read_if_written(PREDICTIONS) or b""
+        if not content.startswith(b"row,label,predicted,"):
+            return {}
+        try:
+            rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+            return score_classes(Counter((row[1], row[2]) for row in islice(rows, 1, None)))
+        except (ValueError, IndexError, csv.Error) as error:
+            raise DataError(f"{self.folder / PREDICTIONS}: cannot be read: {error}") from None
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file that the run has written completely, such as its weights.

@@ -110,8 +110,8 @@ def simd_vector_type(lanes: int) -> ir.Type:
 
 
 def fill_lanes(builder: Builder, number: Value, lanes: int) -> Value:
-    """Return an LLVM vector with the same float in every lane."""
-    unset = ir.Constant(simd_vector_type(lanes), ir.Undefined)
+    """Return an LLVM vector with the same number in every lane."""
+    unset = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(unset, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
     return builder.shuffle_vector(first, unset, zeros)

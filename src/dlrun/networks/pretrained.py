@@ -153,16 +153,28 @@ def _labels(config: PretrainedModelConfig) -> list[str]:
     return labels
 
 
+def place_network(model: PretrainedNetwork, device: str, precision: str) -> PretrainedNetwork:
+    """Move a network to a device, with its weights as convolutions need them, and return it."""
+    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
+    model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if precision == "bf16-mixed":  # autocast would convert the weights again for every batch
+        for module in model.network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(torch.bfloat16)
+    return model
+
+
 def predict_probabilities(
     model: PretrainedNetwork, batch: Tensor, device: str, precision: str
 ) -> Tensor:
-    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width)."""
-    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
-    network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
+
+    `place_network` has moved the network.
+    """
     inputs = batch.to(device).to(memory_format=torch.channels_last)
     autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
     with torch.inference_mode(), autocast:
-        logits: Tensor = network(inputs)
+        logits: Tensor = model.network(inputs)
         probabilities = logits.float().softmax(-1).cpu()
     if not probabilities.isfinite().all():
         raise DataError(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dlrun.errors import DataError
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
+from dlrun.run_folder.recorded_metrics import score_classes
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 HEAT_MAP_CLASSES = 200  # up to which it is a picture, whose size is quadratic
@@ -125,8 +126,8 @@ def evaluate_predictions(
     right = [row[1] == row[2] for row in table]
     bins = _bins(probabilities, right)
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
-    rows_of = Counter(row[1] for row in table)
-    recalls = [(name, counts[name, name] / rows, rows) for name, rows in rows_of.items()]
+    scores = score_classes(counts).items()
+    recalls = [(name, one.recall, one.rows) for name, one in scores if one.recall is not None]
     return PredictionEvaluation(
         classes=classes,
         rows=len(table),
@@ -146,10 +147,8 @@ def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[Calibra
     groups = defaultdict(list)
     for pair in zip(probabilities, right, strict=True):
         groups[min(int(pair[0] * BINS), BINS - 1)].append(pair)
-    return [
-        CalibrationBin(len(group), fmean(one for one, _ in group), fmean(one for _, one in group))
-        for _, group in sorted(groups.items())
-    ]
+    columns = (zip(*groups[place], strict=True) for place in sorted(groups))
+    return [CalibrationBin(len(these), fmean(these), fmean(hits)) for these, hits in columns]
 
 
 def _auroc(

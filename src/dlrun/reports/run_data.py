@@ -281,7 +281,7 @@ class RunSection:
         if not content.startswith(start.encode()):
             return []
         head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-        if any(len(row) != len(head) for row in rows):
+        if {*map(len, rows)} - {len(head)}:
             raise ValueError("a row and the header differ in length")
         return rows
 

@@ -69,10 +69,12 @@ def find_run(run: str, runs_dir: Path) -> Path:
         raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
     names = [LATEST, *(name for path in runs for name in (path.name, run_name_without_time(path)))]
     names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
-    raise ConfigError(
-        f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
-        f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
-    )
+    hint = f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest"
+    if run.isdecimal() and runs:  # as in Guild
+        newest = ", ".join(path.name for path in runs[:3])
+        hint = f"a run has a name, not a number; the newest are {newest}"
+    problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
+    raise ConfigError(problem, hint)
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:

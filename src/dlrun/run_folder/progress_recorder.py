@@ -70,16 +70,11 @@ class ProgressRecorder:
         return checkpoint
 
     @contextmanager
-    def progress(
-        self, what: str, total: int, noun: str, *, lines: int | None = None
-    ) -> Iterator[ProgressHandle]:
-        """Show a progress bar during the steps; a first stop signal waits for the end of a step.
-
-        At most `lines` lines of steps are shown, see Screen.progress.
-        """
+    def progress(self, what: str, total: int, noun: str) -> Iterator[ProgressHandle]:
+        """Show a progress bar during the steps; a first stop signal waits for the end of a step."""
         notice = "stopping after this step; a second signal stops at once"
         with (
-            self.screen.progress(what, total, f"{noun}s", lines=lines) as bar,
+            self.screen.progress(what, total, f"{noun}s") as bar,
             self.stop.in_steps(lambda: self.screen.note(notice)),
         ):
             self._bar = bar

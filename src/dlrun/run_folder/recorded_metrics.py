@@ -2,8 +2,10 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
@@ -243,6 +245,32 @@ def too_good_by_test_rows(what: str) -> str:
     )
 
 
+class ClassScore(NamedTuple):
+    """Holds how well a class of the test set is recognised.
+
+    precision: the share of the rows predicted as this class that are of it. recall: the share of
+    its rows that are predicted as it. Each is None if there are no such rows.
+    """
+
+    rows: int
+    precision: float | None
+    recall: float | None
+
+
+def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore]:
+    """Return the score of each class by name from how many rows have a label and a prediction."""
+    rows, predicted = Counter[str](), Counter[str]()
+    for (label, guess), number in counts.items():
+        rows[label] += number
+        predicted[guess] += number
+    scores = {}
+    for name in sorted(rows.keys() | predicted.keys()):
+        right = counts.get((name, name), 0)
+        precision, recall = (right / one[name] if one[name] else None for one in (predicted, rows))
+        scores[name] = ClassScore(rows[name], precision, recall)
+    return scores
+
+
 def format_interval(ends: tuple[float, float]) -> str:
     """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
@@ -262,3 +290,18 @@ def format_metric(value: object) -> str:
     if abs(value) < 1e6:  # at least five digits
         return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
     return f"{value:.5g}"
+
+
+def format_metrics_line(metrics: Mapping[str, object]) -> str:
+    """Return metrics with short names as one line: `train loss 0.3 acc. 0.9  valid loss 0.4`."""
+    texts: dict[str, str] = {}
+    for name, value in metrics.items():
+        part, _, metric = name.partition("_")
+        text = f"{shorten_metric(metric)} {format_metric(value)}".lstrip()
+        texts[part] = f"{texts.get(part, part)} {text}"
+    return "  ".join(texts.values())
+
+
+def shorten_metric(metric: str) -> str:
+    """Return the name of a metric for a line or a heading: `valid acc.` for `valid_accuracy`."""
+    return metric.replace("accuracy", "acc.").replace("_", " ")

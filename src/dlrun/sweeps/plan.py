@@ -184,6 +184,8 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
+    if not (search.seeds or search.folds or search.grid or search.spaces):
+        _validate(experiment, base, [{}], options, here=here)  # as of a list for one value
     points = search.points(seed)
     set_here = [*points[0]]
     if search.folds is not None:
@@ -229,8 +231,10 @@ def make_sweep_plan(
     )
     if here and not options.dry_run:
         check_callbacks_and_loggers(configs[0])
-        if search.folds is not None:
-            _load_fold(experiment, configs[0], options)
+        dataset = registry.experiment_dataset(experiment)
+        if search.folds is not None and dataset:  # data that cannot be divided are one error
+            section, data_dir = configs[0].data_section, resolve_data_dir(options.data_dir)
+            dataset.load(section, data_dir, configs[0].split_seed, Screen(quiet=True))
     if eta is None:
         return plan
     return plan.model_copy(update={"rungs": _plan_rungs(plan, configs, flat, eta)})
@@ -293,13 +297,6 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
     if flatten_keys(base.values).get(SPLIT_SEED) is None:
         settings[SPLIT_SEED] = seed
     return _with_settings(base, settings)
-
-
-def _load_fold(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
-    """Load the data of a fold, so that data that cannot be divided are one error before any run."""
-    if dataset := registry.experiment_dataset(experiment):
-        data_dir = resolve_data_dir(options.data_dir)
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _validate(

@@ -23,6 +23,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
+    format_metrics_line,
     kept_epoch,
     main_metric,
     metric_direction,
@@ -296,10 +297,9 @@ def format_point_line(
     """Return a line of text about a sweep point and its result, cut to fit into 80 columns."""
     result = ""
     if record is not None:
-        names = {"valid": selection_metric(record.metrics), "test": main_metric(record)}
-        values = {part: record.metrics[name] for part, name in names.items() if name}
-        parts = [f"{part} {v:.4f}" for part, v in values.items() if isinstance(v, float)]
-        result = "  ".join(["", *parts, f"{record.seconds.get('total', 0):.1f} s"])
+        names = filter(None, (selection_metric(record.metrics), main_metric(record)))
+        known = {name: one for name in names if (one := record.metrics[name]) is not None}
+        result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
     head = f"point {format_position(point.number, plan.size)} {state:<6} "
     label = Text(printable(point.label))
     label.truncate(max(1, WIDTH - cell_len(head) - cell_len(result)), overflow="ellipsis")

@@ -18,7 +18,7 @@ from dlrun.reports.page import write_report_page
 from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
-from dlrun.run_folder.recorded_metrics import format_metric
+from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
 from dlrun.sweeps.plan import SweepPlan, repeat_of
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -295,9 +295,11 @@ def show_sweep_summary(
 
 def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
-    rows = []
+    rows, names = [], dict[str, str]()
     for result in results:
         tested, validated = result.tested, result.validated
+        spreads = {"valid": validated, "test": tested}
+        names |= {head: shorten_metric(one.metric) for head, one in spreads.items() if one}
         numbers = result.numbers(tested.metric) if tested else {}
         interval = metrics.format_interval(tested.interval) if tested and tested.interval else ""
         rows.append(
@@ -315,7 +317,11 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     table = Table(box=None, pad_edge=False)
     for head in heads:
         is_config = head == "config"
-        table.add_column(head, justify="left" if is_config else "right", no_wrap=not is_config)
+        table.add_column(
+            names.get(head, head),
+            justify="left" if is_config else "right",
+            no_wrap=not is_config,
+        )
     for row in rows:
         table.add_row(*(Text(row[head]) for head in heads))
     return table

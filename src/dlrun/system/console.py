@@ -20,6 +20,7 @@ from rich.text import Text
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
+LINES = 20  # of the steps of a run: about as many are shown, and the log has all
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
 _results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
@@ -208,20 +209,16 @@ class Screen:
         return self.err.is_terminal and not self.quiet
 
     @contextlib.contextmanager
-    def progress(
-        self, what: str, total: float | None, unit: str, *, lines: int | None = None
-    ) -> Iterator["ProgressHandle"]:
+    def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
 
         Args:
             what: the text beside the bar.
             total: the number of units; None if it is not known.
             unit: the name of what is counted.
-            lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
-                None shows all. The log has every line.
         """
         with self.bar(what, total) as move:
-            yield ProgressHandle(self, move, total, unit, lines)
+            yield ProgressHandle(self, move, total, unit)
 
     @contextlib.contextmanager
     def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
@@ -252,7 +249,6 @@ class ProgressHandle:
     move: MoveBar
     total: float | None
     unit: str
-    lines: int | None
 
     def to(self, done: float) -> None:
         """Move the progress bar to the number of finished units."""
@@ -260,10 +256,11 @@ class ProgressHandle:
         self.move(done, f"{math.floor(done):,}{of} {self.unit}")
 
     def step(self, done: float, line: str) -> None:
-        """Print the line of a finished step, such as an epoch, and move the progress bar."""
-        shown = True
-        if self.lines is not None and self.total:
-            before, now = (self.lines * n // self.total for n in (done - 1, done))
-            shown = before < now and not self.screen.draws_bars
-        (self.screen.note if shown else self.screen.log)(line)  # on a terminal above the bar
+        """Print the line of a finished step, such as an epoch, and move the progress bar.
+
+        Of many steps only the first, the last and every n-th are shown.
+        """
+        every = math.ceil((self.total or 1) / LINES)
+        is_shown = done in (1, self.total) or done % every == 0
+        (self.screen.note if is_shown else self.screen.log)(line)  # on a terminal above the bar
         self.to(done)

@@ -4,6 +4,8 @@ They and the modules of users may log through Lightning: a `RunLogger` takes wha
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
@@ -11,7 +13,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.config.plugins import class_name, load_class
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import ConfigError, describe_with_place, first_line
+from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 
 KEY = "trainer.callbacks"
@@ -21,17 +24,18 @@ HOOKS = [name for name, hook in vars(pl.Callback).items() if name[0] != "_" and 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     """Return the callbacks that a config names.
 
-    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or
-    refuses its arguments, or if dlrun does itself what it does.
+    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or cannot
+    be made with its arguments, or if dlrun does itself what it does.
     """
     callbacks = []
     for item in config.trainer.callbacks:
         make, name = load_class(KEY, item, pl.Callback), class_name(item)
         try:
             callback = make()
+            _ = callback.state_key  # Lightning reads it outside of any hook
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            raise ConfigError(f"{KEY}: {name} refuses its arguments: {reason}") from error
+            reason = describe_with_place(error, name)
+            raise ConfigError(f"{KEY}: {name} cannot be made: {reason}") from error
         if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
             hint = "the section early_stopping does this, also in a resumed run"
             raise ConfigError(f"{KEY}: {name} does not stop this network", hint)
@@ -62,8 +66,7 @@ def _guard(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> Non
                 return hook(*arguments, **more)
             except (Exception, SystemExit) as error:  # the training does not depend on it
                 failed = True
-                reason = f"{type(error).__name__}: {first_line(error)}"
-                warn(f"callback {name} is not used any more: {reason}")
+                warn(f"callback {name} is not used any more: {describe_with_place(error, name)}")
                 return None
 
         return call
@@ -71,6 +74,27 @@ def _guard(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> Non
     for hook in HOOKS:
         if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
             setattr(callback, hook, guarded(getattr(callback, hook)))
+    if type(callback).state_dict is not pl.Callback.state_dict:
+        _leave_out_odd_states(callback, name, warn)
+
+
+def _leave_out_odd_states(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> None:
+    """Let a callback have only states that a checkpoint can hold; warn of the first other one."""
+    whole, warned = callback.state_dict, False
+
+    def state_dict() -> dict[str, Any]:
+        nonlocal warned
+        state = whole()
+        try:
+            read_tensors(Path(name), bytes(serialize_tensors(state)))
+        except Exception as error:  # what cannot be pickled can raise anything
+            if not warned:
+                warn(f"callback {name} would begin anew in a resumed run: {first_line(error)}")
+            warned = True
+            return {}
+        return state
+
+    callback.state_dict = state_dict  # type: ignore[method-assign]
 
 
 class RunLogger(DummyLogger):
@@ -91,4 +115,4 @@ class RunLogger(DummyLogger):
     @property
     def save_dir(self) -> str:
         """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
-        return str(self._steps.folder.path)
+        return str(self._steps.folder.path.absolute())

@@ -108,7 +108,7 @@ class EpochBatches(Sampler[Rows]):
 
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
     rows are shuffled, all take equally many, because all must do equally many updates.
-    `set_epoch(0)` sets the epoch to `first_epoch`. An epoch has `most` batches at most.
+    An epoch has `most` batches at most.
     With `classes`, the class of each row, every class is drawn equally often: each row of a class
     comes once before one comes again.
     """
@@ -118,18 +118,17 @@ class EpochBatches(Sampler[Rows]):
     seed: int | None
     rank: int = 0
     world_size: int = 1
-    first_epoch: int = 0
     most: int | None = None
     classes: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
-        self.set_epoch(0)
+        self.epoch = 0
         shared = self.size if self.seed is None else self.size - self.size % self.world_size
         self._indices = np.arange(self.rank, shared, self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which decides the order; Lightning calls this before each epoch."""
-        self.epoch = self.first_epoch + epoch
+        self.epoch = epoch
 
     def __len__(self) -> int:
         batches = math.ceil(len(self._indices) / self.batch_size)
@@ -228,23 +227,19 @@ class ArrayData:
         self,
         rank: int = 0,
         processes: int = 1,
-        first_epoch: int = 0,
         *,
         limit: Limit = None,
         balanced: bool = False,
     ) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 
-        An item is a list of `group_size` batches. A resumed run continues with `first_epoch`,
-        because Lightning counts its epochs from 0 again. `limit` as in common_batches.
-        `balanced` draws each class equally often.
+        An item is a list of `group_size` batches. `limit` as in common_batches. `balanced` draws
+        each class equally often.
         """
         size = self.batch_size // processes
         most = self.count_training_batches(processes, limit)
         classes = self.train.targets.cpu().numpy() if balanced else None
-        batches = EpochBatches(
-            len(self.train), size, self.seed, rank, processes, first_epoch, most, classes
-        )
+        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most, classes)
         return self._loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:

@@ -45,6 +45,7 @@ from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
+    EpochSaver,
     LightningNetwork,
     PredictionCollector,
     epoch_columns,
@@ -119,13 +120,13 @@ class Training:
         left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, config, columns, start)
             callbacks = make_guarded_callbacks(config, context.screen.warn)
+            recorder = EpochRecorder(steps, bar, data, config, columns, start, callbacks)
             trainer = make_trainer(
                 config,
                 device,
-                [recorder, *callbacks],
-                left,
+                [recorder, *callbacks, EpochSaver(recorder)],
+                epochs,
                 logger=RunLogger(steps) if callbacks else None,
             )
             rank, world = trainer.global_rank, trainer.world_size
@@ -145,7 +146,7 @@ class Training:
             )
             note_slow_precision(device, section.precision, context.screen.note)
             limit, balanced = section.limit_train_batches, config.balanced_batches
-            train = data.training_batches(rank, world, done, limit=limit, balanced=balanced)
+            train = data.training_batches(rank, world, limit=limit, balanced=balanced)
             limit = section.limit_val_batches
             valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
             test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)

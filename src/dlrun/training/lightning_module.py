@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
@@ -19,7 +20,16 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID, is_stopped_early, kept_epoch
+from dlrun.run_folder.recorded_metrics import (
+    LR,
+    NO_METRICS,
+    SECONDS,
+    STEP,
+    VALID,
+    format_metrics_line,
+    is_stopped_early,
+    kept_epoch,
+)
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
@@ -232,10 +242,24 @@ class EpochRecorder(pl.Callback):
     config: NetworkConfig
     columns: list[str]
     start: Mapping[str, Any] | None  # the checkpoint from which a resumed run continues
+    callbacks: Sequence[pl.Callback]  # all others, whose states are stored too
     best: Mapping[str, Tensor] | None = field(init=False)  # weights, if the config keeps the best
 
     def __post_init__(self) -> None:
         self.best = (self.start or {}).get("best")
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the callbacks of a resumed run, and Lightning's numbers of epochs and updates."""
+        if self.start is None:
+            return
+        loop: Any = trainer.fit_loop  # its types lack `processed`
+        states = self.start.get("callbacks", {})
+        loop.epoch_progress.current.processed = len(self.steps.rows)
+        updates = loop.epoch_loop.manual_optimization.optim_step_progress.total
+        updates.completed = self.start.get("updates", 0)
+        for callback in self.callbacks:
+            if state := states.get(callback.state_key):
+                callback.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
@@ -266,10 +290,7 @@ class EpochRecorder(pl.Callback):
         self.steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start to measure the time of the epoch, set its learning rate, and whether to validate.
-
-        The epoch is counted here: Lightning counts those of a resumed run from 0 again.
-        """
+        """Start to measure the time of an epoch; set its learning rate and whether to validate."""
         self.began, done = time.perf_counter(), len(self.steps.rows)
         assert isinstance(pl_module, LightningNetwork)
         if pl_module.schedule is not None:
@@ -305,7 +326,7 @@ class EpochRecorder(pl.Callback):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch after its validation, and end the training if it no longer improves."""
+        """Measure the epoch after its validation; raise DlrunError if a metric is not finite."""
         assert isinstance(pl_module, LightningNetwork)
         metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
         if trainer.check_val_every_n_epoch == 1:
@@ -318,6 +339,12 @@ class EpochRecorder(pl.Callback):
         if schedule is not None:
             values[LR] = schedule.lr
             schedule.end_epoch(number - 1, metrics.get(f"{VALID}loss"))
+        self.measured = values
+
+    def finish_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch that was measured; end the training if it no longer improves."""
+        assert isinstance(pl_module, LightningNetwork)
+        values, schedule, number = self.measured, pl_module.schedule, len(self.steps.rows) + 1
         row = {name: values.get(name, math.nan) for name in self.columns}
         weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
         state = {
@@ -325,16 +352,33 @@ class EpochRecorder(pl.Callback):
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "schedule": schedule.state_dict() if schedule is not None else {},
+            "callbacks": {one.state_key: one.state_dict() for one in self.callbacks},
+            "updates": trainer.global_step,
         }
         if by := self.config.keeps_best_by:
             if kept_epoch([*self.steps.rows, row], by) == number:
                 self.best = {name: tensor.clone() for name, tensor in weights.items()}
             state["best"] = self.best
         position = format_position(number, self.config.trainer.max_epochs)
-        line = f"epoch {position}  {progress_line(metrics)}"
+        metrics = {name: one for name, one in values.items() if name not in NO_METRICS}
+        line = f"epoch {position}  {format_metrics_line(metrics)}"
         self.steps.finish(row, line, serialize_tensors(state))
         if is_stopped_early(self.steps.rows, self.config.early_stopping):
             trainer.should_stop = True
+
+
+@dataclass(eq=False)
+class EpochSaver(Checkpoint):
+    """Has a recorder finish each epoch after all other callbacks, whose states it stores.
+
+    Lightning calls callbacks of the class Checkpoint last.
+    """
+
+    recorder: EpochRecorder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finish the epoch that the recorder has measured."""
+        self.recorder.finish_epoch(trainer, pl_module)
 
 
 def derive_seed(*place: int) -> int:
@@ -364,16 +408,6 @@ def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
         shared = torch.tensor(number, device=trainer.strategy.root_device)
         number = int(trainer.strategy.reduce(shared, reduce_op="max"))
     stop.raise_for(number)
-
-
-def progress_line(metrics: Mapping[str, float]) -> str:
-    """Return the metrics as a text of at most 80 columns if there is only one metric."""
-    texts: dict[str, str] = {}
-    for name, value in metrics.items():
-        part, _, metric = name.partition("_")
-        short = "acc." if metric == "accuracy" else metric
-        texts[part] = f"{texts.get(part, part)} {short} {value:.4f}"
-    return "  ".join(texts.values())
 
 
 def _gradient_scaler(trainer: pl.Trainer) -> Any:

@@ -29,14 +29,18 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import SECONDS, STEP, newest_metrics
+from dlrun.run_folder.recorded_metrics import (
+    SECONDS,
+    STEP,
+    format_metrics_line,
+    newest_metrics,
+)
 from dlrun.system.accelerator import check_cpu_devices, note_slow_precision
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import explain_lost_peers, make_trainer
 from dlrun.training.lightning_module import (
     derive_seed,
-    progress_line,
     seed_torch,
     stop_together,
 )
@@ -312,7 +316,7 @@ class ModuleRecorder(pl.Callback):
         names = sorted(before | metrics.keys(), key=_order)
         values = {name: metrics.get(name, math.nan) for name in names}
         position = format_position(number, self.config.trainer.max_epochs)
-        shown = progress_line({name: values[name] for name in names if name in metrics})
+        shown = format_metrics_line({name: values[name] for name in names if name in metrics})
         self.steps.finish(
             {STEP: number, **values, SECONDS: seconds},
             f"epoch {position}  {shown}",
@@ -369,15 +373,19 @@ def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
     Of a value that was logged by update and by epoch, only the one of the epoch is kept.
-    `epoch` and `seconds` are columns of dlrun.
+    `epoch` and `seconds` are columns of dlrun. Raises DlrunError if two names are one column.
     """
-    metrics = {}
+    metrics: dict[str, float] = {}
+    names: dict[str, str] = {}
     for name, value in logged.items():
         whole, _, kind = name.rpartition("_")
         if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
             continue
         found = SPLIT.fullmatch(name)
         column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
+        if (other := names.setdefault(column, name)) != name:
+            problem = f"the module logs {other} and {name}, which are both the column {column}"
+            raise DlrunError(problem, "give one of them another name")
         metrics[column] = float(value)
     return metrics
 

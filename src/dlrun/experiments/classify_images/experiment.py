@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
-LINES = 10  # on the screen: one for each batch would be too many
+# Photographs that one CPU thread computes together. Two threads that share a batch wait for each
+# other: they took 1.6 times as much CPU time, with bf16 twice as much.
+GROUP = 4
 
 
 class ClassifyImagesExperiment(Experiment[Config]):
@@ -56,10 +59,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         files, origin = _find_photographs(config, context.data_dir)
         if not config.images:
             screen.note(f"no image given: classifying {origin}")
-        with (
-            context.phase("model"),
-            temporary_training_settings(1),
-        ):  # one input: more threads only wait
+        with temporary_training_settings(1), context.phase("model"):
             pretrained.download_weights(config.model, screen)
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
@@ -67,14 +67,15 @@ class ClassifyImagesExperiment(Experiment[Config]):
             parameters = write_network_summary(model.network, example, context)
             model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
-        with context.phase("classify"), temporary_training_settings(context.threads):
+        with temporary_training_settings(1), context.phase("classify"):
+            place = partial(pretrained.place_network, model, precision=config.precision)
             found, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
                 lambda device: pretrained.predict_probabilities(
-                    model, example, device, config.precision
+                    place(device), example, device, config.precision
                 ),
-                lambda device: classify_photographs(config, context, files, model, device),
+                lambda device: classify_photographs(config, context, files, place(device), device),
                 fallback=config.fallback,
             )
         errors = {str(one.file): one.error for one in found if one.error is not None}
@@ -114,7 +115,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return a predictor for further photographs."""
-        model = _load_again(config)
+        model = pretrained.place_network(_load_again(config), "cpu", config.precision)
         transform, smallest = _input_transform(config, model)
 
         def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
@@ -225,10 +226,21 @@ def classify_photographs(
         thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
         smallest=smallest,
     )
-    with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
-        started = time.perf_counter()
-        while batch := list(islice(stream, config.batch_size)):
-            predictions = _classify_batch(config, model, batch, device)
+    size = config.batch_size
+    threads, group = (context.threads, GROUP) if device == "cpu" else (1, size)
+    batches = iter(lambda: list(islice(stream, size)), [])
+    tasks = (
+        partial(_classify, config, model, batch[first : first + group], device)
+        for batch in batches
+        for first in range(0, len(batch), group)
+    )
+    with (
+        steps.progress("classifying", len(starts), "step"),
+        closing(stream),
+        closing(photographs.run_ahead(tasks, threads, threads)) as classified,
+    ):
+        finished, started = chain.from_iterable(classified), time.perf_counter()
+        while predictions := list(islice(finished, size)):
             done += predictions
             unreadable += sum(one.error is not None for one in predictions)
             counts = len(done) - unreadable, unreadable, time.perf_counter() - started
@@ -243,11 +255,11 @@ def classify_photographs(
     return done
 
 
-def _classify_batch(
-    config: Config, model: PretrainedNetwork, batch: Sequence[Photograph], device: str
+def _classify(
+    config: Config, model: PretrainedNetwork, group: Sequence[Photograph], device: str
 ) -> list[Photograph]:
     labels: dict[Path, Labelled] = {}
-    if readable := [photograph for photograph in batch if photograph.error is None]:
+    if readable := [photograph for photograph in group if photograph.error is None]:
         inputs = torch.stack([photograph.pixels for photograph in readable])
         found = pretrained.predict_probabilities(model, inputs, device, config.precision)
         best = found.topk(min(config.top, len(model.labels)))
@@ -256,7 +268,7 @@ def _classify_batch(
         ):
             names = [model.labels[index] for index in indices]
             labels[photograph.file] = list(zip(names, values, strict=True))
-    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in batch]
+    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in group]
 
 
 def _input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transform, int | None]:

@@ -39,7 +39,6 @@ Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part 
 
 COEFFICIENTS = "coefficients.npz"  # of all fits; the chosen ones are in coefficients.csv too
 SECONDS = "seconds"
-LINES = 10  # of the fits, on the screen
 
 
 class LinearFit(Experiment[LinearFitConfig]):
@@ -117,7 +116,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         fingerprint = fingerprint_data(table.fingerprint(), assets.values())
         found = steps.begin(columns, fingerprint, total, self.step)
         betas = [np.frombuffer(part) for part in found.parts] if found else []
-        with steps.progress("fit", total, self.step, lines=LINES):
+        with steps.progress("fit", total, self.step):
             started = time.perf_counter()
             for beta, row in self.fits(config, X, y, len(betas), context.screen):
                 betas.append(beta)
