@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 
+from dlrun.errors import DataError
 from dlrun.lasso.path import (
     LinearModel,
     objective_and_gap,
@@ -26,6 +27,15 @@ def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
     assert path[0] == pytest.approx(np.abs(X.toarray().T @ (y - y.mean())).max())
     assert path[-1] == pytest.approx(1e-4 * path[0])
     assert np.diff(np.log(path)) == pytest.approx(np.log(1e-4) / 4)
+
+
+@pytest.mark.parametrize("word", [0, 1])
+@pytest.mark.parametrize("labels", [[0, 1], [0, 0, 1]])
+def test_no_path_without_a_word_that_tells_the_labels_apart(labels: list[int], word: int) -> None:
+    y = np.array(labels * 7, np.int8)
+    X = sparse.csr_matrix(np.full((len(y), 2), word, np.float32))
+    with pytest.raises(DataError, match="nothing to separate"):
+        penalty_path(X, y, 5, 1e-4)
 
 
 def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem) -> None:

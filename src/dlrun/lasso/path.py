@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import entr, expit
 
+from dlrun.errors import DataError
+
 Vector = NDArray[np.float64]
 Labels: TypeAlias = NDArray[Any]  # 0 or 1, (n_rows,)
 
@@ -51,8 +53,17 @@ class LabelledBags(NamedTuple):
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum."""
+    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum.
+
+    Raises DataError if every word is as frequent among the rows of 1 as among those of 0.
+    """
     largest = float(np.abs(X.T @ (y - y.mean())).max())
+    # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
+    if largest < 0.5 / len(y):
+        raise DataError(
+            f"no word tells the labels of the {len(y):,} training rows apart: nothing to separate",
+            "use texts in which some words are more frequent with one of the labels",
+        )
     return np.geomspace(largest, smallest * largest, values)
 
 
