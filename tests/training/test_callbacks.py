@@ -33,6 +33,7 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
         (f"trainer.callbacks=[{{class: {OWN}.Picky, size: -1}}]", "size is negative"),
         (f"trainer.callbacks=[{{class: {OWN}.Exiting, at_once: true}}]", "SystemExit: 3"),
         (f"trainer.callbacks=[{OWN}.Unnamed]", "in state_key: ZeroDivisionError: no key"),
+        (f"trainer.callbacks=[{OWN}.OddKey]", "state_key of the type float64"),
         (f"trainer.callbacks=[{OWN}.Failing, {OWN}.Failing]", "given twice"),
         ("logger=[mlflow, csv, mlflow]", "'mlflow' is given twice"),
         (

@@ -24,18 +24,22 @@ HOOKS = [name for name, hook in vars(pl.Callback).items() if name[0] != "_" and 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     """Return the callbacks that a config names.
 
-    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or cannot
-    be made with its arguments, or if dlrun does itself what it does.
+    Raises ConfigError, which names the key, if a class cannot be imported, is no callback, cannot
+    be made with its arguments or has a state_key that is no text, which a checkpoint cannot hold,
+    or if dlrun does itself what it does.
     """
     callbacks = []
     for item in config.trainer.callbacks:
         make, name = load_class(KEY, item, pl.Callback), class_name(item)
         try:
             callback = make()
-            _ = callback.state_key  # Lightning reads it outside of any hook
+            key_type = type(callback.state_key)  # Lightning reads it outside of any hook
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
             reason = describe_with_place(error, name)
             raise ConfigError(f"{KEY}: {name} cannot be made: {reason}") from error
+        if key_type is not str:
+            problem = f"{KEY}: {name} has a state_key of the type {key_type.__name__}"
+            raise ConfigError(problem, "its state_key must be a str")
         if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
             hint = "the section early_stopping does this, also in a resumed run"
             raise ConfigError(f"{KEY}: {name} does not stop this network", hint)
