@@ -140,13 +140,14 @@ class SearchSpace:
     def parse_spaces(self) -> list[Space]:
         """Return the search spaces. Raises ConfigError if they and other options do not fit."""
         spaces = [_parse_space(text) for text in self.spaces]
-        if bool(spaces) != (self.trials is not None or self.sampler == "grid") or (
-            self.sampler is not None and not spaces
-        ):
-            raise ConfigError(
-                "--space belongs with --trials (or --sampler grid)",
-                "as in --trials 20 --space optimizer.lr=log:1e-4..1e-2",
-            )
+        example = "as in --trials 20 --space optimizer.lr=log:1e-4..1e-2"
+        if spaces and self.trials is None and self.sampler != "grid":
+            raise ConfigError("--space belongs with --trials (or --sampler grid)", example)
+        if not spaces and (self.trials is not None or self.sampler is not None):
+            options = {"--trials": self.trials, "--sampler": self.sampler}
+            given = " and ".join(name for name, value in options.items() if value is not None)
+            hint = f"{example}; KEY=A,B and --grid run every value"
+            raise ConfigError(f"{given} without --space: nothing to take points from", hint)
         for place, space in enumerate(spaces):
             if any(space.key == other.key for other in spaces[:place]):
                 raise ConfigError(f"{space.key}: varied twice", "give it once")
