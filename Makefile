@@ -49,7 +49,7 @@ test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where th
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
 
 test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slurm $(ARGS)
 
 test-gpu: $(VENV)/.tools ## each network on a GPU with CUDA; skipped with the reason without one
 	$(BIN)/python -m pytest -rs -m gpu $(ARGS)

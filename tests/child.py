@@ -1,9 +1,11 @@
 """What a process of the harness runs: dlrun's command line, with a fault at a file operation."""
 
+import multiprocessing
 import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ def run(
     """
     os.chdir(folder)
     os.environ.update(environment)
+    tempfile.tempdir = None  # where the environment says
     output = folder / OUTPUT
     output.mkdir(exist_ok=True)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -52,10 +55,29 @@ def run(
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if "file_size" in limits:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
+    _find_packages(environment["PYTHONPATH"].split(os.pathsep))
+    if {"sweep", "reproduce"} & {*arguments}:
+        _fork_the_runs_of_a_sweep()
     sys.argv = ["dlrun", *arguments]
     from dlrun.__main__ import main
 
     main()
+
+
+def _find_packages(folders: Sequence[str]) -> None:
+    """Find the packages in other folders too, and import dlrun anew: it looked for plugins."""
+    if more := [folder for folder in folders if folder not in sys.path]:
+        sys.path[:0] = more
+        for name in [*sys.modules]:
+            if name.partition(".")[0] == "dlrun":
+                del sys.modules[name]
+
+
+def _fork_the_runs_of_a_sweep() -> None:
+    """Fork them from this process, which has imported all: a fork server would take seconds."""
+    from dlrun.sweeps import processes
+
+    processes.CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
 def _count_operations(watched: str, counter: Path, fault: Fault | None) -> None:

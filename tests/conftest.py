@@ -115,13 +115,16 @@ def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -
 
 
 def until(
-    condition: Callable[[], object], seconds: float = 90, said: Callable[[], object] = str
+    condition: Callable[[], object],
+    seconds: float = 90,
+    said: Callable[[], object] = str,
+    pause: float = 0.005,
 ) -> None:
     """Wait until a condition is true; after so many seconds, fail with what `said` returns."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said()
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 @pytest.fixture
@@ -138,12 +141,15 @@ def forked(tmp_path: Path) -> Dlrun:
     return functools.partial(harness.run, tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """A finished tiny run of an experiment, done once: to be copied, not changed."""
     from tests.experiments.use import once
 
-    return once(tmp_path_factory, smoke)
+    def words(name: str) -> list[str]:
+        return [*smoke(name), *(["--summary"] if name in NETWORKS else [])]
+
+    return once(tmp_path_factory, "done", words)
 
 
 def smoke(name: str) -> list[str]:
@@ -233,6 +239,13 @@ def real_data() -> Path:
         message = "set DLRUN_TEST_DATA to the folder with aclImdb_v1.tar.gz, mnist/, book_images/"
         missing(f"no real data: {message}", "DLRUN_REQUIRE_DATA")
     return folder.resolve()
+
+
+def pytest_configure() -> None:
+    """Make the tests' folders in memory where there is room: dlrun flushes each file to a disk."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

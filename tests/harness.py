@@ -35,7 +35,7 @@ CONTEXT.set_forkserver_preload(
     ]
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
-TIMEOUT = 300.0  # seconds; a process that takes longer hangs
+TIMEOUT = 900.0  # seconds; a process that takes longer hangs
 
 
 @dataclass(frozen=True)

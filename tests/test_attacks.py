@@ -41,24 +41,24 @@ def site(tmp_path: Path) -> Path:
     ],
 )
 def test_a_plugins_metrics_are_numbers_of_any_kind_and_its_bugs_its_own(
-    dlrun: Dlrun, tmp_path: Path, site: Path, metric: str, message: str | None
+    forked: Dlrun, tmp_path: Path, site: Path, metric: str, message: str | None
 ) -> None:
     code = "import numpy\n" + WORKING.replace("float(config.words)", metric)
     plugin(site, "odd", code=code)
-    dlrun("odd", PYTHONPATH=str(site)).is_told(message is not None, message or "")
+    forked("odd", PYTHONPATH=str(site)).is_told(message is not None, message or "")
     assert Run.open(latest(tmp_path, "odd")).state == ("failed" if message else "finished")
     if message:
-        assert "Traceback" in dlrun("odd", "--debug", PYTHONPATH=str(site)).stderr
+        assert "Traceback" in forked("odd", "--debug", PYTHONPATH=str(site)).stderr
 
 
 @pytest.mark.parametrize("points_to", ["this is no value", "sys:experiment", "os:experiment", None])
 def test_a_plugin_with_an_odd_entry_point_or_yaml_is_left_out_with_a_warning(
-    dlrun: Dlrun, site: Path, points_to: str | None
+    forked: Dlrun, site: Path, points_to: str | None
 ) -> None:
     plugin(site, "odd", points_to=points_to)
     if points_to is None:
         (site / "odd" / "configs" / "odd.yaml").write_bytes(b"# \xff\xfe\nseed: 0\n")
-    done = dlrun("--help", PYTHONPATH=str(site)).is_told(0)
+    done = forked("--help", PYTHONPATH=str(site)).is_told(0)
     assert done.stderr.count("warning:") == 1 and "'odd'" in done.stderr
 
 

@@ -83,23 +83,23 @@ def test_the_notebook_runs_from_top_to_bottom(
     assert float(positive["wonderful"]) > 0.5 > float(positive["dull"])
 
 
-def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_an_experiment_from_outside_is_like_one_of_ours(forked: Dlrun, tmp_path: Path) -> None:
     env = installed(EXAMPLES / "diabetes", tmp_path)
-    assert "Progression of diabetes" in dlrun("--help", **env).stdout
-    assert "model.delta=0.5" in dlrun("diabetes", "--help", **env).stdout
-    wrong = dlrun("diabetes", "--set", "model.delt=1", **env)
+    assert "Progression of diabetes" in forked("--help", **env).stdout
+    assert "model.delta=0.5" in forked("diabetes", "--help", **env).stdout
+    wrong = forked("diabetes", "--set", "model.delt=1", **env)
     assert (wrong.returncode, "did you mean 'delta'?" in wrong.stderr) == (2, True)
-    assert "'diabetes'" in dlrun("diabete", **env).stderr
-    assert "delta: 1.0" in dlrun("config", "diabetes", **env).stdout
-    dlrun("diabetes", "--dry-run", **env).is_told(0)
+    assert "'diabetes'" in forked("diabete", **env).stderr
+    assert "delta: 1.0" in forked("config", "diabetes", **env).stdout
+    forked("diabetes", "--dry-run", **env).is_told(0)
     smoke = tmp_path / "source/diabetes/src/diabetes_regression/configs/smoke/diabetes.yaml"
-    done = dlrun("diabetes", "--config", smoke, **env).is_told(0)
+    done = forked("diabetes", "--config", smoke, **env).is_told(0)
     assert "test_r2" in done.stdout and "largest_class" not in done.stdout  # no classes
     (run,) = (tmp_path / "runs" / "diabetes").glob("*Z-*")
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert {"train_loss", "train_mae", "train_r2", "valid_r2"} <= {*header.split(",")}
     assert (run / "learning_curves.png").stat().st_size > 10_000
-    tested = json.loads(dlrun("predict", "latest", "--test", "--json", **env).is_told(0).stdout)
+    tested = json.loads(forked("predict", "latest", "--test", "--json", **env).is_told(0).stdout)
     assert (tested["test_rows"], tested["different_rows"]) == (88, 0)
     assert tested["test_mae"] > 0 and "test_r2" in tested and "different_classes" not in tested
     patient = {"age": 59, "sex": 2, "bmi": 32.1, "bp": 101, "s1": 157, "s2": 93.2, "s3": 38}
@@ -108,9 +108,9 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     table = tmp_path / "patients.csv"
     table.write_text(f"{head}\n{row}\n{row.replace('32.1', 'x')}\n59;2\n")
     words = "predict", "latest", "--csv", table
-    shown = dlrun(*words, **env).is_told(1, "2 inputs could not be predicted").stdout.splitlines()
-    told = [json.loads(line) for line in dlrun(*words, "--json", **env).stdout.splitlines()]
-    dlrun(*words, "--out", "found.csv", **env).is_told(1)
+    shown = forked(*words, **env).is_told(1, "2 inputs could not be predicted").stdout.splitlines()
+    told = [json.loads(line) for line in forked(*words, "--json", **env).stdout.splitlines()]
+    forked(*words, "--out", "found.csv", **env).is_told(1)
     with (tmp_path / "found.csv").open(newline="") as stream:
         first, second, third = csv.DictReader(stream)
     assert list(first) == ["row", "predicted", "error"]
@@ -118,32 +118,32 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     assert shown[0].startswith(f"{told[0]['predicted']:.4f}  59, 2, 32.1")
     assert "'bmi': 'x'" in second["error"] and "2 cells" in third["error"]
     table.write_text(f"{head.replace('bmi', 'BMI')}\n{row}\n")
-    dlrun(*words, **env).is_told(2, "no column 'bmi'")
-    dlrun("predict", "latest", "a text", **env).is_told(2, "rows of a table")
-    dlrun("verify", "latest", **env).is_told(0)
-    done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env).is_told(0)
+    forked(*words, **env).is_told(2, "no column 'bmi'")
+    forked("predict", "latest", "a text", **env).is_told(2, "rows of a table")
+    forked("verify", "latest", **env).is_told(0)
+    done = forked("resume", "latest", "--set", "trainer.max_epochs=3", **env).is_told(0)
     assert len((run / "metrics.csv").read_text().splitlines()) == 4
     for kind in ("onnx", "torch"):
-        done = dlrun(
+        done = forked(
             "export", "latest", "--format", kind, "--out", f"network.{kind}", **env
         ).is_told(0)
     assert "inputs: float32, batch x 10" in done.stdout
     script = "import dlrun, torch\nprint(dlrun.open().network()(torch.zeros(2, 10)).shape)"
     used = python(tmp_path, "-c", f"{script}\nprint(dlrun.__file__)", **env)
     assert used.stdout == f"torch.Size([2, 1])\n{ROOT / 'src/dlrun/__init__.py'}\n", used.stderr
-    gone = dlrun("resume", "latest")  # without the package
+    gone = forked("resume", "latest")  # without the package
     assert (gone.returncode, "no experiment 'diabetes'" in gone.stderr) == (2, True)
 
 
-def test_a_lightning_module_of_others_is_an_experiment(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_a_lightning_module_of_others_is_an_experiment(forked: Dlrun, tmp_path: Path) -> None:
     env = installed(EXAMPLES / "autoencoder", tmp_path)
     lines = [*(EXAMPLES / "autoencoder").rglob("*.py")]
     assert sum(len(file.read_text().splitlines()) for file in lines) < 60
-    assert "compressed to a few numbers" in dlrun("--help", **env).stdout
-    wrong = dlrun("autoencoder", "--set", "widht=1", **env).is_told(2)
+    assert "compressed to a few numbers" in forked("--help", **env).stdout
+    wrong = forked("autoencoder", "--set", "widht=1", **env).is_told(2)
     assert "did you mean 'width'?" in wrong.stderr
     smoke = tmp_path / "source/autoencoder/src/digit_autoencoder/configs/smoke/autoencoder.yaml"
-    dlrun("autoencoder", "--config", smoke, **env).is_told(0)
+    forked("autoencoder", "--config", smoke, **env).is_told(0)
     (run,) = (tmp_path / "runs" / "autoencoder").glob("*Z-*")
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert header == "epoch,train_loss,valid_loss,seconds"
@@ -151,33 +151,33 @@ def test_a_lightning_module_of_others_is_an_experiment(dlrun: Dlrun, tmp_path: P
     assert set(record["metrics"]) == {"train_loss", "valid_loss", "test_loss"}
     assert record["best_epoch"]["metric"] == "valid_loss"
     assert (run / "learning_curves.png").stat().st_size > 10_000
-    dlrun("verify", "latest", **env).is_told(0)
-    dlrun("resume", "latest", "--set", "trainer.max_epochs=5", **env).is_told(0)
+    forked("verify", "latest", **env).is_told(0)
+    forked("resume", "latest", "--set", "trainer.max_epochs=5", **env).is_told(0)
     words = "autoencoder", "--set", "trainer.max_epochs=5", "--name", "whole"
-    dlrun(*words, **env).is_told(0)
+    forked(*words, **env).is_told(0)
     (whole,) = (tmp_path / "runs" / "autoencoder").glob("*-whole")
     assert outcome(run) == outcome(whole)
-    dlrun("runs", "show", "latest", **env).is_told(0)
-    shown = dlrun("runs", "compare", run, whole, **env).is_told(0).stdout
+    forked("runs", "show", "latest", **env).is_told(0)
+    shown = forked("runs", "compare", run, whole, **env).is_told(0).stdout
     assert "valid_loss" in shown
-    dlrun("report", run, whole, "--out", "report.html", **env).is_told(0)
+    forked("report", run, whole, "--out", "report.html", **env).is_told(0)
     assert "test_loss" in (tmp_path / "report.html").read_text()
-    dlrun("runs", "check", **env).is_told(0)
+    forked("runs", "check", **env).is_told(0)
     for words in (
         ("predict", "latest", "a"),
         ("export", "latest", "--format", "onnx", "--out", "network.onnx"),
         ("predict", "latest", "--test"),
     ):
-        assert "its class would need the method" in dlrun(*words, **env).is_told(1).stderr
+        assert "its class would need the method" in forked(*words, **env).is_told(1).stderr
     options = "--grid", "width=2,16", "--config", smoke
-    dlrun("sweep", "autoencoder", *options, **env).is_told(0)
+    forked("sweep", "autoencoder", *options, **env).is_told(0)
     script = "import dlrun, torch\nprint(dlrun.open().network().encoder(torch.zeros(2, 64)).shape)"
     used = python(tmp_path, "-c", script, **env)
     assert used.stdout.startswith("torch.Size([2, "), used.stderr
 
 
-def test_new_writes_a_package_whose_own_test_passes(dlrun: Dlrun, tmp_path: Path) -> None:
-    done = dlrun("new", "digit-net").is_told(0)
+def test_new_writes_a_package_whose_own_test_passes(forked: Dlrun, tmp_path: Path) -> None:
+    done = forked("new", "digit-net").is_told(0)
     package = tmp_path / "digit-net"
     assert "pip install --editable 'digit-net[test]'" in done.stderr
     tested = python(

@@ -1,11 +1,9 @@
 """A desk without POSIX's calls: no fcntl, no links, no affinity, no fsync of folders."""
 
+import json
 from pathlib import Path
 
-import pytest
-
-from dlrun.experiments import registry
-from tests.conftest import NETWORKS, Dlrun, setting, smoke
+from tests.conftest import NAMES, NETWORKS, python, setting, smoke
 from tests.experiments.use import results, rows
 
 # Read by Python before anything else.
@@ -25,17 +23,23 @@ os.open = no_folders
 """
 
 
-@pytest.mark.parametrize("name", registry.experiment_names())
-def test_a_run_without_posix_finishes_and_can_be_extended(
-    dlrun: Dlrun, tmp_path: Path, name: str
-) -> None:
+EACH = """
+import json, sys
+from dlrun.cli.main import run_command_line
+for words in json.loads(sys.argv[1]):
+    assert run_command_line(words) == 0, words
+"""
+
+
+def test_runs_without_posix_finish_and_can_be_extended(tmp_path: Path) -> None:
+    """In one process, which imports everything once."""
     without = tmp_path / "without"
     without.mkdir()
     (without / "sitecustomize.py").write_text(WITHOUT)
-    dlrun(*smoke(name), PYTHONPATH=str(without)).is_told(0)
-    (run,) = (tmp_path / "runs" / name).iterdir()  # and no link `latest`
-    assert results(run)["status"] == "finished"
-    if name == NETWORKS[0]:
-        more = setting("trainer.max_epochs=3")
-        dlrun("resume", "latest", *more, PYTHONPATH=str(without)).is_told(0)
-        assert len(rows(run)) == 3
+    more = ["resume", f"{NETWORKS[0]}/latest", *setting("trainer.max_epochs=3")]
+    commands = json.dumps([*map(smoke, NAMES), more])
+    python(tmp_path, "-c", EACH, commands, PYTHONPATH=str(without)).is_told(0)
+    for name in NAMES:
+        (run,) = (tmp_path / "runs" / name).iterdir()  # and no link `latest`
+        assert results(run)["status"] == "finished"
+        assert name != NETWORKS[0] or len(rows(run)) == 3

@@ -18,7 +18,7 @@ import torch
 import dlrun
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.saved_run import Run
-from tests.conftest import Out
+from tests.conftest import Out, until
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -146,7 +146,13 @@ def test_a_wrong_value_names_the_key() -> None:
 
 def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:
     values = {**SMALL, "trainer": {"max_epochs": 100_000}}
-    timer = threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt() -> None:
+        tables = Path("runs", "imdb-dense")
+        until(lambda: any("\n2," in one.read_text() for one in tables.glob("*/metrics.csv")))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Thread(target=interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         dlrun.run("imdb-dense", **values)

@@ -1,10 +1,10 @@
 """The experiments on the real reviews and photographs, against what lab.md and the book say."""
 
 import csv
+import functools
 import hashlib
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from PIL import Image
 from dlrun.data import labelled_texts, mnist
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
-from tests.conftest import Dlrun, setting, smoke
+from tests.conftest import Dlrun, Done, setting, smoke
 from tests.data.test_cifar100 import archive_of
 from tests.data.test_labelled_texts import config
-from tests.experiments.use import results
+from tests.experiments.use import finished, results
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 pytestmark = pytest.mark.realdata
@@ -29,17 +29,15 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-Results = Callable[..., dict]
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, real_data: Path, data_dir: Path) -> Done:
+    """The run of an experiment on the real reviews, done once for all tests."""
+    more = {"imdb-lstm": setting("trainer.max_epochs=4")}
 
-
-@pytest.fixture
-def run(dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path) -> Results:
-    """Run an experiment on the real reviews; returns its results.json."""
-
-    def of(name: str, *values: str) -> dict:
-        sets = setting(f"data.archive={real_data / 'aclImdb_v1.tar.gz'}", *values)
-        dlrun(name, *sets, "--data-dir", data_dir, timeout=1200).is_told(0)
-        return results(tmp_path / "runs" / name / "latest")
+    @functools.cache
+    def of(name: str) -> Path:
+        sets = setting(f"data.archive={real_data / 'aclImdb_v1.tar.gz'}") + more.get(name, [])
+        return finished(tmp_path_factory.mktemp(name), [name, *sets, "--data-dir", str(data_dir)])
 
     return of
 
@@ -67,42 +65,42 @@ def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
     assert reviews.train.ids.ids.max() < 10_000
 
 
-def test_dense_reaches_the_books_accuracy(run: Results, real_data: Path) -> None:
-    found = run("imdb-dense")
+def test_dense_reaches_the_books_accuracy(trained: Done, real_data: Path) -> None:
+    found = results(trained("imdb-dense"))
     assert 0.845 <= found["metrics"]["test_accuracy"] <= 0.875
     assert found["parameters"] == 160_353
     assert found["data"] == "IMDB reviews (stanford, aclImdb_v1.tar.gz)"
     assert found["reference_differs"] == why_not_compared(real_data)
 
 
-def test_lstm_learns(run: Results, real_data: Path) -> None:
+def test_lstm_learns(trained: Done, real_data: Path) -> None:
     """Four of the twenty epochs; all of them end at .847 and .844 (README)."""
-    found = run("imdb-lstm", "trainer.max_epochs=4")
+    found = results(trained("imdb-lstm"))
     assert found["metrics"]["test_accuracy"] > 0.8
     assert found["parameters"] == 328_577
     epochs = "trainer.max_epochs is 4 (book: 20)"
     assert found["reference_differs"] == why_not_compared(real_data, epochs)
 
 
-def test_lasso_peaks_where_the_book_does(run: Results, tmp_path: Path, real_data: Path) -> None:
-    found = run("imdb-lasso")
+def test_lasso_peaks_where_the_book_does(trained: Done, real_data: Path) -> None:
+    found = results(trained("imdb-lasso"))
     assert found["reference_differs"] == why_not_compared(real_data)
     assert 0.875 <= found["peak_valid_accuracy"] <= 0.888
     assert 0.875 <= found["peak_test_accuracy"] <= 0.885
-    nonzero = Run.open("latest", tmp_path / "runs").table["nonzero"]
+    nonzero = Run.open(trained("imdb-lasso")).table["nonzero"]
     assert len(nonzero) == 50
     assert nonzero[0] <= 1 and 5_000 < nonzero[-1] < 6_000
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "imdb-lstm"])
 def test_predicts_its_own_test_set_row_for_row(
-    dlrun: Dlrun, run: Results, tmp_path: Path, data_dir: Path, name: str
+    forked: Dlrun, trained: Done, tmp_path: Path, data_dir: Path, name: str
 ) -> None:
     """And again from the words of its reviews alone, 10,000 of them as a table."""
-    run(name, *(["trainer.max_epochs=1"] if name != "imdb-lasso" else []))
-    done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200).is_told(0)
+    run = trained(name)
+    done = forked("predict", run, "--test", "--data-dir", data_dir).is_told(0)
     assert "row for row as in the run's predictions.csv" in done.stdout
-    opened = Run.open("latest", tmp_path / "runs")
+    opened = Run.open(run)
     reviews = labelled_texts.load_reviews(
         opened.config.data, data_dir, opened.config.seed, Screen(quiet=True)
     )  # type: ignore[attr-defined]
@@ -113,7 +111,7 @@ def test_predicts_its_own_test_set_row_for_row(
             # Words beyond the vocabulary are one id to the network, and one word here.
             words = reviews.decode(reviews.test.ids.review(row)[1:])
             table.writerow([words.replace("<UNK>", "\N{SNOWMAN}")])
-    dlrun("predict", "latest", "--csv", "in.csv", "--out", "out.csv", timeout=1200).is_told(0)
+    forked("predict", run, "--csv", "in.csv", "--out", "out.csv").is_told(0)
     kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))
     with (tmp_path / "out.csv").open(newline="") as stream:
         for one, other in zip(csv.DictReader(stream), kept[:10_000], strict=True):
@@ -121,54 +119,54 @@ def test_predicts_its_own_test_set_row_for_row(
             assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
 
 
-def digits(dlrun: Dlrun, tmp_path: Path, real_data: Path, name: str, epochs: int) -> dict:
+def digits(forked: Dlrun, tmp_path: Path, real_data: Path, name: str, epochs: int) -> dict:
     sets = setting(f"data.archive={real_data / 'mnist'}", f"trainer.max_epochs={epochs}")
-    dlrun(name, *sets, timeout=1200).is_told(0)
+    forked(name, *sets).is_told(0)
     return results(tmp_path / "runs" / name / "latest")
 
 
-def test_mnist_is_the_published_one(dlrun: Dlrun, real_data: Path) -> None:
+def test_mnist_is_the_published_one(forked: Dlrun, real_data: Path) -> None:
     archive = "--set", f"data.archive={real_data / 'mnist'}"
-    done = dlrun("data", "verify", "mnist", *archive).is_told(0)
+    done = forked("data", "verify", "mnist", *archive).is_told(0)
     assert done.stdout.count("is the published one") == 4
     assert "60,000 training and 10,000 test rows" in done.stdout.replace("\n", " ")
-    shown = dlrun("data", "show", "mnist", *archive, "--count", "1").is_told(0)
+    shown = forked("data", "show", "mnist", *archive, "--count", "1").is_told(0)
     assert "train 0, 5" in shown.stdout
 
 
 def test_the_logistic_regression_is_the_notebooks(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path
+    forked: Dlrun, tmp_path: Path, real_data: Path
 ) -> None:
-    found = digits(dlrun, tmp_path, real_data, "mnist-logistic", 30)
+    found = digits(forked, tmp_path, real_data, "mnist-logistic", 30)
     assert found["metrics"]["test_accuracy"] == pytest.approx(0.916, abs=0.02)
     assert (found["parameters"], found["reference_differs"]) == (7_850, None)
 
 
 def test_the_network_knows_its_test_digits_from_files(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path
+    forked: Dlrun, tmp_path: Path, real_data: Path
 ) -> None:
     """Three of the thirty epochs; ten of its test images as files, of them some on white paper."""
-    found = digits(dlrun, tmp_path, real_data, "mnist-dense", 3)
+    found = digits(forked, tmp_path, real_data, "mnist-dense", 3)
     assert found["metrics"]["test_accuracy"] > 0.93 and found["parameters"] == 235_146
     images = mnist.read_part(*(real_data / "mnist" / file.name for file in mnist.FILES[2:]))
     (tmp_path / "digits").mkdir()
     for index in range(10):
         pixels = images.pixels[index] if index % 2 else 255 - images.pixels[index]
         Image.fromarray(pixels).save(tmp_path / "digits" / f"{index}.png")
-    done = dlrun("predict", "latest", "digits", "--json").is_told(0)
+    done = forked("predict", "latest", "digits", "--json").is_told(0)
     opened = Run.open("latest", tmp_path / "runs")
     kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))[:10]
     for line, row in zip(done.stdout.splitlines(), kept, strict=True):
         assert json.loads(line)["label"] == row["predicted"]
 
 
-def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
+def test_the_book_reproduced(forked: Dlrun, tmp_path: Path, real_data: Path) -> None:
     """Both accuracies are the book's; the photographs are classified, by whichever network."""
     (tmp_path / "data" / "imdb").mkdir(parents=True)
     (tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz").symlink_to(real_data / "aclImdb_v1.tar.gz")
     (tmp_path / "data" / "book_images").symlink_to(real_data / "book_images")
     names = ["imdb-dense", "imdb-lasso", "classify-images"]
-    done = dlrun("reproduce", *names, "--json", "--accelerator", "cpu", timeout=1200).is_told(0)
+    done = forked("reproduce", *names, "--json", "--accelerator", "cpu").is_told(0)
     found = {
         (one["experiment"], row["metric"]): row
         for one in json.loads(done.stdout)["experiments"]
@@ -183,9 +181,9 @@ def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> N
     assert "flamingo" in photographs["labels"]["Flamingo.jpg"]["here"]
 
 
-def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:
+def classify(forked: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:
     """Label and probability of each photograph's three ranks."""
-    dlrun(*smoke("classify-images"), real_data / "book_images", *options).is_told(0)
+    forked(*smoke("classify-images"), real_data / "book_images", *options).is_told(0)
     found: dict[str, dict] = {}
     with (tmp_path / "runs/classify-images/latest/predictions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
@@ -195,9 +193,9 @@ def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> di
 
 
 def test_photographs_of_the_book_and_scaled_decoding_keep_their_labels(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path
+    forked: Dlrun, tmp_path: Path, real_data: Path
 ) -> None:
-    exact = classify(dlrun, tmp_path, real_data)
+    exact = classify(forked, tmp_path, real_data)
     assert len(exact) == 6
     for image, label, probability in (
         ("Flamingo.jpg", "flamingo", 0.50),
@@ -206,14 +204,14 @@ def test_photographs_of_the_book_and_scaled_decoding_keep_their_labels(
     ):
         assert next(iter(exact[image])) == label
         assert exact[image][label] == pytest.approx(probability, abs=0.02)
-    scaled = classify(dlrun, tmp_path, real_data, *setting("transform.scaled_decoding=true"))
+    scaled = classify(forked, tmp_path, real_data, *setting("transform.scaled_decoding=true"))
     assert scaled != exact
     for image, labels in exact.items():
         assert list(scaled[image]) == list(labels)
         assert scaled[image] == pytest.approx(labels, abs=0.01)
 
 
-def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_cifar100_of_full_size_in_its_own_format(forked: Dlrun, tmp_path: Path) -> None:
     """50,000 + 10,000 generated images whose brightness tells the class, one epoch."""
     random = np.random.default_rng(0)
 
@@ -225,7 +223,7 @@ def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -
     meta = pickle.dumps({"fine_label_names": [f"class {number}" for number in range(100)]})
     archive = archive_of(tmp_path, {"train": part(50_000), "test": part(10_000), "meta": meta})
     sets = setting(f"data.archive={archive}", "trainer.max_epochs=1")
-    dlrun("cifar100", *sets, timeout=900).is_told(0)
+    forked("cifar100", *sets).is_told(0)
     found = results(tmp_path / "runs/cifar100/latest")
     assert found["parameters"] == 964_516
     assert found["data"] == f"CIFAR100 ({archive.name})"

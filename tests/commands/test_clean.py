@@ -13,7 +13,8 @@ from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
-from tests.conftest import NETWORKS, Dlrun, Out, smoke
+from tests.conftest import NETWORKS, Dlrun, Done, Out
+from tests.experiments.use import taken
 
 
 def ago(**time: int) -> str:
@@ -209,10 +210,10 @@ def test_rm_asks_and_says_what_is_lost(
 
 @pytest.mark.slow
 def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
-    forked: Dlrun, tmp_path: Path
+    forked: Dlrun, tmp_path: Path, done: Done
 ) -> None:
     for name in (EXPERIMENT, "imdb-lasso"):
-        forked(*smoke(name)).is_told(0)
+        taken(done(name), tmp_path)
     forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "can no longer extend")
     assert not list(tmp_path.glob("runs/*/*/checkpoint*"))
     assert check(None, runs_dir=tmp_path / "runs") == 0

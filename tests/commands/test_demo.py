@@ -47,7 +47,7 @@ def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: 
 
 
 @pytest.mark.slow
-def test_demo_is_for_real_where_the_data_are_on_the_machine(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_path: Path) -> None:
     """Its table is in the chapter's order, in 80 columns, and has the book's numbers there only."""
     package = tmp_path / "packages" / "ISLP"
     for file in published("classify-images")["packaged"].values():
@@ -56,7 +56,7 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(dlrun: Dlrun, tmp_pa
         Image.new("RGB", (300, 240), "navy").save(photograph)
     (package / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
     path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = dlrun("demo", "imdb-lasso", "classify-images", PYTHONPATH=path).is_told(0)
+    done = forked("demo", "imdb-lasso", "classify-images", PYTHONPATH=path).is_told(0)
     head, *lines = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
     assert head.split() == "fit metric here book notebook data seconds".split()
     assert [line for line in lines if len(line) > 80] == []
@@ -64,7 +64,7 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(dlrun: Dlrun, tmp_pa
     assert names == ["imdb-lasso", "classify-images"], "as they are named"
     assert re.search(r"classify-images +labels +\d of 6 +6 +4 +real", lines[1])
     assert re.search(r"imdb-lasso +accuracy +0\.\d{4} +generated", lines[0])
-    without = dlrun("demo", "classify-images").is_told(0)
+    without = forked("demo", "classify-images").is_told(0)
     assert "pip install --no-deps islp" in without.stdout and " real" not in without.stdout
 
 
@@ -73,14 +73,14 @@ BROKEN = WORKING.replace(
 )
 
 
-def test_demo_goes_on_after_a_bug(dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]) -> None:
+def test_demo_goes_on_after_a_bug(forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]) -> None:
     folder, env = plugins
     for name, code in (("broken", BROKEN), ("count-words", WORKING)):
         plugin(folder, name, code=code)
         smoke = folder / name.replace("-", "_") / "configs" / "smoke"
         smoke.mkdir()
         (smoke / f"{name}.yaml").write_text("words: 2\n")
-    done = dlrun("demo", "broken", "count-words", **env)
+    done = forked("demo", "broken", "count-words", **env)
     table = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert table[1].split() == ["broken", "failed"]

@@ -66,23 +66,28 @@ def test_onnx_file_is_the_network(tmp_path: Path, done: Done, name: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_torch_file_needs_torch_alone(tmp_path: Path, done: Done, name: str) -> None:
-    run = Run.open(done(name))
-    file = exported(tmp_path, run.folder, "torch")
-    inputs = run.exported().inputs(5)
+def test_torch_files_need_torch_alone(tmp_path: Path, done: Done) -> None:
+    runs = {name: Run.open(done(name)) for name in NAMES}
+    inputs = {name: run.exported().inputs(5) for name, run in runs.items()}
     torch.save(inputs, tmp_path / "inputs.pt")
+    for name, run in runs.items():
+        (tmp_path / name).mkdir()
+        exported(tmp_path / name, run.folder, "torch")
     script = (
-        f"{WITHOUT}import json, torch; more = {{'dlrun': ''}}\n"
-        "network = torch.jit.load(sys.argv[1], _extra_files=more)\n"
-        "with torch.inference_mode(): found = network(torch.load(sys.argv[2]))\n"
-        "print(json.dumps([json.loads(more['dlrun']), found.tolist()]))\n"
+        f"{WITHOUT}import json, torch\n"
+        "for name, inputs in torch.load('inputs.pt').items():\n"
+        "    more = {'dlrun': ''}\n"
+        "    network = torch.jit.load(f'{name}/network.torch', _extra_files=more)\n"
+        "    with torch.inference_mode(): found = network(inputs)\n"
+        "    print(json.dumps([name, json.loads(more['dlrun']), found.tolist()]))\n"
     )
-    command = [sys.executable, "-c", script, str(file), str(tmp_path / "inputs.pt")]
-    about, found = json.loads(subprocess.check_output(command, text=True))
-    assert np.array(found) == pytest.approx(outputs(run, inputs), rel=1e-5, abs=1e-5)
-    assert about["run"] == run.name
-    check_assets(about)
+    said = subprocess.check_output([sys.executable, "-c", script], text=True, cwd=tmp_path)
+    assert len(said.splitlines()) == len(NAMES)
+    for name, about, found in map(json.loads, said.splitlines()):
+        expected = outputs(runs[name], inputs[name])
+        assert np.array(found) == pytest.approx(expected, rel=1e-5, abs=1e-5), name
+        assert about["run"] == runs[name].name
+        check_assets(about)
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +97,19 @@ def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Done:
     rows = [f"class {i % 10},word{i % 10} some film {i % 7}" for i in range(300)]
     table.write_text("\n".join(["label,text", *rows]))
     own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
-    return once(tmp_path_factory, lambda name: [*smoke(name), *own])
+    return once(tmp_path_factory, "ten-classes", lambda name: [*smoke(name), *own])
 
 
-def by_the_example(file: Path, text: str) -> tuple[str, float]:
-    """What the docs' example, examples/onnx_text.py, says of a text without dlrun installed."""
+def by_the_example(file: Path, texts: list[str]) -> list[tuple[str, float]]:
+    """What the docs' example, examples/onnx_text.py, says of texts without dlrun installed."""
     page = (ROOT / "docs/how-to/predict-and-export.md").read_text()
     (named,) = set(re.findall(r"examples/onnx_\w+\.py", page))
-    code = f"{WITHOUT}exec(open({str(ROOT / named)!r}).read())"
-    said = subprocess.check_output([sys.executable, "-c", code, file], input=text, text=True)
-    label, _, probability = said.strip().rpartition(" ")
-    return label, float(probability)
+    code = f"{WITHOUT}import io, json\nfor text in json.loads(sys.argv[2]):\n    "
+    code += f"sys.stdin = io.StringIO(text)\n    exec(open({str(ROOT / named)!r}).read())"
+    command = [sys.executable, "-c", code, file, json.dumps(texts)]
+    said = subprocess.check_output(command, text=True).splitlines()
+    found = [line.rpartition(" ") for line in said]
+    return [(label, float(probability)) for label, _, probability in found]
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -113,9 +120,9 @@ def test_the_docs_example_classifies_as_the_run(
     run = Run.open(done(name) if classes == 2 else ten_classes(name))
     assert len(run.labels) == classes
     file = exported(tmp_path, run.folder, "onnx")
-    for text in (REVIEW, "", "Word7 some film " * 200):
-        (expected,) = run.predict([text])
-        label, probability = by_the_example(file, text)
+    texts = [REVIEW, "", "Word7 some film " * 200]
+    told = by_the_example(file, texts)
+    for (label, probability), expected in zip(told, run.predict(texts), strict=True):
         assert label == expected.label
         assert probability == pytest.approx(expected.probability, abs=1e-5)
 

@@ -195,8 +195,8 @@ def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
 def test_a_run_and_its_copies_keep_them(forked: Dlrun, tmp_path: Path) -> None:
     """Given at the start; results.json and its checksums do not change with them."""
     given = ["--note", "why\nnot", "--tag", "baseline", "--tag=a", "--tag", "baseline"]
-    forked(*smoke(EXPERIMENT), *given, "--name", "mine").is_told(0)
-    run = named(tmp_path, "mine", EXPERIMENT)
+    forked(*smoke("hitters-dense"), *given, "--name", "mine").is_told(0)
+    run = named(tmp_path, "mine", "hitters-dense")
     assert notes(run) == ("why\nnot", ["baseline", "a"])
     sealed = (run / "results.json").read_bytes()
     assert not [name for name in json.loads(sealed)["written"] if "notes" in name]

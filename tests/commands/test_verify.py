@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
-from tests.conftest import NAMES, Dlrun, Done, setting, smoke, started
+from tests.conftest import NAMES, Dlrun, Done, setting, smoke
 from tests.experiments.use import flip, moved, put
 from tests.run_folder.making import a_run
 
@@ -115,16 +114,13 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     place.mkdir()
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 1", "max_epochs: 100000"))
-    command = [sys.executable, "-m", "dlrun", "verify", folder]
-    process = started(tmp_path, *command, TMPDIR=str(place))
-    assert process.stderr is not None
-    while not process.stderr.readline().startswith("epoch      3/"):
-        assert process.poll() is None
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + number and "Traceback" not in stderr
-    assert "dlrun resume" not in stderr  # of a folder that is gone
-    assert list(place.glob("dlrun-verify-*")) == [] and stdout == ""
+    child = harness.start(tmp_path, "verify", folder, TMPDIR=str(place))
+    harness.wait_until(lambda: "epoch      3/" in child.output("stderr"), child)
+    assert len([*place.glob("dlrun-verify-*")]) == 1
+    child.signal(number)
+    ended = child.end().is_told(128 + number)
+    assert "dlrun resume" not in ended.stderr  # of a folder that is gone
+    assert list(place.glob("dlrun-verify-*")) == [] and ended.stdout == ""
 
 
 @pytest.mark.slow

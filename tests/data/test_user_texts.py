@@ -155,7 +155,7 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
     text = " ".join(labelled_texts.generate_reviews(1, 0)[0] * 3)
-    rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(4000)]
+    rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(2000)]
     path = written(tmp_path / "a.csv", rows)
     words = sum(len(text.split()) for text, _ in rows)
     del rows

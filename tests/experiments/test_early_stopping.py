@@ -6,10 +6,9 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.child import Fault
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.experiments.use import finished, results
+from tests.experiments.use import finished, killed_and_resumed, results
 
 NAME, EPOCHS = "imdb-dense", 12
 # Overfits within a few epochs.
@@ -69,14 +68,11 @@ def test_a_run_that_is_killed_anywhere_resumes_to_the_same_end(
     words = [*WORDS, *to(EPOCHS), *settings]
     done = harness.run(tmp_path / "whole", *words).is_told(0)
     expected = Run.open(harness.newest_run(tmp_path / "whole", NAME))
-    for number, share in enumerate((0.4, 0.75, 0.9)):
-        folder = tmp_path / str(number)
-        harness.run(folder, *words, fault=Fault(at=int(share * done.operations)))
-        harness.run(folder, "resume", f"{NAME}/latest").is_told(0)
-        resumed = Run.open(harness.newest_run(folder, NAME))
-        assert outcome(resumed.folder) == outcome(expected.folder)
-        for name in ("metrics", "steps", "stopped_epoch", "weights_epoch"):
-            assert getattr(resumed.record, name) == getattr(expected.record, name)
+    shares = (0.4, 0.35, 0.1)
+    resumed = Run.open(killed_and_resumed(tmp_path, words, done.operations, *shares))
+    assert outcome(resumed.folder) == outcome(expected.folder)
+    for name in ("metrics", "steps", "stopped_epoch", "weights_epoch"):
+        assert getattr(resumed.record, name) == getattr(expected.record, name)
 
 
 def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(

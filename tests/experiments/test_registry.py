@@ -117,15 +117,15 @@ def test_their_order_is_the_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plugin_that_needs_neither_lightning_nor_steps(
-    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     plugin(folder, "count-words")
-    done = dlrun("count-words", "--set", "words=4", **env).is_told(0)
+    done = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "4.0000" in done.stdout
     (text,) = tmp_path.glob("runs/count-words/*Z-*/words.txt")
     assert text.read_text() == "word word word word "
-    assert "nothing to resume" in dlrun("resume", "latest", **env).stderr
+    assert "nothing to resume" in forked("resume", "latest", **env).stderr
 
 
 SEVERAL_CONFIGS = """
@@ -180,7 +180,7 @@ WORDS_YAML = (
 
 
 def test_a_package_has_several_experiments_and_the_file_that_they_need(
-    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     others = ["count-letters", "count-nothing"]
@@ -189,23 +189,23 @@ def test_a_package_has_several_experiments_and_the_file_that_they_need(
     (folder / "counting" / "words.txt").write_text("to be or not")
     env = {**env, "DLRUN_OFFLINE": "1"}
     for name, found in (("count-words", "4.0000"), ("count-letters", "12.0000")):
-        assert found in dlrun(name, **env).is_told(0).stdout
-    done = dlrun("count-nothing", **env).is_told(1)
+        assert found in forked(name, **env).is_told(0).stdout
+    done = forked("count-nothing", **env).is_told(1)
     assert "'count-nothing'" in done.stderr and "KeyError" in done.stderr
-    done = dlrun("data", "verify", "words", **env).is_told(1)  # not the published one
+    done = forked("data", "verify", "words", **env).is_told(1)  # not the published one
     assert str(folder / "counting" / "words.txt") in done.stdout.replace("\n", "")
     data = tmp_path / "data" / "words"  # the data folder comes before the package
     data.mkdir(parents=True)
     (data / "words.txt").write_text("a")
-    assert "1.0000" in dlrun("count-letters", "--data-dir", tmp_path / "data", **env).stdout
+    assert "1.0000" in forked("count-letters", "--data-dir", tmp_path / "data", **env).stdout
     (data / "words.txt").unlink()
     (folder / "counting" / "words.txt").unlink()
-    done = dlrun("count-words", **env).is_told(1)
+    done = forked("count-words", **env).is_told(1)
     assert "words.txt is not in" in done.stderr
 
 
 def test_plugins_that_are_left_out_have_a_warning_each(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     plugin(folder, "no-yaml", values=None)
@@ -214,7 +214,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     plugin(folder, "Bad_Name", module="bad_name")
     plugin(folder, registry.experiment_names()[0], module="aaa")
     plugin(folder, "count-words")
-    done = dlrun("--help", **env).is_told(0)
+    done = forked("--help", **env).is_told(0)
     assert "count-words" in done.stdout and "no-yaml" not in done.stdout
     assert "Continue a run" in done.stdout
     warnings = done.stderr.replace("\n", " ").split("warning:")[1:]
@@ -228,7 +228,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
         (warning,) = [text for text in warnings if f"'{name}'" in text]
         assert reason in warning
     assert len(warnings) == 5
-    done = dlrun("config", registry.experiment_names()[0], **env)
+    done = forked("config", registry.experiment_names()[0], **env)
     assert done.returncode == 0 and "words" not in done.stdout
 
 
@@ -242,67 +242,67 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     ],
 )
 def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], broken: dict[str, str], reason: str
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]], broken: dict[str, str], reason: str
 ) -> None:
     folder, env = plugins
     plugin(folder, "broken", **broken)
-    done = dlrun("broken", **env).is_told(1)
+    done = forked("broken", **env).is_told(1)
     assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     assert "Traceback" not in done.stderr
-    shown = dlrun(
+    shown = forked(
         "data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env
     ).is_told(0)
     assert ("'broken'" in shown.stderr) == ("config" in broken)
 
 
 def test_a_plugin_may_hold_every_value_itself(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     shared = shared_values("experiment")
     plugin(folder, "count-words", values=dump_yaml({**shared, "words": 3}))
-    shown = dlrun("config", "count-words", **env).is_told(0).stdout
+    shown = forked("config", "count-words", **env).is_told(0).stdout
     assert yaml.safe_load(shown) == {**shared, "words": 3}
 
 
 def test_values_come_from_the_defaults_that_a_plugin_names_and_its_own_win(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     plugin(folder, "count-words")
-    shown = yaml.safe_load(dlrun("config", "count-words", **env).is_told(0).stdout)
+    shown = yaml.safe_load(forked("config", "count-words", **env).is_told(0).stdout)
     assert shown == {**shared_values("experiment"), "accelerator": "cpu", "words": 3}
     plugin(folder, "too-many", values=YAML.replace("experiment]", "experiment, network]"))
-    done = dlrun("config", "too-many", **env).is_told(2)
+    done = forked("config", "too-many", **env).is_told(2)
     assert f"{DEFAULTS / 'network.yaml'}:" in done.stderr.replace("\n", "")
 
 
 @pytest.mark.parametrize("names", ["[experiment, netwrk]", "network", "[[network]]", "null"])
 def test_a_plugin_that_names_unknown_defaults_is_told_the_known_ones(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], names: str
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]], names: str
 ) -> None:
     folder, env = plugins
     plugin(folder, "count-words", values=YAML.replace("[experiment]", names))
-    done = dlrun("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:4: defaults")
+    done = forked("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:4: defaults")
     assert all(file.stem in done.stderr for file in DEFAULTS.glob("*.yaml"))
 
 
-def test_defaults_are_no_key_of_a_users_config(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_defaults_are_no_key_of_a_users_config(forked: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("defaults: [experiment]\n")
     name = registry.experiment_names()[0]
-    dlrun("config", name, "--config", "mine.yaml").is_told(2, "mine.yaml:1: defaults: unknown key")
+    forked("config", name, "--config", "mine.yaml").is_told(2, "mine.yaml:1: defaults: unknown key")
 
 
 def test_a_check_that_raises_is_one_message(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
     check = "\n    def check(self, runs_dir):\n        raise KeyError('lost')\n"
     plugin(folder, "checks-badly", config=CONFIG + check)
-    done = dlrun("checks-badly", **env).is_told(1)
+    done = forked("checks-badly", **env).is_told(1)
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
     assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
-    assert "Traceback" in dlrun("checks-badly", "--debug", **env).stderr
+    assert "Traceback" in forked("checks-badly", "--debug", **env).stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

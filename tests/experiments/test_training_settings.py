@@ -9,10 +9,9 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.child import Fault
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.experiments.use import finished, results, table
+from tests.experiments.use import finished, killed_and_resumed, results, table
 
 NAME, EPOCHS = "hitters-dense", 6
 WORDS = [*smoke(NAME), *setting("data.validation=0.2")]
@@ -67,13 +66,9 @@ def test_a_run_that_is_killed_anywhere_resumes_with_the_same_bits(
     expected = harness.newest_run(tmp_path / "whole", NAME)
     if settings != TRAINER:
         assert len(set(cells(expected, "lr"))) > 1
-    for number, share in enumerate((0.45, 0.75)):
-        folder = tmp_path / str(number)
-        harness.run(folder, *words, fault=Fault(at=int(share * done.operations)))
-        harness.run(folder, "resume", f"{NAME}/latest").is_told(0)
-        resumed = harness.newest_run(folder, NAME)
-        assert outcome(resumed) == outcome(expected)
-        assert Run.open(resumed).record.metrics == Run.open(expected).record.metrics
+    resumed = killed_and_resumed(tmp_path, words, done.operations, 0.45, 0.3)
+    assert outcome(resumed) == outcome(expected)
+    assert Run.open(resumed).record.metrics == Run.open(expected).record.metrics
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)

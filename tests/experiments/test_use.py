@@ -69,8 +69,10 @@ def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> Non
             uses()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [*((name, signal.SIGKILL) for name in NETWORKS), (NETWORKS[0], signal.SIGINT)],
+)
 def test_extension_that_is_ended_keeps_the_result(
     tmp_path: Path, done: Done, name: str, number: signal.Signals
 ) -> None:

@@ -4,11 +4,14 @@ import csv
 import functools
 import hashlib
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
@@ -16,6 +19,7 @@ from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness
+from tests.child import Fault
 
 
 def finished(folder: Path, words: list[str]) -> Path:
@@ -24,14 +28,33 @@ def finished(folder: Path, words: list[str]) -> Path:
     return harness.newest_run(folder, words[0])
 
 
+def killed_and_resumed(folder: Path, words: list[str], operations: int, *shares: float) -> Path:
+    """The folder of a run that is killed after shares of the file operations of a whole one."""
+    command = words
+    for share in shares:
+        killed = harness.run(folder, *command, fault=Fault(at=int(share * operations)))
+        assert killed.returncode == -signal.SIGKILL
+        command = ["resume", f"{words[0]}/latest"]
+    harness.run(folder, *command).is_told(0)
+    return harness.newest_run(folder, words[0])
+
+
 def once(
-    factory: pytest.TempPathFactory, words: Callable[[str], list[str]]
+    factory: pytest.TempPathFactory, name: str, words: Callable[[str], list[str]]
 ) -> Callable[[str], Path]:
-    """Gives the folder of an experiment's finished run, done when it is first asked for."""
+    """Gives the folder of an experiment's finished run, done when a worker first asks for it."""
+    folder = factory.getbasetemp() / name
+    if "PYTEST_XDIST_WORKER" in os.environ:  # all workers'
+        folder = factory.getbasetemp().parent / name
+    folder.mkdir(exist_ok=True)
 
     @functools.cache
     def of(experiment: str) -> Path:
-        return finished(factory.mktemp(experiment), words(experiment))
+        lab = folder / experiment
+        with FileLock(f"{lab}.lock"):
+            if lab.exists():
+                return harness.newest_run(lab, experiment)
+            return finished(lab, words(experiment))
 
     return of
 
@@ -39,6 +62,11 @@ def once(
 def moved(run: Path, folder: Path) -> Path:
     """A copy of a run under another name, at another place; nothing of it is where it was made."""
     return Path(shutil.copytree(run, folder / "elsewhere" / "my favourite"))
+
+
+def taken(run: Path, folder: Path) -> Path:
+    """A copy of a run in the folder `runs` of another folder, as if it was done there."""
+    return Path(shutil.copytree(run, folder / "runs" / run.parent.name / run.name))
 
 
 def flip(file: Path, at: int) -> None:

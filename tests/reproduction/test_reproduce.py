@@ -336,12 +336,12 @@ WITH_REFERENCE = WORKING.replace(
 
 
 def test_a_variant_that_was_published_too_is_run_and_compared(
-    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+    forked: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     """Each without chance, so that it is run once, and equals the published number or not."""
     folder, env = plugins
     plugin(folder, "count-words", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
-    done = dlrun("reproduce", "count-words", "--json", **env).is_told(0)
+    done = forked("reproduce", "count-words", "--json", **env).is_told(0)
     plain, variant = json.loads(done.stdout)["experiments"]
     assert (plain["variant"], variant["variant"]) == ({}, {"words": 5})
     verdicts = [one["rows"][0]["verdict"]["notebook"] for one in (plain, variant)]
@@ -351,7 +351,7 @@ def test_a_variant_that_was_published_too_is_run_and_compared(
     record = json.loads((tmp_path / variant["runs"][0] / "results.json").read_text())
     assert record["reference_differs"] is None
     assert {name for name, _ in table(tmp_path)} == {"count-words", "count-words words=5"}
-    other = dlrun("count-words", "--set", "words=4", **env).is_told(0)
+    other = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "words is 4 (book: 3)" in other.stdout
 
 

@@ -146,11 +146,9 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     harness.run(tmp_path, "runs", "check").is_told(0)
 
 
-@pytest.mark.parametrize("name", [DENSE, LASSO])
-def test_wandb_offline_has_each_step_once(tmp_path: Path, name: str) -> None:
+def test_wandb_offline_has_each_step_once(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    more = ["trainer.max_epochs=20"] if name == DENSE else []
-    words = harness.words(name, "logger=[wandb]", *more)
+    words = harness.words(DENSE, "logger=[wandb]", "trainer.max_epochs=20")
     run = killed_and_resumed(tmp_path, words, WANDB_MODE="offline")
     are_the_steps(wandb(run), run)
     harness.run(tmp_path, "runs", "check").is_told(0)

@@ -23,6 +23,7 @@ ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmctldPort={ports[0]}
+FirstJobId={first}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
@@ -39,7 +40,7 @@ SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
 SlurmdParameters=config_overrides
-SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
+SchedulerParameters=sched_min_interval=100000,sched_interval=1,bf_interval=1,batch_sched_delay=0
 KillWait=3
 SlurmdTimeout=12
 GresTypes=gpu
@@ -54,6 +55,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10
 # AuthInfo: a requeued job waits until the credential of its first start has expired.
 GPUS = "NodeName=n1 Name=gpu File=/dev/null\nNodeName=n1 Name=gpu File=/dev/zero\n"  # stand-ins
 NODES = ("n1", "n2")  # names that lead nowhere but in slurm.conf
+ASKING = 0.2  # seconds between two questions to SLURM: each is a process
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def slurm() -> Iterator[Slurm]:
             (folder / part).mkdir()
         config = folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
-        config.write_text(CONFIG.format(folder=folder, host=host, ports=free_ports(3)))
+        # The ranks of a step meet at a port that its number gives: those of other workers differ.
+        first = 1 + 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        config.write_text(CONFIG.format(folder=folder, host=host, ports=free_ports(3), first=first))
         (folder / "gres.conf").write_text(GPUS)
         environment = clean_environment() | {"SLURM_CONF": str(config), "OMP_NUM_THREADS": "1"}
         key = folder / "munge.key"
@@ -169,7 +173,7 @@ def slurm() -> Iterator[Slurm]:
             said = Cluster(slurm, folder).start("sinfo", "--noheader", "--format=%T")
             return {*said.communicate()[0].split()} == {"idle"}
 
-        until(idle, said=slurm.said)
+        until(idle, said=slurm.said, pause=ASKING)
         yield slurm
         Cluster(slurm, folder).start("scancel", "--user=root").wait()
 

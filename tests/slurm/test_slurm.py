@@ -13,14 +13,16 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from tests.conftest import NETWORKS, setting, smoke, until
 from tests.experiments.test_resume import LONG, long, outcome
-from tests.slurm.conftest import DLRUN, Cluster
+from tests.slurm.conftest import ASKING, DLRUN, Cluster
 
 pytestmark = pytest.mark.slurm
 
 NAME = next(name for name in LONG if name in NETWORKS)
 SINGLE = next(name for name in LONG if name not in NETWORKS)
 RUN = [*smoke(NAME), "--accelerator", "cpu"]
-TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=2", "-m", "dlrun"]
+QUICK = [*smoke(SINGLE), *setting("compare_with=null")]  # starts in a second: it needs no torch
+TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node=2"]
+TORCHRUN += ["-m", "dlrun"]
 STEPPING = [*long(NAME), *setting("trainer.max_epochs=400"), "--accelerator", "cpu"]
 
 
@@ -52,21 +54,21 @@ def has_ended(cluster: Cluster, job: str) -> bool:
 
 
 def test_waited_for_it_ends_as_the_same_run_alone(cluster: Cluster) -> None:
-    there = cluster.dlrun(*RUN, "--slurm", "time=10", "--slurm", "cpus=1,mem=1G", "--wait")
+    there = cluster.dlrun(*QUICK, "--slurm", "time=10", "--slurm", "cpus=1,mem=1G", "--wait")
     run_there = named(cluster)
-    here = cluster.dlrun(*RUN, "--name", "here")
+    here = cluster.dlrun(*QUICK, "--name", "here")
     assert outcome(run_there) == outcome(named(cluster, "here"))
     names = re.compile(rf"{cluster.folder}/|\S*Z-\w+|time .*")
     assert names.sub("", there.stdout) == names.sub("", here.stdout)
     first, *rest = there.stderr.splitlines()
-    assert re.fullmatch(rf"submitted {NAME}/{run_there.name} as job \d+", first)
-    assert any(line.startswith("epoch 1/1") for line in rest)
+    assert re.fullmatch(rf"submitted {SINGLE}/{run_there.name} as job \d+", first)
+    assert any(line.startswith("lambda ") for line in rest)
     assert not re.search("sacct|submitit|warning", there.stderr)
 
 
 def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
     began = time.monotonic()
-    done = cluster.dlrun(*RUN, "--slurm", "partition=closed", "--name", "queued")
+    done = cluster.dlrun(*QUICK, "--slurm", "partition=closed", "--name", "queued")
     assert time.monotonic() - began < 20  # of a busy machine; the run alone takes longer
     run = named(cluster, "queued")
     job = re.findall(r"^job +(\d+)$", done.stdout, re.M)[0]
@@ -88,7 +90,7 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     run, job = submitted(cluster, *STEPPING, "--slurm", "time=10,nodelist=n1")
     until(lambda: steps(run) >= 3)
     cluster.run("scancel", "--signal=USR2", job)
-    until(lambda: cluster.job(job)["Restarts"] == "1")
+    until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
     assert state(run) == "interrupted"
     stopped = steps(run)
     assert 3 <= stopped < 400
@@ -96,7 +98,7 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     cluster.run("srun", "--partition=urgent", "--nodelist=n1", "--exclusive", "true")
     assert cluster.job(job)["Restarts"] == "2"
     cluster.dlrun(*STEPPING, "--name", "whole")
-    until(lambda: has_ended(cluster, job))
+    until(lambda: has_ended(cluster, job), pause=ASKING)
     said = (run / "slurm" / "stderr.txt").read_text()
     assert state(run) == "finished", said
     assert said.count("stopping after this step") >= 1
@@ -111,7 +113,7 @@ def test_the_time_is_over(cluster: Cluster) -> None:
     run, job = submitted(cluster, *endless, "--slurm", "time=1,gpus=1")
     until(lambda: steps(run))
     assert cluster.job(job)["GRES"].startswith("gpu:1")
-    until(lambda: cluster.job(job)["Restarts"] == "1")
+    until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
     cluster.run("scancel", job)
     assert time.monotonic() - began < 75
     assert state(run) == "interrupted" and steps(run) > 0
@@ -122,7 +124,7 @@ def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -
     run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
     until(lambda: state(run) == "running")
     cluster.run("scancel", "--signal=USR2", job)
-    until(lambda: has_ended(cluster, job))
+    until(lambda: has_ended(cluster, job), pause=ASKING)
     assert cluster.job(job)["Restarts"] == "0"
     assert cluster.job(job)["ExitCode"] == "140:0"
     assert state(run) == "interrupted"
@@ -137,7 +139,7 @@ def test_a_run_that_fails(cluster: Cluster, asked: str) -> None:
     assert json.loads(done.stdout)["status"] == "failed"
     assert "try a smaller optimizer.lr" in done.stderr
     job = re.findall(r"as job (\d+)", done.stderr)[0]
-    until(lambda: has_ended(cluster, job), 10)
+    until(lambda: has_ended(cluster, job), 10, pause=ASKING)
     assert (cluster.job(job)["JobState"], cluster.job(job)["ExitCode"]) == ("FAILED", "1:0")
     assert cluster.job(job)["Restarts"] == "0"
 
@@ -227,7 +229,7 @@ def test_a_node_that_is_lost(cluster: Cluster) -> None:
     cluster.slurm.start_node("n2")
     cluster.run(*srun, *DLRUN, "resume", here)
     assert outcome(here) == expected
-    until(lambda: has_ended(cluster, job))
+    until(lambda: has_ended(cluster, job), pause=ASKING)
     said = (there / "slurm" / "stderr.txt").read_text()
     assert state(there) == "finished", said
     assert "a node may be lost: the job waits in the queue again" in said
@@ -247,7 +249,7 @@ def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:
 
 
 def test_a_sweep_is_an_array(cluster: Cluster) -> None:
-    words = ["sweep", *RUN, "--seeds", "2", "--name"]
+    words = ["sweep", *QUICK, "--seeds", "2", "--name"]
     done = cluster.dlrun(*words, "there", "--slurm", "partition=closed,parallel=2")
     (job,) = re.findall(r"^jobs +(\d+)$", done.stdout, re.M)
     runs = sorted(cluster.folder.glob("runs/*/*-there-?"))

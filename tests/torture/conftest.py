@@ -65,7 +65,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Gives the folder of an experiment's finished run: to be copied, or left as it was."""
-    return once(tmp_path_factory, words)
+    return once(tmp_path_factory, "small", words)
 
 
 def photographs(folder: Path) -> Path:

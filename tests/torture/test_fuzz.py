@@ -96,7 +96,7 @@ def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
     outcomes = {0: 0, 2: 0}
 
     @settings(
-        max_examples=2000 if torture else 60,
+        max_examples=2000 if torture else 25,
         deadline=None,
         database=None,
         derandomize=not torture,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +11,7 @@ from rich.text import Text
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
 from dlrun.commands.notes import notes_or_warning, shorten_note
-from dlrun.config.yaml_loader import format_setting
+from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names_without_split
@@ -72,7 +72,7 @@ def compare(
         screen.show(Text(f"curves {out}"))
 
 
-def _describe(run: Run, notes: RunNotes) -> dict[str, dict[str, Any]]:
+def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     """Return what is compared besides the metrics, in three groups of values by name."""
     record, config, causes = run.record, run.effective_config(), run_provenance(run)
     about = {"experiment": record.experiment, "state": run.state, "data": record.data}
@@ -85,7 +85,7 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, dict[str, Any]]:
     }
 
 
-def run_provenance(run: Run) -> dict[str, dict[str, Any]]:
+def run_provenance(run: Run) -> dict[str, Values]:
     """Return the code, packages, machine and data of a run; None for a value it did not record."""
     environment, record = run.environment, run.record
     more = environment.model_extra or {}
@@ -107,7 +107,7 @@ def run_provenance(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
+def _differing(runs: Sequence[Values]) -> Rows:
     """Return the rows of a table for the keys whose values are not equal in all runs."""
     rows = []
     for key in dict.fromkeys(key for values in runs for key in values):

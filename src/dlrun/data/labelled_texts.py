@@ -282,7 +282,7 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
         for _ in range(int(random.integers(2, 41))):
             words = _GOOD if bool(label) == (random.random() < _AGREE) else _BAD
             frame = _FRAMES[random.integers(len(_FRAMES))]
-            noun, other = random.choice(_NOUNS, 2, replace=False)
+            noun, other = (_NOUNS[place] for place in random.choice(len(_NOUNS), 2, replace=False))
             # Squared: a few words are frequent and many are rare, as in a language.
             word = words[int(len(words) * random.random() ** 2)]
             sentences.append(frame.format(noun=noun, other=other, word=word))

@@ -3,11 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.config.yaml_loader import Values
 from dlrun.data import labelled_texts
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import Rows, split_off_validation
@@ -35,7 +36,7 @@ class ReviewAssets(NetworkAssets, frozen=True):
 
     labels: list[str]
     width: int  # number of word ids, with the special ones
-    preprocessing: dict[str, Any]  # how a review becomes word ids, for other programs
+    preprocessing: Values  # how a review becomes word ids, for other programs
     vocabulary: list[str]  # by frequency rank
 
     @classmethod

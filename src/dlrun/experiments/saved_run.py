@@ -90,8 +90,8 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  # what is missing from the folder
-    unreadable: Literal["damaged", "foreign"] | None = None  # the record is then empty
+    problem: str | None = None  #: what is missing from the folder
+    unreadable: Literal["damaged", "foreign"] | None = None  #: the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":

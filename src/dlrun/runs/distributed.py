@@ -190,7 +190,8 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             return 0
         how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
         message = f"one of the {processes} processes that train together ended with {how}"
-        is_recorded = read_run_record(run).status not in ("running", "waiting")
+        # If torch sees the end of a process before the first process does, the run is interrupted.
+        is_recorded = read_run_record(run).status in ("failed", "finished")
         mark_waiting_run_failed(run, message)
         if code < 0 and not is_recorded:
             hint = "the system does so if memory is short; `dlrun resume` continues the run"

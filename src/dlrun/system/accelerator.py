@@ -64,7 +64,7 @@ class AcceleratorReport:
 
     requested: str
     used: str
-    reason: str | None  # why `used` is not the request, or why `auto` chose the CPU
+    reason: str | None  #: why `used` is not the request, or why `auto` chose the CPU
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
