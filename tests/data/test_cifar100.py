@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torchvision.datasets import CIFAR100
 
 from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import small_images
@@ -19,6 +20,10 @@ META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
     "coarse_label_names": [f"coarse {number}" for number in range(20)],
 }
+
+
+def test_the_archive_is_the_published_one() -> None:
+    assert small_images.ARCHIVE.digest == CIFAR100.tgz_md5
 
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def many(tmp_path: Path) -> Path:
 
 def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None:
     done = forked(NAME, "photos", *BUNDLED, *setting("batch_size=2")).is_told(1)
-    assert len([line for line in done.stderr.splitlines() if "/40 photographs" in line]) == 10
+    assert len([line for line in done.stderr.splitlines() if "/40 photographs" in line]) == 20
     run = Run.open(latest(tmp_path, NAME))
     assert list(run.metrics.columns) == ["images", "unreadable", "seconds"]
     assert list(run.metrics["images"]) == [*range(2, 40, 2), 39]

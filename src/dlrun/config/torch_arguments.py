@@ -26,12 +26,12 @@ class Scheduler:
     """Describes a learning-rate scheduler of torch, and how it is used here.
 
     torch_class: its name in torch.optim.lr_scheduler. arguments: those that a config cannot give,
-    each with what it is: the number of epochs or updates, the optimizer's rates, or None for
-    torch's default. by_update: whether the rate changes after each update, not after each epoch.
+    each with what it is: the number of epochs or updates, the optimizer's rates, a constant, or
+    None for torch's default. by_update: whether the rate changes after each update, not each epoch.
     """
 
     torch_class: str
-    arguments: Mapping[str, Literal["epochs", "updates", "rates"] | None] = field(
+    arguments: Mapping[str, Literal["epochs", "updates", "rates"] | float | None] = field(
         default_factory=dict
     )
     by_update: bool = False
@@ -144,8 +144,11 @@ def make_scheduler(
     without momentum too. Raises ArgumentError if torch refuses the values.
     """
     described, groups = SCHEDULERS[name], optimizer.param_groups
-    values = {"epochs": epochs, "updates": updates, "rates": [group["lr"] for group in groups]}
-    ours: dict[str, Any] = {key: values[one] for key, one in described.arguments.items() if one}
+    values: dict[object, object] = {"epochs": epochs, "updates": updates}
+    values["rates"] = [group["lr"] for group in groups]
+    ours: dict[str, Any] = {
+        key: values.get(one, one) for key, one in described.arguments.items() if one is not None
+    }
     found = _scheduler_class(name)
     if "cycle_momentum" in inspect.signature(found).parameters:
         ours["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -109,13 +110,14 @@ def evaluate_predictions(
     DataError if a probability is invalid. (scikit-learn can do all of this, but takes a second to
     import.)
     """
+    _, true, predictions, texts = zip(*table, strict=True)
     try:
-        probabilities = [float(row[3]) for row in table]
+        probabilities = [*map(float, texts)]
     except ValueError as error:
         raise DataError(f"a probability is not a number: {error}") from None
     if not all(0 <= one <= 1 for one in probabilities):
         raise DataError("a probability is not between 0 and 1")
-    counts = Counter((row[1], row[2]) for row in table)
+    counts = Counter(zip(true, predictions, strict=True))
     named = {name for pair in counts for name in pair}
     classes = [one for one in labels if one in named]
     classes += sorted(named.difference(classes))
@@ -123,11 +125,14 @@ def evaluate_predictions(
     if len(classes) <= HEAT_MAP_CLASSES:
         matrix = [[counts[label, predicted] for predicted in classes] for label in classes]
     is_small = len(classes) <= MATRIX_CLASSES
-    right = [row[1] == row[2] for row in table]
+    right = [*map(eq, true, predictions)]
     bins = _bins(probabilities, right)
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
     scores = score_classes(counts).items()
     recalls = [(name, one.recall, one.rows) for name, one in scores if one.recall is not None]
+    auroc = None
+    if len(classes) == 2:
+        auroc = _auroc(true, predictions, probabilities, classes[1])
     return PredictionEvaluation(
         classes=classes,
         rows=len(table),
@@ -138,30 +143,34 @@ def evaluate_predictions(
         recalls=sorted(recalls, key=lambda one: one[1])[:HEAT_MAP_CLASSES],
         bins=bins,
         error=sum(one.rows * abs(one.accuracy - one.probability) for one in bins) / len(table),
-        auroc=_auroc(table, probabilities, classes[1]) if len(classes) == 2 else None,
+        auroc=auroc,
     )
 
 
 def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[CalibrationBin]:
     """Group predictions into BINS equal intervals of probability; the last one includes 1."""
-    groups = defaultdict(list)
-    for pair in zip(probabilities, right, strict=True):
-        groups[min(int(pair[0] * BINS), BINS - 1)].append(pair)
-    columns = (zip(*groups[place], strict=True) for place in sorted(groups))
-    return [CalibrationBin(len(these), fmean(these), fmean(hits)) for these, hits in columns]
+    groups: defaultdict[int, list[float]] = defaultdict(list)
+    hits = Counter[int]()
+    for probability, is_right in zip(probabilities, right, strict=True):
+        place = int(probability * BINS) if probability < 1 else BINS - 1
+        groups[place].append(probability)
+        hits[place] += is_right
+    return [
+        CalibrationBin(len(group), fmean(group), hits[place] / len(group))
+        for place, group in sorted(groups.items())
+    ]
 
 
 def _auroc(
-    table: Sequence[Sequence[str]], probabilities: Sequence[float], positive: str
+    true: Sequence[str], predictions: Sequence[str], probabilities: Sequence[float], positive: str
 ) -> float | None:
     """Return the area under the ROC curve; None if all rows are of one class.
 
     It is how often a positive row has a higher score than a negative one; a tie counts half.
     """
     scores: dict[bool, list[float]] = {True: [], False: []}
-    for row, probability in zip(table, probabilities, strict=True):
-        score = probability if row[2] == positive else 1 - probability
-        scores[row[1] == positive].append(score)
+    for label, predicted, probability in zip(true, predictions, probabilities, strict=True):
+        scores[label == positive].append(probability if predicted == positive else 1 - probability)
     others = sorted(scores[False])
     wins = sum(bisect_left(others, one) + bisect_right(others, one) for one in scores[True]) / 2
     pairs = len(others) * len(scores[True])
