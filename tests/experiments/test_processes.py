@@ -107,7 +107,7 @@ class Started:
 
     def train(self) -> list[psutil.Process]:
         """Wait for some epochs; return the owner of the run and its helper."""
-        self.until(lambda: "epoch    3/2000" in self.said)
+        self.until(lambda: "epoch    1/2000" in self.said)
         return self.ranks()
 
     def end(self, limit: float = LIMIT) -> list[int]:

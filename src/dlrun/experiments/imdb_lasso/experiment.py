@@ -233,6 +233,7 @@ def _solve(
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest, penalties_left = models[-1] if models else None, penalties[len(models) :]
     width, solver = len(f"{penalties[0]:.4f}"), config.solver
+    started = time.perf_counter()
     columns = {split: binary_columns(part.bags) for split, part in splits.items()}
     if solver.name == "liblinear":
         tolerance, most = solver.liblinear.tolerance, solver.liblinear.max_iterations
@@ -243,7 +244,6 @@ def _solve(
             columns["train"], y, penalties_left, solver.tolerance, free=free, start=newest
         )
     with steps.progress("path", total, "lambda"):
-        started = time.perf_counter()
         for solution in solutions:
             seconds = time.perf_counter() - started
             models.append(solution)
