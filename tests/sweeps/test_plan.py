@@ -54,7 +54,7 @@ def test_one_message_has_each_error_once_with_its_points(tmp_path: Path) -> None
     assert message.startswith("2 errors in the sweep:")
     assert f"{tmp_path}/b" in message and "(2 of 4 points, the first is 3)" in message
     message = errors("batch_sise=3", seeds="3")
-    assert message == "--set batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
+    assert message == "batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
 
 
 def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("overrides", "search", "part"),
     [
-        (["seed=3"], {"seeds": "2"}, "--set seed=3: seed varies in this sweep"),
+        (["seed=3"], {"seeds": "2"}, "seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
         (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
         ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "no package nowhere"),

@@ -163,9 +163,8 @@ def _explain_unknown_option(
             settings = (
                 [f"{_config_key(match[1], experiment) or match[1]}={match[2]}"] if match else []
             )
-        given = " ".join(f"--set {shlex.quote(one)}" for one in settings)
-        if given:
-            hint = f"config values are given by --set: {given}"
+        if settings:
+            hint = f"config values are given as KEY=VALUE: {shlex.join(settings)}"
         elif experiment and "." in option:
             hint = f"`dlrun config {experiment}` prints every key with its default"
     return "", hint

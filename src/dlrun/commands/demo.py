@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
-from dlrun.data.download import without_network
+from dlrun.data.download import packaged_paths, without_network
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -139,8 +139,11 @@ def _remarks(fits: Sequence[_Fit]) -> list[str]:
         chances = (f"{chance} ({', '.join(names)})" for chance, names in guesses.items())
         remarks.append(f"Accuracy of guessing: {', '.join(chances)}.")
     if not all(fit.is_real for fit in fits):
-        remarks.append("Generated data show that everything works, and nothing about the book.")
-    if any(fit.missing for fit in fits):
+        remarks.append(
+            "Fits that take longer than seconds, or whose data are missing, are on generated data, "
+            "which show that everything works, and nothing about the book."
+        )
+    if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
         remarks.append(f"{HINT}.")
     for fit in fits:
         if fit.failed:

@@ -45,9 +45,10 @@ COLUMNS = (
 )  # fmt: skip
 NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
 # On a narrow terminal these columns are left out in this order, after `experiment` if there is only
-# one, and those texts are cut.
+# one, and those texts are cut, before any number is.
 LEAST, TEXTS = ("size", "book", "seconds"), ("tags", "differs", "note")
 ENOUGH, FEWEST = 20, 8  # characters of a text: before columns are left out, and after
+NAME = 21  # characters of a name such as 20260101T000000Z-ab12, which is cut only after the texts
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "tags", "differs", "note", "began", "folder", "problem",
@@ -281,9 +282,10 @@ def _show(
 def _fit(
     columns: dict[str, list[str]], heads: Mapping[str, str], droppable: Sequence[str], room: int
 ) -> dict[str, list[str]]:
-    """Return columns that fit a line: some are left out, and of long texts the longest are cut.
+    """Return columns that fit a line: some are left out, and long texts and names are cut.
 
-    A line stays too long if it has too many columns of other kinds.
+    A name is cut at its start, because commands take its end too. A line stays too long if it has
+    too many columns of other kinds.
     """
     widths = {
         key: max(map(cell_len, [heads.get(key, key), *cells])) for key, cells in columns.items()
@@ -292,19 +294,22 @@ def _fit(
     for key in droppable:
         if key in least and sum(least.values()) + len(least) - 1 > room:
             del least[key], widths[key]
-    texts = [key for key in TEXTS if key in widths]
-    while texts and sum(widths.values()) + len(widths) - 1 > room:
-        longest = max(texts, key=widths.__getitem__)
-        if widths[longest] <= FEWEST:
+    while sum(widths.values()) + len(widths) - 1 > room:
+        long = [key for key in ("name", *TEXTS) if widths.get(key, 0) > FEWEST]
+        if not long:
             break
-        widths[longest] -= 1
-    return {key: [_cut(cell, width) for cell in columns[key]] for key, width in widths.items()}
+        widths[max(long, key=lambda key: widths[key] - (NAME - FEWEST) * (key == "name"))] -= 1
+    return {
+        key: [_cut(cell, width, at_start=key == "name") for cell in columns[key]]
+        for key, width in widths.items()
+    }
 
 
-def _cut(cell: str, width: int) -> str:
-    text = Text(cell)
+def _cut(cell: str, width: int, *, at_start: bool) -> str:
+    step = -1 if at_start else 1
+    text = Text(cell[::step])
     text.truncate(width, overflow="ellipsis")
-    return text.plain
+    return text.plain[::step]
 
 
 def _is_number(key: str) -> bool:

@@ -144,10 +144,13 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     elif error["type"] == "model_type" and named in config_keys(schema):
         suggestion = f"; did you mean {named!r}?"
     given = error["input"]
+    is_key = key in config_keys(schema)
+    if error["type"] == "list_type" and is_key and isinstance(given, str | int | float):
+        suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(given)}]')}?"
     several = given if isinstance(given, str) else ""
     if isinstance(given, list):
         several = ",".join(map(format_setting, given))
-    if not suggestion and "," in several and key in config_keys(schema):
+    if not suggestion and "," in several and is_key:
         command = shlex.join(["dlrun", "sweep", experiment, f"{key}={several}"])
         suggestion = f"; `{command}` runs each"
     return f"expected {expected}, got {value}{suggestion}"

@@ -23,7 +23,6 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 # Unpaired surrogates, except those that represent bytes of file names (PEP 383).
 NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-SET = "--set "
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")
 FLOAT = re.compile(
@@ -52,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: Path | str) -> None:
         super().__init__(text)
         self.source = source
         self.origins: dict[KeyPath, str] = {}
@@ -105,9 +104,9 @@ for _yaml in (_Loader, _Dumper):
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
 
 
-def _position(source: str, mark: yaml.Mark | None) -> str:
-    """Return the file and line of a YAML mark, or the text of `--set`."""
-    return source if mark is None or source.startswith(SET) else f"{source}:{mark.line + 1}"
+def _position(source: Path | str, mark: yaml.Mark | None) -> str:
+    """Return the file and line of a YAML mark; a source that is no file is returned as it is."""
+    return f"{source}:{mark.line + 1}" if mark and isinstance(source, Path) else str(source)
 
 
 def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -128,7 +127,7 @@ def read_yaml_file(path: Path) -> ConfigLayer:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    value, origins = _parse(text, str(path))
+    value, origins = _parse(text, path)
     if not isinstance(value, dict | None):
         raise ConfigError(f"{path}: expected 'key: value' lines")
     return ConfigLayer(value or {}, origins)
@@ -136,12 +135,11 @@ def read_yaml_file(path: Path) -> ConfigLayer:
 
 def parse_set_override(text: str) -> ConfigLayer:
     """Parse the text of `--set a.b=value` as a config layer; raise ConfigError if it is invalid."""
-    origin = SET + text
     key, equals, value_text = text.partition("=")
     names = key.strip().split(".")
     if not equals or not all(names) or len(names) > MAX_DEPTH:
-        raise ConfigError(f"{origin}: expected KEY=VALUE, such as seed=3")
-    return config_layer_of_setting(key.strip(), _parse(value_text, origin)[0], origin)
+        raise ConfigError(f"{text}: expected KEY=VALUE, such as seed=3")
+    return config_layer_of_setting(key.strip(), _parse(value_text, text)[0], text)
 
 
 def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer:
@@ -242,7 +240,7 @@ def _merged(base: object, top: Values) -> Values:
     return merged
 
 
-def _parse(text: str, source: str) -> tuple[object, dict[KeyPath, str]]:
+def _parse(text: str, source: Path | str) -> tuple[object, dict[KeyPath, str]]:
     """Parse YAML to a value and the position of each key. Raises ConfigError if it is invalid."""
     try:
         loader = _Loader(text, source)
@@ -252,5 +250,5 @@ def _parse(text: str, source: str) -> tuple[object, dict[KeyPath, str]]:
         where = _position(source, error.problem_mark or error.context_mark)
         problem = str(error.problem or error.context)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # or too large a number
-        where, problem = source, first_line(error)
+        where, problem = str(source), first_line(error)
     raise ConfigError(f"{where}: not valid YAML: {problem}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dlrun import stats
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import Values
+from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
     LEFT,
@@ -78,6 +78,25 @@ def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
 def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
     """Return the names of the metrics by which the runs are judged."""
     return {main_metric(one.record) for one in sections}
+
+
+def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
+    """Add to the title of each run the settings in which the runs of its experiment differ."""
+    groups: dict[str, list[RunSection]] = {}
+    for one in sections:
+        if one.values:
+            groups.setdefault(one.record.experiment, []).append(one)
+    for first, *others in groups.values():
+        keys = {key for other in others for key in first.values | other.values}
+        varied = {
+            key
+            for key in keys - CHANCE | {FOLD}
+            if any(other.values.get(key) != first.values.get(key) for other in others)
+        }
+        for one in (first, *others):
+            settings = {key: value for key, value in one.values.items() if key in varied}
+            if settings:
+                one.title += f", {format_settings_briefly(settings)}"
 
 
 def find_runs_with_equal_config(

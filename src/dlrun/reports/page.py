@@ -19,6 +19,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.comparison import (
+    add_varied_settings_to_titles,
     charts_and_intervals_by_data,
     find_runs_with_equal_config,
     main_metric_names,
@@ -102,6 +103,7 @@ def write_report_page(
     room = ROOM // len(runs)
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
     sections = [RunSection(n, run, room, cells) for n, run in enumerate(runs, start=1)]
+    add_varied_settings_to_titles(sections)
     page = render_html_page(
         "page.html",
         __package__,

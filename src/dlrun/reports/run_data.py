@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shlex
 import zipfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from dlrun.reports.evaluation import (
     evaluate_values,
     picture_data_uri,
 )
+from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import RunEnvironment
@@ -39,6 +41,7 @@ MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
 MAX_RESIDUAL_TEXT = 300
 MARKUP = 200  # characters of HTML around a mistake
+RANDOM_NAME = re.compile("[0-9a-f]{4}")  # of a run to which the user gave no name
 SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
@@ -95,9 +98,12 @@ class RunSection:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self._room = number, run, run.record, room
         self.state = run.state  # read once, because that of a running run may change
-        seed = self.record.seed
-        self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        self.name = name or f"No. {number} {self.title}"
+        facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
+        if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
+            facts.append(own_name)
+        if self.record.seed is not None:
+            facts.append(f"seed {self.record.seed}")
+        self.title, self._name = ", ".join(facts), name
         config: Values = self._read(run.effective_config, {})
         self.values = {key: config[key] for key in config if not key.startswith("reference.")}
         # The settings that differ from the shipped config; None if that is unknown.
@@ -116,6 +122,11 @@ class RunSection:
         is_finished = self.state == "finished"
         self.accuracy = self.record.metrics.get(ACCURACY) if is_finished else None
         self.interval = None if self.accuracy is None else self.record.interval
+
+    @property
+    def name(self) -> str:
+        """Return the run's name in a chart of several runs."""
+        return self._name or f"No. {self.number} {self.title}"
 
     @property
     def published_accuracies(self) -> dict[str, float]:

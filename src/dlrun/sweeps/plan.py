@@ -195,7 +195,7 @@ def make_sweep_plan(
         for given in flatten_keys(yaml_loader.parse_set_override(text).values):
             for key in set_here:
                 if f"{given}.".startswith(f"{key}."):
-                    raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
+                    raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
     configs = _validate(experiment, base, points, options, here=here)
     dumps = [config.model_dump(mode="json") for config in configs]  # with paths made absolute
     flat = [flatten_keys(dump) for dump in dumps]
