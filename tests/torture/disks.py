@@ -111,8 +111,11 @@ def _shut_down(folder: Path) -> None:
 
 
 def _freeze(running: Child) -> None:
-    """Stop every thread of a process; a write that it has begun still ends."""
-    running.signal(signal.SIGSTOP)
+    """Stop every thread of a process, unless it has ended; a write that it has begun still ends."""
+    try:
+        running.signal(signal.SIGSTOP)
+    except ProcessLookupError:
+        return
     threads = Path(f"/proc/{running.process.pid}/task")
     while any(
         (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "TZX"
