@@ -28,7 +28,7 @@ each entry of the working set's columns, the row's residual, and does one additi
 moves also reads its rows' weights, and writes their residuals. Memory is the bound: so residuals
 and weights may be in single precision; sums are always in double. A Newton step also needs three
 passes over all or the chosen columns (gradient, curvature, margins). On the lab's reviews a path of
-50 penalties takes some 107 steps and 960 sweeps.
+50 penalties takes some 94 steps and 850 sweeps.
 """
 
 from collections.abc import Iterator
@@ -120,7 +120,6 @@ def solve_newton_path(
     if start is not None:
         beta = np.append(start.coef, start.intercept)
     dtype = np.float32 if tolerance >= COARSE else np.float64
-    _load_kernels(columns, dtype)  # now, and not in the first penalty's time
 
     def solutions(beta: Vector) -> Iterator[LassoSolution]:
         for penalty in penalties:
@@ -386,11 +385,3 @@ def coordinate_descent_sweep(
         if new != old:
             beta[j] = new
             _add_to_column(columns, j, weight.dtype.type(new - old), weight, residual)
-
-
-def _load_kernels(columns: BinaryColumns, dtype: Precision) -> None:
-    """Load or compile the machine code for values of a precision, by passes over no column."""
-    none, beta, rows = np.arange(0), np.zeros(1), np.zeros(0, dtype)
-    linear_predictors(columns, beta)
-    sums = column_sums(columns, rows, none)
-    coordinate_descent_sweep(columns, none, sums, 1.0, True, beta, rows, rows)
