@@ -77,7 +77,7 @@ class OptimizerConfig(Section, extra="allow"):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments by name; those that are None are left to torch's defaults."""
+        """Return the arguments by name, without None, for which torch has its default."""
         return given_arguments(self.model_dump(exclude={"name"}))
 
 
