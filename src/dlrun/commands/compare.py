@@ -22,6 +22,7 @@ from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_file_atomically
 
+MOST = 100  # runs
 MAX_CELL = 20  # columns; a longer value is wrapped
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
@@ -40,6 +41,11 @@ def compare(
     Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
     """
     screen = Screen()
+    if len(runs) > MOST:
+        raise ConfigError(
+            f"a comparison of {len(runs):,} runs: at most {MOST} fit side by side",
+            "`dlrun runs list --where COND --sort KEY --columns KEY,KEY` has a line for each run",
+        )
     if out is not None:
         if out.suffix.lower() != ".png":
             hint = f"--out {out.with_suffix('.png')}"
