@@ -158,7 +158,8 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
         finding = "another seed can give another number"
         if expected:
             ends = format_interval((expected.low, expected.high))
-            finding = f"95 % of runs of the shipped config have {_words(group.main.metric)} {ends}"
+            metric = _words(group.main.metric)
+            finding = f"one more run of the shipped config has {metric} {ends} in 95 % of cases"
         reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
         yield Alert("One seed", finding, reason, numbers)
     typical = group.typical
