@@ -7,18 +7,19 @@ import shlex
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
 
-from dlrun.config.yaml_loader import Values, format_override
+from dlrun.config.yaml_loader import Values, dump_yaml, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
+from dlrun.reports.downloads import Download, fit_downloads
 from dlrun.reports.evaluation import (
     PredictionEvaluation,
     ResidualEvaluation,
@@ -27,7 +28,7 @@ from dlrun.reports.evaluation import (
     picture_data_uri,
 )
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
@@ -89,14 +90,22 @@ class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     room, cells: how many characters of texts and pictures, and cells of the table of curves, it has
-    at most. name: in a chart of several runs; None: its number and title.
+    at most. name: in a chart of several runs; None: its number and title. download_room: characters
+    of the links by which its files are saved.
     """
 
     def __init__(
-        self, number: int, run: Run, room: int, cells: int, name: str | None = None
+        self,
+        number: int,
+        run: Run,
+        room: int,
+        cells: int,
+        name: str | None = None,
+        download_room: int = 0,
     ) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self._room = number, run, run.record, room
+        self._download_room = download_room
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
@@ -168,6 +177,19 @@ class RunSection:
         if resume := self.run.resume_command:
             commands["More epochs" if self.state == "finished" else "Resume it"] = resume
         return commands
+
+    @cached_property
+    def downloads(self) -> tuple[list[Download], dict[str, int]]:
+        """Return the config, metrics and predictions as links, and the sizes of those left out."""
+
+        def config() -> bytes:
+            return dump_yaml(self.run.effective_layer().values).encode()
+
+        found = {CONFIG: self._read(config, None)}
+        for name in (METRICS, PREDICTIONS):
+            found[name] = self._read(partial(self.run.read_if_written, name), None)
+        contents = {name: content for name, content in found.items() if content}
+        return fit_downloads(contents, self._download_room)
 
     @cached_property
     def evaluation(self) -> PredictionEvaluation | None:
