@@ -7,7 +7,6 @@ from typing import Annotated
 
 from dlrun.commands import options as opt
 from dlrun.reports import page
-from dlrun.reproduction.reproduce import reproduce_published_numbers
 from dlrun.run_context import RunSettings
 
 
@@ -54,5 +53,7 @@ def reproduce(
 
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
+    from dlrun.reproduction.reproduce import reproduce_published_numbers  # slow: a sweep's modules
+
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)

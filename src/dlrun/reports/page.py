@@ -21,18 +21,21 @@ from dlrun.reports import charts
 from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.comparison import (
     add_varied_settings_to_titles,
-    charts_and_intervals_by_data,
-    find_runs_with_equal_config,
+    choose_representatives,
+    compare_by_data,
+    group_by_config,
     main_metric_names,
     test_metric_names,
 )
 from dlrun.reports.downloads import room_for_downloads
 from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     format_metric,
+    main_metric,
     remarks_on_metrics,
 )
 from dlrun.system.console import Screen, format_size, pluralize, printable, printable_lines
@@ -156,13 +159,17 @@ def write_report_page(
 
     Raises OSError if the page cannot be written.
     """
-    room = ROOM // len(runs)
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
-    links = room_for_downloads(len(runs))
-    sections = [
-        RunSection(n, run, room, cells, download_room=links) for n, run in enumerate(runs, start=1)
-    ]
+    sections = [RunSection(n, run, ROOM, cells) for n, run in enumerate(runs, start=1)]
+    for one in sections:
+        one.download_room = room_for_downloads(len(runs))
     add_varied_settings_to_titles(sections)
+    groups = group_by_config(sections)
+    choose_representatives(groups)
+    shown = [one for one in sections if one.representative is one]
+    for one in shown:
+        one.room = ROOM // len(shown)
+    metrics, main_metrics = test_metric_names(sections), main_metric_names(sections)
     page = render_html_page(
         "page.html",
         __package__,
@@ -170,11 +177,13 @@ def write_report_page(
         sections=sections,
         against=against,
         user_notes=user_notes,
+        verdicts=judge_experiments(groups),
+        compared=compare_by_data(groups),
         configs=configs,
-        equal=find_runs_with_equal_config(sections),
-        compared=charts_and_intervals_by_data(sections),
-        metrics=test_metric_names(sections),
-        main_metrics=main_metric_names(sections),
+        # Of several kinds of experiments the table has room for the main metrics only.
+        metrics=[one for one in metrics if len(main_metrics) == 1 or one in main_metrics],
+        main_metrics=main_metrics,
+        main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()

@@ -32,7 +32,7 @@ for (const heading of table.tHead.rows[0].cells) {
   heading.append(button);
 }
 
-// Filtering: a run is shown if its row holds every word; its section is hidden with its row.
+// Filtering: a run is shown if its row holds every word; its chapter is hidden with its row.
 const form = document.getElementById("filter");
 const words = document.getElementById("words");
 
@@ -43,7 +43,7 @@ function filter() {
     const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
     const matches = wanted.every((word) => text.includes(word));
     row.hidden = !matches;
-    document.getElementById(row.dataset.run).hidden = !matches;
+    document.getElementById(row.dataset.run).parentElement.hidden = !matches;
     shown += matches;
   }
   document.getElementById("shown").textContent = `${shown} of ${body.rows.length} shown`;
