@@ -34,6 +34,7 @@ FULL = 25_000  # training reviews of the published archive
 HELD_OUT = 0.08  # of them for validation: 2,000 of 25,000
 EXACT_IMAGES = {"transform.squash": "true"}  # the lab's own resize
 SCALED_IMAGES = EXACT_IMAGES | {"transform.scaled_decoding": "true"}
+ONNX_IMAGES = SCALED_IMAGES | {"backend": "onnxruntime"}
 BF16_IMAGES = SCALED_IMAGES | {"precision": "bf16-mixed"}
 
 Metrics = dict[str, float]
@@ -346,6 +347,7 @@ def images(setup: Setup) -> Case:
         "lab": Variant(lambda out: lab("lab_images.py", photos, weights, out), read_lab),
         "dlrun exact": classify(EXACT_IMAGES),
         "dlrun": classify(SCALED_IMAGES),
+        "dlrun onnxruntime": classify(ONNX_IMAGES),
         "dlrun bf16": classify(BF16_IMAGES),
     }
     what = f"classify-images, resnet50, {count} photographs, each"
@@ -354,6 +356,7 @@ def images(setup: Setup) -> Case:
         [
             Row(f"{what}, float32, the lab's exact steps", "image", variant="dlrun exact"),
             Row(f"{what}, float32, scaled decoding", "image", 3.6, 4, "dlrun"),
+            Row(f"{what}, the same by onnxruntime", "image", 3.6, 4, "dlrun onnxruntime"),
             Row(f"{what}, bf16, scaled decoding", "image", 5, 6, "dlrun bf16"),
             Row("classify-images, peak memory of the process", "memory", unit="GB"),
         ],

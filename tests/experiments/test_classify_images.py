@@ -49,12 +49,26 @@ def squeezenet_options(path: Path) -> list[str]:
     return setting("model.name=squeezenet1_1", f"model.weights={path}")
 
 
-@pytest.mark.parametrize("squash", ["false", "true"])
+@pytest.mark.parametrize(
+    ("squash", "faster", "near"),
+    [
+        ("false", [], 1e-5),
+        ("true", [], 1e-5),
+        ("true", ["backend=onnxruntime"], 1e-5),
+        ("false", ["transform.scaled_decoding=true"], 1e-3),
+    ],
+)
 def test_same_probabilities_as_torchvision_by_hand(
-    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path], squash: str
+    forked: Dlrun,
+    tmp_path: Path,
+    squeezenet: tuple[torch.nn.Module, Path],
+    squash: str,
+    faster: list[str],
+    near: float,
 ) -> None:
     network, path = squeezenet
-    files, more = photographs.sample_photographs(), setting("top=4", f"transform.squash={squash}")
+    files = photographs.sample_photographs()
+    more = setting("top=4", f"transform.squash={squash}", *faster)
     forked(NAME, *files, *squeezenet_options(path), *more).is_told(0)
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     rows = table(latest(tmp_path, NAME), "predictions.csv")
@@ -67,7 +81,12 @@ def test_same_probabilities_as_torchvision_by_hand(
         for row, value, index in zip(found, *probabilities.topk(4), strict=True):
             assert row["image"] == str(file)
             assert row["label"] == weights.meta["categories"][index]
-            assert float(row["probability"]) == pytest.approx(float(value), abs=1e-5)
+            assert float(row["probability"]) == pytest.approx(float(value), abs=near)
+
+
+@pytest.mark.parametrize("other", ["precision=bf16-mixed", "accelerator=cuda"])
+def test_onnxruntime_takes_only_what_it_can_compute(forked: Dlrun, other: str) -> None:
+    forked(*smoke(NAME), *setting("backend=onnxruntime", other)).is_told(2, "backend")
 
 
 def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(

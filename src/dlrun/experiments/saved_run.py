@@ -270,22 +270,26 @@ class Run:
         """Return the run's first config; raise DlrunError if environment.json is damaged."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
-    def effective_config(self) -> Values:
-        """Return the config values with which the run's results were computed, by dotted keys.
+    def effective_layer(self) -> ConfigLayer:
+        """Return the config with which the run's results were computed.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
-        return flatten_keys(self._with_defaults(ConfigLayer(self._effective_values())).values)
+        return self._with_defaults(self._stored_layer())
 
-    def _effective_values(self) -> Values:
-        """Return the values of `effective_config` as they are stored, without newer keys."""
+    def _stored_layer(self) -> ConfigLayer:
+        """Return the config of `effective_layer` as it is stored, without newer keys."""
         if not self.record.resumed:
-            return self.environment.config
-        return read_yaml_file(self.folder / CONFIG).values
+            return ConfigLayer(self.environment.config)
+        return read_yaml_file(self.folder / CONFIG)
+
+    def effective_config(self) -> Values:
+        """Return the values of `effective_layer` by dotted keys."""
+        return flatten_keys(self.effective_layer().values)
 
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
-        return registry.changed_from_shipped(self.record.experiment, self._effective_values())
+        return registry.changed_from_shipped(self.record.experiment, self._stored_layer().values)
 
     @property
     def changeable_keys(self) -> frozenset[str]:

@@ -83,6 +83,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     file.write_bytes(model.SerializeToString())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = 1  # the caller may run it in several threads
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda inputs: torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
 

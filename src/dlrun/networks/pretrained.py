@@ -3,9 +3,12 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from PIL import Image
@@ -14,12 +17,13 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import transforms
 from torchvision.transforms._presets import ImageClassification
+from torchvision.transforms.v2 import functional
 
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.files import read_tensors
+from dlrun.networks.files import read_tensors, write_onnx
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
@@ -184,17 +188,31 @@ def predict_probabilities(
     return probabilities
 
 
-def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
+def photograph_transform(
+    published: ImageClassification, *, squash: bool, exact: bool = True
+) -> Transform:
     """Return the transform from photograph to network input: the weights' own, or the book lab's.
 
     The book's lab (`squash`) resizes to a square whatever the sides' ratio. With the transform
     published with the weights, the network gets the middle of a very long picture: the crop holds
     no more, and the resize would make 5 million columns of 20,000 x 1 pixels.
+
+    Not `exact`: torch resizes instead of Pillow, in half of the time, and a pixel may differ by 1
+    of 255.
     """
+
+    def resize_first(image: Image.Image, size: list[int]) -> Image.Image:
+        if exact:
+            return image
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        resized = functional.resize(pixels, size, published.interpolation, antialias=True)
+        return Image.fromarray(resized.permute(1, 2, 0).numpy())
+
     if squash:
         side = published.resize_size[0]
         squashed: Transform = transforms.Compose(
             [
+                partial(resize_first, size=[side, side]),
                 transforms.Resize([side, side], published.interpolation),
                 transforms.CenterCrop(published.crop_size),
                 transforms.ToTensor(),
@@ -207,7 +225,8 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
         width, height = image.size
         longest = LONGEST * min(width, height)
         across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
-        pixels: Tensor = published(image.crop((across, down, width - across, height - down)))
+        middle = image.crop((across, down, width - across, height - down))
+        pixels: Tensor = published(resize_first(middle, published.resize_size))
         return pixels
 
     return in_ratio
@@ -230,3 +249,24 @@ def fold_batch_norms(network: nn.Module, side: int) -> nn.Module:
         if torch.allclose(before, after, rtol=0, atol=CLOSE):
             return folded
     return network
+
+
+class OnnxRuntimeNetwork(nn.Module):
+    """Computes a network with onnxruntime, on the CPU, a fifth faster than torch.
+
+    Several threads may call it at once; each call uses one. It needs the extra `export`.
+    """
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        about = {
+            "input": {"name": "images", "shape": ["batch", 3, side, side]},
+            "output": {"name": "logits"},
+        }
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "network.onnx")
+            self.run = write_onnx(file, network, torch.zeros(2, 3, side, side), about)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits (n, classes) of inputs (n, 3, side, side)."""
+        return self.run(inputs)

@@ -2,9 +2,12 @@
 
 import importlib
 import shlex
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from rich.text import Text
 
@@ -169,8 +172,24 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
 def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
-        importlib.import_module("dlrun.training.fit")
+        with _without_scipy_signal():
+            importlib.import_module("dlrun.training.fit")
     return registry.load_experiment(name)
+
+
+@contextmanager
+def _without_scipy_signal() -> Iterator[None]:
+    """Keep torchmetrics from importing scipy.signal, half a second, to give it one more name."""
+    name = "scipy.signal"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = ModuleType(name)
+    sys.modules[name].hamming = None  # type: ignore[attr-defined]  # the name
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) -> RunRecorder | None:

@@ -65,12 +65,14 @@ class ClassifyImagesExperiment(Experiment[Config]):
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = write_network_summary(model.network, example, context)
-            model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
+            uses_onnx = config.backend == "onnxruntime"
+            prepare = pretrained.OnnxRuntimeNetwork if uses_onnx else pretrained.fold_batch_norms
+            model = replace(model, network=prepare(model.network, side))
 
         with temporary_training_settings(1), context.phase("classify"):
             place = partial(pretrained.place_network, model, precision=config.precision)
             found, report = run_with_fallback(
-                config.accelerator,
+                "cpu" if uses_onnx else config.accelerator,
                 screen.warn,
                 lambda device: pretrained.predict_probabilities(
                     place(device), example, device, config.precision
@@ -275,10 +277,9 @@ def _input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transfor
     """Return a photograph's transform, and the size to which a JPEG may be decoded for it."""
     squash = config.transform.squash
     side: int = OVERSAMPLING * model.transform.resize_size[0]
-    return (
-        pretrained.photograph_transform(model.transform, squash=squash),
-        side if config.transform.scaled_decoding else None,
-    )
+    exact = not config.transform.scaled_decoding
+    transform = pretrained.photograph_transform(model.transform, squash=squash, exact=exact)
+    return transform, None if exact else side
 
 
 def _load_again(config: Config) -> PretrainedNetwork:
