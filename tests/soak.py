@@ -42,6 +42,7 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.outcomes: dict[str, str] = {}  # digests, by config and seed
+        self.lasted = {"run": 9.0, "resume": 9.0, "sweep": 15.0}  # seconds, of the last whole one
         self.lock = threading.Lock()
         (folder / "tmp").mkdir()
         self.environment = os.environ | {
@@ -65,7 +66,10 @@ class Soak:
 
     def call(self, what: str, *words: object, codes: tuple[int, ...] = (0,)) -> tuple[int, str]:
         """Run a command to its end; an unexpected exit code or a traceback is a problem."""
-        return self.end(what, self.start(*words), codes)
+        began = time.monotonic()
+        ended = self.end(what, self.start(*words), codes)
+        self.lasted[what] = time.monotonic() - began
+        return ended
 
     def end(
         self, what: str, process: "subprocess.Popen[str]", codes: tuple[int, ...]
@@ -78,12 +82,12 @@ class Soak:
                 self.problems.append(f"{what} ended with {code}: {err[-2000:]}")
         return code, out
 
-    def killed(self, what: str, longest: float, *words: object) -> int:
+    def killed(self, what: str, *words: object) -> int:
         """Run a command, and send a signal to it or to a point of its sweep; the exit code."""
         process = self.start(*words)
         number = self.moments.choice(SIGNALS)
         try:
-            process.wait(self.moments.uniform(0, longest))
+            process.wait(self.moments.uniform(0, self.lasted[what]))
         except subprocess.TimeoutExpired:
             victims = [process.pid, *self.points()] if what == "sweep" else [process.pid]
             try:
@@ -119,7 +123,7 @@ class Soak:
             what = "resume" if begun else "run"
             if kills and not self.over:
                 kills -= 1
-                code = self.killed(what, 9, *words)
+                code = self.killed(what, *words)
             else:
                 code, _ = self.call(what, *words)
             if code == 0:
@@ -140,7 +144,7 @@ class Soak:
             words = ["sweep", "--resume", name, "--jobs", "2"] if begun else begin
             if kills and not self.over:
                 kills -= 1
-                code = self.killed("sweep", 15, *words)
+                code = self.killed("sweep", *words)
             else:
                 code, _ = self.call("sweep", *words)
             if code == 0:
@@ -251,10 +255,12 @@ def main() -> int:
     for thread in (*workers, reader):
         thread.start()
     began = time.monotonic()
-    while any(thread.is_alive() for thread in workers):
-        time.sleep(min(60, max(1, soak.ends - time.monotonic())))
-        told = f"{(time.monotonic() - began) / 60:5.1f} min  {len(processes(folder)):2} processes"
-        print(told, *(f"{what} {n}" for what, n in sorted(soak.counts.items())), flush=True)
+    for thread in workers:
+        while thread.is_alive():
+            thread.join(60)
+            minutes = (time.monotonic() - began) / 60
+            told = f"{minutes:5.1f} min  {len(processes(folder)):2} processes"
+            print(told, *(f"{what} {n}" for what, n in sorted(soak.counts.items())), flush=True)
     reader.join()
     _, said = staying.communicate()
     if staying.returncode:
