@@ -7,7 +7,6 @@ from typing import Annotated
 
 from dlrun.commands import options as opt
 from dlrun.reports import page
-from dlrun.reproduction.reproduce import reproduce_published_numbers
 from dlrun.run_context import RunSettings
 
 
@@ -16,14 +15,23 @@ def write_report(
         list[str] | None, opt.argument(f"{opt.RUN} Default: the newest finished.", "RUN")
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    baseline: Annotated[
+        str | None,
+        opt.option(
+            "Compare the others with this run, on the same test rows.",
+            "RUN",
+            autocompletion=opt.complete_runs,
+        ),
+    ] = None,
+    notes: Annotated[Path | None, opt.option("Your own words, in Markdown.", "FILE.md")] = None,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
-    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    Example: dlrun report imdb-dense/latest --baseline imdb-lasso/latest
     """
-    page.report_on_runs(runs or [], out, runs_dir, force=force)
+    page.report_on_runs(runs or [], out, runs_dir, baseline=baseline, notes=notes, force=force)
 
 
 @opt.with_run_options(
@@ -45,5 +53,7 @@ def reproduce(
 
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
+    from dlrun.reproduction.reproduce import reproduce_published_numbers  # slow: a sweep's modules
+
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
