@@ -166,7 +166,10 @@ def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("configs", [1, 20])
+def test_twenty_full_runs_stay_below_a_megabyte(
+    forked: Dlrun, tmp_path: Path, configs: int
+) -> None:
     labels = [f"class {n}" for n in range(100)]
     about = {"label": "class 1", "predicted": "class 2", "probability": 0.999}
     for n in range(20):
@@ -178,11 +181,13 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
             rows=10_000,
             mistakes=[about | texts | {"row": row} for row in range(20)],
             words=[(f"word{one}", one / 7) for one in range(-50, 50)],
+            config={"seed": n, "optimizer": {"lr": 1 + n % configs}},
             seed=n,
         )
     page = report(forked, tmp_path)
-    assert len(page.encode()) < 1_000_000
-    assert page.count("<blockquote>") == 20, "of the median run, which stands for the others"
+    assert len(page.encode()) < 1_000_000, len(page)
+    assert page.count("most certain mistakes</h4>") == configs, "the median run's of each"
+    assert page.count('href="data:application') >= 20
 
 
 def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:

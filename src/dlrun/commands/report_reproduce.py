@@ -15,14 +15,23 @@ def write_report(
         list[str] | None, opt.argument(f"{opt.RUN} Default: the newest finished.", "RUN")
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    baseline: Annotated[
+        str | None,
+        opt.option(
+            "Compare the others with this run, on the same test rows.",
+            "RUN",
+            autocompletion=opt.complete_runs,
+        ),
+    ] = None,
+    notes: Annotated[Path | None, opt.option("Your own words, in Markdown.", "FILE.md")] = None,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
-    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    Example: dlrun report imdb-dense/latest --baseline imdb-lasso/latest
     """
-    page.report_on_runs(runs or [], out, runs_dir, force=force)
+    page.report_on_runs(runs or [], out, runs_dir, baseline=baseline, notes=notes, force=force)
 
 
 @opt.with_run_options(

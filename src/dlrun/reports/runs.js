@@ -7,9 +7,8 @@ const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
 const table = document.getElementById("all-runs");
 const body = table.tBodies[0];
 
-function sortBy(heading) {
+function sortBy(heading, descending) {
   const column = heading.cellIndex;
-  const descending = heading.getAttribute("aria-sort") === "ascending";
   const value = (row) => row.cells[column].textContent.trim();
   const numeric = heading.classList.contains("number");
   const order = (a, b) => {
@@ -27,7 +26,9 @@ for (const heading of table.tHead.rows[0].cells) {
   const button = document.createElement("button");
   button.type = "button";
   button.append(...heading.childNodes);
-  button.addEventListener("click", () => sortBy(heading));
+  button.addEventListener("click", () =>
+    sortBy(heading, heading.getAttribute("aria-sort") === "ascending"),
+  );
   heading.append(button);
 }
 

@@ -142,7 +142,8 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
                 f"validation {name} was best in epoch {best.epoch} of {record.result_steps} "
                 f"({format_metric(best.value)}), and {format_metric(last)} in the last"
             )
-            reason = f"alert: in the first half, and better by more than {100 * NOTABLE:g} %; keep=best keeps it"
+            limit = f"in the first half, and better by more than {100 * NOTABLE:g} %"
+            reason = f"alert: {limit}; keep=best keeps it"
             yield Alert("Best epoch long before the last", finding, reason, here)
     if best and best.on_test and record.earlier_epoch:
         reason = "so the test metric is too good; data.validation=0.2 holds training rows out"
