@@ -58,21 +58,36 @@ def test_the_menu_has_every_page_of_docs() -> None:
     assert {*ROOT.glob("docs/*/*.md")} <= listed
 
 
+def examples(command: Any) -> str:
+    return str(command.help.partition("Examples:\n")[2])
+
+
 def shell_commands() -> Iterator[tuple[str, list[str]]]:
-    """The words of each `dlrun ...` in a shell block, after `dlrun`, with its page."""
-    for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", read(page), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-                lexer.whitespace_split = True
-                command: list[str] = []
-                for word in [*lexer, ";"]:
-                    if not {*word} <= {*lexer.punctuation_chars}:
-                        command.append(word)
-                        continue
-                    if "dlrun" in command and "install" not in command:
-                        yield str(page.relative_to(ROOT)), command[command.index("dlrun") + 1 :]
-                    command = []
+    """The words of each `dlrun ...` in a shell block or a help text, after `dlrun`, and where."""
+    blocks = [
+        (str(page.relative_to(ROOT)), block)
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", read(page), re.DOTALL)
+    ]
+    root = typer.Context(get_command(app), info_name="dlrun")
+    blocks.append(("dlrun --help", examples(root.command)))
+    for name in root.command.commands:
+        listed = root.command.get_command(root, name)
+        group = typer.Context(listed, parent=root, info_name=name)
+        ones = [listed.get_command(group, one) for one in getattr(listed, "commands", ())]
+        blocks += [(f"dlrun {name} --help", examples(one)) for one in [listed, *ones]]
+    for place, block in blocks:
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            command: list[str] = []
+            for word in [*lexer, ";"]:
+                if not {*word} <= {*lexer.punctuation_chars}:
+                    command.append(word)
+                    continue
+                if "dlrun" in command and "install" not in command:
+                    yield place, command[command.index("dlrun") + 1 :]
+                command = []
 
 
 def parsed(words: list[str]) -> Any:

@@ -40,7 +40,8 @@ class Counting(Experiment):
 experiment = Counting()
 """
 YAML = """# Counts words.
-# Example: dlrun {name}
+# Examples:
+# dlrun {name}
 
 defaults: [experiment]
 

@@ -43,7 +43,9 @@ def export_network(
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
     it is saved under its name.
 
-    Example: dlrun export latest --format onnx --out reviews.onnx
+    Examples:
+    dlrun export imdb-lstm/latest --out reviews.onnx
+    dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
     for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():

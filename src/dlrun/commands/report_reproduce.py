@@ -21,7 +21,9 @@ def write_report(
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
-    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    Examples:
+    dlrun report
+    dlrun report imdb-dense/latest imdb-lasso/latest --out lab.html
     """
     page.report_on_runs(runs or [], out, runs_dir, force=force)
 
@@ -43,7 +45,9 @@ def reproduce(
 
     A seed that was run before, by this or another command, is not run again.
 
-    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    Examples:
+    dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    dlrun reproduce --jobs 1 --out chapter-10.html
     """
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
