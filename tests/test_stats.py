@@ -1,8 +1,15 @@
 """The intervals, against worked examples."""
 
 import pytest
+from scipy.stats import binom, binomtest
 
-from dlrun.stats import mean_difference_interval, mean_interval, wilson_interval
+from dlrun.stats import (
+    mcnemar_test,
+    mean_difference_interval,
+    mean_interval,
+    paired_difference_interval,
+    wilson_interval,
+)
 
 # Hours of sleep gained with two drugs by ten patients (Student 1908, Biometrika 6, page 20). R's
 # t.test(SECOND) and t.test(FIRST, SECOND, paired = TRUE) print the intervals below.
@@ -52,3 +59,28 @@ def test_the_interval_of_a_mean_difference_is_students_of_pairs() -> None:
     assert mean_difference_interval([1], [2]) is None
     with pytest.raises(ValueError, match="shorter"):
         mean_difference_interval(FIRST, SECOND[:9])
+
+
+def test_mcnemars_mid_p_value_is_as_published() -> None:
+    """Fagerland, Lydersen and Laake 2013: 1 and 7 discordant pairs have 0.039."""
+    assert mcnemar_test(1, 7) == pytest.approx(10 / 256)
+    assert mcnemar_test(7, 1) == mcnemar_test(1, 7)
+    assert mcnemar_test(0, 0) == mcnemar_test(9, 9) == pytest.approx(1)
+    for won, lost in ((59, 16), (3, 12), (0, 5)):  # half of what is as probable as the observed
+        test, equal = binomtest(won, won + lost), binom.pmf(won, won + lost, 0.5)
+        assert mcnemar_test(won, lost) == pytest.approx(test.pvalue - equal)
+
+
+def test_the_interval_of_a_paired_difference() -> None:
+    """Of Fagerland's 21 children: 1 and 7 discordant pairs, worked out by hand."""
+    assert paired_difference_interval(1, 7, 21) == pytest.approx((-0.50836, -0.01338), abs=5e-6)
+    low, high = paired_difference_interval(30, 20, 1000)
+    assert low < 0.01 < high and (-high, -low) == paired_difference_interval(20, 30, 1000)
+    for n in range(1, 12):
+        for won in range(n + 1):
+            for lost in range(n + 1 - won):
+                low, high = paired_difference_interval(won, lost, n)
+                assert -1 <= low <= (won - lost) / n <= high <= 1
+    for wrong in ((0, 0, 0), (3, 3, 5), (-1, 0, 5)):
+        with pytest.raises(ValueError, match="are not parts of"):
+            paired_difference_interval(*wrong)

@@ -1,4 +1,4 @@
-"""Compute confidence intervals of a proportion and of a mean, and prediction intervals."""
+"""Compute intervals of proportions, means and paired differences, and McNemar's test."""
 
 import math
 import statistics
@@ -55,3 +55,32 @@ def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, flo
     half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) * deviations
     mean = statistics.fmean(values)
     return mean - half, mean + half
+
+
+def mcnemar_test(won: int, lost: int) -> float:
+    """Return the two-sided mid-p value of McNemar's test of two paired proportions.
+
+    won, lost: how many rows only the one, and only the other classifier has right. The mid-p value
+    counts the observed outcome half; unlike the exact one it is not conservative (Fagerland,
+    Lydersen and Laake 2013, BMC Medical Research Methodology 13:91).
+    """
+    from scipy.special import bdtr  # slow
+
+    fewer = min(won, lost)
+    below = bdtr(fewer - 1, won + lost, 0.5) if fewer else 0.0
+    return float(below + bdtr(fewer, won + lost, 0.5))
+
+
+def paired_difference_interval(won: int, lost: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two paired proportions, (won - lost) / n.
+
+    won, lost: as in `mcnemar_test`, of n rows. It is Wald's interval after one row is added to each
+    of the two (Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37:479).
+    Raises ValueError if n is 0 or less than won and lost together.
+    """
+    if min(won, lost) < 0 or won + lost > n or n == 0:
+        raise ValueError(f"{won} and {lost} are not parts of {n}")
+    first, second = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    difference = first - second
+    half = Z * math.sqrt((first + second - difference**2) / (n + 2))
+    return max(-1.0, difference - half), min(1.0, difference + half)

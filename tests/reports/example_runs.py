@@ -24,16 +24,21 @@ def a_classification(
     labels: Sequence[str] = ("negative", "positive"),
     epochs: int = 3,
     rows: int = 40,
+    table: Sequence[Sequence[Any]] = (),
     mistakes: Sequence[dict[str, Any]] = (),
     words: Sequence[tuple[str, float]] = (),
     config: dict[str, Any] | None = None,
     **record: Any,
 ) -> Run:
-    """A finished run of `rows` test rows that a seed makes up; more of its record by name."""
+    """A finished run of `rows` test rows that a seed makes up; more of its record by name.
+
+    table: the rows of predictions.csv instead.
+    """
     folder.mkdir(parents=True)
     run = RunFolder(folder)
     seed = record.setdefault("seed", 0)
-    found = predictions(labels, rows, seed)
+    found = table or predictions(labels, rows, seed)
+    rows = len(found)
     right = sum(row[1] == row[2] for row in found)
     run.write("predictions.csv", to_csv([["row", "label", "predicted", "probability"], *found]))
     run.write_json("mistakes.json", {"mistakes": list(mistakes)})

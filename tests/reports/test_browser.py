@@ -1,12 +1,13 @@
 """The page as a reader has it: real headless Chromium, driven by playwright."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dlrun.reports.page import report_on_runs
-from tests.conftest import Open
+from tests.conftest import Faults, Open
 from tests.reports.example_runs import a_classification, a_picture
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+def unfold(page: "Page") -> "Page":
+    """Unfold all runs."""
+    page.evaluate("document.querySelectorAll('details.run').forEach((one) => (one.open = true))")
+    return page
+
+
 def names(page: "Page") -> list[str]:
     """The runs' suffixes in the table, as far as they are shown."""
     rows = page.locator("#all-runs tbody tr:visible th")
@@ -85,13 +92,13 @@ def test_it_filters_rows_and_chapters(opened: Open) -> None:
     page.get_by_label("Show only runs with").fill("finished seed=1")
     assert names(page) == ["0001"]
     assert page.locator("#shown").text_content() == "1 of 4 shown"
-    assert page.locator("section.run:visible").count() == 1
+    assert page.locator("details.run:visible").count() == 1
     page.get_by_label("Show only runs with").fill("")
-    assert len(names(page)) == page.locator("section.run:visible").count() == 4
+    assert len(names(page)) == page.locator("details.run:visible").count() == 4
 
 
 def test_values_under_the_pointer_and_by_keyboard(opened: Open) -> None:
-    page = opened()
+    page = unfold(opened())
     chart = page.locator("#run-1 figure.chart", has_text="loss").first
     svg = chart.locator("> svg")
     svg.scroll_into_view_if_needed()
@@ -121,15 +128,24 @@ def test_the_whole_page_by_keyboard(opened: Open) -> None:
     assert {"INPUT", "BUTTON", "DIV"} <= set(kinds)
 
 
-def test_curves_over_each_other_mean_and_the_books_line(opened: Open) -> None:
+def test_configs_side_by_side_with_the_books_number(opened: Open) -> None:
     page = opened()
     together = page.locator("section", has=page.locator("#together-title"))
     chart = together.locator("figure.chart", has_text="accuracy by epoch").first
     assert chart.locator("g.line polyline").count() == 2
     assert chart.locator("path.level.book:not(.swatch *)").count() >= 1
     row = together.locator("tbody tr", has_text="test_accuracy").first
-    cells = row.locator("td").all_text_contents()
-    assert cells[1] == "2" and cells[7] == "0.9000"
+    cells = {one.get_attribute("data-label"): one.text_content() for one in row.locator("td").all()}
+    assert (cells["n"], cells["Book"]) == ("2", "0.9000")
+    assert cells["Inside our range?"] in ("yes", "above", "below")
+    assert row.locator("svg circle").count() == 2
+
+
+def test_a_link_to_a_folded_run_unfolds_it(opened: Open) -> None:
+    page = opened()
+    assert page.locator("#run-2").is_hidden()
+    page.locator("#all-runs a", has_text="0001").click()
+    assert page.locator("#run-2").is_visible() and page.locator("#run-1").is_hidden()
 
 
 # WCAG's contrast of an element's colour and the page's ground.
@@ -147,11 +163,20 @@ CONTRAST = """(one, what) => {
 def test_light_and_dark_have_contrast(opened: Open, scheme: Any) -> None:
     page = opened(color_scheme=scheme)
     texts = [(one, "color", 4.5) for one in ("body", ".quiet", "#all-runs a", ".problem strong")]
-    curves = [(f"g.line.{one} polyline", "stroke", 3) for one in ("train", "valid", "run1", "run2")]
+    curves = [(f"g.line.{one} polyline", "stroke", 3) for one in ("train", "valid", "run0", "run1")]
     for selector, what, least in (*texts, (".axis text", "fill", 4.5), *curves):
         assert page.locator(selector).first.evaluate(CONTRAST, what) >= least, selector
     found = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (found == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_core_finds_no_fault(
+    opened: Open, accessibility_faults: Faults, scheme: Any, width: int
+) -> None:
+    page = unfold(opened(color_scheme=scheme, viewport={"width": width, "height": 800}))
+    assert accessibility_faults(page) == []
 
 
 def test_a_phone_scrolls_downwards_only(opened: Open) -> None:
@@ -162,22 +187,26 @@ def test_a_phone_scrolls_downwards_only(opened: Open) -> None:
         assert svg.bounding_box()["width"] <= 340  # type: ignore[index]
 
 
-def test_on_paper_everything_is_unfolded_and_light(opened: Open) -> None:
+def test_paper_has_one_light_page_and_what_is_unfolded(opened: Open) -> None:
     page = opened(color_scheme="dark")
-    assert page.locator("blockquote").first.is_hidden()
-    assert len(page.pdf(format="A4")) > 10_000
+    assert pages(page.pdf(format="A4")) == 1
     page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("blockquote").first.is_visible()
-    assert page.locator("#filter").is_hidden()
+    assert page.locator("#filter").is_hidden() and page.locator("details.run").first.is_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("blockquote").first.is_hidden()
+    page.evaluate("document.querySelector('details.run').open = true")
+    assert page.locator("#run-1").is_visible()
+    assert pages(page.pdf(format="A4")) > 1
+
+
+def pages(pdf: bytes) -> int:
+    """Return how many pages a PDF has."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 def test_without_scripts_it_is_all_there(opened: Open) -> None:
     page = opened(java_script_enabled=False)
     assert len(names(page)) == 4
+    page.locator("details.run > summary").first.click()
     assert page.locator("#filter").is_hidden()
     assert page.locator("#run-1 figure.chart polyline").count() >= 4
     assert "training 0.1000" in (page.locator("#run-1").text_content() or "")
@@ -187,7 +216,7 @@ def test_without_scripts_it_is_all_there(opened: Open) -> None:
 
 
 def test_pictures_of_mistakes_have_a_text(opened: Open) -> None:
-    page = opened()
+    page = unfold(opened())
     picture = page.locator("#run-3 .pictures img")
     assert picture.get_attribute("alt") == "row 1: negative"
     assert picture.evaluate("(one) => one.complete && one.naturalWidth") == 32
@@ -205,3 +234,52 @@ def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Pat
     assert page.title() == "4 runs of dlrun"
     assert sum("Content Security Policy" in text for text in said) >= 2
     page.close()
+
+
+def test_files_are_saved_from_the_page(opened: Open, written: Path) -> None:
+    page = unfold(opened())
+    run = written.with_name("runs") / "imdb-dense" / "20261125T120000Z-0000"
+    for name in ("metrics.csv", "predictions.csv"):
+        with page.expect_download() as waiting:
+            page.locator("#run-1 .downloads a", has_text=name).click()
+        assert waiting.value.suggested_filename == f"imdb-dense-{run.name}-{name}"
+        assert waiting.value.path().read_bytes() == (run / name).read_bytes()
+
+
+def test_the_address_shows_the_view_again(opened: Open) -> None:
+    page = opened()
+    heading = page.locator("#all-runs th", has_text="test_accuracy").get_by_role("button")
+    heading.click()
+    heading.click()
+    page.get_by_label("Show only runs with").fill("finished")
+    page.locator("details.run > summary").first.click()
+    page.locator("#run-1 summary", has_text="Numbers of the curves").click()
+    page.locator("#all-runs a", has_text="0001").click()
+    page.wait_for_function("location.hash.includes('filter') && location.hash.includes('folds')")
+    order, address = names(page), page.url
+    assert "descending=" in address and "at=run-2" in address and len(order) == 3
+    other = opened()
+    other.goto("about:blank")  # the same file with another fragment is no new page
+    other.goto(address)
+    assert names(other) == order
+    assert other.locator("#shown").text_content() == "3 of 4 shown"
+    assert other.locator("#run-1 .numbers").is_visible()
+    assert other.locator("#run-2").is_visible() and other.locator("#run-3").is_hidden()
+    assert other.locator("#run-2 .numbers").is_hidden()
+    top = "document.getElementById('run-2').getBoundingClientRect().top"
+    other.wait_for_function(f"Math.abs({top}) < 100")
+    assert other.url == address
+
+
+def test_an_address_that_no_page_wrote_is_harmless(opened: Open) -> None:
+    page = opened()
+    address = page.url
+    for fragment in (
+        "sort=1",
+        "ascending=item&descending=99",
+        "folds=x.9999.-1&at=nowhere&filter=%",
+    ):
+        page.goto("about:blank")
+        page.goto(f"{address}#{fragment}")
+        page.get_by_label("Show only runs with").fill("")
+        assert names(page) == ["0000", "0001", "0002", "0003"]

@@ -9,9 +9,12 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import (
+    COLOURED,
+    DataComparison,
     add_varied_settings_to_titles,
-    charts_and_intervals_by_data,
-    find_runs_with_equal_config,
+    choose_representatives,
+    compare_by_data,
+    group_by_config,
 )
 from dlrun.reports.page import write_report_page
 from dlrun.reports.run_data import RunSection
@@ -20,6 +23,10 @@ from tests.reports.example_runs import a_classification
 
 def sections(*runs: Run) -> list[RunSection]:
     return [RunSection(place, run, 10_000, 1_000) for place, run in enumerate(runs, start=1)]
+
+
+def compared(found: list[RunSection]) -> list[DataComparison]:
+    return compare_by_data(group_by_config(found))
 
 
 def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:
@@ -34,9 +41,11 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     other = a_classification(tmp_path / "e" / "other", seed=3, config=config(3, lr=0.2))
     stopped = a_classification(tmp_path / "e" / "k", seed=4, config=config(4), status="failed")
     earlier = a_classification(tmp_path / "e" / "again", seed=2, config=config(2), rows=100)
-    ((group, _, spreads),) = find_runs_with_equal_config(sections(other, earlier, *same, stopped))
-    assert [one.number for one in group] == [5, 3, 4], "each seed once"
-    accuracy, loss = spreads
+    alone, group = group_by_config(sections(other, earlier, *same, stopped))
+    assert [one.number for one in alone.counted] == [1]
+    assert [one.number for one in group.counted] == [5, 3, 4], "each seed once"
+    assert [one.number for one in group.sections] == [2, 3, 4, 5, 6]
+    accuracy, loss = group.spreads
     values = [run.record.metrics["test_accuracy"] for run in (same[2], *same[:2])]
     assert (accuracy.metric, accuracy.values) == ("test_accuracy", values)
     assert accuracy.mean == pytest.approx(statistics.fmean(v for v in values if v))
@@ -53,11 +62,46 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
         tmp_path / "e" / "k", seed=5, config=config(5), status="running", data=""
     )
     apart = a_classification(tmp_path / "f" / "x", config=config(0), data="others")
-    ((data, charts, measured, _),) = charts_and_intervals_by_data(sections(*runs, apart, killed))
-    assert data == "made"
-    assert [one.number for one in measured] == [1, 2]
-    assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]
-    assert [line.end for line in charts[0].lines] == ["1", "2", "4"]
+    (found,) = compared(sections(*runs, apart, killed))
+    assert found.data == "made"
+    (group,) = found.groups
+    assert [one.number for one in group.counted] == [1, 2]
+    assert [one.title for one in found.charts] == ["loss by epoch", "accuracy by epoch"]
+    assert [line.end for line in found.charts[0].lines] == ["1", "2", "4"]
+
+
+def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -> None:
+    """A chart of one config has its runs behind the mean, one of many configs only some."""
+
+    def run(seed: int, lr: float) -> Run:
+        about = {"data": "made", "metrics": {"test_accuracy": 1 - lr}, "test_rows": None}
+        name = f"{lr}-{seed}"
+        return a_classification(tmp_path / "e" / name, seed=seed, config=config(seed, lr), **about)
+
+    alike = [run(seed, 0.1) for seed in range(4)]
+    ((chart, _),) = (one.charts for one in compared(sections(*alike)))
+    (mean,), (band,) = chart.lines, chart.bands
+    assert mean.name == "mean of 4 runs (validation)" and len(chart.faint) == 4
+    assert band.low == band.high == mean.y == chart.faint[0].y
+    several = sections(*(run(9, 0.2 + n / 100) for n in range(COLOURED + 2)), *alike)
+    add_varied_settings_to_titles(several)
+    ((chart, _),) = (one.charts for one in compared(several))
+    assert chart.lines[0].name == "e lr=0.1, mean of 4 runs (validation)"
+    assert [line.end for line in chart.lines[1:]] == [str(n) for n in range(1, COLOURED)]
+    assert len(chart.faint) == 3 and len({line.look for line in chart.lines}) == COLOURED
+
+
+def test_the_median_run_stands_for_its_config(tmp_path: Path) -> None:
+    found = [
+        a_classification(
+            tmp_path / "e" / str(seed), seed=seed, config=config(seed), metrics=metrics
+        )
+        for seed, metrics in enumerate({"test_accuracy": one} for one in (0.9, 0.7, 0.8))
+    ]
+    failed = a_classification(tmp_path / "e" / "f", config=config(3), status="failed")
+    shown = sections(*found, failed)
+    choose_representatives(group_by_config(shown))
+    assert [one.representative.number for one in shown] == [3, 3, 3, 4]
 
 
 def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Path) -> None:
@@ -75,8 +119,8 @@ def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Pa
         "e, seed 1, lr=0.1",
         "f, seed 0",
     ]
-    _, (chart, _), _, _ = charts_and_intervals_by_data(found)[0]
-    assert chart.lines[1].name.startswith(f"No. 2 {found[1].title} (")
+    chart = compared(found)[0].charts[0]
+    assert sorted(line.name for line in chart.lines)[1].startswith(f"No. 2 {found[1].title} (")
 
 
 def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path: Path) -> None:
@@ -84,8 +128,8 @@ def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path:
     last = a_classification(tmp_path / "e" / "b", seed=1, weights_epoch=3)
     page = tmp_path / "page.html"
     write_report_page([kept, last], page)
-    ((_, charts, _, _),) = charts_and_intervals_by_data(sections(kept, last))
-    for chart in charts:
+    (found,) = compared(sections(kept, last))
+    for chart in found.charts:
         first, second = chart.lines
         assert first.name.endswith("stopped after epoch 3, kept epoch 2") and first.kept == 2
         assert second.name.endswith("(validation)") and second.kept is None
@@ -97,25 +141,25 @@ def test_runs_that_validated_no_epoch_are_compared_by_their_training(tmp_path: P
     found = sections(*(a_classification(tmp_path / "e" / f"r{n}", seed=n) for n in range(2)))
     for one in found:
         one.table = {"epoch": [1, 2], "train_loss": [0.5, 0.4], "valid_loss": [math.nan, math.nan]}
-    ((_, (chart,), _, _),) = charts_and_intervals_by_data(found)
+    ((chart,),) = (one.charts for one in compared(found))
     assert [list(line.y) for line in chart.lines] == [[0.5, 0.4], [0.5, 0.4]]
 
 
-def test_the_books_figure_lies_within_or_not(tmp_path: Path) -> None:
+def test_whether_the_books_figure_is_in_the_interval(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", rows=200)
     accuracy = run.record.metrics["test_accuracy"] or 0
-    for value, within in ((accuracy + 0.01, True), (accuracy - 0.2, False)):
+    for value, place in ((accuracy + 0.01, "yes"), (accuracy - 0.2, "below")):
         record = run.record.model_copy(
             update={"reference": {"book": {"test_accuracy": value}}, "metrics": run.record.metrics}
         )
         (one,) = sections(Run(run.folder, record))
-        assert (one.book, one.book_within) == (value, within)
+        assert (one.book, one.book_in_interval) == (value, place)
         assert [level.value for chart in one.charts for level in chart.levels].count(value) == 1
     record = run.record.model_copy(
         update={"reference": {"book": {"test_accuracy": 0.9}}, "reference_differs": "other data"}
     )
     (one,) = sections(Run(run.folder, record))
-    assert (one.book, one.book_within) == (None, False)
+    assert (one.book, one.book_in_interval) == (None, None)
 
 
 def test_commands_that_repeat_it(tmp_path: Path) -> None:

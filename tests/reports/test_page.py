@@ -54,10 +54,10 @@ def test_a_regression_has_values_and_residuals_in_place_of_classes(
     assert [
         text for text in ("<caption>The largest residuals", "Name &lt;/") if text not in page
     ] == []
-    a_regression(runs / "20261125T120001Z-b", table.replace("12", "twelve"))
-    a_regression(runs / "20261125T120002Z-c", table.replace("12", "inf"))
-    a_regression(runs / "20261125T120003Z-d", "row,target,predicted\n")
-    assert report(forked, tmp_path).count("predictions.csv: not what a run writes") == 3
+    damaged = [table.replace("12", "twelve"), table.replace("12", "inf"), table[:21]]
+    for place, text in enumerate(damaged, start=1):
+        run = a_regression(runs / f"20261125T12000{place}Z-b", text)
+        assert report(forked, tmp_path, run.folder).count("predictions.csv: not what a run") == 1
 
 
 def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
@@ -166,7 +166,10 @@ def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("configs", [1, 20])
+def test_twenty_full_runs_stay_below_a_megabyte(
+    forked: Dlrun, tmp_path: Path, configs: int
+) -> None:
     labels = [f"class {n}" for n in range(100)]
     about = {"label": "class 1", "predicted": "class 2", "probability": 0.999}
     for n in range(20):
@@ -178,11 +181,13 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
             rows=10_000,
             mistakes=[about | texts | {"row": row} for row in range(20)],
             words=[(f"word{one}", one / 7) for one in range(-50, 50)],
+            config={"seed": n, "optimizer": {"lr": 1 + n % configs}},
             seed=n,
         )
     page = report(forked, tmp_path)
-    assert len(page.encode()) < 1_000_000
-    assert page.count("<blockquote>") == 10 * 20
+    assert len(page.encode()) < 1_000_000, len(page)
+    assert page.count("most certain mistakes</h4>") == configs, "the median run's of each"
+    assert page.count('href="data:application') >= 20
 
 
 def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Pa
             kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         (folder / "results.json").write_text(json.dumps(record))
     names = [folder.name for folder in runs.iterdir()]
-    assert report(forked, tmp_path, *names).count('class="run"') == 4
+    assert report(forked, tmp_path, *names).count('<details class="run"') == 4
     forked("runs", "compare", "far", "same", "--out", "curves.png").is_told(0)
 
 

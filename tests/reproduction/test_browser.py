@@ -1,6 +1,7 @@
 """The reproduction's page in real headless Chromium."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.reproduction.experiment_runs import ReproducedExperiment
 from dlrun.reproduction.reproduce import format_reproduction_page
 from dlrun.run_context import RunSettings
-from tests.conftest import Open
+from tests.conftest import Faults, Open
 from tests.reports.example_runs import a_classification
 
 pytestmark = pytest.mark.browser
@@ -48,7 +49,7 @@ def test_numbers_pictures_and_sliders(opened: Open) -> None:
     assert page.locator("svg.strip circle").count() == 3
     assert page.locator("input[type=range]").count() > 0
     page.locator("#imdb-dense input[type=range]").first.fill("1")
-    assert "Failed" in page.locator("#numbers").inner_text()
+    assert "Failed" in page.locator("#verdict").inner_text()
     assert page.get_by_text("Not run").count() == 1
 
 
@@ -58,3 +59,11 @@ def test_on_a_phone_without_script_it_fits_and_nothing_is_lost(opened: Open) -> 
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page = opened(viewport=size, java_script_enabled=False)
     assert page.locator("table.reproduced tbody tr").count() == 1
+    for one in ("sd", "n", "Picture"):
+        box = page.locator(f".reproduced td[data-label={one}]").bounding_box()
+        assert box and box["x"] + box["width"] <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_core_finds_no_fault(opened: Open, accessibility_faults: Faults, scheme: Any) -> None:
+    assert accessibility_faults(opened(color_scheme=scheme)) == []

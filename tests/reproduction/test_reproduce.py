@@ -92,7 +92,7 @@ def test_the_numbers_are_the_runs(lab: Path) -> None:
         assert cells["here"] == f"{np.mean(values):.4f}" and cells["n"] == "2"
         assert cells["sd"] == f"{np.std(values, ddof=1):.4f}"
         assert float(cells["book"]) == published(experiment)["book"][metric]
-        assert cells["here is"] in ("within", "above", "below")
+        assert cells["in range?"] in ("yes", "above", "below")
         assert f"dlrun sweep {experiment} --seeds 0-1 --set accelerator=cpu" in cells["command"]
         assert all(record["test_rows"] == TEST for record in runs.values())
     page = (lab / "reproduction.html").read_text()
@@ -345,8 +345,8 @@ def test_a_variant_that_was_published_too_is_run_and_compared(
     done = forked("reproduce", "count-words", "--json", **env).is_told(0)
     plain, variant = json.loads(done.stdout)["experiments"]
     assert (plain["variant"], variant["variant"]) == ({}, {"words": 5})
-    verdicts = [one["rows"][0]["verdict"]["notebook"] for one in (plain, variant)]
-    assert verdicts == ["equal", "below"]
+    places = [one["rows"][0]["in_range"]["notebook"] for one in (plain, variant)]
+    assert places == ["equal", "above"]
     assert [one["rows"][0]["values"] for one in (plain, variant)] == [[3.0], [5.0]]
     assert "words=5" in variant["command"]
     record = json.loads((tmp_path / variant["runs"][0] / "results.json").read_text())

@@ -10,8 +10,8 @@ import scipy.stats
 from dlrun import stats
 from dlrun.config.sections import Baseline
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import MetricSpread
 from dlrun.reports.run_data import RunSection
+from dlrun.reports.spread import half_unit_of_last_digit
 from dlrun.reproduction.experiment_runs import ReproducedExperiment
 from dlrun.reproduction.reproduce import (
     COLUMNS,
@@ -19,13 +19,7 @@ from dlrun.reproduction.reproduce import (
     format_reproduction_markdown,
     format_reproduction_page,
 )
-from dlrun.reproduction.verdicts import (
-    compare_with_baseline,
-    compare_with_interval,
-    compare_with_published,
-    half_unit_of_last_digit,
-    prediction_interval_of_next_run,
-)
+from dlrun.reproduction.verdicts import compare_with_baseline, compare_with_published
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
@@ -40,35 +34,6 @@ def test_one_more_run_lies_where_scipy_says() -> None:
     assert stats.prediction_interval(VALUES) == pytest.approx(expected, rel=1e-9)
     assert stats.prediction_interval(VALUES[:1]) is None
     assert stats.prediction_interval([]) is None
-
-
-@pytest.mark.parametrize(
-    ("values", "published", "expected"),
-    [
-        (VALUES, 0.855, "within"),
-        (VALUES, 0.845, "above"),
-        (VALUES, 0.87, "below"),
-        ([0.871, 0.872, 0.873], 0.88, "within"),  # .88 may be .8751
-        ([0.8849] * 3, 0.88, "within"),
-        ([0.8851] * 3, 0.88, "above"),
-        (VALUES[:1], 0.855, None),
-        (VALUES, None, None),
-    ],
-)
-def test_verdicts(values: list[float], published: float | None, expected: str | None) -> None:
-    interval = prediction_interval_of_next_run(MetricSpread("test_accuracy", values))
-    assert compare_with_interval(published, interval) == expected
-
-
-def test_a_share_is_between_0_and_1() -> None:
-    high = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
-    low = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
-    assert high and high[1] == 1 and low and low[0] == 0
-
-
-def test_r2_is_at_most_1_and_may_be_negative() -> None:
-    interval = prediction_interval_of_next_run(MetricSpread("test_r2", [0.01, 0.5, 0.99]))
-    assert interval and interval[0] < 0 and interval[1] == 1
 
 
 MAE = dict(enumerate([221.8, 250.8, 230.0, 245.5, 212.4]))  # mean 232.1, sd 15.897
@@ -140,10 +105,10 @@ def a_part(folder: Path, mae: list[float], **fields: Any) -> ReproducedExperimen
 
 
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
-    for value, verdict in ((259.71528, "equal"), (259.716, "above"), (259.7, "below")):
-        part = a_part(tmp_path / verdict, [value], stochastic=False)
+    for value, where in ((259.71528, "equal"), (259.716, "below"), (259.7, "above")):
+        part = a_part(tmp_path / where, [value], stochastic=False)
         (row,) = part.rows
-        assert row.cells["verdict on notebook"] == verdict and row.cells["interval"] == ""
+        assert row.cells["notebook in range"] == where and row.cells["interval"] == ""
         assert row.numbers["direction"] == "lower is better"
 
 
@@ -216,13 +181,13 @@ def test_the_published_table_is_what_it_writes() -> None:
         experiment, _, variant = title.partition(" ")
         reference = published(experiment)
         for edition in ("book", "notebook"):
-            if not cells[f"verdict on {edition}"]:
+            if not cells[f"{edition} in range"]:
                 continue
             judged += 1
             value = (reference["variants"][0] if variant else reference)[edition][metric]
             assert float(cells[edition]) == value
             if not cells["interval"]:  # a fit without chance
-                assert cells["verdict on " + edition] == "equal"
+                assert cells[f"{edition} in range"] == "equal"
                 assert float(cells["here"]) == pytest.approx(value, abs=1e-4)
                 continue
             low, high = map(float, cells["interval"].split("-"))
@@ -230,6 +195,6 @@ def test_the_published_table_is_what_it_writes() -> None:
                 high < value - half_unit_of_last_digit(value),
                 low > value + half_unit_of_last_digit(value),
             )
-            expected = {(True, False): "below", (False, True): "above", (False, False): "within"}
-            assert cells[f"verdict on {edition}"] == expected[where]
+            expected = {(True, False): "above", (False, True): "below", (False, False): "yes"}
+            assert cells[f"{edition} in range"] == expected[where]
     assert judged >= 5

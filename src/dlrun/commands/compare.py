@@ -14,12 +14,13 @@ from dlrun.commands.notes import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.charts import metric_names_without_split
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import SPLIT_SEED
-from dlrun.system.console import Screen, format_size
+from dlrun.system.console import Screen, format_size, pluralize
 from dlrun.system.files import check_output_path, write_file_atomically
 
 MAX_CELL = 20  # columns; a longer value is wrapped
@@ -69,6 +70,8 @@ def compare(
     _show(rows + measured, heads, screen)
     if any(cell.endswith("*") for _, row in measured for cell in row):
         screen.note("*: the best of the runs")
+    if len(opened) == 2 and same_data:
+        _show_paired_difference(opened, heads, screen)
     if out is not None:
         write_file_atomically(out, _draw(opened, heads, screen))
         screen.show(Text(f"curves {out}"))
@@ -172,6 +175,29 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
         for key, row in rows:
             table.add_row(Text(key), *map(Text, row[first : first + columns]))
         screen.show(table)
+
+
+def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> None:
+    """Print the difference of the second of two runs to the first on their common test rows."""
+    try:
+        (found,) = compare_with_baseline(runs[1:], runs[0])
+    except DlrunError as error:
+        found = error.message
+    if not isinstance(found, PairedDifference):
+        screen.note(f"no difference row by row: {found}")
+        return
+    here, there = heads[1], heads[0]
+    around = f" (95 % interval {metrics.format_interval(found.interval)})" if found.interval else ""
+    sign = "+" if found.difference > 0 else ""
+    screen.show(
+        Text(
+            f"{here} against {there} on {pluralize(found.rows, 'common test row')}: {found.metric} "
+            f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict}"
+        )
+    )
+    if found.p_value is not None:
+        counts = f"{found.won:,} rows are right in {here} alone, {found.lost:,} in {there} alone"
+        screen.show(Text(f"McNemar's p {found.p_value:.2g}: {counts}"))
 
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:

@@ -1,4 +1,4 @@
-"""`dlrun export`: write a run's network as an ONNX or TorchScript file, and check its outputs."""
+"""`dlrun export`: write a run's network as ONNX or TorchScript, checked, and its model card."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -10,30 +10,32 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.errors import ConfigError, DlrunError, UsageError, first_line
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
-from dlrun.system.files import check_output_path, replace_atomically
+from dlrun.system.files import check_output_path, replace_atomically, write_file_atomically
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Format = Literal["onnx", "torch"]
 BATCH_SIZES = (1, 7, 300)  # with which the file is checked
 
 
 def export_network(
     run: opt.Run,
-    out: Annotated[Path, opt.option("The file to write.", "FILE")],
+    out: Annotated[Path | None, opt.option("The network's file.", "FILE")] = None,
     format_: Annotated[
-        Literal["onnx", "torch"],
+        Format,
         typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
     ] = "onnx",
     tolerance: Annotated[
         float,
         opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
     ] = 1e-5,
+    card: Annotated[Path | None, opt.option("A model card in Markdown.", "README.md")] = None,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
@@ -41,27 +43,47 @@ def export_network(
     """Write a run's network as an ONNX or TorchScript file, which needs no dlrun to be used.
 
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
-    it is saved under its name.
+    it is saved under its name. --card writes what is known about it, in Hugging Face's sections.
 
     Examples:
-    dlrun export imdb-lstm/latest --out reviews.onnx
+    dlrun export imdb-lstm/latest --out reviews.onnx --card README.md
     dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
-    for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"--format onnx needs the package {package}",
-                "`pip install 'dlrun[export]'` installs it",
-            )
-    check_output_path("--out", out, force=force)
+    if out == card:  # also neither
+        hint = "give --out FILE, --card README.md, or both with different names"
+        raise UsageError("export: no file to write", hint)
+    if out is not None:
+        for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
+            if importlib.util.find_spec(package) is None:
+                raise ConfigError(
+                    f"--format onnx needs the package {package}",
+                    "`pip install 'dlrun[export]'` installs it",
+                )
+        check_output_path("--out", out, force=force)
+    if card is not None:
+        check_output_path("--card", card, force=force)
     opened = Run.open(run, runs_dir)
+    text = None
+    if card is not None:
+        from dlrun.reports.model_card import model_card  # slow: jinja2, pillow
+
+        text = model_card(opened, out)
+    if out is not None:
+        _write_network(opened, out, format_, tolerance, screen)
+    if card is not None and text is not None:
+        write_file_atomically(card, text.encode())
+        screen.labelled(("card", str(card)))
+
+
+def _write_network(run: Run, out: Path, format_: Format, tolerance: float, screen: Screen) -> None:
+    """Write a run's network, and say how far its outputs are from the network's."""
     with StopRequest().listening(), replace_atomically(out) as file:
         from dlrun.networks import files  # slow: torch
 
-        screen.note(f"reading the network of {opened.folder}")
-        network, exported = opened.network(), opened.exported()
-        about = _metadata(opened, exported)
+        screen.note(f"reading the network of {run.folder}")
+        network, exported = run.network(), run.exported()
+        about = _metadata(run, exported)
         write = files.write_onnx if format_ == "onnx" else files.write_torchscript
         try:
             network_in_file = write(file, exported.network, exported.inputs(2), about)
@@ -72,12 +94,12 @@ def export_network(
             raise
         except Exception as error:  # a network may use operations that the format lacks
             raise DlrunError(
-                f"{opened.folder}: its network cannot be written as {format_}: "
+                f"{run.folder}: its network cannot be written as {format_}: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         if not difference <= tolerance * largest:  # also if it is NaN
             raise DlrunError(
-                f"{opened.folder}: outputs of the {format_} file differ from the network's by "
+                f"{run.folder}: outputs of the {format_} file differ from the network's by "
                 f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
                 f"{tolerance:g} allows {tolerance * largest:.2g}",
                 "nothing was written; a larger --tolerance accepts the file",

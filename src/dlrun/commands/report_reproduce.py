@@ -7,7 +7,6 @@ from typing import Annotated
 
 from dlrun.commands import options as opt
 from dlrun.reports import page
-from dlrun.reproduction.reproduce import reproduce_published_numbers
 from dlrun.run_context import RunSettings
 
 
@@ -16,6 +15,15 @@ def write_report(
         list[str] | None, opt.argument(f"{opt.RUN} Default: the newest finished.", "RUN")
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    baseline: Annotated[
+        str | None,
+        opt.option(
+            "Compare the others with this run, on the same test rows.",
+            "RUN",
+            autocompletion=opt.complete_runs,
+        ),
+    ] = None,
+    notes: Annotated[Path | None, opt.option("Your own words, in Markdown.", "FILE.md")] = None,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
@@ -23,9 +31,9 @@ def write_report(
 
     Examples:
     dlrun report
-    dlrun report imdb-dense/latest imdb-lasso/latest --out lab.html
+    dlrun report imdb-dense/latest --baseline imdb-lasso/latest --out lab.html
     """
-    page.report_on_runs(runs or [], out, runs_dir, force=force)
+    page.report_on_runs(runs or [], out, runs_dir, baseline=baseline, notes=notes, force=force)
 
 
 @opt.with_run_options(
@@ -49,5 +57,7 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 5
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
+    from dlrun.reproduction.reproduce import reproduce_published_numbers  # slow: a sweep's modules
+
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)

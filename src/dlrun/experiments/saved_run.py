@@ -269,14 +269,18 @@ class Run:
         """Return the run's first config; raise DlrunError if environment.json is damaged."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
-    def effective_config(self) -> Values:
-        """Return the config values with which the run's results were computed, by dotted keys.
+    def effective_layer(self) -> ConfigLayer:
+        """Return the config with which the run's results were computed.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
         if not self.record.resumed:
-            return flatten_keys(self.initial_config().values)
-        return flatten_keys(self._with_defaults(read_yaml_file(self.folder / CONFIG)).values)
+            return self.initial_config()
+        return self._with_defaults(read_yaml_file(self.folder / CONFIG))
+
+    def effective_config(self) -> Values:
+        """Return the values of `effective_layer` by dotted keys."""
+        return flatten_keys(self.effective_layer().values)
 
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
@@ -41,6 +42,16 @@ class ChartCurve:
     def is_drawable(self) -> bool:
         """Return whether the curve has at least one point, and every x is a finite number."""
         return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
+
+
+@dataclass(frozen=True)
+class ChartBand:
+    """Holds the area between the lowest and the highest of several curves, with its CSS class."""
+
+    x: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    look: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
+
+    bands: areas around curves that are means. faint: further curves, which have no names.
+    """
 
     title: str
     x_name: str
@@ -89,6 +103,8 @@ class Chart:
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # at an x
     dots: Sequence[tuple[float, float]] = ()  # in the curves' range; their axes are linear
+    bands: Sequence[ChartBand] = ()
+    faint: Sequence[ChartCurve] = ()
 
     @cached_property
     def x(self) -> Axis:
@@ -96,8 +112,9 @@ class Chart:
 
         It descends if the longest curve does.
         """
-        longest = max((line.x for line in self.lines), key=len)
-        values = [value for line in self.lines for value in line.x]
+        lines = [*self.lines, *self.faint]
+        longest = max((line.x for line in lines), key=len)
+        values = [value for line in lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
         linear = whole or min(values) <= 0 or bool(self.dots)
         logarithmic = not linear and max(values) / min(values) >= LOG_RATIO
@@ -109,7 +126,9 @@ class Chart:
     @cached_property
     def y(self) -> Axis:
         """Return the y axis, which holds the values of all curves with a small margin."""
-        values = [value for line in self.lines for value in line.y if is_plottable(value)]
+        found = [line.y for line in (*self.lines, *self.faint)]
+        found += [ends for band in self.bands for ends in (band.low, band.high)]
+        values = [value for one in found for value in one if is_plottable(value)]
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
     def value_in_legend(self, line: ChartCurve) -> float:
@@ -132,6 +151,23 @@ class Chart:
                 pieces.append([])
         return [piece for piece in pieces if piece]
 
+    @staticmethod
+    def svg_points(places: Sequence[tuple[float, float]]) -> str:
+        """Return SVG coordinates as the text of a path or a polyline."""
+        return " ".join(f"{x:g},{y:g}" for x, y in places)
+
+    def outline(self, band: ChartBand) -> str:
+        """Return the SVG path around a band."""
+        there = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.high, strict=True)]
+        back = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.low, strict=True)]
+        return f"M{self.svg_points(there + back[::-1])}Z"
+
+    @property
+    def faint_path(self) -> str:
+        """Return the SVG path of all curves that have no names."""
+        pieces = [piece for line in self.faint for piece in self.points(line)]
+        return "".join(f"M{self.svg_points(piece)}" for piece in pieces)
+
     @property
     def ends(self) -> list[tuple[float, float, ChartCurve]]:
         """Return the coordinates of the labels at the curves' ends, moved down so none overlap."""
@@ -149,6 +185,22 @@ def measured_curve(
     """Return a curve of the steps that have a value: not every epoch is validated (NaN)."""
     points = [(step, value) for step, value in zip(x, y, strict=True) if not math.isnan(value)]
     return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look, end)
+
+
+def mean_curve(name: str, curves: Sequence[ChartCurve]) -> tuple[ChartCurve, ChartBand] | None:
+    """Return the mean of curves at the steps that all have, and the band around it.
+
+    Returns None if they have fewer than two steps in common.
+    """
+    values = [
+        {x: y for x, y in zip(curve.x, curve.y, strict=True) if is_plottable(y)} for curve in curves
+    ]
+    steps = [x for x in curves[0].x if all(x in one for one in values)]
+    if len(steps) < 2:
+        return None
+    columns = [[one[x] for one in values] for x in steps]
+    mean = ChartCurve(name, steps, [fmean(column) for column in columns], "")
+    return mean, ChartBand(steps, [*map(min, columns)], [*map(max, columns)], "")
 
 
 def curve_css_classes(number: int) -> str:

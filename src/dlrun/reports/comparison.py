@@ -1,71 +1,148 @@
-"""Compare runs: metrics of runs with equal configs, and charts of runs on the same data."""
+"""Group the runs of a page by config and by data, and draw the curves that compare them."""
 
 import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from dlrun import stats
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
-    LEFT,
     PARTS,
-    RIGHT,
     Axis,
     Chart,
+    ChartBand,
     ChartCurve,
     curve_css_classes,
+    mean_curve,
     measured_curve,
     metric_names_without_split,
     padded_range,
     published_levels,
 )
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.recorded_metrics import ACCURACY, TESTED, is_plottable, main_metric
+from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
+from dlrun.run_folder.recorded_metrics import (
+    ACCURACY,
+    EDITIONS,
+    TESTED,
+    main_metric,
+    metric_direction,
+)
+
+COLOURED = 5  # curves of a chart; the others are thin and grey
+FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
+STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
 
 
 @dataclass(frozen=True)
-class MetricSpread:
-    """Holds the values of one metric over the finished runs of one config."""
+class ConfigGroup:
+    """Holds the runs of a page with one config and the same data; only seed and fold may differ.
 
-    metric: str
-    values: list[float]
-
-    @property
-    def mean(self) -> float:
-        """Return the mean of the metric over the runs."""
-        return statistics.fmean(self.values)
-
-    @property
-    def deviation(self) -> float | None:
-        """Return the sample standard deviation over the runs; None for a single run."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean over the runs; None for a single run."""
-        return stats.mean_interval(self.values)
-
-
-def metric_spread(
-    metric: str, metrics: Iterable[Mapping[str, float | None]], folds: Sequence[object] = ()
-) -> MetricSpread | None:
-    """Return the spread of a metric over runs; None if any run lacks the metric.
-
-    folds: of each run the number of its fold, or None; empty if no run has one. Runs of one fold,
-    with several seeds, count as one value, their mean.
+    data: a description, without the seed. title: the settings in which the config differs from the
+    experiment's others on the page. counted: the finished runs, of each seed and fold the one with
+    the highest number.
     """
-    values = [one.get(metric) for one in metrics]
-    known = [float(value) for value in values if value is not None and is_plottable(value)]
-    if not known or len(known) < len(values):
-        return None
-    by_fold: dict[object, list[float]] = {}
-    for place, value in enumerate(known):
-        fold = folds[place] if folds else None
-        by_fold.setdefault(f"run {place}" if fold is None else fold, []).append(value)
-    return MetricSpread(metric, [statistics.fmean(one) for one in by_fold.values()])
+
+    data: str
+    title: str
+    sections: list[RunSection]
+    counted: list[RunSection]
+
+    @property
+    def experiment(self) -> str:
+        """Return the name of the experiment."""
+        return self.sections[0].record.experiment
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment, and the settings that tell the config from others."""
+        return f"{self.experiment} {self.title}".rstrip()
+
+    @cached_property
+    def spreads(self) -> list[MetricSpread]:
+        """Return the spread of each test metric that all counted runs have, the main one first."""
+        metrics = [one.record.metrics for one in self.counted]
+        folds = [one.values.get(FOLD) for one in self.counted]
+        found = (metric_spread(name, metrics, folds) for name in test_metric_names(self.counted))
+        return [one for one in found if one]
+
+    @property
+    def main(self) -> MetricSpread | None:
+        """Return the spread of the metric by which the runs are judged, or None."""
+        return self.spreads[0] if self.spreads else None
+
+    @property
+    def rank(self) -> float:
+        """Return a sort key of configs, best first, by the mean of the main metric."""
+        main = self.main
+        return -metric_direction(main.metric) * main.mean if main else float("inf")
+
+    @property
+    def typical(self) -> RunSection | None:
+        """Return the counted run with the median of the main metric, or None."""
+        main = self.main
+        if main is None:
+            return self.counted[0] if self.counted else None
+        values = sorted(self.counted, key=lambda one: one.record.metrics[main.metric] or 0)
+        return values[(len(values) - 1) // 2]
+
+    @property
+    def published(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the published metrics by edition of the book, if they are comparable."""
+        return self.sections[0].published
+
+    @property
+    def reruns(self) -> list[tuple[str, dict[str, float]]]:
+        """Return the source and the metrics of each of the authors' earlier runs."""
+        return self.sections[0].reruns
+
+    def published_values(self, metric: str) -> list[tuple[str, float]]:
+        """Return the published values of a metric with their editions of the book."""
+        return [(edition, one[metric]) for edition, one in self.published.items() if metric in one]
+
+    def rerun_values(self, metric: str) -> list[tuple[str, float]]:
+        """Return the values of a metric in the authors' earlier runs with their sources."""
+        return [(source, one[metric]) for source, one in self.reruns if metric in one]
+
+    def interval(self, spread: MetricSpread) -> Interval | None:
+        """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
+        if len(self.counted) == 1 and spread.metric == ACCURACY:
+            return self.counted[0].interval
+        return spread.range
+
+    def place(self, spread: MetricSpread, edition: str) -> str | None:
+        """Return where a published number lies: `yes` (in the interval), `above` or `below`."""
+        value = self.published.get(edition, {}).get(spread.metric)
+        return place_in_range(value, self.interval(spread))
+
+
+@dataclass(frozen=True)
+class DataComparison:
+    """Holds what compares the runs on the same data: configs, charts, an axis for each metric."""
+
+    data: str
+    groups: list[ConfigGroup]
+    charts: list[Chart]
+
+    @property
+    def editions(self) -> list[str]:
+        """Return the editions of the book that have numbers of any of the configs."""
+        return [one for one in EDITIONS if any(one in group.published for group in self.groups)]
+
+    @cached_property
+    def axes(self) -> dict[str, Axis]:
+        """Return by test metric the axis of its values, intervals and published numbers."""
+        values: dict[str, list[float]] = {}
+        for group in self.groups:
+            for spread in group.spreads:
+                found = values.setdefault(spread.metric, [])
+                found += [*spread.values, *(group.interval(spread) or ())]
+                found += [value for _, value in group.published_values(spread.metric)]
+                found += [value for _, value in group.rerun_values(spread.metric)]
+        ends = {metric: padded_range(found, 0.02) for metric, found in values.items()}
+        return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
 
 
 def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
@@ -97,86 +174,120 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
             settings = {key: value for key, value in one.values.items() if key in varied}
             if settings:
                 one.title += f", {format_settings_briefly(settings)}"
+            settings.pop(FOLD, None)
+            one.varied = format_settings_briefly(settings)
 
 
-def find_runs_with_equal_config(
-    sections: Sequence[RunSection],
-) -> list[tuple[list[RunSection], Values, list[MetricSpread]]]:
-    """Group the finished runs whose configs differ at most in seed and fold; each counts once.
-
-    Returns for each group its runs, the settings in which their common config differs from the
-    shipped one, and the spread of each test metric that all these runs have.
-    """
-    groups: dict[str, dict[object, RunSection]] = {}
+def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
+    """Group runs on the same data whose configs differ at most in seed and fold."""
+    groups: dict[object, list[RunSection]] = {}
+    data = _data_names(sections)
     for one in sections:
-        if one.state == "finished" and one.values:
-            settings = {key: value for key, value in one.values.items() if key not in CHANCE}
-            compared = [one.record.experiment, settings]
-            group = groups.setdefault(json.dumps(compared, sort_keys=True, default=str), {})
-            # A run that was repeated says nothing about the spread over seeds.
-            seed = one.run.name if one.record.seed is None else one.record.seed
-            group[seed, one.values.get(FOLD)] = one
-    equal = []
-    for runs in (list(group.values()) for group in groups.values() if len(group) > 1):
-        changed = {key: v for key, v in (runs[0].differing or {}).items() if key not in CHANCE}
-        metrics = [one.record.metrics for one in runs]
-        folds = [one.values.get(FOLD) for one in runs]
-        spreads = [metric_spread(name, metrics, folds) for name in test_metric_names(runs[:1])]
-        equal.append((runs, changed, [one for one in spreads if one]))
-    return equal
+        settings = {key: value for key, value in one.values.items() if key not in CHANCE}
+        compared = [one.record.experiment, data[one.number], settings]
+        key = json.dumps(compared, sort_keys=True, default=str) if one.values else one.number
+        groups.setdefault(key, []).append(one)
+    found = []
+    for group in groups.values():
+        counted: dict[object, RunSection] = {}
+        for one in group:
+            if one.state == "finished":
+                # A run that was repeated says nothing about the spread over seeds.
+                seed = one.run.name if one.record.seed is None else one.record.seed
+                counted[seed, one.values.get(FOLD)] = one
+        first, runs = group[0], [*counted.values()]
+        found.append(ConfigGroup(data[first.number], first.varied, group, runs))
+    return found
 
 
-def charts_and_intervals_by_data(
-    sections: Sequence[RunSection],
-) -> list[tuple[str, list[Chart], list[RunSection], Axis | None]]:
-    """Group runs by their data; return charts and accuracy intervals that compare a group's runs.
+def choose_representatives(groups: Sequence[ConfigGroup]) -> None:
+    """Let the median run of each config stand for the finished runs of the config."""
+    for group in groups:
+        for one in group.sections:
+            if one.state == "finished" and group.typical:
+                one.representative = group.typical
 
-    Returns for each group the data in words, the charts of the runs' curves, the runs whose test
-    accuracy has a 95 % interval, and the axis of these intervals and of the published accuracies;
-    no runs and None if fewer than two have an interval.
+
+def compare_by_data(groups: Sequence[ConfigGroup]) -> list[DataComparison]:
+    """Compare the configs on the same data, the best first; leave out data with a single run."""
+    by_data: dict[str, list[ConfigGroup]] = {}
+    for group in sorted(groups, key=lambda one: one.rank):
+        by_data.setdefault(group.data, []).append(group)
+    return [
+        DataComparison(data, found, charts_of_several_runs(found))
+        for data, found in by_data.items()
+        if sum(len(group.sections) for group in found) > 1
+    ]
+
+
+def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
+    """Return a chart for each metric that two or more runs recorded by epoch or by penalty.
+
+    groups: the best first, for the first have colours. Several runs of one config are one curve,
+    their mean.
     """
-    groups: dict[str, list[RunSection]] = {}
-    for one in sections:
-        groups.setdefault(_data_name(one, sections), []).append(one)
-    compared = []
-    for data, group in groups.items():
-        charts = charts_of_several_runs(group)
-        measured, axis = [one for one in group if one.interval], None
-        if len(measured) > 1:
-            values = [end for one in measured for end in one.interval or ()]
-            values += [value for one in measured for value in one.published_accuracies.values()]
-            reruns = (metrics for one in measured for _, metrics in one.reruns)
-            values += [metrics[ACCURACY] for metrics in reruns if ACCURACY in metrics]
-            axis = Axis(*padded_range(values, 0.04), LEFT, RIGHT)
-        if charts or axis:
-            compared.append((data, charts, measured if axis else [], axis))
-    return compared
-
-
-def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
-    """Return a chart for each metric that two or more runs recorded by epoch or by penalty."""
-    runs = [one for one in sections if one.table and len(next(iter(one.table.values()))) > 1]
+    runs = [one for group in groups for one in group.sections if len(one.steps) > 1]
     panels = dict.fromkeys(
         (next(iter(run.table)), metric)
         for run in runs
         for metric in metric_names_without_split(run.table)
     )
-    charts = []
-    for step, metric in panels:
-        group = [run for run in runs if next(iter(run.table)) == step]
-        lines = [line for run in group if (line := _run_line(run, step, metric))]
-        levels = dict.fromkeys(
-            replace(level, name=f"{level.name} of {run.record.experiment}")
-            for run in group
-            for level in published_levels(run.record, metric)
-        )
-        if len(lines) > 1:
-            charts.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
-    return charts
+    found = (_chart_of_several_runs(groups, step, metric) for step, metric in panels)
+    return [chart for chart in found if chart]
 
 
-def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
-    """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
+def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str) -> Chart | None:
+    """Return the chart of one metric of configs; None if fewer than two runs have a curve."""
+    curves: list[tuple[ChartCurve, ChartBand | None]] = []
+    faint: list[ChartCurve] = []
+    drawn: list[RunSection] = []
+    for group in groups:
+        found = {one.number: _run_line(one, step, metric) for one in group.sections}
+        known = {number: line for number, line in found.items() if line}
+        counted = {one.number for one in group.counted} & known.keys()
+        drawn += [one for one in group.sections if one.number in known]
+        mean = None
+        if len(counted) >= FEWEST_FOR_MEAN:
+            part = PARTS[next(iter(known.values()))[0]]
+            name = f"mean of {len(counted)} runs ({part})"
+            name = f"{group.name}, {name}" if len(groups) > 1 else name
+            mean = mean_curve(name, [known[number][1] for number in sorted(counted)])
+        if mean:
+            curves.append(mean)
+            if len(groups) == 1:
+                faint += [line for _, line in known.values()]
+                continue
+        for number, (_, line) in known.items():
+            if not (mean and number in counted):
+                curves.append((line, None))
+    if len(drawn) < 2:
+        return None
+    faint += [line for line, _ in curves[COLOURED:]]
+    looks = [curve_css_classes(place) for place in range(COLOURED)]
+    coloured = [
+        (replace(line, look=look), band and replace(band, look=look))
+        for (line, band), look in zip(curves, looks, strict=False)
+    ]
+    levels = dict.fromkeys(
+        replace(level, name=f"{level.name} of {one.record.experiment}")
+        for one in drawn
+        for level in published_levels(one.record, metric)
+    )
+    return Chart(
+        f"{metric} by {step}",
+        step,
+        metric,
+        [line for line, _ in coloured],
+        list(levels),
+        bands=[band for _, band in coloured if band],
+        faint=faint,
+    )
+
+
+def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
+    """Return the part (`valid`, ...) and the curve of a run in a chart of several runs, or None."""
+    if len(run.steps) < 2 or next(iter(run.table)) != step:
+        return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := run.table.get(f"{part}_{metric}"):
             name, record = f"{run.name} ({PARTS[part]})", run.record
@@ -184,24 +295,30 @@ def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
                 name += f", stopped after epoch {record.stopped_epoch}"
             if record.earlier_epoch:
                 name += f", kept epoch {record.earlier_epoch}"
-            look = curve_css_classes(run.number)
-            line = measured_curve(name, run.table[step], values, look, str(run.number))
+            line = measured_curve(name, run.steps, values, "", str(run.number))
             if line.is_drawable:
-                return replace(line, kept=record.earlier_epoch)
+                return part, replace(line, kept=record.earlier_epoch)
     return None
 
 
-def _data_name(section: RunSection, sections: Sequence[RunSection]) -> str:
-    """Return a description of a run's data, without the run's seed.
+def _data_names(sections: Sequence[RunSection]) -> dict[int, str]:
+    """Return a description of the data of each run, by its number, without the run's seed.
 
     An unfinished run has none in its record; it gets that of a run with the same data settings.
     """
 
-    def settings(one: RunSection) -> tuple[str, Values]:
+    def settings(one: RunSection) -> str:
         data = {key: value for key, value in one.values.items() if key.startswith("data.")}
-        return one.record.experiment, data
+        return json.dumps([one.record.experiment, data], sort_keys=True, default=str)
 
-    for one in (section, *sections):
-        if one.record.data and settings(one) == settings(section):
-            return one.record.data_without_chance(one.values)
-    return f"{section.record.experiment}, {section.record.source or 'its data'}"
+    known, names = {}, {}
+    for one in reversed(sections):
+        if one.record.data:
+            known[settings(one)] = one.record.data_without_chance(one.values)
+    for one in sections:
+        name = known.get(
+            settings(one), f"{one.record.experiment}, {one.record.source or 'its data'}"
+        )
+        has_data = bool(one.record.data)
+        names[one.number] = one.record.data_without_chance(one.values) if has_data else name
+    return names

@@ -63,8 +63,3 @@ const tables = new ResizeObserver((found) => {
   }
 });
 document.querySelectorAll(".wide").forEach((one) => tables.observe(one));
-
-// On paper everything is unfolded but the numbers of the curves.
-const folded = document.querySelectorAll("details:not([open], .numbers-of-curves)");
-addEventListener("beforeprint", () => folded.forEach((one) => (one.open = true)));
-addEventListener("afterprint", () => folded.forEach((one) => (one.open = false)));

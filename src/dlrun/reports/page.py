@@ -15,25 +15,30 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.yaml_loader import format_setting
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
+from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.comparison import (
     add_varied_settings_to_titles,
-    charts_and_intervals_by_data,
-    find_runs_with_equal_config,
+    choose_representatives,
+    compare_by_data,
+    group_by_config,
     main_metric_names,
     test_metric_names,
 )
+from dlrun.reports.downloads import room_for_downloads
 from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     format_metric,
+    main_metric,
     remarks_on_metrics,
 )
-from dlrun.system.console import Screen, pluralize, printable, printable_lines
+from dlrun.system.console import Screen, format_size, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 NEWEST = 20  # runs on the page if the user names no run
@@ -43,11 +48,26 @@ OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that ma
 
 
 def report_on_runs(
-    runs: Sequence[str], out: Path, runs_dir: Path | None = None, *, force: bool = False
+    runs: Sequence[str],
+    out: Path,
+    runs_dir: Path | None = None,
+    *,
+    baseline: str | None = None,
+    notes: Path | None = None,
+    force: bool = False,
 ) -> None:
-    """Write an HTML page about the named runs, or about the newest finished runs."""
+    """Write an HTML page about the named runs, or about the newest finished runs.
+
+    baseline: the run with which the others are compared; it becomes the first.
+    notes: a Markdown file, which becomes a section.
+    """
     screen, note = Screen(), ""
     check_page_is_writable(out, force=force)
+    user_notes = None
+    if notes is not None:
+        from dlrun.reports.user_notes import render_user_notes  # slow: markdown_it
+
+        user_notes = render_user_notes(notes)
     if runs:
         opened = [Run.open(one, runs_dir) for one in runs]
         opened = list({run.folder: run for run in opened}.values())  # each once
@@ -57,10 +77,18 @@ def report_on_runs(
             opened.pop()
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
+    against: list[PairedDifference | str] = []
+    if baseline is not None:
+        first = Run.open(baseline, runs_dir)
+        opened = [first, *(run for run in opened if run.folder != first.folder)]
+        against = _compare_all(opened, strict=bool(runs))
     try:
-        size, problems = write_report_page(opened, out, note)
+        size, problems = write_report_page(
+            opened, out, note, against=against, user_notes=user_notes
+        )
     except OSError as error:
-        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
+        hint = os_error_remedy(error, "choose another place")
+        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
@@ -91,29 +119,72 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
     return finished
 
 
+def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference | str]:
+    """Return the difference of each but the first run to the first, or why there is none.
+
+    Raises ConfigError if none can be compared; with `strict`, if any cannot.
+    """
+    baseline, *others = runs
+    against = compare_with_baseline(others, baseline)
+    reasons = {
+        run.name: found
+        for run, found in zip(others, against, strict=True)
+        if isinstance(found, str)
+    }
+    if not others:
+        raise ConfigError("--baseline: it is the only run", "name another to compare with it")
+    if len(reasons) == len(others) or (strict and reasons):
+        names = ", ".join(f"{name} ({why})" for name, why in reasons.items())
+        raise ConfigError(
+            f"--baseline {baseline.name}: not to be compared with {names}",
+            "name runs with the same data; the same data.split_seed keeps their test rows the same",
+        )
+    return against
+
+
 def write_report_page(
-    runs: Sequence[Run], out: Path, note: str = "", configs: ConfigsSection | None = None
+    runs: Sequence[Run],
+    out: Path,
+    note: str = "",
+    configs: ConfigsSection | None = None,
+    *,
+    against: Sequence[PairedDifference | str] = (),
+    user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
     """Write a page about runs, or about those and the configs of a sweep.
+
+    against: the difference of each but the first run to the first, or why there is none.
+    user_notes: the user's own words, as HTML.
 
     Returns its size in bytes, and a sentence for each damaged file.
 
     Raises OSError if the page cannot be written.
     """
-    room = ROOM // len(runs)
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
-    sections = [RunSection(n, run, room, cells) for n, run in enumerate(runs, start=1)]
+    sections = [RunSection(n, run, ROOM, cells) for n, run in enumerate(runs, start=1)]
+    for one in sections:
+        one.download_room = room_for_downloads(len(runs))
     add_varied_settings_to_titles(sections)
+    groups = group_by_config(sections)
+    choose_representatives(groups)
+    shown = [one for one in sections if one.representative is one]
+    for one in shown:
+        one.room = ROOM // len(shown)
+    metrics, main_metrics = test_metric_names(sections), main_metric_names(sections)
     page = render_html_page(
         "page.html",
         __package__,
-        ["runs.js", "curves.js"],
+        ["runs.js", "curves.js", "view.js"],
         sections=sections,
+        against=against,
+        user_notes=user_notes,
+        verdicts=judge_experiments(groups),
+        compared=compare_by_data(groups),
         configs=configs,
-        equal=find_runs_with_equal_config(sections),
-        compared=charts_and_intervals_by_data(sections),
-        metrics=test_metric_names(sections),
-        main_metrics=main_metric_names(sections),
+        # Of several kinds of experiments the table has room for the main metrics only.
+        metrics=[one for one in metrics if len(main_metrics) == 1 or one in main_metrics],
+        main_metrics=main_metrics,
+        main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()
@@ -143,6 +214,7 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         config=format_setting,
         number=format_metric,
         short=format_curve_value,
+        size=format_size,
     )
     return environment.get_template(template).render(
         **values,

@@ -5,20 +5,21 @@ import io
 import re
 import shlex
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
 
-from dlrun.config.yaml_loader import Values, format_override
+from dlrun.config.yaml_loader import Values, dump_yaml, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
+from dlrun.reports.downloads import Download, fit_downloads
 from dlrun.reports.evaluation import (
     PredictionEvaluation,
     ResidualEvaluation,
@@ -26,8 +27,9 @@ from dlrun.reports.evaluation import (
     evaluate_values,
     picture_data_uri,
 )
+from dlrun.reports.spread import place_in_range
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
@@ -96,7 +98,10 @@ class RunSection:
         self, number: int, run: Run, room: int, cells: int, name: str | None = None
     ) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
-        self.number, self.run, self.record, self._room = number, run, run.record, room
+        self.number, self.run, self.record, self.room = number, run, run.record, room
+        self.varied = ""  # the settings in which the runs of its experiment differ, as text
+        self.representative: RunSection = self  # of its config: the run whose predictions are shown
+        self.download_room = 0  # characters of the links by which its files are saved
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
@@ -129,24 +134,19 @@ class RunSection:
         return self._name or f"No. {self.number} {self.title}"
 
     @property
-    def published_accuracies(self) -> dict[str, float]:
-        """Return the published test accuracies by edition of the book."""
-        return {
-            edition: metrics[ACCURACY]
-            for edition, metrics in self.published.items()
-            if ACCURACY in metrics
-        }
+    def steps(self) -> Sequence[float]:
+        """Return the steps of the table of curves, such as epochs."""
+        return next(iter(self.table.values()), ())
 
     @property
     def book(self) -> float | None:
         """Return the test accuracy in the book, or None if it is not comparable with the run's."""
-        return self.published_accuracies.get("book")
+        return self.published.get("book", {}).get(ACCURACY)
 
     @property
-    def book_within(self) -> bool:
-        """Return whether the book's accuracy lies within the run's 95 % interval."""
-        low, high = self.interval or (0, 0)
-        return self.book is not None and low <= self.book <= high
+    def book_in_interval(self) -> str | None:
+        """Return where the book's accuracy lies: `yes` (in the interval), `above` or `below`."""
+        return place_in_range(self.book, self.interval)
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
@@ -168,6 +168,19 @@ class RunSection:
         if resume := self.run.resume_command:
             commands["More epochs" if self.state == "finished" else "Resume it"] = resume
         return commands
+
+    @cached_property
+    def downloads(self) -> tuple[list[Download], dict[str, int]]:
+        """Return the config, metrics and predictions as links, and the sizes of those left out."""
+
+        def config() -> bytes:
+            return dump_yaml(self.run.effective_layer().values).encode()
+
+        found = {CONFIG: self._read(config, None)}
+        for name in (METRICS, PREDICTIONS):
+            found[name] = self._read(partial(self.run.read_if_written, name), None)
+        contents = {name: content for name, content in found.items() if content}
+        return fit_downloads(contents, self.download_room)
 
     @cached_property
     def evaluation(self) -> PredictionEvaluation | None:
@@ -212,7 +225,7 @@ class RunSection:
     @cached_property
     def mistakes(self) -> list[Mistake]:
         """Return the run's most confident mistakes that fit on the page; long texts are cut."""
-        room = self._room
+        room = self.room
         longest = max(0, min(MAX_TEXT, room // MISTAKES_SHOWN - MARKUP))
         mistakes = [one for one in self._worst_rows if isinstance(one, Mistake)]
         shown = []
@@ -265,7 +278,7 @@ class RunSection:
             return
         import numpy as np  # slow: few runs have photographs
 
-        room, readable = self._room, (one for one in photographs if not one.error)
+        room, readable = self.room, (one for one in photographs if not one.error)
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             for one, jpeg in zip(readable, stored.values(), strict=False):
                 picture = Image.open(io.BytesIO(jpeg.tobytes()))

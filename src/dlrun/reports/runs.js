@@ -7,9 +7,8 @@ const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
 const table = document.getElementById("all-runs");
 const body = table.tBodies[0];
 
-function sortBy(heading) {
+function sortBy(heading, descending) {
   const column = heading.cellIndex;
-  const descending = heading.getAttribute("aria-sort") === "ascending";
   const value = (row) => row.cells[column].textContent.trim();
   const numeric = heading.classList.contains("number");
   const order = (a, b) => {
@@ -27,11 +26,13 @@ for (const heading of table.tHead.rows[0].cells) {
   const button = document.createElement("button");
   button.type = "button";
   button.append(...heading.childNodes);
-  button.addEventListener("click", () => sortBy(heading));
+  button.addEventListener("click", () =>
+    sortBy(heading, heading.getAttribute("aria-sort") === "ascending"),
+  );
   heading.append(button);
 }
 
-// Filtering: a run is shown if its row holds every word; its section is hidden with its row.
+// Filtering: a run is shown if its row holds every word; its chapter is hidden with its row.
 const form = document.getElementById("filter");
 const words = document.getElementById("words");
 
@@ -42,7 +43,7 @@ function filter() {
     const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
     const matches = wanted.every((word) => text.includes(word));
     row.hidden = !matches;
-    document.getElementById(row.dataset.run).hidden = !matches;
+    document.getElementById(row.dataset.run).parentElement.hidden = !matches;
     shown += matches;
   }
   document.getElementById("shown").textContent = `${shown} of ${body.rows.length} shown`;

@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_damage, scan_runs
 from dlrun.reports.charts import Chart
-from dlrun.reports.comparison import charts_of_several_runs
+from dlrun.reports.comparison import ConfigGroup, charts_of_several_runs
 from dlrun.reports.run_data import RunSection
 from dlrun.reproduction.verdicts import (
     BaselineComparison,
@@ -260,7 +260,7 @@ class ReproducedExperiment:
     @property
     def charts(self) -> list[Chart]:
         """Return the charts of the metrics by epoch, with all seeds and the published numbers."""
-        return charts_of_several_runs(self.sections)
+        return charts_of_several_runs([ConfigGroup("", "", self.sections, self.sections)])
 
 
 def prepare_reproduction(

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
@@ -29,9 +29,9 @@ TABLE_MARK = "<!-- dlrun reproduce"  # such a table too
 COLUMNS = {
     "what": "experiment, metric",
     "book": "book",
-    "verdict on book": "here is",
+    "book in range": "in range?",
     "notebook": "notebook",
-    "verdict on notebook": "here is",
+    "notebook in range": "in range?",
     "here": "here",
     "sd": "sd",
     "n": "n",
@@ -53,9 +53,9 @@ MACHINE = {
 }
 LEGEND = """\
 Here: the mean over n seeds. 95 % of runs: where one more run here would lie \
-(Student's t). Here is within if the published number, as it is rounded, lies \
-there too; else the runs here lie above or below it. With few seeds that says \
-little: --seeds 10 says more. Seconds: the median run's, beside other runs."""
+(Student's t). In range? yes: the published number, as it is rounded, lies \
+there too; above, below: it lies outside. With few seeds a yes says little: \
+--seeds 10 says more. Seconds: the median run's, beside other runs."""
 EQUAL = "Equal: a fit that depends on no seed gives the published number, rounded to its digits."
 LABELS = "First labels: photographs whose most probable label is the book's."
 DIFFERS = "(*): see below."
@@ -157,7 +157,8 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
         try:
             write_file_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
+            hint = os_error_remedy(error, "choose another place")
+            raise DlrunError(f"--out {path}: {error.strerror}", hint) from None
 
 
 def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
@@ -281,7 +282,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     keys = [key for key in COLUMNS if key not in BESIDE]
     rows = [(part, row) for part in parts for row in part.rows]
     cells = [[row.name, *_shortened(row, keys)] for _, row in rows]
-    left = {0, *(place for place, key in enumerate(keys, start=1) if "verdict" in key)}
+    left = {0, *(place for place, key in enumerate(keys, start=1) if "in range" in key)}
     head, *lines = format_text_table(
         [["", *(COLUMNS[key] for key in keys)], *cells], left=left, gap=1
     )

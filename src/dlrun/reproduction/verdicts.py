@@ -3,14 +3,12 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from dlrun import stats
 from dlrun.reports.charts import Axis, padded_range
-from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.run_data import ClassifiedPhotograph, RunSection
+from dlrun.reports.spread import MetricSpread, metric_spread, place_in_range
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     EDITIONS,
     describe_direction,
     format_interval,
@@ -23,7 +21,6 @@ from dlrun.run_folder.recorded_metrics import (
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of the picture of a row, in SVG units
 LEAST_WIDTH = 0.005  # of the axis at least, as a share of a number that depends on no seed
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,12 @@ def _metric_row(
     *,
     stochastic: bool,
 ) -> ComparisonRow:
-    interval = prediction_interval_of_next_run(here)
+    interval = here.range
     values = {edition: published.get(edition) for edition in EDITIONS}
     around = interval if stochastic else (here.mean, here.mean)
-    verdicts = {edition: compare_with_interval(value, around) for edition, value in values.items()}
+    places = {edition: place_in_range(value, around) for edition, value in values.items()}
     if not stochastic:
-        verdicts = {name: "equal" if one == "within" else one for name, one in verdicts.items()}
+        places = {edition: "equal" if one == "yes" else one for edition, one in places.items()}
     numbers = {
         **values,
         "reruns": reruns,
@@ -99,7 +96,7 @@ def _metric_row(
         "sd": here.deviation,
         "n": len(here.values),
         "interval": interval,
-        "verdict": verdicts,
+        "in_range": places,
     }
     cells = {
         "here": format_metric(here.mean),
@@ -109,36 +106,12 @@ def _metric_row(
     }
     for edition, value in values.items():
         cells[edition] = "" if value is None else repr(value)
-        cells[f"verdict on {edition}"] = verdicts[edition] or ""
+        cells[f"{edition} in range"] = places[edition] or ""
     drawn = [*here.values, *(interval or ()), *published.values(), *reruns.values()]
     if not stochastic:  # a difference by rounding must not fill the picture
         drawn += [(1 - LEAST_WIDTH / 2) * here.mean, (1 + LEAST_WIDTH / 2) * here.mean]
     axis = Axis(*padded_range(drawn, 0.02), LEFT, RIGHT)
     return ComparisonRow(here.metric, cells, numbers, axis)
-
-
-def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:
-    """Return the 95 % prediction interval of a metric in one more run; None for a single run."""
-    ends = stats.prediction_interval(here.values)
-    if ends is None:
-        return None
-    is_r2 = here.metric.endswith("r2")  # at most 1, but it may be negative
-    least = 0.0 if min(here.values) >= 0 and not is_r2 else ends[0]  # a share, or a loss
-    most = 1.0 if here.metric == ACCURACY or is_r2 else ends[1]
-    return max(least, ends[0]), min(most, ends[1])
-
-
-def compare_with_interval(published: float | None, interval: Interval | None) -> str | None:
-    """Return whether a prediction interval lies `above`, `below` or around (`within`) a number.
-
-    `within`: the interval contains the number, which may be rounded. None if either is missing.
-    """
-    if published is None or interval is None:
-        return None
-    half = half_unit_of_last_digit(published)
-    if interval[1] < published - half:
-        return "below"
-    return "above" if interval[0] > published + half else "within"
 
 
 def compare_with_baseline(
@@ -189,11 +162,6 @@ def compare_with_baseline(
     return BaselineComparison(words, numbers)
 
 
-def half_unit_of_last_digit(value: float) -> float:
-    """Return half a unit of the last decimal digit of a number, such as 0.005 for 0.88."""
-    return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
-
-
 def _labels_row(photographs: list[ClassifiedPhotograph]) -> ComparisonRow:
     """Return the row that counts the photographs whose most probable label is the book's."""
     labels = {one.name: {"here": one.labels} | one.published for one in photographs}
@@ -207,7 +175,7 @@ def _labels_row(photographs: list[ClassifiedPhotograph]) -> ComparisonRow:
     }
     here = counts.pop("here")
     cells = {edition: str(count) for edition, count in counts.items()}
-    cells |= {f"verdict on {edition}": "" for edition in EDITIONS}
+    cells |= {f"{edition} in range": "" for edition in EDITIONS}
     cells |= {"here": f"{here} of {len(photographs)}", "sd": "", "n": "1", "interval": ""}
     as_json = {name: {one: dict(found) for one, found in by.items()} for name, by in labels.items()}
     numbers = {**counts, "values": [here], "labels": as_json}

@@ -13,9 +13,9 @@ from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
 from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
+from dlrun.reports.spread import metric_spread
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric

@@ -1,0 +1,205 @@
+"""Judge the runs of a page: what each experiment gave, and alerts on what weakens it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from dlrun.errors import DlrunError
+from dlrun.experiments import registry
+from dlrun.reports.comparison import ConfigGroup
+from dlrun.reports.run_data import RunSection
+from dlrun.run_folder.recorded_metrics import (
+    NOTABLE,
+    STEP,
+    TESTED,
+    VALID,
+    format_interval,
+    format_metric,
+    is_plottable,
+    main_metric,
+    metric_direction,
+)
+
+GENERATED = "sample"  # the source of generated data
+LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
+GAP = 0.05  # between training and validation, of a metric of which more is better
+GAP_RATIO = 1.5  # of validation to training, of an error
+MISCALIBRATED = 0.05  # expected calibration error
+FEWEST_ROWS = 2_000  # of a calibration: of fewer, chance alone gives such an error
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Says what weakens the result of runs.
+
+    finding: what was found, with the threshold. reason: why it matters, or what helps. numbers: of
+    the runs. undermines: whether the result means little; otherwise it is worth a look.
+    """
+
+    title: str
+    finding: str
+    reason: str
+    numbers: tuple[int, ...]
+    undermines: bool = True
+
+
+@dataclass(frozen=True)
+class ExperimentVerdict:
+    """Holds the configs of one experiment on the page, the best first, and what weakens them."""
+
+    experiment: str
+    groups: list[ConfigGroup]
+
+    @property
+    def sections(self) -> list[RunSection]:
+        """Return the experiment's runs in the order of the page."""
+        found = [one for group in self.groups for one in group.sections]
+        return sorted(found, key=lambda one: one.number)
+
+    @property
+    def finished(self) -> int:
+        """Return the number of runs that have finished."""
+        return sum(one.state == "finished" for one in self.sections)
+
+    @property
+    def judged(self) -> list[ConfigGroup]:
+        """Return the configs with the main metric that most of them have, the best first."""
+        metrics = [group.main.metric for group in self.groups if group.main]
+        chosen = max(metrics, key=metrics.count, default=None)
+        found = [group for group in self.groups if group.main and group.main.metric == chosen]
+        return sorted(found, key=lambda group: group.rank)
+
+    @cached_property
+    def alerts(self) -> list[Alert]:
+        """Return the alerts on the runs, each title once, those that undermine first."""
+        found = [*_alerts_between_configs(self.judged)]
+        for group in self.groups:
+            found += _alerts_on_config(group)
+        for one in self.sections:
+            found += _alerts_on_run(one)
+        merged: dict[str, Alert] = {}
+        for alert in found:
+            first = merged.setdefault(alert.title, alert)
+            numbers = dict.fromkeys(first.numbers + alert.numbers)
+            merged[alert.title] = replace(first, numbers=tuple(sorted(numbers)))
+        return sorted(merged.values(), key=lambda alert: not alert.undermines)
+
+
+def judge_experiments(groups: Sequence[ConfigGroup]) -> list[ExperimentVerdict]:
+    """Return a verdict for each experiment of a page, in the order of the page."""
+    by_name: dict[str, list[ConfigGroup]] = {}
+    for group in groups:
+        by_name.setdefault(group.experiment, []).append(group)
+    return [ExperimentVerdict(name, found) for name, found in by_name.items()]
+
+
+def _alerts_on_run(one: RunSection) -> Iterator[Alert]:
+    record, here = one.record, (one.number,)
+    if one.state != "finished":
+        error = f": {record.error}" if record.error else ""
+        yield Alert("Not finished", f"the run is {one.state}{error}", "", here)
+    if record.source == GENERATED:
+        finding = "the data are made up by dlrun"
+        yield Alert("Generated data", finding, "they say nothing about the book's", here)
+    elif one.not_compared and record.reference:
+        reason = "so the book's numbers are left out"
+        yield Alert("Not the book's experiment", one.not_compared, reason, here)
+    losses = one.table.get("train_loss", ())
+    if one.table.keys() >= {STEP} and len(losses) > 1:
+        first, last = losses[0], losses[-1]
+        if not is_plottable(last) or last > first:
+            finding = (
+                f"the training loss ended at {format_metric(last)}, after {format_metric(first)}"
+            )
+            yield Alert("Diverged", finding, "a smaller optimizer.lr may help", here)
+    yield from _alerts_on_epochs(one)
+    classes, interval = record.classes, one.interval
+    if classes and interval and interval[0] <= classes.share:
+        finding = (
+            f"accuracy {format_metric(one.accuracy)}, interval {format_interval(interval)}; always "
+            f"answering {classes.largest[:60]!r} gives {format_metric(classes.share)}"
+        )
+        yield Alert("No better than the largest class", finding, "nothing may be learnt", here)
+
+
+def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
+    """Yield alerts on the best epoch, and on the gap between training and validation."""
+    record, best, here = one.record, one.record.best_epoch, (one.number,)
+    if best and record.result_steps and not record.earlier_epoch:
+        last = record.metrics.get(best.metric)
+        is_early = best.epoch <= LATE * record.result_steps
+        if last is not None and is_early and abs(best.value - last) > NOTABLE * abs(best.value):
+            name = _words(best.metric.removeprefix(VALID))
+            finding = (
+                f"validation {name} was best in epoch {best.epoch} of {record.result_steps} "
+                f"({format_metric(best.value)}), and {format_metric(last)} in the last"
+            )
+            reason = f"alert: in the first half, and better by {NOTABLE:.0%}; keep=best keeps it"
+            yield Alert("Best epoch long before the last", finding, reason, here)
+    if best and best.on_test and record.earlier_epoch:
+        reason = "so the test metric is too good; data.validation=0.2 holds training rows out"
+        yield Alert("Chosen by the test rows", "they chose the epoch", reason, here)
+    metric = (main_metric(record) or "").removeprefix(TESTED)
+    train, valid = (record.metrics.get(f"{part}_{metric}") for part in ("train", "valid"))
+    if train is None or valid is None or not (is_plottable(train) and is_plottable(valid)):
+        return
+    is_error = metric_direction(metric) < 0
+    if (valid > GAP_RATIO * train > 0) if is_error else (train - valid > GAP):
+        values = f"{_words(metric)} {format_metric(train)} in training, {format_metric(valid)} in"
+        limit = f"{GAP_RATIO} times as much" if is_error else f"a gap of {GAP}"
+        reason = f"alert: {limit}; the network knows its training rows by heart"
+        yield Alert("Overfitting", f"{values} validation", reason, here, undermines=False)
+
+
+def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
+    numbers = tuple(one.number for one in group.counted)
+    if len(numbers) == 1 and group.main and _is_stochastic(group.experiment):
+        expected = group.counted[0].record.expected.get(group.main.metric)
+        finding = "another seed can give another number"
+        if expected:
+            ends = format_interval((expected.low, expected.high))
+            finding = f"95 % of runs of the shipped config have {_words(group.main.metric)} {ends}"
+        reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
+        yield Alert("One seed", finding, reason, numbers)
+    typical = group.typical
+    found = typical.evaluation if typical else None
+    if typical and found and found.rows >= FEWEST_ROWS and found.error > MISCALIBRATED:
+        finding = f"the probabilities are {format_metric(found.error)} off the shares on average"
+        reason = (
+            f"alert: {MISCALIBRATED}, of {FEWEST_ROWS:,} rows or more; do not read them as shares"
+        )
+        numbers = (typical.number,)
+        yield Alert("Miscalibrated", finding, reason, numbers, undermines=False)
+
+
+def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
+    """Yield an alert if the best config leads by less than one seed differs from another."""
+    if len(ranked) < 2:
+        return
+    best, second = (group.main for group in ranked[:2])
+    if best is None or second is None or metric_direction(best.metric) == 0:
+        return
+    if ranked[0].data != ranked[1].data:
+        return
+    lead = abs(best.mean - second.mean)
+    sd = max(best.deviation or 0.0, second.deviation or 0.0)
+    if lead <= sd:
+        finding = (
+            f"{ranked[0].title} leads {ranked[1].title} by {format_metric(lead)} of "
+            f"{_words(best.metric)}; the standard deviation over seeds is {format_metric(sd)}"
+        )
+        numbers = tuple(one.number for group in ranked[:2] for one in group.counted)
+        reason = "alert: not more than that; the order may be chance, and more seeds tell"
+        yield Alert("Seeds differ more than the configs", finding, reason, numbers)
+
+
+def _is_stochastic(experiment: str) -> bool:
+    """Return whether a seed changes the numbers of an experiment; also if that is unknown."""
+    try:
+        return registry.load_config_class(experiment).stochastic
+    except DlrunError:  # it is not installed
+        return True
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")

@@ -1,0 +1,38 @@
+"""How a metric varies over runs, and where a published number lies."""
+
+import pytest
+
+from dlrun.reports.spread import MetricSpread, place_in_range
+
+VALUES = [0.853, 0.8546, 0.8559]
+
+
+@pytest.mark.parametrize(
+    ("values", "published", "expected"),
+    [
+        (VALUES, 0.855, "yes"),
+        (VALUES, 0.845, "below"),
+        (VALUES, 0.87, "above"),
+        ([0.871, 0.872, 0.873], 0.88, "yes"),  # .88 may be .8751
+        ([0.8849] * 3, 0.88, "yes"),
+        ([0.8851] * 3, 0.88, "below"),
+        (VALUES[:1], 0.855, None),
+        (VALUES, None, None),
+    ],
+)
+def test_whether_a_published_number_is_in_the_range(
+    values: list[float], published: float | None, expected: str | None
+) -> None:
+    interval = MetricSpread("test_accuracy", values).range
+    assert place_in_range(published, interval) == expected
+
+
+def test_a_share_is_between_0_and_1() -> None:
+    high = MetricSpread("test_accuracy", [0.79, 0.85, 0.99]).range
+    low = MetricSpread("test_accuracy", [0.01, 0.2, 0.4]).range
+    assert high and high[1] == 1 and low and low[0] == 0
+
+
+def test_r2_is_at_most_1_and_may_be_negative() -> None:
+    interval = MetricSpread("test_r2", [0.01, 0.5, 0.99]).range
+    assert interval and interval[0] < 0 and interval[1] == 1

@@ -1,0 +1,208 @@
+"""Every command in README and docs: it runs here, made small, or REASONS says why not."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from torch import nn
+
+import dlrun.experiment
+from dlrun.config.network_sections import OptimizerConfig
+from dlrun.config.sections import Reference
+from tests.conftest import NAMES, ROOT, Dlrun, Done, completed, python, smoke
+from tests.experiments.use import results
+from tests.test_docs import PAGES, dlrun_commands, read, shell_lines
+
+REASONS = {
+    r"^make ": "a target, of which CI runs most: tests/test_project_files.py knows all",
+    r"\bpip (install|wheel)|^pipx|-m venv|bin/activate$": "installs: see tests/test_package.py",
+    r"^export \w+=": "sets a variable",
+    r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
+    r"^git clone|^benchopt|^python benchmarks": "others' programs, by hand on the day named",
+    r"^python examples/onnx_text": "tests/commands/test_export.py",
+    r"--slurm|--status waiting": "needs a cluster: tests/slurm",
+    r"torchrun|trainer.devices=": "several processes: tests/experiments/test_processes.py",
+    r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
+    r"^dlrun resume latest --set trainer.max_epochs=40": "of the autoencoder: the same",
+    r"^dlrun demo": "takes minutes: tests/commands/test_demo.py",
+    r"^dlrun reproduce": "takes minutes: tests/reproduction",
+    r"data (fetch|verify)": "reads the published files: tests/data, tests/test_realdata.py",
+    r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",
+    r"^for run in": "test_a_class_is_graded",
+}
+ROWS = 300
+LINES = {line for _, line in shell_lines() if not any(re.search(one, line) for one in REASONS)}
+
+
+def write_table(path: Path) -> None:
+    """Write a table with each column that the docs name."""
+    films = ["a dull film", "a clumsy plot", "a superb film", "a moving story"]
+    with path.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["text", "label", "folder", "price", "maker", "name", "power"])
+        for row in range(ROWS):
+            good = row % 2
+            text = f"{films[2 * good + row % 4 // 2]} {row % 20}"
+            label = ("negative", "positive")[good]
+            table.writerow([text, label, label, 100 + row, f"m{row % 3}", f"n{row % 9}", row % 50])
+
+
+def readers_files(folder: Path) -> None:
+    """Write the files that a reader of the docs would have."""
+    for name in ("mails", "mine", "train", "test", "cars", "new-cars"):
+        write_table(folder / f"{name}.csv")
+    (folder / "mine.yaml").write_text("seed: 1\n")
+    for label in ("neg", "pos"):
+        for number in range(ROWS // 2):
+            file = folder / "reviews" / label / f"{number}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"a {'dull' if label == 'neg' else 'superb'} film {number}")
+    pictures = [f"birds/train/{bird}/{n}.jpg" for bird in ("owl", "robin") for n in range(20)]
+    for name in (*pictures, "photos/owl.jpg", "photos/seven.jpg", "holiday.jpg", "pictures/a.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "navy" if "owl" in name else "red").save(folder / name)
+
+
+def small(words: list[str]) -> list[str]:
+    """The words of a command, with an experiment's tiny config and few seeds, trials and folds.
+
+    Of a schedule or halving with four epochs, which both need.
+    """
+    words = [*words]
+    for option, number in (("--seeds", "2"), ("--trials", "3"), ("--folds", "2")):
+        if option in words:
+            words[words.index(option) + 1] = number
+    named = [place for place, word in enumerate(words[:2]) if word in NAMES]
+    if named and (named[0] == 0 or words[0] in ("sweep", "accelerators")):
+        words[named[0] : named[0] + 1] = smoke(words[named[0]])
+    if any("warmup" in word or word == "--halving" for word in words):
+        words += ["--set", "trainer.max_epochs=4"]
+    if words[:2] == ["data", "show"]:
+        words += ["--set", "data.source=sample"]
+    if words[:2] == ["runs", "rm"]:
+        words += ["--yes"]
+    return words
+
+
+def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
+    """Put the runs there that a command is about, of which `latest` is the last."""
+
+    def put_run(name: str, runs: str = "runs", as_name: str = "") -> None:
+        run = done(name)
+        target = folder / runs / (name if runs == "runs" else "ada") / (as_name or run.name)
+        shutil.copytree(run, target)
+
+    if "cars.csv" in line and "predict" in line:
+        first = "hitters-lasso data.source=csv data.path=cars.csv data.target=price"
+        forked(*small(first.split())).is_told(0)
+    elif "players.csv" in line:
+        put_run("hitters-dense")
+        rows = forked(*small(["data", "show", "hitters", "--part", "test"])).is_told(0).stdout
+        (folder / "players.csv").write_text(rows)
+    elif "--resume" in line:
+        forked(*small(["sweep", "imdb-dense", "--seeds", "2"])).is_told(0)
+    elif "handed-in" in line:
+        put_run("hitters-dense", "handed-in")
+    elif named := re.findall(r"([a-z0-9-]+)/latest", line):
+        for name in named:
+            put_run(name)
+    elif named := re.findall(r"\b(ff75|bcc3|lab|wide)\b", line):
+        for name in named:
+            put_run("imdb-dense", as_name=f"20261126T101500Z-{name}")
+    else:
+        about = {"latest photos/owl.jpg": "cifar100", "latest photos/seven.jpg": "mnist-dense"}
+        put_run(next((name for words, name in about.items() if words in line), "imdb-dense"))
+
+
+def test_each_reason_is_of_a_command() -> None:
+    lines = [line for _, line in shell_lines()]
+    assert not [reason for reason in REASONS if not any(re.search(reason, one) for one in lines)]
+    assert not [line for line in LINES if not [*dlrun_commands(line)]]
+    assert len(LINES) > 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", sorted(LINES))
+def test_commands_run(tmp_path: Path, done: Done, forked: Dlrun, line: str) -> None:
+    readers_files(tmp_path)
+    readers_runs(line, tmp_path, done, forked)
+    for words in dlrun_commands(line):
+        env = {"WANDB_MODE": "offline"} if "wandb" in line else {}
+        ended = forked(*small(words), DLRUN_OFFLINE="1", **env)
+        if not (len(words) < 3 and "Missing argument" in ended.stderr):  # a text names the command
+            ended.is_told(0)
+
+
+@pytest.mark.slow
+def test_a_class_is_graded(tmp_path: Path, done: Done) -> None:
+    """By the tutorial's loop: Bob has edited his result, and no checksum says so."""
+    page = read(ROOT / "docs" / "tutorials" / "class-offline.md")
+    (loop,) = re.findall(r"^for run in .*$", page, re.MULTILINE)
+    handed_in = [tmp_path / "handed-in" / name / f"1-{name}" for name in ("ada", "bob")]
+    for run in handed_in:
+        shutil.copytree(done("hitters-dense"), run)
+    record = results(handed_in[1])
+    record["metrics"]["test_mae"] = 1.0
+    del record["sha256"]
+    (handed_in[1] / "results.json").write_text(json.dumps(record))
+    program = tmp_path / "bin" / "dlrun"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dlrun "$@"\n')
+    program.chmod(0o755)
+    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
+    done_all = completed(tmp_path, "bash", "-c", loop, PATH=path).is_told(0)
+    assert done_all.stdout.split() == ["look", "at", "handed-in/bob/1-bob/"]
+    for run, expected in zip(handed_in, (True, False), strict=True):
+        found = json.loads((run.parent / f"{run.name}.json").read_text())
+        assert found["identical"] is expected
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", read(ROOT / "docs" / "how-to" / page), re.DOTALL)
+
+
+def test_every_block_of_another_language_is_known() -> None:
+    """The tests below are about these."""
+    known = {"python.md", "own-experiment.md", "own-lightning-module.md", "reproduce.md"}
+    found = [page for page in PAGES if re.search(r"```(?!sh\n)\w+\n", read(page))]
+    assert {page.name for page in found} == known
+
+
+@pytest.mark.slow
+def test_the_block_of_python_runs(tmp_path: Path) -> None:
+    (block,) = blocks("python.md", "python")
+    tiny = ", ".join(repr(word) for word in smoke("imdb-dense")[2::2])
+    code = block.replace('"imdb-dense",', f'"imdb-dense", config=[{tiny}],')
+    assert code != block
+    python(tmp_path, "-c", f"{code}\nassert run.record.seed == 3").is_told(0)
+
+
+def test_the_block_of_an_optimizer_of_its_own_runs() -> None:
+    (block,) = blocks("own-experiment.md", "python")
+    names = {name: getattr(dlrun.experiment, name) for name in dlrun.experiment.__all__}
+    names["replace"] = replace
+    exec(f"from __future__ import annotations\n{block}", names)
+    objective = names["objective"](None, None, None)
+    config = OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.01)
+    optimizer = objective.optimizer(config, nn.Linear(2, 1).parameters())
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0]
+
+
+def test_the_block_of_a_lightning_module_is_the_example() -> None:
+    (block,) = blocks("own-lightning-module.md", "python")
+    source = "".join(map(read, (ROOT / "examples" / "autoencoder").rglob("*.py")))
+    for line in block.splitlines():
+        assert line.partition("  #")[0] in source
+
+
+def test_the_block_of_published_numbers_is_valid() -> None:
+    (block,) = blocks("reproduce.md", "yaml")
+    Reference.model_validate(yaml.safe_load(block)["reference"])
