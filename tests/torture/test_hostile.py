@@ -150,7 +150,7 @@ def test_weights_that_run_code_are_refused(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(content)
         sets = setting(f"model.weights={path}", "model.name=squeezenet1_1")
-        run(tmp_path, "classify-images", *sets).is_told(1, str(path), message)
+        run(tmp_path, "classify-images", *sets).is_told(1, name, message)
         assert not created.exists()
 
 
