@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from dlrun.errors import DlrunError
-from dlrun.experiments import registry
+from dlrun import stats
 from dlrun.reports.comparison import ConfigGroup
 from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.recorded_metrics import (
@@ -71,18 +70,28 @@ class ExperimentVerdict:
 
     @cached_property
     def alerts(self) -> list[Alert]:
-        """Return the alerts on the runs, each title once, those that undermine first."""
-        found = [*_alerts_between_configs(self.judged)]
-        for group in self.groups:
-            found += _alerts_on_config(group)
-        for one in self.sections:
-            found += _alerts_on_run(one)
+        """Return the alerts on the runs, each title once, those that undermine first.
+
+        What only a minority of the runs has does not undermine the whole.
+        """
         merged: dict[str, Alert] = {}
-        for alert in found:
+        for alert in self._alerts():
             first = merged.setdefault(alert.title, alert)
-            numbers = dict.fromkeys(first.numbers + alert.numbers)
+            numbers = {*first.numbers, *alert.numbers}
             merged[alert.title] = replace(first, numbers=tuple(sorted(numbers)))
-        return sorted(merged.values(), key=lambda alert: not alert.undermines)
+        half = len(self.sections) / 2
+        alerts = [
+            replace(alert, undermines=alert.undermines and len(alert.numbers) >= half)
+            for alert in merged.values()
+        ]
+        alerts = [*_alerts_between_configs(self.judged), *alerts]
+        return sorted(alerts, key=lambda alert: not alert.undermines)
+
+    def _alerts(self) -> Iterator[Alert]:
+        for group in self.groups:
+            yield from _alerts_on_config(group)
+        for one in self.sections:
+            yield from _alerts_on_run(one)
 
 
 def judge_experiments(groups: Sequence[ConfigGroup]) -> list[ExperimentVerdict]:
@@ -134,7 +143,8 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
                 f"validation {name} was best in epoch {best.epoch} of {record.result_steps} "
                 f"({format_metric(best.value)}), and {format_metric(last)} in the last"
             )
-            reason = f"alert: in the first half, and better by {NOTABLE:.0%}; keep=best keeps it"
+            limit = f"in the first half, and better by more than {100 * NOTABLE:g} %"
+            reason = f"alert: {limit}; keep=best keeps it"
             yield Alert("Best epoch long before the last", finding, reason, here)
     if best and best.on_test and record.earlier_epoch:
         reason = "so the test metric is too good; data.validation=0.2 holds training rows out"
@@ -153,12 +163,13 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
 
 def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
     numbers = tuple(one.number for one in group.counted)
-    if len(numbers) == 1 and group.main and _is_stochastic(group.experiment):
+    if len(numbers) == 1 and group.main and group.is_stochastic:
         expected = group.counted[0].record.expected.get(group.main.metric)
         finding = "another seed can give another number"
         if expected:
             ends = format_interval((expected.low, expected.high))
-            finding = f"95 % of runs of the shipped config have {_words(group.main.metric)} {ends}"
+            metric = _words(group.main.metric)
+            finding = f"one more run of the shipped config has {metric} {ends} in 95 % of cases"
         reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
         yield Alert("One seed", finding, reason, numbers)
     typical = group.typical
@@ -173,7 +184,10 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
 
 
 def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
-    """Yield an alert if the best config leads by less than one seed differs from another."""
+    """Yield an alert if seeds alone can make the lead of the best config over the second.
+
+    So says the paired interval; without two common seeds, the standard deviation over seeds.
+    """
     if len(ranked) < 2:
         return
     best, second = (group.main for group in ranked[:2])
@@ -182,23 +196,26 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     if ranked[0].data != ranked[1].data:
         return
     lead = abs(best.mean - second.mean)
-    sd = max(best.deviation or 0.0, second.deviation or 0.0)
-    if lead <= sd:
+    ours, theirs = (group.values_by_repeat for group in ranked[:2])
+    common = [repeat for repeat in ours if repeat in theirs]
+    ends = stats.mean_interval([ours[repeat] - theirs[repeat] for repeat in common])
+    if ends is not None:
+        by_chance = ends[0] <= 0 <= ends[1]
+        limit = f"the 95 % interval of the difference with the same seeds is {ends[0]:.4g} to "
+        limit += f"{ends[1]:.4g}"
+        reason = "alert: it contains 0; the order may be chance, and more seeds tell"
+    else:
+        sd = max(best.deviation or 0.0, second.deviation or 0.0)
+        by_chance = lead <= sd
+        limit = f"the standard deviation over seeds is {format_metric(sd)}"
+        reason = "alert: not more than that; the order may be chance, and more seeds tell"
+    if by_chance:
         finding = (
             f"{ranked[0].title} leads {ranked[1].title} by {format_metric(lead)} of "
-            f"{_words(best.metric)}; the standard deviation over seeds is {format_metric(sd)}"
+            f"{_words(best.metric)}; {limit}"
         )
         numbers = tuple(one.number for group in ranked[:2] for one in group.counted)
-        reason = "alert: not more than that; the order may be chance, and more seeds tell"
         yield Alert("Seeds differ more than the configs", finding, reason, numbers)
-
-
-def _is_stochastic(experiment: str) -> bool:
-    """Return whether a seed changes the numbers of an experiment; also if that is unknown."""
-    try:
-        return registry.load_config_class(experiment).stochastic
-    except DlrunError:  # it is not installed
-        return True
 
 
 def _words(metric: str) -> str:
