@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check actionlint format schemas docs pictures dist audit smoke bench bench-gpu clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check actionlint format schemas docs pictures dist audit smoke bench bench-gpu intervals clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -108,6 +108,9 @@ $(LAB)/.installed: pyproject.toml
 
 bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on the data that DLRUN_TEST_DATA names (QUICK=1: under 5 minutes)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+intervals: $(VENV)/.installed ## how often each 95 % interval is right, by drawing (docs/explanation/statistics.md)
+	$(BIN)/python benchmarks/interval_coverage.py $(ARGS)
 
 bench-gpu: $(VENV)/.installed ## an epoch of each network on a GPU with CUDA and on the CPU, on generated data
 	$(BIN)/python benchmarks/run.py --case gpu $(if $(QUICK),--quick) $(ARGS)

@@ -1,15 +1,24 @@
-"""The intervals, against worked examples."""
+"""The intervals, against worked examples and those of docs/explanation/statistics.md."""
+
+import doctest
+import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from scipy.stats import binom, binomtest
 
 from dlrun.stats import (
+    bootstrap_wins,
+    detectable_mean,
     mcnemar_test,
     mean_difference_interval,
     mean_interval,
     paired_difference_interval,
+    prediction_interval,
     wilson_interval,
 )
+from tests.conftest import ROOT
 
 # Hours of sleep gained with two drugs by ten patients (Student 1908, Biometrika 6, page 20). R's
 # t.test(SECOND) and t.test(FIRST, SECOND, paired = TRUE) print the intervals below.
@@ -84,3 +93,57 @@ def test_the_interval_of_a_paired_difference() -> None:
     for wrong in ((0, 0, 0), (3, 3, 5), (-1, 0, 5)):
         with pytest.raises(ValueError, match="are not parts of"):
             paired_difference_interval(*wrong)
+
+
+PAGE = ROOT / "docs" / "explanation" / "statistics.md"
+
+
+@pytest.fixture(scope="module")
+def examples() -> dict[str, dict[str, Any]]:
+    """The variables after the examples of each section of the page, which print what it says."""
+    pytest.importorskip("statsmodels", reason="the extra dev has it")
+    variables: dict[str, Any] = {}
+    after = {}
+    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        heading = section.partition("\n")[0]
+        for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+            test = doctest.DocTestParser().get_doctest(code, variables, heading, str(PAGE), 0)
+            printed: list[str] = []
+            runner = doctest.DocTestRunner()
+            runner.run(test, out=printed.append, clear_globs=False)
+            assert runner.failures == 0, "".join(printed)
+            variables.update(test.globs)
+        after[heading] = dict(variables)
+    return after
+
+
+@pytest.mark.parametrize(
+    ("section", "compute"),
+    [
+        ("The accuracy", lambda found: wilson_interval(found["correct"], found["rows"])),
+        ("The mean over", lambda found: mean_interval(found["slow"])),
+        ("One more run", lambda found: prediction_interval(found["slow"])),
+        (
+            "Two runs",
+            lambda found: paired_difference_interval(found["won"], found["lost"], found["rows"]),
+        ),
+        ("Two configs", lambda found: mean_difference_interval(found["fast"], found["slow"])),
+    ],
+)
+def test_an_interval_of_the_page_is_what_dlrun_computes(
+    examples: dict[str, dict[str, Any]],
+    section: str,
+    compute: Callable[[dict[str, Any]], tuple[float, float]],
+) -> None:
+    (found,) = (one for heading, one in examples.items() if heading.startswith(section))
+    assert compute(found) == pytest.approx((found["low"], found["high"]), rel=1e-9)
+
+
+def test_the_other_numbers_of_the_page_are_what_dlrun_computes(
+    examples: dict[str, dict[str, Any]],
+) -> None:
+    found = examples["The best of many configs"]
+    detectable = detectable_mean(found["differences"].tolist())
+    assert detectable == pytest.approx(found["detectable"], rel=1e-6)
+    assert mcnemar_test(found["won"], found["lost"]) == pytest.approx(found["p"])
+    assert bootstrap_wins(found["values"])[1] == pytest.approx(found["wins"], abs=0.015)

@@ -88,6 +88,10 @@ def test_a_lead_smaller_than_the_spread_of_seeds(tmp_path: Path) -> None:
     near, far = (config(0, lr, accuracy) for lr, accuracy in ((0.2, 0.802), (0.3, 0.7)))
     assert "lr=0.1 leads lr=0.2 by 0.0080" in alerts(*spread, near, far)[title].finding
     assert title not in alerts(*spread, far)
+    paired = [config(seed, 0.4, 0.798 + seed / 99) for seed in range(3)]
+    assert title not in alerts(*spread, *paired), "each seed has the same order"
+    crossed = [config(seed, 0.5, 0.818 - seed / 100) for seed in range(3)]
+    assert "-0.04" in alerts(*spread, *crossed)[title].finding
 
 
 def test_each_experiment_has_a_verdict_with_its_best_config_first(tmp_path: Path) -> None:

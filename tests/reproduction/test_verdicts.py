@@ -58,6 +58,9 @@ def test_a_baseline_without_chance(metric: str, baseline: float, verdict: str) -
     ))  # fmt: skip
     shifted = [ends.low - baseline, ends.high - baseline]
     assert found.numbers["interval"] == pytest.approx(shifted)
+    detectable = found.numbers["detectable"]
+    assert isinstance(detectable, float) and 15.897 < detectable < 1.7 * 15.897  # of 5 seeds
+    assert (f"{detectable:.3g}" in found.text) == (verdict == "no reliable difference")
     assert f"{ends.low:.4g} to {ends.high:.4g}" in found.text and f"{baseline:.4g}" in found.text
 
 

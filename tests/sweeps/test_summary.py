@@ -17,6 +17,7 @@ from dlrun.sweeps.summary import (
     find_best_config,
     format_sweep_configs,
     group_runs_by_config,
+    judge_selection,
     write_sweep_files,
 )
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -94,6 +95,22 @@ def test_a_regression_is_selected_by_its_first_metric(
     assert rate(find_best_config(group_runs_by_config(plan, found))) == best
     first, *_ = points_promoted_by_halving(plan, 0, plan.points, found)
     assert first.settings["optimizer.lr"] == best
+
+
+def test_a_grid_over_epochs_is_selected_by_its_metric(tmp_path: Path) -> None:
+    """Not by the number of epochs, as successive halving is."""
+    options = RunSettings(overrides=["data.source=sample"])
+    search = SearchSpace(grid=["trainer.max_epochs=2,4"])
+    plan, found = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True)), {}
+    for point, score in zip(plan.points, (0.9, 0.8), strict=True):
+        member = plan.run_settings(point, RunSettings()).sweep
+        place = tmp_path / EXPERIMENT / f"20260101T000000Z-{point.number}"
+        metrics = {"valid_accuracy": score}
+        found[point.number] = Run.in_folder(a_whole_run(place, metrics=metrics, sweep=member))
+    results = group_runs_by_config(plan, found)
+    best, selection = find_best_config(results), judge_selection(results)
+    assert best is not None and best.settings == {"trainer.max_epochs": 2}
+    assert selection is not None and selection.left_out == 0
 
 
 def test_a_seed_counts_once(plan: SweepPlan, tmp_path: Path) -> None:

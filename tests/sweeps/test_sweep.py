@@ -64,7 +64,8 @@ def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
 
 
 def assert_the_last_lines_repeat_the_best(folder: Path, stdout: str) -> None:
-    *_, best, repeat = stdout.splitlines()
+    *lines, repeat = stdout.splitlines()
+    (best,) = (line for line in lines if line.startswith("best "))
     assert best.startswith("best   smallest=0.") and "valid_accuracy" in best
     command = repeat.removeprefix("repeat ")
     assert command.startswith(f"dlrun sweep {QUICK} --seeds 0-1 --set ")

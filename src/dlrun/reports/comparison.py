@@ -74,6 +74,13 @@ class ConfigGroup:
         return self.spreads[0] if self.spreads else None
 
     @property
+    def values_by_repeat(self) -> dict[object, float]:
+        """Return the values of the main metric by seed, or by fold in a cross-validation."""
+        repeats = (one.values.get(FOLD) or one.record.seed for one in self.counted)
+        values = self.main.values if self.main else []
+        return dict(zip(dict.fromkeys(repeats), values, strict=False))
+
+    @property
     def rank(self) -> float:
         """Return a sort key of configs, best first, by the mean of the main metric."""
         main = self.main

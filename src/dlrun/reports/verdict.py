@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dlrun import stats
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.reports.comparison import ConfigGroup
@@ -158,7 +159,8 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
         finding = "another seed can give another number"
         if expected:
             ends = format_interval((expected.low, expected.high))
-            finding = f"95 % of runs of the shipped config have {_words(group.main.metric)} {ends}"
+            metric = _words(group.main.metric)
+            finding = f"one more run of the shipped config has {metric} {ends} in 95 % of cases"
         reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
         yield Alert("One seed", finding, reason, numbers)
     typical = group.typical
@@ -173,7 +175,10 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
 
 
 def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
-    """Yield an alert if the best config leads by less than one seed differs from another."""
+    """Yield an alert if seeds alone can make the lead of the best config over the second.
+
+    So says the paired interval; without two common seeds, the standard deviation over seeds.
+    """
     if len(ranked) < 2:
         return
     best, second = (group.main for group in ranked[:2])
@@ -182,14 +187,25 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     if ranked[0].data != ranked[1].data:
         return
     lead = abs(best.mean - second.mean)
-    sd = max(best.deviation or 0.0, second.deviation or 0.0)
-    if lead <= sd:
+    ours, theirs = (group.values_by_repeat for group in ranked[:2])
+    common = [repeat for repeat in ours if repeat in theirs]
+    ends = stats.mean_interval([ours[repeat] - theirs[repeat] for repeat in common])
+    if ends is not None:
+        by_chance = ends[0] <= 0 <= ends[1]
+        limit = f"the 95 % interval of the difference with the same seeds is {ends[0]:.4g} to "
+        limit += f"{ends[1]:.4g}"
+        reason = "alert: it contains 0; the order may be chance, and more seeds tell"
+    else:
+        sd = max(best.deviation or 0.0, second.deviation or 0.0)
+        by_chance = lead <= sd
+        limit = f"the standard deviation over seeds is {format_metric(sd)}"
+        reason = "alert: not more than that; the order may be chance, and more seeds tell"
+    if by_chance:
         finding = (
             f"{ranked[0].title} leads {ranked[1].title} by {format_metric(lead)} of "
-            f"{_words(best.metric)}; the standard deviation over seeds is {format_metric(sd)}"
+            f"{_words(best.metric)}; {limit}"
         )
         numbers = tuple(one.number for group in ranked[:2] for one in group.counted)
-        reason = "alert: not more than that; the order may be chance, and more seeds tell"
         yield Alert("Seeds differ more than the configs", finding, reason, numbers)
 
 

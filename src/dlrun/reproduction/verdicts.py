@@ -132,7 +132,8 @@ def compare_with_baseline(
     by_seed = dict.fromkeys(values, others) if isinstance(others, float) else others
     pairs = [(value, by_seed[seed]) for seed, value in values.items() if seed in by_seed]
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
-    interval = stats.mean_difference_interval(ours, theirs)
+    differences = [one - other for one, other in pairs]
+    interval, detectable = stats.mean_interval(differences), stats.detectable_mean(differences)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
     verdict, words = "no interval", f"no seed in common with {baseline}"
     if pairs:
@@ -151,12 +152,15 @@ def compare_with_baseline(
             words += f"{means[1]:.4g} by {baseline} with the same seeds, "
             words += f"95 % interval of the mean difference {ends}, {where} 0"
         words += f": reliably {verdict} ({direction})" if side else f": {verdict}"
+        if not side:
+            words += f"; a true difference of {detectable:.3g} is found with a probability of 80 %"
     numbers = {
         "baseline": baseline,
         "metric": metric,
         "n": len(pairs),
         "means": means,
         "interval": interval,
+        "detectable": detectable,
         "verdict": verdict,
     }
     return BaselineComparison(words, numbers)

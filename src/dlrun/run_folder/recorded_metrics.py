@@ -226,7 +226,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     for metric, expected in record.expected.items():
         name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
         seeds = pluralize(expected.seeds, "seed")
-        lines.append(("seeds", f"95 % of runs end at a {name} of {ends} ({seeds})"))
+        lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
     if record.reference_differs and editions:
         metric = main_metric(record) or ""

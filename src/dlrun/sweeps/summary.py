@@ -2,6 +2,7 @@
 
 import importlib.util
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,15 @@ from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
 from dlrun.sweeps.plan import SweepPlan, repeat_of
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
+from dlrun.sweeps.selection import ComparedConfig, Selection
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
+INDENT = 7  # columns of a label on the screen
+WIDTH = 80 - INDENT
+NO_BREAK = "\N{NO-BREAK SPACE}"
 ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
@@ -40,13 +45,15 @@ class ConfigResults:
     spreads: the mean and spread of each metric that all runs have. validated: the spread by which
     the best config is chosen, or None. tested: that of the main test metric, or None. missing:
     the text `2 of 3` if not all planned runs have finished; otherwise empty. fold_of_runs: the
-    number of each run's fold, or None. folds: how many folds there are among the runs.
+    number of each run's fold, or None. folds: how many folds there are among the runs. epochs: to
+    which successive halving has trained the runs; otherwise 0.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
     fold_of_runs: Sequence[int | None] = ()
+    epochs: int = 0
 
     def __post_init__(self) -> None:
         found = [run.record.metrics for run in self.runs]
@@ -65,7 +72,21 @@ class ConfigResults:
         """Return a sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
         value = float("-inf") if by is None else metrics.metric_direction(by.metric) * by.mean
-        return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
+        return self.epochs, by is not None, not self.missing, value
+
+    @property
+    def repeats(self) -> list[tuple[object, object]]:
+        """Return the seed and the fold of each run, in which the runs differ."""
+        folds = self.fold_of_runs or [None] * len(self.runs)
+        return [(run.record.seed, fold) for run, fold in zip(self.runs, folds, strict=True)]
+
+    def compared(self, metric: str) -> ComparedConfig:
+        """Return what is compared with other configs, if a metric of the validation selects."""
+        repeats = dict.fromkeys(seed if fold is None else fold for seed, fold in self.repeats)
+        values = dict(zip(repeats, self.spreads[metric].values, strict=True))
+        tested = self.spreads.get(metric.replace(metrics.VALID, metrics.TESTED, 1))
+        name = format_settings_briefly(self.settings)
+        return ComparedConfig(name, values, tested.mean if tested else None)
 
     def book(self, metric: str) -> float | None:
         """Return the value of a metric in the book, or None if the config is not comparable."""
@@ -134,7 +155,8 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
             found, folds = zip(*repeats.values(), strict=True)
-            results.append(ConfigResults([*found], settings, planned, folds))
+            reached = epochs if plan.rungs else 0
+            results.append(ConfigResults([*found], settings, planned, folds, reached))
     return sorted(results, key=lambda result: result.rank)
 
 
@@ -143,14 +165,33 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
     return results[-1] if results and results[-1].validated else None
 
 
+def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
+    """Return the comparison of the best config with the others; None if there are no others."""
+    best = find_best_config(results)
+    if len(results) < 2 or best is None or best.validated is None:
+        return None
+    metric, repeats = best.validated.metric, {*best.repeats}
+    configs = [
+        one.compared(metric)
+        for one in results
+        if metric in one.spreads and (one.epochs, {*one.repeats}) == (best.epochs, repeats)
+    ]
+    unit = "fold" if best.folds else "seed"
+    on_test = _is_selected_by_test_rows(best)
+    return Selection(metric, configs, unit, len(results) - len(configs), is_tested=not on_test)
+
+
+def _is_selected_by_test_rows(best: ConfigResults) -> bool:
+    best_epoch = best.runs[0].record.best_epoch
+    return best_epoch is not None and best_epoch.on_test
+
+
 def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
     """Return a warning if the best config was selected by the test rows, or an empty list."""
     best = find_best_config(results)
-    if len(results) < 2 or best is None:
+    if len(results) < 2 or best is None or not _is_selected_by_test_rows(best):
         return []
-    best_epoch = best.runs[0].record.best_epoch
-    warning = metrics.too_good_by_test_rows("the best config's test metric")
-    return [warning] if best_epoch and best_epoch.on_test else []
+    return [metrics.too_good_by_test_rows("the best config's test metric")]
 
 
 def write_sweep_files(
@@ -170,6 +211,9 @@ def write_sweep_files(
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     note += f" Best: {best.describe()}." if best else ""
+    if selection := judge_selection(results):
+        texts = selection.describe().items()
+        note += "".join(f" {label.capitalize()}: {text}." for label, text in texts)
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
     note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
@@ -284,11 +328,18 @@ def show_sweep_summary(
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
-    lines = {"again": sweep.resume_command} if state.failed else {}
-    lines |= files
+    labelled = {"again": sweep.resume_command} if state.failed else {}
+    labelled |= files
     if (best := find_best_config(results)) is not None:
-        lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
-    screen.labelled(*((label, printable(text)) for label, text in lines.items()))
+        labelled["best"] = best.describe()
+    screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
+    if selection := judge_selection(results):
+        for label, text in selection.describe().items():
+            whole = printable(text).replace(" %", f"{NO_BREAK}%")
+            lines = f"\n{' ' * INDENT}".join(textwrap.wrap(whole, WIDTH))
+            screen.labelled((label, lines.replace(NO_BREAK, " ")))
+    if best is not None:
+        screen.labelled(("repeat", printable(best.command(plan.experiment))))
     for warning in warnings_of_selection(results):
         screen.warn(warning)
 
@@ -331,7 +382,7 @@ def print_sweep_json(
     sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen, status: str
 ) -> None:
     """Print the state and results of a sweep as JSON. Raises OSError if stdout was closed."""
-    plan, best = sweep.plan, find_best_config(results)
+    plan, best, selection = sweep.plan, find_best_config(results), judge_selection(results)
     points = []
     for point in plan.points:
         run, number = state.runs.get(point.number), point.number
@@ -348,6 +399,7 @@ def print_sweep_json(
         "points": points,
         "configs": [result.as_object() for result in results],
         "best": best and best.as_object() | {"command": best.command(plan.experiment)},
+        "selection": selection and selection.as_object(),
         "warnings": warnings_of_selection(results),
     }
     screen.print_json(about)

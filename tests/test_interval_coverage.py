@@ -1,0 +1,41 @@
+"""How often the intervals are right: benchmarks/interval_coverage.py, and its tables in docs."""
+
+import pytest
+from benchmarks import interval_coverage as coverage
+
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs" / "explanation" / "statistics.md"
+
+
+def check(rows: list[coverage.Measured], tolerance: float) -> None:
+    """That each promised share is kept."""
+    wrong = [one for one in rows if one.promised and abs(one.share - one.promised) > tolerance]
+    assert wrong == [] and sum(one.promised is not None for one in rows) > 15
+
+
+def test_intervals_are_right_as_often_as_theory_says() -> None:
+    """Of 200 draws the share is within .08: five standard errors."""
+    check(coverage.measure_all(200), 0.08)
+
+
+@pytest.mark.slow
+def test_intervals_are_right_in_94_to_96_percent_of_10_000_draws() -> None:
+    rows = coverage.measure_all(coverage.DRAWS)
+    check([one for one in rows if one.promised == 0.95], 0.01)
+    check([one for one in rows if one.promised != 0.95], 0.015)
+    alarms = [one.share for one in rows if one.what == "called reliably better"]
+    assert max(alarms) < 0.06
+
+
+def test_the_page_has_the_tables_that_need_no_draws() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for table in (coverage.wilson_table(), coverage.detectable_table(), coverage.chance_table()):
+        assert "\n".join(table) in text
+
+
+def test_wilsons_exact_coverage_is_that_of_drawn_test_sets() -> None:
+    random = coverage.np.random.default_rng(1)
+    for share, n in ((0.5, 100), (0.99, 100), (0.9, 1_000)):
+        drawn = coverage.measure_wilson(random, share, n, 2_000)
+        assert drawn == pytest.approx(coverage.exact_wilson_coverage(share, n), abs=0.025)
