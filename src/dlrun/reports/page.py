@@ -169,7 +169,6 @@ def write_report_page(
     shown = [one for one in sections if one.representative is one]
     for one in shown:
         one.room = ROOM // len(shown)
-    metrics, main_metrics = test_metric_names(sections), main_metric_names(sections)
     page = render_html_page(
         "page.html",
         __package__,
@@ -180,9 +179,8 @@ def write_report_page(
         verdicts=judge_experiments(groups),
         compared=compare_by_data(groups),
         configs=configs,
-        # Of several kinds of experiments the table has room for the main metrics only.
-        metrics=[one for one in metrics if len(main_metrics) == 1 or one in main_metrics],
-        main_metrics=main_metrics,
+        metrics=test_metric_names(sections),
+        main_metrics=main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
