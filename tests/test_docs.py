@@ -27,7 +27,7 @@ PATTERNS = (
 PAGES = sorted(page for pattern in PATTERNS for page in ROOT.glob(pattern))
 TORCHS = ("optimizer.", "scheduler.")  # sections that take every argument of a class of torch
 ELSEWHERE = ("my-experiment", "diabetes", "autoencoder")  # experiments in packages of their own
-PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|\.\.\.|[<|]")
+PLACEHOLDER = re.compile(r"\b[A-Z]+\b|\.\.\.|[<|]")
 
 
 def read(page: Path) -> str:
