@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.yaml_loader import format_setting
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.baseline import PairedDifference, compare_with_baseline
@@ -87,7 +87,8 @@ def report_on_runs(
             opened, out, note, against=against, user_notes=user_notes
         )
     except OSError as error:
-        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
+        hint = os_error_remedy(error, "choose another place")
+        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
