@@ -22,6 +22,23 @@ for name in %r.split():
 print(json.dumps(found))
 """
 
+PEAK = """
+import json, time, torch
+def fastest(compute):
+    seconds = []
+    for _ in range(8):
+        started = time.perf_counter()
+        compute()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+def rate(dtype, side=3000):
+    one, other = (torch.randn(side, side).to(dtype) for _ in range(2))
+    return 2e-9 * side**3 / fastest(lambda: one @ other)
+source, target = torch.ones(2, 2**26)
+copied = 2e-9 * source.numel() * 4 / fastest(lambda: target.copy_(source))  # read and written
+print(json.dumps({"float32": rate(torch.float32), "bf16": rate(torch.bfloat16), "copy": copied}))
+"""
+
 
 def describe() -> dict[str, Any]:
     """The machine, and how busy it was before the benchmark."""
@@ -38,6 +55,11 @@ def describe() -> dict[str, Any]:
 def versions(python: str) -> dict[str, str]:
     """The packages of a Python's environment that matter here."""
     return output([python, "-c", VERSIONS % PACKAGES])
+
+
+def peak(python: str) -> dict[str, float]:
+    """GFLOP/s of a large matrix product on all cores, by precision, and GB/s of a large copy."""
+    return output([python, "-c", PEAK])
 
 
 def git_commit() -> str | None:

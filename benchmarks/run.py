@@ -30,6 +30,8 @@ HEADER = [
     "must",
     "goal",
     "met",
+    "best other way",
+    "share of the peak",
     "disturbed",
 ]
 ALL_CASES = CASES | MORE_CASES
@@ -98,10 +100,14 @@ def neighbour(busy: bool) -> Iterator[None]:
         process.wait()
 
 
-def summarise(row: Row, samples: Samples, expected: float) -> dict[str, Any]:
+def summarise(
+    row: Row, samples: Samples, expected: float, peak: dict[str, float]
+) -> dict[str, Any]:
     """Medians, the ratio of the medians, and the least and the largest ratio of a pair.
 
-    `expected` is the share of the cores that the neighbour of `--busy` takes.
+    `expected` is the share of the cores that the neighbour of `--busy` takes, `peak` what
+    `machine.peak` returned: a row's share is the least time that its work takes at the peak,
+    divided by the time that it took.
     """
     ours = [sample[row.metric] for sample in samples[row.variant]]
     theirs = [sample[row.metric] for sample in samples.get(row.reference, [])]
@@ -120,6 +126,12 @@ def summarise(row: Row, samples: Samples, expected: float) -> dict[str, Any]:
             for sample in samples.get(label, [])
         ),
     }
+    if row.best:
+        best = [sample[row.metric] for sample in samples[row.best]]
+        found["best_other_way"] = {"name": row.best, "median": statistics.median(best)}
+    if row.gflop:
+        least = max(row.gflop / peak[row.precision], row.gigabytes / peak["copy"])
+        found["share_of_peak"] = least / found["dlrun"]
     if theirs:
         pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
         found["ratio"] = found["lab"] / found["dlrun"]
@@ -151,6 +163,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         ]
         values = [quantity(row["lab"], row["unit"]), quantity(row["dlrun"], row["unit"])]
         lines.append([row["what"], *values, ratio, spread, *targets, met(row)])
+        best, share = row.get("best_other_way"), row.get("share_of_peak")
+        lines[-1].append(f"{best['name']} {quantity(best['median'], row['unit'])}" if best else "")
+        lines[-1].append(f"{share:.0%}" if share else "")
         lines[-1].append(f"{row['disturbed']} of {row['runs'] * (2 if row['lab'] else 1)}")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -185,6 +200,7 @@ def main() -> int:
         "rows": [],
         "checks": {},
         "samples": {},
+        "peaks": {},
         "failures": {},
     }
     cases.warm_up(with_lab=args.with_lab)
@@ -192,6 +208,7 @@ def main() -> int:
         try:
             case = ALL_CASES[name](setup)
             repeats = args.repeats or case.repeats
+            peak = machine.peak(sys.executable)
             with neighbour(args.busy):
                 samples, checks = run_case(name, case, repeats, runs)
         except MissingError as error:
@@ -203,8 +220,9 @@ def main() -> int:
             continue
         shutil.rmtree(runs / name)  # of a case that failed it stays
         expected = 1 / (os.cpu_count() or 1) if args.busy else 0.0
-        report["rows"] += [summarise(row, samples, expected) for row in case.rows]
+        report["rows"] += [summarise(row, samples, expected, peak) for row in case.rows]
         report["samples"][name] = samples
+        report["peaks"][name] = peak
         report["checks"][name] = checks
     report["seconds"] = (datetime.now(UTC) - started).total_seconds()
     path = RESULTS / f"{stamp}.json"
@@ -217,6 +235,11 @@ def show(report: dict[str, Any], path: Path) -> None:
     """The table, and below it what it was measured on."""
     about = report["machine"]
     lines = [table(report["rows"]), ""]
+    for name, peak in report["peaks"].items():
+        lines.append(
+            f"- {name}: a large matrix product {peak['float32']:.0f} GFLOP/s in float32, "
+            f"{peak['bf16']:.0f} in bf16; a large copy {peak['copy']:.0f} GB/s"
+        )
     for name, checks in report["checks"].items():
         lines += [f"- {name}: {json.dumps(checks)}"] if checks else []
         accuracies = {

@@ -33,6 +33,7 @@ from dlrun.system.console import (
     format_text_table,
     pluralize,
     printable,
+    shorten_paths,
     to_json,
 )
 from dlrun.system.files import folder_size
@@ -85,7 +86,10 @@ def list_runs(
 ) -> None:
     """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
 
-    Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
+    Examples:
+    dlrun runs list imdb-dense --sort metrics.test_accuracy --limit 5
+    dlrun runs list --where 'optimizer.lr>0.001' --status finished
+    dlrun runs list --tag best --csv > runs.csv
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
@@ -369,6 +373,8 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if name_metric and run["metric"] is not None:
             text = f"{run['metric'].removeprefix(TESTED)}={format_metric(value)}"
+        case "folder":
+            text = shorten_paths(str(value))
         case _ if value is None or _is_number(key):
             text = format_metric(value)
         case _:

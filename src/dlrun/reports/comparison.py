@@ -7,6 +7,8 @@ from functools import cached_property
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import format_settings_briefly
+from dlrun.errors import DlrunError
+from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
     PARTS,
@@ -95,6 +97,14 @@ class ConfigGroup:
         values = sorted(self.counted, key=lambda one: one.record.metrics[main.metric] or 0)
         return values[(len(values) - 1) // 2]
 
+    @cached_property
+    def is_stochastic(self) -> bool:
+        """Return whether the seed changes the numbers; also if that is unknown."""
+        try:
+            return registry.load_config_class(self.experiment).stochastic
+        except DlrunError:  # the experiment is not installed
+            return True
+
     @property
     def published(self) -> Mapping[str, Mapping[str, float]]:
         """Return the published metrics by edition of the book, if they are comparable."""
@@ -120,9 +130,15 @@ class ConfigGroup:
         return spread.range
 
     def place(self, spread: MetricSpread, edition: str) -> str | None:
-        """Return where a published number lies: `yes` (in the interval), `above` or `below`."""
+        """Return where a published number lies: `yes` (in the interval), `above` or `below`.
+
+        Of a fit that depends on no seed, `yes` is `equal`.
+        """
         value = self.published.get(edition, {}).get(spread.metric)
-        return place_in_range(value, self.interval(spread))
+        if self.is_stochastic:
+            return place_in_range(value, self.interval(spread))
+        place = place_in_range(value, (spread.mean, spread.mean))
+        return "equal" if place == "yes" else place
 
 
 @dataclass(frozen=True)

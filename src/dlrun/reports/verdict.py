@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dlrun import stats
-from dlrun.errors import DlrunError
-from dlrun.experiments import registry
 from dlrun.reports.comparison import ConfigGroup
 from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.recorded_metrics import (
@@ -72,18 +70,28 @@ class ExperimentVerdict:
 
     @cached_property
     def alerts(self) -> list[Alert]:
-        """Return the alerts on the runs, each title once, those that undermine first."""
-        found = [*_alerts_between_configs(self.judged)]
-        for group in self.groups:
-            found += _alerts_on_config(group)
-        for one in self.sections:
-            found += _alerts_on_run(one)
+        """Return the alerts on the runs, each title once, those that undermine first.
+
+        What only a minority of the runs has does not undermine the whole.
+        """
         merged: dict[str, Alert] = {}
-        for alert in found:
+        for alert in self._alerts():
             first = merged.setdefault(alert.title, alert)
-            numbers = dict.fromkeys(first.numbers + alert.numbers)
+            numbers = {*first.numbers, *alert.numbers}
             merged[alert.title] = replace(first, numbers=tuple(sorted(numbers)))
-        return sorted(merged.values(), key=lambda alert: not alert.undermines)
+        half = len(self.sections) / 2
+        alerts = [
+            replace(alert, undermines=alert.undermines and len(alert.numbers) >= half)
+            for alert in merged.values()
+        ]
+        alerts = [*_alerts_between_configs(self.judged), *alerts]
+        return sorted(alerts, key=lambda alert: not alert.undermines)
+
+    def _alerts(self) -> Iterator[Alert]:
+        for group in self.groups:
+            yield from _alerts_on_config(group)
+        for one in self.sections:
+            yield from _alerts_on_run(one)
 
 
 def judge_experiments(groups: Sequence[ConfigGroup]) -> list[ExperimentVerdict]:
@@ -135,7 +143,8 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
                 f"validation {name} was best in epoch {best.epoch} of {record.result_steps} "
                 f"({format_metric(best.value)}), and {format_metric(last)} in the last"
             )
-            reason = f"alert: in the first half, and better by {NOTABLE:.0%}; keep=best keeps it"
+            limit = f"in the first half, and better by more than {100 * NOTABLE:g} %"
+            reason = f"alert: {limit}; keep=best keeps it"
             yield Alert("Best epoch long before the last", finding, reason, here)
     if best and best.on_test and record.earlier_epoch:
         reason = "so the test metric is too good; data.validation=0.2 holds training rows out"
@@ -154,7 +163,7 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
 
 def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
     numbers = tuple(one.number for one in group.counted)
-    if len(numbers) == 1 and group.main and _is_stochastic(group.experiment):
+    if len(numbers) == 1 and group.main and group.is_stochastic:
         expected = group.counted[0].record.expected.get(group.main.metric)
         finding = "another seed can give another number"
         if expected:
@@ -207,14 +216,6 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
         )
         numbers = tuple(one.number for group in ranked[:2] for one in group.counted)
         yield Alert("Seeds differ more than the configs", finding, reason, numbers)
-
-
-def _is_stochastic(experiment: str) -> bool:
-    """Return whether a seed changes the numbers of an experiment; also if that is unknown."""
-    try:
-        return registry.load_config_class(experiment).stochastic
-    except DlrunError:  # it is not installed
-        return True
 
 
 def _words(metric: str) -> str:
