@@ -4,7 +4,7 @@ import base64
 import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -148,11 +148,13 @@ def write_report_page(
     note: str = "",
     configs: ConfigsSection | None = None,
     *,
+    selection: Mapping[str, str] | None = None,
     against: Sequence[PairedDifference | str] = (),
     user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
     """Write a page about runs, or about those and the configs of a sweep.
 
+    selection: the best config of a sweep (`best`), and texts that say what it is worth, by label.
     against: the difference of each but the first run to the first, or why there is none.
     user_notes: the user's own words, as HTML.
 
@@ -175,6 +177,7 @@ def write_report_page(
         __package__,
         ["runs.js", "curves.js", "view.js"],
         sections=sections,
+        selection=selection,
         against=against,
         user_notes=user_notes,
         verdicts=judge_experiments(groups),
