@@ -57,9 +57,9 @@ def test_the_page_has_the_differences_of_the_others(forked: Dlrun, tmp_path: Pat
         "&lt; 0.0001",
         "better",
     )
-    assert (good["Right here alone"], good["Right there alone"]) == ("20", "0")
+    assert (good["Only this run right"], good["Only the baseline right"]) == ("20", "0")
     assert (same["Difference"], same["Verdict"]) == ("0.0000", "no clear difference")
-    assert (same["Right here alone"], same["Right there alone"]) == ("2", "2")
+    assert (same["Only this run right"], same["Only the baseline right"]) == ("2", "2")
     forked("report", "--baseline", "base").is_told(0)  # the newest runs, the other among them
     page = (tmp_path / "report.html").read_text()
     assert len(cells(page)) == 2 and page.count("(other test rows)") == 1

@@ -54,7 +54,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         error=HOSTILE,
         status="failed",
     )
-    report_on_runs(sorted(map(str, runs.iterdir())), folder / "report.html")
+    notes = folder / "notes.md"
+    notes.write_text("# Conclusion\n\n| a |\n|--|\n| `b` |\n\n[No. 1](#run-1) " + HOSTILE)
+    report_on_runs(sorted(map(str, runs.iterdir())), folder / "report.html", notes=notes)
     return folder / "report.html"
 
 
@@ -120,7 +122,7 @@ def test_the_whole_page_by_keyboard(opened: Open) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
     assert page.locator(".skip").bounding_box()["x"] > 0  # type: ignore[index]  # it is seen now
     kinds = []
-    for _ in range(12):
+    for _ in range(14):
         page.keyboard.press("Tab")
         kinds.append(page.evaluate("document.activeElement.tagName"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")

@@ -33,7 +33,11 @@ def test_it_is_markdown_below_the_headings_of_the_page(tmp_path: Path) -> None:
     page = rendered(tmp_path, TEXT)
     assert re.findall("<h.>", page) == ["<h3>", "<h4>"]
     assert '<a href="#run-1">No. 1</a>' in page and 'href="https://example.org/a?b=c"' in page
-    assert "<em>smaller</em>" in page and "<code>lr</code>" in page and "<td>2</td>" in page
+    assert (
+        "<em>smaller</em>" in page
+        and "<code>lr</code>" in page
+        and '<td class="number">2</td>' in page
+    )
     assert "style" not in page  # the page's policy would refuse it
 
 

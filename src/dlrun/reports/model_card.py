@@ -115,7 +115,7 @@ def model_card(run: Run, network: Path | None = None) -> str:
         book=BOOK,
         most_classes=MOST_CLASSES,
     )
-    return re.sub("\n{3,}", "\n\n", card)
+    return re.sub("\n{3,}", "\n\n", card).rstrip() + "\n"
 
 
 def _predictor(run: Run) -> "Predictor | None":
@@ -174,17 +174,16 @@ def _limits(run: Run) -> list[str]:
     record, limits = run.record, []
     if record.source == "sample":
         limits.append("It was trained and tested on generated data, and is of no use on others")
-    if record.seed is not None:
-        limits.append(
-            f"Its metrics are of one run, with seed {record.seed}; other seeds give others"
-        )
     if classes := record.classes:
         text = f"{format_metric(classes.share)} of the test rows are {classes.largest}"
         limits.append(f"{text}: so many are right if that is always predicted")
     with contextlib.suppress(DlrunError):  # not installed
+        if run.config.stochastic:
+            limits.append(f"Its metrics are of one run, with seed {record.seed}; others differ")
         if run.config.validates_on_test:
             limits.append(too_good_by_test_rows("the validation metric").partition(";")[0])
-    limits += [remark for _, remark in remarks_on_metrics(record)]
+    for label, remark in remarks_on_metrics(record):
+        limits.append(f"the book: {remark}" if label == "book" else remark)
     limits.append("It was tested on these test rows alone: what it does on other data is not known")
     return [limit[:1].upper() + limit[1:] for limit in limits]
 

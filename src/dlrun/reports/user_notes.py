@@ -43,7 +43,9 @@ def render_user_notes(path: Path) -> Markup:
     markdown = _SafeMarkdown()
     tokens = markdown.parse(text)
     for token in tokens:
-        token.attrs.pop("style", None)  # of a table's cell; the page allows no such attribute
+        # Of a table's cell; the page allows no such attribute.
+        if token.attrs.pop("style", None) == "text-align:right":
+            token.attrSet("class", "number")
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + LEVELS)}"
     page = markdown.renderer.render(tokens, markdown.options, {})
