@@ -149,11 +149,11 @@ def described(context: Any) -> Iterator[str]:
         for name in names:
             yield from described(load(context, name))
         return
-    text, _, example = context.command.help.partition("Example: ")
+    text, _, examples = context.command.help.partition("Examples:\n")
     yield from [f"## {context.command_path}", ""]
     yield from [line for part in text.strip().split("\n\n") for line in (plain(part), "")]
-    if example:
-        yield from ["```sh", example.strip(), "```", ""]
+    if examples:
+        yield from ["```sh", examples.strip(), "```", ""]
     yield from parameters(context)
 
 

@@ -95,6 +95,21 @@ def shell_lines() -> Iterator[tuple[str, str]]:
                     yield where, " ".join(command.split())
 
 
+def help_lines() -> Iterator[tuple[str, str]]:
+    """Each example in the help of dlrun, of a group or of a command."""
+    root = typer.Context(get_command(app), info_name="dlrun")
+    commands = [root.command]
+    for name in root.command.commands:
+        command = root.command.get_command(root, name)
+        group = typer.Context(command, parent=root, info_name=name)
+        ones = [command.get_command(group, one) for one in getattr(command, "commands", ())]
+        commands += [command, *ones]
+    for command in commands:
+        examples = re.sub(r" +#.*", "", command.help.partition("Examples:\n")[2].strip())
+        assert "\n" in examples, command.name
+        yield from ((f"dlrun {command.name} --help", one) for one in examples.split("\n"))
+
+
 def dlrun_commands(line: str) -> Iterator[list[str]]:
     """The words of each `dlrun ...` in a line, after `dlrun`."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -128,7 +143,9 @@ def test_commands_can_be_entered() -> None:
     """Command, options, arguments, experiment, and config keys; of a run also their values."""
     found, wrong = 0, []
     for page, words in (
-        (page, words) for page, line in shell_lines() for words in dlrun_commands(line)
+        (page, words)
+        for page, line in (*shell_lines(), *help_lines())
+        for words in dlrun_commands(line)
     ):
         found += 1
         if any(word in ELSEWHERE for word in words[:2]):

@@ -1,10 +1,14 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from dlrun.cli.errors import report_error
 from dlrun.errors import DlrunError, Interrupted, Stopped, explain_failure, first_line
 from dlrun.system.signals import SIGNALS
+from tests.conftest import Out
 
 
 def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:
@@ -32,6 +36,17 @@ def test_a_signal_is_no_failure_and_has_its_own_code() -> None:
 def test_what_ended_a_run_is_explained(error: BaseException, message: str) -> None:
     shown = explain_failure(error, Path("run"), "dlrun")
     assert isinstance(shown, DlrunError) and message in shown.message and shown.hint
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_file_that_cannot_be_written_has_a_remedy(number: int, capsys: Out) -> None:
+    error = OSError(number, os.strerror(number), "/a")
+    assert report_error(error, []) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"error: /a: {os.strerror(number)}" and len(said) == 2
+    shown = explain_failure(error, Path("run"), "dlrun")
+    assert isinstance(shown, DlrunError)
+    assert shown.hint == f"{said[1].strip()}; finished steps are in run"
 
 
 def test_an_error_of_an_authors_package_names_its_line() -> None:

@@ -8,8 +8,9 @@ import warnings
 
 def main() -> None:
     """Run the command line of this process, its only task, and exit with its code."""
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, _exit_interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _exit_at_once)
     if any(option.startswith("error") for option in sys.warnoptions):
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         warnings.simplefilter("default")
@@ -25,13 +26,14 @@ def main() -> None:
         exit_process(report_error(error, arguments))
 
 
-def _exit_interrupted(*_: object) -> None:
-    """Exit at Ctrl-C while modules are imported, when an exception may be lost or replaced."""
+def _exit_at_once(number: int, frame: object) -> None:
+    """Exit at a signal while modules are imported, when an exception may be lost or replaced."""
     try:
         if sys.stderr is not None:  # None if it was closed, as by `2>&-`
-            print("error: interrupted", file=sys.stderr)
+            word = "interrupted" if number == signal.SIGINT else "terminated"
+            print(f"error: {word}", file=sys.stderr)
     finally:
-        os._exit(130)
+        os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Define the errors that a user sees: a message, a hint on what to do, and an exit code."""
 
 import difflib
+import errno
 import os
 import re
 import traceback
@@ -8,6 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
+PLACES = "name another place: --runs-dir, --data-dir, --out"
+PERMISSIONS = f"change its permissions, or {PLACES}"
+REMEDIES = {  # of the system's errors
+    errno.ENOSPC: "free some space",
+    errno.EROFS: f"its file system cannot be written: {PLACES}",
+    errno.EACCES: PERMISSIONS,
+    errno.EPERM: PERMISSIONS,
+}
 # Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
 LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")
 
@@ -85,6 +94,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def os_error_remedy(error: OSError, otherwise: str = "") -> str:
+    """Return what to do about an error of the system, such as a full disk; or `otherwise`."""
+    return REMEDIES.get(error.errno or 0, otherwise)
+
+
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
     """Return the error message (a DlrunError) that the user sees for an exception that ended a run.
 
@@ -95,7 +109,8 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
     if isinstance(error, DlrunError | Stopped):
         return error
     if isinstance(error, OSError):
-        return DlrunError(f"{error.strerror or error}: {error.filename or folder}", steps)
+        problem = f"{error.strerror or error}: {error.filename or folder}"
+        return DlrunError(problem, "; ".join(filter(None, (os_error_remedy(error), steps))))
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
     ):

@@ -1,12 +1,13 @@
 """The commands as a user meets them, run in this process."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dlrun.cli.commands import COMMANDS
+from dlrun.cli.commands import COMMANDS, EXPERIMENTS, PANELS
 from dlrun.system.accelerator import ACCELERATORS
 from tests.conftest import NAMES, Dlrun, setting, smoke
 from tests.data.test_labelled_texts import archive_of
@@ -15,17 +16,21 @@ EVERY = [[name] for name in (*NAMES, *COMMANDS["dlrun"])]
 EVERY += [[group, name] for group in ("data", "runs") for name in COMMANDS[group]]
 
 
-def test_help_lists_every_command(cli: Dlrun) -> None:
+def test_help_lists_every_command_in_groups(cli: Dlrun) -> None:
     assert cli("--version").stdout.startswith("dlrun ")
     done = cli("--help").is_told(0)
+    assert re.findall("^╭─ (.+?) ─", done.stdout, re.M)[1:] == [EXPERIMENTS, *PANELS]
     listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ")}
     assert {words[0] for words in EVERY} <= listed
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_help_has_an_example_and_flags_have_no_type(cli: Dlrun, words: list[str]) -> None:
-    done = cli(*words, "--help").is_told(0)
-    assert f"Example: dlrun {' '.join(words)}" in done.stdout
+def test_help_has_examples_and_flags_have_no_type(cli: Dlrun, words: list[str]) -> None:
+    """tests/test_docs.py parses the examples."""
+    done = cli(*words, "--help", COLUMNS="80").is_told(0)
+    examples = re.findall(rf"^ dlrun {' '.join(words)}\b", done.stdout, re.M)
+    assert "Examples:" in done.stdout and len(examples) > 1
+    assert max(map(len, done.stdout.splitlines())) <= 80
     flags = [line for line in done.stdout.splitlines() if "--" in line and "--help" not in line]
     assert flags and not any("<bool>" in line for line in flags)
 
@@ -62,6 +67,15 @@ def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> No
     done = cli("data", "verify", "imdb", *sets).is_told(1, archive.name)
     assert "NOT the published" in done.stdout
     cli("data", "fetch", "imdb", *sets).is_told(0)
+
+
+@pytest.mark.parametrize(("name", "column"), [("hitters", "Salary"), ("nyse", "DJ_return")])
+def test_verify_of_another_table_is_an_error_of_the_file(
+    cli: Dlrun, tmp_path: Path, name: str, column: str
+) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    done = cli("data", "verify", name, *setting("data.archive=a.csv")).is_told(1, repr(column))
+    assert "NOT the published" in done.stdout
 
 
 def test_accelerators_are_listed_and_an_epoch_timed(forked: Dlrun, tmp_path: Path) -> None:

@@ -24,18 +24,22 @@ MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
     ids=["module", "script"],
 )
 @pytest.mark.parametrize("loaded", ["dlrun.cli", "typing", "unicodedata"])
-def test_ctrl_c_while_it_is_loaded_is_one_line(
-    tmp_path: Path, program: list[str], loaded: str
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "error: interrupted"), (signal.SIGTERM, 143, "error: terminated")],
+)
+def test_a_signal_while_it_is_loaded_is_one_line(
+    tmp_path: Path, program: list[str], loaded: str, number: int, code: int, told: str
 ) -> None:
     """From its first own import on."""
     process = started(tmp_path, sys.executable, "-X", "importtime", *program, "--help")
     assert process.stderr is not None
     while process.stderr.readline().split("|")[-1].strip() != loaded:
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     said = [line for line in stderr.splitlines() if not line.startswith("import time:")]
-    assert (process.returncode, stdout, said) == (130, "", ["error: interrupted"])
+    assert (process.returncode, stdout, said) == (code, "", [told])
 
 
 REPLACED = """

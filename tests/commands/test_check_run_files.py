@@ -1,6 +1,7 @@
 """`dlrun runs check` finds every damage, and agrees with `dlrun runs list`."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,13 @@ def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys:
     assert "whole (finished, 9 checked files)" in said(0, lambda copy: None)
     for name in ("metrics.csv", "weights.pt", "learning_curves.png", "checkpoint", "assets.json"):
         assert f"{name}: damaged" in said(1, lambda copy: flip(copy / name, at=100))  # noqa: B023
+
+    def train_longer(copy: Path) -> None:
+        text = (copy / "config.yaml").read_text()
+        (copy / "config.yaml").write_text(re.sub("max_epochs: .*", "max_epochs: 99", text))
+
     assert "edited since the run: optimizer.lr" in said(1, edit)
+    assert "edited since the run: trainer.max_epochs" in said(1, train_longer)
     assert "summary.txt: " in said(1, lambda copy: (copy / "summary.txt").unlink())
     assert "written by an older dlrun" in said(1, lambda copy: change_record(copy, "format"))
 

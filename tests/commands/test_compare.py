@@ -58,6 +58,15 @@ def test_a_regression_is_compared_with_the_books_error(tmp_path: Path, capsys: O
     assert found["book's"] == ["test_mae", "229.5000", "229.5000"] and "95" not in found
 
 
+def test_the_notebooks_number_stands_below_the_books(tmp_path: Path, capsys: Out) -> None:
+    reference = {"book": {"test_accuracy": 0.4}, "notebook": {"test_accuracy": 0.45}}
+    a_whole_run(tmp_path / EXPERIMENT / "a", reference=reference)
+    a_whole_run(tmp_path / EXPERIMENT / "b", lr=0.1, reference={})
+    found = rows(capsys, tmp_path, "a", "b")
+    assert found["book's"] == ["test_accuracy", "0.4000", "-"]
+    assert found["notebook's"] == ["test_accuracy", "0.4500", "-"]
+
+
 def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     path = runs / EXPERIMENT / "b" / "environment.json"
     about = json.loads(path.read_text())

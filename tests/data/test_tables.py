@@ -83,6 +83,17 @@ def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
     assert table.test.X.tolist() == [[1, 0, 1], [2, 0, 0]] and table.test.targets.tolist() == [7, 8]
 
 
+def test_test_rows_that_are_training_rows_are_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(OWN)
+    tables.load_table(config(path=file), tmp_path, 1, Screen())
+    assert "warning" not in capsys.readouterr().err
+    tables.load_table(config(train=file, test=file), tmp_path, 1, Screen())
+    assert "6 of the test part are in the training part too" in capsys.readouterr().err
+
+
 def test_rows_with_a_missing_value_are_left_out_or_refused(tmp_path: Path) -> None:
     text = OWN + "7,red,NA\n,blue,80\n9,,90\n10,red,100\n"
     table = load(tmp_path, text)

@@ -40,7 +40,8 @@ class Counting(Experiment):
 experiment = Counting()
 """
 YAML = """# Counts words.
-# Example: dlrun {name}
+# Examples:
+# dlrun {name}
 
 defaults: [experiment]
 
@@ -193,7 +194,7 @@ def test_a_package_has_several_experiments_and_the_file_that_they_need(
     done = forked("count-nothing", **env).is_told(1)
     assert "'count-nothing'" in done.stderr and "KeyError" in done.stderr
     done = forked("data", "verify", "words", **env).is_told(1)  # not the published one
-    assert str(folder / "counting" / "words.txt") in done.stdout.replace("\n", "")
+    assert f"{folder.name}/counting/words.txt: " in done.stdout
     data = tmp_path / "data" / "words"  # the data folder comes before the package
     data.mkdir(parents=True)
     (data / "words.txt").write_text("a")
@@ -283,7 +284,7 @@ def test_a_plugin_that_names_unknown_defaults_is_told_the_known_ones(
 ) -> None:
     folder, env = plugins
     plugin(folder, "count-words", values=YAML.replace("[experiment]", names))
-    done = forked("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:4: defaults")
+    done = forked("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:5: defaults")
     assert all(file.stem in done.stderr for file in DEFAULTS.glob("*.yaml"))
 
 

@@ -193,6 +193,8 @@ def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -
     assert (found["status"], found["epochs"]) == ("finished", 3)
     assert found["started"] == result["started"]
     assert found["resumed"] and result["resumed"] is None
+    for phase in ("fit", "total"):
+        assert found["seconds"][phase] > result["seconds"][phase]
     again = forked("resume", run, "--json")
     assert json.loads(again.stdout) == found
     fewer = forked("resume", run, "--set", "trainer.max_epochs=1")

@@ -85,7 +85,7 @@ def test_extension_that_is_ended_keeps_the_result(
     ended = child.end()
     found = results(folder)
     if number == signal.SIGINT:
-        ended.is_told(130, f"dlrun resume {folder}")
+        ended.is_told(130, f"dlrun resume {folder.relative_to(tmp_path)}")
         assert (found["status"], Run.open(folder).state) == ("interrupted", "interrupted")
         assert found["steps"] == len(rows(folder)) > found["result_steps"] == 1
     else:

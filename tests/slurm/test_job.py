@@ -68,7 +68,7 @@ def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
     about = run.folder / "slurm"
     assert (about / "exit-code").read_text() == "0\n"
     assert "epoch 1/1" in (about / "stderr.txt").read_text()
-    assert str(run.folder) in (about / "stdout.txt").read_text()
+    assert run.folder.name in (about / "stdout.txt").read_text()
     assert Run.open(run.folder).state == "finished"
     assert do(job, folder=tmp_path) == 0  # requeued for nothing
     assert "nothing to resume" in (about / "stderr.txt").read_text()

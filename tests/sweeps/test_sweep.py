@@ -31,6 +31,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert [status(run) for run in found.values()] == ["finished"] * 4
     assert_the_table_is_right(folder / "table.csv", list(found.values()))
     assert_the_last_lines_repeat_the_best(tmp_path, done.stdout)
+    assert "<strong>Second</strong>" in (folder / "report.html").read_text()
     assert_bits_are_those_of_the_run_alone(tmp_path)
     listed = json.loads(harness.run(tmp_path, "runs", "list", "--json").stdout)
     assert [run["state"] for run in listed] == ["finished"] * 5
@@ -38,6 +39,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert "to do" not in again.stderr
     about = json.loads(again.stdout)
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
+    assert about["selection"]["configs"] == about["selection"]["n"] == 2
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
     draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once

@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.system.console import Screen, format_text_table, to_json
+from dlrun.system.console import Screen, format_text_table, shorten_paths, to_json
 from tests.conftest import Out
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
@@ -28,6 +29,23 @@ def test_no_control_character_is_shown(capsys: Out) -> None:
         assert "red" in text and "b" in text
         assert all(line.isprintable() for line in text.split("\n"))
     assert "two\na" in said.err
+
+
+def test_paths_below_the_working_folder_are_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "a b"
+    for text in (f"{folder}: damaged", f"run '{folder}' --out={folder}", f"({folder})"):
+        assert shorten_paths(text) == text.replace(str(folder), "runs/a b")
+    for text in (f"file://{folder}", f"/elsewhere{folder}", f"{tmp_path}", f"{tmp_path}-2/a"):
+        assert shorten_paths(text) == text
+    screen = Screen()
+    for say in (screen.note, screen.fail, screen.show):
+        say(str(folder))
+    assert str(tmp_path) not in "".join(capsys.readouterr())
+    monkeypatch.chdir("/")
+    assert shorten_paths(str(folder)) == str(folder)
 
 
 def test_an_error_is_followed_by_its_hint(capsys: Out) -> None:

@@ -82,6 +82,12 @@ def test_what_is_ignored_at_the_start_is_ignored() -> None:
     assert (returned, stdout, stderr) == (0, "went on\n", "")
 
 
+def test_signals_as_the_process_ends_are_ignored_without_a_word() -> None:
+    work = "signals.ignore_signals_until_exit(); time.sleep(0.5); print('ended')"
+    returned, stdout, stderr, _ = run(work, signal.SIGINT, signal.SIGTERM)
+    assert (returned, stdout, stderr) == (0, "ended\n", "")
+
+
 def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     stop = StopRequest()

@@ -18,18 +18,18 @@ from dlrun.experiments import registry
 # The functions of the commands in dlrun.commands, by group and name.
 COMMANDS = {
     "dlrun": {
-        "resume": "run_resume_config:resume",
+        "demo": "demo:run_demo",
         "sweep": "sweep:sweep",
+        "resume": "run_resume_config:resume",
         "reproduce": "report_reproduce:reproduce",
-        "verify": "verify:verify_run",
         "report": "report_reproduce:write_report",
         "predict": "predict:predict_inputs",
         "export": "export:export_network",
-        "demo": "demo:run_demo",
+        "verify": "verify:verify_run",
         "config": "run_resume_config:config",
-        "help": "help:show_help",
         "accelerators": "accelerator_speeds:list_accelerators",
         "new": "new:write_experiment_package",
+        "help": "help:show_help",
     },
     "data": {
         "fetch": "data:fetch_dataset",
@@ -48,11 +48,29 @@ COMMANDS = {
     },
 }
 GROUPS = {
-    "data": "Download, check and show the data.",
-    "runs": "List, show, compare, annotate, check and remove runs.",
+    "data": """Download, check and show the data.
+
+Examples:
+dlrun data fetch imdb
+dlrun data show hitters --count 5
+""",
+    "runs": """List, show, compare, annotate, check and remove runs.
+
+Examples:
+dlrun runs list --sort metrics.test_accuracy
+dlrun runs show latest
+dlrun runs compare imdb-dense/latest imdb-lstm/latest
+""",
 }
 ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
-EXPERIMENTS, MORE = "Experiments", "More commands"
+EXPERIMENTS = "Experiments"
+# The panels of `dlrun --help` after that of the experiments, with their commands in order.
+PANELS = {
+    "Many runs": ("demo", "sweep", "reproduce"),
+    "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
+    "More": ("config", "data", "accelerators", "new", "help"),
+}
+PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
@@ -71,6 +89,11 @@ class DashedArgumentsCommand(TyperCommand):
 
 class LazyCommandGroup(TyperGroup):
     """Groups commands that have only a name and a help text until one of them is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands; those of dlrun itself in the order of their panels."""
+        order = [*PANEL_OF] if self.name == "dlrun" else []
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else -1)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command with its help, for a list of commands."""
@@ -128,7 +151,15 @@ def _read_help(function: str) -> str:
 app = typer.Typer(
     name="dlrun",
     cls=LazyCommandGroup,
-    help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
+    help="""Runs the deep-learning lab of An Introduction to Statistical Learning with Python.
+
+Examples:
+dlrun demo                         # the whole chapter in two minutes
+dlrun hitters-linear               # an experiment
+dlrun sweep imdb-dense --seeds 5   # another, for five seeds
+dlrun runs list                    # what was run, and how well
+dlrun sweep --help                 # the options of a command
+""",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -165,10 +196,10 @@ for _name in registry.experiment_names():
         _help = registry.experiment_entry(_name).help
         app.command(_name, help=_help, rich_help_panel=EXPERIMENTS)(_not_loaded)
 for _group, _functions in COMMANDS.items():
-    _typer, _panel = app, MORE
+    _typer = app
     if _group in GROUPS:
-        _panel = "Commands"
         _typer = typer.Typer(cls=LazyCommandGroup, help=GROUPS[_group], no_args_is_help=True)
-        app.add_typer(_typer, name=_group, rich_help_panel=MORE)
+        app.add_typer(_typer, name=_group, rich_help_panel=PANEL_OF[_group])
     for _name in _functions:
+        _panel = PANEL_OF[_name] if _typer is app else None
         _typer.command(_name, rich_help_panel=_panel)(_not_loaded)

@@ -1,7 +1,6 @@
 """Report exceptions on the command line: each with one message, a hint and an exit code."""
 
 import contextlib
-import errno
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from dlrun.errors import (
     UsageError,
     did_you_mean,
     first_line,
+    os_error_remedy,
 )
 from dlrun.experiments import registry
 from dlrun.system import resources
@@ -53,6 +53,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         return 1
     screen = Screen()
     if stopped := _stopped_by(error):
+        screen.err.show_cursor()  # a progress bar may have been stopped before it did so
         if not _is_reported_by_another_process():
             screen.fail(stopped.word)
         return stopped.exit_code
@@ -95,8 +96,8 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         return _usage_error(error, arguments)
     if isinstance(error, OSError):
-        hint = "free some space" if error.errno == errno.ENOSPC else ""
-        return DlrunError(f"{error.filename or 'the output'}: {error.strerror or error}", hint)
+        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
+        return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError):
         return DlrunError("out of memory", "a smaller batch_size needs less")
     problem = f"{type(error).__name__}: {first_line(error)}"

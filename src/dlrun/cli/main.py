@@ -15,7 +15,11 @@ from dlrun.cli.errors import report_error
 from dlrun.experiments import registry
 from dlrun.system import resources
 from dlrun.system.console import Screen, reserve_stdout
-from dlrun.system.signals import handled_stop_signals, raise_stop_signal
+from dlrun.system.signals import (
+    handled_stop_signals,
+    ignore_signals_until_exit,
+    raise_stop_signal,
+)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -57,8 +61,7 @@ def exit_process(code: int) -> NoReturn:
 
     If several processes train together, each shuts down as usual.
     """
-    for number in handled_stop_signals():
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals_until_exit()
     distributed = sys.modules.get("torch.distributed")
     if "torch" not in sys.modules or (distributed and distributed.is_initialized()):
         sys.exit(code)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Annotated
 
+from rich.text import Text
+
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import LightningConfig
@@ -35,7 +37,9 @@ def list_accelerators(
 ) -> None:
     """List this machine's accelerators, why others are missing, and how fast they are.
 
-    Example: dlrun accelerators cifar100 --set data.source=sample
+    Examples:
+    dlrun accelerators
+    dlrun accelerators cifar100 data.source=sample
     """
     screen = settings.console()
     if experiment is None and (settings.config or settings.overrides):
@@ -92,7 +96,8 @@ def list_accelerators(
     figure = draw_epoch_times(list(seconds), list(seconds.values()), title=title)
     folder.write(FIGURE, figure.to_png())
     _show(missing, seconds, screen)
-    screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
+    lines = f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)
+    screen.show(Text("\n".join(lines)))
 
 
 def _show(missing: dict[str, str | None], seconds: dict[str, float], screen: Screen) -> None:

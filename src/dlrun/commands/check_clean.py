@@ -41,7 +41,9 @@ def check(
 
     Exits with 1 if a file is damaged.
 
-    Example: dlrun runs check latest
+    Examples:
+    dlrun runs check
+    dlrun runs check imdb-dense/latest
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
@@ -79,7 +81,10 @@ def clean(
 
     A running run is never removed, a damaged one only by --status damaged.
 
-    Example: dlrun runs clean --status failed --older-than 30d
+    Examples:
+    dlrun runs clean --status failed --older-than 30d
+    dlrun runs clean imdb-dense --keep-best 3 --dry-run
+    dlrun runs clean --checkpoints
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
@@ -132,7 +137,9 @@ def remove(
 
     No run is removed if one of them is running or damaged.
 
-    Example: dlrun runs rm ff75 imdb-lasso/latest
+    Examples:
+    dlrun runs rm ff75 imdb-lasso/latest
+    dlrun runs rm latest --yes
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]

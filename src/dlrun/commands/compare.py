@@ -38,7 +38,9 @@ def compare(
 ) -> None:
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
-    Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
+    Examples:
+    dlrun runs compare imdb-dense/latest imdb-lstm/latest
+    dlrun runs compare ab12 ff75 --out curves.png
     """
     screen = Screen()
     if out is not None:
@@ -142,12 +144,11 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
                 ("95 % interval", [metrics.format_interval(one) if one else EMPTY for one in ends])
             )
         if name in judged_by:
-            books = [
-                metrics.published_metrics(run.record).get("book", {}).get(name) for run in runs
-            ]
-            rows.append(
-                (f"book's {name}", [metrics.format_metric(book) or EMPTY for book in books])
-            )
+            published = [metrics.published_metrics(run.record) for run in runs]
+            for edition in metrics.EDITIONS:
+                cells = [metrics.format_metric(one.get(edition, {}).get(name)) for one in published]
+                if any(cells):
+                    rows.append((f"{edition}'s {name}", [cell or EMPTY for cell in cells]))
     records = [run.record for run in runs]
     if any(one.stopped_epoch for one in records):
         stopped = [str(one.stopped_epoch or EMPTY) for one in records]

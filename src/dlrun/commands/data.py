@@ -26,7 +26,9 @@ with_data_options = opt.with_run_options(
 def fetch_dataset(settings: RunSettings, dataset: Name) -> None:
     """Download the data and prepare them for the experiments.
 
-    Example: dlrun data fetch imdb --set data.source=keras
+    Examples:
+    dlrun data fetch cifar100
+    dlrun data fetch imdb --set data.source=keras
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
     found, config = _find(dataset, settings, screen)
@@ -42,7 +44,9 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
 
     Exits with 1 if a file is not the published one, or is damaged.
 
-    Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
+    Examples:
+    dlrun data verify cifar100
+    dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
     found, config = _find(dataset, settings, screen)
@@ -81,7 +85,9 @@ def show_dataset(
 ) -> None:
     """Show examples of a data set: reviews as words, digits, or rows of a table.
 
-    Example: dlrun data show imdb --count 2 --set data.source=sample
+    Examples:
+    dlrun data show hitters --part test --count 5
+    dlrun data show imdb --count 2 --set data.source=sample
     """
     screen = Screen()
     found, config = _find(dataset, settings, screen)

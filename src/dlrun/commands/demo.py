@@ -83,7 +83,9 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
     data. Exits with 1 if an experiment could not be run; the others are run anyway.
 
-    Example: dlrun demo --runs-dir demo-runs
+    Examples:
+    dlrun demo
+    dlrun demo hitters-lasso nyse-rnn --runs-dir demo-runs
     """
     screen = Screen()
     names = experiments or registry.sort_by_place(registry.experiment_names())

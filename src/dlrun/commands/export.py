@@ -45,7 +45,9 @@ def export_network(
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
     it is saved under its name. --card writes what is known about it, in Hugging Face's sections.
 
-    Example: dlrun export latest --format onnx --out reviews.onnx --card README.md
+    Examples:
+    dlrun export imdb-lstm/latest --out reviews.onnx --card README.md
+    dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
     if out == card:  # also neither

@@ -13,7 +13,9 @@ def show_help(
 ) -> None:
     """Show the help of dlrun, or of one command, as --help does.
 
-    Example: dlrun help runs list
+    Examples:
+    dlrun help sweep
+    dlrun help runs list
     """
     root = context.find_root()
     words = [*(command or ()), "--help"]

@@ -32,6 +32,7 @@ from dlrun.system.console import (
     format_text_table,
     pluralize,
     printable,
+    shorten_paths,
     to_json,
 )
 from dlrun.system.files import folder_size
@@ -82,7 +83,10 @@ def list_runs(
 ) -> None:
     """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
 
-    Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
+    Examples:
+    dlrun runs list imdb-dense --sort metrics.test_accuracy --limit 5
+    dlrun runs list --where 'optimizer.lr>0.001' --status finished
+    dlrun runs list --tag best --csv > runs.csv
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
@@ -276,7 +280,7 @@ def _show(
     lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")
-    screen.show(Text("\n").join(lines))
+    screen.rows(line.plain for line in lines)
 
 
 def _fit(
@@ -332,6 +336,8 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if name_metric and run["metric"] is not None:
             text = f"{run['metric'].removeprefix(TESTED)}={format_metric(value)}"
+        case "folder":
+            text = shorten_paths(str(value))
         case _ if value is None or _is_number(key):
             text = format_metric(value)
         case _:

@@ -25,7 +25,9 @@ def write_experiment_package(
 ) -> None:
     """Write a package with an experiment of your own: code, configs, and a test that passes.
 
-    Example: dlrun new my-experiment
+    Examples:
+    dlrun new my-experiment
+    dlrun new my-experiment --into packages
     """
     commands: Any = context.find_root().command
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):

@@ -21,7 +21,9 @@ def write_note(
 ) -> None:
     """Write a run's note, at any time; it replaces the earlier note.
 
-    Example: dlrun runs note latest "the learning rate is too high"
+    Examples:
+    dlrun runs note latest "the learning rate is too high"
+    dlrun runs note ff75 "better with 20 epochs" --append
     """
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(
@@ -37,7 +39,9 @@ def change_tags(
 ) -> None:
     """Add tags to a run and remove tags from it, at any time.
 
-    Example: dlrun runs tag latest +best -old
+    Examples:
+    dlrun runs tag latest +best -old
+    dlrun runs tag imdb-lstm/latest +slides
     """
     for word in changes:
         if word[:1] not in ("+", "-"):

@@ -69,7 +69,10 @@ def predict_inputs(
 
     Exits with 1 if an input cannot be predicted, or a row of the run's own test set differs.
 
-    Example: dlrun predict latest "A film to fall asleep in."
+    Examples:
+    dlrun predict imdb-dense/latest "A film to fall asleep in."
+    dlrun predict latest --test
+    dlrun predict hitters-lasso/latest --csv new.csv --out salaries.csv
     """
     inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()

@@ -29,7 +29,9 @@ def write_report(
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
-    Example: dlrun report imdb-dense/latest --baseline imdb-lasso/latest
+    Examples:
+    dlrun report
+    dlrun report imdb-dense/latest --baseline imdb-lasso/latest --out lab.html
     """
     page.report_on_runs(runs or [], out, runs_dir, baseline=baseline, notes=notes, force=force)
 
@@ -51,7 +53,9 @@ def reproduce(
 
     A seed that was run before, by this or another command, is not run again.
 
-    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    Examples:
+    dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    dlrun reproduce --jobs 1 --out chapter-10.html
     """
     from dlrun.reproduction.reproduce import reproduce_published_numbers  # slow: a sweep's modules
 

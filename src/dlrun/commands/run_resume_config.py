@@ -61,7 +61,9 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 def resume(settings: RunSettings, run: opt.Run) -> int:
     """Continue a run that was stopped, from its last finished epoch or lasso penalty.
 
-    Example: dlrun resume latest --set trainer.max_epochs=40
+    Examples:
+    dlrun resume latest
+    dlrun resume imdb-lstm/latest trainer.max_epochs=40
     """
     return resume_run(run, settings)
 
@@ -76,7 +78,9 @@ def config(
 ) -> None:
     """Print an experiment's resolved config as YAML, or the JSON Schema by which editors check it.
 
-    Example: dlrun config imdb-lstm batch_size=100 > mine.yaml
+    Examples:
+    dlrun config imdb-lstm batch_size=100 > mine.yaml
+    dlrun config imdb-lstm --schema > imdb-lstm.schema.json
     """
     if not schema:
         _print_config(experiment, settings)

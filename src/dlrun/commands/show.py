@@ -23,7 +23,9 @@ Lines = Sequence[tuple[str, str | None]]  # labels and texts
 def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
     """Show one run: result, data, versions, files, and the commands to resume and repeat it.
 
-    Example: dlrun runs show imdb-dense/latest
+    Examples:
+    dlrun runs show imdb-dense/latest
+    dlrun runs show ff75 --json
     """
     screen, opened = Screen(), Run.open(run, runs_dir)
     try:

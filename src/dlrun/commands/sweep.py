@@ -73,7 +73,11 @@ def sweep(
 
     KEY=A,B is --grid KEY=A,B.
 
-    Example: dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
+    Examples:
+    dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
+    dlrun sweep imdb-lstm --trials 20 --space optimizer.lr=log:1e-4..1e-2
+    dlrun sweep hitters-lasso --folds 10
+    dlrun sweep --resume latest
     """
     given = {
         param.opts[0]

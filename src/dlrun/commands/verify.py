@@ -43,7 +43,9 @@ def verify_run(
     Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
     code, packages, machine and data.
 
-    Example: dlrun verify latest
+    Examples:
+    dlrun verify latest
+    dlrun verify imdb-lasso/latest --keep
     """
     screen = Screen(quiet=quiet, results=not json)
     with errors_as_json(screen, wanted=json):
@@ -187,8 +189,8 @@ def _differing_causes(run: Run, repetition: Run) -> Differences:
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             causes[kind] = changed
-    values = read_yaml_file(run.folder / CONFIG).values
-    if edited := run.edited_keys(values):
-        begun, used = flatten_keys(run.initial_config().values), flatten_keys(values)
+    if edited := run.keys_edited_since_the_end():
+        begun = flatten_keys(run.initial_config().values)
+        used = flatten_keys(read_yaml_file(run.folder / CONFIG).values)
         causes["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return causes

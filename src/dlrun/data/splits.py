@@ -180,9 +180,14 @@ class LabelledRows:
                 warnings.add(
                     "the same number, but they count as two classes", f"{first!r} and {name!r}"
                 )
-        hashes, place = np.array(self._hashes), self._parts[-1][0]
-        if repeated := np.isin(hashes[is_test], hashes[~is_test]).sum():
-            warnings.add(f"{repeated:,} of the test part are in the training part too", place)
+        tested, place = np.flatnonzero(is_test), self._parts[-1][0]
+        warn_of_repeated_rows(np.array(self._hashes), tested, place, warnings)
+
+
+def warn_of_repeated_rows(contents: Rows, tested: Rows, place: str, warnings: DataWarnings) -> None:
+    """Warn of test rows that are training rows too; `contents` are hashes of all rows."""
+    if repeated := np.isin(contents[tested], np.delete(contents, tested)).sum():
+        warnings.add(f"{repeated:,} of the test part are in the training part too", place)
 
 
 def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:

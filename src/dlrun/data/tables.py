@@ -20,9 +20,16 @@ from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
-from dlrun.data.splits import LabelledRows, Rows, check_fold_count, rows_of_fold, shorten_list
+from dlrun.data.splits import (
+    LabelledRows,
+    Rows,
+    check_fold_count,
+    rows_of_fold,
+    shorten_list,
+    warn_of_repeated_rows,
+)
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
@@ -133,7 +140,8 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
             origin = f"Hitters ({paths[0].name})"
         needed, parts = user_data.columns_of_table(config), list[list[Record]]()
         for path in paths:
-            parts.append(_read_csv(path, needed, warnings))
+            other_file = differs not in (None, OWN_DATA)
+            parts.append(_read_csv(path, needed, warnings, other_file=other_file))
             needed |= {f"column {name}": name for name in parts[0][0][0]}  # of the test part too
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
@@ -156,6 +164,8 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
         fitted, tested = _divide(len(records), separate, config, seed)
+        contents = np.array([hash((*cells.values(),)) for cells, _ in records])
+        warn_of_repeated_rows(contents, tested, parts[-1][0][1], warnings)
         if np.ptp(targets[fitted]) == 0:
             raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
     for warning in warnings.lines():
@@ -179,9 +189,20 @@ def _standardise(
     return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
-def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
-    """Return the rows of a CSV file, at least one, which all have the cells of the header."""
-    header, rows = open_csv_table(path, columns, warnings)
+def _read_csv(
+    path: Path, columns: Mapping[str, str], warnings: DataWarnings, *, other_file: bool
+) -> list[Record]:
+    """Return the rows of a CSV file, at least one, which all have the cells of the header.
+
+    other_file: the file was named in place of the published one, so that a missing column is a
+    DataError. Otherwise it is a ConfigError, because the config names the column.
+    """
+    try:
+        header, rows = open_csv_table(path, columns, warnings)
+    except ConfigError as error:
+        if not other_file:
+            raise
+        raise DataError(f"not the published table: {error.message}", error.hint) from None
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
         names = shorten_list([*map(_quote, twice)])
         remedy = "give each column another name; programs often write row numbers without a name"
@@ -309,7 +330,8 @@ def load_days(
     else:
         paths, _, differs = NYSE.obtain(config, data_dir, screen)
         needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
-        records, origin = _read_csv(paths[0], needed, DataWarnings()), f"NYSE ({paths[0].name})"
+        records = _read_csv(paths[0], needed, DataWarnings(), other_file=True)
+        origin = f"NYSE ({paths[0].name})"
     values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
     if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:

@@ -76,11 +76,11 @@ class ExperimentEntry:
 
     @cached_property
     def help(self) -> str:
-        """Return the first comment of the YAML file: a description and an example."""
+        """Return the first comment of the YAML file: a description and examples."""
         text = self.file.read_text(encoding="utf-8")
         match = re.match(r"(?:#.*\n)+", text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
-        return comment.replace("Example: ", "\nExample: ")
+        return comment.replace("Examples:\n", "\nExamples:\n")
 
     def overlays(self, *kinds: str) -> list[Path]:
         """Return the existing config overlay files of the given kinds (smoke, demo)."""

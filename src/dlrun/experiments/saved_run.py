@@ -311,6 +311,19 @@ class Run:
         }
         return changed - self.changeable_keys - RUNTIME_KEYS
 
+    def keys_edited_since_the_end(self) -> set[str]:
+        """Return the keys of config.yaml whose values are not those with which the run ended.
+
+        These are `edited_keys` and, of a finished run, another number of epochs than it trained.
+        Raises DlrunError if a file cannot be read.
+        """
+        values = read_yaml_file(self.folder / CONFIG).values
+        edited, record = self.edited_keys(values), self.record
+        epochs = flatten_keys(values).get(EPOCHS, record.result_steps)
+        if self.state == "finished" and not record.stopped_epoch and epochs != record.result_steps:
+            edited.add(EPOCHS)
+        return edited
+
     def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
         """Return a config with shipped values for missing keys, if the experiment is installed."""
         name = self.record.experiment
@@ -509,7 +522,7 @@ def find_damage(run: Run) -> Iterator[str]:
     if run.unreadable:
         return
     try:
-        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
+        if edited := run.keys_edited_since_the_end():
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message

@@ -4,7 +4,7 @@ import base64
 import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.yaml_loader import format_setting
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.baseline import PairedDifference, compare_with_baseline
@@ -87,7 +87,8 @@ def report_on_runs(
             opened, out, note, against=against, user_notes=user_notes
         )
     except OSError as error:
-        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
+        hint = os_error_remedy(error, "choose another place")
+        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
@@ -147,11 +148,13 @@ def write_report_page(
     note: str = "",
     configs: ConfigsSection | None = None,
     *,
+    selection: Mapping[str, str] | None = None,
     against: Sequence[PairedDifference | str] = (),
     user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
     """Write a page about runs, or about those and the configs of a sweep.
 
+    selection: the best config of a sweep (`best`), and texts that say what it is worth, by label.
     against: the difference of each but the first run to the first, or why there is none.
     user_notes: the user's own words, as HTML.
 
@@ -174,6 +177,7 @@ def write_report_page(
         __package__,
         ["runs.js", "curves.js", "view.js"],
         sections=sections,
+        selection=selection,
         against=against,
         user_notes=user_notes,
         verdicts=judge_experiments(groups),

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
@@ -157,7 +157,8 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
         try:
             write_file_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
+            hint = os_error_remedy(error, "choose another place")
+            raise DlrunError(f"--out {path}: {error.strerror}", hint) from None
 
 
 def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:

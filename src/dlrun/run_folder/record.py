@@ -94,7 +94,7 @@ class RunRecord(ChecksummedModel):
     status: Status
     run: str = ""
     started: str | None = None
-    resumed: str | None = None  # when last; `seconds` are those since then
+    resumed: str | None = None  # when last
     ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
@@ -115,7 +115,7 @@ class RunRecord(ChecksummedModel):
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # of the test rows
     accelerator: AcceleratorReport | None = None
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = {}  # by phase; of all parts that were not killed
     figures: list[str] = []
     files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
     written: dict[str, str] = {}  # of its other files; empty while it is extended

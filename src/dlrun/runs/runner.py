@@ -102,7 +102,9 @@ class RunRecorder:
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
-        self._started, stop = time.perf_counter(), StopRequest()
+        seconds = dict(self.record.seconds) if self.resumes else {}  # of the earlier parts
+        self._started = time.perf_counter() - seconds.pop("total", 0.0)
+        stop = StopRequest()
         self.context = RunContext(
             folder=folder,
             screen=screen,
@@ -114,6 +116,7 @@ class RunRecorder:
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or threads,
             show_summary=settings.summary,
+            seconds=seconds,
         )
 
     def write_first_files(self, status: Status) -> None:
@@ -261,10 +264,10 @@ class RunRecorder:
             "ended": _now(),
             "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
+            "seconds": context.seconds,
         }
         if self.record.result_steps is None:
             changes["metrics"] = newest_metrics(steps.rows)
-            changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
             try:

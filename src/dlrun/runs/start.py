@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from rich.text import Text
-
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig, TrainerConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -164,7 +162,7 @@ def download_missing_data(
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
     """Print the validated config and the folder in which a run would be stored."""
     text = to_json(config.model_dump(mode="json")) if json else config_to_yaml(config)
-    screen.out.print(Text(text.rstrip()))
+    screen.rows(text.rstrip().split("\n"))  # with whole paths
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
 
 

@@ -32,7 +32,7 @@ from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_log_path
-from dlrun.system.signals import SIGNALS, raise_stop_signal
+from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -188,8 +188,7 @@ def run_point_in_child_process(
         code, error = failure.exit_code, failure.message
     except BaseException as failure:
         code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals_until_exit()
     peak = resources.peak_memory() or 0
     _send(connection, ProcessMessage(share=1, exit_code=code, error=error, peak=peak))
     sys.stderr.flush()

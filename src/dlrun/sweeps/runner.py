@@ -11,9 +11,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.text import Text
-
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import format_override
@@ -21,11 +18,8 @@ from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
-    format_metrics_line,
     kept_epoch,
-    main_metric,
     metric_direction,
     newest_metrics,
     selection_metric,
@@ -33,9 +27,10 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
+from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system import resources
-from dlrun.system.console import Screen, format_position, pluralize, printable
+from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
     from dlrun.sweeps.study import SweepStudy
 
 TICK = 0.2  # seconds between two looks at signals
-WIDTH = 80  # of a point's line
 ASSUMED_PEAK = 1_200_000_000  # bytes of a run until one was measured; the lab's runs need less
 SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 
@@ -139,6 +133,7 @@ class _Runner:
     fail_fast: bool
     study: "SweepStudy | None" = None
     children: dict[int, ChildProcess] = field(default_factory=dict)  # by the number of the point
+    progress: SweepProgress = field(init=False)  # of the sweep, or of the current rung
     peak: int = 0  # the most bytes that a run has held
     stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun
@@ -170,23 +165,20 @@ class _Runner:
             return
         before = f", {done} done before" if done else ""
         self.screen.note(f"{pluralize(left, 'run')} to do{before}, {self.jobs} at once")
-        with self.screen.progress("sweep", done + left, "runs") as bar:
-            shares: dict[int, float] = {}
+        self.progress = SweepProgress(self.sweep.plan, self.screen, runs, left, done)
+        with self.progress.shown():
             while self.children or ((todo or self._runs_to_choose) and not self.ending):
                 try:
                     if self.stop.received and not self.ending:
                         self._end(self.stop.received)
                     if not self.ending:
                         self._start(todo, epochs)
+                    self.progress.to_do = len(todo) + self._runs_to_choose
                     ready = wait([child.connection for child in self.children.values()], TICK)
                     for number, child in list(self.children.items()):
                         if child.connection in ready:
-                            message = child.receive()
-                            shares[number] = message.share or shares.get(number, 0)
-                            self._handle(self.sweep.plan.points[number - 1], message, epochs)
-                    not_done = len(todo) + self._runs_to_choose + len(self.children)
-                    under_way = sum(shares.get(number, 0) for number in self.children)
-                    bar.to(done + left - not_done + under_way)
+                            point = self.sweep.plan.points[number - 1]
+                            self._handle(point, child.receive(), epochs)
                 except Stopped as again:  # a second signal
                     self._end(again.exit_code - 128)
 
@@ -197,7 +189,7 @@ class _Runner:
 
     def _end(self, signal_number: int) -> None:
         """Stop all runs with a signal; runs that have not started yet never start."""
-        self.ending = True
+        self.ending = self.progress.stopping = True
         for child in self.children.values():
             child.send_signal(signal_number)
 
@@ -224,29 +216,31 @@ class _Runner:
             else:
                 settings, folder = plan.run_settings(point, self.settings, epochs), None
             log = self.sweep.folder / LOG
+            self.progress.begin(point)
             self.children[point.number] = ChildProcess(log, plan.experiment, settings, folder)
-            self.screen.note(format_point_line(plan, point, "begun"))
 
     def _handle(self, point: SweepPoint, message: ProcessMessage, epochs: int | None) -> None:
         """Show the warning in a message; if the point's run has ended, store and show how."""
         if message.warning and message.warning not in self.warnings and not self.ending:
             self.warnings.add(message.warning)
             self.screen.warn(f"point {point.number}: {message.warning}")
+        if message.share is not None:
+            self.progress.advance(point, message.share)
         if message.exit_code is None:
             return
         self.children.pop(point.number).end()
         self.peak = max(self.peak, message.peak)
         # The record, not the exit code, says whether the run is done.
-        plan, state = self.sweep.plan, self.state
+        state = self.state
         run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
         if run is not None and is_run_complete(run, epochs):
-            self.screen.note(format_point_line(plan, point, "done", run.record))
+            self.progress.end(point, "done", run.record)
         elif self.ending and message.exit_code in EXIT_CODES:
-            self.screen.note(format_point_line(plan, point, "ended"))
+            self.progress.end(point, "ended")
         else:
-            self.screen.note(format_point_line(plan, point, "FAILED"))
+            self.progress.end(point, "FAILED")
             state.failed[point.number] = message.error
             self.screen.fail(f"point {point.number}: {message.error}")
             if self.fail_fast and not self.ending:
@@ -289,18 +283,3 @@ def _score(run: Run, epochs: int) -> float:
     metric = selection_metric(run.table) or ""
     kept = kept_epoch(rows[:last], by)
     return metric_direction(metric) * newest_metrics(rows[:kept])[metric]
-
-
-def format_point_line(
-    plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
-) -> str:
-    """Return a line of text about a sweep point and its result, cut to fit into 80 columns."""
-    result = ""
-    if record is not None:
-        names = filter(None, (selection_metric(record.metrics), main_metric(record)))
-        known = {name: one for name in names if (one := record.metrics[name]) is not None}
-        result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
-    head = f"point {format_position(point.number, plan.size)} {state:<6} "
-    label = Text(printable(point.label))
-    label.truncate(max(1, WIDTH - cell_len(head) - cell_len(result)), overflow="ellipsis")
-    return f"{head}{label.plain}{result}".rstrip()

@@ -210,16 +210,14 @@ def write_sweep_files(
     except Exception as error:  # a font, a backend: no reason to lose the result
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
-    note += f" Best: {best.describe()}." if best else ""
-    if selection := judge_selection(results):
-        texts = selection.describe().items()
-        note += "".join(f" {label.capitalize()}: {text}." for label, text in texts)
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
     note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
         runs = [run for _, run in sorted(state.runs.items())]
         section = _configs_section(plan, results)
-        _, problems = write_report_page(runs, folder.path / PAGE, note, section)
+        selection = judge_selection(results)
+        texts = {"best": best.describe(), **selection.describe()} if best and selection else None
+        _, problems = write_report_page(runs, folder.path / PAGE, note, section, selection=texts)
         files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]

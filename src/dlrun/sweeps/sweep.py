@@ -19,7 +19,8 @@ from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue
 from dlrun.sweeps import summary
 from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
-from dlrun.sweeps.runner import format_point_line, run_sweep_points
+from dlrun.sweeps.progress import SweepProgress
+from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system.console import Screen, pluralize
@@ -201,28 +202,27 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
     plan, state = sweep.plan, SweepState({})
-    begun, ended = set[int](), 0
+    begun, done = set[int](), len(plan.points) - len(jobs)
+    progress = SweepProgress(plan, screen, state.runs, len(jobs), done)
     try:
-        with screen.progress("sweep", len(plan.points), "runs") as bar:
-            bar.to(len(plan.points) - len(jobs))
+        with progress.shown():
             for codes in watch_jobs(dict(jobs.values())):
                 for number, (folder, job) in jobs.items():
                     point = plan.points[number - 1]
                     if number not in begun and job_has_started(folder):
                         begun.add(number)
-                        screen.note(format_point_line(plan, point, "begun"))
+                        progress.begin(point)
                     if folder in codes:
                         run = sweep.find_run_of_point(point)
                         if run is not None and is_run_complete(run):
-                            screen.note(format_point_line(plan, point, "done", run.record))
+                            state.runs[number] = run
+                            progress.end(point, "done", run.record)
                             continue
                         why = "its job ended without a result"
                         if codes[folder] is None:
                             why = f"job {job} left SLURM's queue without a result"
                         state.failed[number] = (run and run.record.error) or why
-                        screen.note(format_point_line(plan, point, "FAILED"))
-                ended += len(codes)
-                bar.to(len(plan.points) - len(jobs) + ended)
+                        progress.end(point, "FAILED")
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop

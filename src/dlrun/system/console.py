@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 
 from rich import filesize
@@ -34,6 +35,17 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return a text with its line breaks, but with every control character replaced."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def shorten_paths(text: str) -> str:
+    """Return a text in which each path below the working folder is relative to it."""
+    try:
+        here = str(Path.cwd()).rstrip(os.sep) + os.sep
+    except OSError:  # it was removed
+        return text
+    if here not in text or here == os.sep:
+        return text
+    return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -118,7 +130,7 @@ class _Lenient:
 
 
 class _Console(Console):
-    """Prints no control characters; on stderr it ignores write errors."""
+    """Prints no control characters, and short paths; on stderr it ignores write errors."""
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
@@ -128,9 +140,10 @@ class _Console(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield the segments of text to print, without control characters."""
+        """Yield the segments of text to print: no control characters, paths are relative."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else printable_lines(text), style, control)
+            shown = text if control else shorten_paths(printable_lines(text))
+            yield Segment(shown, style, control)
 
 
 def reserve_stdout() -> IO[str]:
@@ -203,10 +216,21 @@ class Screen:
         self.out.file.write(to_json(value))
         self.out.file.flush()
 
+    @contextlib.contextmanager
+    def live(self, view: RenderableType) -> Iterator[None]:
+        """Draw a changing view below all other lines during a `with` block, only on a terminal."""
+        if not self.draws_bars:
+            yield
+            return
+        from rich.live import Live  # slow
+
+        with Live(view, console=self.err, transient=True):
+            yield
+
     @property
     def draws_bars(self) -> bool:
-        """Return whether progress is shown as a bar on a terminal."""
-        return self.err.is_terminal and not self.quiet
+        """Return whether progress is drawn on a terminal, as a bar or a table."""
+        return self.err.is_terminal and not (self.err.is_dumb_terminal or self.quiet)
 
     @contextlib.contextmanager
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:

@@ -36,9 +36,28 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     raise SIGNALS[number]
 
 
+def ignore_signals_until_exit() -> None:
+    """Ignore the stop signals from now on, as the process has nothing left to do but to end.
+
+    Python warns of a signal that comes while SIG_IGN is set, so they are blocked in this thread,
+    and in any other handled by a function that does nothing.
+    """
+    numbers = handled_stop_signals()
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass
+
+
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     try:
-        print(f"error: {SIGNALS[number].word}", file=sys.stderr)
+        # A progress bar hides the cursor.
+        cursor = "\x1b[?25h" if sys.platform != "win32" and sys.stderr.isatty() else ""
+        print(f"{cursor}error: {SIGNALS[number].word}", file=sys.stderr)
     finally:  # stderr may be closed, or the first signal came while it was written
         os._exit(SIGNALS[number].exit_code)
 
@@ -46,7 +65,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
 def _ignore_further_hangups(number: int) -> None:
     """Ignore SIGHUP after the first: the shell and the system both send it."""
     if sys.platform != "win32" and number == signal.SIGHUP:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _do_nothing)
 
 
 class StopRequest:
