@@ -23,7 +23,7 @@ COLOURS = {
 }
 # Of the chart in pixels: its width, the left and the longest end of its bars, the height of a row.
 WIDTH, LEFT, RIGHT, ROW = 820, 235, 600, 30
-PAGE = {"width": 1200, "height": 900}  # of the photograph, in CSS pixels
+PAGE = {"width": 1200, "height": 1180}  # of the photograph, in CSS pixels
 SHADES = 64  # colours of the photograph: as a palette it takes a third of the bytes
 
 

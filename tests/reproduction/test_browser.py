@@ -48,6 +48,7 @@ def test_numbers_pictures_and_sliders(opened: Open) -> None:
     assert rows.count() == 1 and "0.9" in rows.first.inner_text()
     assert page.locator("svg.strip circle").count() == 3
     assert page.locator("input[type=range]").count() > 0
+    page.locator(".reproduced a").first.click()  # unfolds the experiment
     page.locator("#imdb-dense input[type=range]").first.fill("1")
     assert "Failed" in page.locator("#verdict").inner_text()
     assert page.get_by_text("Not run").count() == 1

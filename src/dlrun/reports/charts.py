@@ -6,7 +6,7 @@ parts.html writes the SVG, and curves.js shows the values under the pointer.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
@@ -93,7 +93,8 @@ class Axis:
 class Chart:
     """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
 
-    bands: areas around curves that are means. faint: further curves, which have no names.
+    bands: areas around curves that are means. faint: further curves, which have no names; what is
+    beyond the range of the others is not drawn.
     """
 
     title: str
@@ -125,8 +126,8 @@ class Chart:
 
     @cached_property
     def y(self) -> Axis:
-        """Return the y axis, which holds the values of all curves with a small margin."""
-        found = [line.y for line in (*self.lines, *self.faint)]
+        """Return the y axis, which holds the values of the curves and bands with a small margin."""
+        found = [line.y for line in self.lines]
         found += [ends for band in self.bands for ends in (band.low, band.high)]
         values = [value for one in found for value in one if is_plottable(value)]
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
@@ -165,7 +166,12 @@ class Chart:
     @property
     def faint_path(self) -> str:
         """Return the SVG path of all curves that have no names."""
-        pieces = [piece for line in self.faint for piece in self.points(line)]
+        low, high = self.y.start, self.y.end
+        visible = [
+            replace(line, y=[y if low <= y <= high else math.nan for y in line.y])
+            for line in self.faint
+        ]
+        pieces = [piece for line in visible for piece in self.points(line)]
         return "".join(f"M{self.svg_points(piece)}" for piece in pieces)
 
     @property

@@ -206,7 +206,7 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
         reason = "alert: it contains 0; the order may be chance, and more seeds tell"
     else:
         sd = max(best.deviation or 0.0, second.deviation or 0.0)
-        by_chance = lead <= sd
+        by_chance = lead <= sd > 0
         limit = f"the standard deviation over seeds is {format_metric(sd)}"
         reason = "alert: not more than that; the order may be chance, and more seeds tell"
     if by_chance:

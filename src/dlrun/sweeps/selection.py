@@ -76,6 +76,11 @@ class Selection:
             return "no interval"
         return "better" if self.interval[0] > 0 else "no reliable difference"
 
+    @property
+    def is_reliable(self) -> bool:
+        """Return whether there is a second config, and the selected one is reliably better."""
+        return len(self.configs) > 1 and self.verdict == "better"
+
     @cached_property
     def wins(self) -> tuple[float, float]:
         """Return the share of bootstrap samples in which the selected config is the best.
