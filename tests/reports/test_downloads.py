@@ -28,6 +28,7 @@ def test_what_fits_is_as_it_is_and_the_rest_packed_or_left_out() -> None:
         (40_000, ["config.yaml", "predictions.csv", "metrics.csv"], {}),
         (26_000, ["config.yaml", "predictions.csv", "metrics.csv.gz"], {}),
         (5_000, ["config.yaml", "metrics.csv.gz"], {"predictions.csv": 9000}),
+        (900, ["config.yaml", "metrics.csv.gz"], {"predictions.csv": 9000}),
         (0, [], {"config.yaml": 5, "predictions.csv": 9000, "metrics.csv": 12_000}),
     ):
         links, left_out = fit_downloads(contents, room)

@@ -68,6 +68,8 @@ def test_words_say_what_the_numbers_say() -> None:
     alike = selection([0.5, 0.6], [0.6, 0.7]).describe()
     assert list(alike) == ["second"]  # neither power nor chance without spread
     assert list(selection(BEST).describe()) == ["second"]
+    found = selection(WORST, BEST), selection(SECOND, BEST), selection(BEST)
+    assert [one.is_reliable for one in found] == [True, False, False]
 
 
 def test_optimism_is_the_gap_to_the_test_beyond_that_of_all() -> None:
@@ -120,7 +122,7 @@ def test_only_configs_with_the_same_seeds_and_epochs_are_compared() -> None:
         *("verdict", "detectable", "wins", "wins_if_equal", "optimism", "optimism_of_all"),
     ]
     alone = judge_selection(results[:2])
-    assert alone is not None and "second" not in alone.as_object()
+    assert alone is not None and alone.as_object()["second"] is None
     assert judge_selection(results[-1:]) is None
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 # Characters of links on a page of n runs, which may have 20 and should stay below 1 MB: each run
 # gets what the rest of the page, of PAGE_OF_RUN characters a run, leaves of PAGE.
 PAGE, PAGE_OF_RUN, MOST_OF_RUN = 950_000, 43_000, 300_000
-TRIED = 15  # times its share, up to which a file is packed: no table of a run shrinks more
+TRIED = 15  # times the room, up to which a file is tried: no table of a run shrinks more
 KINDS = {".yaml": "application/yaml", ".csv": "text/csv"}
 
 
@@ -32,13 +32,15 @@ def fit_downloads(
 
     The smallest come first. A file is packed by gzip if it would take more than its share.
     """
-    downloads, left_out = [], {}
-    by_size = sorted(contents.items(), key=lambda item: len(item[1]))
+    hopeful = {name: one for name, one in contents.items() if len(one) < TRIED * room}
+    left_out = {name: len(one) for name, one in contents.items() if name not in hopeful}
+    downloads = []
+    by_size = sorted(hopeful.items(), key=lambda item: len(item[1]))
     for place, (name, content) in enumerate(by_size):
         share = room // (len(by_size) - place)
         kind = KINDS[name[name.rindex(".") :]]
         link = _link(name, f"{kind};charset=utf-8", content)
-        if share < len(link.uri) < TRIED * share:
+        if len(link.uri) > share:
             packed = gzip.compress(content, mtime=0)  # the same bytes each time
             link = _link(f"{name}.gz", "application/gzip", packed)
         if len(link.uri) > share:

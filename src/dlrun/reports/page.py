@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -45,6 +46,17 @@ NEWEST = 20  # runs on the page if the user names no run
 ROOM = 200_000  # characters of texts and pictures, in all
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
+
+
+class BestConfig(NamedTuple):
+    """Says which config of a sweep is the best by validation, and what that is worth, by label.
+
+    is_reliable: whether it is reliably better than the second.
+    """
+
+    text: str
+    worth: Mapping[str, str]
+    is_reliable: bool
 
 
 def report_on_runs(
@@ -148,13 +160,13 @@ def write_report_page(
     note: str = "",
     configs: ConfigsSection | None = None,
     *,
-    selection: Mapping[str, str] | None = None,
+    best: BestConfig | None = None,
     against: Sequence[PairedDifference | str] = (),
     user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
     """Write a page about runs, or about those and the configs of a sweep.
 
-    selection: the best config of a sweep (`best`), and texts that say what it is worth, by label.
+    best: the best config of a sweep.
     against: the difference of each but the first run to the first, or why there is none.
     user_notes: the user's own words, as HTML.
 
@@ -177,7 +189,7 @@ def write_report_page(
         __package__,
         ["runs.js", "curves.js", "view.js"],
         sections=sections,
-        selection=selection,
+        best_config=best,
         against=against,
         user_notes=user_notes,
         verdicts=judge_experiments(groups),

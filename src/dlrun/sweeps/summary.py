@@ -14,7 +14,7 @@ from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import write_report_page
+from dlrun.reports.page import BestConfig, write_report_page
 from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.reports.spread import metric_spread
 from dlrun.run_folder import recorded_metrics as metrics
@@ -215,9 +215,10 @@ def write_sweep_files(
     try:
         runs = [run for _, run in sorted(state.runs.items())]
         section = _configs_section(plan, results)
-        selection = judge_selection(results)
-        texts = {"best": best.describe(), **selection.describe()} if best and selection else None
-        _, problems = write_report_page(runs, folder.path / PAGE, note, section, selection=texts)
+        shown = None
+        if best and (selection := judge_selection(results)):
+            shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
+        _, problems = write_report_page(runs, folder.path / PAGE, note, section, best=shown)
         files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]
