@@ -18,6 +18,7 @@ from dlrun.stats import (
     prediction_interval,
     wilson_interval,
 )
+from dlrun.sweeps.selection import ComparedConfig, Selection
 from tests.conftest import ROOT
 
 # Hours of sleep gained with two drugs by ten patients (Student 1908, Biometrika 6, page 20). R's
@@ -146,4 +147,9 @@ def test_the_other_numbers_of_the_page_are_what_dlrun_computes(
     detectable = detectable_mean(found["differences"].tolist())
     assert detectable == pytest.approx(found["detectable"], rel=1e-6)
     assert mcnemar_test(found["won"], found["lost"]) == pytest.approx(found["p"])
+    pairs = zip(found["valid"].tolist(), found["test"].tolist(), strict=True)
+    configs = [ComparedConfig("", {0: valid}, test) for valid, test in pairs]
+    gaps = found["gaps"]
+    optimism = Selection("valid_mae", configs, "seed").optimism
+    assert optimism == pytest.approx((gaps[-1], gaps.mean()))
     assert bootstrap_wins(found["values"])[1] == pytest.approx(found["wins"], abs=0.015)

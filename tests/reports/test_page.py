@@ -1,5 +1,6 @@
 """`dlrun report`: what it takes, what it refuses, what it writes."""
 
+import errno
 import hashlib
 import json
 import re
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.errors import DlrunError
+from dlrun.reports import page
 from dlrun.run_folder.folder import update_latest_link
 from tests import harness
 from tests.conftest import Dlrun, Done, python
@@ -130,6 +133,18 @@ def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "report.html: ")
     assert len((tmp_path / "report.html").read_text()) < 100
     assert not list(tmp_path.glob(".new-*"))
+
+
+def test_a_full_disk_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(page, "write_file_atomically", fail)
+    with pytest.raises(DlrunError, match="No space") as caught:
+        page.report_on_runs([], tmp_path / "report.html", tmp_path / "runs")
+    assert caught.value.hint == "free some space"
 
 
 def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:

@@ -265,16 +265,18 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
     faint: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
+        repeated = {one.number for one in group.sections if one.state == "finished"}
+        repeated -= {one.number for one in group.counted}
         found = {one.number: _run_line(one, step, metric) for one in group.sections}
-        known = {number: line for number, line in found.items() if line}
-        counted = {one.number for one in group.counted} & known.keys()
+        known = {n: line for n, line in found.items() if line and n not in repeated}
+        counted = [one.number for one in group.counted if one.number in known]
         drawn += [one for one in group.sections if one.number in known]
         mean = None
         if len(counted) >= FEWEST_FOR_MEAN:
-            part = PARTS[next(iter(known.values()))[0]]
+            part = PARTS[known[counted[0]][0]]
             name = f"mean of {len(counted)} runs ({part})"
             name = f"{group.name}, {name}" if len(groups) > 1 else name
-            mean = mean_curve(name, [known[number][1] for number in sorted(counted)])
+            mean = mean_curve(name, [known[number][1] for number in counted])
         if mean:
             curves.append(mean)
             if len(groups) == 1:

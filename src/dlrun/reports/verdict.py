@@ -128,7 +128,7 @@ def _alerts_on_run(one: RunSection) -> Iterator[Alert]:
             f"accuracy {format_metric(one.accuracy)}, interval {format_interval(interval)}; always "
             f"answering {classes.largest[:60]!r} gives {format_metric(classes.share)}"
         )
-        yield Alert("No better than the largest class", finding, "nothing may be learnt", here)
+        yield Alert("No better than the largest class", finding, "it may have learnt nothing", here)
 
 
 def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
@@ -144,7 +144,7 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
                 f"({format_metric(best.value)}), and {format_metric(last)} in the last"
             )
             limit = f"in the first half, and better by more than {100 * NOTABLE:g} %"
-            reason = f"alert: {limit}; keep=best keeps it"
+            reason = f"alert: {limit}; --set keep=best keeps its weights"
             yield Alert("Best epoch long before the last", finding, reason, here)
     if best and best.on_test and record.earlier_epoch:
         reason = "so the test metric is too good; data.validation=0.2 holds training rows out"

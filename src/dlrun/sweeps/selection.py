@@ -10,6 +10,11 @@ from dlrun import stats
 from dlrun.run_folder.recorded_metrics import TESTED, VALID, metric_direction
 from dlrun.system.console import pluralize
 
+COMPARED = (  # fields of the JSON output that need a second config
+    *("second", "lead", "interval", "verdict", "detectable", "wins", "wins_if_equal"),
+    *("optimism", "optimism_of_all"),
+)
+
 
 @dataclass(frozen=True)
 class ComparedConfig:
@@ -114,6 +119,7 @@ class Selection:
             "left_out": self.left_out,
             "unit": self.unit,
             "n": self.n,
+            **dict.fromkeys(COMPARED),
         }
         if len(self.configs) > 1:
             about |= {"second": self.configs[-2].name, "lead": self.lead}
