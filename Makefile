@@ -88,7 +88,7 @@ docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code:
 pictures: $(VENV)/.tools ## README's pictures: the bars of speed; ARGS=reproduction.html: the chapter's page too
 	$(BIN)/python docs/pictures.py $(ARGS)
 
-dist: $(VENV)/.tools ## the wheel, the sdist and a bill of materials in dist/: the same bytes from the same files
+dist: $(VENV)/.tools ## the wheel and the sdist (the same bytes from the same files), a bill of materials
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
