@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from dlrun.config.sections import Section
 from dlrun.config.validation import (
     InvalidConfigError,
+    allowed_config_values,
     config_to_yaml,
     read_and_merge_layers,
     suggest_config_key,
@@ -299,3 +300,28 @@ def test_a_schedule_that_torch_refuses_is_named_with_its_key(
 def test_a_schedule_with_an_impossible_rate_is_refused(section: str) -> None:
     found = problem(f"scheduler={section}")
     assert found.startswith("scheduler: ") and "a learning rate of" in found
+
+
+@pytest.mark.parametrize(("length", "shown"), [(58, "x" * 58 + "'"), (59, "x" * 56 + "...")])
+def test_a_value_of_more_than_60_characters_is_cut(length: int, shown: str) -> None:
+    assert problem(f"seed={'x' * length}").endswith(f"got '{shown}")
+
+
+def test_a_dotted_key_in_a_file_has_its_spelling(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("optimizer.lr: 0.1\n")
+    (said,) = problems(files=(file,))
+    assert said.endswith("write optimizer: {lr: ...}")
+
+
+def test_a_key_beside_the_misspelled_one_is_suggested_first() -> None:
+    assert problem("early_stopping.patienc=3").endswith("did you mean 'patience'?")
+    schema = registry.load_config_class("imdb-dense")
+    assert suggest_config_key(["trainer", "max_epoch"], schema) == "trainer.max_epochs"
+
+
+def test_the_values_that_a_type_lists() -> None:
+    schema = registry.load_config_class("imdb-dense")
+    assert allowed_config_values(schema, "trainer.deterministic") == ["true", "false"]
+    assert allowed_config_values(schema, "data.fold") == ["null"]
+    assert allowed_config_values(schema, "loss.class_weights") == ["balanced", "null"]
