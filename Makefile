@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture check actionlint format schemas docs pictures dist audit smoke bench bench-gpu intervals clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture soak check actionlint format schemas docs pictures dist audit smoke bench bench-gpu intervals clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -57,6 +57,9 @@ test-gpu: $(VENV)/.tools ## each network on a GPU with CUDA; skipped with the re
 torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/explanation/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
 
+soak: $(VENV)/.tools ## an hour of killed runs and sweeps, reports and predictions in one folder; ARGS="--minutes 5"
+	$(BIN)/python tests/soak.py $(ARGS)
+
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -85,10 +88,11 @@ docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code:
 pictures: $(VENV)/.tools ## README's pictures: the bars of speed; ARGS=reproduction.html: the chapter's page too
 	$(BIN)/python docs/pictures.py $(ARGS)
 
-dist: $(VENV)/.tools ## the wheel and the sdist in dist/: the same bytes from the same files
+dist: $(VENV)/.tools ## the wheel and the sdist (the same bytes from the same files), a bill of materials
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json $(BIN)/python
 
 audit: $(VENV)/.tools ## ask the package index for known vulnerabilities of what is installed
 	$(PIP) pip-audit

@@ -1,7 +1,7 @@
 """The cases: for each its command lines, what is read from a run, and the targets.
 
 A case runs its variants in turn (lab, dlrun, lab, dlrun, ...), each in a new process and folder.
-`scaling`, `processes`, `sweep`, `chapter` and `gpu` run only if they are named: see MORE_CASES.
+Those in MORE_CASES run only if they are named.
 """
 
 import csv
@@ -91,7 +91,7 @@ class Setup:
     source: Path
     quick: bool
     epochs: int | None = None
-    sizes: tuple[int, ...] = ()  # reviews of `scaling`, instead of the usual
+    sizes: tuple[int, ...] = ()  # reviews of `scaling`, runs of `runs-folder`, not the usual
 
     @property
     def data(self) -> Path:
@@ -578,6 +578,34 @@ def sweep(setup: Setup) -> Case:
     return Case(variants, rows, repeats=1)
 
 
+def runs_folder(setup: Setup) -> Case:
+    """The commands that look at all runs of a folder: how time and memory grow with the runs."""
+    variants, rows = {}, []
+    for size in setup.sizes or ((100, 1_000) if setup.quick else (100, 1_000, 10_000)):
+        runs = WORK / f"runs-{size}"
+        prepare("runs", archive=setup.source / "Hitters.csv", count=size, to=runs)
+        names = [folder.name for folder in sorted((runs / "hitters-linear").iterdir())]
+        for what, words in (
+            ("list", ["runs", "list"]),
+            ("list --where --sort", ["runs", "list", "--where", "seed<50", "--sort", "seconds"]),
+            ("list --json", ["runs", "list", "--json"]),
+            ("compare", ["runs", "compare", names[0], names[-1]]),
+            ("clean", ["runs", "clean", "--keep-best", "10", "--dry-run"]),
+            ("report", ["report", "--force", "--out", str(WORK / "runs.html")]),
+        ):
+            label = f"{what}, {size:,} runs"
+            command = [*DLRUN, *words, "--runs-dir", str(runs)]
+            variants[label] = Variant(functools.partial(_whatever_folder, command), process)
+            rows.append(Row(label, "process", variant=label))
+            rows.append(Row(f"{label}, peak memory", "memory", variant=label, unit="GB"))
+    return Case(variants, rows, repeats=3)
+
+
+def _whatever_folder(command: list[str], out: Path) -> list[str]:
+    """Return a command that writes nothing into the folder of its measurement."""
+    return command
+
+
 def chapter(setup: Setup) -> Case:
     """The lab's notebook once, and `dlrun reproduce` of the same with ten seeds.
 
@@ -659,10 +687,11 @@ MORE_CASES: dict[str, Callable[[Setup], Case]] = {
     "scaling": scaling,
     "processes": processes,
     "sweep": sweep,
+    "runs-folder": runs_folder,
     "chapter": chapter,
     "gpu": gpu,
 }
-WITHOUT_LAB = {"reviews", "scaling", "processes", "gpu"}
+WITHOUT_LAB = {"reviews", "scaling", "processes", "runs-folder", "gpu"}
 WITHOUT_DATA = {"cifar100", "gpu"}
 
 

@@ -8,12 +8,14 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import re
 import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 
@@ -235,7 +237,36 @@ def objectives(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-STEPS = (arrays, archive, csvs, digits, images, photos, links, weights, objectives)
+def runs(args: argparse.Namespace) -> None:
+    """A runs folder with `count` copies of one run of hitters-linear, each with its own seed."""
+    if args.to.exists():
+        return
+    import dlrun
+    from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
+    from dlrun.run_folder.record import RunRecord, write_run_record
+
+    with _whole(args.to) as folder:
+        data = {"archive": str(args.archive)}
+        run = dlrun.run("hitters-linear", runs_dir=folder, data=data, quiet=True)
+        begun = datetime.fromisoformat(run.record.started)
+        error = run.record.metrics["test_mae"]
+        about = json.loads((run.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        for seed in range(args.count):
+            began = begun - timedelta(seconds=seed)
+            copy = run.folder.with_name(f"{began:%Y%m%dT%H%M%SZ}-{seed:05}")
+            shutil.copytree(run.folder, copy, copy_function=os.link)
+            for name in (RESULTS, ENVIRONMENT):
+                (copy / name).unlink()
+            changes = {"id": f"{seed:032x}", "seed": seed, "started": began.isoformat()}
+            changes |= {"metrics": run.record.metrics | {"test_mae": error + seed % 97}}
+            write_run_record(RunFolder(copy), RunRecord(**run.record.model_dump() | changes))
+            about["config"]["seed"] = seed
+            (copy / ENVIRONMENT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+        shutil.rmtree(run.folder)
+        (run.folder.parent / "latest").unlink()
+
+
+STEPS = (arrays, archive, csvs, digits, images, photos, links, weights, objectives, runs)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def options() -> argparse.Namespace:
         "--busy", action="store_true", help="beside one process that computes all the time"
     )
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
-    parser.add_argument("--size", action="append", type=int, help="reviews of scaling (repeatable)")
+    parser.add_argument("--size", action="append", type=int, help="of scaling, runs-folder")
     parser.add_argument(
         "--data",
         type=Path,

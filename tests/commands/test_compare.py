@@ -126,6 +126,7 @@ def test_curves_of_the_runs_that_have_some(runs: Path, tmp_path: Path, capsys: O
         (["a", "a"], None, "two different runs"),
         (["a", "nothing"], None, "no such run"),
         (["a", "b"], "curves.pdf", "not a PNG"),
+        (["a"] * 101, None, "101 runs: at most 100"),
     ],
 )
 def test_mistakes_are_config_errors(

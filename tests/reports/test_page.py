@@ -111,6 +111,7 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
     for arguments, words in (
         (["nonsense"], "no such run"),
+        ([*map(str, range(101))], "101 runs: at most 100"),
         (["--out", tmp_path], "is a folder"),
         (["--out", "missing/report.html"], "there is no folder missing"),
     ):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun
 from tests.experiments.test_registry import (
@@ -100,7 +101,9 @@ def test_the_numbers_are_the_runs(lab: Path) -> None:
     assert NOT_PUBLISHED in page and NOT_PUBLISHED in done.stdout
     assert str(lab) not in (lab / "reproduction.md").read_text(), "it can be put into a README"
 
+    written = fingerprint_files(sorted((lab / "runs").rglob("*")))
     again = harness.run(lab, *both, "--json").is_told(0)
+    assert fingerprint_files(sorted((lab / "runs").rglob("*"))) == written, "it may be read-only"
     assert "to do" not in again.stderr
     about = json.loads(again.stdout)
     assert [one["experiment"] for one in about["experiments"]] == [DENSE, LASSO]

@@ -1,6 +1,8 @@
 """`dlrun sweep`, by its command line."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import scipy.stats
 
 from tests import harness
+from tests.commands.run_folders import change_record
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
 from tests.sweeps.use import QUICK, named, runs, status, words
@@ -44,6 +47,20 @@ def test_a_sweep(tmp_path: Path) -> None:
     draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
+
+
+def test_a_point_whose_checkpoints_are_gone_has_a_hint_that_helps(tmp_path: Path) -> None:
+    sweep = words("--seeds", "1", *QUIETLY, *setting("path.values=4"), "--name", "s")
+    harness.run(tmp_path, *sweep).is_told(0)
+    (run,) = runs(tmp_path).values()
+    change_record(run, status="failed")
+    for file in run.glob("checkpoint*"):
+        file.unlink()
+    ended = harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "checkpoints are missing")
+    (command,) = re.findall("`dlrun (runs rm .*)`", ended.stderr)
+    harness.run(tmp_path, *shlex.split(command), "--yes").is_told(0)
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
+    assert [status(run) for run in runs(tmp_path).values()] == ["finished"]
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -47,7 +48,8 @@ def check(
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
-        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
+        found = (replace(run) for run in scan_or_fail(folder, None))  # as in `clean`
+        runs = sorted(found, key=lambda run: run.folder)
     else:
         named = Path(run).expanduser()
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
@@ -96,7 +98,8 @@ def clean(
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
-    runs = scan_or_fail(folder, experiment)
+    # Each without its environment.json, which has been read: there may be ten thousand runs.
+    runs = [replace(run) for run in scan_or_fail(folder, experiment)]
     kept = set[Path]()
     if keep_best is not None:
         kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)

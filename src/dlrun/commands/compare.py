@@ -23,6 +23,7 @@ from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.console import Screen, format_size, pluralize
 from dlrun.system.files import check_output_path, write_file_atomically
 
+MOST = 100  # runs
 MAX_CELL = 20  # columns; a longer value is wrapped
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
@@ -43,6 +44,11 @@ def compare(
     dlrun runs compare ab12 ff75 --out curves.png
     """
     screen = Screen()
+    if len(runs) > MOST:
+        raise ConfigError(
+            f"a comparison of {len(runs):,} runs: at most {MOST} fit side by side",
+            "`dlrun runs list --where COND --sort KEY --columns KEY,KEY` has a line for each run",
+        )
     if out is not None:
         if out.suffix.lower() != ".png":
             hint = f"--out {out.with_suffix('.png')}"

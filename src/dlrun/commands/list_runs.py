@@ -3,8 +3,9 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,8 @@ ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "tags", "differs", "note", "began", "folder", "problem",
 )  # fmt: skip
+IN_TABLE = {*COLUMNS, "metric", "problem"}  # what a row is made of
+LISTED = {*ABOUT, "metrics"}  # what is read of a run if no other key is named
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -91,22 +94,37 @@ def list_runs(
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
-    runs = [_values(run, screen) for run in scan_or_fail(folder, experiment)]
-    keys = [key.strip() for key in columns.split(",")] if columns else []
-    _check_keys([*keys, *([sort.removeprefix("-")] if sort else [])], runs)
-    listed = [run for run in runs if not status or run["state"] in status]
     for one in tag or ():
         check_tag(one)
-    for condition in (*(where or ()), *(f"tag={one}" for one in tag or ())):
-        meets = _parse_condition(condition, runs)
-        listed = [run for run in listed if meets(run)]
-    listed = (_sort(listed, sort) if sort else listed)[:limit]
+    conditions = [_Condition(one) for one in (*(where or ()), *(f"tag={one}" for one in tag or ()))]
+    keys = [key.strip() for key in columns.split(",")] if columns else []
+    order = (sort or "").removeprefix("-")
+    named = dict.fromkeys([*keys, *filter(None, [order]), *(one.key for one in conditions)])
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
-        objects = [to_json({key: run.get(key) for key in keys}).rstrip() for run in listed]
-        screen.out.file.write("[\n" + ",\n".join(objects) + "\n]\n")
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
+    # Of each run only what is shown is kept: there may be ten thousand.
+    kept = {*keys, *filter(None, [order]), *(() if json or csv else IN_TABLE)}
+    known, number, listed = set[str](), 0, list[Values]()
+    for run in scan_or_fail(folder, experiment):
+        values = _values(run, screen, complete=not (kept | named.keys()) <= LISTED)
+        known |= values.keys()
+        number += 1
+        met = [one.meets(values) for one in conditions]
+        if (not status or values["state"] in status) and all(met):
+            listed.append({key: values[key] for key in kept if key in values})
+    _check_keys(named, known)
+    for condition in conditions:
+        condition.check()
+    listed = (_sort(listed, sort) if sort else listed)[:limit]
+    if json:
+        objects = (to_json({key: run.get(key) for key in keys}).rstrip() for run in listed)
+        screen.out.file.write("[")
+        for place, text in enumerate(objects):
+            screen.out.file.write(f"{',' if place else ''}\n{text}")
+        screen.out.file.write("\n]\n")
+    elif csv:
         rows = [
             [
                 yaml_loader.format_setting(cell) if isinstance(cell, dict | list) else cell
@@ -116,18 +134,21 @@ def list_runs(
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
-        kept = {*keys, (sort or "").removeprefix("-")}
         least = LEAST if len({run["experiment"] for run in listed}) > 1 else ("experiment", *LEAST)
-        droppable = [key for key in least if key not in kept]
-        _show(listed, keys or _columns(listed, sort), screen, droppable)
-    if len(listed) < len(runs):
-        screen.note(f"{len(listed)} of {pluralize(len(runs), 'run')}")
+        droppable = [key for key in least if key not in (*keys, order)]
+        _show(listed, keys or _columns(listed, order), screen, droppable)
+    if len(listed) < number:
+        screen.note(f"{len(listed)} of {pluralize(number, 'run')}")
 
 
-def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
-    """Return all runs, or those of one experiment. Raises ConfigError if there are none."""
-    if runs := scan_runs(runs_dir, experiment):
-        return runs
+def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
+    """Return all runs, or those of one experiment, as `scan_runs` does.
+
+    Raises ConfigError if there are none.
+    """
+    runs = scan_runs(runs_dir, experiment)
+    if first := next(runs, None):
+        return chain([first], runs)
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
     known = {path.name for path in runs_dir.glob("*") if path.is_dir()}
@@ -136,15 +157,16 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
 
-def _values(run: Run, screen: Screen) -> Values:
-    record, metric, notes = run.record, main_metric(run.record), RunNotes()
-    values: Values = {}
-    config: Values = {}
+def _values(run: Run, screen: Screen, *, complete: bool) -> Values:
+    """Return the values of a run that LISTED names; `complete`: also all of config and record."""
+    record, metric = run.record, main_metric(run.record)
+    values: Values = {"config": {}}
     differs: Values = {}
+    notes = RunNotes() if run.unreadable else notes_or_warning(run, screen)
     if not run.unreadable:
-        notes = notes_or_warning(run, screen)
-        config = run.effective_config()
-        values = yaml_loader.flatten_keys(record.model_dump()) | config
+        if complete:
+            config = run.effective_config()
+            values = yaml_loader.flatten_keys(record.model_dump()) | config | {"config": config}
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     return values | {
@@ -164,13 +186,11 @@ def _values(run: Run, screen: Screen) -> Values:
         "folder": str(run.folder),
         "problem": run.problem,
         "metrics": record.metrics,
-        "config": config,
     }
 
 
-def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
+def _check_keys(keys: Iterable[str], known: Collection[str]) -> None:
     """Raise ConfigError if a key occurs in no run, because it is probably mistyped."""
-    known = {key for run in runs for key in run}
     for key in keys:
         if key not in known:
             close = [one for one in sorted(known) if one.endswith(f".{key}")]
@@ -181,52 +201,67 @@ def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
             )
 
 
-def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bool]:
-    """Return a function that tests a condition such as `KEY>VALUE` for a run's values.
+class _Condition:
+    """Tests a condition such as `KEY>VALUE` for the values of one run after the other.
 
-    A run without the key does not meet it. Raises ConfigError if the condition is invalid, or if
-    its value cannot be compared with that of any run.
+    Raises ConfigError if the condition is invalid.
     """
-    parts = CONDITION.fullmatch(text)
-    if not parts:
-        raise ConfigError(
-            f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
-            "as in --where 'optimizer.lr>0.001', in quotes for the shell",
-        )
-    key, sign, wanted = parts.groups()
-    if key in ("tag", "tags") and wanted[:1] != "[":
-        if sign not in ("=", "==", "!="):
-            raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
-        return lambda run: (wanted in run["tags"]) == (sign != "!=")
-    with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
-        wanted = yaml_loader.parse_set_override(f"value={wanted}").values["value"]
-    _check_keys([key], runs)
 
-    def compare(value: Any) -> bool | None:
+    def __init__(self, text: str) -> None:
+        parts = CONDITION.fullmatch(text)
+        if not parts:
+            raise ConfigError(
+                f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
+                "as in --where 'optimizer.lr>0.001', in quotes for the shell",
+            )
+        self.text = text
+        self.key, self.sign, wanted = parts.groups()
+        self.wanted: Any = wanted
+        self.compared = False  # whether a run's value was
+        self.other: Any = None  # a value that cannot be
+        self.tag = wanted if self.key in ("tag", "tags") and wanted[:1] != "[" else None
+        if self.tag is not None:
+            self.key = "tags"
+            if self.sign not in ("=", "==", "!="):
+                raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
+        with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
+            self.wanted = yaml_loader.parse_set_override(f"value={wanted}").values["value"]
+
+    def meets(self, run: Values) -> bool:
+        """Return whether a run meets the condition; one without the key does not."""
+        if self.tag is not None:
+            return (self.tag in run["tags"]) == (self.sign != "!=")
+        if self.key not in run:
+            return False
+        value = run[self.key]
+        met = self._compare(value)
+        if met is not None:
+            self.compared = self.compared or value is not None
+        elif self.other is None:
+            self.other = value
+        return self.sign == "!=" if met is None else met
+
+    def _compare(self, value: Any) -> bool | None:
         """Return whether the comparison holds; None if the types of the two values differ."""
         value = list(value) if isinstance(value, tuple) else value
-        kinds = [{kind for kind in (bool, list) if isinstance(x, kind)} for x in (value, wanted)]
-        if kinds[0] != kinds[1] and None not in (value, wanted):
+        pair = (value, self.wanted)
+        kinds = [{kind for kind in (bool, list) if isinstance(x, kind)} for x in pair]
+        if kinds[0] != kinds[1] and None not in pair:
             return None
         try:
-            return OPERATORS[sign](value, wanted)
+            return OPERATORS[self.sign](*pair)
         except TypeError:
             return None
 
-    values = [run[key] for run in runs if run.get(key) is not None]
-    if values and all(compare(value) is None for value in values):
-        raise ConfigError(
-            f"--where {text!r}: {key} is {values[0]!r} in a run, "
-            f"which cannot be compared with {wanted!r}",
-            "compare numbers with numbers (without a unit), texts with texts, lists with lists, "
-            "as in 'model.hidden=[16, 16]'",
-        )
-
-    def meets(run: Values) -> bool:
-        met = compare(run[key]) if key in run else False
-        return sign == "!=" if met is None else met
-
-    return meets
+    def check(self) -> None:
+        """Raise ConfigError if the value could not be compared with that of any run."""
+        if self.other is not None and not self.compared:
+            raise ConfigError(
+                f"--where {self.text!r}: {self.key} is {self.other!r} in a run, "
+                f"which cannot be compared with {self.wanted!r}",
+                "compare numbers with numbers (without a unit), texts with texts, lists with "
+                "lists, as in 'model.hidden=[16, 16]'",
+            )
 
 
 def _sort(runs: Sequence[Values], key: str) -> list[Values]:
@@ -246,12 +281,11 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
     return known + [run for run in runs if run.get(name) is None]
 
 
-def _columns(runs: Sequence[Values], sort: str | None) -> list[str]:
-    """Return the columns of the table, with the one by which the runs are sorted.
+def _columns(runs: Sequence[Values], key: str) -> list[str]:
+    """Return the columns of the table, with the key by which the runs are sorted, if any.
 
     Tags and notes have columns if a run has any.
     """
-    key = (sort or "").removeprefix("-")
     unused = [name for name in ("tags", "note") if not any(run[name] for run in runs)]
     columns = [name for name in COLUMNS if name not in unused]
     if key and key not in columns and any(f"metrics.{run['metric']}" != key for run in runs):
@@ -277,10 +311,10 @@ def _show(
         columns = _fit(columns, heads, droppable, screen.out.width)
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
     left = {place for place, key in enumerate(columns) if not _is_number(key)}
-    lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
-    for line in lines if screen.out.is_terminal else ():
-        line.truncate(screen.out.width, overflow="ellipsis")
-    screen.rows(line.plain for line in lines)
+    lines = format_text_table(rows, left=left, gap=1)
+    if screen.out.is_terminal:
+        lines = [_cut(line, screen.out.width) for line in lines]
+    screen.rows(lines)
 
 
 def _fit(
@@ -309,7 +343,10 @@ def _fit(
     }
 
 
-def _cut(cell: str, width: int, *, at_start: bool) -> str:
+def _cut(cell: str, width: int, *, at_start: bool = False) -> str:
+    """Return a text, or as much of its end or start as fits a width."""
+    if cell_len(cell) <= width:
+        return cell
     step = -1 if at_start else 1
     text = Text(cell[::step])
     text.truncate(width, overflow="ellipsis")

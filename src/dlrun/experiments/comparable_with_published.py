@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dlrun.config.data_sections import FOLD, OWN_DATA_KEYS
 from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
-from dlrun.config.yaml_loader import flatten_keys, format_setting
+from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
@@ -71,7 +71,7 @@ def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, M
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
-    values = flatten_keys(config.model_dump(mode="json"))
+    values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
+UNKNOWN = object()  # the value of a key that a config does not have
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -236,14 +237,26 @@ def shipped_values(name: str) -> Values:
     return flatten_keys(experiment_entry(name).shipped.values)
 
 
-def changed_from_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
+def changed_from_shipped(name: str, values: Values) -> Values:
     """Return the values of a config, by dotted keys, that differ from the shipped config.
 
-    Published numbers (`reference`) change no result, and are left out.
+    A key that is missing has the shipped value. Published numbers (`reference`) change no result,
+    and are left out.
     """
-    defaults, missing = shipped_values(name), object()
-    return {
-        key: value
-        for key, value in values.items()
-        if defaults.get(key, missing) != value and not key.startswith("reference.")
-    }
+    shipped = experiment_entry(name).shipped.values
+    return _changed({key: values[key] for key in values if key != "reference"}, shipped)
+
+
+def _changed(values: Values, shipped: Values) -> Values:
+    """Return the values that differ from the shipped ones, by dotted keys in the shipped order."""
+    changed: Values = {}
+    for key in shipped | values:
+        value, default = values.get(key, UNKNOWN), shipped.get(key, UNKNOWN)
+        if value is UNKNOWN or value == default:
+            continue
+        if isinstance(value, dict) and (value or isinstance(default, dict)):
+            section = _changed(value, default if isinstance(default, dict) else {})
+            changed |= {f"{key}.{name}": one for name, one in section.items()}
+        else:
+            changed[key] = value
+    return changed

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shlex
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -274,9 +275,13 @@ class Run:
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
+        return self._with_defaults(self._stored_layer())
+
+    def _stored_layer(self) -> ConfigLayer:
+        """Return the config of `effective_layer` as it is stored, without newer keys."""
         if not self.record.resumed:
-            return self.initial_config()
-        return self._with_defaults(read_yaml_file(self.folder / CONFIG))
+            return ConfigLayer(self.environment.config)
+        return read_yaml_file(self.folder / CONFIG)
 
     def effective_config(self) -> Values:
         """Return the values of `effective_layer` by dotted keys."""
@@ -284,7 +289,7 @@ class Run:
 
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
-        return registry.changed_from_shipped(self.record.experiment, self.effective_config())
+        return registry.changed_from_shipped(self.record.experiment, self._stored_layer().values)
 
     @property
     def changeable_keys(self) -> frozenset[str]:
@@ -464,45 +469,54 @@ def scan_folder(folder: Path) -> Run:
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
-    empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
-    try:
-        names = {path.name for path in folder.iterdir()}
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        return Run(folder, empty, error.strerror, "damaged")
-    if (
-        not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK}
-        and start_time_from_folder_name(folder) is None
-    ):
-        return Run(folder, empty, "not a run's folder", "foreign")
-    config = folder / CONFIG
     try:
         run = Run.in_folder(folder)
         _ = run.environment
-        if not config.is_file() or config.stat().st_size == 0:
-            raise DlrunError(f"{config}: missing or empty")
+        if not _is_filled_file(folder / CONFIG):
+            raise DlrunError(f"{folder / CONFIG}: missing or empty")
     except DlrunError as error:
-        return Run(folder, empty, error.message.removeprefix(f"{folder}/"), "damaged")
+        return _unreadable_run(folder, error)
     if _has_lost_its_checkpoint(run):
         return Run(folder, run.record, "no checkpoint of its finished steps")
     return run
 
 
-def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
-    """Return the runs of all experiments, or of one experiment, the newest first.
+def _is_filled_file(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
-    Raises ConfigError if the experiment's name is a path.
+
+def _unreadable_run(folder: Path, error: DlrunError) -> Run:
+    """Return a folder whose record or config cannot be read as a run with an empty record."""
+    empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        raise
+    except OSError as denied:
+        return Run(folder, empty, denied.strerror, "damaged")
+    if (
+        not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK}
+        and start_time_from_folder_name(folder) is None
+    ):
+        return Run(folder, empty, "not a run's folder", "foreign")
+    return Run(folder, empty, error.message.removeprefix(f"{folder}/"), "damaged")
+
+
+def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
+    """Yield the runs of all experiments, or of one experiment, the newest first.
+
+    A run is read when it is asked for, and is 50 kB in memory: a caller that keeps many keeps what
+    it needs of each. Raises ConfigError if the experiment's name is a path.
     """
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
-    runs = []
     for folder in runs_newest_first(runs_dir, experiment, damaged=True):
-        try:
-            runs.append(scan_folder(folder))
-        except FileNotFoundError:  # removed in the meantime
-            continue
-    return runs
+        with contextlib.suppress(FileNotFoundError):  # removed in the meantime
+            yield scan_folder(folder)
 
 
 def _has_lost_its_checkpoint(run: Run) -> bool:

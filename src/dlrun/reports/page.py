@@ -42,6 +42,7 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.system.console import Screen, format_size, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
+MOST = 100  # runs on a page
 NEWEST = 20  # runs on the page if the user names no run
 ROOM = 200_000  # characters of texts and pictures, in all
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
@@ -75,6 +76,11 @@ def report_on_runs(
     """
     screen, note = Screen(), ""
     check_page_is_writable(out, force=force)
+    if len(runs) > MOST:
+        raise ConfigError(
+            f"a page about {len(runs):,} runs: at most {MOST} fit",
+            "`dlrun runs list --where COND --sort KEY` finds those that matter",
+        )
     user_notes = None
     if notes is not None:
         from dlrun.reports.user_notes import render_user_notes  # slow: markdown_it

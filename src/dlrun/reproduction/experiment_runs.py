@@ -96,12 +96,16 @@ class ReproducedExperiment:
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run, at most `jobs` of them in parallel.
 
-        A run that another command began is taken if it equals the one that a seed would have.
+        A run that another command began is taken if it equals the one that a seed would have. If
+        all runs of the sweep have finished, nothing is written.
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         current runs have ended.
         """
         runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
+        if (finished := self._find_finished_runs(plan, folder)) is not None:
+            self.runs = finished
+            return
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
         with RunFolder(folder).locked(SWEEP_LOCK):
@@ -125,6 +129,19 @@ class ReproducedExperiment:
                 self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
             raise state.stopped
+
+    def _find_finished_runs(self, plan: SweepPlan, folder: Path) -> list[Run] | None:
+        """Return the run of each seed in an earlier sweep; None if one of them has not finished.
+
+        The disk may be read-only.
+        """
+        if not (folder / PLAN).exists():
+            return None
+        plan = _with_earlier_points(plan, folder, Screen(quiet=True))
+        runs = Sweep(plan, folder).find_runs()
+        by_seed = {point.settings[SEED]: runs.get(point.number) for point in plan.points}
+        found = [run for seed in self.seeds if (run := by_seed.get(seed)) and is_run_complete(run)]
+        return found if len(found) == len(self.seeds) else None
 
     def _find_equal_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> dict[int, Run]:
         """Return runs that other commands began and that equal those of points, by their numbers.

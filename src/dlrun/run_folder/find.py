@@ -2,12 +2,23 @@
 
 import contextlib
 import glob
+import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LATEST, PLAN, SWEEPS, update_latest_link
+from dlrun.run_folder.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    LATEST,
+    PLAN,
+    STAMP,
+    SWEEPS,
+    update_latest_link,
+)
 from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -21,17 +32,21 @@ def runs_newest_first(
     A run's folder has a config.yaml; `damaged` adds all others that may be runs. Links and hidden
     folders are left out.
     """
-    pattern = f"{glob.escape(experiment) if experiment else '*'}/*"
-    if damaged:
-        found = [folder for folder in runs_dir.glob(pattern) if folder.is_dir()]
-    else:
-        found = [config.parent for config in runs_dir.glob(f"{pattern}/{CONFIG}")]
-    runs = [
-        folder
-        for folder in found
-        if folder.parent.name != SWEEPS and not (folder.is_symlink() or folder.name.startswith("."))
-    ]
-    return sorted(runs, key=_began, reverse=True)
+    runs: list[Path] = []
+    for parent in runs_dir.glob(glob.escape(experiment) if experiment else "*"):
+        if parent.name == SWEEPS:
+            continue
+        # What is no folder, or may not be read, has no runs. os.scandir knows links and folders
+        # without asking the system about each.
+        with contextlib.suppress(OSError), os.scandir(parent) as entries:
+            runs += [
+                parent / entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            ]
+    if not damaged:
+        runs = [folder for folder in runs if os.access(folder / CONFIG, os.F_OK)]
+    return _sort_newest_first(runs)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
@@ -118,23 +133,34 @@ def start_time_from_folder_name(folder: Path) -> datetime | None:
     """Return when a run began according to its folder's name; None if the name has no time."""
     stamp = _STAMP.match(folder.name)
     try:
-        return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if stamp else None
+        return datetime.strptime(stamp[0], STAMP).replace(tzinfo=UTC) if stamp else None
     except ValueError:  # the 99th of a month
         return None
 
 
-def _began(folder: Path) -> tuple[str, int, str]:
-    """Return a sort key: when a run began by its name, or by its record if it was renamed.
+def _sort_newest_first(runs: Iterable[Path]) -> list[Path]:
+    """Sort runs by when they began, according to their names, or to their records if renamed.
 
-    Two runs that began in the same second are ordered by the time of environment.json, which each
+    Runs that began in the same second are ordered by the time of environment.json, which each
     writes only once.
     """
-    stamp = _STAMP.match(folder.name)
-    began = stamp[0] if stamp else ""
-    written = 0
-    if not stamp:
-        with contextlib.suppress(DlrunError):
-            began = re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
-    with contextlib.suppress(OSError):
-        written = (folder / ENVIRONMENT).stat().st_mtime_ns
-    return began, written, folder.name
+    began = {folder: _began(folder) for folder in runs}
+    number = Counter(began.values())
+
+    def key(folder: Path) -> tuple[str, int, str]:
+        written = 0
+        if number[began[folder]] > 1:
+            with contextlib.suppress(OSError):
+                written = (folder / ENVIRONMENT).stat().st_mtime_ns
+        return began[folder], written, folder.name
+
+    return sorted(began, key=key, reverse=True)
+
+
+def _began(folder: Path) -> str:
+    """Return the second in which a run began; empty if neither its name nor its record says it."""
+    if stamp := _STAMP.match(folder.name):
+        return stamp[0]
+    with contextlib.suppress(DlrunError):
+        return re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
+    return ""

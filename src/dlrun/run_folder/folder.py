@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
@@ -23,6 +23,7 @@ SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
+STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
 IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
@@ -53,14 +54,14 @@ class RunFolder:
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
         _make_folder(parent, runs_dir)
         while True:
-            path = parent / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
+            path = parent / f"{_time_for_name(runs_dir):{STAMP}}-{suffix}"
             try:
                 path.mkdir()
                 break
             except FileExistsError:
                 suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
             except OSError as error:
-                raise _unusable(runs_dir, error.strerror) from None
+                raise _unusable(parent, error.strerror) from None
         try:
             update_latest_link(parent, path.name)
             sync_folder(parent)
@@ -143,6 +144,21 @@ class RunFolder:
         """Remove the named files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
+
+
+def _time_for_name(runs_dir: Path) -> datetime:
+    """Return the time for the name of a new run, by which runs are sorted: now.
+
+    If the clock was put back, by less than a day, it is a second after the newest run's.
+    """
+    times = [datetime.now(UTC)]
+    for latest in runs_dir.glob(f"*/{LATEST}"):
+        with contextlib.suppress(OSError, ValueError):  # not a link, or not to a time
+            newest = datetime.strptime(latest.readlink().name[:16], STAMP).replace(tzinfo=UTC)
+            # Another process may be ahead by a moment; a time further off is a mistake of its own.
+            if timedelta(seconds=2) < newest - times[0] < timedelta(days=1):
+                times.append(newest + timedelta(seconds=1))
+    return max(times)
 
 
 def _make_folder(path: Path, runs_dir: Path) -> None:

@@ -5,18 +5,20 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from dlrun.config.data_sections import OWN_SOURCES
-from dlrun.config.network_sections import EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
+
+if TYPE_CHECKING:
+    from dlrun.config.network_sections import EarlyStoppingConfig  # slow: `runs list` needs none
 
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
@@ -110,7 +112,7 @@ def kept_epoch(rows: Sequence[Mapping[str, float]], by: str | None) -> int:
     return best.epoch if best else len(rows)
 
 
-def is_stopped_early(rows: Sequence[Mapping[str, float]], config: EarlyStoppingConfig) -> bool:
+def is_stopped_early(rows: Sequence[Mapping[str, float]], config: "EarlyStoppingConfig") -> bool:
     """Return whether the training ends after these epochs, because it no longer improves.
 
     The rows alone decide, so that a resumed run ends where it would have ended.

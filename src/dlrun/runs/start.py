@@ -1,6 +1,7 @@
 """Start or resume a run: validate its config, create or lock its folder, run the experiment."""
 
 import importlib
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -62,8 +63,9 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     screen = settings.console()
     with errors_as_json(screen, wanted=settings.json):
         config = load_experiment_config(name, settings)
-        check_run_can_start(name, config, settings)
         runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+        check_runs_folder_writable(runs_dir)
+        check_run_can_start(name, config, settings)
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
@@ -112,7 +114,6 @@ def check_run_can_start(
     """
     settings.check()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    check_runs_folder_writable(runs_dir)
     check_loggers_installed(config)
     limit = (
         resources.address_space_limit() if here and isinstance(config, LightningConfig) else None
@@ -235,6 +236,8 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
         screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
     if record.steps and not checkpoint_files(path):
-        raise DlrunError(f"{path}: its checkpoints are missing", again)
+        remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
+        hint = remove if record.sweep else again
+        raise DlrunError(f"{path}: its checkpoints are missing", hint)
     experiment = _load_experiment_to_run(name, config)
     return RunRecorder(experiment, config, folder, settings, record, resumes=True)

@@ -23,7 +23,7 @@ from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import repair_latest_link
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.runs import distributed
 from dlrun.runs.runner import RunRecorder
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
@@ -117,6 +117,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         if isinstance(config, LightningConfig):  # devices and cores are those of another machine
             one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
             checked = config.model_copy(update={"trainer": one})
+        check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
         check_run_can_start(name, checked, settings, here=False)
         if settings.dry_run:
             place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name

@@ -54,6 +54,7 @@ class ProcessMessage:
     warning: str = ""
     exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""
+    hint: str = ""  # what to do about the error
     peak: int = 0  # bytes that its process held at most
 
 
@@ -174,7 +175,7 @@ def run_point_in_child_process(
     gc.set_threshold(resources.GARBAGE_OF_IMPORTS)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    error = ""
+    error = hint = ""
     try:
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         settings = replace(settings, screen=_PointScreen(connection))
@@ -185,12 +186,12 @@ def run_point_in_child_process(
     except Stopped as stop:
         code, error = stop.exit_code, stop.word
     except DlrunError as failure:
-        code, error = failure.exit_code, failure.message
+        code, error, hint = failure.exit_code, failure.message, failure.hint
     except BaseException as failure:
         code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
     ignore_signals_until_exit()
     peak = resources.peak_memory() or 0
-    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, peak=peak))
+    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, hint=hint, peak=peak))
     sys.stderr.flush()
     os._exit(0)  # a normal exit takes 0.7 s to unload torch
 

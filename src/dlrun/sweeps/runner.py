@@ -242,7 +242,7 @@ class _Runner:
         else:
             self.progress.end(point, "FAILED")
             state.failed[point.number] = message.error
-            self.screen.fail(f"point {point.number}: {message.error}")
+            self.screen.fail(f"point {point.number}: {message.error}", message.hint)
             if self.fail_fast and not self.ending:
                 self._end(signal.SIGTERM)
         if self.study is not None:

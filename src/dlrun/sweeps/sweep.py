@@ -11,7 +11,7 @@ from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.slurm import submit
@@ -65,6 +65,7 @@ def run_sweep(
             folder = find_sweep(resume, runs_dir)
             plan = read_sweep_plan(folder, force=options.force)
         else:
+            check_runs_folder_writable(runs_dir)
             name = options.name or secrets.token_hex(4)
             plan = make_sweep_plan(
                 name, experiment, options, search, screen, eta=eta, here=not slurm

@@ -109,8 +109,15 @@ class Sweep:
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
         """Return the folders whose names are those of a point's run, or of any point's."""
         name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
-        folders = sorted((self.runs_dir / self.plan.experiment).glob("*Z-*"))
-        return [one for one in folders if re.fullmatch(name, one.name) and not one.is_symlink()]
+        parent = self.runs_dir / self.plan.experiment
+        folders: list[Path] = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
+            folders += (
+                parent / entry.name
+                for entry in entries
+                if re.fullmatch(name, entry.name) and not entry.is_symlink()
+            )
+        return sorted(folders)
 
 
 @dataclass

@@ -29,6 +29,8 @@ _results: IO[str] | None = None  # the stream of results, if stdout is reserved 
 
 def printable(text: str) -> str:
     """Return a text without control characters and line breaks, which could corrupt a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

@@ -5,6 +5,7 @@ import errno
 import gzip
 import hashlib
 import os
+import stat
 import sys
 import warnings
 import zlib
@@ -19,7 +20,8 @@ PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases
 
 def open_regular_file(path: Path) -> BufferedReader:
     """Open a regular file for reading. Raises OSError for a pipe or device, which may never end."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    kind = path.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")
 
@@ -66,11 +68,17 @@ def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
 
 def folder_size(folder: Path) -> int:
     """Return the total size in bytes of the readable files in a folder and its subfolders."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # a file of a running run that was replaced
-                total += Path(parent, name).lstat().st_size
+    total, folders = 0, [os.fspath(folder)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+                try:
+                    total += entry.stat(follow_symlinks=False).st_size
+                except OSError:  # a file of a running run that was replaced
+                    continue
     return total
 
 

@@ -1,0 +1,221 @@
+"""Runs that are started, killed, resumed, extended, moved, copied, tagged and cleaned in any order.
+
+After each step the promises hold: no finished run has changed, every file is whole, and the list of
+runs has what is there. Hypothesis chooses the steps.
+"""
+
+import contextlib
+import errno
+import functools
+import io
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from dlrun.cli.main import run_command_line
+from dlrun.config.sections import EPOCHS
+from dlrun.errors import DataError
+from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.checkpoint import checkpoint_files
+from tests.child import Fault
+from tests.conftest import setting
+from tests.experiments.test_resume import NETWORK
+from tests.experiments.use import flip
+from tests.harness import newest_run, run, words
+from tests.torture.conftest import outcome
+
+Outcome = dict[str, Any]
+Expected = Callable[[int, int], Outcome]
+ANY = st.integers(0, 1000)  # which of the runs that there are
+# Most kills and errors fall into a run, which has some 150 file operations.
+FAULTS = st.none() | st.builds(
+    Fault, st.integers(1, 150), st.sampled_from([0, 0, errno.ENOSPC, errno.EIO])
+)
+STATES = {"killed", "failed", "finished"}
+
+
+@dataclass
+class Known:
+    """What a run's folder must have: it was begun with a seed, and is to have so many epochs."""
+
+    folder: Path
+    seed: int
+    epochs: int
+    tags: set[str] = field(default_factory=set)
+
+
+class LifeOfRuns(RuleBasedStateMachine):
+    def __init__(self, folder: Path, expected: Expected) -> None:
+        super().__init__()
+        self.lab, self.expected = Path(tempfile.mkdtemp(dir=folder)), expected
+        self.runs: list[Known] = []
+        self.places = 0
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.lab)
+
+    def command(self, *arguments: object) -> tuple[int, str]:
+        """The exit code and the results of a command that starts no run."""
+        said = io.StringIO()
+        runs = ["--runs-dir", str(self.lab / "runs")]
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+            code = run_command_line([*map(str, arguments), *runs])
+        return code, said.getvalue()
+
+    def train(self, fault: Fault | None, *arguments: object) -> int:
+        """Start or resume a run in a process of its own; it ends well, or by the fault."""
+        ended = run(self.lab, *arguments, fault=fault)
+        ended.is_told(ended.returncode)  # no traceback
+        assert ended.returncode in (0, *([-signal.SIGKILL, 1, 2] if fault else [])), ended
+        return ended.returncode
+
+    def new_place(self, known: Known, other: bool) -> Path:
+        self.places += 1
+        parent = self.lab / "runs" / "attic" if other else known.folder.parent
+        parent.mkdir(exist_ok=True)
+        return parent / f"place-{self.places}"
+
+    def pick(self, number: int) -> Known:
+        return self.runs[number % len(self.runs)]
+
+    @rule(seed=st.integers(0, 1), epochs=st.integers(1, 3), fault=FAULTS)
+    def start(self, seed: int, epochs: int, fault: Fault | None) -> None:
+        before = {*self.lab.glob("runs/*/*T*Z-*")}
+        self.train(fault, *words(NETWORK, f"seed={seed}", f"{EPOCHS}={epochs}"))
+        begun = {*self.lab.glob("runs/*/*T*Z-*")} - before
+        assert len(begun) <= 1 and (begun or fault)
+        for folder in begun:
+            if (folder / "config.yaml").exists():
+                self.runs.append(Known(folder, seed, epochs))
+            else:  # killed before it had its first files: nothing was done that could be lost
+                shutil.rmtree(folder)
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, more=st.integers(0, 2), fault=FAULTS)
+    def resume_or_extend(self, number: int, more: int, fault: Fault | None) -> None:
+        known = self.pick(number)
+        before = Run.open(known.folder)
+        lost = before.record.steps and not checkpoint_files(known.folder)
+        epochs = known.epochs + more
+        sets = setting(f"{EPOCHS}={epochs}") if more else []
+        if lost and more:  # `clean --checkpoints` said so
+            ended = run(self.lab, "resume", known.folder, *sets)
+            ended.is_told(1, "its checkpoints are missing")
+            assert Run.open(known.folder) == before
+            return
+        code = self.train(fault, "resume", known.folder, *sets)
+        after = Run.open(known.folder)
+        planned = after.effective_config()[EPOCHS]
+        assert planned in ({epochs} if code == 0 else {known.epochs, epochs})
+        assert after.state == "finished" if code == 0 else after.state in STATES
+        known.epochs = planned
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, other=st.booleans())
+    def move(self, number: int, other: bool) -> None:
+        known = self.pick(number)
+        known.folder = known.folder.rename(self.new_place(known, other))
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, other=st.booleans())
+    def copy(self, number: int, other: bool) -> None:
+        known = self.pick(number)
+        copy = shutil.copytree(known.folder, self.new_place(known, other))
+        self.runs.append(Known(copy, known.seed, known.epochs, {*known.tags}))
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, tag=st.sampled_from("ab"), adds=st.booleans())
+    def tag(self, number: int, tag: str, adds: bool) -> None:
+        known = self.pick(number)
+        code, _ = self.command("runs", "tag", known.folder, f"{'+' if adds else '-'}{tag}")
+        assert code == 0
+        known.tags = known.tags | {tag} if adds else known.tags - {tag}
+
+    @precondition(lambda self: self.runs)
+    @rule(unfinished=st.booleans())
+    def clean(self, unfinished: bool) -> None:
+        """Remove the checkpoints of finished runs, or all runs that did not finish."""
+        kinds = ["--status", "killed", "--status", "failed"] if unfinished else ["--checkpoints"]
+        assert self.command("runs", "clean", *kinds, "--yes")[0] == 0
+        for known in [*self.runs] if unfinished else ():
+            if not known.folder.exists():
+                self.runs.remove(known)
+        assert not unfinished or all(Run.open(one.folder).state == "finished" for one in self.runs)
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY)
+    def remove(self, number: int) -> None:
+        known = self.pick(number)
+        assert self.command("runs", "rm", known.folder, "--yes")[0] == 0
+        assert not known.folder.exists()
+        self.runs.remove(known)
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, at=st.integers(0, 10_000))
+    def damage(self, number: int, at: int) -> None:
+        """A flipped bit is noticed, and does no harm once it is mended."""
+        opened = Run.open(self.pick(number).folder)
+        for name in opened.record.digests:
+            file = opened.folder / name
+            place = at % file.stat().st_size
+            flip(file, place)
+            with pytest.raises(DataError):
+                opened.read(name)
+            assert self.command("runs", "check", opened.folder)[0] == 1
+            flip(file, place)
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        if not self.runs:
+            return
+        code, said = self.command("runs", "list", "--json")
+        assert code == 0
+        listed = {one["folder"]: one for one in json.loads(said)}
+        assert listed.keys() == {str(known.folder) for known in self.runs}
+        assert self.command("runs", "check")[0] == 0
+        for known in self.runs:
+            one, opened = listed[str(known.folder)], Run.open(known.folder)
+            assert one["state"] in STATES and one["problem"] is None
+            assert {*one["tags"]} == known.tags
+            for name in opened.record.digests:  # of a finished run that is being extended too
+                opened.read(name)
+            if one["state"] == "finished":
+                found = outcome(known.folder)
+                assert found == self.expected(known.seed, known.epochs)
+                assert not [*known.folder.glob(".new-*")]
+
+
+def test_the_promises_hold_whatever_is_done_with_runs(tmp_path: Path, torture: bool) -> None:
+    @functools.cache
+    def expected(seed: int, epochs: int) -> Outcome:
+        lab = tmp_path / f"{seed}-{epochs}"
+        run(lab, *words(NETWORK, f"seed={seed}", f"{EPOCHS}={epochs}")).is_told(0)
+        return outcome(newest_run(lab, NETWORK))
+
+    sizes = settings(
+        max_examples=60 if torture else 2,
+        stateful_step_count=25 if torture else 12,
+        deadline=None,
+        database=None,
+        derandomize=not torture,
+        phases=[Phase.generate],  # the steps that fail are told; to find fewer would take hours
+        suppress_health_check=[*HealthCheck],
+        print_blob=False,
+    )
+    run_state_machine_as_test(lambda: LifeOfRuns(tmp_path, expected), settings=sizes)
