@@ -29,7 +29,7 @@ from tests.sweeps.use import (
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 LONG = [*words("--seeds", "3", "--name", "s", "--jobs", "2"), *setting("compare_with=null")]
-ENDLESS = setting("path.values=1000")
+ENDLESS = setting("path.values=1000", "data.sample_reviews=3000")
 
 
 def living(folder: Path) -> list[Path]:
