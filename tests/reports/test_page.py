@@ -55,7 +55,7 @@ def test_a_regression_has_values_and_residuals_in_place_of_classes(
     assert [text for text in ("1.7500", "On the test set", "R² 0.9522") if text not in page] == []
     assert page.count('class="dots other"') == 2  # the dots, and their sign in the legend
     assert [
-        text for text in ("<caption>The largest residuals", "Name &lt;/") if text not in page
+        text for text in ("<caption>The largest errors", "Name &lt;/") if text not in page
     ] == []
     damaged = [table.replace("12", "twelve"), table.replace("12", "inf"), table[:21]]
     for place, text in enumerate(damaged, start=1):

@@ -198,7 +198,8 @@ def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: S
     screen.show(
         Text(
             f"{here} against {there} on {pluralize(found.rows, 'common test row')}: {found.metric} "
-            f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict}"
+            f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict} "
+            "(of these two runs: other seeds give other differences)"
         )
     )
     if found.p_value is not None:

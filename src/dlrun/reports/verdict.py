@@ -72,18 +72,21 @@ class ExperimentVerdict:
     def alerts(self) -> list[Alert]:
         """Return the alerts on the runs, each title once, those that undermine first.
 
-        What only a minority of the runs has does not undermine the whole.
+        If runs differ in what was found, that of the first is shown. What only a minority of the
+        runs has does not undermine the whole.
         """
-        merged: dict[str, Alert] = {}
+        by_title: dict[str, list[Alert]] = {}
         for alert in self._alerts():
-            first = merged.setdefault(alert.title, alert)
-            numbers = {*first.numbers, *alert.numbers}
-            merged[alert.title] = replace(first, numbers=tuple(sorted(numbers)))
-        half = len(self.sections) / 2
-        alerts = [
-            replace(alert, undermines=alert.undermines and len(alert.numbers) >= half)
-            for alert in merged.values()
-        ]
+            by_title.setdefault(alert.title, []).append(alert)
+        half, alerts = len(self.sections) / 2, []
+        for first, *others in by_title.values():
+            numbers = {number for one in (first, *others) for number in one.numbers}
+            finding = first.finding
+            if any(one.finding != finding for one in others):
+                finding = f"in run {first.numbers[0]}, for example, {finding}"
+            undermines = first.undermines and len(numbers) >= half
+            shown = tuple(sorted(numbers))
+            alerts.append(replace(first, finding=finding, numbers=shown, undermines=undermines))
         alerts = [*_alerts_between_configs(self.judged), *alerts]
         return sorted(alerts, key=lambda alert: not alert.undermines)
 
@@ -198,10 +201,11 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     lead = abs(best.mean - second.mean)
     ours, theirs = (group.values_by_repeat for group in ranked[:2])
     common = [repeat for repeat in ours if repeat in theirs]
-    ends = stats.mean_interval([ours[repeat] - theirs[repeat] for repeat in common])
+    sign = metric_direction(best.metric)
+    ends = stats.mean_interval([sign * (ours[repeat] - theirs[repeat]) for repeat in common])
     if ends is not None:
         by_chance = ends[0] <= 0 <= ends[1]
-        limit = f"the 95 % interval of the difference with the same seeds is {ends[0]:.4g} to "
+        limit = f"the 95 % interval of its lead with the same seeds is {ends[0]:.4g} to "
         limit += f"{ends[1]:.4g}"
         reason = "alert: it contains 0; the order may be chance, and more seeds tell"
     else:
