@@ -72,7 +72,7 @@ def test_the_shipped_config_is_compared_and_other_keys_do_not_count(
 
 
 def test_every_key_is_named_beside_what_the_data_are() -> None:
-    changed = "batch_size is 1 (book: 512), optimizer.lr is 1.0 (book: 0.001)"
+    changed = "optimizer.lr is 1.0 (book: 0.001), batch_size is 1 (book: 512)"
     overrides = ["batch_size=1", "optimizer.lr=1"]
     assert of("imdb-dense", *overrides) == changed
     assert of("imdb-dense", *overrides, origin=DataOrigin("x", OTHER)) == f"{OTHER}, {changed}"

@@ -122,6 +122,10 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     assert mine.read_text() == "<html>my own page</html>"
     forked("report", run.folder, "--force").is_told(0)
     forked("report", run.folder).is_told(0)  # its own it may overwrite
+    for file in (run.folder / "results.json", "notes.md"):
+        (tmp_path / "notes.md").write_text("mine")
+        words = ["--notes", "notes.md", "--out", file, "--force"]
+        forked("report", run.folder, *words).is_told(2, "is also an input")
     assert "dlrun report" in mine.read_text()
     (run.folder / "results.json").write_text("{")
     forked("report", run.folder).is_told(1, "cannot be read")

@@ -73,6 +73,12 @@ def test_nothing_in_it_runs_or_loads(tmp_path: Path, text: str) -> None:
     assert all(line.isprintable() for line in page.split("\n"))
 
 
+def test_deep_lists_leave_nothing_out(tmp_path: Path) -> None:
+    nested = "".join(f"{'  ' * level}- level {level}\n" for level in range(30))
+    page = rendered(tmp_path, f"{nested}\n# Conclusion\n")
+    assert "level 29" in page and "Conclusion" in page
+
+
 def test_it_is_a_section_of_the_report(forked: Dlrun, tmp_path: Path) -> None:
     a_classification(tmp_path / "runs" / "e" / "r")
     (tmp_path / "notes.md").write_text(TEXT)

@@ -50,7 +50,7 @@ def export_network(
     dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
-    if out == card:  # also neither
+    if (out and out.resolve()) == (card and card.resolve()):  # also neither
         hint = "give --out FILE, --card README.md, or both with different names"
         raise UsageError("export: no file to write", hint)
     if out is not None:
@@ -60,10 +60,11 @@ def export_network(
                     f"--format onnx needs the package {package}",
                     "`pip install 'dlrun[export]'` installs it",
                 )
-        check_output_path("--out", out, force=force)
-    if card is not None:
-        check_output_path("--card", card, force=force)
     opened = Run.open(run, runs_dir)
+    inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
+    for option, file in (("--out", out), ("--card", card)):
+        if file is not None:
+            check_output_path(option, file, force=force, inputs=inputs)
     text = None
     if card is not None:
         from dlrun.reports.model_card import model_card  # slow: jinja2, pillow

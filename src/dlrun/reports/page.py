@@ -4,7 +4,7 @@ import base64
 import contextlib
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -75,7 +75,7 @@ def report_on_runs(
     notes: a Markdown file, which becomes a section.
     """
     screen, note = Screen(), ""
-    check_page_is_writable(out, force=force)
+    check_page_is_writable(out, force=force, inputs=[notes] if notes else [])
     if len(runs) > MOST:
         raise ConfigError(
             f"a page about {len(runs):,} runs: at most {MOST} fit",
@@ -95,11 +95,12 @@ def report_on_runs(
             opened.pop()
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
-    against: list[PairedDifference | str] = []
     if baseline is not None:
         first = Run.open(baseline, runs_dir)
         opened = [first, *(run for run in opened if run.folder != first.folder)]
-        against = _compare_all(opened, strict=bool(runs))
+    files = (file for run in opened for file in run.folder.iterdir())
+    check_page_is_writable(out, force=force, inputs=files)
+    against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
     try:
         size, problems = write_report_page(
             opened, out, note, against=against, user_notes=user_notes
@@ -112,11 +113,16 @@ def report_on_runs(
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
 
 
-def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> None:
-    """Raise ConfigError if a page cannot be written; an older page with `ours` may be replaced."""
+def check_page_is_writable(
+    out: Path, *, force: bool, ours: bytes = OURS, inputs: Iterable[Path] = ()
+) -> None:
+    """Raise ConfigError if a page cannot be written; an older page with `ours` may be replaced.
+
+    It never replaces one of its `inputs`.
+    """
     with contextlib.suppress(OSError), open_regular_file(out) as stream:
         force = force or ours in stream.read(2000)
-    check_output_path("--out", out, force=force)
+    check_output_path("--out", out, force=force, inputs=inputs)
 
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:

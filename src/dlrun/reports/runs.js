@@ -37,7 +37,8 @@ const form = document.getElementById("filter");
 const words = document.getElementById("words");
 
 function filter() {
-  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = body.rows.length > 1 ? words.value : "";  // an only run stays shown
+  const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of body.rows) {
     const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();

@@ -11,6 +11,7 @@ from dlrun.system.console import printable_lines
 from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 100_000
+MAX_NESTING = 100  # of lists and quotes, each of which counts twice; the rest would be left out
 ALLOWED_LINK = re.compile("https?://|mailto:|#")  # the last: to a place on the page
 LEVELS = 2  # by which headings are lowered, to be below that of their section
 
@@ -19,7 +20,7 @@ class _SafeMarkdown(MarkdownIt):
     """Renders CommonMark with tables, but without HTML and images."""
 
     def __init__(self) -> None:
-        super().__init__("commonmark", {"html": False})
+        super().__init__("commonmark", {"html": False, "maxNesting": MAX_NESTING})
         self.enable("table").disable("image")  # an image would need a network
 
     def validateLink(self, url: str) -> bool:  # noqa: N802 (the parser's name)
