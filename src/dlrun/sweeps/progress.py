@@ -182,8 +182,8 @@ def _format_seconds(seconds: float) -> str:
 def describe_best_config(plan: SweepPlan, runs: Mapping[int, Run]) -> str:
     """Return the config with the best mean validation metric so far, and its means, as a line.
 
-    A config is better if it was trained for more epochs. In a sweep of one config the line has its
-    means; it is empty if no config has a result.
+    In successive halving a config that was trained for more epochs is better. In a sweep of one
+    config the line has its means; it is empty if no config has a result.
     """
     found: list[tuple[tuple[int, float], str]] = []
     for config in plan.configs:
@@ -205,7 +205,8 @@ def describe_best_config(plan: SweepPlan, runs: Mapping[int, Run]) -> str:
         count = "" if len(records) == len(config) else f" ({len(records)} of {len(config)} runs)"
         label = format_settings_briefly(config[0].config)
         text = _fit("best so far ", label, f"  {format_metrics_line(means)}{count}")
-        found.append(((min(record.result_steps or 0 for record in records), rank), text))
+        epochs = min(record.result_steps or 0 for record in records) if plan.rungs else 0
+        found.append(((epochs, rank), text))
     if len(plan.configs) == 1 and plan.search is None:
         return found[0][1].replace("best so far ", "mean so far", 1) if found else ""
     (_, rank), text = max(found, key=lambda one: one[0], default=((0, -math.inf), ""))
