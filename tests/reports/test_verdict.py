@@ -104,3 +104,12 @@ def test_each_experiment_has_a_verdict_with_its_best_config_first(tmp_path: Path
     assert [group.title for group in first.judged] == ["lr=0.2", "lr=0.1"]
     assert second.experiment == "hitters-linear"
     assert SEED not in {alert.title for alert in second.alerts}, "a fit without chance"
+
+
+def test_numbers_on_generated_data_are_not_set_beside_real_ones(tmp_path: Path) -> None:
+    config = {"data": {"source": "sample"}}
+    real, made = run(tmp_path), run(tmp_path, "made", source="sample", config=config)
+    (verdict,) = judged(real, made)
+    assert [one.number for group in verdict.judged for one in group.sections] == [1]
+    (alone,) = judged(made)
+    assert len(alone.judged) == 1

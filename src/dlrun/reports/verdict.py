@@ -62,10 +62,15 @@ class ExperimentVerdict:
 
     @property
     def judged(self) -> list[ConfigGroup]:
-        """Return the configs with the main metric that most of them have, the best first."""
-        metrics = [group.main.metric for group in self.groups if group.main]
+        """Return the configs with the main metric that most of them have, the best first.
+
+        Those on generated data are left out beside others: their numbers cannot be compared.
+        """
+        made = [one for one in self.groups if one.sections[0].record.source == GENERATED]
+        groups = [one for one in self.groups if one not in made] or made
+        metrics = [group.main.metric for group in groups if group.main]
         chosen = max(metrics, key=metrics.count, default=None)
-        found = [group for group in self.groups if group.main and group.main.metric == chosen]
+        found = [group for group in groups if group.main and group.main.metric == chosen]
         return sorted(found, key=lambda group: group.rank)
 
     @cached_property
