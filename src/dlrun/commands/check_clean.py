@@ -48,8 +48,7 @@ def check(
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
-        found = (replace(run) for run in scan_or_fail(folder, None))  # as in `clean`
-        runs = sorted(found, key=lambda run: run.folder)
+        runs = sorted(_scan_many(folder, None), key=lambda run: run.folder)
     else:
         named = Path(run).expanduser()
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
@@ -98,8 +97,7 @@ def clean(
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
-    # Each without its environment.json, which has been read: there may be ten thousand runs.
-    runs = [replace(run) for run in scan_or_fail(folder, experiment)]
+    runs = _scan_many(folder, experiment)
     kept = set[Path]()
     if keep_best is not None:
         kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
@@ -162,6 +160,14 @@ def remove(
             again = f"`dlrun sweep --resume {sweep}` runs them again"
             screen.note(f"the sweep {sweep} loses points; {again}")
     return _remove(chosen, remove_run, screen) if yes or _confirm(screen) else 0
+
+
+def _scan_many(runs_dir: Path, experiment: str | None) -> list[Run]:
+    """Return the runs that `scan_or_fail` yields, each without its environment.json in memory.
+
+    It was read to find damage, and there may be ten thousand runs.
+    """
+    return [replace(run) for run in scan_or_fail(runs_dir, experiment)]
 
 
 def _show_chosen(chosen: Sequence[tuple[Run, int]], what: str | None, screen: Screen) -> None:

@@ -1,6 +1,5 @@
 """`dlrun export`: write a run's network as ONNX or TorchScript, checked, and its model card."""
 
-import importlib.util
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dlrun.commands import options as opt
+from dlrun.config.plugins import require_extra
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError, UsageError, first_line
+from dlrun.errors import DlrunError, UsageError, first_line
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
@@ -53,13 +53,8 @@ def export_network(
     if (out and out.resolve()) == (card and card.resolve()):  # also neither
         hint = "give --out FILE, --card README.md, or both with different names"
         raise UsageError("export: no file to write", hint)
-    if out is not None:
-        for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
-            if importlib.util.find_spec(package) is None:
-                raise ConfigError(
-                    f"--format onnx needs the package {package}",
-                    "`pip install 'dlrun[export]'` installs it",
-                )
+    if out is not None and format_ == "onnx":
+        require_extra("--format onnx", "export", "onnx", "onnxruntime")
     opened = Run.open(run, runs_dir)
     inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
     for option, file in (("--out", out), ("--card", card)):

@@ -144,7 +144,7 @@ def list_runs(
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     """Return all runs, or those of one experiment, as `scan_runs` does.
 
-    Raises ConfigError if there are none.
+    Raises ConfigError if there is no run.
     """
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
@@ -217,8 +217,8 @@ class _Condition:
         self.text = text
         self.key, self.sign, wanted = parts.groups()
         self.wanted: Any = wanted
-        self.compared = False  # whether a run's value was
-        self.other: Any = None  # a value that cannot be
+        self.compared = False  # whether the value of a run could be compared
+        self.incomparable: Any = None  # the first value of another type
         self.tag = wanted if self.key in ("tag", "tags") and wanted[:1] != "[" else None
         if self.tag is not None:
             self.key = "tags"
@@ -234,12 +234,12 @@ class _Condition:
         if self.key not in run:
             return False
         value = run[self.key]
-        met = self._compare(value)
-        if met is not None:
+        holds = self._compare(value)
+        if holds is not None:
             self.compared = self.compared or value is not None
-        elif self.other is None:
-            self.other = value
-        return self.sign == "!=" if met is None else met
+        elif self.incomparable is None:
+            self.incomparable = value
+        return holds if holds is not None else self.sign == "!="
 
     def _compare(self, value: Any) -> bool | None:
         """Return whether the comparison holds; None if the types of the two values differ."""
@@ -255,9 +255,9 @@ class _Condition:
 
     def check(self) -> None:
         """Raise ConfigError if the value could not be compared with that of any run."""
-        if self.other is not None and not self.compared:
+        if self.incomparable is not None and not self.compared:
             raise ConfigError(
-                f"--where {self.text!r}: {self.key} is {self.other!r} in a run, "
+                f"--where {self.text!r}: {self.key} is {self.incomparable!r} in a run, "
                 f"which cannot be compared with {self.wanted!r}",
                 "compare numbers with numbers (without a unit), texts with texts, lists with "
                 "lists, as in 'model.hidden=[16, 16]'",

@@ -48,6 +48,14 @@ def class_name(item: Item) -> str:
     return item if isinstance(item, str) else str(item.get(CLASS))
 
 
+def require_extra(what: str, extra: str, *packages: str) -> None:
+    """Raise ConfigError if a package of an extra of dlrun, which `what` needs, is not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            hint = f"`pip install 'dlrun[{extra}]'` installs it"
+            raise ConfigError(f"{what} needs the package {package}", hint)
+
+
 def check_package_installed(key: str, item: Item) -> None:
     """Raise ConfigError if there is no package of a class; nothing is imported for this."""
     package = class_name(item).partition(".")[0]

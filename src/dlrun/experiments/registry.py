@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
-UNKNOWN = object()  # the value of a key that a config does not have
+UNKNOWN = object()  # the value of a key that the shipped config does not have
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -251,8 +251,8 @@ def _changed(values: Values, shipped: Values) -> Values:
     """Return the values that differ from the shipped ones, by dotted keys in the shipped order."""
     changed: Values = {}
     for key in shipped | values:
-        value, default = values.get(key, UNKNOWN), shipped.get(key, UNKNOWN)
-        if value is UNKNOWN or value == default:
+        default = shipped.get(key, UNKNOWN)
+        if key not in values or (value := values[key]) == default:
             continue
         if isinstance(value, dict) and (value or isinstance(default, dict)):
             section = _changed(value, default if isinstance(default, dict) else {})

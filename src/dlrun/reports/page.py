@@ -75,7 +75,6 @@ def report_on_runs(
     notes: a Markdown file, which becomes a section.
     """
     screen, note = Screen(), ""
-    check_page_is_writable(out, force=force, inputs=[notes] if notes else [])
     if len(runs) > MOST:
         raise ConfigError(
             f"a page about {len(runs):,} runs: at most {MOST} fit",
@@ -98,8 +97,8 @@ def report_on_runs(
     if baseline is not None:
         first = Run.open(baseline, runs_dir)
         opened = [first, *(run for run in opened if run.folder != first.folder)]
-    files = (file for run in opened for file in run.folder.iterdir())
-    check_page_is_writable(out, force=force, inputs=files)
+    inputs = [file for run in opened for file in run.folder.iterdir()]
+    check_page_is_writable(out, force=force, inputs=[*inputs, notes] if notes else inputs)
     against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
     try:
         size, problems = write_report_page(

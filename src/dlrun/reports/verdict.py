@@ -66,8 +66,8 @@ class ExperimentVerdict:
 
         Those on generated data are left out beside others: their numbers cannot be compared.
         """
-        made = [one for one in self.groups if one.sections[0].record.source == GENERATED]
-        groups = [one for one in self.groups if one not in made] or made
+        real = [one for one in self.groups if one.sections[0].record.source != GENERATED]
+        groups = real or self.groups
         metrics = [group.main.metric for group in groups if group.main]
         chosen = max(metrics, key=metrics.count, default=None)
         found = [group for group in groups if group.main and group.main.metric == chosen]

@@ -23,10 +23,11 @@ from dlrun.config.plugins import (
     class_name,
     is_dotted_name,
     load_class,
+    require_extra,
 )
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml, flatten_keys
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import first_line
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
@@ -122,11 +123,8 @@ def check_loggers_installed(config: ExperimentConfig) -> None:
         name = class_name(item)
         if is_dotted_name(name):
             check_package_installed("logger", item)
-        elif name in LOGGERS and importlib.util.find_spec(name) is None:
-            raise ConfigError(
-                f"logger: {name} needs the package {name}",
-                f"install it with: pip install 'dlrun[{name}]'",
-            )
+        elif name in LOGGERS:
+            require_extra(f"logger: {name}", name, name)
 
 
 def check_lightning_loggers(config: ExperimentConfig) -> None:

@@ -1,7 +1,6 @@
 """Submit runs to SLURM through submitit, for `dlrun EXPERIMENT --slurm KEY=VALUE,...`."""
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
+from dlrun.config.plugins import require_extra
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
@@ -140,8 +140,7 @@ def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     if group := distributed.find_process_group():
         raise ConfigError(f"{group}, each of which would submit this run", f"leave {group.by} out")
-    if importlib.util.find_spec("submitit") is None:
-        raise ConfigError("--slurm needs the package submitit", "pip install 'dlrun[slurm]'")
+    require_extra("--slurm", "slurm", "submitit")
     if missing := [name for name in ("sbatch", "srun") if shutil.which(name) is None]:
         raise ConfigError(
             f"--slurm: no {missing[0]} on the PATH", "submit on a login node of SLURM"

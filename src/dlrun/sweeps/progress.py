@@ -186,6 +186,8 @@ def describe_best_config(plan: SweepPlan, runs: Mapping[int, Run]) -> str:
     config the line has its means; it is empty if no config has a result.
     """
     found: list[tuple[tuple[int, float], str]] = []
+    is_one = len(plan.configs) == 1 and plan.search is None
+    head = "mean so far" if is_one else "best so far "
     for config in plan.configs:
         ended = [runs[point.number].record for point in config if point.number in runs]
         records = [record for record in ended if record.status == "finished"]
@@ -204,11 +206,11 @@ def describe_best_config(plan: SweepPlan, runs: Mapping[int, Run]) -> str:
             rank = metric_direction(chosen_by) * means[chosen_by]
         count = "" if len(records) == len(config) else f" ({len(records)} of {len(config)} runs)"
         label = format_settings_briefly(config[0].config)
-        text = _fit("best so far ", label, f"  {format_metrics_line(means)}{count}")
+        text = _fit(head, label, f"  {format_metrics_line(means)}{count}")
         epochs = min(record.result_steps or 0 for record in records) if plan.rungs else 0
         found.append(((epochs, rank), text))
-    if len(plan.configs) == 1 and plan.search is None:
-        return found[0][1].replace("best so far ", "mean so far", 1) if found else ""
+    if is_one:
+        return found[0][1] if found else ""
     (_, rank), text = max(found, key=lambda one: one[0], default=((0, -math.inf), ""))
     return text if rank > -math.inf else ""
 

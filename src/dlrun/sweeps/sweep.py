@@ -1,13 +1,13 @@
 """`dlrun sweep`: plan many runs, execute them on this machine or on SLURM, and summarise them."""
 
 import contextlib
-import importlib.util
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
+from dlrun.config.plugins import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
@@ -102,8 +102,8 @@ def run_sweep(
 
 def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
     """Raise ConfigError if a package is missing, or SLURM cannot run what depends on results."""
-    if plan.search is not None and importlib.util.find_spec("optuna") is None:
-        raise ConfigError("--sampler tpe needs the package optuna", "pip install 'dlrun[optuna]'")
+    if plan.search is not None:
+        require_extra("--sampler tpe", "optuna", "optuna")
     if on_slurm and (plan.rungs or plan.search is not None):
         option = "--halving" if plan.rungs else "--sampler tpe"
         raise ConfigError(f"--slurm: a sweep with {option} runs on this machine", "leave it out")

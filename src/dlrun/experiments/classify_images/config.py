@@ -1,6 +1,5 @@
 """Define the config of the experiment classify-images."""
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
+from dlrun.config.plugins import require_extra
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import find_book_photographs, find_images
@@ -90,12 +90,7 @@ class Config(ExperimentConfig):
 
     def _check_onnxruntime(self) -> None:
         key = f"backend: {self.backend}"
-        for package in ("onnx", "onnxruntime"):
-            if importlib.util.find_spec(package) is None:
-                raise ConfigError(
-                    f"{key} needs the package {package}",
-                    "`pip install 'dlrun[export]'` installs it",
-                )
+        require_extra(key, "export", "onnx", "onnxruntime")
         if self.precision != "32-true" or self.accelerator not in ("auto", "cpu"):
             raise ConfigError(
                 f"{key} computes on the CPU with the precision 32-true, "
