@@ -21,6 +21,7 @@ from dlrun.experiments.predictions import (
     TrueAndPredictedValues,
     keep_test_predictions,
 )
+from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
@@ -66,8 +67,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     assets_class: the class of what `load` returns as `assets`.
     curve_limits: the ends of the vertical axis of the learning curves of a metric, by its name
-    without the split, such as `accuracy`; by default, and if a curve ends outside, the axis spans
-    the values.
+    without the split, such as `accuracy`, on the data of the shipped config; by default, on other
+    data, and if a curve ends outside, the axis spans the values.
     """
 
     assets_class: type[A]
@@ -204,8 +205,10 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 
         title, kept = self.title(run), run.record.earlier_epoch
+        is_shipped_source = config.source == shipped_values(self.name).get("data.source")
+        limits = self.curve_limits if is_shipped_source else {}
         figure = draw_learning_curves(
-            run.table, run.record.metrics, title=title, limits=self.curve_limits, kept=kept
+            run.table, run.record.metrics, title=title, limits=limits, kept=kept
         )
         return {"learning_curves.png": figure}
 
