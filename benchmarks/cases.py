@@ -154,7 +154,7 @@ def lab(script: str, *words: object) -> list[str]:
 
 def process(folder: Path, took: Process) -> Metrics:
     """What the process as a whole took."""
-    found = {"process": took.seconds, "memory": took.peak_bytes}
+    found = {"process": took.seconds, "cpu": took.cpu, "memory": took.peak_bytes}
     return found if took.others is None else found | {"others": took.others}
 
 
@@ -585,18 +585,28 @@ def runs_folder(setup: Setup) -> Case:
         runs = WORK / f"runs-{size}"
         prepare("runs", archive=setup.source / "Hitters.csv", count=size, to=runs)
         names = [folder.name for folder in sorted((runs / "hitters-linear").iterdir())]
+        page = ["--force", "--out", str(WORK / "runs.html")]
         for what, words in (
             ("list", ["runs", "list"]),
             ("list --where --sort", ["runs", "list", "--where", "seed<50", "--sort", "seconds"]),
             ("list --json", ["runs", "list", "--json"]),
             ("compare", ["runs", "compare", names[0], names[-1]]),
             ("clean", ["runs", "clean", "--keep-best", "10", "--dry-run"]),
-            ("report", ["report", "--force", "--out", str(WORK / "runs.html")]),
+            ("report", ["report", *page]),
+            ("compare all, refused", ["runs", "compare", *names]),
+            ("report all, refused", ["report", *names, *page]),
         ):
+            if "refused" in what and size <= 100:
+                continue
             label = f"{what}, {size:,} runs"
             command = [*DLRUN, *words, "--runs-dir", str(runs)]
-            variants[label] = Variant(functools.partial(_whatever_folder, command), process)
+            variants[label] = Variant(
+                functools.partial(_whatever_folder, command),
+                process,
+                expected=2 if "refused" in what else 0,
+            )
             rows.append(Row(label, "process", variant=label))
+            rows.append(Row(f"{label}, CPU time", "cpu", variant=label))
             rows.append(Row(f"{label}, peak memory", "memory", variant=label, unit="GB"))
     return Case(variants, rows, repeats=3)
 

@@ -41,12 +41,14 @@ PR_SET_CHILD_SUBREAPER = 36
 class Process:
     """What a process took.
 
-    others: the share of all cores' time that went to other processes meanwhile (steal included);
-    None where the system does not tell. Torch's threads wait for each other, so that one busy
-    neighbour can slow a run tenfold: a time measured beside others says nothing.
+    cpu: seconds of all cores, with its children's. others: the share of all cores' time that went
+    to other processes meanwhile (steal included); None where the system does not tell. Torch's
+    threads wait for each other, so that one busy neighbour can slow a run tenfold: a time measured
+    beside others says nothing.
     """
 
     seconds: float
+    cpu: float
     peak_bytes: int
     others: float | None
 
@@ -84,7 +86,7 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Process:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise FailedError(f"{' '.join(command)}\nended with {process.returncode}:\n{tail}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Process(seconds, usage.ru_maxrss * unit, others)
+    return Process(seconds, own, usage.ru_maxrss * unit, others)
 
 
 def _adopt_orphans() -> None:

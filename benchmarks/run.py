@@ -173,7 +173,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def quantity(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{value / 1e9:.2f} GB" if unit == "GB" else f"{value:.3g} s"
+    return f"{value / 1e9:.3g} GB" if unit == "GB" else f"{value:.3g} s"
 
 
 def note(text: str) -> None:

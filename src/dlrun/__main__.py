@@ -1,5 +1,6 @@
 """Start the command line of `dlrun` when the user enters `dlrun` or `python -m dlrun`."""
 
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,10 @@ def main() -> None:
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         warnings.simplefilter("default")
         os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
+    from dlrun.system import resources
+
+    # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
+    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)
     from dlrun.cli.errors import report_error  # slow
     from dlrun.cli.main import exit_process, prepare_process, run_command_line
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
@@ -13,11 +14,13 @@ from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RESULTS, RunFolder, check_run_name
 from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
+
+if TYPE_CHECKING:
+    from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow: only a run needs it
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class RunContext:
     folder: RunFolder
     screen: Screen
     stop: StopRequest
-    steps: ProgressRecorder
+    steps: "ProgressRecorder"
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # of the CPU

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import pkgutil
 import re
 import shlex
@@ -89,6 +90,17 @@ class DashedArgumentsCommand(TyperCommand):
 
 class LazyCommandGroup(TyperGroup):
     """Groups commands that have only a name and a help text until one of them is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.name == "dlrun":
+            for name in registry.experiment_names():
+                if name not in RESERVED:
+                    text = inspect.cleandoc(registry.experiment_entry(name).help)
+                    self.add_command(TyperCommand(name, help=text, rich_help_panel=EXPERIMENTS))
+        for name in COMMANDS[str(self.name)]:
+            panel = PANEL_OF[name] if self.name == "dlrun" else None
+            self.add_command(TyperCommand(name, rich_help_panel=panel))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands; those of dlrun itself in the order of their panels."""
@@ -187,19 +199,9 @@ def _root(
     pass
 
 
-def _not_loaded() -> None:
-    pass
-
-
-for _name in registry.experiment_names():
-    if _name not in RESERVED:
-        _help = registry.experiment_entry(_name).help
-        app.command(_name, help=_help, rich_help_panel=EXPERIMENTS)(_not_loaded)
-for _group, _functions in COMMANDS.items():
-    _typer = app
-    if _group in GROUPS:
-        _typer = typer.Typer(cls=LazyCommandGroup, help=GROUPS[_group], no_args_is_help=True)
-        app.add_typer(_typer, name=_group, rich_help_panel=PANEL_OF[_group])
-    for _name in _functions:
-        _panel = PANEL_OF[_name] if _typer is app else None
-        _typer.command(_name, rich_help_panel=_panel)(_not_loaded)
+for _group, _help in GROUPS.items():
+    app.add_typer(
+        typer.Typer(cls=LazyCommandGroup, help=_help, no_args_is_help=True),
+        name=_group,
+        rich_help_panel=PANEL_OF[_group],
+    )

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import gc
 import io
 import logging
 import os
@@ -14,7 +13,6 @@ from typing import NoReturn
 from dlrun.cli.commands import RESERVED, app
 from dlrun.cli.errors import report_error
 from dlrun.experiments import registry
-from dlrun.system import resources
 from dlrun.system.console import Screen, reserve_stdout
 from dlrun.system.signals import (
     handled_stop_signals,
@@ -33,11 +31,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def prepare_process(arguments: Sequence[str]) -> None:
     """Set up this process for one command: signals, streams and environment variables."""
-    # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
-    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)
     # Waiting threads sleep: beside other processes, two runs of CIFAR100 whose threads spin took
     # three times as long. torch reads this as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Else pydantic looks through all installed packages for plugins, which only observe.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
         del os.environ["COLUMNS"]
     for number in handled_stop_signals():  # a run replaces these handlers while it is running

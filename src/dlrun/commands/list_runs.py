@@ -3,7 +3,7 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -55,7 +55,7 @@ ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "tags", "differs", "note", "began", "folder", "problem",
 )  # fmt: skip
-IN_TABLE = {*COLUMNS, "metric", "problem"}  # what a row is made of
+IN_ROW = {"experiment", "metric", "problem"}  # what a row is made of, besides its columns
 LISTED = {*ABOUT, "metrics"}  # what is read of a run if no other key is named
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -105,10 +105,11 @@ def list_runs(
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
     # Of each run only what is shown is kept: there may be ten thousand.
-    kept = {*keys, *filter(None, [order]), *(() if json or csv else IN_TABLE)}
+    kept = {*keys, *filter(None, [order])}
+    kept.update(() if json or csv else (*IN_ROW, *(keys or COLUMNS)))
     known, number, listed = set[str](), 0, list[Values]()
     for run in scan_or_fail(folder, experiment):
-        values = _values(run, screen, complete=not (kept | named.keys()) <= LISTED)
+        values = _values(run, screen, kept | named.keys())
         known |= values.keys()
         number += 1
         met = [one.meets(values) for one in conditions]
@@ -157,14 +158,17 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
 
-def _values(run: Run, screen: Screen, *, complete: bool) -> Values:
-    """Return the values of a run that LISTED names; `complete`: also all of config and record."""
+def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
+    """Return the values of a run that LISTED names; if others are wanted, all of config and record.
+
+    What takes long is None if it is not wanted.
+    """
     record, metric = run.record, main_metric(run.record)
     values: Values = {"config": {}}
     differs: Values = {}
     notes = RunNotes() if run.unreadable else notes_or_warning(run, screen)
     if not run.unreadable:
-        if complete:
+        if not wanted <= LISTED:
             config = run.effective_config()
             values = yaml_loader.flatten_keys(record.model_dump()) | config | {"config": config}
         with contextlib.suppress(ConfigError):  # the experiment is not installed
@@ -178,7 +182,7 @@ def _values(run: Run, screen: Screen, *, complete: bool) -> Values:
         "interval": record.interval,
         "book": published_metrics(record).get("book", {}).get(metric) if metric else None,
         "seconds": record.seconds.get("total"),
-        "size": folder_size(run.folder),
+        "size": folder_size(run.folder) if "size" in wanted else None,
         "tags": notes.tags,
         "differs": differs,
         "note": notes.note or None,

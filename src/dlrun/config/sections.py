@@ -53,7 +53,9 @@ LoggerName = Annotated[KnownLogger | Item, AfterValidator(_check_logger)]
 class Section(BaseModel):
     """Base class of config sections: immutable; rejects unknown keys and values of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 S = TypeVar("S", bound=Section)
@@ -119,7 +121,7 @@ class Argument:
     help: str
 
 
-class ExperimentConfig(Section):
+class ExperimentConfig(Section, defer_build=False):  # an error in it is told when it is imported
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments

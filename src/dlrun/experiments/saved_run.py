@@ -29,7 +29,6 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     read_yaml_file,
 )
-from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
@@ -50,7 +49,6 @@ from dlrun.run_folder.folder import (
     RunFolder,
 )
 from dlrun.run_folder.notes import RunNotes, read_notes
-from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
@@ -399,6 +397,8 @@ class Run:
 
         Raises DlrunError as `predict`, or if the data are missing.
         """
+        from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow
+
         screen, stop = screen or Screen(quiet=True), StopRequest()
         folder = RunFolder(self.folder, writes=False)
         context = RunContext(
@@ -458,6 +458,8 @@ class Run:
 
 
 def _read_text(file: Path) -> str:
+    from dlrun.data.text_files import NotTextError, read_text_file  # slow
+
     try:
         return read_text_file(file)
     except NotTextError as error:

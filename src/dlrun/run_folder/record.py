@@ -34,7 +34,7 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 class _Part(BaseModel):
     """A part of a record; fields that an experiment adds stay as extra fields."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class ChecksummedModel(_Part):

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.data_sections import OWN_SOURCES
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
-if TYPE_CHECKING:
-    from dlrun.config.network_sections import EarlyStoppingConfig  # slow: `runs list` needs none
+if TYPE_CHECKING:  # slow: `runs list` needs neither
+    from rich.table import Table
+
+    from dlrun.config.network_sections import EarlyStoppingConfig
 
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
@@ -195,8 +195,10 @@ def add_largest_class_baseline(
     return shown
 
 
-def metrics_table(record: RunRecord) -> Table:
+def metrics_table(record: RunRecord) -> "Table":
     """Return a table of a run's metrics, their confidence interval and the book's metrics."""
+    from rich.table import Table  # slow
+
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if record.interval:
@@ -212,6 +214,8 @@ def metrics_table(record: RunRecord) -> Table:
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
+    from dlrun.config.data_sections import OWN_SOURCES  # slow
+
     lines, best = [], record.best_epoch
     if record.stopped_epoch:
         lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))

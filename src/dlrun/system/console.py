@@ -67,12 +67,13 @@ def format_text_table(
 
     The first row is the heading. `left`: numbers of the columns that are aligned to the left.
     """
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    sizes = [[*map(cell_len, row)] for row in rows]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
     lines = []
-    for row in rows:
+    for row, taken in zip(rows, sizes, strict=True):
         cells = []
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            blanks = " " * (width - cell_len(cell))
+        for place, cell in enumerate(row):
+            blanks = " " * (widths[place] - taken[place])
             cells.append(cell + blanks if place in left else blanks + cell)
         lines.append((" " * gap).join(cells).rstrip())
     return lines
