@@ -37,6 +37,7 @@ def test_the_best_is_compared_with_the_second_by_seed() -> None:
     other = Selection("valid_accuracy", [shuffled, found.configs[-1]], "seed")
     assert other.interval == pytest.approx(found.interval)
     assert selection(WORST, BEST).verdict == "better"
+    assert selection(BEST, BEST).verdict == "no reliable difference"
 
 
 def test_a_bootstrap_over_seeds_counts_wins() -> None:
@@ -61,6 +62,8 @@ def test_words_say_what_the_numbers_say() -> None:
     one_run = selection([0.85], [0.86])
     assert one_run.verdict == "no interval" and list(one_run.describe()) == ["second"]
     assert "--seeds" in one_run.describe()["second"]
+    assert one_run.as_object()["lead"] == pytest.approx(0.01)
+    assert {one_run.as_object()[key] for key in ("interval", "detectable", "wins")} == {None}
     found = selection(WORST, SECOND, BEST, tested=0.85)
     assert list(found.describe()) == ["second", "power", "chance", "test"]
     assert "contains 0" in found.describe()["second"]
@@ -77,6 +80,7 @@ def test_optimism_is_the_gap_to_the_test_beyond_that_of_all() -> None:
     configs = [ComparedConfig("", *one) for one in zip(values, (0.58, 0.84, 0.83), strict=True)]
     found = Selection("valid_accuracy", configs, "seed")
     assert found.optimism == pytest.approx((0.04, 0.08 / 3))
+    assert "0.01333" in found.describe()["test"]
     assert Selection("valid_accuracy", configs, "seed", is_tested=False).optimism is None
     assert selection(SECOND, BEST).optimism is None
 
@@ -117,10 +121,13 @@ def test_only_configs_with_the_same_seeds_and_epochs_are_compared() -> None:
     assert found is not None and (found.left_out, found.n) == (2, 2)
     assert [one.name for one in found.configs] == ["lr=3", "lr=4"]
     assert found.leads == pytest.approx([0.0, 0.1]) and found.optimism is not None
-    assert list(found.as_object()) == [
+    about = found.as_object()
+    assert list(about) == [
         *("metric", "configs", "left_out", "unit", "n", "second", "lead", "interval"),
         *("verdict", "detectable", "wins", "wins_if_equal", "optimism", "optimism_of_all"),
     ]
+    assert (about["wins"], about["wins_if_equal"]) == found.wins
+    assert (about["optimism"], about["optimism_of_all"]) == found.optimism
     alone = judge_selection(results[:2])
     assert alone is not None and alone.as_object()["second"] is None
     assert judge_selection(results[-1:]) is None
