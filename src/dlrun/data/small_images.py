@@ -87,7 +87,7 @@ def load_configured_images(
         key += [config.fold_text] if config.folds else []
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
-        origin = f"CIFAR100 ({paths[0].name})"
+        origin = f"CIFAR100 ({DATASET.describe_files(config, key)})"
     prepare = _prepare_own if config.is_own else _prepare_published
     prepared = load_or_prepare_arrays(
         data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
