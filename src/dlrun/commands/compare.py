@@ -105,8 +105,8 @@ def _leave_out_keys_of_single_experiments(
         return
     configs = [one["config"] for one in runs]
     common = set.intersection(*map(set, configs))
-    left = len(set.union(*map(set, configs)) - common)
-    screen.note(f"different experiments: left out {pluralize(left, 'config key')} of only some")
+    left = pluralize(len(set.union(*map(set, configs)) - common), "config key")
+    screen.note(f"different experiments: left out {left} that not all of them have")
     for one in runs:
         one["config"] = {key: value for key, value in one["config"].items() if key in common}
 
