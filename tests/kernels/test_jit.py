@@ -12,10 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from dlrun.kernels.jit import (
-    jit_inner,
-    jit_kernel,
-)
+from dlrun.kernels.jit import jit_inner, jit_kernel
 
 f32 = np.float32
 

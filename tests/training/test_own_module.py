@@ -274,9 +274,7 @@ def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_p
 
 @pytest.mark.parametrize("fails", [None, (1, 2)])
 def test_a_device_that_fails_gives_way_to_the_cpu(
-    tmp_path: Path,
-    fails: tuple[int, int] | None,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, fails: tuple[int, int] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the probe, or in the middle of the second epoch."""
     modules = [Module() for _ in range(3)]

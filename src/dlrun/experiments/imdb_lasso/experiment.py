@@ -21,11 +21,7 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictions import (
-    TrueAndPredictedClasses,
-    Words,
-    keep_test_predictions,
-)
+from dlrun.experiments.predictions import TrueAndPredictedClasses, Words, keep_test_predictions
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
