@@ -18,9 +18,8 @@ from dlrun.cli.commands import app
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
-from tests.conftest import NAMES, python
+from tests.conftest import NAMES, ROOT, python
 
-ROOT = Path(__file__).parents[1]
 PATTERNS = (
     "*.md", "docs/**/*.md", "examples/**/*.md", "benchmarks/*.md", "data/*.md", "runs/*.md",
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """`dlrun sweep --sampler tpe`: the study chooses, is told, and goes on where it was."""
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -22,7 +21,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests import harness
 from tests.commands.run_folders import a_whole_run
-from tests.conftest import Dlrun, setting
+from tests.conftest import Dlrun, Hide, setting
 from tests.sweeps.use import (
     kill,
     outcomes,
@@ -49,11 +48,14 @@ def a_sweep(folder: Path, *, trials: int = 25, **search: Any) -> Sweep:
     return Sweep(make_sweep_plan("s", NETWORK, options, space, Screen(quiet=True)), place)
 
 
-def trials(sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
+def study_of(sweep: Sweep) -> optuna.Study:
     """What Optuna itself reads in the sweep's folder."""
     backend = optuna.storages.journal.JournalFileBackend(str(sweep.folder / JOURNAL))
-    storage = optuna.storages.JournalStorage(backend)
-    return optuna.load_study(study_name="s", storage=storage).trials
+    return optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+
+
+def trials(sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
+    return study_of(sweep).trials
 
 
 def accuracy(settings: Settings) -> float:
@@ -133,9 +135,7 @@ def test_an_interrupted_search_chooses_what_an_undisturbed_one_does(
     study = SweepStudy(sweep)
     assert chosen(sweep.plan) == chosen(whole.plan)[: after + 1]
     study.tell(state)
-    backend = optuna.storages.journal.JournalFileBackend(str(sweep.folder / JOURNAL))
-    storage = optuna.storages.JournalStorage(backend)
-    optuna.load_study(study_name="s", storage=storage).ask()  # a trial without its values
+    study_of(sweep).ask()  # a trial without its values
 
     sweep = Sweep(sweep.plan.model_copy(update={"points": []}), sweep.folder)
     until_the_end(sweep, state, SweepStudy(sweep))
@@ -274,7 +274,7 @@ def test_the_version_of_optuna_belongs_to_the_plan_of_its_search(tmp_path: Path)
     assert read_sweep_plan(sweep.folder, force=True).search
 
 
-def test_what_does_not_fit(cli: Dlrun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit(cli: Dlrun, without_package: Hide) -> None:
     """Before anything begins, with one message."""
     space = [*PENALTY, "--trials", "4"]
     cli(*words(*PENALTY)).is_told(2, "--trials")
@@ -285,8 +285,5 @@ def test_what_does_not_fit(cli: Dlrun, monkeypatch: pytest.MonkeyPatch) -> None:
     cli(*words(*space, "--space", "path.values=lin:3..9")).is_told(2, "path.values=3.0")
     dry = cli(*words(*space, "--dry-run", "--json")).is_told(0)
     assert json.loads(dry.stdout)["search"]["trials"] == 4
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else find(name, *a)
-    )
+    without_package("optuna")
     cli(*words(*space)).is_told(2, "pip install 'dlrun[optuna]'")
