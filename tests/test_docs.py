@@ -20,9 +20,8 @@ from dlrun.reports import verdict
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.recorded_metrics import NOTABLE
 from dlrun.runs.start import load_experiment_config
-from tests.conftest import NAMES, python
+from tests.conftest import NAMES, ROOT, python
 
-ROOT = Path(__file__).parents[1]
 PATTERNS = (
     "*.md", "docs/**/*.md", "examples/**/*.md", "benchmarks/*.md", "data/*.md", "runs/*.md",
 )  # fmt: skip
