@@ -168,6 +168,16 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
     assert not np.array_equal(data.train.pixels, other.train.pixels)
 
 
+def test_the_same_images_are_generated_at_once_and_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = small_images.generate_images(25, 3)
+    monkeypatch.setattr(small_images, "GENERATED_AT_ONCE", 10)
+    parts = small_images.generate_images(25, 3)
+    assert np.array_equal(whole.pixels, parts.pixels)
+    assert np.array_equal(whole.labels, parts.labels)
+
+
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
     def colours(seed: int) -> np.ndarray:
         made = small_images.generate_images(300, seed)
