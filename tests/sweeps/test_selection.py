@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.stats
@@ -9,7 +10,7 @@ import scipy.stats
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.sweeps.selection import ComparedConfig, Selection
-from dlrun.sweeps.summary import ConfigResults, judge_selection
+from dlrun.sweeps.summary import ConfigResults, judge_selection, warnings_of_selection
 
 BEST, SECOND, WORST = [0.87, 0.86, 0.88], [0.85, 0.87, 0.86], [0.7, 0.5, 0.6]
 
@@ -92,6 +93,7 @@ def result(
     planned: int = 2,
     epochs: int = 0,
     on_test: bool = False,
+    **record: Any,
 ) -> ConfigResults:
     best = BestEpoch(metric="valid_accuracy", epoch=1, value=0.9, on_test=on_test)
     runs = [
@@ -103,6 +105,7 @@ def result(
                 seed=seed,
                 metrics={"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy},
                 best_epoch=best,
+                **record,
             ),
         )
         for seed, accuracy in accuracies.items()
@@ -130,10 +133,26 @@ def test_only_configs_with_the_same_seeds_and_epochs_are_compared() -> None:
     assert (about["optimism"], about["optimism_of_all"]) == found.optimism
     alone = judge_selection(results[:2])
     assert alone is not None and alone.as_object()["second"] is None
-    assert judge_selection(results[-1:]) is None
+    only = judge_selection(results[-1:])
+    assert only is not None and only.as_object()["second"] is None, "the others have no result"
+    assert judge_selection([result({}, {0: 0.8, 1: 0.7})]) is None, "nothing was chosen"
 
 
 def test_validation_rows_that_are_the_test_rows_show_no_optimism() -> None:
     results = [result({"lr": n}, {0: 0.8, 1: 0.8 + n / 10}, on_test=True) for n in range(2)]
     found = judge_selection(results)
     assert found is not None and found.optimism is None and found.configs[-1].tested
+    for number in (1, 2):
+        (warning,) = warnings_of_selection(results[:number])
+        assert "best config" in warning
+
+
+def test_of_one_config_the_test_rows_may_still_have_chosen_the_epoch() -> None:
+
+    def warnings(kept: int, *, on_test: bool = True) -> list[str]:
+        record = {"weights_epoch": kept, "result_steps": 3}
+        return warnings_of_selection([result({}, {0: 0.8}, on_test=on_test, **record)])
+
+    assert warnings(3) == warnings(2, on_test=False) == []
+    (warning,) = warnings(2)
+    assert "epoch" in warning
