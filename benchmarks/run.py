@@ -86,6 +86,15 @@ def run_case(name: str, case: Case, repeats: int, runs: Path) -> tuple[Samples, 
     return samples, case.check(folders)
 
 
+def unequal_repeats(samples: Samples) -> list[str]:
+    """The variants whose runs, all with one seed, have more than one test accuracy."""
+    return [
+        label
+        for label, runs in samples.items()
+        if len({run.get("test_accuracy") for run in runs}) > 1
+    ]
+
+
 @contextlib.contextmanager
 def neighbour(busy: bool) -> Iterator[None]:
     """In this block, where it is asked for, another process computes all the time."""
@@ -201,6 +210,7 @@ def main() -> int:
         "checks": {},
         "samples": {},
         "peaks": {},
+        "unequal_repeats": {},
         "failures": {},
     }
     cases.warm_up(with_lab=args.with_lab)
@@ -218,7 +228,10 @@ def main() -> int:
             note(f"{name}: {error}")
             report["failures"][name] = str(error)
             continue
-        shutil.rmtree(runs / name)  # of a case that failed it stays
+        if different := unequal_repeats(samples):
+            report["unequal_repeats"][name] = different
+        else:
+            shutil.rmtree(runs / name)  # of a case that failed it stays too
         expected = 1 / (os.cpu_count() or 1) if args.busy else 0.0
         report["rows"] += [summarise(row, samples, expected, peak) for row in case.rows]
         report["samples"][name] = samples
@@ -228,7 +241,7 @@ def main() -> int:
     path = RESULTS / f"{stamp}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     show(report, path)
-    return 1 if report["failures"] else 0
+    return 1 if report["failures"] or report["unequal_repeats"] else 0
 
 
 def show(report: dict[str, Any], path: Path) -> None:
@@ -248,6 +261,9 @@ def show(report: dict[str, Any], path: Path) -> None:
             if "test_accuracy" in samples[0]
         }
         lines += [f"- {name}, test accuracy: {json.dumps(accuracies)}"] if accuracies else []
+    for name, different in report["unequal_repeats"].items():
+        kept = path.with_suffix("").name
+        lines.append(f"- NOT REPEATED: {name}, {', '.join(different)}: see {WORK / 'runs' / kept}")
     lines += [f"- FAILED: {name}" for name in report["failures"]]
     if "--busy" in report["arguments"]:
         lines.append("- beside one process that computed all the time")

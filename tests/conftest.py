@@ -34,6 +34,7 @@ SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
 Open = Callable[..., "Page"]
+Hide = Callable[[str], None]
 Out = pytest.CaptureFixture[str]
 Faults = Callable[["Page"], list[str]]
 
@@ -151,6 +152,26 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         return [*smoke(name), *(["--summary"] if name in NETWORKS else [])]
 
     return once(tmp_path_factory, "done", words)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def without_package(monkeypatch: pytest.MonkeyPatch) -> Hide:
+    """Make a package look as if it were not installed."""
+
+    def hide(package: str) -> None:
+        monkeypatch.setattr(
+            "importlib.util.find_spec",
+            lambda name, *more: None if name == package else find_spec(name, *more),
+        )
+
+    return hide
 
 
 def smoke(name: str) -> list[str]:

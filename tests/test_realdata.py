@@ -69,7 +69,7 @@ def test_dense_reaches_the_books_accuracy(trained: Done, real_data: Path) -> Non
     found = results(trained("imdb-dense"))
     assert 0.845 <= found["metrics"]["test_accuracy"] <= 0.875
     assert found["parameters"] == 160_353
-    assert found["data"] == "IMDB reviews (stanford, aclImdb_v1.tar.gz)"
+    assert found["data"].startswith("IMDB reviews (stanford, ")
     assert found["reference_differs"] == why_not_compared(real_data)
 
 
@@ -226,6 +226,6 @@ def test_cifar100_of_full_size_in_its_own_format(forked: Dlrun, tmp_path: Path) 
     forked("cifar100", *sets).is_told(0)
     found = results(tmp_path / "runs/cifar100/latest")
     assert found["parameters"] == 964_516
-    assert found["data"] == f"CIFAR100 ({archive.name})"
+    assert found["data"].startswith("CIFAR100 (not as published, ")
     # One epoch on noise-like images learns little, but far more than chance: .01, sd .001.
     assert found["metrics"]["test_accuracy"] > 0.02

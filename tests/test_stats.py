@@ -56,7 +56,13 @@ def test_what_is_no_share_is_refused(correct: int, n: int) -> None:
 
 def test_the_interval_of_a_mean_is_students() -> None:
     assert mean_interval(SECOND) == pytest.approx((0.8976775, 3.7623225), abs=5e-8)
-    assert mean_interval(SECOND[:1]) is None
+
+
+def test_two_values_are_enough_for_an_interval_and_one_is_not() -> None:
+    assert mean_interval([1, 3]) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=5e-5)
+    assert detectable_mean([1, 3]) == pytest.approx(11.55 * 2**0.5, abs=0.01)  # the page's table
+    for compute in (mean_interval, prediction_interval, detectable_mean):
+        assert compute([1]) is compute([]) is None
 
 
 def test_the_interval_of_a_mean_difference_is_students_of_pairs() -> None:

@@ -89,8 +89,8 @@ class OutOfTime(Stopped):
     word = "out of time"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, at most 200 characters."""
+def first_line(error: object) -> str:
+    """Return the first line of an exception's message or a text, at most 200 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 

@@ -35,14 +35,6 @@ def test_help_has_examples_and_flags_have_no_type(cli: Dlrun, words: list[str]) 
     assert flags and not any("<bool>" in line for line in flags)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_config_prints_yaml_that_config_reads_back(cli: Dlrun, name: str, tmp_path: Path) -> None:
-    printed = cli("config", name, "--set", "seed=7").stdout
-    assert yaml.safe_load(printed)["seed"] == 7
-    (tmp_path / "again.yaml").write_text(printed)
-    assert cli("config", name, "--config", "again.yaml").stdout == printed
-
-
 def test_a_dry_run_prints_the_config_and_writes_nothing(cli: Dlrun, tmp_path: Path) -> None:
     done = cli("imdb-lstm", "--dry-run").is_told(0)
     assert yaml.safe_load(done.stdout)["trainer"]["max_epochs"] == 20

@@ -1,6 +1,5 @@
 """`dlrun export`: a file that other programs use, and what it refuses."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -18,7 +17,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.folder import WEIGHTS
 from tests import harness
-from tests.conftest import NAMES, ROOT, Dlrun, Done, setting, smoke
+from tests.conftest import NAMES, ROOT, Dlrun, Done, Hide, setting, smoke
 from tests.experiments.use import flip, moved, once, put
 
 REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
@@ -172,10 +171,8 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
 
 
 def test_missing_package_is_named(
-    cli: Dlrun, done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Dlrun, done: Done, tmp_path: Path, without_package: Hide
 ) -> None:
-    found = importlib.util.find_spec
-    without = lambda name: None if name == "onnxruntime" else found(name)  # noqa: E731
-    monkeypatch.setattr("importlib.util.find_spec", without)
+    without_package("onnxruntime")
     cli("export", done("imdb-lasso"), "--out", "x").is_told(2, "pip install 'dlrun[export]'")
     assert not (tmp_path / "x").exists()

@@ -75,6 +75,16 @@ def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
     assert shown[2][0] == "seed" and shown[3] == ("accuracy", "0.7500")
 
 
+@pytest.mark.parametrize("key", ["metrics.test_mae", "value"])
+def test_of_an_error_the_smallest_is_first(tmp_path: Path, capsys: Out, key: str) -> None:
+    for name, mae in (("a", 2), ("b", 1), ("c", 3)):
+        a_whole_run(tmp_path / NETWORKS[1] / DAY.format(1, name), metrics={"test_mae": mae})
+    for sort, expected in ((key, "bac"), (f"-{key}", "cab")):
+        list_runs(sort=sort, columns="name", csv=True, runs_dir=tmp_path)
+        _, *names = capsys.readouterr().out.split()
+        assert "".join(name[-1] for name in names) == expected
+
+
 def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
     run = objects(runs, capsys, where=["optimizer.lr>0.05"])[0]
     folder = runs / EXPERIMENT / DAY.format(1, "a")

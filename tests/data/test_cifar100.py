@@ -1,5 +1,6 @@
 import io
 import pickle
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(tmp_path: Path, cap
         data = load(tmp_path, archive)
         assert_complete(data)
     assert capsys.readouterr().err.count("(once)") == 1
-    assert data.origin == "CIFAR100 (cifar.tar.gz)"
+    assert re.fullmatch(r"CIFAR100 \(not as published, [0-9a-f]{8}\)", data.origin)
     assert data.differs and data.differs.startswith("cifar.tar.gz is not the published file (")
     assert data.names == META["fine_label_names"]
     (made,) = caches(tmp_path)
@@ -165,6 +166,16 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
     assert data.names[99] == "generated 99"
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)
+
+
+def test_the_same_images_are_generated_at_once_and_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = small_images.generate_images(25, 3)
+    monkeypatch.setattr(small_images, "GENERATED_AT_ONCE", 10)
+    parts = small_images.generate_images(25, 3)
+    assert np.array_equal(whole.pixels, parts.pixels)
+    assert np.array_equal(whole.labels, parts.labels)
 
 
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:

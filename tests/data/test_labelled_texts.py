@@ -81,7 +81,7 @@ def test_an_archive_becomes_labelled_texts_and_a_ranked_vocabulary(tmp_path: Pat
     test = [" bad it's the <UNK>", "", " good <UNK> film"]  # 'worst' in quotes is another word
     assert texts(reviews, "test") == [f"<START>{text}" for text in test]
     assert reviews.train.ids.review(2).tolist() == [1, 5, 4, 5, 4]
-    assert reviews.origin == "IMDB reviews (stanford, reviews.tar.gz)"
+    assert reviews.origin.startswith("IMDB reviews (stanford, not as published, ")
     assert reviews.differs and "reviews.tar.gz is not the published file (" in reviews.differs
 
 
@@ -118,9 +118,9 @@ def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
 
 def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
-    load(tmp_path, archive=archive)
+    origin = load(tmp_path, archive=archive).origin
     renamed = archive.rename(tmp_path / "other.bin")
-    assert load(tmp_path, archive=renamed).origin.endswith("other.bin)")
+    assert load(tmp_path, archive=renamed).origin == origin, "the same data"
     load(tmp_path, archive=renamed, validation=2, seed=5)  # no part of what is prepared
     assert len(caches(tmp_path)) == 1
     assert load(tmp_path, archive=renamed, num_words=50).width == 53
@@ -175,7 +175,7 @@ def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
     assert reviews.train.labels.tolist() == [0, 1]
     assert reviews.test.labels.tolist() == [1, 0, 1]
     assert reviews.vocabulary == ["the", "and", "it's", "rare"]
-    assert reviews.origin == "IMDB reviews (keras, imdb.npz)"
+    assert reviews.origin.startswith("IMDB reviews (keras, not as published, ")
 
 
 def test_keras_reviews_of_one_length_make_a_square_array(tmp_path: Path) -> None:

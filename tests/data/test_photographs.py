@@ -180,8 +180,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
 
 
 @pytest.mark.parametrize(
-    ("name", "sides"),
-    [("a.png", (1100, 1100)), ("a.jpg", (8100, 8100)), ("a.bmp", (65_536, 2))],
+    ("name", "sides"), [("a.png", (1100, 1100)), ("a.jpg", (8100, 8100)), ("a.bmp", (65_536, 2))]
 )
 def test_too_many_pixels_and_too_large_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sides: tuple[int, int]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dlrun.data import small_images
-from dlrun.data.user_data import check_image_files
+from dlrun.data.user_data import check_places
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
@@ -19,7 +19,7 @@ from tests.data.test_photographs import noise
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImages:
     checked = config(source="folder", **changes)
-    check_image_files(checked)
+    check_places(checked)
     return small_images.load_configured_images(checked, folder / "data", seed, Screen())
 
 

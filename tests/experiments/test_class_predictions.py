@@ -9,10 +9,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dlrun.config.sections import Predictions
-from dlrun.experiments.predictions import (
-    TrueAndPredictedClasses,
-    keep_test_predictions,
-)
+from dlrun.experiments.predictions import TrueAndPredictedClasses, keep_test_predictions
 from dlrun.run_folder.record import ClassSummary
 from tests.experiments.use import reader
 

@@ -1,6 +1,5 @@
 """Training options for data of one's own whose classes are unequal."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
-from tests.experiments.use import finished
+from tests.experiments.use import finished, table
 
 BALANCED = ["loss.class_weights=balanced", "balanced_batches=true"]
 
@@ -27,8 +26,7 @@ def own(folder: Path, shares: dict[str, float]) -> list[str]:
 
 
 def recall(run: Path, name: str) -> float:
-    with (run / "predictions.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["label"] == name]
+    rows = [row for row in table(run, "predictions.csv") if row["label"] == name]
     return sum(row["predicted"] == name for row in rows) / len(rows)
 
 
@@ -51,10 +49,8 @@ def test_smoothed_labels_make_probabilities_less_certain(tmp_path: Path) -> None
         finished(tmp_path / str(share), [*words, *setting(f"loss.label_smoothing={share}")])
         for share in (0, 0.6)
     ]
-    certain = []
-    for run in runs:
-        with (run / "predictions.csv").open(newline="") as stream:
-            certain.append(np.mean([float(row["probability"]) for row in csv.DictReader(stream)]))
+    rows = [table(run, "predictions.csv") for run in runs]
+    certain = [np.mean([float(row["probability"]) for row in one]) for one in rows]
     assert certain[1] < certain[0]
 
 

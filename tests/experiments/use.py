@@ -107,8 +107,9 @@ def rows(run: Path) -> list[str]:
 
 
 def reader(folder: Path) -> RunContext:
-    """What an experiment needs to load its data once more."""
-    folder.mkdir()
+    """The context of a run in a new folder, or of one that is resumed in its folder."""
+    resume_files = {} if folder.exists() else None
+    folder.mkdir(exist_ok=True)
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = ProgressRecorder(files, screen, stop, "")
+    steps = ProgressRecorder(files, screen, stop, "", resume_files)
     return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)

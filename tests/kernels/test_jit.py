@@ -9,15 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numba
-import numpy as np
 import pytest
 
-from dlrun.kernels.jit import (
-    jit_inner,
-    jit_kernel,
-)
-
-f32 = np.float32
+from dlrun.kernels.jit import jit_inner, jit_kernel
 
 
 @pytest.fixture

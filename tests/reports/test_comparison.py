@@ -14,6 +14,7 @@ from dlrun.reports.comparison import (
     add_varied_settings_to_titles,
     choose_representatives,
     compare_by_data,
+    describe_repeated,
     group_by_config,
 )
 from dlrun.reports.page import write_report_page
@@ -43,14 +44,32 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     earlier = a_classification(tmp_path / "e" / "again", seed=2, config=config(2), rows=100)
     alone, group = group_by_config(sections(other, earlier, *same, stopped))
     assert [one.number for one in alone.counted] == [1]
-    assert [one.number for one in group.counted] == [5, 3, 4], "each seed once"
+    assert [one.number for one in group.counted] == [3, 4, 5], "each seed once"
+    assert group.repeated == [2] and "No. 2" in describe_repeated([alone, group])
     assert [one.number for one in group.sections] == [2, 3, 4, 5, 6]
     accuracy, loss = group.spreads
-    values = [run.record.metrics["test_accuracy"] for run in (same[2], *same[:2])]
+    values = [run.record.metrics["test_accuracy"] for run in same]
     assert (accuracy.metric, accuracy.values) == ("test_accuracy", values)
     assert accuracy.mean == pytest.approx(statistics.fmean(v for v in values if v))
     assert accuracy.deviation == pytest.approx(statistics.stdev(v for v in values if v))
     assert (loss.metric, loss.deviation) == ("test_loss", 0)
+
+
+def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None:
+    """Wherever the data lie; other data are another config."""
+
+    def run(name: str, day: int, **more: Any) -> Run:
+        values = config(0, data={"archive": name})
+        started = f"2026-11-0{day}T12:00:00+00:00"
+        return a_classification(tmp_path / "e" / name, config=values, started=started, **more)
+
+    found = run("a", 2), run("b", 3), run("c", 1), run("d", 4, data="others")
+    group, other = group_by_config(sections(*found))
+    assert [one.number for one in group.counted] == [2] and group.repeated == [1, 3]
+    assert describe_repeated([other]) == ""
+    _, said = write_report_page(found, tmp_path / "page.html")
+    assert said[-1] == describe_repeated([group, other])
+    assert said[-1] in (tmp_path / "page.html").read_text()
 
 
 def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> No
     assert [run_name_without_time(run) for run in runs_newest_first(runs)] == names
 
 
+def test_of_runs_of_one_second_the_one_that_wrote_last_is_the_newest(runs: Path) -> None:
+    for number, name in enumerate("bac"):
+        run = a_run(runs / "x" / f"20260108T000000Z-{name}")
+        os.utime(run / "environment.json", (number, number))
+    found = [run_name_without_time(run) for run in runs_newest_first(runs, "x")]
+    assert found[:3] == ["c", "a", "b"]
+
+
 @pytest.mark.parametrize(
     ("run", "why"),
     [
@@ -128,7 +136,7 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
     assert sweeps_newest_first(tmp_path) == folders[::-1]
     assert find_sweep("latest", tmp_path) == find_sweep("b", tmp_path) == folders[1]
     assert find_sweep(str(folders[0]), tmp_path / "elsewhere") == folders[0]
-    for name in ("", "c", "n" * 5000):
+    for name in ("", "c", "n" * 5000, "~nobody-here/x", "a\0b"):
         with pytest.raises(ConfigError, match="no such sweep"):
             find_sweep(name, tmp_path)
 

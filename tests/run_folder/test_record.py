@@ -90,6 +90,8 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     [
         (0.8528000116348267, 25_000, (0.8483538687740, 0.8571377265496)),  # of single precision
         (1.0, 10, (0.7224672001371, 1.0)),
+        (0.0, 10, (0.0, 0.2775327998629)),
+        (1.5, 10, None),
         (0.8528, None, None),  # of a run of before it was counted
         (0.8528, 0, None),
         (0.8533, 1_000, None),  # a mean over classes

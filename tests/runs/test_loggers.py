@@ -1,6 +1,5 @@
 """TensorBoard, MLflow and W&B have every step once; read back with their own packages."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -23,7 +22,7 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 from tests import harness
-from tests.conftest import Dlrun, clean_environment, free_ports, setting, until
+from tests.conftest import Dlrun, Hide, clean_environment, free_ports, setting, until
 from tests.experiments.test_resume import wait_for_steps
 from tests.experiments.use import results
 
@@ -238,12 +237,9 @@ def test_a_database_that_cannot_be_opened_is_one_warning(tmp_path: Path) -> None
 
 
 def test_a_missing_package_is_a_config_error(
-    tmp_path: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cli: Dlrun, without_package: Hide
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "mlflow" else find(name, *a)
-    )
+    without_package("mlflow")
     cli(*harness.words(LASSO, "logger=[mlflow]")).is_told(2, "pip install 'dlrun[mlflow]'")
     assert not (tmp_path / "runs").exists()
     cli(*harness.words(LASSO, "logger=[wandbs]")).is_told(2, "did you mean 'wandb'?")

@@ -13,11 +13,7 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
-from dlrun.sweeps.runner import (
-    ASSUMED_PEAK,
-    choose_jobs_and_threads,
-    jobs_that_fit_in_memory,
-)
+from dlrun.sweeps.runner import ASSUMED_PEAK, choose_jobs_and_threads, jobs_that_fit_in_memory
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 

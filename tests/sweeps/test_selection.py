@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.stats
@@ -9,7 +10,7 @@ import scipy.stats
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.sweeps.selection import ComparedConfig, Selection
-from dlrun.sweeps.summary import ConfigResults, judge_selection
+from dlrun.sweeps.summary import ConfigResults, judge_selection, warnings_of_selection
 
 BEST, SECOND, WORST = [0.87, 0.86, 0.88], [0.85, 0.87, 0.86], [0.7, 0.5, 0.6]
 
@@ -37,6 +38,7 @@ def test_the_best_is_compared_with_the_second_by_seed() -> None:
     other = Selection("valid_accuracy", [shuffled, found.configs[-1]], "seed")
     assert other.interval == pytest.approx(found.interval)
     assert selection(WORST, BEST).verdict == "better"
+    assert selection(BEST, BEST).verdict == "no reliable difference"
 
 
 def test_a_bootstrap_over_seeds_counts_wins() -> None:
@@ -61,6 +63,8 @@ def test_words_say_what_the_numbers_say() -> None:
     one_run = selection([0.85], [0.86])
     assert one_run.verdict == "no interval" and list(one_run.describe()) == ["second"]
     assert "--seeds" in one_run.describe()["second"]
+    assert one_run.as_object()["lead"] == pytest.approx(0.01)
+    assert {one_run.as_object()[key] for key in ("interval", "detectable", "wins")} == {None}
     found = selection(WORST, SECOND, BEST, tested=0.85)
     assert list(found.describe()) == ["second", "power", "chance", "test"]
     assert "contains 0" in found.describe()["second"]
@@ -77,6 +81,7 @@ def test_optimism_is_the_gap_to_the_test_beyond_that_of_all() -> None:
     configs = [ComparedConfig("", *one) for one in zip(values, (0.58, 0.84, 0.83), strict=True)]
     found = Selection("valid_accuracy", configs, "seed")
     assert found.optimism == pytest.approx((0.04, 0.08 / 3))
+    assert "0.01333" in found.describe()["test"]
     assert Selection("valid_accuracy", configs, "seed", is_tested=False).optimism is None
     assert selection(SECOND, BEST).optimism is None
 
@@ -88,6 +93,7 @@ def result(
     planned: int = 2,
     epochs: int = 0,
     on_test: bool = False,
+    **record: Any,
 ) -> ConfigResults:
     best = BestEpoch(metric="valid_accuracy", epoch=1, value=0.9, on_test=on_test)
     runs = [
@@ -99,6 +105,7 @@ def result(
                 seed=seed,
                 metrics={"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy},
                 best_epoch=best,
+                **record,
             ),
         )
         for seed, accuracy in accuracies.items()
@@ -117,16 +124,35 @@ def test_only_configs_with_the_same_seeds_and_epochs_are_compared() -> None:
     assert found is not None and (found.left_out, found.n) == (2, 2)
     assert [one.name for one in found.configs] == ["lr=3", "lr=4"]
     assert found.leads == pytest.approx([0.0, 0.1]) and found.optimism is not None
-    assert list(found.as_object()) == [
+    about = found.as_object()
+    assert list(about) == [
         *("metric", "configs", "left_out", "unit", "n", "second", "lead", "interval"),
         *("verdict", "detectable", "wins", "wins_if_equal", "optimism", "optimism_of_all"),
     ]
+    assert (about["wins"], about["wins_if_equal"]) == found.wins
+    assert (about["optimism"], about["optimism_of_all"]) == found.optimism
     alone = judge_selection(results[:2])
     assert alone is not None and alone.as_object()["second"] is None
-    assert judge_selection(results[-1:]) is None
+    only = judge_selection(results[-1:])
+    assert only is not None and only.as_object()["second"] is None, "the others have no result"
+    assert judge_selection([result({}, {0: 0.8, 1: 0.7})]) is None, "nothing was chosen"
 
 
 def test_validation_rows_that_are_the_test_rows_show_no_optimism() -> None:
     results = [result({"lr": n}, {0: 0.8, 1: 0.8 + n / 10}, on_test=True) for n in range(2)]
     found = judge_selection(results)
     assert found is not None and found.optimism is None and found.configs[-1].tested
+    for number in (1, 2):
+        (warning,) = warnings_of_selection(results[:number])
+        assert "best config" in warning
+
+
+def test_of_one_config_the_test_rows_may_still_have_chosen_the_epoch() -> None:
+
+    def warnings(kept: int, *, on_test: bool = True) -> list[str]:
+        record = {"weights_epoch": kept, "result_steps": 3}
+        return warnings_of_selection([result({}, {0: 0.8}, on_test=on_test, **record)])
+
+    assert warnings(3) == warnings(2, on_test=False) == []
+    (warning,) = warnings(2)
+    assert "epoch" in warning

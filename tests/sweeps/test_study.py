@@ -1,6 +1,5 @@
 """`dlrun sweep --sampler tpe`: the study chooses, is told, and goes on where it was."""
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -22,7 +21,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests import harness
 from tests.commands.run_folders import a_whole_run
-from tests.conftest import Dlrun, setting
+from tests.conftest import Dlrun, Hide, setting
 from tests.sweeps.use import (
     kill,
     outcomes,
@@ -49,11 +48,14 @@ def a_sweep(folder: Path, *, trials: int = 25, **search: Any) -> Sweep:
     return Sweep(make_sweep_plan("s", NETWORK, options, space, Screen(quiet=True)), place)
 
 
-def trials(sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
+def study_of(sweep: Sweep) -> optuna.Study:
     """What Optuna itself reads in the sweep's folder."""
     backend = optuna.storages.journal.JournalFileBackend(str(sweep.folder / JOURNAL))
-    storage = optuna.storages.JournalStorage(backend)
-    return optuna.load_study(study_name="s", storage=storage).trials
+    return optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+
+
+def trials(sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
+    return study_of(sweep).trials
 
 
 def accuracy(settings: Settings) -> float:
@@ -133,25 +135,13 @@ def test_an_interrupted_search_chooses_what_an_undisturbed_one_does(
     study = SweepStudy(sweep)
     assert chosen(sweep.plan) == chosen(whole.plan)[: after + 1]
     study.tell(state)
-    backend = optuna.storages.journal.JournalFileBackend(str(sweep.folder / JOURNAL))
-    storage = optuna.storages.JournalStorage(backend)
-    optuna.load_study(study_name="s", storage=storage).ask()  # a trial without its values
+    study_of(sweep).ask()  # a trial without its values
 
     sweep = Sweep(sweep.plan.model_copy(update={"points": []}), sweep.folder)
     until_the_end(sweep, state, SweepStudy(sweep))
     assert chosen(sweep.plan) == chosen(whole.plan)
     complete = [trial.value for trial in trials(sweep) if trial.state == TrialState.COMPLETE]
     assert complete == [trial.value for trial in trials(whole)]
-
-
-def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
-    sweep = a_sweep(tmp_path, trials=3)
-    SweepStudy(sweep).choose(SweepState({}))
-    journal = sweep.folder / JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([lines[0], b'{"op_co', *lines[1:]]))
-    with pytest.raises(DataError, match=JOURNAL):
-        SweepStudy(sweep)
 
 
 def test_a_failed_run_is_a_failed_trial(tmp_path: Path) -> None:
@@ -170,11 +160,18 @@ def test_a_failed_run_is_a_failed_trial(tmp_path: Path) -> None:
     assert [trial.state for trial in trials(sweep)] == [fail, fail, complete]
 
 
-@pytest.mark.parametrize("content", ["garbage\n", "[]\n", "\0\0\0\n", '{"op_code": 99}\n'])
-def test_a_damaged_study_is_one_message(tmp_path: Path, content: str) -> None:
-    sweep = a_sweep(tmp_path)
-    (sweep.folder / JOURNAL).write_text(content)
-    with pytest.raises(DlrunError, match=f"{JOURNAL}: damaged"):
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize(
+    "content", [b"garbage\n", b"[]\n", b"\0\0\n", b'{"op_code": 99}\n', b'{"op']
+)
+def test_a_damaged_journal_is_one_message(tmp_path: Path, content: bytes, lines: int) -> None:
+    """At its start, or after some lines."""
+    sweep = a_sweep(tmp_path, trials=3)
+    SweepStudy(sweep).choose(SweepState({}))
+    journal = sweep.folder / JOURNAL
+    whole = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*whole[:lines], content, *whole[lines:]]))
+    with pytest.raises(DataError, match=f"{JOURNAL}: damaged"):
         SweepStudy(sweep)
 
 
@@ -274,7 +271,7 @@ def test_the_version_of_optuna_belongs_to_the_plan_of_its_search(tmp_path: Path)
     assert read_sweep_plan(sweep.folder, force=True).search
 
 
-def test_what_does_not_fit(cli: Dlrun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit(cli: Dlrun, without_package: Hide) -> None:
     """Before anything begins, with one message."""
     space = [*PENALTY, "--trials", "4"]
     cli(*words(*PENALTY)).is_told(2, "--trials")
@@ -285,8 +282,5 @@ def test_what_does_not_fit(cli: Dlrun, monkeypatch: pytest.MonkeyPatch) -> None:
     cli(*words(*space, "--space", "path.values=lin:3..9")).is_told(2, "path.values=3.0")
     dry = cli(*words(*space, "--dry-run", "--json")).is_told(0)
     assert json.loads(dry.stdout)["search"]["trials"] == 4
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else find(name, *a)
-    )
+    without_package("optuna")
     cli(*words(*space)).is_told(2, "pip install 'dlrun[optuna]'")

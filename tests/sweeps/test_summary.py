@@ -1,5 +1,7 @@
 """Configs over their seeds, the best of them, and their table on the screen."""
 
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from rich.console import Console
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import RunRecord
+from dlrun.run_folder.record import RunRecord, checksummed_json
 from dlrun.sweeps.plan import HalvingRung, SweepPlan, make_sweep_plan
 from dlrun.sweeps.runner import points_promoted_by_halving
 from dlrun.sweeps.search_space import SearchSpace
@@ -23,6 +25,7 @@ from dlrun.sweeps.summary import (
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record
+from tests.conftest import Dlrun
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
 
@@ -119,6 +122,36 @@ def test_a_seed_counts_once(plan: SweepPlan, tmp_path: Path) -> None:
     (result,) = group_runs_by_config(plan, {1: found[1], 2: found[1]})
     assert result.seeds == [0] and "--seeds" not in result.command(EXPERIMENT)
     assert result.spreads["valid_accuracy"].deviation is None
+
+
+def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: Path) -> None:
+    """The same on the screen, in the JSON and in the table."""
+    options = RunSettings(overrides=["data.source=sample"])
+    search = SearchSpace(seeds="2", grid=["optimizer.lr=0.001,0.002"])
+    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    runs(plan, tmp_path / "runs", {0.001: [0.7, 0.8], 0.002: [0.6, 0.5]})
+    folder = tmp_path / "runs" / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(checksummed_json(plan))
+    about = json.loads(cli("sweep", "--resume", "s", "--json").is_told(0).stdout)
+    assert [one["point"] for one in about["points"]] == [1, 2, 3, 4]
+    assert {one["state"] for one in about["points"]} == {"finished"}
+    scores = [one["metrics"]["valid_accuracy"] for one in about["points"]]
+    assert scores == [0.7, 0.8, 0.6, 0.5]
+    best = about["best"]
+    assert best["settings"] == {"optimizer.lr": 0.001} and best["seeds"] == [0, 1]
+    numbers = best["metrics"]["valid_accuracy"]
+    assert (numbers["n"], numbers["min"], numbers["max"]) == (2, 0.7, 0.8)
+    command = shlex.split(best["command"])
+    assert command[:5] == ["dlrun", "sweep", EXPERIMENT, "--seeds", "0-1"]
+    assert not any(word.startswith("seed=") for word in command)
+    shown = cli("sweep", "--resume", "s").is_told(0)
+    labels = [line.split()[0] for line in shown.stdout.splitlines() if line[0] != " "]
+    files = ["table", "figure", "report"]
+    judged = ["second", "power", "chance", "test"]
+    assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", *judged, "repeat"]
+    assert shown.stdout.splitlines()[-1] == f"repeat {best['command']}"
+    assert "cross-validation" not in shown.stderr
 
 
 def test_importances_that_cannot_be_estimated_end_no_sweep(tmp_path: Path) -> None:

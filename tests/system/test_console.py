@@ -54,12 +54,6 @@ def test_an_error_is_followed_by_its_hint(capsys: Out) -> None:
     assert capsys.readouterr().err == f"error: {message}\n  one\nother\n"
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("what", "total", "unit", "done", "shown"),

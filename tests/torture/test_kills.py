@@ -31,11 +31,7 @@ CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 @pytest.mark.parametrize(("experiment", "number"), MOMENTS)
 def test_signals_at_random_moments_change_no_bit_of_the_outcome(
-    tmp_path: Path,
-    experiment: str,
-    number: int,
-    torture: bool,
-    undisturbed: Reference,
+    tmp_path: Path, experiment: str, number: int, torture: bool, undisturbed: Reference
 ) -> None:
     wanted = (200 if experiment == NETWORK else 40) if torture else 2
     whole, moments = undisturbed(experiment), random.Random(f"{experiment} {number}")
@@ -87,12 +83,7 @@ def steps_told(running: Child) -> int:
     ("experiment", "within"), [(name, False) for name in EXAMPLES] + [(NETWORK, True)]
 )
 def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
-    tmp_path: Path,
-    disk: Disk,
-    experiment: str,
-    within: bool,
-    torture: bool,
-    undisturbed: Reference,
+    tmp_path: Path, disk: Disk, experiment: str, within: bool, torture: bool, undisturbed: Reference
 ) -> None:
     """After exit 0 every file is whole; within a run every epoch that the screen called done."""
     whole, moments = undisturbed(experiment), random.Random(disk.kind)

@@ -64,9 +64,7 @@ def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Pat
     assert results(plain)["metrics"] == results(failing)["metrics"]
 
 
-def test_a_callback_ends_neither_the_process_nor_a_training_without_an_epoch(
-    cli: Dlrun,
-) -> None:
+def test_a_callback_ends_neither_the_process_nor_a_training_without_an_epoch(cli: Dlrun) -> None:
     cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.Exiting]")).is_told(0, "SystemExit: 3")
     timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
     cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")

@@ -16,14 +16,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
-from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import ProgressRecorder
-from dlrun.system.console import Screen
-from dlrun.system.signals import StopRequest
 from dlrun.training.fit import train_on_accelerator
 from dlrun.training.own_module import ModuleTraining, TrainedModule
 from dlrun.training.process_settings import temporary_training_settings
+from tests.experiments.use import reader
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 
 
@@ -116,20 +112,11 @@ def lightning_config(epochs: int, **trainer: Any) -> LightningConfig:
     return LightningConfig.model_validate({key: getattr(whole, key) for key in keys})
 
 
-def context_in(folder: Path) -> RunContext:
-    """The context of a new run, or of one that is resumed."""
-    resume_files = {} if folder.exists() else None
-    folder.mkdir(exist_ok=True)
-    screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = ProgressRecorder(files, screen, stop, "", resume_files)
-    return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
-
-
 def train(
     folder: Path, epochs: int, kind: str = "", module: Any = Module, **trainer: Any
 ) -> tuple[TrainedModule, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
-    context, config = context_in(folder), lightning_config(epochs, **trainer)
+    context, config = reader(folder), lightning_config(epochs, **trainer)
     training = ModuleTraining(config, context, module, lambda: Data(kind))
     with temporary_training_settings(1):
         training.write_summary()
@@ -234,7 +221,7 @@ def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> Non
             seen.append(batch_idx)
             return super().training_step(batch, batch_idx)
 
-    context = context_in(tmp_path / "probe")
+    context = reader(tmp_path / "probe")
     with temporary_training_settings(1):
         ModuleTraining(lightning_config(5), context, Stopping, lambda: Data("")).probe("cpu")
     assert seen == [0]
@@ -274,9 +261,7 @@ def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_p
 
 @pytest.mark.parametrize("fails", [None, (1, 2)])
 def test_a_device_that_fails_gives_way_to_the_cpu(
-    tmp_path: Path,
-    fails: tuple[int, int] | None,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, fails: tuple[int, int] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the probe, or in the middle of the second epoch."""
     modules = [Module() for _ in range(3)]
@@ -284,7 +269,7 @@ def test_a_device_that_fails_gives_way_to_the_cpu(
     if fails:
         modules[1].fails, modules[1].error = fails, RuntimeError("CUDA error: gone")
     config = lightning_config(3).model_copy(update={"accelerator": name})
-    context, made = context_in(tmp_path / "fallen"), iter(modules)
+    context, made = reader(tmp_path / "fallen"), iter(modules)
 
     def build() -> Module:
         torch.manual_seed(0)

@@ -16,11 +16,7 @@ from dlrun.cli.errors import report_error
 from dlrun.experiments import registry
 from dlrun.system import resources
 from dlrun.system.console import Screen, reserve_stdout
-from dlrun.system.signals import (
-    handled_stop_signals,
-    ignore_signals_until_exit,
-    raise_stop_signal,
-)
+from dlrun.system.signals import handled_stop_signals, ignore_signals_until_exit, raise_stop_signal
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -60,6 +60,7 @@ def compare(
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
+    _leave_out_keys_of_single_experiments(described, screen)
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
@@ -94,6 +95,20 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
         "config": {key: config[key] for key in config if not key.startswith("reference.")},
         "versions": {**causes["code"], **causes["packages"], **machine},
     }
+
+
+def _leave_out_keys_of_single_experiments(
+    runs: Sequence[dict[str, Values]], screen: Screen
+) -> None:
+    """Leave out config keys that not all runs have, if they are of different experiments."""
+    if len({one["run"]["experiment"] for one in runs}) == 1:
+        return
+    configs = [one["config"] for one in runs]
+    common = set.intersection(*map(set, configs))
+    left = pluralize(len(set.union(*map(set, configs)) - common), "config key")
+    screen.note(f"different experiments: left out {left} that not all of them have")
+    for one in runs:
+        one["config"] = {key: value for key, value in one["config"].items() if key in common}
 
 
 def run_provenance(run: Run) -> dict[str, Values]:

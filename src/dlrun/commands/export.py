@@ -28,8 +28,7 @@ def export_network(
     run: opt.Run,
     out: Annotated[Path | None, opt.option("The network's file.", "FILE")] = None,
     format_: Annotated[
-        Format,
-        typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
+        Format, typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads.")
     ] = "onnx",
     tolerance: Annotated[
         float,

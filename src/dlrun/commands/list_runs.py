@@ -25,6 +25,7 @@ from dlrun.run_folder.recorded_metrics import (
     TESTED,
     format_metric,
     main_metric,
+    metric_direction,
     published_metrics,
 )
 from dlrun.system.console import (
@@ -42,6 +43,7 @@ State = StrEnum("State", "waiting running finished failed interrupted killed dam
 STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
+SORT = "Best metric, largest number or A first; -KEY: reversed."
 COLUMNS = (
     "name", "experiment", "state", "value", "book", "seconds", "size", "tags", "differs", "note",
 )  # fmt: skip
@@ -77,7 +79,7 @@ def list_runs(
     status: Annotated[list[State] | None, opt.option(STATES, "STATE")] = None,
     where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
     tag: Annotated[list[str] | None, opt.option(TAG, "TAG")] = None,
-    sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
+    sort: Annotated[str | None, opt.option(SORT, "KEY")] = None,
     limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
     columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
     json: opt.Json = False,
@@ -104,8 +106,8 @@ def list_runs(
         keys = keys or [*ABOUT, "metrics", "config"]
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
-    # Of each run only what is shown is kept: there may be ten thousand.
-    kept = {*keys, *filter(None, [order]), *(() if json or csv else IN_TABLE)}
+    # Of each run only what is shown is kept, and the metric: there may be ten thousand.
+    kept = {*keys, "metric", *filter(None, [order]), *(() if json or csv else IN_TABLE)}
     known, number, listed = set[str](), 0, list[Values]()
     for run in scan_or_fail(folder, experiment):
         values = _values(run, screen, complete=not (kept | named.keys()) <= LISTED)
@@ -267,14 +269,17 @@ class _Condition:
 def _sort(runs: Sequence[Values], key: str) -> list[Values]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z; reversed for `-KEY`.
 
-    Runs without a value come last. Runs with equal values keep their order.
+    A metric of which less is better, such as a loss, begins with the smallest. Runs without a value
+    come last. Runs with equal values keep their order.
     """
     name = key.removeprefix("-")
 
     def rank(run: Values) -> tuple[bool, float, str]:
         value = run[name]
         is_text = not isinstance(value, int | float)
-        return (True, 0, str(value)) if is_text else (False, -value, "")
+        metric = run["metric"] if name == "value" else name.partition("metrics.")[2]
+        sign = metric_direction(metric) or 1
+        return (True, 0, str(value)) if is_text else (False, -sign * value, "")
 
     known = [run for run in runs if run.get(name) is not None]
     known.sort(key=rank, reverse=key.startswith("-"))

@@ -12,7 +12,8 @@ from dlrun.run_context import RunSettings
 
 def write_report(
     runs: Annotated[
-        list[str] | None, opt.argument(f"{opt.RUN} Default: the newest finished.", "RUN")
+        list[str] | None,
+        opt.argument(f"{opt.RUN} A sweep's name: its runs. Default: the newest finished.", "RUN"),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     baseline: Annotated[

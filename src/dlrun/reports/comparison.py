@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from dlrun.config.data_sections import FOLD
+from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
@@ -32,9 +32,11 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     metric_direction,
 )
+from dlrun.system.console import pluralize
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
+MOST_NUMBERS = 20  # of runs in a sentence
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
 
 
@@ -43,8 +45,8 @@ class ConfigGroup:
     """Holds the runs of a page with one config and the same data; only seed and fold may differ.
 
     data: a description, without the seed. title: the settings in which the config differs from the
-    experiment's others on the page. counted: the finished runs, of each seed and fold the one with
-    the highest number.
+    experiment's others on the page. counted: the finished runs, of each seed and fold the one that
+    began last.
     """
 
     data: str
@@ -69,6 +71,12 @@ class ConfigGroup:
         folds = [one.values.get(FOLD) for one in self.counted]
         found = (metric_spread(name, metrics, folds) for name in test_metric_names(self.counted))
         return [one for one in found if one]
+
+    @property
+    def repeated(self) -> list[int]:
+        """Return the numbers of the finished runs that do not count: a later one repeats them."""
+        finished = {one.number for one in self.sections if one.state == "finished"}
+        return sorted(finished - {one.number for one in self.counted})
 
     @property
     def main(self) -> MetricSpread | None:
@@ -190,7 +198,7 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
         keys = {key for other in others for key in first.values | other.values}
         varied = {
             key
-            for key in keys - CHANCE | {FOLD}
+            for key in keys - CHANCE - COPY_KEYS | {FOLD}
             if any(other.values.get(key) != first.values.get(key) for other in others)
         }
         for one in (first, *others):
@@ -202,25 +210,38 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
 
 
 def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
-    """Group runs on the same data whose configs differ at most in seed and fold."""
+    """Group runs on the same data whose configs differ at most in seed, fold and paths of data."""
     groups: dict[object, list[RunSection]] = {}
-    data = _data_names(sections)
+    data, ignored = _data_names(sections), CHANCE | COPY_KEYS | OWN_DATA_KEYS
     for one in sections:
-        settings = {key: value for key, value in one.values.items() if key not in CHANCE}
+        settings = {key: value for key, value in one.values.items() if key not in ignored}
         compared = [one.record.experiment, data[one.number], settings]
         key = json.dumps(compared, sort_keys=True, default=str) if one.values else one.number
         groups.setdefault(key, []).append(one)
     found = []
     for group in groups.values():
         counted: dict[object, RunSection] = {}
-        for one in group:
+        for one in sorted(group, key=lambda one: one.record.started or ""):
             if one.state == "finished":
                 # A run that was repeated says nothing about the spread over seeds.
                 seed = one.run.name if one.record.seed is None else one.record.seed
                 counted[seed, one.values.get(FOLD)] = one
-        first, runs = group[0], [*counted.values()]
+        first, runs = group[0], sorted(counted.values(), key=lambda one: one.number)
         found.append(ConfigGroup(data[first.number], first.varied, group, runs))
     return found
+
+
+def describe_repeated(groups: Sequence[ConfigGroup]) -> str:
+    """Return which runs are left out because others repeat them, in words; empty if none is."""
+    numbers = sorted(number for group in groups for number in group.repeated)
+    if not numbers:
+        return ""
+    shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))
+    return (
+        f"{pluralize(len(numbers), 'finished run')} left out of means and curves "
+        f"(No. {shown}{', ...' if len(numbers) > MOST_NUMBERS else ''}): of runs with the same "
+        "config, seed and data only the one that began last counts"
+    )
 
 
 def choose_representatives(groups: Sequence[ConfigGroup]) -> None:
@@ -265,10 +286,8 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
     faint: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
-        repeated = {one.number for one in group.sections if one.state == "finished"}
-        repeated -= {one.number for one in group.counted}
         found = {one.number: _run_line(one, step, metric) for one in group.sections}
-        known = {n: line for n, line in found.items() if line and n not in repeated}
+        known = {n: line for n, line in found.items() if line and n not in group.repeated}
         counted = [one.number for one in group.counted if one.number in known]
         drawn += [one for one in group.sections if one.number in known]
         mean = None

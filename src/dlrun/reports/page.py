@@ -17,13 +17,14 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.reports import charts
 from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.comparison import (
     add_varied_settings_to_titles,
     choose_representatives,
     compare_by_data,
+    describe_repeated,
     group_by_config,
     main_metric_names,
     test_metric_names,
@@ -32,7 +33,9 @@ from dlrun.reports.downloads import room_for_downloads
 from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.reports.verdict import judge_experiments
-from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.find import find_sweep, runs_newest_first
+from dlrun.run_folder.folder import PLAN
+from dlrun.run_folder.record import read_json_object
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     format_metric,
@@ -71,23 +74,22 @@ def report_on_runs(
 ) -> None:
     """Write an HTML page about the named runs, or about the newest finished runs.
 
+    The name of a sweep stands for its runs.
+
     baseline: the run with which the others are compared; it becomes the first.
     notes: a Markdown file, which becomes a section.
     """
     screen, note = Screen(), ""
-    if len(runs) > MOST:
-        raise ConfigError(
-            f"a page about {len(runs):,} runs: at most {MOST} fit",
-            "`dlrun runs list --where COND --sort KEY` finds those that matter",
-        )
+    _check_number(len(runs))
     user_notes = None
     if notes is not None:
         from dlrun.reports.user_notes import render_user_notes  # slow: markdown_it
 
         user_notes = render_user_notes(notes)
     if runs:
-        opened = [Run.open(one, runs_dir) for one in runs]
+        opened = [run for one in runs for run in _open(one, runs_dir)]
         opened = list({run.folder: run for run in opened}.values())  # each once
+        _check_number(len(opened))
     else:
         opened = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
         if len(opened) > NEWEST:
@@ -113,6 +115,34 @@ def report_on_runs(
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
+
+
+def _check_number(runs: int) -> None:
+    """Raise ConfigError if a page would have too many runs."""
+    if runs > MOST:
+        raise ConfigError(
+            f"a page about {runs:,} runs: at most {MOST} fit",
+            "`dlrun runs list --where COND --sort KEY` finds those that matter",
+        )
+
+
+def _open(name: str, runs_dir: Path | None) -> list[Run]:
+    """Open the run of a name, or all runs of a sweep; raise DlrunError if there is none."""
+    try:
+        return [Run.open(name, runs_dir)]
+    except ConfigError as no_run:
+        try:
+            sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
+        except ConfigError:
+            raise no_run from None
+    wanted = read_json_object(sweep / PLAN).get("id")
+    points: dict[int, Run] = {}
+    for run in scan_runs(sweep.parents[1]):
+        if (member := run.record.sweep) and member.id == wanted:
+            points.setdefault(member.point, run)
+    if not points:
+        raise ConfigError(f"{sweep}: this sweep has no runs", "`dlrun runs list` has all")
+    return [run for _, run in sorted(points.items())]
 
 
 def check_page_is_writable(
@@ -184,7 +214,7 @@ def write_report_page(
     against: the difference of each but the first run to the first, or why there is none.
     user_notes: the user's own words, as HTML.
 
-    Returns its size in bytes, and a sentence for each damaged file.
+    Returns its size in bytes, and a sentence for each damaged file, and for repeated runs.
 
     Raises OSError if the page cannot be written.
     """
@@ -194,6 +224,7 @@ def write_report_page(
         one.download_room = room_for_downloads(len(runs))
     add_varied_settings_to_titles(sections)
     groups = group_by_config(sections)
+    repeated = describe_repeated(groups)
     choose_representatives(groups)
     shown = [one for one in sections if one.representative is one]
     for one in shown:
@@ -214,9 +245,11 @@ def write_report_page(
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
+        repeated=repeated,
     ).encode()
     write_file_atomically(out, page)
-    return len(page), [problem for section in sections for problem in section.problems]
+    problems = [problem for section in sections for problem in section.problems]
+    return len(page), [*problems, repeated] if repeated else problems
 
 
 def render_html_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:

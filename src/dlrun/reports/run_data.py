@@ -139,6 +139,11 @@ class RunSection:
         return next(iter(self.table.values()), ())
 
     @property
+    def recorded_steps(self) -> int:
+        """Return the number of steps in metrics.csv; `table` may hold only some of them."""
+        return len(next(iter(self.run.table.values()))) if self.table else 0
+
+    @property
     def book(self) -> float | None:
         """Return the test accuracy in the book, or None if it is not comparable with the run's."""
         return self.published.get("book", {}).get(ACCURACY)

@@ -144,7 +144,11 @@ def _find_runnable(
             screen.warn(f"not run: {part.title}: {part.missing}")
     if runnable := [part for part in parts if not part.missing]:
         return runnable
-    raise DlrunError("no experiment could be run", "get what is missing, and run it again")
+    raise DlrunError(
+        "no experiment could be run",
+        "put what is missing into the data folder; `pip install --no-deps islp` brings tables and "
+        "photographs; `dlrun demo` runs the lab on generated data",
+    )
 
 
 def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:

@@ -26,13 +26,7 @@ from dlrun.run_folder.recorded_metrics import (
     selection_metric,
 )
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
-from dlrun.system.console import (
-    Screen,
-    format_position,
-    format_text_table,
-    pluralize,
-    printable,
-)
+from dlrun.system.console import Screen, format_position, format_text_table, pluralize, printable
 
 WIDTH = 80  # of a line about a point or a config
 BAR_WIDTH = 30

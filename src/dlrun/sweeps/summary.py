@@ -166,9 +166,9 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
 
 
 def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
-    """Return the comparison of the best config with the others; None if there are no others."""
+    """Return the comparison of the best config with the others; None if no key varies."""
     best = find_best_config(results)
-    if len(results) < 2 or best is None or best.validated is None:
+    if best is None or best.validated is None or not best.settings:
         return None
     metric, repeats = best.validated.metric, {*best.repeats}
     configs = [
@@ -187,11 +187,15 @@ def _is_selected_by_test_rows(best: ConfigResults) -> bool:
 
 
 def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
-    """Return a warning if the best config was selected by the test rows, or an empty list."""
+    """Return a warning if the test rows chose the best config, or an epoch; or an empty list."""
     best = find_best_config(results)
-    if len(results) < 2 or best is None or not _is_selected_by_test_rows(best):
+    if best is None or not _is_selected_by_test_rows(best):
         return []
-    return [metrics.too_good_by_test_rows("the best config's test metric")]
+    if best.settings:
+        return [metrics.too_good_by_test_rows("the best config's test metric")]
+    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
+        return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
+    return []  # only the seed varies: nothing was chosen
 
 
 def write_sweep_files(
@@ -330,7 +334,7 @@ def show_sweep_summary(
     labelled = {"again": sweep.resume_command} if state.failed else {}
     labelled |= files
     if (best := find_best_config(results)) is not None:
-        labelled["best"] = best.describe()
+        labelled["best" if best.settings else "mean"] = best.describe()
     screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
     if selection := judge_selection(results):
         for label, text in selection.describe().items():

@@ -22,6 +22,7 @@ from rich.text import Text
 MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
 LINES = 20  # of the steps of a run: about as many are shown, and the log has all
+format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
 _results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
@@ -76,11 +77,6 @@ def format_text_table(
             cells.append(cell + blanks if place in left else blanks + cell)
         lines.append((" " * gap).join(cells).rstrip())
     return lines
-
-
-def format_size(size: int) -> str:
-    """Return a number of bytes as text with a unit, such as `0.6 MB` or `1.2 GB`."""
-    return filesize.decimal(size)
 
 
 def json_default(value: object) -> object:

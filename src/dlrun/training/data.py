@@ -224,12 +224,7 @@ class ArrayData:
         return min(batches, _limited(batches, limit) or batches)
 
     def training_batches(
-        self,
-        rank: int = 0,
-        processes: int = 1,
-        *,
-        limit: Limit = None,
-        balanced: bool = False,
+        self, rank: int = 0, processes: int = 1, *, limit: Limit = None, balanced: bool = False
     ) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 

@@ -180,8 +180,4 @@ def regression(
         values = at_least_single(outputs).view_as(targets)
         return loss(values, ((targets - centre) / scale).to(values.dtype))
 
-    return Objective(
-        loss=standardised_loss,
-        predict=predict,
-        metrics=make_metrics,
-    )
+    return Objective(loss=standardised_loss, predict=predict, metrics=make_metrics)

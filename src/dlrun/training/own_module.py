@@ -29,21 +29,12 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import (
-    SECONDS,
-    STEP,
-    format_metrics_line,
-    newest_metrics,
-)
+from dlrun.run_folder.recorded_metrics import SECONDS, STEP, format_metrics_line, newest_metrics
 from dlrun.system.accelerator import check_cpu_devices, note_slow_precision
 from dlrun.system.console import ProgressHandle, format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import explain_lost_peers, make_trainer
-from dlrun.training.lightning_module import (
-    derive_seed,
-    seed_torch,
-    stop_together,
-)
+from dlrun.training.lightning_module import derive_seed, seed_torch, stop_together
 
 STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
 # Keys of the config that Lightning does by itself where it does the updates.

@@ -34,4 +34,4 @@ class Config(NetworkConfig):
     def check(self, runs_dir: Path) -> None:
         """Check that the folders of the user's own images exist."""
         super().check(runs_dir)
-        user_data.check_image_files(self.data)
+        user_data.check_places(self.data)

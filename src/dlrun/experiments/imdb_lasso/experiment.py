@@ -7,7 +7,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
@@ -21,13 +20,9 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictions import (
-    TrueAndPredictedClasses,
-    Words,
-    keep_test_predictions,
-)
+from dlrun.experiments.predictions import TrueAndPredictedClasses, Words, keep_test_predictions
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
-from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Figures, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.plots.run import draw_lasso_path
@@ -140,7 +135,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         """Return the linear model for export; its input is a matrix of 0 and 1."""
         return reviews.network_reading_bags(self.network(run, config), ReviewAssets.of_run(run))
 
-    def draw(self, run: Run, config: Config) -> dict[str, Figure]:
+    def draw(self, run: Run, config: Config) -> Figures:
         """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
         results = run.record.model_extra or {}
         baseline = None

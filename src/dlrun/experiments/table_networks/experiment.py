@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import RowPredictor
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import Figures, Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig
 from dlrun.experiments.tables import (
     STRAW_MAN,
@@ -31,9 +31,6 @@ from dlrun.experiments.tables import (
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
@@ -142,7 +139,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             assets, lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
         )
 
-    def draw(self, run: Run, config: TableNetworkConfig) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: TableNetworkConfig) -> Figures:
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
         if STRAW_MAN in run.record.metrics:

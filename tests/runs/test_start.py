@@ -1,0 +1,79 @@
+"""What is checked before a run begins, and before one goes on: nothing is computed here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.experiments import registry
+from dlrun.run_folder.environment import code_version, package_versions
+from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record
+from tests.conftest import Dlrun, setting
+from tests.run_folder.making import a_run
+
+EPOCHS = registry.experiment_entry(EXPERIMENT).shipped.values["trainer"]["max_epochs"]
+
+
+def change_environment(run: Path, **values: Any) -> None:
+    about = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(about | values))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of the code and the packages that are here; its checkpoints are gone."""
+    folder = tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-a"
+    a_whole_run(folder, steps=EPOCHS, result_steps=EPOCHS)
+    change_environment(folder, code=code_version("dlrun"), packages=package_versions())
+    return folder
+
+
+def test_of_a_finished_run_nothing_is_left_to_do(cli: Dlrun, run: Path) -> None:
+    assert cli("resume", run).is_told(0).stdout == ""
+    record = json.loads((run / "results.json").read_text())
+    assert json.loads(cli("resume", run, "--json").is_told(0).stdout) == record
+    change_record(run, steps=3, result_steps=3, stopped_epoch=3)
+    cli("resume", run).is_told(0, " 3\n")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size:", "# batch_size:"))
+    cli("resume", run).is_told(0, " 3\n")  # a key that was deleted
+
+
+@pytest.mark.parametrize(
+    ("words", "record", "code", "told"),
+    [
+        (setting("batch_size=7"), {}, 2, "batch_size: "),
+        (setting("trainer.devices=2"), {}, 1, "processes: 1 then, 2 now"),
+        (setting(f"trainer.max_epochs={EPOCHS + 1}"), {}, 1, "checkpoints are missing"),
+        ([], {"files": {"weights.pt": "0"}}, 1, "checkpoints are missing"),
+        ([], {"status": "interrupted"}, 1, "checkpoints are missing"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_message(
+    cli: Dlrun, run: Path, words: list[str], record: dict[str, Any], code: int, told: str
+) -> None:
+    change_record(run, **record)
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    cli("resume", run, *words).is_told(code, told)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_without_steps_is_not_resumed(cli: Dlrun, tmp_path: Path) -> None:
+    cli("resume", a_run(tmp_path / "runs" / "hitters-linear" / "a")).is_told(1, "hitters-linear")
+
+
+def test_with_other_packages_only_force_resumes(cli: Dlrun, run: Path) -> None:
+    change_environment(run, packages=package_versions() | {"torch": "1.0"})
+    cli("resume", run).is_told(1, "torch 1.0 then")
+    cli("resume", run, "--force").is_told(0, "warning: ", "torch 1.0 then")
+
+
+def test_a_missing_accelerator_ends_a_run_that_may_not_fall_back(cli: Dlrun) -> None:
+    missing = [name for name in ACCELERATORS if why_accelerator_unavailable(name)]
+    if not missing:
+        pytest.skip("every accelerator is there")
+    words = [EXPERIMENT, "--dry-run", "--accelerator", missing[0]]
+    cli(*words).is_told(0)
+    cli(*words, *setting("fallback=false")).is_told(1, missing[0])
