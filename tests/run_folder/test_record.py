@@ -27,11 +27,12 @@ def test_only_the_runs_own_seed_and_fold_are_left_out_of_its_data(
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
-    runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
-    begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
+    names = ("running", "interrupted", "waiting")
+    runs = [a_run(tmp_path / name, status=name) for name in names]
+    begun, ended, submitted = (Run(folder, read_run_record(folder)) for folder in runs)
     with hold_file_lock(runs[0] / LOCK), hold_file_lock(runs[1] / LOCK):
         assert (begun.state, ended.state) == ("running", "interrupted")
-    assert (begun.state, ended.state) == ("killed", "interrupted")
+    assert (begun.state, ended.state, submitted.state) == ("killed", "interrupted", "waiting")
 
 
 FAILED = b'{"format": 2, "experiment": "x", "status": "failed", %s}'
