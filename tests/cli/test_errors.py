@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.cli.errors import report_error
 from tests.conftest import Dlrun, smoke
 
 
@@ -194,3 +195,9 @@ def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
     assert "ZeroDivisionError: one over zero" in done.stderr and "bug in dlrun" in done.stderr
     done = cli("config", DENSE, "--debug")
     assert done.returncode == 1 and done.stderr.startswith("Traceback")
+
+
+def test_what_is_nested_too_deeply_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_error(RecursionError("maximum recursion depth exceeded"), []) == 1
+    told = capsys.readouterr().err
+    assert "nested too deeply" in told and "a bug in" not in told

@@ -42,6 +42,7 @@ def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys:
     assert "edited since the run: trainer.max_epochs" in said(1, train_longer)
     assert "summary.txt: " in said(1, lambda copy: (copy / "summary.txt").unlink())
     assert "written by an older dlrun" in said(1, lambda copy: change_record(copy, "format"))
+    assert "null byte" in said(1, lambda copy: change_record(copy, files={"\0": "0"}))
 
 
 def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Out) -> None:

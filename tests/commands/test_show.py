@@ -70,7 +70,10 @@ def test_a_run_that_is_not_finished_shows_its_newest_step(tmp_path: Path, capsys
 
 
 def test_json_has_all_of_it(tmp_path: Path, capsys: Out) -> None:
-    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, seed=3)
+    deep: dict[str, object] = {}
+    for _ in range(300):
+        deep = {"deep": deep}
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, seed=3, deep=deep)
     show("a", json=True, runs_dir=tmp_path)
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "finished" and found["differs"] == {"seed": 3}

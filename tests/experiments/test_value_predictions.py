@@ -26,6 +26,7 @@ def test_metrics_are_scikit_learns() -> None:
     assert found.metrics == {"mae": found.mae, "r2": found.r2}
     assert (found.classes, len(found)) == (None, 88)
     assert (of([2, 2], [2, 2]).r2, of([2, 2], [2, 3]).r2) == (1, 0)  # no variance to explain
+    assert of([2], [3]).metrics == {"mae": 1}  # R² of one row is not defined
 
 
 def test_the_table_has_the_digits_that_identify_a_number() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dlrun.reports.baseline import RowScores, compare_with_baseline, paired_difference
+from dlrun.reports.run_data import RunSection
 from tests.conftest import Dlrun
 from tests.reports.example_runs import a_classification, a_regression
 from tests.run_folder.making import a_run
@@ -77,6 +78,12 @@ def test_other_test_rows_are_refused_in_one_message(forked: Dlrun, tmp_path: Pat
     assert [text for text in told if text not in done.stderr] == []
     forked("report", "data", "--baseline", "none").is_told(2, "no predictions")
     forked("report", "base", "--baseline", "base").is_told(2, "the only run")
+    a_run(runs / "killed", status="running", data="made up")
+    done = forked("report", "base", "--baseline", "killed")
+    done.is_told(1, "killed, so it cannot be used yet", "dlrun resume")
+    (a_run(runs / "damaged") / "results.json").write_text("{")
+    done = forked("report", "base", "--baseline", "damaged")
+    done.is_told(1, "--baseline damaged: ", "results.json")
     forked("report", "base", "--baseline", "nothing").is_told(2, "no such run")
     (runs / "base" / "predictions.csv").write_text("")
     forked("report", "data", "--baseline", "base").is_told(1, "predictions.csv: damaged")
@@ -117,9 +124,12 @@ def test_runs_compare_shows_the_difference_of_two(forked: Dlrun, tmp_path: Path)
         assert "against" not in forked("runs", "compare", "a", other).is_told(0, why).stdout
 
 
-def test_a_table_that_no_run_wrote_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["three", "1e308", "nan"])
+def test_a_table_that_no_run_wrote_is_damaged(tmp_path: Path, value: str) -> None:
     head = "row,target,predicted\n"
-    base = a_regression(tmp_path / "e" / "base", f"{head}1,2,3\n")
-    run = a_regression(tmp_path / "e" / "r", f"{head}1,2,three\n")
+    base = a_regression(tmp_path / "e" / "base", f"{head}1,2,3\n2,2,3\n")
+    run = a_regression(tmp_path / "e" / "r", f"{head}1,2,{value}\n2,2,-1e308\n")
     (found,) = compare_with_baseline([run], base)
     assert "predictions.csv: not what a run writes" in str(found)
+    section = RunSection(1, run, 1_000, 1_000)
+    assert section.residuals is None and "predictions.csv" in section.problems[-1]

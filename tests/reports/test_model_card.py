@@ -1,5 +1,6 @@
 """The model card of a run: Hugging Face's sections, and what of them is known."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -95,6 +96,17 @@ def test_hostile_texts_stay_text(tmp_path: Path) -> None:
         *("tbody", "tr", "th", "td"),
     }
     assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_a_note_is_a_quotation_of_the_text_as_it_is(tmp_path: Path) -> None:
+    note = ["- a", "+ b", "1. c", "12) d", "_e_ __f__ g_h", "i", "---", "j", "===", "-1.5 k"]
+    run = a_classification(tmp_path / "e" / "r")
+    (run.folder / "notes.json").write_text(json.dumps({"note": "\n".join(note)}))
+    _, text = parts(model_card(run))
+    page = MarkdownIt().render(text)
+    (quoted,) = re.findall("<blockquote>\n<p>(.*?)</p>\n</blockquote>", page, re.DOTALL)
+    assert quoted.splitlines() == note
+    assert "g_h" in text and "> -1.5 k" in text  # nothing is escaped needlessly
 
 
 def test_what_has_no_card(forked: Dlrun, tmp_path: Path) -> None:

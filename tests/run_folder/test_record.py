@@ -48,6 +48,7 @@ FAILED = b'{"format": 2, "experiment": "x", "status": "failed", %s}'
         (b'{"experiment": "x", "status": "flying"}', "not what a run writes: status: "),
         (FAILED % b'"metrics": {"a": 1e400}', r"metrics\.a"),
         (FAILED % b'"test_rows": -5', "test_rows: "),
+        (FAILED % b'"test_rows": 1%s' % (b"0" * 400), "test_rows: "),
         (FAILED % b'"format": 9', "written by a newer dlrun"),
         (FAILED % b'"format": 1', "written by an older dlrun"),
         (None, "no such file: not a run's folder"),

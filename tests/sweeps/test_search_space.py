@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from dlrun.errors import ConfigError
 from dlrun.sweeps.search_space import SearchSpace, Space, parse_seeds
@@ -83,6 +84,12 @@ def test_a_space_is_shown_as_it_is_written() -> None:
     for text in ("a=true|null|[8, 8]|x", "a=int:1..3", "a=log:0.1..2.0"):
         (space,) = SearchSpace(spaces=[text], trials=1).parse_spaces()
         assert str(space) == text and isinstance(space, Space)
+
+
+@pytest.mark.parametrize(("kind", "values"), [("log", []), ("int", [1]), ("choice", [])])
+def test_a_space_in_a_file_has_two_ends_or_choices(kind: str, values: list[int]) -> None:
+    with pytest.raises(ValidationError):
+        Space.model_validate({"key": "a", "kind": kind, "values": values})
 
 
 def test_a_grid_of_spaces_has_each_combination_once() -> None:

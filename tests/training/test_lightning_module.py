@@ -272,7 +272,7 @@ def test_r2_of_values_far_from_zero(centre: float) -> None:
         expected = r2_score(targets.double(), (targets + 2 * noise).double())
         assert metrics.finish()["test_r2"] == pytest.approx(expected, abs=1e-5)
     metrics.add(torch.tensor(0.0), torch.ones(1), torch.zeros(1))
-    assert metrics.finish()["test_r2"] == 0
+    assert list(metrics.finish()) == ["test_loss"]  # not defined for one row
 
 
 def test_an_objective_may_give_parameters_settings_of_their_own() -> None:

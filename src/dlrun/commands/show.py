@@ -66,8 +66,8 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "figures": [str(figure) for figure in run.figures],
         "resume": run.resume_command,
         "repeat": run.repeat_command,
-        "record": run.record.model_dump(mode="json"),
-        "environment": run.environment.model_dump(mode="json"),
+        "record": run.record.model_dump(),
+        "environment": run.environment.model_dump(),
     }
 
 

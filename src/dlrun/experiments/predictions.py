@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from dlrun.errors import DataError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
+from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE
 from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
@@ -210,8 +212,8 @@ class TrueAndPredictedValues(TrueAndPredicted):
         """Return the values in the text of a predictions.csv; raise ValueError if it has none."""
         _, *rows = csv.reader(io.StringIO(table.decode(), newline=""), strict=True)
         targets, predicted = np.array([row[1:] for row in rows], np.float64).T
-        if not np.isfinite([targets, predicted]).all():
-            raise ValueError("a value is not finite")
+        if not (np.abs([targets, predicted]) <= MAX_PLOTTABLE).all():
+            raise ValueError(f"a value is not a number, or beyond {MAX_PLOTTABLE:g}")
         return cls(targets, predicted)
 
     def __len__(self) -> int:
@@ -229,15 +231,21 @@ class TrueAndPredictedValues(TrueAndPredicted):
 
     @property
     def r2(self) -> float:
-        """Return the share of the targets' variance that is explained; 0 if they have none."""
+        """Return the share of the targets' variance that is explained; NaN of fewer than two rows.
+
+        Of equal targets it is 0, or 1 if all are predicted exactly.
+        """
+        if len(self) < 2:
+            return math.nan
         variance = float(np.square(self.targets - self.targets.mean()).sum())
         error = float(np.square(self.targets - self.predicted).sum())
         return 1 - error / variance if variance else float(not error)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return the mean absolute error and R²."""
-        return {"mae": self.mae, "r2": self.r2}
+        """Return the mean absolute error and, if it is defined, R²."""
+        r2 = self.r2
+        return {"mae": self.mae} | ({} if math.isnan(r2) else {"r2": r2})
 
     def table(self) -> bytes:
         """Return the text of predictions.csv, with each number in the digits that identify it."""

@@ -217,10 +217,10 @@ class Run:
         """
         if name in self.record.digests and (content := self.read_if_written(name)) is not None:
             return content
-        self._check_has_result()
+        self.check_has_result()
         raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
-    def _check_has_result(self) -> None:
+    def check_has_result(self) -> None:
         """Raise DlrunError if the run has not finished yet."""
         if self.record.result_steps is None:
             go_on = f"`dlrun resume {self.folder}` continues it"
@@ -369,7 +369,7 @@ class Run:
     @cached_property
     def predictor(self) -> "Predictor":
         """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
-        self._check_has_result()
+        self.check_has_result()
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
@@ -549,6 +549,6 @@ def find_damage(run: Run) -> Iterator[str]:
         try:
             if file_digest(folder / name) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
-        except OSError as error:
-            yield f"{folder / name}: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: the record names no file
+            yield f"{folder / name}: {getattr(error, 'strerror', error)}"
     yield from find_damaged_checkpoints(folder, record.id)

@@ -52,9 +52,11 @@ def load_configured_table(config: TableConfig, context: RunContext) -> Table:
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     """Return the test R² of predicting each day by the day before; none for other tables.
 
+    It is not defined for a single day.
+
     A note says what the straw man is.
     """
-    if table.target_scale is None:
+    if table.target_scale is None or len(table.test) < 2:
         return {}
     (centre, scale), yesterday = table.target_scale, f"{VOLUME}_1"
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")

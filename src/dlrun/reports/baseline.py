@@ -37,7 +37,8 @@ class RowScores:
     def of_run(cls, run: Run) -> "RowScores":
         """Return the scores of a run's test rows, from its predictions.csv.
 
-        Raises ConfigError if it wrote none, DataError if they are damaged.
+        Raises ConfigError if it wrote none, DataError if they are damaged, DlrunError if it has no
+        result yet.
         """
         content = run.read_if_written(PREDICTIONS) or b""
         try:
@@ -54,6 +55,8 @@ class RowScores:
         except (ValueError, csv.Error) as error:
             problem = f"{run.folder / PREDICTIONS}: not what a run writes: {error}"
             raise DataError(problem) from None
+        if run.state != "finished":
+            run.check_has_result()
         raise ConfigError(f"{run.name} kept no predictions of a test set")
 
     def has_same_rows(self, other: "RowScores") -> bool:
@@ -120,8 +123,8 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
 def compare_with_baseline(runs: Sequence[Run], baseline: Run) -> list[PairedDifference | str]:
     """Return each run's difference to the baseline, or why there is none: `other test rows`.
 
-    The rows are the same if the data are, and what is true of each row. Raises ConfigError or
-    DataError if the baseline itself has no predictions.
+    The rows are the same if the data are, and what is true of each row. Raises DlrunError if the
+    baseline itself has no predictions.
     """
     theirs = RowScores.of_run(baseline)
     compared: list[PairedDifference | str] = []

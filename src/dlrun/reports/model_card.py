@@ -44,7 +44,9 @@ BOOK = """\
   publisher = {Springer},
   doi = {10.1007/978-3-031-38747-0},
 }"""  # noqa: E501
-MARKUP = re.compile(r"([\\`*\[\]<>#|~$&])")
+MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")  # `_` within a word is none
+# At the start of a line: a list, or a line of dashes or equals signs (a heading, a rule).
+LINE_START = re.compile(r"^( ?)(?=[-+]( |$)|[-=][-= ]*$)|^( ?\d{1,9})(?=[.)]( |$))")
 
 
 class _Markdown(str):
@@ -207,7 +209,10 @@ def _escape(value: object) -> str:
     """Return a value as Markdown that shows it as it is, on one line; empty for None."""
     if isinstance(value, _Markdown):
         return value
-    return "" if value is None else MARKUP.sub(r"\\\1", printable(re.sub(r"\s+", " ", str(value))))
+    if value is None:
+        return ""
+    text = MARKUP.sub(r"\\\g<0>", printable(re.sub(r"\s+", " ", str(value))))
+    return LINE_START.sub(r"\1\3\\", text)
 
 
 def _fenced(text: str, kind: str) -> _Markdown:

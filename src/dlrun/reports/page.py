@@ -97,7 +97,10 @@ def report_on_runs(
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
     if baseline is not None:
-        first = Run.open(baseline, runs_dir)
+        try:
+            first = Run.open(baseline, runs_dir)
+        except DlrunError as error:
+            raise type(error)(f"--baseline {baseline}: {error.message}", error.hint) from None
         opened = [first, *(run for run in opened if run.folder != first.folder)]
     inputs = [file for run in opened for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=[*inputs, notes] if notes else inputs)

@@ -58,7 +58,7 @@ class BestEpoch(_Part):
     """Holds the epoch with the best value of a validation metric, and this value."""
 
     metric: str
-    epoch: int
+    epoch: Count
     value: float
     on_test: bool = False  # whether the validation rows are the test rows
 

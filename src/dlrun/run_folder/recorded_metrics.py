@@ -60,7 +60,9 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
         if any(len(row) != len(names) for row in rows):
             raise ValueError("a row has more or fewer cells than the header")
         cells = [[_number(cell) for cell in row] for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[place] for row in cells] for place, name in enumerate(names)}
 

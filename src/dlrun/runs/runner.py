@@ -306,7 +306,8 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         logging.raiseExceptions = raising
         log.setLevel(level)
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
+            handler.close()
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:

@@ -132,8 +132,12 @@ def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
 
 
 def _read_exit_code(run: Path) -> int | None:
+    file = run / SLURM_FOLDER / EXIT_CODE
     try:
-        return int((run / SLURM_FOLDER / EXIT_CODE).read_text(encoding="utf-8"))
+        # NFS remembers for up to a minute that a file was missing, unless its folder is listed.
+        if file not in file.parent.iterdir():
+            return None
+        return int(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # missing, or being written now
         return None
 

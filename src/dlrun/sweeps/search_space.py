@@ -8,9 +8,9 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, flatten_keys, format_setting, parse_set_override
@@ -40,7 +40,15 @@ class Space(BaseModel, frozen=True):
 
     key: str
     kind: Literal["log", "lin", "int", "choice"]
-    values: list[Any]
+    values: Annotated[list[Any], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> "Space":
+        """Check that a range, which may be read from a file, has two numbers as its ends."""
+        numbers = [one for one in self.values if isinstance(one, int | float)]
+        if self.kind != "choice" and not (len(numbers) == len(self.values) == 2):
+            raise ValueError("a range has two ends")
+        return self
 
     def __str__(self) -> str:
         if self.kind == "choice":

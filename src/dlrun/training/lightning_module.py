@@ -66,7 +66,8 @@ class StageMetrics(nn.Module):
     def finish(self) -> dict[str, float]:
         """Return the metrics over all batches and processes, and reset them.
 
-        One of several processes may have no batch: it adds nothing to the sums.
+        One of several processes may have no batch: it adds nothing to the sums. R² of a single row
+        is left out, because it is not defined.
         """
         if self._batches:
             losses, predicted, targets = zip(*self._batches, strict=True)
@@ -77,8 +78,9 @@ class StageMetrics(nn.Module):
             self.rows.update(sizes.sum())
             self.metrics.update(torch.cat(predicted), torch.cat(targets))
         found = self.metrics.compute()  # in the order of the alphabet
-        values = {"loss": self.loss_sum.compute() / self.rows.compute()}
-        values |= {name: found[name] for name in self._names}
+        rows = self.rows.compute()
+        values = {"loss": self.loss_sum.compute() / rows}
+        values |= {name: found[name] for name in self._names if rows > 1 or name != "r2"}
         for metric in (self.loss_sum, self.rows, self.metrics):
             metric.reset()
         self._batches.clear()

@@ -1,5 +1,6 @@
 """Define the metrics of a regression by their names in a config and in metrics.csv."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,7 @@ from torchmetrics import MeanAbsoluteError, Metric, R2Score
 class DoubleR2Score(R2Score):
     """Computes R² in double precision, because single sums cancel out if the mean is large.
 
-    MPS has no double precision. R² of one row, which has no variance, is 0.
+    MPS has no double precision. R² of one row, which has no variance, is NaN.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class DoubleR2Score(R2Score):
 
     def compute(self) -> Tensor:
         """Return R² of all rows that were added."""
-        return super().compute() if self.total > 1 else torch.zeros_like(self.residual)
+        return super().compute() if self.total > 1 else torch.full_like(self.residual, math.nan)
 
 
 REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {

@@ -31,6 +31,7 @@ from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.recorded_metrics import newest_metrics
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen, format_position, to_json
 
@@ -94,7 +95,8 @@ class LinearFit(Experiment[LinearFitConfig]):
         context.folder.write_text("summary.txt", "\n".join(lines) + "\n")
         if context.show_summary:
             context.screen.show(Text("\n".join(lines)))
-        metrics = {name: rows[best][name] for name in rows[best] if name not in ("fit", SECONDS)}
+        metrics = newest_metrics([rows[best]])  # without R² of a single row, which is NaN
+        metrics.pop("fit", None)
         return Results(
             metrics=metrics | straw_man_metrics(table, context.screen),
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
@@ -121,7 +123,7 @@ class LinearFit(Experiment[LinearFitConfig]):
                 betas.append(beta)
                 for part, rows in (("train", table.train), ("test", table.test)):
                     metrics = _predict(assets, beta, rows).metrics
-                    row |= {f"{part}_{name}": metrics[name] for name in self.metrics}
+                    row |= {f"{part}_{name}": metrics.get(name, math.nan) for name in self.metrics}
                 line = "  ".join(f"{name} {row[name]:.4f}" for name in (*self.validated[:1], *test))
                 row |= {SECONDS: time.perf_counter() - started}
                 position = format_position(len(betas), total)
