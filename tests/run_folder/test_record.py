@@ -27,11 +27,12 @@ def test_only_the_runs_own_seed_and_fold_are_left_out_of_its_data(
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
-    runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
-    begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
+    names = ("running", "interrupted", "waiting")
+    runs = [a_run(tmp_path / name, status=name) for name in names]
+    begun, ended, submitted = (Run(folder, read_run_record(folder)) for folder in runs)
     with hold_file_lock(runs[0] / LOCK), hold_file_lock(runs[1] / LOCK):
         assert (begun.state, ended.state) == ("running", "interrupted")
-    assert (begun.state, ended.state) == ("killed", "interrupted")
+    assert (begun.state, ended.state, submitted.state) == ("killed", "interrupted", "waiting")
 
 
 FAILED = b'{"format": 2, "experiment": "x", "status": "failed", %s}'
@@ -104,3 +105,27 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
     assert RunRecord.model_validate(about).interval is None
+
+
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        ({}, " on cpu"),
+        ({"threads": 1, "processes": 1}, " on cpu, 1 thread"),
+        ({"processes": 3}, " on cpu, 3 processes"),
+        ({"threads": 2, "processes": 3}, " on cpu, 3 processes of 2 threads"),
+    ],
+)
+def test_what_a_run_was_computed_on(about: dict[str, Any], text: str) -> None:
+    known = {"experiment": "x", "status": "finished"} | about
+    assert RunRecord.model_validate(known).computed_on == ""
+    cpu = {"requested": "auto", "used": "cpu", "reason": ""}
+    assert RunRecord.model_validate(known | {"accelerator": cpu}).computed_on == text
+
+
+@pytest.mark.parametrize(("kept", "epoch"), [(None, None), (2, 2), (3, None)])
+def test_the_epoch_whose_weights_were_kept_if_it_is_not_the_last(
+    kept: int | None, epoch: int | None
+) -> None:
+    record = RunRecord(experiment="x", status="finished", result_steps=3, weights_epoch=kept)
+    assert record.earlier_epoch == epoch

@@ -20,12 +20,13 @@ from dlrun.sweeps.summary import (
     format_sweep_configs,
     group_runs_by_config,
     judge_selection,
+    show_sweep_summary,
     write_sweep_files,
 )
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record
-from tests.conftest import Dlrun
+from tests.conftest import Dlrun, Out
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
 
@@ -146,12 +147,24 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     assert command[:5] == ["dlrun", "sweep", EXPERIMENT, "--seeds", "0-1"]
     assert not any(word.startswith("seed=") for word in command)
     shown = cli("sweep", "--resume", "s").is_told(0)
+    assert {"table.csv", "metric.png", "report.html"} < {path.name for path in folder.iterdir()}
     labels = [line.split()[0] for line in shown.stdout.splitlines() if line[0] != " "]
     files = ["table", "figure", "report"]
     judged = ["second", "power", "chance", "test"]
     assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", *judged, "repeat"]
     assert shown.stdout.splitlines()[-1] == f"repeat {best['command']}"
     assert "cross-validation" not in shown.stderr
+
+
+def test_a_failed_point_is_shown_with_its_settings(
+    plan: SweepPlan, tmp_path: Path, capsys: Out
+) -> None:
+    found = runs(plan, tmp_path, SCORES)
+    sweep, state = Sweep(plan, tmp_path / "sweeps" / "s"), SweepState(found, {9: "it broke"})
+    show_sweep_summary(sweep, state, group_runs_by_config(plan, found), {}, Screen())
+    told = capsys.readouterr().out
+    assert "failed point 9 (lr=0.003 seed=2): it broke\n" in told
+    assert f"again  {sweep.resume_command}" in told
 
 
 def test_importances_that_cannot_be_estimated_end_no_sweep(tmp_path: Path) -> None:
