@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DLRUN = [sys.executable, "-m", "dlrun"]
-SINGLE, SWEPT = "imdb-dense", "hitters-dense"
+SINGLE, SWEPT, STAYS = "imdb-dense", "hitters-dense", "nyse-dense"
 SIZES = ["--config", str(ROOT / f"tests/torture/configs/{SINGLE}.yaml")]
 SMOKE = {name: ["--config", str(ROOT / f"configs/smoke/{name}.yaml")] for name in (SINGLE, SWEPT)}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -209,7 +209,10 @@ def readlink(path: str) -> str:
 
 
 def stay(seconds: float) -> None:
-    """Do runs from Python in this process; print its descriptors and memory after each round."""
+    """Do runs from Python in this process; print its descriptors and memory after each round.
+
+    They are of an experiment that no other process removes.
+    """
     import matplotlib.pyplot as plt
 
     import dlrun
@@ -220,13 +223,13 @@ def stay(seconds: float) -> None:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         values = {"data": {"source": "sample"}, "trainer": {"max_epochs": 1}}
-        run = dlrun.run(SWEPT, quiet=True, **values)
+        run = dlrun.run(STAYS, quiet=True, **values)
         list(map(plt.close, run.draw().values()))
         run.network()
         _ = run.metrics
         report_on_runs([str(run.folder)], Path("stays.html"))
         shutil.rmtree(run.folder)
-        repair_latest_link(run.folder.parents[1], SWEPT)
+        repair_latest_link(run.folder.parents[1], STAYS)
         left = {
             "descriptors": len([*Path("/proc/self/fd").iterdir()]),
             "threads": len([*Path("/proc/self/task").iterdir()]),

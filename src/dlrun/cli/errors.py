@@ -99,10 +99,11 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
         problem = f"{error.filename or 'the output'}: {error.strerror or error}"
         return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError | RecursionError):
-        told = ["a folder, or a value in a file, is nested too deeply", "--debug shows where"]
-        if isinstance(error, MemoryError):
-            told = ["out of memory", "a smaller batch_size needs less"]
-        return DlrunError(*told)
+        problem, hint = "out of memory", "a smaller batch_size needs less"
+        if isinstance(error, RecursionError):
+            problem = "a folder, or a value in a file, is nested too deeply"
+            hint = "--debug shows where"
+        return DlrunError(problem, hint)
     problem = f"{type(error).__name__}: {first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"

@@ -30,8 +30,6 @@ def prepare_process(arguments: Sequence[str]) -> None:
     # Waiting threads sleep: beside other processes, two runs of CIFAR100 whose threads spin took
     # three times as long. torch reads this as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Else pydantic looks through all installed packages for plugins, which only observe.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
         del os.environ["COLUMNS"]
     for number in handled_stop_signals():  # a run replaces these handlers while it is running
