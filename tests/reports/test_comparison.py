@@ -72,6 +72,19 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
     assert said[-1] in (tmp_path / "page.html").read_text()
 
 
+def test_where_own_data_lie_tells_only_runs_apart_that_have_not_read_them(tmp_path: Path) -> None:
+    def run(name: str, folder: str, **more: Any) -> Run:
+        values = config(0, data={"source": "folder", "path": folder})
+        return a_classification(tmp_path / "e" / name, config=values, **more)
+
+    read = sections(run("a", "/a/birds"), run("b", "/b/birds"))
+    add_varied_settings_to_titles(read)
+    assert [(len(one.sections), one.title) for one in group_by_config(read)] == [(2, "")]
+    unread = {"status": "failed", "data": ""}
+    failed = sections(run("c", "/a/birds", **unread), run("d", "/b/cats", **unread))
+    assert len(group_by_config(failed)) == 2
+
+
 def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None:
     runs = [
         a_classification(tmp_path / "e" / f"r{n}", seed=n, config=config(n), data=f"made, seed {n}")

@@ -68,6 +68,23 @@ def test_draws_fill_their_space() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "ends"),
+    [
+        ("lin", [1.0]),
+        ("lin", [1.0, 1.0]),
+        ("lin", [0.0, float("inf")]),
+        ("lin", [True, 2.0]),
+        ("log", [-1.0, 1.0]),
+        ("int", [5, 2]),
+        ("int", [0.5, 2]),
+    ],
+)
+def test_a_range_that_is_read_from_a_file_needs_valid_ends(kind: Any, ends: list[Any]) -> None:
+    with pytest.raises(ValidationError):
+        Space(key="a", kind=kind, values=ends)
+
+
+@pytest.mark.parametrize(
     "ends", ["0.123461..0.123464", "0.00012345..1", "1000001..1000002", "1e-300..1e300"]
 )
 @pytest.mark.parametrize("kind", ["lin", "log"])

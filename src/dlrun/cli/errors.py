@@ -99,9 +99,10 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
         problem = f"{error.filename or 'the output'}: {error.strerror or error}"
         return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError | RecursionError):
-        problem, hint = "out of memory", "a smaller batch_size needs less"
-        if isinstance(error, RecursionError):
-            problem = "a folder, or a value in a file, is nested too deeply"
+        if isinstance(error, MemoryError):
+            problem, hint = "out of memory", "a smaller batch_size needs less"
+        else:
+            problem = "a folder or a value is nested too deeply, or code calls itself without end"
             hint = "--debug shows where"
         return DlrunError(problem, hint)
     problem = f"{type(error).__name__}: {first_line(error)}"

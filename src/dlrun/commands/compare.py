@@ -60,7 +60,7 @@ def compare(
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
-    _leave_out_keys_of_single_experiments(described, screen)
+    _keep_common_config_keys(described, screen)
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
@@ -97,10 +97,8 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     }
 
 
-def _leave_out_keys_of_single_experiments(
-    runs: Sequence[dict[str, Values]], screen: Screen
-) -> None:
-    """Leave out config keys that not all runs have, if they are of different experiments."""
+def _keep_common_config_keys(runs: Sequence[dict[str, Values]], screen: Screen) -> None:
+    """Remove config keys that not all runs have, if they are of different experiments."""
     if len({one["run"]["experiment"] for one in runs}) == 1:
         return
     configs = [one["config"] for one in runs]

@@ -12,7 +12,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import ASSETS, Figures, Run
+from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
@@ -84,7 +84,7 @@ class Experiment(ABC, Generic[C]):
         """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
-    def draw(self, run: Run, config: C) -> Figures:
+    def draw(self, run: Run, config: C) -> DrawnFigures:
         """Return a run's figures by their file names, drawn only from the files of the run."""
         return {}
 

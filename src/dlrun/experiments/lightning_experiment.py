@@ -10,7 +10,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.predictions import TrueAndPredicted
-from dlrun.experiments.saved_run import Figures, Run
+from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
@@ -87,7 +87,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             "its class would need the method `exported` (dlrun.experiment.NetworkToExport)",
         )
 
-    def draw(self, run: Run, config: L) -> Figures:
+    def draw(self, run: Run, config: L) -> DrawnFigures:
         """Draw the curves of everything that the module logged for each epoch, if anything."""
         if run.table.keys() <= {*NO_METRICS}:
             return {}

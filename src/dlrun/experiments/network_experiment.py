@@ -22,7 +22,7 @@ from dlrun.experiments.predictions import (
     keep_test_predictions,
 )
 from dlrun.experiments.registry import shipped_values
-from dlrun.experiments.saved_run import ASSETS, Figures, Run
+from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -197,7 +197,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return NetworkToExport(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: Run, config: N) -> Figures:
+    def draw(self, run: Run, config: N) -> DrawnFigures:
         """Draw the learning curves of a run."""
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 

@@ -159,13 +159,14 @@ def _shared_defaults() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files)}
 
 
-_read_once = functools.cache(read_yaml_file)
+# Merging layers copies their values, so nobody changes those of a file that is read once.
+_read_shared_file = functools.cache(read_yaml_file)
 
 
 def _read_defaults(known: Mapping[str, Path], name: str) -> ConfigLayer:
     """Return the values of a shared file such as `network`, or of one section of the file."""
     file, _, section = name.partition(".")
-    layer = _read_once(known[file])
+    layer = _read_shared_file(known[file])
     if not section:
         return layer
     if section not in layer.values:

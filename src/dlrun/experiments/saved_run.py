@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # of a prediction
-Figures: TypeAlias = "dict[str, Figure]"  # by their file names; the import of matplotlib is slow
+DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file names; the import of matplotlib is slow
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -418,7 +418,7 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.exported(self, self.config)
 
-    def draw(self) -> Figures:
+    def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""
         with self._errors_as_data_errors():
             return self.experiment.draw(self, self.config)

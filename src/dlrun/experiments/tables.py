@@ -10,7 +10,7 @@ from dlrun.config.data_sections import TableDataConfig
 from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
-from dlrun.experiments.saved_run import Figures, Run
+from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.tables_config import TableConfig
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
@@ -74,7 +74,7 @@ def row_describer(table: Table) -> DescribeRow:
     return describe
 
 
-def draw_test_values(run: Run, *, title: str) -> Figures:
+def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
     """Draw the true and predicted values in predictions.csv, if the run wrote them.
 
     Those of NYSE are drawn as a series.

@@ -37,6 +37,7 @@ from dlrun.system.console import pluralize
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
 MOST_NUMBERS = 20  # of runs in a sentence
+PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
 
 
@@ -198,7 +199,7 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
         keys = {key for other in others for key in first.values | other.values}
         varied = {
             key
-            for key in keys - CHANCE - COPY_KEYS | {FOLD}
+            for key in keys - CHANCE - PLACES | {FOLD}
             if any(other.values.get(key) != first.values.get(key) for other in others)
         }
         for one in (first, *others):
@@ -212,8 +213,10 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
 def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     """Group runs on the same data whose configs differ at most in seed, fold and paths of data."""
     groups: dict[object, list[RunSection]] = {}
-    data, ignored = _data_names(sections), CHANCE | COPY_KEYS | OWN_DATA_KEYS
+    data = _data_names(sections)
     for one in sections:
+        # A run that failed before it had read its data does not know whose they are.
+        ignored = CHANCE | PLACES if one.record.data else CHANCE
         settings = {key: value for key, value in one.values.items() if key not in ignored}
         compared = [one.record.experiment, data[one.number], settings]
         key = json.dumps(compared, sort_keys=True, default=str) if one.values else one.number

@@ -44,7 +44,8 @@ BOOK = """\
   publisher = {Springer},
   doi = {10.1007/978-3-031-38747-0},
 }"""  # noqa: E501
-MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")  # `_` within a word is none
+# An underscore between two letters or digits marks nothing up.
+MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")
 # At the start of a line: a list, or a line of dashes or equals signs (a heading, a rule).
 LINE_START = re.compile(r"^( ?)(?=[-+]( |$)|[-=][-= ]*$)|^( ?\d{1,9})(?=[.)]( |$))")
 

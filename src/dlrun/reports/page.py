@@ -87,7 +87,7 @@ def report_on_runs(
 
         user_notes = render_user_notes(notes)
     if runs:
-        opened = [run for one in runs for run in _open(one, runs_dir)]
+        opened = [run for one in runs for run in _open_runs(one, runs_dir)]
         opened = list({run.folder: run for run in opened}.values())  # each once
         _check_number(len(opened))
     else:
@@ -126,7 +126,7 @@ def _check_number(runs: int) -> None:
         )
 
 
-def _open(name: str, runs_dir: Path | None) -> list[Run]:
+def _open_runs(name: str, runs_dir: Path | None) -> list[Run]:
     """Open the run of a name, or all runs of a sweep; raise DlrunError if there is none."""
     try:
         return [Run.open(name, runs_dir)]
@@ -248,8 +248,10 @@ def write_report_page(
         repeated=repeated,
     ).encode()
     write_file_atomically(out, page)
-    problems = [problem for section in sections for problem in section.problems]
-    return len(page), [*problems, repeated] if repeated else problems
+    warnings = [problem for section in sections for problem in section.problems]
+    if repeated:
+        warnings.append(repeated)
+    return len(page), warnings
 
 
 def render_html_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:

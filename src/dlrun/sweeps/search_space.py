@@ -44,10 +44,9 @@ class Space(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _check_ends(self) -> "Space":
-        """Check that a range, which may be read from a file, has two numbers as its ends."""
-        numbers = [one for one in self.values if isinstance(one, int | float)]
-        if self.kind != "choice" and not (len(numbers) == len(self.values) == 2):
-            raise ValueError("a range has two ends")
+        """Check the ends of a range, which may be read from a file."""
+        if self.kind != "choice" and (expected := _expected_ends(self.kind, self.values)):
+            raise ValueError(expected)
         return self
 
     def __str__(self) -> str:
@@ -307,6 +306,16 @@ def _parse_values(option: str, text: str, values: str) -> list[Settings]:
     return [{key: value} for value in found]
 
 
+def _expected_ends(kind: str, values: Sequence[Any]) -> str:
+    """Return which two ends a range must have, or an empty text if it has such."""
+    types = (int,) if kind == "int" else (int, float)
+    valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
+    if valid and values[0] < values[1] and (kind != "log" or values[0] > 0):
+        return ""
+    wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
+    return f"expected {wanted[kind]}, the smaller first"
+
+
 def _parse_space(text: str) -> Space:
     """Parse a search space, such as `optimizer.lr=log:1e-4..1e-2` or `batch_size=50|100`."""
     spec = text.partition("=")[2].strip()
@@ -318,11 +327,7 @@ def _parse_space(text: str) -> Space:
     (key,), values = settings[0], [value for one in settings for value in one.values()]
     if match is None:
         return Space(key=key, kind="choice", values=values)
-    types = (int,) if match[1] == "int" else (int, float)
-    valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
-    if not valid or not values[0] < values[1] or (match[1] == "log" and values[0] <= 0):
-        wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
-        expected = f"expected {wanted[match[1]]}, the smaller first"
+    if expected := _expected_ends(match[1], values):
         raise ConfigError(f"--space {text}: {expected}", SPACE_HINT)
     if match[1] == "int":
         return Space(key=key, kind="int", values=values)

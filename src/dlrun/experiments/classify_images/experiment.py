@@ -26,7 +26,7 @@ from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.comparable_with_published import changed_result_keys
 from dlrun.experiments.predictions import ImagePredictor
-from dlrun.experiments.saved_run import Figures, Run
+from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.run import draw_contact_sheet
@@ -146,7 +146,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
         return NetworkToExport(model.network, "images", inputs, about)
 
-    def draw(self, run: Run, config: Config) -> Figures:
+    def draw(self, run: Run, config: Config) -> DrawnFigures:
         """Draw the first photographs with their most probable labels."""
         packaged = config.reference.packaged
         predictions = {

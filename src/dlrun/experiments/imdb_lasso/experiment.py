@@ -22,7 +22,7 @@ from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
 from dlrun.experiments.predictions import TrueAndPredictedClasses, Words, keep_test_predictions
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
-from dlrun.experiments.saved_run import ASSETS, Figures, Run
+from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.plots.run import draw_lasso_path
@@ -135,7 +135,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         """Return the linear model for export; its input is a matrix of 0 and 1."""
         return reviews.network_reading_bags(self.network(run, config), ReviewAssets.of_run(run))
 
-    def draw(self, run: Run, config: Config) -> Figures:
+    def draw(self, run: Run, config: Config) -> DrawnFigures:
         """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
         results = run.record.model_extra or {}
         baseline = None

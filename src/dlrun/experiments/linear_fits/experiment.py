@@ -17,7 +17,7 @@ from dlrun.experiments.predictions import (
     TrueAndPredictedValues,
     keep_test_predictions,
 )
-from dlrun.experiments.saved_run import ASSETS, Figures, Run
+from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.tables import (
     Matrix,
     TableAssets,
@@ -163,7 +163,7 @@ class LinearFit(Experiment[LinearFitConfig]):
             self.network(run, config), "rows", lambda rows: torch.randn(rows, columns), run.assets
         )
 
-    def draw(self, run: Run, config: LinearFitConfig) -> Figures:
+    def draw(self, run: Run, config: LinearFitConfig) -> DrawnFigures:
         """Draw the true and the predicted values of the test set."""
         return draw_test_values(run, title=self.title(run))
 
@@ -217,7 +217,7 @@ class Lasso(LinearFit):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
-    def draw(self, run: Run, config: LinearFitConfig) -> Figures:
+    def draw(self, run: Run, config: LinearFitConfig) -> DrawnFigures:
         """Draw the errors and the standardised coefficients by penalty."""
         fits, names = _read_fits(run), TableAssets.of_run(run).columns.names
         best = int(np.argmin(run.table["valid_mae"]))

@@ -16,7 +16,7 @@ from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import RowPredictor
-from dlrun.experiments.saved_run import Figures, Run
+from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig
 from dlrun.experiments.tables import (
     STRAW_MAN,
@@ -139,7 +139,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             assets, lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
         )
 
-    def draw(self, run: Run, config: TableNetworkConfig) -> Figures:
+    def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
         if STRAW_MAN in run.record.metrics:
