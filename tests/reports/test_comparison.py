@@ -17,7 +17,7 @@ from dlrun.reports.comparison import (
     describe_repeated,
     group_by_config,
 )
-from dlrun.reports.page import write_report_page
+from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
 
@@ -67,7 +67,7 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
     group, other = group_by_config(sections(*found))
     assert [one.number for one in group.counted] == [2] and group.repeated == [1, 3]
     assert describe_repeated([other]) == ""
-    _, said = write_report_page(found, tmp_path / "page.html")
+    _, said = write_report_page(PageContent(found), tmp_path / "page.html")
     assert said[-1] == describe_repeated([group, other])
     assert said[-1] in (tmp_path / "page.html").read_text()
 
@@ -160,7 +160,7 @@ def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path:
     kept = a_classification(tmp_path / "e" / "a", weights_epoch=2, stopped_epoch=3)
     last = a_classification(tmp_path / "e" / "b", seed=1, weights_epoch=3)
     page = tmp_path / "page.html"
-    write_report_page([kept, last], page)
+    write_report_page(PageContent([kept, last]), page)
     (found,) = compared(sections(kept, last))
     for chart in found.charts:
         first, second = chart.lines
