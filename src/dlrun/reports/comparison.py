@@ -76,8 +76,7 @@ class ConfigGroup:
     @property
     def repeated(self) -> list[int]:
         """Return the numbers of the finished runs that do not count: a later one repeats them."""
-        finished = {one.number for one in self.sections if one.state == "finished"}
-        return sorted(finished - {one.number for one in self.counted})
+        return [one.number for one in self.sections if one.repeated_by]
 
     @property
     def main(self) -> MetricSpread | None:
@@ -223,13 +222,17 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
         groups.setdefault(key, []).append(one)
     found = []
     for group in groups.values():
-        counted: dict[object, RunSection] = {}
+        repeats: dict[object, list[RunSection]] = {}
         for one in sorted(group, key=lambda one: one.record.started or ""):
             if one.state == "finished":
                 # A run that was repeated says nothing about the spread over seeds.
                 seed = one.run.name if one.record.seed is None else one.record.seed
-                counted[seed, one.values.get(FOLD)] = one
-        first, runs = group[0], sorted(counted.values(), key=lambda one: one.number)
+                repeats.setdefault((seed, one.values.get(FOLD)), []).append(one)
+        for *earlier, last in repeats.values():
+            for one in earlier:
+                one.repeated_by = last.number
+        counted = (runs[-1] for runs in repeats.values())
+        first, runs = group[0], sorted(counted, key=lambda one: one.number)
         found.append(ConfigGroup(data[first.number], first.varied, group, runs))
     return found
 
