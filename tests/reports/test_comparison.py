@@ -124,6 +124,42 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     assert len(chart.faint) == 3 and len({line.look for line in chart.lines}) == COLOURED
 
 
+@pytest.mark.parametrize(
+    ("seeds", "metric", "reference", "marks"),
+    [
+        (1, "test_mae", {}, set()),
+        (1, "test_accuracy", {}, {"interval"}),
+        (1, "test_mae", {"book": {"test_mae": 0.5}}, {"book"}),
+        (1, "test_mae", {"book": {"test_loss": 0.5}}, set()),
+        (2, "test_mae", {"notebook": {"test_mae": 0.5}}, {"range", "notebook"}),
+    ],
+)
+def test_the_legend_and_the_columns_are_those_of_what_is_drawn(
+    tmp_path: Path, seeds: int, metric: str, reference: dict[str, Any], marks: set[str]
+) -> None:
+    found = [
+        a_classification(
+            tmp_path / "e" / f"{lr}-{seed}",
+            seed=seed,
+            config=config(seed, lr),
+            metrics={metric: 0.4 + lr * seed},
+            reference=reference,
+        )
+        for lr in (0.1, 0.2)
+        for seed in range(seeds)
+    ]
+    (one,) = compared(sections(*found))
+    assert one.marks == marks
+    assert one.editions == sorted(marks & {"book", "notebook"})
+    write_report_page(PageContent(found), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    together = text[text.index('id="together-title"') : text.index('id="runs-title"')]
+    assert together.count('<path class="interval" d="M0') == len(marks & {"range", "interval"})
+    assert together.count('"M14 0V10"') == len(marks & {"book", "notebook"})
+    assert ("interval</th>" in together) == (seeds > 1 or "interval" in marks)
+    assert ("inside our range?" in together) == (marks > {"range"})
+
+
 def test_the_median_run_stands_for_its_config(tmp_path: Path) -> None:
     found = [
         a_classification(

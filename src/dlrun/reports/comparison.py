@@ -158,9 +158,31 @@ class DataComparison:
     charts: list[Chart]
 
     @property
+    def rows(self) -> list[tuple[ConfigGroup, MetricSpread]]:
+        """Return what is compared: the main metric of each config, of several runs each metric."""
+        return [
+            (group, spread)
+            for group in self.groups
+            for spread in group.spreads
+            if spread is group.main or len(group.counted) > 1
+        ]
+
+    @property
+    def marks(self) -> set[str]:
+        """Return what the pictures show: `range`, `interval` (of one run), editions, `rerun`."""
+        found = set[str]()
+        for group, spread in self.rows:
+            if group.interval(spread):
+                found.add("range" if spread.range else "interval")
+            found.update(edition for edition, _ in group.published_values(spread.metric))
+            if group.rerun_values(spread.metric):
+                found.add("rerun")
+        return found
+
+    @property
     def editions(self) -> list[str]:
-        """Return the editions of the book that have numbers of any of the configs."""
-        return [one for one in EDITIONS if any(one in group.published for group in self.groups)]
+        """Return the editions of the book that have numbers of any of the rows."""
+        return [one for one in EDITIONS if one in self.marks]
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
