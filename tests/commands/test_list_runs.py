@@ -169,6 +169,19 @@ def test_mistakes_have_a_hint(runs: Path, wanted: dict[str, Any], told: str) -> 
     assert caught.value.hint
 
 
+def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out) -> None:
+    sweep = runs / "sweeps" / "mine"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.json").write_text("{}")
+    point = {"id": "x", "name": "mine", "point": 1}
+    name = a_whole_run(runs / EXPERIMENT / "point", sweep=point).name
+    with pytest.raises(ConfigError, match="is a sweep") as caught:
+        list_runs("mine", runs_dir=runs)
+    assert "--where sweep.name=mine" in caught.value.hint
+    list_runs(where=["sweep.name=mine"], columns="name", runs_dir=runs)
+    assert capsys.readouterr().out.split() == ["name", name]
+
+
 def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:
     folder = a_whole_run(tmp_path / EXPERIMENT / "a\x1b[2J\nb", data="\x1b]0;x\x07")
     evil = {"dlrun": "0.2.0", "config": {"seed": "\x1b[31m", "x\ny": ["\x9b"]}}

@@ -27,6 +27,7 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, raised_signals
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
+SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials", "--halving")
 RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
 # What commands of LightningCLI, Guild and others are called here.
 ELSEWHERE = {
@@ -150,10 +151,11 @@ def _explain_unknown_option(
 ) -> tuple[str, str]:
     """Return what to add to the message about an unknown option, and a hint; each may be empty."""
     experiment = next((one for one in arguments if one in registry.experiment_names()), None)
-    if option in MULTIRUN and experiment and arguments[0] in (option, experiment, "sweep"):
+    is_of_sweep = option in MULTIRUN and arguments[0] in (option, experiment, "sweep")
+    if experiment and (is_of_sweep or (option in SWEEP_OPTIONS and arguments[0] == experiment)):
         from dlrun.sweeps.search_space import sweep_command  # no other error needs it
 
-        words = [one for one in arguments if one not in (option, experiment, "sweep")]
+        words = [one for one in arguments if one not in (*MULTIRUN, experiment, "sweep")]
         return "; many runs are a sweep", sweep_command(experiment, words)
     if close := did_you_mean(option, options):
         return close, ""

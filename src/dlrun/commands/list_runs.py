@@ -19,7 +19,8 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.find import refuse_sweep
+from dlrun.run_folder.folder import LATEST, to_csv
 from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
@@ -154,6 +155,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
         return chain([first], runs)
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
+    if experiment != LATEST:
+        refuse_sweep(experiment, runs_dir)
     known = {path.name for path in runs_dir.glob("*") if path.is_dir()}
     known.update(registry.experiment_names())
     hint = "" if experiment in known else did_you_mean(experiment, known)
