@@ -73,6 +73,19 @@ def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
         shown.append((header.split()[3], line.split()[3]))
     assert shown[:2] == [("metrics.test_loss", "0.2500")] * 2
     assert shown[2][0] == "seed" and shown[3] == ("accuracy", "0.7500")
+    list_runs(sort="metrics.test_loss", csv=True, runs_dir=runs)
+    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert first["metrics.test_loss"] == "0.25"
+
+
+def test_the_main_metric_of_several_experiments_is_shown_once(runs: Path, capsys: Out) -> None:
+    a_whole_run(runs / NETWORKS[1] / DAY.format(6, "f"), metrics={"test_mae": 202.5})
+    list_runs(sort="metrics.test_mae", runs_dir=runs)
+    header, line, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[3] == "metric" and line.count("202.5") == 1 and "mae=202.5" in line
+    list_runs(sort="metrics.test_mae", csv=True, runs_dir=runs)
+    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert first["metrics.test_mae"] == first["value"] == "202.5"
 
 
 @pytest.mark.parametrize("key", ["metrics.test_mae", "value"])

@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import typer
@@ -134,8 +135,10 @@ def unknown_command_error(
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
-    if error.ctx is None:
-        return UsageError(message, "dlrun --help")
+    message = message[:1].lower() + message[1:]
+    if error.ctx is None:  # an option without its value, or a flag with one
+        words = takewhile(lambda word: not word.startswith("-"), arguments)
+        return UsageError(message, shlex.join(["dlrun", *words, "--help"]))
     command: str = error.ctx.command_path
     more, hint = "", ""
     if hasattr(error, "possibilities"):  # there is no such option

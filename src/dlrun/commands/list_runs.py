@@ -107,6 +107,7 @@ def list_runs(
         keys = keys or [*ABOUT, "metrics", "config"]
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
+        keys += [order] if order and not columns and order not in keys else []
     # Of each run only what is shown is kept, and the metric: there may be ten thousand.
     kept = {*keys, "metric", *filter(None, [order])}
     kept.update(() if json or csv else (*IN_ROW, *(keys or COLUMNS)))
@@ -300,7 +301,8 @@ def _columns(runs: Sequence[Values], key: str) -> list[str]:
     """
     unused = [name for name in ("tags", "note") if not any(run[name] for run in runs)]
     columns = [name for name in COLUMNS if name not in unused]
-    if key and key not in columns and any(f"metrics.{run['metric']}" != key for run in runs):
+    is_value = all(f"metrics.{run['metric']}" == key for run in runs if run.get(key) is not None)
+    if key and key not in columns and not is_value:
         columns.insert(columns.index("value"), key)
     return columns
 
