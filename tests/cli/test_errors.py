@@ -47,6 +47,8 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"config {DENSE} --optimizer.lr 1", ": optimizer.lr=1\n"),
         ("resume latest --trainer.max_epochs 9", ": trainer.max_epochs=9\n"),
         ("runs list --optimizer.lr 1", "--optimizer.lr\n"),
+        ("runs list --sort", "'--sort' requires an argument\n  dlrun runs list --help\n"),
+        ("runs list --csv=3", "'--csv' does not take a value\n  dlrun runs list --help\n"),
         (f"{DENSE} --remark x", "no such option: --remark\n"),  # it is like nothing
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --devcie cpu", "'--accelerator cpu'"),

@@ -108,6 +108,21 @@ def test_multirun_is_a_sweep(cli: Dlrun, option: str) -> None:
     assert "sweep" not in cli("runs", "list", DENSE, option).is_told(2).stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--seeds 3 batch_size=9", "--seeds 3 batch_size=9"),
+        ("--folds=5", "--folds=5"),
+        ("seeds=3", "--seeds 3"),
+        ("--set seeds=0,2", "--seeds 0,2"),
+        ("seeds=[0,2]", "--seeds 0,2"),
+        ("folds=5", "--folds 5"),
+    ],
+)
+def test_what_only_a_sweep_has_is_a_sweep(cli: Dlrun, typed: str, meant: str) -> None:
+    assert f"{SWEEP} {meant}" in cli(DENSE, *typed.split()).is_told(2).stderr
+
+
 def test_print_config_prints_what_config_prints(cli: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("batch_size: 7\n")
     options = ["--config", "mine.yaml", "optimizer.lr=0.5"]

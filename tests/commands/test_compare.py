@@ -7,6 +7,7 @@ import pytest
 
 from dlrun.commands.compare import compare
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.saved_run import Run
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Out
 
@@ -77,6 +78,18 @@ def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     assert found["state"] == ["finished", "finished", "failed"]
     assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
     assert found["optimizer.lr"] == ["0.001", "0.1", "0.1"] and "model.channels" not in found
+
+
+def test_only_shared_keys_of_different_experiments_are_the_same(
+    runs: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "effective_config", lambda run: {"seed": 0, run.record.experiment: 1})
+    compare(["a", "b"], runs_dir=runs)
+    assert "config: the same" in capsys.readouterr().err
+    compare(["b", "c"], runs_dir=runs)
+    told = capsys.readouterr().err
+    assert "config: the shared keys are the same" in told and "config: the same" not in told
+    assert "versions: the same" in told
 
 
 def test_epochs_that_were_not_the_last_one(tmp_path: Path, capsys: Out) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.runs.start import load_experiment_config
 from tests.conftest import Dlrun, completed
 from tests.experiments.test_registry import WORKING, plugin, plugins
 from tests.reproduction.lab import published
@@ -70,6 +73,16 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
     assert "pip install" not in done.stdout, "the package is there, though not its table"
     without = forked("demo", "classify-images").is_told(0)
     assert "pip install --no-deps islp" in without.stdout and " real" not in without.stdout
+
+
+def test_the_reviews_of_the_demo_are_the_same_for_all_their_experiments() -> None:
+    """So that `dlrun report --baseline` can compare them on the same test rows."""
+    sizes = set()
+    for name in ("imdb-dense", "imdb-lasso", "imdb-lstm"):
+        overlays = registry.experiment_entry(name).overlays("smoke", "demo")
+        data = load_experiment_config(name, RunSettings(config=overlays)).data_section
+        sizes.add((data.source, data.sample_reviews))
+    assert len(sizes) == 1
 
 
 BROKEN = WORKING.replace(

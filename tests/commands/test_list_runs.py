@@ -73,6 +73,19 @@ def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
         shown.append((header.split()[3], line.split()[3]))
     assert shown[:2] == [("metrics.test_loss", "0.2500")] * 2
     assert shown[2][0] == "seed" and shown[3] == ("accuracy", "0.7500")
+    list_runs(sort="metrics.test_loss", csv=True, runs_dir=runs)
+    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert first["metrics.test_loss"] == "0.25"
+
+
+def test_the_main_metric_of_several_experiments_is_shown_once(runs: Path, capsys: Out) -> None:
+    a_whole_run(runs / NETWORKS[1] / DAY.format(6, "f"), metrics={"test_mae": 202.5})
+    list_runs(sort="metrics.test_mae", runs_dir=runs)
+    header, line, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[3] == "metric" and line.count("202.5") == 1 and "mae=202.5" in line
+    list_runs(sort="metrics.test_mae", csv=True, runs_dir=runs)
+    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert first["metrics.test_mae"] == first["value"] == "202.5"
 
 
 @pytest.mark.parametrize("key", ["metrics.test_mae", "value"])
@@ -167,6 +180,19 @@ def test_mistakes_have_a_hint(runs: Path, wanted: dict[str, Any], told: str) -> 
         list_runs(**{"runs_dir": runs} | wanted)
     assert told in caught.value.message
     assert caught.value.hint
+
+
+def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out) -> None:
+    sweep = runs / "sweeps" / "mine"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.json").write_text("{}")
+    point = {"id": "x", "name": "mine", "point": 1}
+    name = a_whole_run(runs / EXPERIMENT / "point", sweep=point).name
+    with pytest.raises(ConfigError, match="is a sweep") as caught:
+        list_runs("mine", runs_dir=runs)
+    assert "--where sweep.name=mine" in caught.value.hint
+    list_runs(where=["sweep.name=mine"], columns="name", runs_dir=runs)
+    assert capsys.readouterr().out.split() == ["name", name]
 
 
 def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:

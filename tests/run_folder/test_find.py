@@ -146,6 +146,18 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
         assert "b, a" in caught.value.hint
 
 
+def test_a_sweep_is_no_run(runs: Path) -> None:
+    (runs / "sweeps" / "three").mkdir(parents=True)
+    (runs / "sweeps" / "three" / "sweep.json").write_text("{}")
+    for name in ("three", str(runs / "sweeps" / "three")):
+        with pytest.raises(ConfigError, match="is a sweep") as caught:
+            find_run(name, runs)
+        assert f"dlrun report {name}" in caught.value.hint
+        assert "--where sweep.name=three" in caught.value.hint
+    with pytest.raises(ConfigError, match="did you mean 'three'"):
+        find_run("tree", runs)
+
+
 def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: Path) -> None:
     latest = tmp_path / "x" / "latest"
     run = a_run(latest.with_name("20260102T000000Z-b"))

@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import typer
@@ -27,6 +28,7 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, raised_signals
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
+SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials", "--halving")
 RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
 # What commands of LightningCLI, Guild and others are called here.
 ELSEWHERE = {
@@ -133,8 +135,10 @@ def unknown_command_error(
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
-    if error.ctx is None:
-        return UsageError(message, "dlrun --help")
+    message = message[:1].lower() + message[1:]
+    if error.ctx is None:  # an option without its value, or a flag with one
+        words = takewhile(lambda word: not word.startswith("-"), arguments)
+        return UsageError(message, shlex.join(["dlrun", *words, "--help"]))
     command: str = error.ctx.command_path
     more, hint = "", ""
     if hasattr(error, "possibilities"):  # there is no such option
@@ -150,10 +154,11 @@ def _explain_unknown_option(
 ) -> tuple[str, str]:
     """Return what to add to the message about an unknown option, and a hint; each may be empty."""
     experiment = next((one for one in arguments if one in registry.experiment_names()), None)
-    if option in MULTIRUN and experiment and arguments[0] in (option, experiment, "sweep"):
+    is_of_sweep = option in MULTIRUN and arguments[0] in (option, experiment, "sweep")
+    if experiment and (is_of_sweep or (option in SWEEP_OPTIONS and arguments[0] == experiment)):
         from dlrun.sweeps.search_space import sweep_command  # no other error needs it
 
-        words = [one for one in arguments if one not in (option, experiment, "sweep")]
+        words = [one for one in arguments if one not in (*MULTIRUN, experiment, "sweep")]
         return "; many runs are a sweep", sweep_command(experiment, words)
     if close := did_you_mean(option, options):
         return close, ""

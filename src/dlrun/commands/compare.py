@@ -60,12 +60,15 @@ def compare(
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
-    _keep_common_config_keys(described, screen)
+    same = dict.fromkeys(("config", "versions"), "the same")
+    if len({run.record.experiment for run in opened}) > 1:
+        _keep_common_config_keys(described, screen)
+        same["config"] = "the shared keys are the same"
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
         if not differing and group != "run":
-            screen.note(f"{group}: the same")
+            screen.note(f"{group}: {same[group]}")
         rows += differing
     same_data = len({run.record.data for run in opened}) == 1
     if not same_data:
@@ -98,9 +101,7 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
 
 
 def _keep_common_config_keys(runs: Sequence[dict[str, Values]], screen: Screen) -> None:
-    """Remove config keys that not all runs have, if they are of different experiments."""
-    if len({one["run"]["experiment"] for one in runs}) == 1:
-        return
+    """Remove config keys that not all runs, which are of different experiments, have."""
     configs = [one["config"] for one in runs]
     common = set.intersection(*map(set, configs))
     left = pluralize(len(set.union(*map(set, configs)) - common), "config key")

@@ -19,7 +19,8 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.find import refuse_sweep
+from dlrun.run_folder.folder import LATEST, to_csv
 from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
@@ -106,6 +107,7 @@ def list_runs(
         keys = keys or [*ABOUT, "metrics", "config"]
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
+        keys += [order] if order and not columns and order not in keys else []
     # Of each run only what is shown is kept, and the metric: there may be ten thousand.
     kept = {*keys, "metric", *filter(None, [order])}
     kept.update(() if json or csv else (*IN_ROW, *(keys or COLUMNS)))
@@ -154,6 +156,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
         return chain([first], runs)
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
+    if experiment != LATEST:
+        refuse_sweep(experiment, runs_dir)
     known = {path.name for path in runs_dir.glob("*") if path.is_dir()}
     known.update(registry.experiment_names())
     hint = "" if experiment in known else did_you_mean(experiment, known)
@@ -297,7 +301,8 @@ def _columns(runs: Sequence[Values], key: str) -> list[str]:
     """
     unused = [name for name in ("tags", "note") if not any(run[name] for run in runs)]
     columns = [name for name in COLUMNS if name not in unused]
-    if key and key not in columns and any(f"metrics.{run['metric']}" != key for run in runs):
+    is_value = all(f"metrics.{run['metric']}" == key for run in runs if run.get(key) is not None)
+    if key and key not in columns and not is_value:
         columns.insert(columns.index("value"), key)
     return columns
 

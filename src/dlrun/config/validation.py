@@ -48,6 +48,7 @@ OTHER_NAMES = {
 }
 # Keys of the section `optimizer` that only some optimizers have, so that its schema lists none.
 OPTIMIZER_KEYS = ("betas", "eps", "momentum", "nesterov", "weight_decay")
+SWEEP_OPTIONS = ("seeds", "folds")  # options of `dlrun sweep` that look like keys
 
 
 class InvalidConfigError(ConfigError):
@@ -126,6 +127,9 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     error = errors[0]
     match error["type"]:
         case "extra_forbidden":
+            if key in SWEEP_OPTIONS:
+                value = _format_values(error["input"])
+                return f"unknown key; {_sweep_command(experiment, f'--{key}', value)} runs each"
             known = error.get("ctx", {}).get("known", ())  # the arguments of a class of torch
             path = [str(part) for part in error["loc"]]
             return f"unknown key; {_hint(path, schema, known)}"
@@ -147,13 +151,21 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     is_key = key in config_keys(schema)
     if error["type"] == "list_type" and is_key and isinstance(given, str | int | float):
         suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(given)}]')}?"
-    several = given if isinstance(given, str) else ""
-    if isinstance(given, list):
-        several = ",".join(map(format_setting, given))
+    several = _format_values(given) if isinstance(given, str | list) else ""
     if not suggestion and "," in several and is_key:
-        command = shlex.join(["dlrun", "sweep", experiment, f"{key}={several}"])
-        suggestion = f"; `{command}` runs each"
+        suggestion = f"; {_sweep_command(experiment, f'{key}={several}')} runs each"
     return f"expected {expected}, got {value}{suggestion}"
+
+
+def _format_values(given: object) -> str:
+    """Return one value, or the values of a list, as the command line of a sweep has them."""
+    if isinstance(given, str):
+        return given
+    return ",".join(map(format_setting, given if isinstance(given, list) else [given]))
+
+
+def _sweep_command(experiment: str, *words: str) -> str:
+    return f"`{shlex.join(['dlrun', 'sweep', experiment, *words])}`"
 
 
 def _expected(error: ErrorDetails) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -66,6 +67,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
             raise ConfigError(problem, "name a run's folder, or --runs-dir")
         if run and folder.exists():
             if not (folder / CONFIG).is_file():
+                refuse_sweep(run, runs_dir)
                 raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
             return folder.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
@@ -82,8 +84,10 @@ def find_run(run: str, runs_dir: Path) -> Path:
     if named:
         full = ", ".join(path.name for path in named[:5])
         raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
+    refuse_sweep(run, runs_dir)
     names = [LATEST, *(name for path in runs for name in (path.name, run_name_without_time(path)))]
     names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
+    names += [path.name for path in sweeps_newest_first(runs_dir)]
     hint = f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest"
     if run.isdecimal() and runs:  # as in Guild
         newest = ", ".join(path.name for path in runs[:3])
@@ -121,6 +125,19 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     names = [path.name for path in sweeps]
     hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
+
+
+def refuse_sweep(name: str, runs_dir: Path) -> None:
+    """Raise ConfigError if a name that a user gives as a run's or an experiment's is a sweep's."""
+    try:
+        sweep = find_sweep(name, runs_dir)
+    except ConfigError:
+        return
+    raise ConfigError(
+        f"{name!r} is a sweep, not a run",
+        f"`dlrun report {shlex.quote(name)}` shows its runs, and `dlrun runs list --where "
+        f"sweep.name={sweep.name}` lists them",
+    )
 
 
 def run_name_without_time(folder: Path) -> str:
