@@ -14,7 +14,6 @@ from dlrun.reports.comparison import (
     add_varied_settings_to_titles,
     choose_representatives,
     compare_by_data,
-    describe_repeated,
     group_by_config,
 )
 from dlrun.reports.page import PageContent, write_report_page
@@ -45,7 +44,7 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     alone, group = group_by_config(sections(other, earlier, *same, stopped))
     assert [one.number for one in alone.counted] == [1]
     assert [one.number for one in group.counted] == [3, 4, 5], "each seed once"
-    assert group.repeated == [2] and "No. 2" in describe_repeated([alone, group])
+    assert [one.repeated_by for one in group.sections] == [5, None, None, None, None]
     assert [one.number for one in group.sections] == [2, 3, 4, 5, 6]
     accuracy, loss = group.spreads
     values = [run.record.metrics["test_accuracy"] for run in same]
@@ -65,11 +64,13 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
 
     found = run("a", 2), run("b", 3), run("c", 1), run("d", 4, data="others")
     group, other = group_by_config(sections(*found))
-    assert [one.number for one in group.counted] == [2] and group.repeated == [1, 3]
-    assert describe_repeated([other]) == ""
+    assert [one.number for one in group.counted] == [2]
+    assert [one.repeated_by for one in (*group.sections, *other.sections)] == [2, None, 2, None]
     _, said = write_report_page(PageContent(found), tmp_path / "page.html")
-    assert said[-1] == describe_repeated([group, other])
-    assert said[-1] in (tmp_path / "page.html").read_text()
+    assert "2 finished runs" in said[-1] and "(a, c)" in said[-1]
+    page = (tmp_path / "page.html").read_text()
+    assert "(No. 1, No. 3)" in page
+    assert page.count('repeated by <a href="#run-2">No. 2</a>') == 4, "in the table, in chapters"
 
 
 def test_where_own_data_lie_tells_only_runs_apart_that_have_not_read_them(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ def test_whether_a_published_number_is_in_the_range(
     assert place_in_range(published, interval) == expected
 
 
-def test_a_share_is_between_0_and_1() -> None:
-    high = MetricSpread("test_accuracy", [0.79, 0.85, 0.99]).range
-    low = MetricSpread("test_accuracy", [0.01, 0.2, 0.4]).range
-    assert high and high[1] == 1 and low and low[0] == 0
+def test_a_share_is_between_0_and_1_and_an_error_not_below_0() -> None:
+    high = MetricSpread("test_accuracy", [0.79, 0.85, 0.99])
+    low = MetricSpread("test_mae", [1.0, 20, 40])
+    assert high.range and high.range[1] == 1 and high.interval and high.interval[1] == 1
+    assert low.range and low.range[0] == 0 and low.interval and low.interval[0] == 0
 
 
 def test_r2_is_at_most_1_and_may_be_negative() -> None:

@@ -63,6 +63,11 @@ def test_what_weakens_one_run(tmp_path: Path, more: Mapping[str, Any], title: st
     assert all(alert.numbers == (1,) for alert in found.values())
 
 
+def test_how_seeds_differ_is_known_from_the_makers_of_the_experiment(tmp_path: Path) -> None:
+    expected = {"test_accuracy": {"low": 0.78, "high": 0.83, "seeds": 10}}
+    assert "10 seeds of" in alerts(run(tmp_path, expected=expected))[SEED].finding
+
+
 def test_a_training_loss_that_rose_has_diverged(tmp_path: Path) -> None:
     one = run(tmp_path)
     table = (one.folder / "metrics.csv").read_text().replace("10,0.1,", "10,1.1,")

@@ -36,7 +36,7 @@ from dlrun.system.console import pluralize
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-MOST_NUMBERS = 20  # of runs in a sentence
+MOST_NAMES = 20  # of runs in a sentence
 PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
 
@@ -72,11 +72,6 @@ class ConfigGroup:
         folds = [one.values.get(FOLD) for one in self.counted]
         found = (metric_spread(name, metrics, folds) for name in test_metric_names(self.counted))
         return [one for one in found if one]
-
-    @property
-    def repeated(self) -> list[int]:
-        """Return the numbers of the finished runs that do not count: a later one repeats them."""
-        return [one.number for one in self.sections if one.repeated_by]
 
     @property
     def main(self) -> MetricSpread | None:
@@ -259,15 +254,14 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     return found
 
 
-def describe_repeated(groups: Sequence[ConfigGroup]) -> str:
-    """Return which runs are left out because others repeat them, in words; empty if none is."""
-    numbers = sorted(number for group in groups for number in group.repeated)
-    if not numbers:
+def describe_repeated(names: Sequence[str]) -> str:
+    """Return that runs are left out because others repeat them, in words; empty if none is."""
+    if not names:
         return ""
-    shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))
+    shown = ", ".join(names[:MOST_NAMES])
     return (
-        f"{pluralize(len(numbers), 'finished run')} left out of means and curves "
-        f"(No. {shown}{', ...' if len(numbers) > MOST_NUMBERS else ''}): of runs with the same "
+        f"{pluralize(len(names), 'finished run')} left out of means and curves "
+        f"({shown}{', ...' if len(names) > MOST_NAMES else ''}): of runs with the same "
         "config, seed and data only the one that began last counts"
     )
 
@@ -314,8 +308,9 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
     faint: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
-        found = {one.number: _run_line(one, step, metric) for one in group.sections}
-        known = {n: line for n, line in found.items() if line and n not in group.repeated}
+        left = [one for one in group.sections if not one.repeated_by]
+        found = {one.number: _run_line(one, step, metric) for one in left}
+        known = {number: line for number, line in found.items() if line}
         counted = [one.number for one in group.counted if one.number in known]
         drawn += [one for one in group.sections if one.number in known]
         mean = None

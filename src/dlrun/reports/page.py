@@ -233,7 +233,7 @@ def write_report_page(
         one.download_room = room_for_downloads(len(runs))
     add_varied_settings_to_titles(sections)
     groups = group_by_config(sections)
-    repeated = describe_repeated(groups)
+    repeated = [one for one in sections if one.repeated_by]
     choose_representatives(groups)
     shown = [one for one in sections if one.representative is one]
     for one in shown:
@@ -254,12 +254,12 @@ def write_report_page(
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=content.note,
-        repeated=repeated,
+        repeated=describe_repeated([f"No. {one.number}" for one in repeated]),
     ).encode()
     write_file_atomically(out, page)
     warnings = [problem for section in sections for problem in section.problems]
     if repeated:
-        warnings.append(repeated)
+        warnings.append(describe_repeated([one.run.name for one in repeated]))
     return len(page), warnings
 
 

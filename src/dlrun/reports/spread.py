@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from dlrun import stats
-from dlrun.run_folder.recorded_metrics import ACCURACY, is_plottable
+from dlrun.run_folder.recorded_metrics import is_plottable
 
 Interval = tuple[float, float]
 
@@ -31,21 +31,23 @@ class MetricSpread:
 
     @property
     def interval(self) -> Interval | None:
-        """Return the 95 % interval of the mean over the runs; None for a single run."""
-        return stats.mean_interval(self.values)
-
-    @cached_property
-    def range(self) -> Interval | None:
-        """Return the 95 % prediction interval of one more run; None for a single run.
+        """Return the 95 % interval of the mean over the runs; None for a single run.
 
         It is cut at 0 and 1 if the metric cannot be beyond them.
         """
-        ends = stats.prediction_interval(self.values)
+        return self._cut(stats.mean_interval(self.values))
+
+    @cached_property
+    def range(self) -> Interval | None:
+        """Return the 95 % prediction interval of one more run, cut likewise, or None."""
+        return self._cut(stats.prediction_interval(self.values))
+
+    def _cut(self, ends: Interval | None) -> Interval | None:
         if ends is None:
             return None
         is_r2 = self.metric.endswith("r2")  # at most 1, but it may be negative
         least = 0.0 if min(self.values) >= 0 and not is_r2 else ends[0]  # a share, or a loss
-        most = 1.0 if self.metric == ACCURACY or is_r2 else ends[1]
+        most = 1.0 if self.metric.endswith("accuracy") or is_r2 else ends[1]
         return max(least, ends[0]), min(most, ends[1])
 
 

@@ -18,6 +18,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     metric_direction,
 )
+from dlrun.system.console import pluralize
 
 GENERATED = "sample"  # the source of generated data
 LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
@@ -175,9 +176,11 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
         expected = group.counted[0].record.expected.get(group.main.metric)
         finding = "another seed can give another number"
         if expected:
-            ends = format_interval((expected.low, expected.high))
-            metric = _words(group.main.metric)
-            finding = f"one more run of the shipped config has {metric} {ends} in 95 % of cases"
+            ends, seeds = format_interval((expected.low, expected.high)), expected.seeds
+            finding = (
+                f"one more run of the shipped config has {_words(group.main.metric)} {ends} in "
+                f"95 % of cases ({pluralize(seeds, 'seed')} of the experiment's makers)"
+            )
         reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
         yield Alert("One seed", finding, reason, numbers)
     typical = group.typical

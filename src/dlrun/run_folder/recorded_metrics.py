@@ -233,7 +233,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
         name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
-        seeds = pluralize(expected.seeds, "seed")
+        seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
         lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
     if record.reference_differs and editions:
