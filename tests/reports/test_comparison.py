@@ -17,7 +17,7 @@ from dlrun.reports.comparison import (
     describe_repeated,
     group_by_config,
 )
-from dlrun.reports.page import write_report_page
+from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
 
@@ -67,7 +67,7 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
     group, other = group_by_config(sections(*found))
     assert [one.number for one in group.counted] == [2] and group.repeated == [1, 3]
     assert describe_repeated([other]) == ""
-    _, said = write_report_page(found, tmp_path / "page.html")
+    _, said = write_report_page(PageContent(found), tmp_path / "page.html")
     assert said[-1] == describe_repeated([group, other])
     assert said[-1] in (tmp_path / "page.html").read_text()
 
@@ -124,6 +124,42 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     assert len(chart.faint) == 3 and len({line.look for line in chart.lines}) == COLOURED
 
 
+@pytest.mark.parametrize(
+    ("seeds", "metric", "reference", "marks"),
+    [
+        (1, "test_mae", {}, set()),
+        (1, "test_accuracy", {}, {"interval"}),
+        (1, "test_mae", {"book": {"test_mae": 0.5}}, {"book"}),
+        (1, "test_mae", {"book": {"test_loss": 0.5}}, set()),
+        (2, "test_mae", {"notebook": {"test_mae": 0.5}}, {"range", "notebook"}),
+    ],
+)
+def test_the_legend_and_the_columns_are_those_of_what_is_drawn(
+    tmp_path: Path, seeds: int, metric: str, reference: dict[str, Any], marks: set[str]
+) -> None:
+    found = [
+        a_classification(
+            tmp_path / "e" / f"{lr}-{seed}",
+            seed=seed,
+            config=config(seed, lr),
+            metrics={metric: 0.4 + lr * seed},
+            reference=reference,
+        )
+        for lr in (0.1, 0.2)
+        for seed in range(seeds)
+    ]
+    (one,) = compared(sections(*found))
+    assert one.marks == marks
+    assert one.editions == sorted(marks & {"book", "notebook"})
+    write_report_page(PageContent(found), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    together = text[text.index('id="together-title"') : text.index('id="runs-title"')]
+    assert together.count('<path class="interval" d="M0') == len(marks & {"range", "interval"})
+    assert together.count('"M14 0V10"') == len(marks & {"book", "notebook"})
+    assert ("interval</th>" in together) == (seeds > 1 or "interval" in marks)
+    assert ("inside our range?" in together) == (marks > {"range"})
+
+
 def test_the_median_run_stands_for_its_config(tmp_path: Path) -> None:
     found = [
         a_classification(
@@ -160,7 +196,7 @@ def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path:
     kept = a_classification(tmp_path / "e" / "a", weights_epoch=2, stopped_epoch=3)
     last = a_classification(tmp_path / "e" / "b", seed=1, weights_epoch=3)
     page = tmp_path / "page.html"
-    write_report_page([kept, last], page)
+    write_report_page(PageContent([kept, last]), page)
     (found,) = compared(sections(kept, last))
     for chart in found.charts:
         first, second = chart.lines

@@ -109,22 +109,6 @@ def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> No
     assert "-0022<" in page and "-0003<" in page and "-0002<" not in page and "dead" not in page
 
 
-def test_a_sweep_is_named_for_its_runs(forked: Dlrun, tmp_path: Path) -> None:
-    runs = tmp_path / "runs" / "imdb-dense"
-    for n in range(3):
-        point = {"id": "x" if n else "earlier", "name": "s", "point": 3 - n}
-        a_classification(runs / f"20261125T12000{n}Z-s-{n}", rows=5, seed=n, sweep=point)
-    sweep = tmp_path / "runs" / "sweeps" / "s"
-    sweep.mkdir(parents=True)
-    (sweep / "sweep.json").write_text(json.dumps({"id": "x"}))
-    page = report(forked, tmp_path, "s")
-    assert "<h1>2 runs</h1>" in page
-    assert page.index("120002Z-s-2<") < page.index("120001Z-s-1<"), "by their points"
-    assert "<h1>2 runs</h1>" in report(forked, tmp_path, sweep)
-    (sweep / "sweep.json").write_text("{}")
-    forked("report", "s").is_told(2, "has no runs")
-
-
 def test_a_long_table_of_curves_says_that_rows_are_left_out(forked: Dlrun, tmp_path: Path) -> None:
     run = a_classification(tmp_path / "runs" / "e" / "r", epochs=3000)
     assert "of 3,000 rows" in report(forked, tmp_path, run.folder)

@@ -77,6 +77,16 @@ def test_alerts_name_all_their_runs(tmp_path: Path) -> None:
     assert found["Generated data"].numbers == (1, 2)
 
 
+def test_repeats_of_a_run_do_not_outvote_it(tmp_path: Path) -> None:
+    """Nor does what only they have."""
+    days = [f"2026-11-2{day}T12:00:00+00:00" for day in range(4)]
+    source = {0: "sample", 1: "sample", 2: "sample", 3: "other"}
+    repeats = [run(tmp_path, str(n), started=days[n], source=source[n]) for n in range(4)]
+    found = alerts(*repeats)
+    assert found[SEED].undermines and found[SEED].numbers == (4,)
+    assert not found["Generated data"].undermines
+
+
 def test_a_lead_smaller_than_the_spread_of_seeds(tmp_path: Path) -> None:
     def config(seed: int, lr: float, accuracy: float) -> Run:
         values = {"seed": seed, "optimizer": {"lr": lr}}

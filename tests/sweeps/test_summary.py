@@ -1,6 +1,7 @@
 """Configs over their seeds, the best of them, and their table on the screen."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord, checksummed_json
 from dlrun.sweeps.plan import HalvingRung, SweepPlan, make_sweep_plan
 from dlrun.sweeps.runner import points_promoted_by_halving
-from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.search_space import Sampler, SearchSpace
 from dlrun.sweeps.summary import (
     ConfigResults,
     find_best_config,
@@ -154,6 +155,39 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", *judged, "repeat"]
     assert shown.stdout.splitlines()[-1] == f"repeat {best['command']}"
     assert "cross-validation" not in shown.stderr
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_dlrun_report_of_a_sweep_writes_the_sweeps_own_page(
+    cli: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
+) -> None:
+    """Of one with a missing run; the plan of an adaptive search has no points in its file."""
+    monkeypatch.chdir(tmp_path)
+    options = RunSettings(overrides=["data.source=sample"])
+    spaces = [f"optimizer.lr={'|'.join(map(str, SCORES))}", "batch_size=128|256"]
+    search = SearchSpace("2", spaces=spaces, trials=2, sampler=sampler)
+    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    sweep = Sweep(plan, Path("runs/sweeps/s"))
+    sweep.folder.mkdir(parents=True)
+    (sweep.folder / "sweep.json").write_text(checksummed_json(plan))
+    cli("report", "s").is_told(2, "has no runs")
+    if sampler == "tpe":
+        for lr in (0.001, 0.002):
+            plan.add_config({"optimizer.lr": lr, "batch_size": 128})
+    scores: dict[float, list[float | None]] = {0.001: [0.7, 0.8], 0.002: [0.6, None]}
+    found = runs(plan, Path("runs"), scores | {0.003: [0.5, 0.5]})
+    results = group_runs_by_config(plan, found)
+    files = write_sweep_files(sweep, SweepState(found), results, Screen(quiet=True))
+    cli("report", "s", "--out", "page.html").is_told(0)
+    pages = [Path(files["report"]).read_text(), (tmp_path / "page.html").read_text()]
+    own, page = (re.sub(r" on \d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text) for text in pages)
+    assert page == own
+    note = f"{len(found)} of 4 points have finished; dlrun sweep --resume s runs the rest"
+    parts = ["The best config by validation", 'id="configs-title"', "The sweep s: dlrun", note]
+    assert [text for text in parts if text not in page] == []
+    cli("report", "s", found[1].folder, "--out", "page.html").is_told(0)
+    page = (tmp_path / "page.html").read_text()
+    assert "The sweep s" not in page and f"<h1>{len(found)} runs</h1>" in page
 
 
 def test_a_failed_point_is_shown_with_its_settings(

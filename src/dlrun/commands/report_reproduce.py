@@ -13,7 +13,7 @@ from dlrun.run_context import RunSettings
 def write_report(
     runs: Annotated[
         list[str] | None,
-        opt.argument(f"{opt.RUN} A sweep's name: its runs. Default: the newest finished.", "RUN"),
+        opt.argument(f"{opt.RUN} A sweep's name: its page. Default: the newest finished.", "RUN"),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     baseline: Annotated[
@@ -34,7 +34,21 @@ def write_report(
     dlrun report
     dlrun report imdb-dense/latest --baseline imdb-lasso/latest --out lab.html
     """
-    page.report_on_runs(runs or [], out, runs_dir, baseline=baseline, notes=notes, force=force)
+    page.report_on_runs(
+        runs or [],
+        out,
+        runs_dir,
+        read_sweep=_read_sweep,
+        baseline=baseline,
+        notes=notes,
+        force=force,
+    )
+
+
+def _read_sweep(folder: Path) -> page.PageContent:
+    from dlrun.sweeps.summary import read_page_content  # slow: the modules that begin runs
+
+    return read_page_content(folder)
 
 
 @opt.with_run_options(

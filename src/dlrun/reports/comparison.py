@@ -76,8 +76,7 @@ class ConfigGroup:
     @property
     def repeated(self) -> list[int]:
         """Return the numbers of the finished runs that do not count: a later one repeats them."""
-        finished = {one.number for one in self.sections if one.state == "finished"}
-        return sorted(finished - {one.number for one in self.counted})
+        return [one.number for one in self.sections if one.repeated_by]
 
     @property
     def main(self) -> MetricSpread | None:
@@ -159,9 +158,31 @@ class DataComparison:
     charts: list[Chart]
 
     @property
+    def rows(self) -> list[tuple[ConfigGroup, MetricSpread]]:
+        """Return what is compared: the main metric of each config, of several runs each metric."""
+        return [
+            (group, spread)
+            for group in self.groups
+            for spread in group.spreads
+            if spread is group.main or len(group.counted) > 1
+        ]
+
+    @property
+    def marks(self) -> set[str]:
+        """Return what the pictures show: `range`, `interval` (of one run), editions, `rerun`."""
+        found = set[str]()
+        for group, spread in self.rows:
+            if group.interval(spread):
+                found.add("range" if spread.range else "interval")
+            found.update(edition for edition, _ in group.published_values(spread.metric))
+            if group.rerun_values(spread.metric):
+                found.add("rerun")
+        return found
+
+    @property
     def editions(self) -> list[str]:
-        """Return the editions of the book that have numbers of any of the configs."""
-        return [one for one in EDITIONS if any(one in group.published for group in self.groups)]
+        """Return the editions of the book that have numbers of any of the rows."""
+        return [one for one in EDITIONS if one in self.marks]
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
@@ -223,13 +244,17 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
         groups.setdefault(key, []).append(one)
     found = []
     for group in groups.values():
-        counted: dict[object, RunSection] = {}
+        repeats: dict[object, list[RunSection]] = {}
         for one in sorted(group, key=lambda one: one.record.started or ""):
             if one.state == "finished":
                 # A run that was repeated says nothing about the spread over seeds.
                 seed = one.run.name if one.record.seed is None else one.record.seed
-                counted[seed, one.values.get(FOLD)] = one
-        first, runs = group[0], sorted(counted.values(), key=lambda one: one.number)
+                repeats.setdefault((seed, one.values.get(FOLD)), []).append(one)
+        for *earlier, last in repeats.values():
+            for one in earlier:
+                one.repeated_by = last.number
+        counted = (runs[-1] for runs in repeats.values())
+        first, runs = group[0], sorted(counted, key=lambda one: one.number)
         found.append(ConfigGroup(data[first.number], first.varied, group, runs))
     return found
 

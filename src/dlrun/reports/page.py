@@ -4,7 +4,7 @@ import base64
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
-from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.comparison import (
@@ -34,8 +34,6 @@ from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.find import find_sweep, runs_newest_first
-from dlrun.run_folder.folder import PLAN
-from dlrun.run_folder.record import read_json_object
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     format_metric,
@@ -63,23 +61,35 @@ class BestConfig(NamedTuple):
     is_reliable: bool
 
 
+class PageContent(NamedTuple):
+    """Holds the runs of a page; of a sweep also a note about it, its configs and the best one."""
+
+    runs: Sequence[Run]
+    note: str = ""
+    configs: ConfigsSection | None = None
+    best: BestConfig | None = None
+
+
 def report_on_runs(
     runs: Sequence[str],
     out: Path,
     runs_dir: Path | None = None,
     *,
+    read_sweep: Callable[[Path], PageContent] | None = None,
     baseline: str | None = None,
     notes: Path | None = None,
     force: bool = False,
 ) -> None:
     """Write an HTML page about the named runs, or about the newest finished runs.
 
-    The name of a sweep stands for its runs.
+    The name of a sweep stands for its runs; that of a sweep alone gives the sweep's own page.
 
+    read_sweep: reads the sweep in a folder, and raises DlrunError if it has no runs. None: no name
+    is that of a sweep.
     baseline: the run with which the others are compared; it becomes the first.
     notes: a Markdown file, which becomes a section.
     """
-    screen, note = Screen(), ""
+    screen = Screen()
     _check_number(len(runs))
     user_notes = None
     if notes is not None:
@@ -87,27 +97,32 @@ def report_on_runs(
 
         user_notes = render_user_notes(notes)
     if runs:
-        opened = [run for one in runs for run in _open_runs(one, runs_dir)]
-        opened = list({run.folder: run for run in opened}.values())  # each once
-        _check_number(len(opened))
+        found = [_open_run_or_sweep(one, runs_dir, read_sweep) for one in runs]
+        content = found[0]
+        if len(found) > 1:
+            each_once = {run.folder.resolve(): run for one in found for run in one.runs}
+            content = PageContent([*each_once.values()])
+        _check_number(len(content.runs))
     else:
-        opened = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
-        if len(opened) > NEWEST:
-            opened.pop()
+        newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
+        content = PageContent(newest)
+        if len(newest) > NEWEST:
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
+            content = PageContent(newest[:NEWEST], note)
+    opened = content.runs
     if baseline is not None:
         try:
             first = Run.open(baseline, runs_dir)
         except DlrunError as error:
             raise type(error)(f"--baseline {baseline}: {error.message}", error.hint) from None
-        opened = [first, *(run for run in opened if run.folder != first.folder)]
+        opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
     inputs = [file for run in opened for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=[*inputs, notes] if notes else inputs)
     against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
     try:
         size, problems = write_report_page(
-            opened, out, note, against=against, user_notes=user_notes
+            content._replace(runs=opened), out, against=against, user_notes=user_notes
         )
     except OSError as error:
         hint = os_error_remedy(error, "choose another place")
@@ -126,23 +141,20 @@ def _check_number(runs: int) -> None:
         )
 
 
-def _open_runs(name: str, runs_dir: Path | None) -> list[Run]:
-    """Open the run of a name, or all runs of a sweep; raise DlrunError if there is none."""
+def _open_run_or_sweep(
+    name: str, runs_dir: Path | None, read_sweep: Callable[[Path], PageContent] | None
+) -> PageContent:
+    """Open the run of a name, or read the sweep; raise DlrunError if there is none."""
     try:
-        return [Run.open(name, runs_dir)]
+        return PageContent([Run.open(name, runs_dir)])
     except ConfigError as no_run:
+        if read_sweep is None:
+            raise
         try:
             sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
         except ConfigError:
             raise no_run from None
-    wanted = read_json_object(sweep / PLAN).get("id")
-    points: dict[int, Run] = {}
-    for run in scan_runs(sweep.parents[1]):
-        if (member := run.record.sweep) and member.id == wanted:
-            points.setdefault(member.point, run)
-    if not points:
-        raise ConfigError(f"{sweep}: this sweep has no runs", "`dlrun runs list` has all")
-    return [run for _, run in sorted(points.items())]
+    return read_sweep(sweep)
 
 
 def check_page_is_writable(
@@ -199,18 +211,14 @@ def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference 
 
 
 def write_report_page(
-    runs: Sequence[Run],
+    content: PageContent,
     out: Path,
-    note: str = "",
-    configs: ConfigsSection | None = None,
     *,
-    best: BestConfig | None = None,
     against: Sequence[PairedDifference | str] = (),
     user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
-    """Write a page about runs, or about those and the configs of a sweep.
+    """Write a page about runs, or about a sweep.
 
-    best: the best config of a sweep.
     against: the difference of each but the first run to the first, or why there is none.
     user_notes: the user's own words, as HTML.
 
@@ -218,6 +226,7 @@ def write_report_page(
 
     Raises OSError if the page cannot be written.
     """
+    runs = content.runs
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
     sections = [RunSection(n, run, ROOM, cells) for n, run in enumerate(runs, start=1)]
     for one in sections:
@@ -234,17 +243,17 @@ def write_report_page(
         __package__,
         ["runs.js", "curves.js", "view.js"],
         sections=sections,
-        best_config=best,
+        best_config=content.best,
         against=against,
         user_notes=user_notes,
         verdicts=judge_experiments(groups),
         compared=compare_by_data(groups),
-        configs=configs,
+        configs=content.configs,
         metrics=test_metric_names(sections),
         main_metrics=main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
-        note=note,
+        note=content.note,
         repeated=repeated,
     ).encode()
     write_file_atomically(out, page)

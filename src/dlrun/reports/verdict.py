@@ -78,18 +78,18 @@ class ExperimentVerdict:
         """Return the alerts on the runs, each title once, those that undermine first.
 
         If runs differ in what was found, that of the first is shown. What only a minority of the
-        runs has does not undermine the whole.
+        runs has does not undermine the whole; runs that are repeated count on neither side.
         """
         by_title: dict[str, list[Alert]] = {}
         for alert in self._alerts():
             by_title.setdefault(alert.title, []).append(alert)
-        half, alerts = len(self.sections) / 2, []
+        counting, alerts = {one.number for one in self.sections if not one.repeated_by}, []
         for first, *others in by_title.values():
             numbers = {number for one in (first, *others) for number in one.numbers}
             finding = first.finding
             if any(one.finding != finding for one in others):
                 finding = f"in run {first.numbers[0]}, for example, {finding}"
-            undermines = first.undermines and len(numbers) >= half
+            undermines = first.undermines and len(numbers & counting) >= len(counting) / 2
             shown = tuple(sorted(numbers))
             alerts.append(replace(first, finding=finding, numbers=shown, undermines=undermines))
         alerts = [*_alerts_between_configs(self.judged), *alerts]

@@ -375,9 +375,11 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     have changed since the sweep began.
     """
     plan = read_checksummed_json(SweepPlan, folder / PLAN, FORMAT)
+    if force:
+        return plan
     package = registry.experiment_entry(plan.experiment).package
     changed = environment.describe_environment_changes(plan.code, plan.packages, package)
-    if changed and not force:
+    if changed:
         raise DlrunError(
             f"{folder}: its runs would not be comparable: {'; '.join(changed)}",
             "start a new sweep, or continue with --force",

@@ -5,6 +5,7 @@ import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -12,15 +13,15 @@ from rich.text import Text
 from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
-from dlrun.errors import first_line
+from dlrun.errors import ConfigError, first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import BestConfig, write_report_page
+from dlrun.reports.page import BestConfig, PageContent, write_report_page
 from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.reports.spread import metric_spread
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
-from dlrun.sweeps.plan import SweepPlan, repeat_of
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, read_sweep_plan, repeat_of
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.selection import ComparedConfig, Selection
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -211,7 +212,7 @@ def write_sweep_files(
     sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen
 ) -> dict[str, str]:
     """Write a sweep's table, figure and report, and return their paths."""
-    plan, folder, best = sweep.plan, RunFolder(sweep.folder), find_best_config(results)
+    plan, folder = sweep.plan, RunFolder(sweep.folder)
     folder.write(TABLE, to_csv(_table(plan, results)))
     files = {"table": str(folder.path / TABLE)}
     if not state.runs:
@@ -222,22 +223,56 @@ def write_sweep_files(
             files["figure"] = str(folder.path / FIGURE)
     except Exception as error:  # a font, a backend: no reason to lose the result
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
-    note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
-    note += f" {ROUGH}." if any(result.folds for result in results) else ""
-    note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     try:
-        runs = [run for _, run in sorted(state.runs.items())]
-        section = _configs_section(plan, results)
-        shown = None
-        if best and (selection := judge_selection(results)):
-            shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
-        _, problems = write_report_page(runs, folder.path / PAGE, note, section, best=shown)
+        content = _page_content(sweep, state.runs, results)
+        _, problems = write_report_page(content, folder.path / PAGE)
         files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]
     for problem in problems:
         screen.warn(problem)
     return files
+
+
+def read_page_content(folder: Path) -> PageContent:
+    """Read what a page shows of the sweep in a folder.
+
+    Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
+    """
+    plan = read_sweep_plan(folder, force=True)
+    sweep = Sweep(plan, folder)
+    if plan.search is not None:  # its plan has no points: their settings are those of their runs
+        for _ in range(plan.search.trials):
+            plan.add_config({})
+    runs = sweep.find_runs()
+    if not runs:
+        raise ConfigError(f"{folder}: this sweep has no runs", "`dlrun runs list` has all")
+    if plan.search is not None:
+        repeats = plan.search.repeats
+        for number, run in runs.items():
+            values, first = run.effective_config(), number - (number - 1) % len(repeats)
+            config = {key: values.get(key) for key in plan.keys}
+            for one, repeat in enumerate(repeats, start=first):
+                plan.points[one - 1] = SweepPoint(number=one, settings=config | repeat)
+    return _page_content(sweep, runs, group_runs_by_config(plan, runs))
+
+
+def _page_content(
+    sweep: Sweep, runs: Mapping[int, Run], results: Sequence[ConfigResults]
+) -> PageContent:
+    """Return what a page shows of a sweep."""
+    plan, best, shown = sweep.plan, find_best_config(results), None
+    note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
+    finished = sum(run.record.status == "finished" for run in runs.values())
+    if finished < len(plan.points):
+        note += f" {finished} of {len(plan.points)} points have finished; {sweep.resume_command} "
+        note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
+    note += f" {ROUGH}." if any(result.folds for result in results) else ""
+    note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
+    if best and (selection := judge_selection(results)):
+        shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
+    ordered = [run for _, run in sorted(runs.items())]
+    return PageContent(ordered, note, _configs_section(plan, results), shown)
 
 
 def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[object]]:
