@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -182,16 +183,17 @@ def test_mistakes_have_a_hint(runs: Path, wanted: dict[str, Any], told: str) -> 
     assert caught.value.hint
 
 
-def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out) -> None:
-    sweep = runs / "sweeps" / "mine"
+@pytest.mark.parametrize("named", ["mine", "12345678"])
+def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) -> None:
+    sweep = runs / "sweeps" / named
     sweep.mkdir(parents=True)
     (sweep / "sweep.json").write_text("{}")
-    point = {"id": "x", "name": "mine", "point": 1}
+    point = {"id": "x", "name": named, "point": 1}
     name = a_whole_run(runs / EXPERIMENT / "point", sweep=point).name
     with pytest.raises(ConfigError, match="is a sweep") as caught:
-        list_runs("mine", runs_dir=runs)
-    assert "--where sweep.name=mine" in caught.value.hint
-    list_runs(where=["sweep.name=mine"], columns="name", runs_dir=runs)
+        list_runs(named, runs_dir=runs)
+    words = shlex.split(caught.value.hint.replace("`", " "))
+    list_runs(where=[words[words.index("--where") + 1]], columns="name", runs_dir=runs)
     assert capsys.readouterr().out.split() == ["name", name]
 
 

@@ -253,6 +253,34 @@ def test_the_table_fits_80_columns_and_says_which_seeds_lack() -> None:
     assert row.split()[:5] == "lr=0.002 2 of 3 0.8650".split()
 
 
+def test_a_sweep_that_diverged_fits_80_columns() -> None:
+    head, row = lines(result({"optimizer.lr": 9}, 1.25e21, 3.5e22, book=None))
+    assert head.split()[:2] == ["config", "n"] and row.split()[1] == "2"
+    *_, low, to, high = row.split()
+    assert to == "to" and low[-4:] == high[-4:] == "e+23" and low.startswith("-")
+
+
+def test_seeds_that_change_nothing_have_a_mean_and_a_remark(tmp_path: Path, capsys: Out) -> None:
+    options = RunSettings(overrides=["data.source=sample"])
+    search = SearchSpace(seeds="2")
+    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    for name, scores in (("same", (0.5, 0.5)), ("others", (0.5, 0.75))):
+        found = {}
+        for point, score in zip(plan.points, scores, strict=True):
+            member = plan.run_settings(point, RunSettings()).sweep
+            place = tmp_path / name / EXPERIMENT / str(point.number)
+            about = {"metrics": {"test_accuracy": score}, "sweep": member}  # no validation
+            a_whole_run(place, seed=point.settings["seed"], **about)
+            found[point.number] = Run.in_folder(place)
+        results = group_runs_by_config(plan, found)
+        sweep = Sweep(plan, tmp_path / name / "sweeps" / "s")
+        show_sweep_summary(sweep, SweepState(found), results, {}, Screen())
+        shown = capsys.readouterr()
+        labels = [line.split()[0] for line in shown.out.splitlines()]
+        assert labels[-2:] == ["mean", "repeat"]
+        assert ("the seed changes nothing" in shown.err) == (name == "same")
+
+
 def test_columns_that_would_be_empty_are_left_out() -> None:
     head, _ = lines(result({"top": 1}, 0.5, book=None))
     assert head.split() == "config n valid acc. test acc.".split()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -133,10 +134,11 @@ def refuse_sweep(name: str, runs_dir: Path) -> None:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:
         return
+    condition = shlex.quote(format_override("sweep.name", sweep.name))  # the name may be digits
     raise ConfigError(
         f"{name!r} is a sweep, not a run",
         f"`dlrun report {shlex.quote(name)}` shows its runs, and `dlrun runs list --where "
-        f"sweep.name={sweep.name}` lists them",
+        f"{condition}` lists them",
     )
 
 

@@ -26,6 +26,7 @@ TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
+LARGE = 1e6  # from here on a number has an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
@@ -283,6 +284,8 @@ def format_interval(ends: tuple[float, float]) -> str:
     """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     size = max(map(abs, ends))
+    if size >= LARGE:
+        return f"{ends[0]:.5g} to {ends[1]:.5g}"
     decimals = 4 if size < 100 else 2 if size < 1000 else 0
     return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
@@ -295,7 +298,7 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    if abs(value) < 1e6:  # at least five digits
+    if abs(value) < LARGE:  # at least five digits
         return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
     return f"{value:.5g}"
 

@@ -81,6 +81,11 @@ class ConfigResults:
         folds = self.fold_of_runs or [None] * len(self.runs)
         return [(run.record.seed, fold) for run, fold in zip(self.runs, folds, strict=True)]
 
+    @property
+    def is_same_for_all_seeds(self) -> bool:
+        """Return whether all runs have the same metrics, as those of a fit without chance have."""
+        return all(run.record.metrics == self.runs[0].record.metrics for run in self.runs)
+
     def compared(self, metric: str) -> ComparedConfig:
         """Return what is compared with other configs, if a metric of the validation selects."""
         repeats = dict.fromkeys(seed if fold is None else fold for seed, fold in self.repeats)
@@ -162,8 +167,12 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
 
 
 def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
-    """Return the config with the best validation metric, or None if no config has one."""
-    return results[-1] if results and results[-1].validated else None
+    """Return the config with the best validation metric, or None if no config has one.
+
+    The only config of a sweep in which no key varies needs no validation: its test metric will do.
+    """
+    best = results[-1] if results else None
+    return best if best and (best.validated or (best.tested and not best.settings)) else None
 
 
 def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
@@ -363,6 +372,9 @@ def show_sweep_summary(
     screen.show(format_sweep_configs(results))
     if any(result.folds for result in results):
         screen.note(ROUGH)
+    repeated = [one for one in results if len(one.seeds) > 1 and one.spreads and not one.folds]
+    if repeated and all(result.is_same_for_all_seeds for result in repeated):
+        screen.note("the seed changes nothing here: the metrics are equal, so one seed is enough")
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
