@@ -63,7 +63,7 @@ def test_the_page_has_the_differences_of_the_others(forked: Dlrun, tmp_path: Pat
     assert (same["Only this run right"], same["Only the baseline right"]) == ("2", "2")
     forked("report", "--baseline", "base").is_told(0)  # the newest runs, the other among them
     page = (tmp_path / "report.html").read_text()
-    assert len(cells(page)) == 2 and page.count("(other test rows)") == 1
+    assert len(cells(page)) == 2 and page.count("(other data: ") == 1
 
 
 def test_other_test_rows_are_refused_in_one_message(forked: Dlrun, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_other_test_rows_are_refused_in_one_message(forked: Dlrun, tmp_path: Pat
     a_run(runs / "none", data="made up")
     done = forked("report", "data", "rows", "none", "--baseline", "base").is_told(2)
     assert done.stderr.count("error: ") == 1
-    told = ("data (other test rows)", "rows (other test rows)", "none (no predictions")
+    told = ("data (other data: another set)", "rows (other test rows)", "none (no predictions")
     assert [text for text in told if text not in done.stderr] == []
     forked("report", "data", "--baseline", "none").is_told(2, "no predictions")
     forked("report", "base", "--baseline", "base").is_told(2, "the only run")

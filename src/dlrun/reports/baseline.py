@@ -121,7 +121,7 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
 
 
 def compare_with_baseline(runs: Sequence[Run], baseline: Run) -> list[PairedDifference | str]:
-    """Return each run's difference to the baseline, or why there is none: `other test rows`.
+    """Return each run's difference to the baseline, or why there is none: other data or test rows.
 
     The rows are the same if the data are, and what is true of each row. Raises DlrunError if the
     baseline itself has no predictions.
@@ -136,6 +136,10 @@ def compare_with_baseline(runs: Sequence[Run], baseline: Run) -> list[PairedDiff
         except DlrunError as error:
             compared.append(error.message)
         else:
-            is_same = run.record.data == baseline.record.data and own.has_same_rows(theirs)
-            compared.append(paired_difference(own, theirs) if is_same else "other test rows")
+            if run.record.data != baseline.record.data:
+                compared.append(f"other data: {run.record.data}")
+            elif not own.has_same_rows(theirs):
+                compared.append("other test rows")
+            else:
+                compared.append(paired_difference(own, theirs))
     return compared

@@ -205,7 +205,7 @@ def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference 
         names = ", ".join(f"{name} ({why})" for name, why in reasons.items())
         raise ConfigError(
             f"--baseline {baseline.name}: not to be compared with {names}",
-            "name runs with the same data; the same data.split_seed keeps their test rows the same",
+            "name runs with the same data and test rows (of own data: the same data.split_seed)",
         )
     return against
 
