@@ -167,7 +167,7 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
     """Return the values of a run that LISTED names; if others are wanted, all of config and record.
 
-    What takes long is None if it is not wanted.
+    The size of the folder, which takes time to compute, is None unless it is wanted.
     """
     record, metric = run.record, main_metric(run.record)
     values: Values = {"config": {}}

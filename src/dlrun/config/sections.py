@@ -121,7 +121,7 @@ class Argument:
     help: str
 
 
-class ExperimentConfig(Section, defer_build=False):  # an error in it is told when it is imported
+class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments

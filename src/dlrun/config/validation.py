@@ -48,7 +48,7 @@ OTHER_NAMES = {
 }
 # Keys of the section `optimizer` that only some optimizers have, so that its schema lists none.
 OPTIMIZER_KEYS = ("betas", "eps", "momentum", "nesterov", "weight_decay")
-SWEEP_OPTIONS = ("seeds", "folds")  # options of `dlrun sweep` that look like keys
+SWEEP_KEYS = ("seeds", "folds")  # options of `dlrun sweep` that users write as keys
 
 
 class InvalidConfigError(ConfigError):
@@ -127,7 +127,7 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     error = errors[0]
     match error["type"]:
         case "extra_forbidden":
-            if key in SWEEP_OPTIONS:
+            if key in SWEEP_KEYS:
                 value = _format_values(error["input"])
                 return f"unknown key; {_sweep_command(experiment, f'--{key}', value)} runs each"
             known = error.get("ctx", {}).get("known", ())  # the arguments of a class of torch

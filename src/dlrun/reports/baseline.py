@@ -121,10 +121,10 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
 
 
 def compare_with_baseline(runs: Sequence[Run], baseline: Run) -> list[PairedDifference | str]:
-    """Return each run's difference to the baseline, or why there is none: other data or test rows.
+    """Return each run's difference to the baseline, or a text that says why it has none.
 
-    The rows are the same if the data are, and what is true of each row. Raises DlrunError if the
-    baseline itself has no predictions.
+    Two runs can be compared if they have the same data and the same true value in each test row.
+    Raises DlrunError if the baseline itself has no predictions.
     """
     theirs = RowScores.of_run(baseline)
     compared: list[PairedDifference | str] = []

@@ -231,7 +231,8 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     groups: dict[object, list[RunSection]] = {}
     data = _data_names(sections)
     for one in sections:
-        # A run that failed before it had read its data does not know whose they are.
+        # A run that failed before it read its data has no description of them: only the paths
+        # tell such runs apart.
         ignored = CHANCE | PLACES if one.record.data else CHANCE
         settings = {key: value for key, value in one.values.items() if key not in ignored}
         compared = [one.record.experiment, data[one.number], settings]
@@ -308,8 +309,8 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
     faint: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
-        left = [one for one in group.sections if not one.repeated_by]
-        found = {one.number: _run_line(one, step, metric) for one in left}
+        kept = [one for one in group.sections if not one.repeated_by]
+        found = {one.number: _run_line(one, step, metric) for one in kept}
         known = {number: line for number, line in found.items() if line}
         counted = [one.number for one in group.counted if one.number in known]
         drawn += [one for one in group.sections if one.number in known]

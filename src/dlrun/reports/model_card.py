@@ -47,7 +47,7 @@ BOOK = """\
 # An underscore between two letters or digits marks nothing up.
 MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")
 # At the start of a line: a list, or a line of dashes or equals signs (a heading, a rule).
-LINE_START = re.compile(r"^( ?)(?=[-+]( |$)|[-=][-= ]*$)|^( ?\d{1,9})(?=[.)]( |$))")
+LINE_START = re.compile(r"^( ?)(?=[-+](?: |$)|[-=][-= ]*$)|^( ?\d{1,9})(?=[.)](?: |$))")
 
 
 class _Markdown(str):
@@ -213,7 +213,7 @@ def _escape(value: object) -> str:
     if value is None:
         return ""
     text = MARKUP.sub(r"\\\g<0>", printable(re.sub(r"\s+", " ", str(value))))
-    return LINE_START.sub(r"\1\3\\", text)
+    return LINE_START.sub(r"\1\2\\", text)
 
 
 def _fenced(text: str, kind: str) -> _Markdown:
