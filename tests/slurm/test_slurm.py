@@ -109,14 +109,13 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
 
 def test_the_time_is_over(cluster: Cluster) -> None:
     """SLURM itself sends the signal to a run that lasts longer; it has the GPU it asked for."""
-    began = time.monotonic()
     endless = [*STEPPING, *setting("trainer.max_epochs=1000000")]
-    run, job = submitted(cluster, *endless, "--slurm", "time=1,gpus=1")
+    # Of one minute, SLURM might send its signal after 15 s: too early for a step on a busy machine.
+    run, job = submitted(cluster, *endless, "--slurm", "time=2,gpus=1")
     until(lambda: steps(run))
     assert cluster.job(job)["GRES"].startswith("gpu:1")
-    until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
+    until(lambda: cluster.job(job)["Restarts"] == "1", 150, pause=ASKING)
     cluster.run("scancel", job)
-    assert time.monotonic() - began < 75
     assert state(run) == "interrupted" and steps(run) > 0
     assert "error: out of time" in (run / "slurm" / "stderr.txt").read_text()
 
