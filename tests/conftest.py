@@ -118,7 +118,7 @@ def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -
 
 def until(
     condition: Callable[[], object],
-    seconds: float = 90,
+    seconds: float = 180,
     said: Callable[[], object] = str,
     pause: float = 0.005,
 ) -> None:

@@ -67,9 +67,7 @@ def test_waited_for_it_ends_as_the_same_run_alone(cluster: Cluster) -> None:
 
 
 def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
-    began = time.monotonic()
     done = cluster.dlrun(*QUICK, "--slurm", "partition=closed", "--name", "queued")
-    assert time.monotonic() - began < 20  # of a busy machine; the run alone takes longer
     run = named(cluster, "queued")
     job = re.findall(r"^job +(\d+)$", done.stdout, re.M)[0]
     (shown,) = re.findall(r"^run +(\S+)$", done.stdout, re.M)
@@ -114,7 +112,7 @@ def test_the_time_is_over(cluster: Cluster) -> None:
     run, job = submitted(cluster, *endless, "--slurm", "time=2,gpus=1")
     until(lambda: steps(run))
     assert cluster.job(job)["GRES"].startswith("gpu:1")
-    until(lambda: cluster.job(job)["Restarts"] == "1", 150, pause=ASKING)
+    until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
     cluster.run("scancel", job)
     assert state(run) == "interrupted" and steps(run) > 0
     assert "error: out of time" in (run / "slurm" / "stderr.txt").read_text()
@@ -139,7 +137,7 @@ def test_a_run_that_fails(cluster: Cluster, asked: str) -> None:
     assert json.loads(done.stdout)["status"] == "failed"
     assert "try a smaller optimizer.lr" in done.stderr
     job = re.findall(r"as job (\d+)", done.stderr)[0]
-    until(lambda: has_ended(cluster, job), 10, pause=ASKING)
+    until(lambda: has_ended(cluster, job), pause=ASKING)
     assert (cluster.job(job)["JobState"], cluster.job(job)["ExitCode"]) == ("FAILED", "1:0")
     assert cluster.job(job)["Restarts"] == "0"
 

@@ -57,7 +57,7 @@ def test_the_first_signal_lets_the_step_end(number: signal.Signals, code: int) -
     assert (returned, stderr) == (code, "")
     assert stdout.count("announced") == 1
     assert stdout.endswith("step\n")  # which was finished
-    assert seconds < 2
+    assert seconds < 10
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_the_first_signal_lets_the_step_end(number: signal.Signals, code: int) -
 )
 def test_the_second_signal_stops_at_once(signals: list[signal.Signals], code: int) -> None:
     returned, stdout, _, seconds = run(LONG_STEP, *signals)
-    assert (returned, stdout) == (code, "announced\n") and seconds < 2
+    assert (returned, stdout) == (code, "announced\n") and seconds < 10
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_outside_of_the_steps_a_signal_stops_at_once(number: signal.Signals) -> None:
     *ended, seconds = run(LONG_STEP, number, within="stop.listening()")
-    assert ended == [128 + number, "", ""] and seconds < 2
+    assert ended == [128 + number, "", ""] and seconds < 10
 
 
 def test_what_is_ignored_at_the_start_is_ignored() -> None:
