@@ -193,8 +193,12 @@ def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) ->
     with pytest.raises(ConfigError, match="is a sweep") as caught:
         list_runs(named, runs_dir=runs)
     words = shlex.split(caught.value.hint.replace("`", " "))
-    list_runs(where=[words[words.index("--where") + 1]], columns="name", runs_dir=runs)
+    condition = words[words.index("--where") + 1]
+    assert condition == f"sweep.name={named}"  # digits need no quotes
+    list_runs(where=[condition], columns="name", runs_dir=runs)
     assert capsys.readouterr().out.split() == ["name", name]
+    list_runs(where=[condition.replace("=", "!=")], columns="name", runs_dir=runs)
+    assert name not in capsys.readouterr().out
 
 
 def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:

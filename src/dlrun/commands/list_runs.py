@@ -227,6 +227,7 @@ class _Condition:
         self.text = text
         self.key, self.sign, wanted = parts.groups()
         self.wanted: Any = wanted
+        self.wanted_text = wanted
         self.compared = False  # whether the value of a run could be compared
         self.incomparable: Any = None  # the first value of another type
         self.tag = wanted if self.key in ("tag", "tags") and wanted[:1] != "[" else None
@@ -254,7 +255,8 @@ class _Condition:
     def _compare(self, value: Any) -> bool | None:
         """Return whether the comparison holds; None if the types of the two values differ."""
         value = list(value) if isinstance(value, tuple) else value
-        pair = (value, self.wanted)
+        # A text such as the name 123 needs no quotes.
+        pair = (value, value if value == self.wanted_text else self.wanted)
         kinds = [{kind for kind in (bool, list) if isinstance(x, kind)} for x in pair]
         if kinds[0] != kinds[1] and None not in pair:
             return None

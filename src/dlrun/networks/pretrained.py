@@ -201,19 +201,17 @@ def photograph_transform(
     of 255.
     """
 
-    def resize_first(image: Image.Image, size: list[int]) -> Image.Image:
-        if exact:
-            return image
+    def resize_by_torch(image: Image.Image, size: list[int]) -> Image.Image:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         resized = functional.resize(pixels, size, published.interpolation, antialias=True)
         return Image.fromarray(resized.permute(1, 2, 0).numpy())
 
     if squash:
-        side = published.resize_size[0]
+        size = published.resize_size[:1] * 2
+        by_pillow = transforms.Resize(size, published.interpolation)
         squashed: Transform = transforms.Compose(
             [
-                partial(resize_first, size=[side, side]),
-                transforms.Resize([side, side], published.interpolation),
+                by_pillow if exact else partial(resize_by_torch, size=size),
                 transforms.CenterCrop(published.crop_size),
                 transforms.ToTensor(),
                 transforms.Normalize(published.mean, published.std),
@@ -226,7 +224,8 @@ def photograph_transform(
         longest = LONGEST * min(width, height)
         across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
         middle = image.crop((across, down, width - across, height - down))
-        pixels: Tensor = published(resize_first(middle, published.resize_size))
+        middle = middle if exact else resize_by_torch(middle, published.resize_size)
+        pixels: Tensor = published(middle)
         return pixels
 
     return in_ratio

@@ -162,7 +162,7 @@ class DataComparison:
             if spread is group.main or len(group.counted) > 1
         ]
 
-    @property
+    @cached_property
     def marks(self) -> set[str]:
         """Return what the pictures show: `range`, `interval` (of one run), editions, `rerun`."""
         found = set[str]()

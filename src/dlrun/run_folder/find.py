@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -134,7 +133,7 @@ def refuse_sweep(name: str, runs_dir: Path) -> None:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:
         return
-    condition = shlex.quote(format_override("sweep.name", sweep.name))  # the name may be digits
+    condition = shlex.quote(f"sweep.name={sweep.name}")
     raise ConfigError(
         f"{name!r} is a sweep, not a run",
         f"`dlrun report {shlex.quote(name)}` shows its runs, and `dlrun runs list --where "
