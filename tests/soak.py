@@ -80,7 +80,9 @@ class Soak:
         code = process.returncode
         with self.lock:
             self.counts[what] += 1
-            if code not in codes or "Traceback" in err or "bug in dlrun" in err:
+            # A Ctrl-C while Python itself starts is a traceback without a line of dlrun.
+            traceback = "Traceback" in err and "src/dlrun" in err
+            if code not in codes or traceback or "bug in dlrun" in err:
                 self.problems.append(f"{what} ended with {code}: {err[-2000:]}")
         return code, out
 
