@@ -31,16 +31,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
 
 
-def mean_difference_interval(
-    values: Sequence[float], others: Sequence[float]
-) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean difference of paired values; None for fewer than two.
-
-    Raises ValueError if there are not as many others as values.
-    """
-    return mean_interval([one - other for one, other in zip(values, others, strict=True)])
-
-
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % prediction interval of one further value; None for fewer than two values.
 

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import eq, gt, lt
+from operator import eq, gt, lt, sub
 from statistics import fmean
 
 from dlrun import stats
@@ -111,7 +111,7 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
     rows = len(run.scores)
     means = fmean(baseline.scores), fmean(run.scores)
     if run.metric == MAE:
-        interval = stats.mean_difference_interval(run.scores, baseline.scores)
+        interval = stats.mean_interval([*map(sub, run.scores, baseline.scores)])
         return PairedDifference(run.metric, rows, *means, interval)
     won = sum(map(gt, run.scores, baseline.scores))
     lost = sum(map(lt, run.scores, baseline.scores))
