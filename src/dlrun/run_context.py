@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RESULTS, RunFolder, check_run_name
+from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder, check_run_name
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
@@ -112,6 +113,12 @@ class RunContext:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
+
+    def write_summary(self, text: str) -> None:
+        """Write the summary of the model to summary.txt, and show it if the user asked for it."""
+        self.folder.write_text(SUMMARY, f"{text}\n")
+        if self.show_summary:
+            self.screen.show(Text(text))
 
     def keep(self, name: str, content: bytes | memoryview) -> None:
         """Write a file at the end of the run that later commands need, such as its weights.

@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.folder import WEIGHTS
+from dlrun.run_folder.folder import SUMMARY, WEIGHTS
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     add_largest_class_baseline,
@@ -82,7 +82,7 @@ def model_card(run: Run, network: Path | None = None) -> str:
     config = run.effective_layer().values
     is_installed = record.experiment in registry.experiment_names()
     entry = registry.experiment_entry(record.experiment) if is_installed else None
-    content = run.read_if_written("summary.txt") or b""
+    content = run.read_if_written(SUMMARY) or b""
     markdown = jinja2.Environment(  # noqa: S701 (of Markdown: `finalize` escapes)
         loader=jinja2.PackageLoader(__package__, "."),
         undefined=jinja2.StrictUndefined,

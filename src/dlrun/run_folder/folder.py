@@ -17,7 +17,7 @@ from dlrun.system.console import printable, to_json
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_files_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
-RESULTS, ENVIRONMENT = "results.json", "environment.json"
+RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
 NOTES, NOTES_LOCK = "notes.json", "notes.lock"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep

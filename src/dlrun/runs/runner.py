@@ -29,7 +29,7 @@ from dlrun.run_context import Results, RunContext, RunSettings, print_results_js
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
@@ -237,7 +237,7 @@ class RunRecorder:
         else:  # photographs: their labels were printed above
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
             screen.show(Text(counts))
-        if self.settings.summary and not (folder / "summary.txt").exists():
+        if self.settings.summary and not (folder / SUMMARY).exists():
             screen.note(f"{record.experiment} has no layers to summarise")
         lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))

@@ -75,9 +75,7 @@ class ModuleTraining:
     def write_summary(self) -> int:
         """Write Lightning's table of layers to summary.txt; return the number of parameters."""
         summary = ModelSummary(self.build(), max_depth=-1)
-        self.context.folder.write_text("summary.txt", f"{summary}\n")
-        if self.context.show_summary:
-            self.context.screen.show(str(summary))
+        self.context.write_summary(str(summary))
         return summary.total_parameters
 
     def probe(self, device: str) -> None:

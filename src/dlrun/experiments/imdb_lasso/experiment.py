@@ -76,10 +76,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = _summarize(loaded, splits, chosen, solver)
-        context.folder.write_text("summary.txt", f"{text}\n")
-        if context.show_summary:
-            context.screen.show(Text(text))
+        context.write_summary(_summarize(loaded, splits, chosen, solver))
         positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None

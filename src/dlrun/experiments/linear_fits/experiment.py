@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-from rich.text import Text
 
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
@@ -92,9 +91,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         counts = f"{len(table.train):,} to fit, {len(table.test):,} for the test"
         lines = [f"data     {table.origin}", f"rows     {counts}", f"columns  {len(names) - 1}"]
         lines += ["", *(f"{name:<20} {value:>14.6g}" for name, value in pairs)]
-        context.folder.write_text("summary.txt", "\n".join(lines) + "\n")
-        if context.show_summary:
-            context.screen.show(Text("\n".join(lines)))
+        context.write_summary("\n".join(lines))
         metrics = newest_metrics([rows[best]])  # without R² of a single row, which is NaN
         metrics.pop("fit", None)
         return Results(
