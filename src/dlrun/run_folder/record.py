@@ -23,7 +23,6 @@ from dlrun.system.files import read_regular_file
 
 FORMAT = 2
 SHA256 = "sha256"  # the key of the digest of all other values
-FROM_SETTINGS = ("sweep",)  # fields of RunRecord with the value of the same field of RunSettings
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 SINGLE = 1e-6  # metrics are of single precision
 

@@ -34,7 +34,6 @@ from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
-    FROM_SETTINGS,
     RunRecord,
     Status,
     checksummed_json,
@@ -98,7 +97,7 @@ class RunRecorder:
                 seed=config.seed,
                 threads=threads,
                 source=config.source,
-                **{name: getattr(record or settings, name) for name in FROM_SETTINGS},
+                sweep=(record or settings).sweep,
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
