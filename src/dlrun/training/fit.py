@@ -121,7 +121,7 @@ class Training:
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             callbacks = make_guarded_callbacks(config, context.screen.warn)
-            recorder = EpochRecorder(steps, bar, data, config, columns, start, callbacks)
+            recorder = EpochRecorder(steps, bar, module, data, config, columns, start, callbacks)
             trainer = make_trainer(
                 config,
                 device,

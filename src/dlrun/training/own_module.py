@@ -28,13 +28,18 @@ from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import SECONDS, STEP, format_metrics_line, newest_metrics
 from dlrun.system.accelerator import check_cpu_devices, note_slow_precision
-from dlrun.system.console import ProgressHandle, format_position, pluralize
+from dlrun.system.console import format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import explain_lost_peers, make_trainer
-from dlrun.training.lightning_module import derive_seed, seed_torch, stop_together
+from dlrun.training.lightning_module import (
+    TrainingRecorder,
+    derive_seed,
+    seed_torch,
+    stop_together,
+)
 
 STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
 # Keys of the config that Lightning does by itself where it does the updates.
@@ -202,7 +207,7 @@ class RunState(TorchCheckpointIO):
 
 
 @dataclass(eq=False)
-class ModuleRecorder(pl.Callback):
+class ModuleRecorder(TrainingRecorder):
     """Records each finished epoch of a LightningModule; epochs count from 1.
 
     An epoch is recorded when the next one starts, or after the last: only then are the learning
@@ -210,8 +215,6 @@ class ModuleRecorder(pl.Callback):
     epoch (`SeededLoader`, and here).
     """
 
-    steps: ProgressRecorder
-    bar: ProgressHandle
     config: LightningConfig
     state: RunState
     _seconds: float | None = None  # of an epoch that is not recorded yet
@@ -246,10 +249,6 @@ class ModuleRecorder(pl.Callback):
         self.steps.stop.install_handlers()
         trainer.callback_metrics.update(self.state.logged)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch before, and start to measure the time of this one."""
         self._record(trainer)
@@ -261,12 +260,6 @@ class ModuleRecorder(pl.Callback):
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
             seed_generators(self.seed_of(), pl_module.device)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        """Advance the progress bar, and stop the training if a signal was received."""
-        share = (hook[3] + 1) / float(trainer.num_training_batches)
-        self.bar.to(len(self.steps.rows) + share)
-        stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received; of several processes, the next epoch."""
