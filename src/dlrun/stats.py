@@ -6,8 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between two sides
+MAGNITUDES = 20  # ratio of the ends of a range from which on its axis is logarithmic
 POWER = 0.8  # the usual probability with which a difference should be found
 DRAWS, BATCH = 10_000, 1_000  # bootstrap samples, and how many are computed at once
+
+
+def spans_magnitudes(low: float, high: float) -> bool:
+    """Return whether a range of values is so wide that a logarithmic axis shows them better."""
+    return 0 < low * MAGNITUDES <= high
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from dlrun import stats
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
@@ -18,7 +19,6 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-LOG_RATIO = 20  # of largest to smallest value; from this ratio on, an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
@@ -117,9 +117,10 @@ class Chart:
         longest = max((line.x for line in lines), key=len)
         values = [value for line in lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
-        linear = whole or min(values) <= 0 or bool(self.dots)
-        logarithmic = not linear and max(values) / min(values) >= LOG_RATIO
-        low, high = (min(values), max(values)) if logarithmic else padded_range(values, 0.02)
+        low, high = min(values), max(values)
+        logarithmic = not (whole or self.dots) and stats.spans_magnitudes(low, high)
+        if not logarithmic:
+            low, high = padded_range(values, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)

@@ -19,10 +19,10 @@ from optuna.distributions import (
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from dlrun import stats
 from dlrun.config.yaml_loader import format_setting, is_number
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import LOG_RATIO
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
 from dlrun.sweeps.plan import SweepPoint
 from dlrun.sweeps.search_space import Settings, Space
@@ -172,7 +172,7 @@ def estimate_importances(configs: Sequence[Settings], scores: Sequence[float]) -
         if all(map(is_number, values)):
             numbers = [float(value) for value in values]
             low, high = min(numbers), max(numbers)
-            distributions[key] = FloatDistribution(low, high, log=0 < low * LOG_RATIO <= high)
+            distributions[key] = FloatDistribution(low, high, log=stats.spans_magnitudes(low, high))
             columns[key] = numbers
         else:
             texts = [format_setting(value) for value in values]
