@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
-from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
+from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
 
@@ -147,6 +147,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return getattr(self, "data", None)
 
     @property
+    def reference_section(self) -> Any:
+        """Return the config's section `reference`, or None if it has none."""
+        return getattr(self, "reference", None)
+
+    @property
     def source(self) -> str | None:
         """Return the name of the data source, or None; the data of `sample` are synthetic."""
         return getattr(self.data_section, "source", None)
@@ -204,6 +209,12 @@ class CpuOnlyConfig(ExperimentConfig):
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: this model is fitted on the CPU only"
+
+    def report_cpu(self, warn: Callable[[str], object]) -> AcceleratorReport:
+        """Return that the run uses the CPU, and warn if another accelerator was requested."""
+        if self.why_on_cpu:
+            warn(f"{self.why_on_cpu}; running on the CPU")
+        return AcceleratorReport(self.accelerator, "cpu", self.why_on_cpu)
 
     def check(self, runs_dir: Path) -> None:
         """Raise AcceleratorError if an accelerator is requested without a fallback."""

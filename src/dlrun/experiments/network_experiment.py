@@ -137,13 +137,12 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
-        reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
             test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
-            reference=reference.model_dump() if reference else {},
+            reference=config.reference_section.model_dump() if config.reference_section else {},
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,

@@ -29,6 +29,7 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     read_yaml_file,
 )
+from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
@@ -286,6 +287,11 @@ class Run:
         """Return the values of `effective_layer` by dotted keys."""
         return flatten_keys(self.effective_layer().values)
 
+    def effective_settings(self) -> Values:
+        """Return `effective_config` without the published numbers."""
+        values = self.effective_config()
+        return {key: values[key] for key in values if not key.startswith("reference.")}
+
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
         return registry.changed_from_shipped(self.record.experiment, self._stored_layer().values)
@@ -459,8 +465,6 @@ class Run:
 
 
 def _read_text(file: Path) -> str:
-    from dlrun.data.text_files import NotTextError, read_text_file  # slow
-
     try:
         return read_text_file(file)
     except NotTextError as error:

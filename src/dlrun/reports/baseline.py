@@ -12,7 +12,8 @@ from dlrun import stats
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.run_folder.recorded_metrics import ACCURACY, metric_direction
+from dlrun.run_folder.record import ACCURACY
+from dlrun.run_folder.recorded_metrics import metric_direction
 
 MAE = "test_mae"
 LEVEL = 0.05  # below this a p-value counts as a difference

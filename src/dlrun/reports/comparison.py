@@ -25,8 +25,8 @@ from dlrun.reports.charts import (
 )
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
+from dlrun.run_folder.record import ACCURACY
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     EDITIONS,
     TESTED,
     main_metric,

@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.folder import SUMMARY, WEIGHTS
+from dlrun.run_folder.folder import COEFFICIENTS, SUMMARY, WEIGHTS
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     add_largest_class_baseline,
@@ -76,7 +76,7 @@ def model_card(run: Run, network: Path | None = None) -> str:
         hardware = record.accelerator.used
     machine = [more.get("platform"), more.get("processor"), record.computed_on.removeprefix(" on ")]
     packages = {"dlrun": begun.dlrun, "python": more.get("python"), **begun.packages}
-    files = [name for name in (WEIGHTS, "coefficients.npz") if name in record.files]
+    files = [name for name in (WEIGHTS, COEFFICIENTS) if name in record.files]
     changed = one.differing or {}
     settings = [word for key in changed for word in ("--set", format_override(key, changed[key]))]
     config = run.effective_layer().values

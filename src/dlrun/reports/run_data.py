@@ -31,9 +31,8 @@ from dlrun.reports.spread import place_in_range
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import RunEnvironment
+from dlrun.run_folder.record import ACCURACY, RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     EDITIONS,
     published_metrics,
     published_reruns,
@@ -110,8 +109,7 @@ class RunSection:
         if self.record.seed is not None:
             facts.append(f"seed {self.record.seed}")
         self.title, self._name = ", ".join(facts), name
-        config: Values = self._read(run.effective_config, {})
-        self.values = {key: config[key] for key in config if not key.startswith("reference.")}
+        self.values: Values = self._read(run.effective_settings, {})
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())

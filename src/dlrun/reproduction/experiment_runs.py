@@ -295,8 +295,7 @@ def prepare_reproduction(
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
-            reference = getattr(config, "reference", None)
-            if isinstance(reference, Reference):
+            if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
             part.stochastic = config.stochastic
             if not config.stochastic:

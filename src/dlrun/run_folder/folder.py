@@ -22,7 +22,7 @@ NOTES, NOTES_LOCK = "notes.json", "notes.lock"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
-WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
+WEIGHTS, THUMBNAILS, COEFFICIENTS = "weights.pt", "thumbnails.npz", "coefficients.npz"
 STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
 IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.

@@ -24,6 +24,8 @@ from dlrun.system.files import read_regular_file
 FORMAT = 2
 SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
+ACCURACY = "test_accuracy"
+NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 SINGLE = 1e-6  # metrics are of single precision
 
 # A waiting run was submitted to SLURM and has not begun.
@@ -60,6 +62,10 @@ class BestEpoch(_Part):
     epoch: Count
     value: float
     on_test: bool = False  # whether the validation rows are the test rows
+
+    def is_notable(self, last: float | None) -> bool:
+        """Return whether the best value is so much better than the last that it is noted."""
+        return last is not None and abs(self.value - last) > NOTABLE * abs(self.value)
 
 
 class ClassSummary(_Part):
@@ -153,7 +159,7 @@ class RunRecord(ChecksummedModel):
     @property
     def interval(self) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of the test accuracy, or None if the run has none."""
-        accuracy = self.metrics.get("test_accuracy")
+        accuracy = self.metrics.get(ACCURACY)
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None
         correct = round(accuracy * self.test_rows)

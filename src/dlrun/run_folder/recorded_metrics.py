@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlrun.errors import DataError
-from dlrun.run_folder.record import BestEpoch, RunRecord
+from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
@@ -23,13 +23,11 @@ if TYPE_CHECKING:  # slow: `runs list` needs neither
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
-ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
 LARGE = 1e6  # from here on a number has an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
-NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -226,7 +224,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         kept = f"the weights of epoch {record.earlier_epoch}, not of the last one"
         lines.append(("kept", kept))
     last = record.metrics.get(best.metric) if best else None
-    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
+    if best and best.is_notable(last):
         name = best.metric.removeprefix(VALID).replace("_", " ")
         epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
         values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"

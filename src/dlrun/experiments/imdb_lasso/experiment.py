@@ -28,16 +28,14 @@ from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, WORDS
+from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
 from dlrun.run_folder.recorded_metrics import read_metrics_csv
-from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize, printable, to_json
 
 Splits = dict[str, LabelledBags]  # train, valid, test
 
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
-COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
@@ -51,8 +49,7 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Solve the lasso path, choose the penalty, and show the words with the largest weights."""
-        if config.why_on_cpu:
-            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
+        accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             loaded, splits = _load(config, context)
             assets, test = ReviewAssets.of(loaded), splits["test"]
@@ -82,7 +79,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         compared = baseline.record if baseline else None
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]},
-            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
+            accelerator=accelerator,
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
             classes=predictions.classes,

@@ -29,14 +29,12 @@ from dlrun.experiments.tables import (
 from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.folder import COEFFICIENTS, to_csv
 from dlrun.run_folder.recorded_metrics import newest_metrics
-from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen, format_position, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
-COEFFICIENTS = "coefficients.npz"  # of all fits; the chosen ones are in coefficients.csv too
 SECONDS = "seconds"
 
 
@@ -70,8 +68,7 @@ class LinearFit(Experiment[LinearFitConfig]):
 
     def run(self, config: LinearFitConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
-        if config.why_on_cpu:
-            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
+        accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             table = load_configured_table(config, context)
             assets = TableAssets.of(table)
@@ -82,7 +79,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         best = min(range(len(rows)), key=lambda index: rows[index].get("valid_mae", 0))
         content = io.BytesIO()
         np.savez(content, chosen=betas[best], betas=betas, spreads=table.train.X.std(0))
-        context.keep(COEFFICIENTS, content.getvalue())
+        context.keep(COEFFICIENTS, content.getvalue())  # of all fits; as CSV only the chosen ones
         names = ["(intercept)", *table.columns.names]
         pairs = list(zip(names, betas[best].tolist(), strict=True))
         context.keep("coefficients.csv", to_csv([("column", "coefficient"), *pairs]))
@@ -96,7 +93,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         metrics.pop("fit", None)
         return Results(
             metrics=metrics | straw_man_metrics(table, context.screen),
-            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
+            accelerator=accelerator,
             origin=DataOrigin(table.origin, table.differs),
             test_rows=len(table.test),
             reference=config.reference.model_dump(),
