@@ -114,7 +114,7 @@ def _metric_row(
     return ComparisonRow(here.metric, cells, numbers, axis)
 
 
-def compare_with_baseline(
+def compare_with_simpler_experiment(
     metric: str, values: Mapping[int, float], baseline: str, others: Mapping[int, float] | float
 ) -> BaselineComparison:
     """Compare a metric of runs with that of a simpler experiment, the baseline, by name.
