@@ -113,7 +113,7 @@ class ModuleTraining:
         config, context, steps = self.config, self.context, self.context.steps
         epochs = config.trainer.max_epochs
         found = steps.begin(None, "", epochs, "epoch")
-        state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+        state = InMemoryCheckpoint(context.folder.path / CHECKPOINT, found.state if found else b"")
         done = len(steps.rows)
         left = 0 if state.is_stopped else epochs - done
         check_cpu_devices(device, config.trainer.devices)
@@ -165,7 +165,7 @@ class ModuleTraining:
         return metrics
 
 
-class RunState(TorchCheckpointIO):
+class InMemoryCheckpoint(TorchCheckpointIO):
     """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file.
 
     Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
@@ -216,7 +216,7 @@ class ModuleRecorder(TrainingRecorder):
     """
 
     config: LightningConfig
-    state: RunState
+    state: InMemoryCheckpoint
     _seconds: float | None = None  # of an epoch that is not recorded yet
     _has_saved: bool = False
 
