@@ -28,9 +28,9 @@ from dlrun.data.splits import (
     shorten_list,
     warn_of_repeated_rows,
 )
-from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
+from dlrun.data.text_files import DataWarnings, check_cells, open_csv_table
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, cut
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
 FILES = {
@@ -209,9 +209,7 @@ def _read_csv(
         raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
     records: list[Record] = []
     for cells, line in rows:
-        if len(cells) != len(header):
-            problem = f"{len(cells)} cells for {len(header)} columns"
-            raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT)
+        check_cells(cells, header, f"{path}:{line}")
         records.append((dict(zip(header, cells, strict=True)), f"{path}:{line}"))
     if not records:
         raise DataError(f"{path}: no rows")
@@ -275,7 +273,7 @@ def _no_number(cell: str) -> str:
 
 def _quote(cell: str) -> str:
     """Return a cell in quotes for a message, cut if it is long."""
-    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
+    return repr(cut(cell, MOST_SHOWN))
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:

@@ -148,6 +148,13 @@ def open_csv_table(
     return header, (record for record in records if record[0])
 
 
+def check_cells(cells: Sequence[str], header: Sequence[str], place: str) -> None:
+    """Raise DataError if a row has more or fewer cells than the header."""
+    if len(cells) != len(header):
+        problem = f"{len(cells)} cells for {len(header)} columns"
+        raise DataError(f"{place}: {problem}", QUOTES_HINT)
+
+
 def _read_records(
     path: Path, delimiter: str, warnings: DataWarnings
 ) -> Iterator[tuple[list[str], int]]:

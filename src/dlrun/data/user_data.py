@@ -183,9 +183,7 @@ def _open_csv_texts(config: ReviewsDataConfig, place: Path, warnings: DataWarnin
 
     def rows() -> Iterator[tuple[str, str, str]]:
         for row, line in records:
-            if len(row) != len(header):
-                cells = f"{len(row)} cells for {len(header)} columns"
-                raise DataError(f"{place}:{line}: {cells}", text_files.QUOTES_HINT)
+            text_files.check_cells(row, header, f"{place}:{line}")
             yield row[text], row[label], f"{place}:{line}"
 
     return TextSource(str(place), None, rows())

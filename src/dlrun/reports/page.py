@@ -40,7 +40,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.system.console import Screen, format_size, pluralize, printable, printable_lines
+from dlrun.system.console import Screen, cut, format_size, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 MOST = 100  # runs on a page
@@ -281,7 +281,7 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         lstrip_blocks=True,
     )
     environment.filters.update(
-        brief=format_setting_briefly,
+        brief=shorten_setting,
         config=format_setting,
         number=format_metric,
         short=format_curve_value,
@@ -301,10 +301,9 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
     )
 
 
-def format_setting_briefly(value: object, length: int = 60) -> str:
+def shorten_setting(value: object, length: int = 60) -> str:
     """Return a setting as text, cut to a number of characters."""
-    text = format_setting(value)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return cut(format_setting(value), length)
 
 
 def format_curve_value(value: float) -> str:

@@ -51,6 +51,11 @@ def shorten_paths(text: str) -> str:
     return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
 
 
+def cut(text: str, length: int) -> str:
+    """Return a text, or its start and an ellipsis if it has more characters than `length`."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun in singular or plural: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
