@@ -40,7 +40,7 @@ from dlrun.system.console import cut, format_size, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 ROOM = 200_000  # characters of texts and pictures, in all
-CELLS, CELLS_OF_ONE = 9_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
+CELLS, CELLS_OF_ONE = 9_000, 2_000  # numbers in the curves' tables: 20 runs take less than 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
@@ -175,7 +175,7 @@ def shorten_setting(value: object, length: int = 60) -> str:
 def format_curve_value(value: float) -> str:
     """Return a value of a curve as text: a metric, or a small number with four digits.
 
-    That of an empty cell (NaN) is empty.
+    The text of an empty cell (NaN) is empty.
     """
     if math.isnan(value):
         return ""
