@@ -14,8 +14,8 @@ from dlrun.data.download import lock_while_writing
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
-FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
-SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
+FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
+SUMS = "SHA256SUMS"  # file in each folder, in the format of sha256sum
 
 # Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]

@@ -21,7 +21,7 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, first_line
 
 METADATA = "dlrun"  # the name of the metadata in the file
-OPSET = 17  # of ONNX: runtimes since 2022 have it
+OPSET = 17  # version of ONNX's operators: runtimes since 2022 have it
 
 Function = Callable[[Tensor], Tensor]
 _jit: Any = torch.jit  # has no types
