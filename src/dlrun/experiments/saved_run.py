@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
-Input = str | Path | Mapping[str, object]  # of a prediction
-DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file names; the import of matplotlib is slow
+Input = str | Path | Mapping[str, object]  # input of a prediction
+DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
