@@ -173,15 +173,10 @@ def shorten_setting(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text: a metric, or a small number with four digits.
-
-    The text of an empty cell (NaN) is empty.
-    """
+    """Return a value of a curve as text, of an empty cell (NaN) an empty one."""
     if math.isnan(value):
         return ""
-    if isinstance(value, int):
-        return str(value)
-    return format_metric(value) if abs(value) >= 1e-3 else f"{value:.4g}"
+    return str(value) if isinstance(value, int) else format_metric(value)
 
 
 def _visible(value: object) -> object:
