@@ -268,11 +268,16 @@ def _plan_rungs(
 def _adaptive_search(
     search: SearchSpace, config_seed: int, at_ends: Sequence[Settings]
 ) -> AdaptiveSearch:
-    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces."""
+    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces.
+
+    Choices are as in the valid configs, such as absolute paths. Ends of ranges stay as they were
+    given: in a valid config whole numbers may be floats.
+    """
     configs, spaces = iter(at_ends), []
     for space in search.parse_spaces():
         values = [next(configs)[space.key] for _ in space.values]
-        spaces.append(space.model_copy(update={"values": values}))
+        is_choice = space.kind == "choice"
+        spaces.append(space.model_copy(update={"values": values}) if is_choice else space)
     assert search.trials is not None
     return AdaptiveSearch(
         trials=search.trials,
