@@ -38,7 +38,7 @@ FILES = {
     "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
-MOST_LEVELS = 100  # of a column of categories
+MOST_LEVELS = 100  # categories of a column, at most
 NUMBER_HINT = "correct the cell: numbers are written as 1851.5"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -51,7 +51,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
-Cells = Mapping[str, str]  # of a row, by column
+Cells = Mapping[str, str]  # cells of a row, by column
 Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
@@ -116,7 +116,7 @@ class Table:
     test: TablePart
     origin: str
     differs: str | None  # why these are not the published data; None if they are
-    target_scale: tuple[float, float] | None = None  # of a series: its mean and sd
+    target_scale: tuple[float, float] | None = None  # mean and sd of the target of a series
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
