@@ -121,6 +121,15 @@ def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
     completed(tmp_path, *limited, *command, timeout=60).is_told(1, " memory")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in use cannot be removed")
+def test_a_removed_working_folder_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = 'cd gone && rmdir ../gone && exec "$0" -m dlrun hitters-linear'
+    completed(tmp_path, "sh", "-c", command, sys.executable).is_told(
+        1, "error: the working folder: "
+    )
+
+
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])
 def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str]

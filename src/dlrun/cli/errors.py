@@ -93,7 +93,9 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         return _usage_error(error, arguments)
     if isinstance(error, OSError):
-        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
+        # os.getcwd names no file.
+        unnamed = "the working folder" if isinstance(error, FileNotFoundError) else "the output"
+        problem = f"{error.filename or unnamed}: {error.strerror or error}"
         return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError | RecursionError):
         if isinstance(error, MemoryError):
