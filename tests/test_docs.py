@@ -18,7 +18,7 @@ from dlrun.cli.commands import app
 from dlrun.experiments import registry
 from dlrun.reports import verdict
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.recorded_metrics import NOTABLE
+from dlrun.run_folder.record import NOTABLE
 from dlrun.runs.start import load_experiment_config
 from tests.conftest import NAMES, ROOT, python
 

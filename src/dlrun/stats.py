@@ -6,8 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between two sides
+MAGNITUDES = 20  # ratio of the ends of a range from which on its axis is logarithmic
 POWER = 0.8  # the usual probability with which a difference should be found
 DRAWS, BATCH = 10_000, 1_000  # bootstrap samples, and how many are computed at once
+
+
+def spans_magnitudes(low: float, high: float) -> bool:
+    """Return whether a range of values is so wide that a logarithmic axis shows them better."""
+    return 0 < low * MAGNITUDES <= high
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
@@ -29,16 +35,6 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % confidence interval of the mean of values; None for fewer than two values."""
     return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
-
-
-def mean_difference_interval(
-    values: Sequence[float], others: Sequence[float]
-) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean difference of paired values; None for fewer than two.
-
-    Raises ValueError if there are not as many others as values.
-    """
-    return mean_interval([one - other for one, other in zip(values, others, strict=True)])
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -88,8 +84,8 @@ def bootstrap_wins(values: Sequence[Sequence[float]], draws: int = DRAWS) -> lis
 def bootstrap_wins_if_equal(rows: int, columns: int) -> float:
     """Return the mean share of wins of the best of `rows` competitors that are equally good.
 
-    As `bootstrap_wins` gives it for 100 tables of independent normal values: the share that the
-    row with the highest mean has by chance alone.
+    It is the share that the row with the highest mean has by chance alone: the mean of
+    `bootstrap_wins` over 100 tables of independent normal values.
     """
     import numpy as np  # slow
 

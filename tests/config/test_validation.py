@@ -129,7 +129,7 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("seed=", "seed", "nothing"),
         ("seed=4294967296", "seed", "4294967296"),
         ("seed.sub=1", "seed", "{'sub': 1}"),
-        (f"seed={'x' * 500}", "seed", "xxx..."),
+        (f"seed={'x' * 500}", "seed", "xxx…"),
         ("optimizer.lr=.nan", "optimizer.lr", "nan"),
         ("model.hidden=[]", "model.hidden", "[]"),
         ("data.mirrors=[5]", "data.mirrors.0", "5"),
@@ -302,7 +302,7 @@ def test_a_schedule_with_an_impossible_rate_is_refused(section: str) -> None:
     assert found.startswith("scheduler: ") and "a learning rate of" in found
 
 
-@pytest.mark.parametrize(("length", "shown"), [(58, "x" * 58 + "'"), (59, "x" * 56 + "...")])
+@pytest.mark.parametrize(("length", "shown"), [(58, "x" * 58 + "'"), (59, "x" * 58 + "…")])
 def test_a_value_of_more_than_60_characters_is_cut(length: int, shown: str) -> None:
     assert problem(f"seed={'x' * length}").endswith(f"got '{shown}")
 

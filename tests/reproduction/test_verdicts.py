@@ -19,7 +19,7 @@ from dlrun.reproduction.reproduce import (
     format_reproduction_markdown,
     format_reproduction_page,
 )
-from dlrun.reproduction.verdicts import compare_with_baseline, compare_with_published
+from dlrun.reproduction.verdicts import compare_with_published, compare_with_simpler_experiment
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
@@ -50,7 +50,7 @@ MAE = dict(enumerate([221.8, 250.8, 230.0, 245.5, 212.4]))  # mean 232.1, sd 15.
     ],
 )
 def test_a_baseline_without_chance(metric: str, baseline: float, verdict: str) -> None:
-    found = compare_with_baseline(metric, MAE, "lasso", baseline)
+    found = compare_with_simpler_experiment(metric, MAE, "lasso", baseline)
     assert found.numbers["verdict"] == verdict and found.numbers["n"] == 5
     ends = scipy.stats.ttest_1samp([*MAE.values()], baseline).confidence_interval()
     assert (ends.low, ends.high) == pytest.approx(scipy.stats.t.interval(
@@ -67,21 +67,22 @@ def test_a_baseline_without_chance(metric: str, baseline: float, verdict: str) -
 def test_a_baseline_that_varies_too_is_compared_by_seed() -> None:
     """A small difference that each seed has is reliable, however much the seeds differ."""
     others = {seed: value + 1 + seed / 10 for seed, value in MAE.items()} | {9: 0.0}
-    found = compare_with_baseline("test_mae", MAE, "lasso", others)
+    found = compare_with_simpler_experiment("test_mae", MAE, "lasso", others)
     pairs = [others[seed] for seed in MAE]
     ends = scipy.stats.ttest_rel([*MAE.values()], pairs).confidence_interval()
     assert found.numbers["interval"] == pytest.approx((ends.low, ends.high))
     assert found.numbers["verdict"] == "better" and found.numbers["n"] == 5
-    reverse = compare_with_baseline("test_mae", others, "network", MAE)
+    reverse = compare_with_simpler_experiment("test_mae", others, "network", MAE)
     assert reverse.numbers["verdict"] == "worse" and reverse.numbers["n"] == 5
 
 
 def test_one_run_says_nothing_of_a_baseline() -> None:
     for others in (235.68, {0: 235.68}, {7: 1.0}):
-        found = compare_with_baseline("test_mae", MAE, "lasso", others)
+        found = compare_with_simpler_experiment("test_mae", MAE, "lasso", others)
         expected = "no reliable difference" if isinstance(others, float) else "no interval"
         assert found.numbers["verdict"] == expected
-    assert compare_with_baseline("test_mae", {0: 1.0}, "x", 2.0).numbers["verdict"] == "no interval"
+    found = compare_with_simpler_experiment("test_mae", {0: 1.0}, "x", 2.0)
+    assert found.numbers["verdict"] == "no interval"
 
 
 REFERENCE = {
@@ -132,7 +133,9 @@ def test_reruns_variants_and_baselines_are_on_page_and_in_the_table(tmp_path: Pa
     against_variant = baseline.model_copy(update={"set": variant})
     other = replace(part, baseline=against_variant)
     unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
-    verdicts = [one.compare_with_baseline([part, simple, same]) for one in (other, unknown)]
+    verdicts = [
+        one.compare_with_simpler_experiment([part, simple, same]) for one in (other, unknown)
+    ]
     assert verdicts[0] and verdicts[0].numbers["verdict"] == "worse" and verdicts[1] is None
     (row,) = part.rows
     assert row.numbers["reruns"] == {"2023-08": 257.24}

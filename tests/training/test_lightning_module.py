@@ -51,7 +51,8 @@ def lightning_network(
 ) -> LightningNetwork:
     """A network with an optimizer, and other values of the config's section `trainer`."""
     config = network_config("cpu", **trainer).model_copy(update={"optimizer": optimizer})
-    return LightningNetwork(network, config, objective or classification(2))
+    objective = objective or classification(2)
+    return LightningNetwork(network, config, objective, objective.loss)
 
 
 def test_steps_measure_what_the_network_predicts() -> None:

@@ -29,7 +29,7 @@ from dlrun.system.signals import SIGNALS, raised_signals
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
 SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials", "--halving")
-RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
+RUN_WORDS = ("fit", "run", "train")  # words before an experiment's name in other programs
 # What commands of LightningCLI, Guild and others are called here.
 ELSEWHERE = {
     **{f"dlrun {word}": "dlrun EXPERIMENT; dlrun --help lists them" for word in RUN_WORDS},

@@ -26,7 +26,7 @@ from dlrun.system.console import Screen, format_size, format_text_table, plurali
 from dlrun.system.files import folder_size
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
-REMOVABLE = "Only waiting, finished, failed, interrupted, killed or damaged ones."
+REMOVABLE = f"Only runs in this state: {', '.join(Removable)}."
 KEEP_BEST = "Keep the N best finished runs of each experiment on the same data."
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}

@@ -19,7 +19,7 @@ from dlrun.reports.charts import metric_names_without_split
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
 from dlrun.system.console import Screen, format_size, pluralize
 from dlrun.system.files import check_output_path, write_file_atomically
 
@@ -89,13 +89,13 @@ def compare(
 
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     """Return what is compared besides the metrics, in three groups of values by name."""
-    record, config, causes = run.record, run.effective_config(), run_provenance(run)
+    record, causes = run.record, run_provenance(run)
     about = {"experiment": record.experiment, "state": run.state, "data": record.data}
     about |= {"tags": ", ".join(notes.tags) or EMPTY, "note": shorten_note(notes.note) or EMPTY}
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {
         "run": about,
-        "config": {key: config[key] for key in config if not key.startswith("reference.")},
+        "config": run.effective_settings(),
         "versions": {**causes["code"], **causes["packages"], **machine},
     }
 
@@ -158,7 +158,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
         cells = [metrics.format_metric(value) or EMPTY for value in values]
         marks = ["*" if direction and value == best else " " for value in values]
         rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
-        if name == metrics.ACCURACY:
+        if name == ACCURACY:
             ends = [run.record.interval for run in runs]
             rows.append(
                 ("95 % interval", [metrics.format_interval(one) if one else EMPTY for one in ends])

@@ -41,7 +41,7 @@ from dlrun.system.console import (
 from dlrun.system.files import folder_size
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
-STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
+STATES = f"Only runs in this state: {', '.join(State)}."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first; -KEY: reversed."
@@ -72,7 +72,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Values = dict[str, Any]  # of a run: what is listed, then its config and its record by dotted keys
+Values = dict[str, Any]  # values of a run: those listed, then its config and record by dotted keys
 
 
 def list_runs(

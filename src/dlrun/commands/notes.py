@@ -8,7 +8,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.notes import RunNotes, change_notes
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, cut
 
 SHORT = 40  # characters of a note in a table
 
@@ -65,5 +65,4 @@ def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
 
 def shorten_note(note: str) -> str:
     """Return a note as one line, cut to a cell of a table."""
-    line = " ".join(note.split())
-    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"
+    return cut(" ".join(note.split()), SHORT)

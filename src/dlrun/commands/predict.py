@@ -29,7 +29,7 @@ from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicte
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.run_folder.recorded_metrics import TESTED, format_metric
-from dlrun.system.console import Screen, pluralize, to_json
+from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
@@ -329,8 +329,7 @@ def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor)
 
 
 def _shorten(text: str, length: int) -> str:
-    text = " ".join(text[: 4 * INPUT_LENGTH].split())
-    return text if len(text) <= length else text[: length - 3] + "..."
+    return cut(" ".join(text[: 4 * INPUT_LENGTH].split()), length)
 
 
 def _predict_test_set(

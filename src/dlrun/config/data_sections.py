@@ -11,7 +11,7 @@ MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.val
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
-COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # of published files
+COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # published files
 
 
 def held_out_rows(validation: float | None, rows: int) -> int:

@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
-from dlrun.system.accelerator import NO_FALLBACK_HINT, RequestedAccelerator
+from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
 
@@ -125,15 +125,15 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments
-    dataset_location: ClassVar[str | None] = None  #: of its `Dataset`: "package.module:NAME"
+    dataset_location: ClassVar[str | None] = None  #: where its `Dataset` is: "package.module:NAME"
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
-    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: that `dlrun resume --set` may change
-    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: that change none of its numbers
-    standalone_values: ClassVar[Mapping[str, object]] = {}  #: with which it depends on no other run
-    max_threads: ClassVar[int | None] = None  #: of the CPU; more showed no gain in measurements
+    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: keys for `dlrun resume --set`
+    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
+    standalone_values: ClassVar[Mapping[str, object]] = {}  #: values that need no other run
+    max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain
     stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers
     real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data
-    epochs_in_demo: ClassVar[int | None] = None  #: of such a run, if all would take too long
+    epochs_in_demo: ClassVar[int | None] = None  #: epochs of such a run, if all would take too long
 
     seed: Seed
     accelerator: RequestedAccelerator
@@ -145,6 +145,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     def data_section(self) -> Any:
         """Return the config's section `data`, or None if it has none."""
         return getattr(self, "data", None)
+
+    @property
+    def reference_section(self) -> Any:
+        """Return the config's section `reference`, or None if it has none."""
+        return getattr(self, "reference", None)
 
     @property
     def source(self) -> str | None:
@@ -204,6 +209,12 @@ class CpuOnlyConfig(ExperimentConfig):
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: this model is fitted on the CPU only"
+
+    def report_cpu(self, warn: Callable[[str], object]) -> AcceleratorReport:
+        """Return that the run uses the CPU, and warn if another accelerator was requested."""
+        if self.why_on_cpu:
+            warn(f"{self.why_on_cpu}; running on the CPU")
+        return AcceleratorReport(self.accelerator, "cpu", self.why_on_cpu)
 
     def check(self, runs_dir: Path) -> None:
         """Raise AcceleratorError if an accelerator is requested without a fallback."""

@@ -21,6 +21,7 @@ from dlrun.config.yaml_loader import (
     read_yaml_file,
 )
 from dlrun.errors import ConfigError, closest_name, did_you_mean
+from dlrun.system.console import cut
 
 # What to say instead of pydantic's message, by the type of its error.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -138,8 +139,7 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
         case "value_error":  # raised by one of our validators
             return str(error["ctx"]["error"])
     expected = " or ".join(dict.fromkeys(map(_expected, errors)))  # without duplicates
-    value = "nothing" if error["input"] is None else repr(error["input"])
-    value = value if len(value) <= 60 else value[:57] + "..."
+    value = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
     suggestion = ""
     named = ".".join([*map(str, error["loc"]), "name"])
     if error["type"] == "literal_error":

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from dlrun.errors import ConfigError, first_line
+from dlrun.system.console import cut
 from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 256 * 1024
@@ -31,7 +32,7 @@ FLOAT = re.compile(
     re.X,
 )
 
-Values = dict[str, Any]  # of a config: nested mappings, lists and plain values
+Values = dict[str, Any]  # values of a config: nested mappings, lists and plain values
 KeyPath = tuple[str | int, ...]
 
 
@@ -187,8 +188,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
 def _shorten(value: object) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]
-    text = "_".join(format_setting(value).split())
-    return text if len(text) <= 24 else text[:23] + "…"
+    return cut("_".join(format_setting(value).split()), 24)
 
 
 def config_layer_without_file(values: Mapping[str, object], origin: str) -> ConfigLayer:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ MEMBERS = {
     "cifar-100-python/test": ("data", "fine_labels"),
     "cifar-100-python/meta": ("fine_label_names",),
 }
-MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
+MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 GENERATED_AT_ONCE = 1000  # images
 
@@ -86,13 +87,12 @@ def load_configured_images(
         name = (config.path or paths[0]).name
         origin = f"own images ({name}, {key[0][:8]}){config.fold_text}"
         key += [config.fold_text] if config.folds else []
+        prepare = partial(_prepare_own, config, paths, seed, screen)
     else:
         paths, key, differs = DATASET.obtain(config, data_dir, screen)
         origin = f"CIFAR100 ({DATASET.describe_files(config, key)})"
-    prepare = _prepare_own if config.is_own else _prepare_published
-    prepared = load_or_prepare_arrays(
-        data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
-    )
+        prepare = partial(_prepare_published, paths[0], screen)
+    prepared = load_or_prepare_arrays(data_dir / DATASET.name, key, origin, prepare, screen)
     arrays, names = prepared
     train, test = (
         LabelledImages(np.array(arrays[f"{part}_pixels"]), np.array(arrays[f"{part}_labels"]))
@@ -122,11 +122,9 @@ def _read_published(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _prepare_published(
-    config: ImagesDataConfig, paths: Sequence[Path], seed: int, screen: Screen
-) -> Prepared:
+def _prepare_published(path: Path, screen: Screen) -> Prepared:
     """Return the arrays and the class names of CIFAR100's archive or unpacked folder."""
-    (path,), (train, test, meta) = paths, MEMBERS
+    train, test, meta = MEMBERS
     found = _read_published(path, screen)
     arrays: dict[str, Array] = {}
     for part, name in (("train", train), ("test", test)):

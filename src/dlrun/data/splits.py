@@ -20,7 +20,7 @@ Fold = tuple[int, int]  # its number, from 1, and the number of all folds
 
 MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
 MAX_NAME = 200  # characters of a class's name: a longer one is a text
-SHOWN_NAMES = 10  # in a message
+SHOWN_NAMES = 10  # names in a message, at most
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 

@@ -28,9 +28,9 @@ from dlrun.data.splits import (
     shorten_list,
     warn_of_repeated_rows,
 )
-from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
+from dlrun.data.text_files import DataWarnings, check_cells, open_csv_table
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, cut
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
 FILES = {
@@ -38,7 +38,7 @@ FILES = {
     "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
-MOST_LEVELS = 100  # of a column of categories
+MOST_LEVELS = 100  # categories of a column, at most
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
@@ -50,7 +50,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
-Cells = Mapping[str, str]  # of a row, by column
+Cells = Mapping[str, str]  # cells of a row, by column
 Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
@@ -115,7 +115,7 @@ class Table:
     test: TablePart
     origin: str
     differs: str | None  # why these are not the published data; None if they are
-    target_scale: tuple[float, float] | None = None  # of a series: its mean and sd
+    target_scale: tuple[float, float] | None = None  # mean and sd of the target of a series
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
@@ -209,9 +209,7 @@ def _read_csv(
         raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
     records: list[Record] = []
     for cells, line in rows:
-        if len(cells) != len(header):
-            problem = f"{len(cells)} cells for {len(header)} columns"
-            raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT)
+        check_cells(cells, header, f"{path}:{line}")
         records.append((dict(zip(header, cells, strict=True)), f"{path}:{line}"))
     if not records:
         raise DataError(f"{path}: no rows")
@@ -275,7 +273,7 @@ def _no_number(cell: str) -> str:
 
 def _quote(cell: str) -> str:
     """Return a cell in quotes for a message, cut if it is long."""
-    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
+    return repr(cut(cell, MOST_SHOWN))
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:

@@ -24,7 +24,7 @@ class TextSource:
     """Describes labelled texts in a file or folder, and reads them in order."""
 
     place: str  # path of the texts, or `train` or `test`
-    count: int | None  # of the texts, if it is known
+    count: int | None  # number of texts, if it is known
     rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
 
 
@@ -183,9 +183,7 @@ def _open_csv_texts(config: ReviewsDataConfig, place: Path, warnings: DataWarnin
 
     def rows() -> Iterator[tuple[str, str, str]]:
         for row, line in records:
-            if len(row) != len(header):
-                cells = f"{len(row)} cells for {len(header)} columns"
-                raise DataError(f"{place}:{line}: {cells}", text_files.QUOTES_HINT)
+            text_files.check_cells(row, header, f"{place}:{line}")
             yield row[text], row[label], f"{place}:{line}"
 
     return TextSource(str(place), None, rows())

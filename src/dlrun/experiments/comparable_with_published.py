@@ -46,7 +46,7 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
 def find_variant(name: str, config: ExperimentConfig) -> Variant | None:
     """Return the variant whose values are exactly those in which a config differs, or None."""
     changed = changed_result_keys(name, config)
-    variants: list[Variant] = getattr(getattr(config, "reference", None), "variants", [])
+    variants: list[Variant] = getattr(config.reference_section, "variants", [])
     return next((variant for variant in variants if variant.set == changed), None)
 
 
@@ -62,7 +62,7 @@ def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, M
     """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
     numbers: object = find_variant(name, config)
     if numbers is None and not changed_result_keys(name, config):
-        numbers = getattr(config, "reference", None)
+        numbers = config.reference_section
     has_shipped_source = config.source == shipped_values(name).get("data.source")
     if not isinstance(numbers, PublishedMetrics) or not has_shipped_source:
         return {}

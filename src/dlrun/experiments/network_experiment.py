@@ -138,19 +138,18 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
-        reference = getattr(config, "reference", None)
         return Results(
             metrics=add_class_metrics(trained.metrics, predictions) | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
             test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
-            reference=reference.model_dump() if reference else {},
+            reference=config.reference_section.model_dump() if config.reference_section else {},
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
-                "batch_rows": config.batch_size,  # of an update, by all processes together
+                "batch_rows": config.batch_size,  # rows of an update, of all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,

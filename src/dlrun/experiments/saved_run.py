@@ -9,7 +9,7 @@ import json
 import shlex
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -29,6 +29,7 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     read_yaml_file,
 )
+from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
@@ -79,8 +80,8 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
-Input = str | Path | Mapping[str, object]  # of a prediction
-DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file names; the import of matplotlib is slow
+Input = str | Path | Mapping[str, object]  # input of a prediction
+DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -286,6 +287,11 @@ class Run:
         """Return the values of `effective_layer` by dotted keys."""
         return flatten_keys(self.effective_layer().values)
 
+    def effective_settings(self) -> Values:
+        """Return `effective_config` without the published numbers."""
+        values = self.effective_config()
+        return {key: values[key] for key in values if not key.startswith("reference.")}
+
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
         return registry.changed_from_shipped(self.record.experiment, self._stored_layer().values)
@@ -371,7 +377,7 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
-    def predict(self, inputs: Sequence[Input]) -> "list[Prediction]":
+    def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
         A row is a mapping from columns to values. An image or a row that cannot be predicted has
@@ -379,7 +385,9 @@ class Run:
         is not finished, DataError for a file that is not text, ConfigError for an input of another
         type.
         """
-        inputs = [inputs] if isinstance(inputs, str | Path | Mapping) else inputs
+        if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
+            inputs = [inputs]
+        inputs = [*inputs]  # an iterator can be read only once
         reads_rows = self.predictor.reads == "row"
         kind = Mapping if reads_rows else (str, Path)
         if wrong := [one for one in inputs if not isinstance(one, kind)]:
@@ -459,8 +467,6 @@ class Run:
 
 
 def _read_text(file: Path) -> str:
-    from dlrun.data.text_files import NotTextError, read_text_file  # slow
-
     try:
         return read_text_file(file)
     except NotTextError as error:

@@ -11,6 +11,8 @@ import matplotlib
 import matplotlib.figure
 from matplotlib.axes import Axes
 
+from dlrun.system.console import cut
+
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
 NAMES = {"train": "training", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
@@ -70,5 +72,5 @@ def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
 
 def escape_figure_text(text: str, length: int) -> str:
     """Return a text for a figure: cut to a length, control characters replaced, and `$` escaped."""
-    text = "".join(char if char.isprintable() else "?" for char in text).replace("$", r"\$")
-    return text if len(text) <= length else text[: length - 1] + "…"
+    shown = "".join(char if char.isprintable() else "?" for char in text)
+    return cut(shown, length).replace("$", r"\$")

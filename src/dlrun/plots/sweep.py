@@ -7,6 +7,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from dlrun import stats
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import is_number
 from dlrun.plots.style import (
@@ -20,9 +21,8 @@ from dlrun.plots.style import (
     matplotlib_defaults,
 )
 
-LOGARITHMIC = 20.0  # ratio of largest to smallest value from which on an axis is logarithmic
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
-LETTERS = 14  # of a value's label
+LETTERS = 14  # characters of a value's label, at most
 JOINED = 12  # values at most whose means are joined by a line
 
 
@@ -98,7 +98,7 @@ def _draw_key(
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
     """Scale an axis for sorted numbers: logarithmic if they span a wide range."""
-    if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
+    if stats.spans_magnitudes(values[0], values[-1]):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
         if values[-1] < DECADES * values[0]:

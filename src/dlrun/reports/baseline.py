@@ -5,14 +5,15 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import eq, gt, lt
+from operator import eq, gt, lt, sub
 from statistics import fmean
 
 from dlrun import stats
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.run_folder.recorded_metrics import ACCURACY, metric_direction
+from dlrun.run_folder.record import ACCURACY
+from dlrun.run_folder.recorded_metrics import metric_direction
 
 MAE = "test_mae"
 LEVEL = 0.05  # below this a p-value counts as a difference
@@ -111,7 +112,7 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
     rows = len(run.scores)
     means = fmean(baseline.scores), fmean(run.scores)
     if run.metric == MAE:
-        interval = stats.mean_difference_interval(run.scores, baseline.scores)
+        interval = stats.mean_interval([*map(sub, run.scores, baseline.scores)])
         return PairedDifference(run.metric, rows, *means, interval)
     won = sum(map(gt, run.scores, baseline.scores))
     lost = sum(map(lt, run.scores, baseline.scores))

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from dlrun import stats
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-LOG_RATIO = 20  # of largest to smallest value; from this ratio on, an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
@@ -102,8 +102,8 @@ class Chart:
     y_name: str
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
-    mark: ReferenceLine | None = None  # at an x
-    dots: Sequence[tuple[float, float]] = ()  # in the curves' range; their axes are linear
+    mark: ReferenceLine | None = None  # vertical line at an x
+    dots: Sequence[tuple[float, float]] = ()  # points in the curves' range; their axes are linear
     bands: Sequence[ChartBand] = ()
     faint: Sequence[ChartCurve] = ()
 
@@ -117,9 +117,10 @@ class Chart:
         longest = max((line.x for line in lines), key=len)
         values = [value for line in lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
-        linear = whole or min(values) <= 0 or bool(self.dots)
-        logarithmic = not linear and max(values) / min(values) >= LOG_RATIO
-        low, high = (min(values), max(values)) if logarithmic else padded_range(values, 0.02)
+        low, high = min(values), max(values)
+        logarithmic = not (whole or self.dots) and stats.spans_magnitudes(low, high)
+        if not logarithmic:
+            low, high = padded_range(values, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)
@@ -223,7 +224,7 @@ def metric_names_without_split(table: Table) -> list[str]:
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
     """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
 
-    Of a table with empty cells (NaN), such as epochs without validation, as many of the full rows
+    If the table has empty cells (NaN), such as epochs without validation, as many of the full rows
     are kept too.
     """
     rows = range(min(map(len, table.values()), default=0))

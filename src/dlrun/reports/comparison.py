@@ -25,8 +25,8 @@ from dlrun.reports.charts import (
 )
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
+from dlrun.run_folder.record import ACCURACY
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     EDITIONS,
     TESTED,
     main_metric,
@@ -36,9 +36,9 @@ from dlrun.system.console import pluralize
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-MOST_NAMES = 20  # of runs in a sentence
+MOST_NAMES = 20  # runs that a sentence names, at most
 PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
-STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
+STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a config's results, in SVG units
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class ConfigGroup:
     def place(self, spread: MetricSpread, edition: str) -> str | None:
         """Return where a published number lies: `yes` (in the interval), `above` or `below`.
 
-        Of a fit that depends on no seed, `yes` is `equal`.
+        If the fit depends on no seed, `yes` is `equal`.
         """
         value = self.published.get(edition, {}).get(spread.metric)
         if self.is_stochastic:

@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.folder import WEIGHTS
+from dlrun.run_folder.folder import COEFFICIENTS, SUMMARY, WEIGHTS
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     add_accuracy_of_largest_class,
@@ -32,7 +32,7 @@ from dlrun.system.console import printable, printable_lines
 if TYPE_CHECKING:
     from dlrun.experiments.predictions import Predictor
 
-MOST_CLASSES = 20  # whose recall is listed
+MOST_CLASSES = 20  # classes whose recall is listed
 # What a command predicts, by what a model reads, and Hugging Face's name of the task.
 EXAMPLES = {"text": '"A text of your own."', "image": "photograph.jpg", "row": "--csv rows.csv"}
 TASKS = {"text": "text-classification", "image": "image-classification"}
@@ -76,13 +76,13 @@ def model_card(run: Run, network: Path | None = None) -> str:
         hardware = record.accelerator.used
     machine = [more.get("platform"), more.get("processor"), record.computed_on.removeprefix(" on ")]
     packages = {"dlrun": begun.dlrun, "python": more.get("python"), **begun.packages}
-    files = [name for name in (WEIGHTS, "coefficients.npz") if name in record.files]
+    files = [name for name in (WEIGHTS, COEFFICIENTS) if name in record.files]
     changed = one.differing or {}
     settings = [word for key in changed for word in ("--set", format_override(key, changed[key]))]
     config = run.effective_layer().values
     is_installed = record.experiment in registry.experiment_names()
     entry = registry.experiment_entry(record.experiment) if is_installed else None
-    content = run.read_if_written("summary.txt") or b""
+    content = run.read_if_written(SUMMARY) or b""
     markdown = jinja2.Environment(  # noqa: S701 (of Markdown: `finalize` escapes)
         loader=jinja2.PackageLoader(__package__, "."),
         undefined=jinja2.StrictUndefined,

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from dlrun import stats
 from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.reports.charts import BOTTOM, LOG_RATIO, TOP, Axis, padded_range
+from dlrun.reports.charts import BOTTOM, TOP, Axis, padded_range
 
 MARGIN, BETWEEN = 90, 130  # left of the first axis and right of the last, and between two axes
 FAINTEST = 0.2  # opacity of the worst config's line
@@ -33,8 +34,8 @@ class ParallelAxis:
         if len(numbers) < len(self.values):
             return None
         low, high = min(numbers), max(numbers)
-        if logarithmic := 0 < low * LOG_RATIO <= high:
-            return Axis(low, high, BOTTOM, TOP, logarithmic)
+        if stats.spans_magnitudes(low, high):
+            return Axis(low, high, BOTTOM, TOP, logarithmic=True)
         whole = all(isinstance(value, int) for value in self.values)
         return Axis(*padded_range(numbers, 0.02), BOTTOM, TOP, whole=whole)
 
@@ -63,7 +64,7 @@ class ParallelAxis:
 class ConfigsSection:
     """Holds what the page of a sweep shows about its configs, whose order is the worst first."""
 
-    axes: Sequence[ParallelAxis]  # of the keys that vary and, last, of the metric
+    axes: Sequence[ParallelAxis]  # axes of the keys that vary and, last, of the metric
     names: Sequence[str]  # each config as text, with its metric
     importances: Mapping[str, float]  # the share of each key in the variance of the metric
     remark: str  # what the importances mean, or why there are none

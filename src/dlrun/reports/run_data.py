@@ -31,9 +31,8 @@ from dlrun.reports.spread import place_in_range
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import RunEnvironment
+from dlrun.run_folder.record import ACCURACY, RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     EDITIONS,
     published_metrics,
     published_reruns,
@@ -43,8 +42,8 @@ MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
 MAX_RESIDUAL_TEXT = 300
 MARKUP = 200  # characters of HTML around a mistake
-RANDOM_NAME = re.compile("[0-9a-f]{4}")  # of a run to which the user gave no name
-SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
+RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
+SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
 
@@ -82,7 +81,7 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, Weights]  # by edition of the book
+    published: dict[str, Weights]  # weights by edition of the book
     labels: Weights = field(default_factory=list)
     picture: str = ""  # a data URI
 
@@ -101,7 +100,7 @@ class RunSection:
         self.number, self.run, self.record, self.room = number, run, run.record, room
         self.varied = ""  # the settings in which the runs of its experiment differ, as text
         self.repeated_by: int | None = None  # the number of the run that counts in its place
-        self.representative: RunSection = self  # of its config: the run whose predictions are shown
+        self.representative: RunSection = self  # its config's run whose predictions are shown
         self.download_room = 0  # characters of the links by which its files are saved
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
@@ -110,8 +109,7 @@ class RunSection:
         if self.record.seed is not None:
             facts.append(f"seed {self.record.seed}")
         self.title, self._name = ", ".join(facts), name
-        config: Values = self._read(run.effective_config, {})
-        self.values = {key: config[key] for key in config if not key.startswith("reference.")}
+        self.values: Values = self._read(run.effective_settings, {})
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())

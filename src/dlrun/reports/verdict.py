@@ -7,8 +7,8 @@ from functools import cached_property
 from dlrun import stats
 from dlrun.reports.comparison import ConfigGroup
 from dlrun.reports.run_data import RunSection
+from dlrun.run_folder.record import NOTABLE
 from dlrun.run_folder.recorded_metrics import (
-    NOTABLE,
     STEP,
     TESTED,
     VALID,
@@ -20,12 +20,12 @@ from dlrun.run_folder.recorded_metrics import (
 )
 from dlrun.system.console import pluralize
 
-GENERATED = "sample"  # the source of generated data
+SAMPLE = "sample"  # the source of generated data
 LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
-GAP = 0.05  # between training and validation, of a metric of which more is better
-GAP_RATIO = 1.5  # of validation to training, of an error
+GAP = 0.05  # difference between training and validation, of a metric of which more is better
+GAP_RATIO = 1.5  # ratio of validation to training, of an error
 MISCALIBRATED = 0.05  # expected calibration error
-FEWEST_ROWS = 2_000  # of a calibration: of fewer, chance alone gives such an error
+FEWEST_ROWS = 2_000  # rows of a calibration: with fewer, chance alone gives such an error
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class ExperimentVerdict:
     def judged(self) -> list[ConfigGroup]:
         """Return the configs with the main metric that most of them have, the best first.
 
-        Those on generated data are left out beside others: their numbers cannot be compared.
+        Configs on generated data are left out beside others: their numbers cannot be compared.
         """
-        real = [one for one in self.groups if one.sections[0].record.source != GENERATED]
+        real = [one for one in self.groups if one.sections[0].record.source != SAMPLE]
         groups = real or self.groups
         metrics = [group.main.metric for group in groups if group.main]
         chosen = max(metrics, key=metrics.count, default=None)
@@ -116,7 +116,7 @@ def _alerts_on_run(one: RunSection) -> Iterator[Alert]:
     if one.state != "finished":
         error = f": {record.error}" if record.error else ""
         yield Alert("Not finished", f"the run is {one.state}{error}", "", here)
-    if record.source == GENERATED:
+    if record.source == SAMPLE:
         finding = "the data are made up by dlrun"
         yield Alert("Generated data", finding, "they say nothing about the book's", here)
     elif one.not_compared and record.reference:
@@ -145,8 +145,7 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
     record, best, here = one.record, one.record.best_epoch, (one.number,)
     if best and record.result_steps and not record.earlier_epoch:
         last = record.metrics.get(best.metric)
-        is_early = best.epoch <= LATE * record.result_steps
-        if last is not None and is_early and abs(best.value - last) > NOTABLE * abs(best.value):
+        if best.epoch <= LATE * record.result_steps and best.is_notable(last):
             name = _words(best.metric.removeprefix(VALID))
             finding = (
                 f"validation {name} was best in epoch {best.epoch} of {record.result_steps} "
@@ -197,7 +196,7 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
 def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     """Yield an alert if seeds alone can make the lead of the best config over the second.
 
-    So says the paired interval; without two common seeds, the standard deviation over seeds.
+    The paired interval says so; without two common seeds, the standard deviation over seeds does.
     """
     if len(ranked) < 2:
         return

@@ -22,8 +22,8 @@ from dlrun.reports.run_data import RunSection
 from dlrun.reproduction.verdicts import (
     BaselineComparison,
     ComparisonRow,
-    compare_with_baseline,
     compare_with_published,
+    compare_with_simpler_experiment,
 )
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
@@ -38,7 +38,7 @@ from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
-# Of a run on the page: characters of its pictures, numbers of its curves.
+# What a run has on the page: characters of its pictures, numbers of its curves.
 PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 
@@ -216,7 +216,7 @@ class ReproducedExperiment:
             f"Failed: {self.title}, seed {one}: {why}" for one, why in self.failed.items()
         ]
 
-    def compare_with_baseline(
+    def compare_with_simpler_experiment(
         self, parts: "Sequence[ReproducedExperiment]"
     ) -> BaselineComparison | None:
         """Compare the runs with those of the baseline among the parts; None if either has none."""
@@ -231,7 +231,7 @@ class ReproducedExperiment:
         if not ours or not theirs:
             return None
         found = theirs if other.stochastic else next(iter(theirs.values()))
-        return compare_with_baseline(metric, ours, other.title, found)
+        return compare_with_simpler_experiment(metric, ours, other.title, found)
 
     def _values_by_seed(self, metric: str) -> dict[int, float]:
         """Return the values of a metric by the seed of the run, without those that are missing."""
@@ -295,8 +295,7 @@ def prepare_reproduction(
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
-            reference = getattr(config, "reference", None)
-            if isinstance(reference, Reference):
+            if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
             part.stochastic = config.stochastic
             if not config.stochastic:

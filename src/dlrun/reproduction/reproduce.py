@@ -186,7 +186,7 @@ def format_reproduction_page(
         "machine": machine,
         "command": command,
         "directions": describe_directions(parts),
-        "baselines": compare_with_baselines(parts),
+        "baselines": compare_with_simpler_experiments(parts),
         "has_labels": has_labels(parts),
     }
     return render_html_page("reproduction.html", __package__, ["curves.js"], **values)
@@ -210,7 +210,7 @@ def format_reproduction_markdown(
             cells = {key: _escaped(text) for key, text in texts.items()}
             cells["command"] = f"<code>{_escaped(part.command())}</code>"
             lines.append(_line(cells[key] for key in COLUMNS))
-    notes = [describe_directions(parts), *compare_with_baselines(parts).values()]
+    notes = [describe_directions(parts), *compare_with_simpler_experiments(parts).values()]
     notes += [note for part in parts for note in part.notes]
     notes += [
         f"Other runs of the authors, {part.title}, {row.name}: {row.reruns}"
@@ -256,12 +256,12 @@ def describe_directions(parts: Sequence[ReproducedExperiment]) -> str:
     return "; ".join(f"{', '.join(names)}: {words}" for words, names in metrics.items())
 
 
-def compare_with_baselines(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
+def compare_with_simpler_experiments(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
     """Return by title, for each part with runs, whether it is better than its baseline."""
     texts = {}
     for part in parts:
         if part.runs and part.baseline:
-            found = part.compare_with_baseline(parts)
+            found = part.compare_with_simpler_experiment(parts)
             other = part.baseline.experiment
             text = found.text if found else f"not compared with {other}, which has no runs here"
             texts[part.title] = f"{part.title}: {text}"
@@ -299,7 +299,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
             )
         shown.append(line)
     shown += format_legend(parts).split("\n")
-    for text in (describe_directions(parts), *compare_with_baselines(parts).values()):
+    for text in (describe_directions(parts), *compare_with_simpler_experiments(parts).values()):
         shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
     shown += [printable(note) for part in parts for note in part.notes]
     if any(part.missing for part in parts):
@@ -317,7 +317,7 @@ def _shortened(row: ComparisonRow, keys: Sequence[str]) -> list[str]:
 def _print_json(
     parts: Sequence[ReproducedExperiment], out: Path, command: str, status: str, screen: Screen
 ) -> None:
-    compared = [part.compare_with_baseline(parts) for part in parts]
+    compared = [part.compare_with_simpler_experiment(parts) for part in parts]
     experiments = [
         {
             "experiment": part.name,

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlrun.errors import DataError
-from dlrun.run_folder.record import BestEpoch, RunRecord
+from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
@@ -23,13 +23,11 @@ if TYPE_CHECKING:  # slow: `runs list` needs neither
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
-ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
-LARGE = 1e6  # from here on a number has an exponent
+SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
-NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -225,7 +223,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         kept = f"the weights of epoch {record.earlier_epoch}, not of the last one"
         lines.append(("kept", kept))
     last = record.metrics.get(best.metric) if best else None
-    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
+    if best and best.is_notable(last):
         name = best.metric.removeprefix(VALID).replace("_", " ")
         epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
         values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
@@ -280,11 +278,11 @@ def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
+    """Return an interval as text, such as `0.8484-0.8571` or `1.00e-07 to 3.50e-07`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     size = max(map(abs, ends))
-    if size >= LARGE:
-        return f"{ends[0]:.5g} to {ends[1]:.5g}"
+    if 0 < size < SMALL or size >= LARGE:
+        return f"{format_metric(ends[0])} to {format_metric(ends[1])}"
     decimals = 4 if size < 100 else 2 if size < 1000 else 0
     return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
@@ -297,7 +295,9 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    if abs(value) < LARGE:  # at least five digits
+    if 0 < abs(value) < SMALL:
+        return f"{value:#.3g}"
+    if abs(value) < LARGE:
         return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
     return f"{value:.5g}"
 

@@ -29,12 +29,11 @@ from dlrun.run_context import Results, RunContext, RunSettings, print_results_js
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
-    FROM_SETTINGS,
     RunRecord,
     Status,
     checksummed_json,
@@ -98,7 +97,7 @@ class RunRecorder:
                 seed=config.seed,
                 threads=threads,
                 source=config.source,
-                **{name: getattr(record or settings, name) for name in FROM_SETTINGS},
+                sweep=(record or settings).sweep,
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
@@ -237,7 +236,7 @@ class RunRecorder:
         else:  # photographs: their labels were printed above
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
             screen.show(Text(counts))
-        if self.settings.summary and not (folder / "summary.txt").exists():
+        if self.settings.summary and not (folder / SUMMARY).exists():
             screen.note(f"{record.experiment} has no layers to summarise")
         lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))

@@ -76,7 +76,7 @@ class AdaptiveSearch(BaseModel, frozen=True):
 
     trials: PositiveInt  # how many configs it chooses
     spaces: list[Space]
-    seed: int  # of the choice
+    seed: int  # seed of the choices
     repeats: list[Settings]  # seed and fold of each config's runs
 
 
@@ -84,7 +84,7 @@ class SweepPlan(ChecksummedModel):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
     id: str
-    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # in the folders' names
+    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
     experiment: str
     started: str
     command: list[str]
@@ -92,12 +92,12 @@ class SweepPlan(ChecksummedModel):
     code: str
     packages: dict[str, str | None]
     base: Settings  # the whole config that all points share
-    keys: list[str]  # that vary, except the seed and the fold
-    points: list[SweepPoint]  # without those that a search will choose
+    keys: list[str]  # keys that vary, except the seed and the fold
+    points: list[SweepPoint]  # all points but those that a search will choose
     search: AdaptiveSearch | None = None
-    rungs: list[HalvingRung]  # of successive halving
+    rungs: list[HalvingRung]  # rungs of successive halving
     data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
-    note: str = ""  # with which its runs begin
+    note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")

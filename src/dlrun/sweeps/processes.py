@@ -36,8 +36,8 @@ from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
-LAST_SECONDS = 40.0  # for the end of a step; then a process is killed
-PROGRESS_SECONDS = 0.1  # between two messages about the progress of a run
+LAST_SECONDS = 40.0  # time to end a step; then a process is killed
+PROGRESS_SECONDS = 0.1  # time between two messages about the progress of a run
 
 # macOS has a fork server too, but its libraries may crash in a forked process.
 if sys.platform == "linux":
@@ -50,7 +50,7 @@ else:
 class ProcessMessage:
     """Holds a message from a child process: progress, a warning, or how the process's run ended."""
 
-    share: float | None = None  # of the work that is done
+    share: float | None = None  # share of the work that is done
     warning: str = ""
     exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""

@@ -88,9 +88,9 @@ class Selection:
 
     @cached_property
     def wins(self) -> tuple[float, float]:
-        """Return the share of bootstrap samples in which the selected config is the best.
+        """Return in which share of bootstrap samples the selected config is the best.
 
-        And the mean share of the best of as many configs that are equally good.
+        The second number is the mean share of the best of as many configs that are equally good.
         """
         sign = metric_direction(self.metric)
         keys = self.configs[-1].validated
@@ -102,7 +102,7 @@ class Selection:
     def optimism(self) -> tuple[float, float] | None:
         """Return by how much the validation is better than the test: the selected config, and all.
 
-        Of all configs it is the mean. None if they have no such test metric.
+        The second number is the mean over all configs. None if they have no such test metric.
         """
         sign, gaps = metric_direction(self.metric), []
         for one in self.configs:
@@ -133,38 +133,37 @@ class Selection:
 
     def describe(self) -> dict[str, str]:
         """Return the comparison in words, by what each text is about."""
+        if len(self.configs) < 2:
+            return {"second": "no other config has the same seeds and epochs: nothing to compare"}
         texts = {}
         if self.left_out:
             others = pluralize(self.left_out, "config")
             texts["except"] = f"{others}, for lack of seeds, folds or epochs"
-        if len(self.configs) < 2:
-            return {"second": "no other config has the same seeds and epochs: nothing to compare"}
+        return texts | self._describe_lead() | self._describe_test()
+
+    def _describe_lead(self) -> dict[str, str]:
+        """Return in words whether the lead over the second config may be chance."""
         second, units = self.configs[-2].name, pluralize(self.n, self.unit)
         worse = f"{second} is worse by {self.lead:.4g}" if self.lead else f"{second} is as good"
         if self.interval is None:
             text = f"{worse} in {self.metric} in one run: --seeds 5 says whether that is chance"
-            return texts | {"second": text} | self._describe_test()
+            return {"second": text}
         low, high = (f"{end:.4g}" for end in self.interval)
         if low == high:  # as of fits that depend on no seed
-            text = f"{worse} in {self.metric}, with each {self.unit} alike"
-            return texts | {"second": text} | self._describe_test()
+            return {"second": f"{worse} in {self.metric}, with each {self.unit} alike"}
         where = "is above 0: reliably worse"
         if self.verdict != "better":
             where = f"contains 0: no reliable difference, the {self.unit}s alone can make it"
-        texts["second"] = (
-            f"{worse} in mean {self.metric} over {units}, 95 % interval of the difference {low} to "
-            f"{high}, {where}"
-        )
-        texts["power"] = (
-            f"with {units} a true difference of {self.detectable:.4g} is found with a probability "
-            "of 80 %, a smaller one less often"
-        )
         wins, by_chance = (f"{share:.0%}".replace("%", " %") for share in self.wins)
-        texts["chance"] = (
-            f"it is the best in {wins} of {stats.DRAWS:,} bootstrap samples of the {self.unit}s; "
-            f"the luckiest of {len(self.configs)} equally good configs is the best in {by_chance}"
-        )
-        return texts | self._describe_test()
+        return {
+            "second": f"{worse} in mean {self.metric} over {units}, 95 % interval of the "
+            f"difference {low} to {high}, {where}",
+            "power": f"with {units} a true difference of {self.detectable:.4g} is found with a "
+            "probability of 80 %, a smaller one less often",
+            "chance": f"it is the best in {wins} of {stats.DRAWS:,} bootstrap samples of the "
+            f"{self.unit}s; the luckiest of {len(self.configs)} equally good configs is the best "
+            f"in {by_chance}",
+        }
 
     def _describe_test(self) -> dict[str, str]:
         """Return in words by how much the validation flatters the selected config."""

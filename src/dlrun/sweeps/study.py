@@ -19,10 +19,10 @@ from optuna.distributions import (
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from dlrun import stats
 from dlrun.config.yaml_loader import format_setting, is_number
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import LOG_RATIO
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
 from dlrun.sweeps.plan import SweepPoint
 from dlrun.sweeps.search_space import Settings, Space
@@ -49,7 +49,7 @@ class SweepStudy:
         assert sweep.plan.search is not None
         self._plan, self._search = sweep.plan, sweep.plan.search
         self._distributions = {space.key: _distribution(space) for space in self._search.spaces}
-        self._points: dict[int, list[SweepPoint]] = {}  # of each trial, by its number
+        self._points: dict[int, list[SweepPoint]] = {}  # points of each trial, by its number
         journal = sweep.folder / JOURNAL
         if journal.exists():  # a power cut or a full disk may leave a part of a line
             whole = read_regular_file(journal)
@@ -172,7 +172,7 @@ def estimate_importances(configs: Sequence[Settings], scores: Sequence[float]) -
         if all(map(is_number, values)):
             numbers = [float(value) for value in values]
             low, high = min(numbers), max(numbers)
-            distributions[key] = FloatDistribution(low, high, log=0 < low * LOG_RATIO <= high)
+            distributions[key] = FloatDistribution(low, high, log=stats.spans_magnitudes(low, high))
             columns[key] = numbers
         else:
             texts = [format_setting(value) for value in values]

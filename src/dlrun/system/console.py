@@ -21,7 +21,7 @@ from rich.text import Text
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
-LINES = 20  # of the steps of a run: about as many are shown, and the log has all
+LINES = 20  # number of a run's steps that are shown, roughly; the log has all
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
@@ -49,6 +49,11 @@ def shorten_paths(text: str) -> str:
     if here not in text or here == os.sep:
         return text
     return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
+
+
+def cut(text: str, length: int) -> str:
+    """Return a text, or its start and an ellipsis if it has more characters than `length`."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -132,7 +132,7 @@ class LightningNetwork(pl.LightningModule):
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
 
-    training_loss: the loss that is minimised, if it is not the objective's.
+    training_loss: the loss that is minimised; validation and test have the objective's.
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class LightningNetwork(pl.LightningModule):
         network: nn.Module,
         config: NetworkConfig,
         objective: Objective,
-        training_loss: Loss | None = None,
+        training_loss: Loss,
     ) -> None:
         super().__init__()
         self.network, self.objective, self.config = network, objective, config
-        self.training_loss = training_loss or objective.loss
+        self.training_loss = training_loss
         self.schedule: LearningRateSchedule | None = None  # made when the training starts
         self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
@@ -231,15 +231,34 @@ def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
 
 
 @dataclass(eq=False)
-class EpochRecorder(pl.Callback):
+class TrainingRecorder(pl.Callback):
+    """Base class of what records epochs: moves the bar after each batch, and stops at a signal."""
+
+    steps: ProgressRecorder
+    bar: ProgressHandle
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace Lightning's signal handlers."""
+        self.steps.stop.install_handlers()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Advance the progress bar, and stop the training if a signal was received."""
+        share = (batch_idx + 1) / float(trainer.num_training_batches)
+        self.bar.to(len(self.steps.rows) + share)
+        stop_together(trainer, self.steps.stop)
+
+
+@dataclass(eq=False)
+class EpochRecorder(TrainingRecorder):
     """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch (data.EpochBatches, and here), so no random state has to be stored.
     """
 
-    steps: ProgressRecorder
-    bar: ProgressHandle
+    module: LightningNetwork
     data: ArrayData
     config: NetworkConfig
     columns: list[str]
@@ -269,13 +288,12 @@ class EpochRecorder(pl.Callback):
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
         self.steps.stop.install_handlers()
-        assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         if self.config.scheduler.changes_rate:
-            pl_module.schedule = self._make_schedule(trainer)
+            self.module.schedule = self._make_schedule(trainer)
         if self.start is not None:
             trainer.optimizers[0].load_state_dict(self.start["optimizer"])
-            if pl_module.schedule is not None:
-                pl_module.schedule.load_state_dict(self.start["schedule"])
+            if self.module.schedule is not None:
+                self.module.schedule.load_state_dict(self.start["schedule"])
             if self.start["scaler"]:
                 _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
 
@@ -287,16 +305,11 @@ class EpochRecorder(pl.Callback):
             self.config.scheduler, trainer.optimizers[0], epochs=epochs, updates=updates
         )
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to measure the time of an epoch; set its learning rate and whether to validate."""
         self.began, done = time.perf_counter(), len(self.steps.rows)
-        assert isinstance(pl_module, LightningNetwork)
-        if pl_module.schedule is not None:
-            pl_module.schedule.begin_epoch(done)
+        if self.module.schedule is not None:
+            self.module.schedule.begin_epoch(done)
         is_validated = (done + 1) % self.config.trainer.check_val_every_n_epoch == 0
         trainer.check_val_every_n_epoch = 1 if is_validated else sys.maxsize
 
@@ -307,32 +320,39 @@ class EpochRecorder(pl.Callback):
         if batch_idx == 0:
             seed_torch(derive_seed(self.config.seed, len(self.steps.rows)), pl_module.device)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: object,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        """Advance the progress bar, and stop the training if a signal was received."""
-        share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.bar.to(len(self.steps.rows) + share)
-        stop_together(trainer, self.steps.stop)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
         limit = self.config.trainer.limit_val_batches
-        if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size, limit):
+        if batch_idx < self.data.common_batches(self.data.valid, trainer.world_size, limit):
             stop_together(trainer, self.steps.stop)
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: object,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Stop the test if a signal was received."""
         limit = self.config.trainer.limit_test_batches
-        if hook[3] < self.data.common_batches(self.data.test, trainer.world_size, limit):
+        if batch_idx < self.data.common_batches(self.data.test, trainer.world_size, limit):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation; raise DlrunError if a metric is not finite."""
-        assert isinstance(pl_module, LightningNetwork)
-        metrics, schedule = pl_module.train_metrics.finish(), pl_module.schedule
+        metrics, schedule = self.module.train_metrics.finish(), self.module.schedule
         if trainer.check_val_every_n_epoch == 1:
-            metrics |= pl_module.valid_metrics.finish()
+            metrics |= self.module.valid_metrics.finish()
         number = len(self.steps.rows) + 1
         values = metrics | {STEP: number, SECONDS: time.perf_counter() - self.began}
         check_metrics_finite(metrics, f"epoch {number}")
@@ -343,12 +363,11 @@ class EpochRecorder(pl.Callback):
             schedule.end_epoch(number - 1, metrics.get(f"{VALID}loss"))
         self.measured = values
 
-    def finish_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def finish_epoch(self, trainer: pl.Trainer) -> None:
         """Record the epoch that was measured; end the training if it no longer improves."""
-        assert isinstance(pl_module, LightningNetwork)
-        values, schedule, number = self.measured, pl_module.schedule, len(self.steps.rows) + 1
+        values, schedule, number = self.measured, self.module.schedule, len(self.steps.rows) + 1
         row = {name: values.get(name, math.nan) for name in self.columns}
-        weights, scaler = pl_module.network.state_dict(), _gradient_scaler(trainer)
+        weights, scaler = self.module.network.state_dict(), _gradient_scaler(trainer)
         state = {
             "network": weights,
             "optimizer": trainer.optimizers[0].state_dict(),
@@ -380,7 +399,7 @@ class EpochSaver(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch that the recorder has measured."""
-        self.recorder.finish_epoch(trainer, pl_module)
+        self.recorder.finish_epoch(trainer)
 
 
 def derive_seed(*place: int) -> int:

@@ -19,9 +19,7 @@ def write_network_summary(network: nn.Module, example: Tensor, context: RunConte
     narrow_layer_table(statistics)
     # torchinfo writes the name of its constant instead of the letter.
     text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
-    context.folder.write_text("summary.txt", f"{text}\n")
-    if context.show_summary:
-        context.screen.show(text)
+    context.write_summary(text)
     return int(statistics.total_params)
 
 

@@ -28,15 +28,20 @@ from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import SECONDS, STEP, format_metrics_line, newest_metrics
 from dlrun.system.accelerator import check_cpu_devices, note_slow_precision
-from dlrun.system.console import ProgressHandle, format_position, pluralize
+from dlrun.system.console import format_position, pluralize
 from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
 from dlrun.training.fit import explain_lost_peers, make_trainer
-from dlrun.training.lightning_module import derive_seed, seed_torch, stop_together
+from dlrun.training.lightning_module import (
+    TrainingRecorder,
+    derive_seed,
+    seed_torch,
+    stop_together,
+)
 
-STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
+STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 # Keys of the config that Lightning does by itself where it does the updates.
 AUTOMATIC = {
     *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
@@ -75,9 +80,7 @@ class ModuleTraining:
     def write_summary(self) -> int:
         """Write Lightning's table of layers to summary.txt; return the number of parameters."""
         summary = ModelSummary(self.build(), max_depth=-1)
-        self.context.folder.write_text("summary.txt", f"{summary}\n")
-        if self.context.show_summary:
-            self.context.screen.show(str(summary))
+        self.context.write_summary(str(summary))
         return summary.total_parameters
 
     def probe(self, device: str) -> None:
@@ -110,7 +113,7 @@ class ModuleTraining:
         config, context, steps = self.config, self.context, self.context.steps
         epochs = config.trainer.max_epochs
         found = steps.begin(None, "", epochs, "epoch")
-        state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+        state = InMemoryCheckpoint(context.folder.path / CHECKPOINT, found.state if found else b"")
         done = len(steps.rows)
         left = 0 if state.is_stopped else epochs - done
         check_cpu_devices(device, config.trainer.devices)
@@ -162,7 +165,7 @@ class ModuleTraining:
         return metrics
 
 
-class RunState(TorchCheckpointIO):
+class InMemoryCheckpoint(TorchCheckpointIO):
     """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file.
 
     Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
@@ -174,7 +177,7 @@ class RunState(TorchCheckpointIO):
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
-        self._path = path  # for messages
+        self._path = path  # named in messages
         self.content: bytes | memoryview = content
         saved = self.read() if content else {}
         self.logged: dict[str, torch.Tensor] = saved.get("logged", {})
@@ -204,7 +207,7 @@ class RunState(TorchCheckpointIO):
 
 
 @dataclass(eq=False)
-class ModuleRecorder(pl.Callback):
+class ModuleRecorder(TrainingRecorder):
     """Records each finished epoch of a LightningModule; epochs count from 1.
 
     An epoch is recorded when the next one starts, or after the last: only then are the learning
@@ -212,11 +215,9 @@ class ModuleRecorder(pl.Callback):
     epoch (`SeededLoader`, and here).
     """
 
-    steps: ProgressRecorder
-    bar: ProgressHandle
     config: LightningConfig
-    state: RunState
-    _seconds: float | None = None  # of an epoch that is not recorded yet
+    state: InMemoryCheckpoint
+    _seconds: float | None = None  # duration of an epoch that is not recorded yet
     _has_saved: bool = False
 
     def seed_loaders_of(self, trainer: pl.Trainer) -> None:
@@ -248,10 +249,6 @@ class ModuleRecorder(pl.Callback):
         self.steps.stop.install_handlers()
         trainer.callback_metrics.update(self.state.logged)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch before, and start to measure the time of this one."""
         self._record(trainer)
@@ -263,12 +260,6 @@ class ModuleRecorder(pl.Callback):
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
             seed_generators(self.seed_of(), pl_module.device)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        """Advance the progress bar, and stop the training if a signal was received."""
-        share = (hook[3] + 1) / float(trainer.num_training_batches)
-        self.bar.to(len(self.steps.rows) + share)
-        stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received; of several processes, the next epoch."""
@@ -322,9 +313,9 @@ class SeededLoader:
     loader: Any
     recorder: ModuleRecorder
     device: torch.device
-    place: int  # among the loaders of the training data
+    place: int  # number of this loader among those of the training data
     _epoch: int = -1
-    _turn: int = 0  # in an epoch, of a loader that is shorter than another one
+    _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.

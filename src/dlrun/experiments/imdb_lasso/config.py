@@ -12,6 +12,7 @@ from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST
+from dlrun.run_folder.record import ACCURACY
 
 
 class LiblinearConfig(Section):
@@ -90,6 +91,6 @@ def _open_with_curve(folder: Path) -> Run:
         raise DlrunError(f"{folder} is not a finished run")
     if not {"epoch", "train_accuracy", "valid_accuracy"} <= run.table.keys():
         raise DlrunError(f"{folder} has no accuracy for each epoch")
-    if len(run.table["epoch"]) < 2 or run.record.metrics.get("test_accuracy") is None:
+    if len(run.table["epoch"]) < 2 or run.record.metrics.get(ACCURACY) is None:
         raise DlrunError(f"{folder} has a single epoch: no curve")
     return run

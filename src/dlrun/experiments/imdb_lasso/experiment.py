@@ -33,16 +33,14 @@ from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, WORDS
-from dlrun.run_folder.recorded_metrics import read_metrics_csv
-from dlrun.system.accelerator import AcceleratorReport
+from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
+from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
 from dlrun.system.console import format_position, pluralize, printable, to_json
 
 Splits = dict[str, LabelledBags]  # train, valid, test
 
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
-COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
@@ -56,8 +54,7 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Solve the lasso path, choose the penalty, and show the words with the largest weights."""
-        if config.why_on_cpu:
-            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
+        accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             loaded, splits = _load(config, context)
             assets, test = ReviewAssets.of(loaded), splits["test"]
@@ -81,16 +78,13 @@ class ImdbLassoExperiment(Experiment[Config]):
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = _summarize(loaded, splits, chosen, solver)
-        context.folder.write_text("summary.txt", f"{text}\n")
-        if context.show_summary:
-            context.screen.show(Text(text))
+        context.write_summary(_summarize(loaded, splits, chosen, solver))
         positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
         return Results(
             metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
-            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
+            accelerator=accelerator,
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
             classes=predictions.classes,
@@ -232,7 +226,7 @@ def _solve(
     left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest, penalties_left = models[-1] if models else None, penalties[len(models) :]
-    width, solver = len(f"{penalties[0]:.4f}"), config.solver
+    width, solver = max(len(format_metric(penalty)) for penalty in penalties), config.solver
     started = time.perf_counter()
     columns = {split: binary_columns(part.bags) for split, part in splits.items()}
     if solver.name == "liblinear":
@@ -257,9 +251,10 @@ def _solve(
                 "seconds": seconds,
                 "duality_gap": solution.duality_gap,
             }
+            penalty = format_metric(solution.penalty).rjust(width)
             steps.finish(
                 row,
-                f"lambda {format_position(len(models), total)}  {solution.penalty:{width}.4f}"
+                f"lambda {format_position(len(models), total)}  {penalty}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
                 path.pack_linear_models([solution]),
@@ -294,7 +289,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str)
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
-        "lambda": f"{model.penalty:.4f}, by the validation accuracy",
+        "lambda": f"{format_metric(model.penalty)}, by the validation accuracy",
         "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
     }
     return "\n".join(f"{name:<8}{value}" for name, value in lines.items())

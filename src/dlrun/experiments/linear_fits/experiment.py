@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-from rich.text import Text
 
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
@@ -30,14 +29,12 @@ from dlrun.experiments.tables import (
 from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import to_csv
-from dlrun.run_folder.recorded_metrics import newest_metrics
-from dlrun.system.accelerator import AcceleratorReport
+from dlrun.run_folder.folder import COEFFICIENTS, to_csv
+from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics
 from dlrun.system.console import Screen, format_position, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
-COEFFICIENTS = "coefficients.npz"  # of all fits; the chosen ones are in coefficients.csv too
 SECONDS = "seconds"
 
 
@@ -71,8 +68,7 @@ class LinearFit(Experiment[LinearFitConfig]):
 
     def run(self, config: LinearFitConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
-        if config.why_on_cpu:
-            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
+        accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             table = load_configured_table(config, context)
             assets = TableAssets.of(table)
@@ -83,7 +79,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         best = min(range(len(rows)), key=lambda index: rows[index].get("valid_mae", 0))
         content = io.BytesIO()
         np.savez(content, chosen=betas[best], betas=betas, spreads=table.train.X.std(0))
-        context.keep(COEFFICIENTS, content.getvalue())
+        context.keep(COEFFICIENTS, content.getvalue())  # of all fits; as CSV only the chosen ones
         names = ["(intercept)", *table.columns.names]
         pairs = list(zip(names, betas[best].tolist(), strict=True))
         context.keep("coefficients.csv", to_csv([("column", "coefficient"), *pairs]))
@@ -92,14 +88,12 @@ class LinearFit(Experiment[LinearFitConfig]):
         counts = f"{len(table.train):,} to fit, {len(table.test):,} for the test"
         lines = [f"data     {table.origin}", f"rows     {counts}", f"columns  {len(names) - 1}"]
         lines += ["", *(f"{name:<20} {value:>14.6g}" for name, value in pairs)]
-        context.folder.write_text("summary.txt", "\n".join(lines) + "\n")
-        if context.show_summary:
-            context.screen.show(Text("\n".join(lines)))
+        context.write_summary("\n".join(lines))
         metrics = newest_metrics([rows[best]])  # without R² of a single row, which is NaN
         metrics.pop("fit", None)
         return Results(
             metrics=metrics | straw_man_metrics(table, context.screen),
-            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
+            accelerator=accelerator,
             origin=DataOrigin(table.origin, table.differs),
             test_rows=len(table.test),
             reference=config.reference.model_dump(),
@@ -124,7 +118,8 @@ class LinearFit(Experiment[LinearFitConfig]):
                 for part, rows in (("train", table.train), ("test", table.test)):
                     metrics = _predict(assets, beta, rows).metrics
                     row |= {f"{part}_{name}": metrics.get(name, math.nan) for name in self.metrics}
-                line = "  ".join(f"{name} {row[name]:.4f}" for name in (*self.validated[:1], *test))
+                shown = (*self.validated[:1], *test)
+                line = "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
                 row |= {SECONDS: time.perf_counter() - started}
                 position = format_position(len(betas), total)
                 steps.finish(row, f"{self.step} {position}  {line}", b"", beta.tobytes())
