@@ -181,7 +181,7 @@ def _limits(run: Run) -> list[str]:
         text = f"{format_metric(classes.share)} of the test rows are {classes.largest}"
         limits.append(f"{text}: so many are right if that is always predicted")
     with contextlib.suppress(DlrunError):  # not installed
-        if run.config.stochastic:
+        if run.config.depends_on_seed:
             limits.append(f"Its metrics are of one run, with seed {record.seed}; others differ")
         if run.config.validates_on_test:
             limits.append(too_good_by_test_rows("the validation metric").partition(";")[0])
