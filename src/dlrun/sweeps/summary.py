@@ -344,7 +344,8 @@ def _draw(
         known = {part: float(value) for part, value in found.items() if value is not None}
         if known and run.record.status == "finished":
             settings = dict.fromkeys(keys) | plan.points[number - 1].settings
-            dots.append(sweep.PlottedRun(settings, known))
+            epochs = run.effective_config().get(EPOCHS, 0) if plan.rungs else 0
+            dots.append(sweep.PlottedRun(settings, known, epochs))
     title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
     if plan.rungs:
         title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
@@ -355,7 +356,6 @@ def _draw(
         chosen=best.settings if best else {},
         book=best.book(metrics.TESTED + metric) if best else None,
         title=title,
-        alike=not plan.rungs,
     )
     return figure.to_png()
 
