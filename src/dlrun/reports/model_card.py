@@ -151,7 +151,8 @@ def _metadata(run: Run, predictor: "Predictor | None") -> Values:
         values["metrics"] = [name for name in tested if name != "loss"]
     if task and tested:
         metrics = [{"type": name, "value": value} for name, value in tested.items()]
-        data = {"type": record.source or "unknown", "name": record.data}
+        # The type is the Hub's name of a data set, which no run knows.
+        data = {"type": "other", "name": record.data}
         results = [{"task": {"type": task}, "dataset": data, "metrics": metrics}]
         name = f"{record.experiment}-{run.name}"
         values["model-index"] = [{"name": name, "results": results}]
