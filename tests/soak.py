@@ -218,7 +218,7 @@ def stay(seconds: float) -> None:
     import matplotlib.pyplot as plt
 
     import dlrun
-    from dlrun.reports.page import report_on_runs
+    from dlrun.commands.report_reproduce import write_report
     from dlrun.run_folder.find import repair_latest_link
     from dlrun.system.resources import process_private_memory
 
@@ -229,7 +229,7 @@ def stay(seconds: float) -> None:
         list(map(plt.close, run.draw().values()))
         run.network()
         _ = run.metrics
-        report_on_runs([str(run.folder)], Path("stays.html"))
+        write_report([str(run.folder)], Path("stays.html"))
         shutil.rmtree(run.folder)
         repair_latest_link(run.folder.parents[1], STAYS)
         left = {

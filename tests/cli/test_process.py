@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,14 +52,20 @@ except BaseException as error:
 """
 
 
+@pytest.mark.parametrize("when", ["loaded", "run"])
 def test_what_an_import_makes_of_it_is_told_as_what_it_is(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], tmp_path: Path, when: str
 ) -> None:
     """As Python 3.11 makes a RuntimeError of all that is raised while a class is made."""
     folder, env = plugins
-    plugin(folder, "stopped", code=REPLACED + WORKING)
+    last = "        report ="
+    in_run = WORKING.replace(last, textwrap.indent(REPLACED, " " * 8) + last)
+    plugin(folder, "stopped", code=REPLACED + WORKING if when == "loaded" else in_run)
     done = dlrun("stopped", **env)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.endswith("error: interrupted\n") and "RuntimeError" not in done.stderr
+    for record in (tmp_path / "runs").rglob("results.json"):
+        assert json.loads(record.read_text())["status"] == "interrupted"
 
 
 # After a command was stopped, a second Ctrl-C comes before the n-th line of its ending.
@@ -112,6 +119,15 @@ def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
     limited = ["sh", "-c", f'ulimit -v {megabytes * 1000}; exec "$@"', "sh"]
     command = [sys.executable, "-m", "dlrun", *smoke("imdb-dense")]
     completed(tmp_path, *limited, *command, timeout=60).is_told(1, " memory")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in use cannot be removed")
+def test_a_removed_working_folder_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = 'cd gone && rmdir ../gone && exec "$0" -m dlrun hitters-linear'
+    completed(tmp_path, "sh", "-c", command, sys.executable).is_told(
+        1, "error: the working folder: "
+    )
 
 
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])

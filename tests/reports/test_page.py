@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.commands.report_reproduce import write_report
 from dlrun.errors import DlrunError
 from dlrun.reports import page
 from dlrun.run_folder.folder import update_latest_link
@@ -166,7 +167,7 @@ def test_a_full_disk_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(page, "write_file_atomically", fail)
     with pytest.raises(DlrunError, match="No space") as caught:
-        page.report_on_runs([], tmp_path / "report.html", tmp_path / "runs")
+        write_report([], tmp_path / "report.html", runs_dir=tmp_path / "runs")
     assert caught.value.hint == "free some space"
 
 
@@ -200,8 +201,9 @@ def test_what_stands_in_backticks_is_code() -> None:
 def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
     a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
     script = (
-        "import sys; from pathlib import Path; from dlrun.reports.page import report_on_runs\n"
-        "report_on_runs([], Path('report.html'))\n"
+        "import sys; from pathlib import Path\n"
+        "from dlrun.commands.report_reproduce import write_report\n"
+        "write_report([], Path('report.html'))\n"
         "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )

@@ -12,6 +12,8 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     best_epoch,
+    format_interval,
+    format_metric,
     is_stopped_early,
     kept_epoch,
     main_metric,
@@ -169,3 +171,26 @@ def test_the_baseline_stands_after_the_accuracy() -> None:
         "largest_class",
     ]
     assert add_largest_class_baseline(a_record(), METRICS) == METRICS
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.853, "0.8530"),
+        (0.0, "0.0000"),
+        (0.001, "0.0010"),
+        (0.000213, "0.000213"),
+        (-2.1349e-7, "-2.13e-07"),
+        (12345678.9, "1.2346e+07"),
+        (math.nan, "nan"),
+    ],
+)
+def test_a_metric_of_any_unit_has_digits_that_tell_it_from_another(value: float, text: str) -> None:
+    assert format_metric(value) == text
+
+
+def test_so_have_the_ends_of_an_interval() -> None:
+    assert format_interval((0.8484, 0.8571)) == "0.8484-0.8571"
+    assert format_interval((-0.0001, 0.0123)) == "-0.0001 to 0.0123"
+    assert format_interval((-1e-7, 2.5e-7)) == "-1.00e-07 to 2.50e-07"
+    assert format_interval((0.0, 0.0)) == "0.0000-0.0000"

@@ -72,7 +72,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Values = dict[str, Any]  # of a run: what is listed, then its config and its record by dotted keys
+Values = dict[str, Any]  # values of a run: those listed, then its config and record by dotted keys
 
 
 def list_runs(

@@ -27,7 +27,7 @@ from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import StopRequest
 
 Arrays = dict[str, Array]
-Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: then and now
+Differences = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
 
 
 def verify_run(

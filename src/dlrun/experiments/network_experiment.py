@@ -148,7 +148,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
-                "batch_rows": config.batch_size,  # of an update, by all processes together
+                "batch_rows": config.batch_size,  # rows of an update, of all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,

@@ -21,7 +21,7 @@ from dlrun.errors import DataError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
-from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE
+from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, format_metric
 from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
@@ -166,8 +166,8 @@ class TrueAndPredicted(ABC):
     """Holds what is true and what was predicted of each row of a test set, in order."""
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
-        return f"<test {metrics} of {len(self):,} rows>"
+        metrics = (f"{name} {format_metric(value)}" for name, value in self.metrics.items())
+        return f"<test {', '.join(metrics)} of {len(self):,} rows>"
 
     @abstractmethod
     def __len__(self) -> int:

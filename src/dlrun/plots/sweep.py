@@ -23,7 +23,7 @@ from dlrun.plots.style import (
 )
 
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
-LETTERS = 14  # of a value's label
+LETTERS = 14  # characters of a value's label, at most
 JOINED = 12  # values at most whose means are joined by a line
 OPEN_MARKERS = "o^svD<>p"
 GREY = "#888888"

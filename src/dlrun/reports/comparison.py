@@ -35,9 +35,9 @@ from dlrun.system.console import pluralize
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-MOST_NAMES = 20  # of runs in a sentence
+MOST_NAMES = 20  # runs that a sentence names, at most
 PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
-STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
+STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a config's results, in SVG units
 
 
 @dataclass(frozen=True)

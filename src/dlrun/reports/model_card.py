@@ -32,7 +32,7 @@ from dlrun.system.console import printable, printable_lines
 if TYPE_CHECKING:
     from dlrun.experiments.predictions import Predictor
 
-MOST_CLASSES = 20  # whose recall is listed
+MOST_CLASSES = 20  # classes whose recall is listed
 # What a command predicts, by what a model reads, and Hugging Face's name of the task.
 EXAMPLES = {"text": '"A text of your own."', "image": "photograph.jpg", "row": "--csv rows.csv"}
 TASKS = {"text": "text-classification", "image": "image-classification"}

@@ -71,7 +71,7 @@ class ParallelAxis:
 class ConfigsSection:
     """Holds what the page of a sweep shows about its configs, whose order is the worst first."""
 
-    axes: Sequence[ParallelAxis]  # of the keys that vary and, last, of the metric
+    axes: Sequence[ParallelAxis]  # axes of the keys that vary and, last, of the metric
     names: Sequence[str]  # each config as text, with its metric
     importances: Mapping[str, float]  # the share of each key in the variance of the metric
     remark: str  # what the importances mean, or why there are none

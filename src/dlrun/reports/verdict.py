@@ -25,10 +25,10 @@ from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
 LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
-GAP = 0.05  # between training and validation, of a metric of which more is better
-GAP_RATIO = 1.5  # of validation to training, of an error
+GAP = 0.05  # difference between training and validation, of a metric of which more is better
+GAP_RATIO = 1.5  # ratio of validation to training, of an error
 MISCALIBRATED = 0.05  # expected calibration error
-FEWEST_ROWS = 2_000  # of a calibration: of fewer, chance alone gives such an error
+FEWEST_ROWS = 2_000  # rows of a calibration: with fewer, chance alone gives such an error
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ExperimentVerdict:
     def judged(self) -> list[ConfigGroup]:
         """Return the configs with the main metric that most of them have, the best first.
 
-        Those on generated data are left out beside others: their numbers cannot be compared.
+        Configs on generated data are left out beside others: their numbers cannot be compared.
         """
         real = [one for one in self.groups if one.sections[0].record.source != SAMPLE]
         groups = real or self.groups
@@ -207,7 +207,7 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
 def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     """Yield an alert if seeds alone can make the lead of the best config over the second.
 
-    So says the paired interval; without two common seeds, the standard deviation over seeds.
+    The paired interval says so; without two common seeds, the standard deviation over seeds does.
     """
     if len(ranked) < 2:
         return

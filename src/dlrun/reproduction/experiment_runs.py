@@ -38,7 +38,7 @@ from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
-# Of a run on the page: characters of its pictures, numbers of its curves.
+# What a run has on the page: characters of its pictures, numbers of its curves.
 PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 

@@ -24,7 +24,7 @@ PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS, COEFFICIENTS = "weights.pt", "thumbnails.npz", "coefficients.npz"
 STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
-IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # columns of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
@@ -134,7 +134,7 @@ class RunFolder:
     def remove_temporary(self) -> None:
         """Remove temporary files that a killed process left; the caller holds the run's lock.
 
-        That of notes.json may be in use, because the file has a lock of its own.
+        The one of notes.json stays: it may be in use, because that file has a lock of its own.
         """
         for file in self.path.glob(".new-*"):
             if not file.name.endswith(NOTES):

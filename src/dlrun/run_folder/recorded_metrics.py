@@ -25,7 +25,7 @@ NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
-LARGE = 1e6  # from here on a number has an exponent
+SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
 HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
@@ -277,11 +277,11 @@ def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
+    """Return an interval as text, such as `0.8484-0.8571` or `1.00e-07 to 3.50e-07`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     size = max(map(abs, ends))
-    if size >= LARGE:
-        return f"{ends[0]:.5g} to {ends[1]:.5g}"
+    if 0 < size < SMALL or size >= LARGE:
+        return f"{format_metric(ends[0])} to {format_metric(ends[1])}"
     decimals = 4 if size < 100 else 2 if size < 1000 else 0
     return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
@@ -294,7 +294,9 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    if abs(value) < LARGE:  # at least five digits
+    if 0 < abs(value) < SMALL:
+        return f"{value:#.3g}"
+    if abs(value) < LARGE:
         return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
     return f"{value:.5g}"
 

@@ -28,7 +28,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
-FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
+FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # configs below which an importance means nothing
 INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
 NO_BREAK = "\N{NO-BREAK SPACE}"

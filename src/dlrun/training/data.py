@@ -20,7 +20,7 @@ from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]
-SHARE = 0.25  # of the free memory of a GPU, which the data may fill
+SHARE = 0.25  # share of a GPU's free memory that the data may fill
 
 
 class BatchDataset(Protocol):
