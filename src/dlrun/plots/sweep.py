@@ -136,10 +136,16 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
 def _draw_points(axes: Axes, points: Sequence[Point], colour: str, marker: str, label: str) -> None:
     """Draw points as dots, or with an open marker."""
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    look = {"s": 16, "marker": marker, "facecolors": "none", "edgecolors": colour, "alpha": 0.5}
-    if not marker:
-        look = {"s": 16, "color": colour, "alpha": 0.7, "linewidths": 0}
-    axes.scatter(xs, ys, label=label or None, **look)
+    axes.scatter(
+        xs,
+        ys,
+        s=16,
+        marker=marker or "o",
+        facecolors="none" if marker else colour,
+        edgecolors=colour if marker else "none",
+        alpha=0.5 if marker else 0.7,
+        label=label or None,
+    )
 
 
 def _draw_means(
