@@ -31,7 +31,7 @@ from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.recorded_metrics import (
-    add_largest_class_baseline,
+    add_accuracy_of_largest_class,
     format_metric,
     main_metric,
     remarks_on_metrics,
@@ -168,7 +168,7 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         script=Markup(script),  # noqa: S704 (our own file)
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
-        with_baseline=add_largest_class_baseline,
+        with_largest_class=add_accuracy_of_largest_class,
         zip=zip,
     )
 

@@ -183,17 +183,16 @@ def describe_direction(metric: str) -> str:
     return {1: "higher is better", -1: "lower is better", 0: ""}[metric_direction(metric)]
 
 
-def add_largest_class_baseline(
+def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
+    """Add the accuracy of always predicting the largest class after the test metrics."""
+    tested = [name for name in metrics if name.startswith(TESTED)]
     shown: dict[str, object] = {}
     for name, value in metrics.items():
         shown[name] = value
-        if name == ACCURACY and (classes := record.classes):
-            if classes.macro_f1 is not None:
-                shown["test_macro_f1"] = classes.macro_f1
-            shown["largest_class"] = classes.share
+        if [name] == tested[-1:] and ACCURACY in tested and record.classes:
+            shown["largest_class"] = record.classes.share
     return shown
 
 
@@ -208,7 +207,7 @@ def metrics_table(record: RunRecord) -> "Table":
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for metric, value in add_largest_class_baseline(record, record.metrics).items():
+    for metric, value in add_accuracy_of_largest_class(record, record.metrics).items():
         others = [format_metric(values.get(metric)) for values in references.values()]
         table.add_row(Text(printable(metric)), format_metric(value), *others)
     return table

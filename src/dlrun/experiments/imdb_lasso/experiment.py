@@ -20,7 +20,12 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictions import TrueAndPredictedClasses, Words, keep_test_predictions
+from dlrun.experiments.predictions import (
+    TrueAndPredictedClasses,
+    Words,
+    add_class_metrics,
+    keep_test_predictions,
+)
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
@@ -78,7 +83,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
         return Results(
-            metrics={name: row[name] for name in COLUMNS[:6]},
+            metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
             accelerator=accelerator,
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
