@@ -264,8 +264,8 @@ def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: 
 def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:
     a_classification(
         tmp_path / "runs" / "imdb-dense" / "r",
-        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905},
-        classes={"number": 2, "largest": "positive", "share": 0.6125, "macro_f1": 0.7321},
+        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905, "test_macro_f1": 0.7321},
+        classes={"number": 2, "largest": "positive", "share": 0.6125},
         best_epoch={"metric": "valid_accuracy", "epoch": 17, "value": 0.8655},
         expected={"test_accuracy": {"low": 0.7585, "high": 0.9146, "seeds": 10}},
     )

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -56,7 +57,9 @@ def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[s
     try:
         temporary.mkdir()
         for name, values in arrays.items():
-            np.save(temporary / f"{name}.npy", values)
+            with (temporary / f"{name}.npy").open("wb") as stream:
+                # Into a file itself numpy writes without the system's reason for a failure.
+                np.save(SimpleNamespace(write=stream.write), values)
         (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
         lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
         (temporary / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -90,9 +90,11 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
 
 def write_torchscript(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
     """Write a network to a TorchScript file, and return the function that torch loads from it."""
+    stream = io.BytesIO()  # if torch cannot write into a file, as on a full disk, it aborts
     with _tracing():
         traced = _jit.trace(network, (example,), check_trace=False)
-        _jit.save(traced, file, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
+        _jit.save(traced, stream, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
+        file.write_bytes(stream.getbuffer())
         loaded: Function = _jit.load(file, map_location="cpu")
     return loaded
 

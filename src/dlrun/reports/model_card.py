@@ -20,7 +20,7 @@ from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.folder import COEFFICIENTS, SUMMARY, WEIGHTS
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
-    add_largest_class_baseline,
+    add_accuracy_of_largest_class,
     describe_direction,
     format_interval,
     format_metric,
@@ -108,7 +108,7 @@ def model_card(run: Run, network: Path | None = None) -> str:
         preprocessing=dump_yaml(found) if (found := _preprocessing(run)) else "",
         config=dump_yaml({key: v for key, v in config.items() if key != "reference"}),
         directions={name: text for name in tested if (text := describe_direction(name))},
-        metrics=add_largest_class_baseline(record, record.metrics),
+        metrics=add_accuracy_of_largest_class(record, record.metrics),
         interval=format_interval(one.interval) if one.interval else "",
         hardware=hardware,
         machine="; ".join(str(part) for part in machine if part),

@@ -31,7 +31,7 @@ from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.recorded_metrics import (
-    add_largest_class_baseline,
+    add_accuracy_of_largest_class,
     format_metric,
     main_metric,
     remarks_on_metrics,
@@ -162,7 +162,7 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         script=Markup(script),  # noqa: S704 (our own file)
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
-        with_baseline=add_largest_class_baseline,
+        with_largest_class=add_accuracy_of_largest_class,
         zip=zip,
     )
 
@@ -173,15 +173,10 @@ def shorten_setting(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text: a metric, or a small number with four digits.
-
-    The text of an empty cell (NaN) is empty.
-    """
+    """Return a value of a curve as text, of an empty cell (NaN) an empty one."""
     if math.isnan(value):
         return ""
-    if isinstance(value, int):
-        return str(value)
-    return format_metric(value) if abs(value) >= 1e-3 else f"{value:.4g}"
+    return str(value) if isinstance(value, int) else format_metric(value)
 
 
 def _visible(value: object) -> object:

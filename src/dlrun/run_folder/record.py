@@ -74,7 +74,6 @@ class ClassSummary(_Part):
     number: Count
     largest: str  # the class with the most rows
     share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
-    macro_f1: float | None = None  # the mean of the classes' F1 scores, if something was predicted
 
 
 class RunEnvironment(ChecksummedModel):

@@ -251,6 +251,7 @@ class RunRecorder:
         """
         context, steps = self.context, self.context.steps
         context.stop.ignore_signals()
+        error = context.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
             return SystemExit(error.exit_code)
