@@ -51,7 +51,6 @@ class Soak:
             "DLRUN_RUNS_DIR": str(self.runs),
             "DLRUN_DATA_DIR": str(folder / "data"),
             "DLRUN_OFFLINE": "1",
-            "MPLBACKEND": "Agg",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT / "src"),
             "TMPDIR": str(folder / "tmp"),

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Dlrun, clean_environment, completed, smoke, started
+from tests.conftest import ROOT, Dlrun, clean_environment, completed, setting, smoke, started
 from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+SLOW = pytest.mark.slow
 MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
 
 
@@ -170,3 +171,16 @@ def test_json_is_alone_on_stdout_whatever_else_is_printed(
 def test_warnings_as_errors_end_no_run(dlrun: Dlrun) -> None:
     """Libraries warn at their import: PYTHONWARNINGS=error must not reach them."""
     dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error").is_told(0)
+
+
+@pytest.mark.parametrize(
+    "command", ["hitters-linear", pytest.param("sweep hitters-linear --seeds 1", marks=SLOW)]
+)
+def test_matplotlibs_settings_and_cache_folder_are_no_matter_of_a_run(
+    dlrun: Dlrun, tmp_path: Path, command: str
+) -> None:
+    """Neither a backend that it does not know nor a home without room for its cache."""
+    env = {"MPLBACKEND": "none", "HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    (tmp_path / "file").write_text("")
+    done = dlrun(*command.split(), "--quiet", *setting("data.source=sample"), **env).is_told(0)
+    assert done.stderr == ""

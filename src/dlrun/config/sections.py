@@ -131,7 +131,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
     standalone_values: ClassVar[Mapping[str, object]] = {}  #: values that need no other run
     max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain
-    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers
+    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers of one split
     real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data
     epochs_in_demo: ClassVar[int | None] = None  #: epochs of such a run, if all would take too long
 
@@ -161,6 +161,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
         given: int | None = getattr(self.data_section, "split_seed", None)
         return self.seed if given is None else given
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Return whether the seed changes the numbers: by chance, or because it splits the data."""
+        return self.stochastic or getattr(self.data_section, "split_seed", 0) is None
 
     @property
     def validates_on_test(self) -> bool:

@@ -290,7 +290,7 @@ def _download_part(
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
-    retries = urllib3.Retry(  # of a request; a response may break off too
+    retries = urllib3.Retry(  # for one request; a response may break off too
         total=ATTEMPTS - 1,
         connect=CONNECT_RETRIES,
         redirect=5,

@@ -143,7 +143,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         for path in paths:
             other_file = differs not in (None, OWN_DATA)
             parts.append(_read_csv(path, needed, warnings, other_file=other_file))
-            needed |= {f"column {name}": name for name in parts[0][0][0]}  # of the test part too
+            needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
     parts = [_complete_rows(part, [*names, config.target], config, screen) for part in parts]

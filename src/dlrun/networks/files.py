@@ -62,7 +62,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     import onnx  # both are of the extra `export`
     import onnxruntime
 
-    stream: Any = io.BytesIO()  # which torch's types do not know here
+    stream: Any = io.BytesIO()  # a file object, unknown to torch's types here
     input_name, output_name = about["input"]["name"], about["output"]["name"]
     sizes = enumerate(about["input"]["shape"])
     free = {axis: name for axis, name in sizes if isinstance(name, str)}

@@ -151,7 +151,8 @@ def _metadata(run: Run, predictor: "Predictor | None") -> Values:
         values["metrics"] = [name for name in tested if name != "loss"]
     if task and tested:
         metrics = [{"type": name, "value": value} for name, value in tested.items()]
-        data = {"type": record.source or "unknown", "name": record.data}
+        # The type is the Hub's name of a data set, which no run knows.
+        data = {"type": "other", "name": record.data}
         results = [{"task": {"type": task}, "dataset": data, "metrics": metrics}]
         name = f"{record.experiment}-{run.name}"
         values["model-index"] = [{"name": name, "results": results}]
@@ -181,7 +182,7 @@ def _limits(run: Run) -> list[str]:
         text = f"{format_metric(classes.share)} of the test rows are {classes.largest}"
         limits.append(f"{text}: so many are right if that is always predicted")
     with contextlib.suppress(DlrunError):  # not installed
-        if run.config.stochastic:
+        if run.config.depends_on_seed:
             limits.append(f"Its metrics are of one run, with seed {record.seed}; others differ")
         if run.config.validates_on_test:
             limits.append(too_good_by_test_rows("the validation metric").partition(";")[0])

@@ -56,10 +56,14 @@ class BestConfig(NamedTuple):
 
 
 class PageContent(NamedTuple):
-    """Holds the runs of a page; of a sweep also a note about it, its configs and the best one."""
+    """Holds the runs of a page; of a sweep also a note about it, its configs and the best one.
+
+    warnings: what undermines the sweep's result, with commands in backticks.
+    """
 
     runs: Sequence[Run]
     note: str = ""
+    warnings: Sequence[str] = ()
     configs: ConfigsSection | None = None
     best: BestConfig | None = None
 
@@ -110,6 +114,7 @@ def write_report_page(
         ["runs.js", "curves.js", "view.js"],
         sections=sections,
         best_config=content.best,
+        warnings=content.warnings,
         against=against,
         user_notes=user_notes,
         verdicts=judge_experiments(groups),
@@ -148,6 +153,7 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
     )
     environment.filters.update(
         brief=shorten_setting,
+        code=mark_code,
         config=format_setting,
         number=format_metric,
         short=format_curve_value,
@@ -164,6 +170,15 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         version=metadata.version("dlrun"),
         with_largest_class=add_accuracy_of_largest_class,
         zip=zip,
+    )
+
+
+def mark_code(text: str) -> Markup:
+    """Return a text as HTML, in which what stands in backticks is code."""
+    parts = printable_lines(text).split("`")
+    return Markup("").join(  # an odd part was between two backticks
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
     )
 
 

@@ -298,8 +298,8 @@ def prepare_reproduction(
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
-            part.stochastic = config.stochastic
-            if not config.stochastic:
+            part.stochastic = config.depends_on_seed
+            if not part.stochastic:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name

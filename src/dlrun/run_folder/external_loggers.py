@@ -111,7 +111,7 @@ class ExperimentLoggers:
             try:
                 with _mlflow_settings():
                     call(logger)
-            except (Exception, SystemExit) as error:  # of a server, a disk or a package
+            except (Exception, SystemExit) as error:  # a server, a disk or a package failed
                 self._loggers.remove((name, logger))
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 self._screen.warn(f"logger {name} is not used any more: {reason}")

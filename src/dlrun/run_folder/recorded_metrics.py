@@ -28,6 +28,7 @@ HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score"
 SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
+HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -245,10 +246,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 def too_good_by_test_rows(what: str) -> str:
     """Return the warning that a metric is too good, because the test rows validate too."""
-    return (
-        f"the validation rows are the test rows: {what} is too good; "
-        "`--set data.validation=0.2` holds training rows out"
-    )
+    return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 
 class ClassScore(NamedTuple):

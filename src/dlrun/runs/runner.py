@@ -101,7 +101,7 @@ class RunRecorder:
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
-        seconds = dict(self.record.seconds) if self.resumes else {}  # of the earlier parts
+        seconds = dict(self.record.seconds) if self.resumes else {}  # those of the earlier parts
         self._started = time.perf_counter() - seconds.pop("total", 0.0)
         stop = StopRequest()
         self.context = RunContext(

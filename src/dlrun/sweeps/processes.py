@@ -148,7 +148,13 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
+    modules = [
+        "dlrun.system.library_logs",
+        __name__,
+        "filelock",
+        "matplotlib.backends.backend_agg",
+        "dlrun.plots.run",
+    ]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
         is_network = issubclass(registry.load_config_class(name), LightningConfig)

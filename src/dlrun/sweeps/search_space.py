@@ -256,7 +256,7 @@ def _without_function(word: str) -> list[str]:
         return [f"{key}={inside}"]
     if function == "range" and len(numbers) <= 3 and all(map(_INTEGER.fullmatch, numbers)):
         ends = [int(one) for one in numbers]
-        if bracket == "[":  # of Guild, with the last number
+        if bracket == "[":  # Guild's syntax, with the last number
             ends[1:2] = [one + 1 for one in ends[1:2]]
         if 0 not in ends[2:] and 1 < len(values := range(*ends)) <= MAX_POINTS:
             return [f"{key}={','.join(map(str, values))}"]

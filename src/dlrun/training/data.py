@@ -53,7 +53,7 @@ class TensorBatches:
 
     def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(indices).to(self.inputs.device)
-        inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as [rows]
+        inputs = self.inputs.index_select(0, rows)  # bytes four times as fast as by [rows]
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]

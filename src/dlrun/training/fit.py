@@ -292,7 +292,7 @@ def predict_test_set(
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
-    if (limit := config.trainer.limit_test_batches) is not None:  # of each
+    if (limit := config.trainer.limit_test_batches) is not None:  # a limit for each process
         limit = processes * len(data.evaluation_batches(data.test, 0, processes, limit=limit))
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():

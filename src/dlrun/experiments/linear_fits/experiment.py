@@ -79,7 +79,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         best = min(range(len(rows)), key=lambda index: rows[index].get("valid_mae", 0))
         content = io.BytesIO()
         np.savez(content, chosen=betas[best], betas=betas, spreads=table.train.X.std(0))
-        context.keep(COEFFICIENTS, content.getvalue())  # of all fits; as CSV only the chosen ones
+        context.keep(COEFFICIENTS, content.getvalue())  # all fits; only the best is also CSV
         names = ["(intercept)", *table.columns.names]
         pairs = list(zip(names, betas[best].tolist(), strict=True))
         context.keep("coefficients.csv", to_csv([("column", "coefficient"), *pairs]))
