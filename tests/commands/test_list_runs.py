@@ -172,6 +172,7 @@ def test_which_and_in_which_order(
         ({"where": ["model.channels=32"]}, "cannot be compared with 32"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
+        ({"experiment": "nothing"}, "no experiment 'nothing'"),
         ({"json": True, "csv": True}, "only one"),
         ({"runs_dir": Path("/nowhere")}, "no runs here"),
     ],
