@@ -79,7 +79,7 @@ def start(
     """Start `dlrun ARGUMENTS` in a folder (see child.run)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / child.OUTPUT / "operations").unlink(missing_ok=True)  # of an earlier process
-    settings = clean_environment() | {"MPLBACKEND": "Agg"} | environment
+    settings = clean_environment() | environment
     process = CONTEXT.Process(
         target=child.run,
         args=([*map(str, arguments)], folder.resolve(), settings, fault, limits or {}),

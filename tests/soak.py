@@ -51,7 +51,6 @@ class Soak:
             "DLRUN_RUNS_DIR": str(self.runs),
             "DLRUN_DATA_DIR": str(folder / "data"),
             "DLRUN_OFFLINE": "1",
-            "MPLBACKEND": "Agg",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT / "src"),
             "TMPDIR": str(folder / "tmp"),
@@ -218,7 +217,7 @@ def stay(seconds: float) -> None:
     import matplotlib.pyplot as plt
 
     import dlrun
-    from dlrun.reports.page import report_on_runs
+    from dlrun.commands.report_reproduce import write_report
     from dlrun.run_folder.find import repair_latest_link
     from dlrun.system.resources import process_private_memory
 
@@ -229,7 +228,7 @@ def stay(seconds: float) -> None:
         list(map(plt.close, run.draw().values()))
         run.network()
         _ = run.metrics
-        report_on_runs([str(run.folder)], Path("stays.html"))
+        write_report([str(run.folder)], Path("stays.html"))
         shutil.rmtree(run.folder)
         repair_latest_link(run.folder.parents[1], STAYS)
         left = {

@@ -15,7 +15,7 @@ def main() -> None:
     if any(option.startswith("error") for option in sys.warnoptions):
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         warnings.simplefilter("default")
-        os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
+        os.environ.pop("PYTHONWARNINGS", None)  # so do the processes that this one starts
     from dlrun.system import resources
 
     # Python looks for garbage after every 700 new objects: a quarter of the imports' time.

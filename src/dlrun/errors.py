@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
+SIMILARITY = 0.75  # least similarity of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
 PERMISSIONS = f"change its permissions, or {PLACES}"
-REMEDIES = {  # of the system's errors
+REMEDIES = {  # what helps against the system's errors
     errno.ENOSPC: "free some space",
     errno.EROFS: f"its file system cannot be written: {PLACES}",
     errno.EACCES: PERMISSIONS,

@@ -81,9 +81,9 @@ def run(
         _RUNNING.release()
     assert folder is not None  # no dry run
     opened = Run.open(folder)
-    if code == Interrupted.exit_code:  # of several processes
+    if code == Interrupted.exit_code:  # one of several processes was stopped
         raise KeyboardInterrupt
-    if code and opened.state != "finished":  # of several, which have printed the error
+    if code and opened.state != "finished":  # several processes, which have printed the error
         raise DlrunError(opened.record.error or f"the run is {opened.state}")
     return opened
 
@@ -112,7 +112,7 @@ class NotebookScreen(Screen):
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)
         self._line, self._percent, self._has_bar = "", 0, False
-        self._handle: Any = None  # of the display
+        self._handle: Any = None  # the handle of the display
 
     def note(self, text: str) -> None:
         """Replace the text of the progress line."""

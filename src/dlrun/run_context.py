@@ -30,7 +30,7 @@ class RunSettings:
 
     config: Sequence[Path] = ()  # YAML files over the defaults
     overrides: Sequence[str] = ()  # `--set` texts
-    values: Sequence[ConfigLayer] = ()  # from Python, or the command's arguments; over all others
+    values: Sequence[ConfigLayer] = ()  # values from Python, or the command's arguments; they win
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None
@@ -40,11 +40,11 @@ class RunSettings:
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
     temporary: bool = False  # the folder is removed afterwards, however the run ends
-    max_threads: int | None = None  # of the CPU; None: as many as help
+    max_threads: int | None = None  # maximum number of threads of the CPU; None: as many as help
     json: bool = False
     quiet: bool = False
     results: bool = True  # False: the caller shows them
-    screen: Screen | None = None  # instead of the terminal's
+    screen: Screen | None = None  # where to print instead of the terminal's own screen
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
 
     def check(self) -> None:
@@ -82,12 +82,12 @@ class Results:
     test_rows: int | None = None  # number of rows in the test set
     reference: Mapping[str, object] = field(default_factory=dict)  # published metrics by edition
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
-    shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
+    shown: list[RenderableType] = field(default_factory=list)  # results before the metrics
     exit_code: int = 0
-    processes: int = 1  # that trained together
-    classes: ClassSummary | None = None  # of the test set
-    weights_epoch: int | None = None  # whose weights were kept and tested
-    stopped_epoch: int | None = None  # after which the training ended early
+    processes: int = 1  # number of processes that trained together
+    classes: ClassSummary | None = None  # the classes of the test set
+    weights_epoch: int | None = None  # the epoch whose weights were kept and tested
+    stopped_epoch: int | None = None  # the epoch after which the training ended early
 
 
 @dataclass
@@ -100,10 +100,10 @@ class RunContext:
     steps: "ProgressRecorder"
     data_dir: Path
     runs_dir: Path
-    threads: int = 1  # of the CPU
+    threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
     kept: dict[str, bytes | memoryview] = field(default_factory=dict)  # files, see `keep`
-    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    seconds: dict[str, float] = field(default_factory=dict)  # duration of each phase
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -84,8 +84,8 @@ def bootstrap_wins(values: Sequence[Sequence[float]], draws: int = DRAWS) -> lis
 def bootstrap_wins_if_equal(rows: int, columns: int) -> float:
     """Return the mean share of wins of the best of `rows` competitors that are equally good.
 
-    As `bootstrap_wins` gives it for 100 tables of independent normal values: the share that the
-    row with the highest mean has by chance alone.
+    It is the share that the row with the highest mean has by chance alone: the mean of
+    `bootstrap_wins` over 100 tables of independent normal values.
     """
     import numpy as np  # slow
 

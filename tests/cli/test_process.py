@@ -4,17 +4,19 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Dlrun, clean_environment, completed, smoke, started
+from tests.conftest import ROOT, Dlrun, clean_environment, completed, setting, smoke, started
 from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+SLOW = pytest.mark.slow
 MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
 
 
@@ -51,14 +53,20 @@ except BaseException as error:
 """
 
 
+@pytest.mark.parametrize("when", ["loaded", "run"])
 def test_what_an_import_makes_of_it_is_told_as_what_it_is(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], tmp_path: Path, when: str
 ) -> None:
     """As Python 3.11 makes a RuntimeError of all that is raised while a class is made."""
     folder, env = plugins
-    plugin(folder, "stopped", code=REPLACED + WORKING)
+    last = "        report ="
+    in_run = WORKING.replace(last, textwrap.indent(REPLACED, " " * 8) + last)
+    plugin(folder, "stopped", code=REPLACED + WORKING if when == "loaded" else in_run)
     done = dlrun("stopped", **env)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.endswith("error: interrupted\n") and "RuntimeError" not in done.stderr
+    for record in (tmp_path / "runs").rglob("results.json"):
+        assert json.loads(record.read_text())["status"] == "interrupted"
 
 
 # After a command was stopped, a second Ctrl-C comes before the n-th line of its ending.
@@ -114,6 +122,15 @@ def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
     completed(tmp_path, *limited, *command, timeout=60).is_told(1, " memory")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in use cannot be removed")
+def test_a_removed_working_folder_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = 'cd gone && rmdir ../gone && exec "$0" -m dlrun hitters-linear'
+    completed(tmp_path, "sh", "-c", command, sys.executable).is_told(
+        1, "error: the working folder: "
+    )
+
+
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])
 def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
@@ -154,3 +171,16 @@ def test_json_is_alone_on_stdout_whatever_else_is_printed(
 def test_warnings_as_errors_end_no_run(dlrun: Dlrun) -> None:
     """Libraries warn at their import: PYTHONWARNINGS=error must not reach them."""
     dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error").is_told(0)
+
+
+@pytest.mark.parametrize(
+    "command", ["hitters-linear", pytest.param("sweep hitters-linear --seeds 1", marks=SLOW)]
+)
+def test_matplotlibs_settings_and_cache_folder_are_no_matter_of_a_run(
+    dlrun: Dlrun, tmp_path: Path, command: str
+) -> None:
+    """Neither a backend that it does not know nor a home without room for its cache."""
+    env = {"MPLBACKEND": "none", "HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    (tmp_path / "file").write_text("")
+    done = dlrun(*command.split(), "--quiet", *setting("data.source=sample"), **env).is_told(0)
+    assert done.stderr == ""

@@ -170,6 +170,16 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
     told(1, run, "--out", out, "--force", about="coefficients.npz: damaged")
 
 
+@pytest.mark.parametrize("format_", ["onnx", "torch"])
+def test_a_file_that_cannot_be_written_is_one_message(
+    tmp_path: Path, done: Done, format_: str
+) -> None:
+    words = "export", done("imdb-dense"), "--format", format_, "--out", "network"
+    ended = harness.run(tmp_path, *words, limits={"file_size": 4096})  # `ulimit -f`
+    ended.is_told(1, "File too large")
+    assert [file for file in tmp_path.iterdir() if file.is_file()] == []
+
+
 def test_missing_package_is_named(
     cli: Dlrun, done: Done, tmp_path: Path, without_package: Hide
 ) -> None:

@@ -161,6 +161,26 @@ def test_which_and_in_which_order(
     assert "".join(one["name"][-1] for one in objects(runs, capsys, **wanted)) == expected
 
 
+def test_when_a_run_began_is_known_if_it_is_damaged(runs: Path, capsys: Out) -> None:
+    began = {one["name"][-1]: one["began"] for one in objects(runs, capsys)}
+    assert began["e"] == "2026-01-01T00:00:05+00:00"  # damaged: as its folder's name says
+    assert began["a"] == "2026-01-01T00:00:00+00:00" and began["s"] is None
+    a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), started="2026-02-01T00:00:00+00:00")
+    for condition, names in (("began>=2026-01-02", "f"), ("began<2026-01-02", "edcba")):
+        found = objects(runs, capsys, where=[condition])
+        assert "".join(one["name"][-1] for one in found) == names
+
+
+def test_runs_of_an_older_dlrun_without_a_metric_come_last(runs: Path, capsys: Out) -> None:
+    metric = "test_macro_f1"
+    for place, value in enumerate((0.3, 0.4), 6):
+        metrics = {"test_accuracy": 0.5, metric: value}
+        a_whole_run(runs / EXPERIMENT / DAY.format(place, "f"), metrics=metrics)
+    found = objects(runs, capsys, sort=f"metrics.{metric}")
+    assert [one["metrics"].get(metric) for one in found[:3]] == [0.4, 0.3, None]
+    assert found[0]["metric"] == "test_accuracy"
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [

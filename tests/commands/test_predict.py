@@ -215,6 +215,9 @@ def test_a_signal_leaves_nothing(tmp_path: Path, done: Done, number: int, word: 
 def test_what_python_may_give(done: Done) -> None:
     run = Run.open(done("imdb-lasso"))
     assert len(run.predict("good film")) == 1
+    assert run.predict(iter(["good film", "bad"])) == run.predict(["good film", "bad"])
+    with pytest.raises(ConfigError, match="neither a text nor"):
+        run.predict(5)  # type: ignore[arg-type]
     for wrong in (5, b"good"):
         with pytest.raises(ConfigError, match="neither a text nor"):
             run.predict([wrong])  # type: ignore[list-item]

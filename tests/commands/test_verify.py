@@ -133,6 +133,18 @@ def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
     assert done.stdout.startswith("identical: ")
 
 
+def test_a_metric_that_only_the_newer_dlrun_has_is_no_difference(tmp_path: Path) -> None:
+    def a_run_with(name: str, *metrics: str) -> Run:
+        return Run.open(a_run(tmp_path / "x" / name, metrics=dict.fromkeys(metrics, 0.5)))
+
+    older = a_run_with("a", "test_accuracy")
+    newer = a_run_with("b", "test_accuracy", "test_macro_f1")
+    assert first_difference_of_repetition(older, newer)[0] is None
+    assert first_difference_of_repetition(newer, older)[0] == (
+        "results.json: test_macro_f1: only then"
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\0\x80", b'row,label\n1,"a'])
 def test_a_table_that_cannot_be_read_is_compared_by_its_bytes(
     tmp_path: Path, content: bytes

@@ -1,6 +1,10 @@
 """Prepared arrays are made once, whole, and again if they are damaged."""
 
+import errno
+import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +80,22 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
         load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], "data", Preparation(), Screen())
     assert "DLRUN_DATA_DIR" in caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of a file's size")
+def test_arrays_that_cannot_be_written_are_an_error_that_says_why(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(DataError, match=re.escape(os.strerror(errno.EFBIG))):
+            load_or_prepare_arrays(
+                tmp_path, ["k"], "data", lambda: ({"x": np.eye(99)}, {}), Screen()
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert without_locks(tmp_path) == []
 
 
 def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:

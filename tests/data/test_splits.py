@@ -119,7 +119,7 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
     ("train", "test", "message"),
     [
         ("a", "a", "a.csv: classes: 1"),
-        ("ab", "", "a.csv: 2 for the training and 0 for the test: too few"),
+        ("ab", "", "a.csv: each of 2 rows has a class of its own"),
         ("", "", "a.csv: classes: 0"),
     ],
 )

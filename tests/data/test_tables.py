@@ -139,11 +139,17 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         (
             "x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)),
             {},
-            r":2: column 'z' is '1' in all 9 ",
+            r":2: column 'z' is '1' in all of 9 rows",
         ),
         ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different values are no "),
         ("x,y\n" + "".join(f"{x},5\n" for x in range(9)), {}, "y is 5 in all training rows"),
-        ("x,y\n1,2\n2,3\n", {}, "2 rows, 1 of them for the test, are too few"),
+        ("x,y\n1,2\n2,3\n", {}, "own table.*: 1 of 2 rows for the test leave too few"),
+        ("x,y\n1,2\n1.0,3\n", {}, "column 'x' is '1' in all of 2 rows"),
+        (
+            "x,y\n" + "".join(f"{x},{x}\n" for x in range(9)),
+            {"task": "classification"},
+            "each of 9 rows has a class of its own",
+        ),
         ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "classes: 1"),
     ],
 )
@@ -152,6 +158,22 @@ def test_table_that_cannot_be_used_is_an_error_in_words(
 ) -> None:
     with pytest.raises(DlrunError, match=problem):
         load(tmp_path, text, **values)
+
+
+def test_every_fault_of_a_target_has_a_remedy(tmp_path: Path) -> None:
+    for text in ("x,y\n", "x,y\n1,2\n2,3\n", "x,y\n1,no\n2,3\n", "x,y\n1,5\n2,5\n3,5\n4,5\n"):
+        with pytest.raises(DataError) as caught:
+            load(tmp_path, text)
+        assert caught.value.hint, text
+
+
+def test_the_origin_tells_targets_and_numbers_of_rows_apart(tmp_path: Path) -> None:
+    first = load(tmp_path, OWN)
+    assert load(tmp_path, OWN).origin == first.origin
+    assert load(tmp_path, OWN, ignore=["colour"]).origin == first.origin
+    assert load(tmp_path, OWN, target="x").origin != first.origin
+    fewer = OWN + "7,,70\n"  # a row that only counts without the column that lacks a value
+    assert load(tmp_path, fewer).origin != load(tmp_path, fewer, ignore=["colour"]).origin
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dlrun.config.sections import Predictions
-from dlrun.experiments.predictions import TrueAndPredictedClasses, keep_test_predictions
+from dlrun.experiments.predictions import (
+    TrueAndPredictedClasses,
+    TrueAndPredictedValues,
+    add_class_metrics,
+    keep_test_predictions,
+)
 from dlrun.run_folder.record import ClassSummary
 from tests.experiments.use import reader
 
@@ -68,5 +73,17 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
 
 def test_the_largest_class_is_the_baseline() -> None:
     found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
-    expected = ClassSummary(number=3, largest=NAMES[1], share=0.75, macro_f1=found.macro_f1)
-    assert found.classes == expected
+    assert found.classes == ClassSummary(number=3, largest=NAMES[1], share=0.75)
+
+
+def test_macro_f1_is_a_metric_after_the_accuracy_that_is_never_the_main_one() -> None:
+    predictions, values = of([0, 1], [0, 2], [1.0] * 2), np.ones(2)
+    tested = {"test_loss": 0.5, "test_accuracy": 0.5, "nonzero": 3}
+    found = add_class_metrics(tested, predictions)
+    assert [*found] == ["test_loss", "test_accuracy", "test_macro_f1", "nonzero"]
+    assert found["test_macro_f1"] == predictions.metrics["macro_f1"] == predictions.macro_f1
+    own = {"test_macro_f1": 0.1, "test_accuracy": 0.5}
+    for unchanged in (own, {"test_loss": 0.5}):
+        assert list(add_class_metrics(unchanged, predictions).items()) == [*unchanged.items()]
+    for other in (None, TrueAndPredictedValues(values, values)):
+        assert add_class_metrics(tested, other) == tested

@@ -314,3 +314,7 @@ def test_a_source_is_published_generated_or_the_users_own(name: str) -> None:
         assert section is not None
         sources = get_args(section.model_fields["source"].annotation)
         assert {*sources} - {"sample", *OWN_SOURCES} == {*dataset.published}
+
+
+def test_only_another_package_is_to_be_uninstalled() -> None:
+    assert "uninstall" not in registry.experiment_entry("hitters-linear").broken("why").hint

@@ -151,7 +151,8 @@ def test_a_sweep_that_the_test_rows_decide_warns(tmp_path: Path) -> None:
         again = harness.run(tmp_path, "sweep", "--resume", f"by-{values}", "--json").is_told(0)
         found = json.loads(again.stdout)["warnings"]
         assert len(found) == (done.stdout + done.stderr).count("the test rows:") == warned
-        assert ("Warning: the validation rows" in page) is warned
+        assert ("<li>The validation rows are the test rows" in page) is warned
+        assert ("<code>--set data.validation=0.2</code>" in page) is warned
     seeds = ["sweep", *smoke("hitters-dense"), "--seeds", "2"]  # nothing is selected
     assert "too good" not in harness.run(tmp_path, *seeds).is_told(0).stderr
 

@@ -183,6 +183,31 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     assert is_drawn(figure)
 
 
+def legend(figure: Figure) -> list[str]:
+    shown = figure.axes[0].get_legend()
+    assert shown is not None
+    return [text.get_text() for text in shown.get_texts()]
+
+
+def test_a_validation_by_the_test_rows_is_drawn_once() -> None:
+    runs = [PlottedRun({"lr": lr}, {"valid": lr, "test": lr}) for lr in (0.1, 0.2)]
+    figure = draw_sweep_figure(runs, ["lr"], "r2", chosen={}, book=None, title="t")
+    assert legend(figure) == ["validation = test"] and len(figure.axes[0].collections) == 1
+
+
+def test_runs_with_fewer_epochs_have_open_markers() -> None:
+    runs = [
+        PlottedRun({"lr": lr}, {"valid": lr, "test": 1}, epochs)
+        for lr, epochs in ((0.1, 2), (0.2, 6), (0.2, 6), (0.3, 2), (0.4, 18))
+    ]
+    figure = draw_sweep_figure(runs, ["lr"], "r2", chosen={}, book=None, title="t")
+    assert legend(figure) == ["validation", "test", "18 epochs", "6 epochs", "2 epochs"]
+    drawn = [one for one in figure.axes[0].collections if len(one.get_offsets())]
+    assert [len(one.get_offsets()) for one in drawn] == [1, 2, 2] * 2
+    assert [len(one.get_facecolors()) for one in drawn] == [1, 0, 0] * 2
+    assert not figure.axes[0].lines, "no means of unequal runs"
+
+
 def test_a_sweep_over_seeds_or_folds_alone_and_over_odd_values() -> None:
     for key in ("seed", "data.fold"):
         runs = [PlottedRun({key: number}, {"valid": 0.5}) for number in range(3)]

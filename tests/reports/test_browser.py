@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlrun.reports.page import report_on_runs
+from dlrun.commands.report_reproduce import write_report
 from tests.conftest import Faults, Open
 from tests.reports.example_runs import a_classification, a_picture
 
@@ -56,7 +56,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     notes = folder / "notes.md"
     notes.write_text("# Conclusion\n\n| a |\n|--|\n| `b` |\n\n[No. 1](#run-1) " + HOSTILE)
-    report_on_runs(sorted(map(str, runs.iterdir())), folder / "report.html", notes=notes)
+    write_report(sorted(map(str, runs.iterdir())), folder / "report.html", notes=notes)
     return folder / "report.html"
 
 

@@ -1,5 +1,6 @@
 """The report groups equal configs and compares runs on the same data."""
 
+import json
 import math
 import statistics
 from pathlib import Path
@@ -52,6 +53,28 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     assert accuracy.mean == pytest.approx(statistics.fmean(v for v in values if v))
     assert accuracy.deviation == pytest.approx(statistics.stdev(v for v in values if v))
     assert (loss.metric, loss.deviation) == ("test_loss", 0)
+
+
+def test_whether_the_seed_changes_a_number_is_seen_in_the_runs(tmp_path: Path) -> None:
+    """Also in those of a fit without chance, whose data the seed splits."""
+    book = {"book": {"test_mae": 260.0}}
+
+    def place(name: str, values: list[float], split_seed: int | None) -> str | None:
+        found = []
+        for seed, value in enumerate(values):
+            folder = tmp_path / "hitters-linear" / f"{name}{seed}"
+            config = {"seed": seed, "data": {"split_seed": split_seed}}
+            about = {"metrics": {"test_mae": value}, "reference": book, "seed": seed}
+            run = a_classification(folder, config=config, **about)
+            (folder / "config.yaml").write_text(json.dumps(config))
+            found.append(run)
+        (group,) = group_by_config(sections(*found))
+        return group.place(group.spreads[0], "book")
+
+    assert place("split", [240.0, 250.0, 300.0], None) == "yes"
+    assert place("same", [260.0, 260.0], None) == place("one", [260.0], 1) == "equal"
+    assert place("other", [250.0], 1) == "above"
+    assert place("alone", [250.0], None) is None, "one run of one split"
 
 
 def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None:

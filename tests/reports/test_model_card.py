@@ -51,6 +51,7 @@ def test_a_card_beside_the_network(forked: Dlrun, tmp_path: Path, done: Done) ->
     assert headings(text, 1) == [f"Model Card for imdb-dense {run.name}"]
     (result,) = metadata["model-index"][0]["results"]
     assert metadata["pipeline_tag"] == result["task"]["type"] == "text-classification"
+    assert result["dataset"] == {"type": "other", "name": run.record.data}
     values = {one["type"]: one["value"] for one in result["metrics"]}
     assert values["accuracy"] == run.record.metrics["test_accuracy"]
     known = (

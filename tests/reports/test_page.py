@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.commands.report_reproduce import write_report
 from dlrun.errors import DlrunError
 from dlrun.reports import page
 from dlrun.run_folder.folder import update_latest_link
@@ -166,7 +167,7 @@ def test_a_full_disk_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(page, "write_file_atomically", fail)
     with pytest.raises(DlrunError, match="No space") as caught:
-        page.report_on_runs([], tmp_path / "report.html", tmp_path / "runs")
+        write_report([], tmp_path / "report.html", runs_dir=tmp_path / "runs")
     assert caught.value.hint == "free some space"
 
 
@@ -193,11 +194,16 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
     assert "default-src 'none'" in page.replace("&#39;", "'")
 
 
+def test_what_stands_in_backticks_is_code() -> None:
+    assert page.mark_code("<a> `--set b=<c>` d") == "&lt;a&gt; <code>--set b=&lt;c&gt;</code> d"
+
+
 def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
     a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
     script = (
-        "import sys; from pathlib import Path; from dlrun.reports.page import report_on_runs\n"
-        "report_on_runs([], Path('report.html'))\n"
+        "import sys; from pathlib import Path\n"
+        "from dlrun.commands.report_reproduce import write_report\n"
+        "write_report([], Path('report.html'))\n"
         "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )
@@ -262,8 +268,8 @@ def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: 
 def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:
     a_classification(
         tmp_path / "runs" / "imdb-dense" / "r",
-        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905},
-        classes={"number": 2, "largest": "positive", "share": 0.6125, "macro_f1": 0.7321},
+        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905, "test_macro_f1": 0.7321},
+        classes={"number": 2, "largest": "positive", "share": 0.6125},
         best_epoch={"metric": "valid_accuracy", "epoch": 17, "value": 0.8655},
         expected={"test_accuracy": {"low": 0.7585, "high": 0.9146, "seeds": 10}},
     )

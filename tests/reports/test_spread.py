@@ -28,9 +28,10 @@ def test_whether_a_published_number_is_in_the_range(
 
 
 def test_a_share_is_between_0_and_1_and_an_error_not_below_0() -> None:
-    high = MetricSpread("test_accuracy", [0.79, 0.85, 0.99])
+    for metric in ("test_accuracy", "test_macro_f1"):
+        high = MetricSpread(metric, [0.79, 0.85, 0.99])
+        assert high.range and high.range[1] == 1 and high.interval and high.interval[1] == 1
     low = MetricSpread("test_mae", [1.0, 20, 40])
-    assert high.range and high.range[1] == 1 and high.interval and high.interval[1] == 1
     assert low.range and low.range[0] == 0 and low.interval and low.interval[0] == 0
 
 

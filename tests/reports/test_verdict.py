@@ -63,6 +63,22 @@ def test_what_weakens_one_run(tmp_path: Path, more: Mapping[str, Any], title: st
     assert all(alert.numbers == (1,) for alert in found.values())
 
 
+def test_the_command_for_more_seeds_keeps_the_runs_own_values(tmp_path: Path) -> None:
+    shipped, changed = (
+        run(tmp_path, name, seed=3, config=config)
+        for name, config in (("a", {"seed": 3}), ("b", {"seed": 3, "optimizer": {"lr": 0.1}}))
+    )
+    assert "`dlrun sweep imdb-dense --seeds 5`" in alerts(shipped)[SEED].reason
+    command = f"dlrun sweep imdb-dense --config {changed.folder / 'config.yaml'} --seeds 5"
+    assert command in alerts(changed)[SEED].reason
+
+
+@pytest.mark.parametrize("on_test", [True, False])
+def test_rows_are_held_out_before_an_epoch_is_kept(tmp_path: Path, on_test: bool) -> None:
+    found = alerts(run(tmp_path, best_epoch=BEST | {"on_test": on_test}))
+    assert ("data.validation=" in found["Best epoch long before the last"].reason) == on_test
+
+
 def test_how_seeds_differ_is_known_from_the_makers_of_the_experiment(tmp_path: Path) -> None:
     expected = {"test_accuracy": {"low": 0.78, "high": 0.83, "seeds": 10}}
     assert "10 seeds of" in alerts(run(tmp_path, expected=expected))[SEED].finding

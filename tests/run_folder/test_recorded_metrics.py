@@ -10,8 +10,10 @@ from dlrun.config.network_sections import EarlyStoppingConfig
 from dlrun.errors import DataError
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
-    add_largest_class_baseline,
+    add_accuracy_of_largest_class,
     best_epoch,
+    format_interval,
+    format_metric,
     is_stopped_early,
     kept_epoch,
     main_metric,
@@ -158,14 +160,36 @@ def test_the_interval_of_other_seeds_is_noted() -> None:
     assert remarks_on_metrics(a_record()) == []
 
 
-def test_the_baseline_stands_after_the_accuracy() -> None:
-    classes = {"number": 2, "largest": "a", "share": 0.6, "macro_f1": 0.5}
-    found = add_largest_class_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
-    assert list(found) == [*METRICS, "test_macro_f1", "largest_class", "nonzero"]
-    assert (found["test_macro_f1"], found["largest_class"]) == (0.5, 0.6)
-    del classes["macro_f1"]  # no predictions
-    assert list(add_largest_class_baseline(a_record(classes=classes), METRICS)) == [
-        *METRICS,
-        "largest_class",
-    ]
-    assert add_largest_class_baseline(a_record(), METRICS) == METRICS
+def test_the_largest_class_stands_after_the_test_metrics() -> None:
+    classes = {"number": 2, "largest": "a", "share": 0.6, "macro_f1": 0.5}  # macro_f1: of 0.2
+    tested = METRICS | {"test_macro_f1": 0.4}
+    for metrics in (METRICS, tested):
+        found = add_accuracy_of_largest_class(a_record(classes=classes), metrics | {"nonzero": 3})
+        assert list(found) == [*metrics, "largest_class", "nonzero"]
+        assert found["largest_class"] == 0.6
+    no_accuracy = {"test_loss": 1.0}
+    assert add_accuracy_of_largest_class(a_record(classes=classes), no_accuracy) == no_accuracy
+    assert add_accuracy_of_largest_class(a_record(), tested) == tested
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.853, "0.8530"),
+        (0.0, "0.0000"),
+        (0.001, "0.0010"),
+        (0.000213, "0.000213"),
+        (-2.1349e-7, "-2.13e-07"),
+        (12345678.9, "1.2346e+07"),
+        (math.nan, "nan"),
+    ],
+)
+def test_a_metric_of_any_unit_has_digits_that_tell_it_from_another(value: float, text: str) -> None:
+    assert format_metric(value) == text
+
+
+def test_so_have_the_ends_of_an_interval() -> None:
+    assert format_interval((0.8484, 0.8571)) == "0.8484-0.8571"
+    assert format_interval((-0.0001, 0.0123)) == "-0.0001 to 0.0123"
+    assert format_interval((-1e-7, 2.5e-7)) == "-1.00e-07 to 2.50e-07"
+    assert format_interval((0.0, 0.0)) == "0.0000-0.0000"

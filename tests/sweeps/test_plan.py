@@ -84,6 +84,14 @@ def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str)
     assert part in errors(*overrides, **search)
 
 
+def test_a_sweep_has_one_target() -> None:
+    """The error of one target says nothing about that of another."""
+    grid = ["data.target=Hits,HmRun"]
+    with pytest.raises(ConfigError, match="data.target varies") as error:
+        planned("data.source=sample", experiment="hitters-linear", grid=grid)
+    assert error.value.hint
+
+
 def test_a_plan_read_back_gives_the_same_configs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

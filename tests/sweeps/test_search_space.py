@@ -18,6 +18,8 @@ from dlrun.sweeps.summary import format_seeds
         ("0-4", [0, 1, 2, 3, 4]),
         ("0,3,7", [0, 3, 7]),
         ("3,", [3]),
+        ("000003", [0, 1, 2]),
+        ("123456,", [123456]),
         ("3-3", [3]),
     ],
 )
@@ -26,7 +28,9 @@ def test_seeds(text: str, found: list[int]) -> None:
     assert list(parse_seeds(format_seeds(found))) == found
 
 
-@pytest.mark.parametrize("text", ["0", "", "a", "4-0", "0-3,2", "-1", "1.5", "0-99999"])
+@pytest.mark.parametrize(
+    "text", ["0", "", "a", "4-0", "0-3,2", "-1", "1.5", "0-99999", "100000", "9" * 5000]
+)
 def test_wrong_seeds(text: str) -> None:
     with pytest.raises(ConfigError, match="--seeds"):
         parse_seeds(text)

@@ -106,6 +106,14 @@ def test_what_is_told_arrives_and_is_learnt_from(tmp_path: Path) -> None:
     assert chosen(other.plan)[10:] != chosen(sweep.plan)[10:]
 
 
+def test_whole_numbers_may_be_searched_for_a_key_of_real_numbers(tmp_path: Path) -> None:
+    sweep = a_sweep(tmp_path, trials=9, spaces=["optimizer.lr=int:1..3", SPACES[1]])
+    RunFolder(sweep.folder).write_text(PLAN, checksummed_json(sweep.plan))
+    assert read_sweep_plan(sweep.folder).validate_points() == sweep.plan.validate_points()
+    until_the_end(sweep, SweepState({}), SweepStudy(sweep))
+    assert {one["optimizer.lr"] for one in chosen(sweep.plan)} <= {1, 2, 3}
+
+
 def test_a_loss_is_told_with_its_sign_changed(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path)
     state, study = SweepState({}), SweepStudy(sweep)

@@ -245,7 +245,7 @@ def lines(*results: ConfigResults) -> list[str]:
 
 def test_the_table_fits_80_columns_and_says_which_seeds_lack() -> None:
     head, row = lines(result({"optimizer.lr": 0.002}, 0.85, 0.86, 0.87))
-    assert head.split() == "config n valid acc. test acc. sd 95 % interval book".split()
+    assert head.split() == "config n valid acc. test acc. test sd mean's 95 % book".split()
     assert row.split() == "lr=0.002 3 0.8700 0.8600 0.0100 0.8352-0.8848 0.8550".split()
     head, *rows = lines(result({f"key{n}": "x" * 20 for n in range(5)}, 0.85, 0.86))
     assert max(map(len, rows)) <= 80 and "0.8550" in rows[0] and "key4=" in rows[-1]

@@ -110,3 +110,19 @@ def test_a_run_that_ends_is_not_interrupted_in_writing_its_record() -> None:
         stop.ignore_signals()
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_error_that_an_import_makes_of_a_signal_is_the_signal(number: signal.Signals) -> None:
+    with pytest.raises(SIGNALS[number]), StopRequest().listening():
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            raise RecursionError from None
+
+
+def test_an_error_before_a_delayed_signal_is_raised_stays_the_error() -> None:
+    stop = StopRequest()
+    with pytest.raises(ValueError, match="mine"), stop.listening(), stop.in_steps(lambda: None):
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("mine")

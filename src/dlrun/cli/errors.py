@@ -25,11 +25,11 @@ from dlrun.errors import (
 from dlrun.experiments import registry
 from dlrun.system import resources
 from dlrun.system.console import Screen
-from dlrun.system.signals import SIGNALS, raised_signals
+from dlrun.system.signals import stop_behind
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
 SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials", "--halving")
-RUN_WORDS = ("fit", "run", "train")  # before an experiment in other programs
+RUN_WORDS = ("fit", "run", "train")  # words before an experiment's name in other programs
 # What commands of LightningCLI, Guild and others are called here.
 ELSEWHERE = {
     **{f"dlrun {word}": "dlrun EXPERIMENT; dlrun --help lists them" for word in RUN_WORDS},
@@ -75,12 +75,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 def _stopped_by(error: BaseException) -> type[Stopped] | None:
     """Return the exception class of the signal that stopped the command, or None."""
-    if isinstance(error, Stopped):
-        return type(error)
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return Interrupted
-    # An import may have replaced the exception.
-    return SIGNALS[raised_signals[-1]] if raised_signals else None
+    return Interrupted if isinstance(error, KeyboardInterrupt | typer.Abort) else stop_behind(error)
 
 
 def _is_reported_by_another_process() -> bool:
@@ -98,7 +93,9 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         return _usage_error(error, arguments)
     if isinstance(error, OSError):
-        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
+        # os.getcwd names no file.
+        unnamed = "the working folder" if isinstance(error, FileNotFoundError) else "the output"
+        problem = f"{error.filename or unnamed}: {error.strerror or error}"
         return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError | RecursionError):
         if isinstance(error, MemoryError):

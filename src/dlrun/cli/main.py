@@ -13,6 +13,7 @@ from typing import NoReturn
 from dlrun.cli.commands import RESERVED, app
 from dlrun.cli.errors import report_error
 from dlrun.experiments import registry
+from dlrun.system import library_logs  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout
 from dlrun.system.signals import handled_stop_signals, ignore_signals_until_exit, raise_stop_signal
 
@@ -30,6 +31,8 @@ def prepare_process(arguments: Sequence[str]) -> None:
     # Waiting threads sleep: beside other processes, two runs of CIFAR100 whose threads spin took
     # three times as long. torch reads this as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Figures become files; matplotlib cannot be imported if the user's variable is misspelt.
+    os.environ["MPLBACKEND"] = "Agg"
     if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
         del os.environ["COLUMNS"]
     for number in handled_stop_signals():  # a run replaces these handlers while it is running

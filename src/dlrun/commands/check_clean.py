@@ -226,7 +226,7 @@ def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
         else:
             group = rivals[run.record.experiment, run.record.data, metric]
             group.append((direction * value, run.folder))
-    for group in rivals.values():  # of equal runs the newer stays first
+    for group in rivals.values():  # the newer of equal runs stays first
         group.sort(key=lambda one: one[0], reverse=True)
         kept |= {folder for _, folder in group[:number]}
     return kept

@@ -75,7 +75,7 @@ def compare(
         screen.note("not on the same data: no metric is marked as the best")
         data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
         if SPLIT_SEED in described[0]["config"] and not data_keys:
-            screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
+            screen.note(f"set {SPLIT_SEED} to one value, so that all runs have the same data")
     measured = _metrics(opened, mark_best=same_data)
     _show(rows + measured, heads, screen)
     if any(cell.endswith("*") for _, row in measured for cell in row):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Format = Literal["onnx", "torch"]
-BATCH_SIZES = (1, 7, 300)  # with which the file is checked
+BATCH_SIZES = (1, 7, 300)  # numbers of rows with which the file is checked
 
 
 def export_network(

@@ -19,7 +19,7 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
-from dlrun.run_folder.find import refuse_sweep
+from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
 from dlrun.run_folder.folder import LATEST, SWEEPS, to_csv
 from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
@@ -72,7 +72,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Values = dict[str, Any]  # of a run: what is listed, then its config and its record by dotted keys
+Values = dict[str, Any]  # values of a run: those listed, then its config and record by dotted keys
 
 
 def list_runs(
@@ -174,8 +174,12 @@ def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
     record, metric = run.record, main_metric(run.record)
     values: Values = {"config": {}}
     differs: Values = {}
-    notes = RunNotes() if run.unreadable else notes_or_warning(run, screen)
-    if not run.unreadable:
+    began, notes = record.started, RunNotes()
+    if run.unreadable:
+        named = start_time_from_folder_name(run.folder)
+        began = named.isoformat() if named else None
+    else:
+        notes = notes_or_warning(run, screen)
         if not wanted <= LISTED:
             config = run.effective_config()
             values = yaml_loader.flatten_keys(record.model_dump()) | config | {"config": config}
@@ -194,7 +198,7 @@ def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
         "tags": notes.tags,
         "differs": differs,
         "note": notes.note or None,
-        "began": record.started,
+        "began": began,
         "folder": str(run.folder),
         "problem": run.problem,
         "metrics": record.metrics,

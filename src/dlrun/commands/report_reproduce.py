@@ -2,12 +2,24 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from rich.text import Text
+
+from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.reports import page
+from dlrun.errors import ConfigError, DlrunError, os_error_remedy
+from dlrun.experiments.saved_run import Run
+from dlrun.reports.baseline import PairedDifference, compare_with_baseline
+from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.find import find_sweep, runs_newest_first
+from dlrun.system.console import Screen, pluralize, printable
+
+MOST = 100  # runs on a page
+NEWEST = 20  # runs on the page if the user names no run
 
 
 def write_report(
@@ -34,21 +46,111 @@ def write_report(
     dlrun report
     dlrun report imdb-dense/latest --baseline imdb-lasso/latest --out lab.html
     """
-    page.report_on_runs(
-        runs or [],
-        out,
-        runs_dir,
-        read_sweep=_read_sweep,
-        baseline=baseline,
-        notes=notes,
-        force=force,
-    )
+    screen = Screen()
+    _check_number(len(runs or ()))
+    user_notes = None
+    if notes is not None:
+        from dlrun.reports.user_notes import render_user_notes  # slow: markdown_it
+
+        user_notes = render_user_notes(notes)
+    if runs:
+        found = [_open_run_or_sweep(one, runs_dir) for one in runs]
+        content = found[0]
+        if len(found) > 1:
+            each_once = {run.folder.resolve(): run for one in found for run in one.runs}
+            content = PageContent([*each_once.values()])
+        _check_number(len(content.runs))
+    else:
+        newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
+        content = PageContent(newest)
+        if len(newest) > NEWEST:
+            note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
+            screen.note(note)
+            content = PageContent(newest[:NEWEST], note)
+    opened = content.runs
+    if baseline is not None:
+        try:
+            first = Run.open(baseline, runs_dir)
+        except DlrunError as error:
+            raise type(error)(f"--baseline {baseline}: {error.message}", error.hint) from None
+        opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
+    inputs = [file for run in opened for file in run.folder.iterdir()]
+    check_page_is_writable(out, force=force, inputs=[*inputs, notes] if notes else inputs)
+    against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
+    try:
+        size, problems = write_report_page(
+            content._replace(runs=opened), out, against=against, user_notes=user_notes
+        )
+    except OSError as error:
+        hint = os_error_remedy(error, "choose another place")
+        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
+    for problem in problems:
+        screen.warn(printable(problem))
+    screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
 
 
-def _read_sweep(folder: Path) -> page.PageContent:
+def _check_number(runs: int) -> None:
+    """Raise ConfigError if a page would have too many runs."""
+    if runs > MOST:
+        raise ConfigError(
+            f"a page about {runs:,} runs: at most {MOST} fit",
+            "`dlrun runs list --where COND --sort KEY` finds those that matter",
+        )
+
+
+def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
+    """Open the run of a name, or read the sweep; raise DlrunError if there is none."""
+    try:
+        return PageContent([Run.open(name, runs_dir)])
+    except ConfigError as no_run:
+        try:
+            sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
+        except ConfigError:
+            raise no_run from None
     from dlrun.sweeps.summary import read_page_content  # slow: the modules that begin runs
 
-    return read_page_content(folder)
+    return read_page_content(sweep)
+
+
+def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
+    """Return the newest finished runs, at most NEWEST + 1; raise ConfigError if there is none."""
+    finished: list[Run] = []
+    for folder in runs_newest_first(runs_dir):
+        try:
+            run = Run.open(folder)
+        except DlrunError as error:
+            screen.warn(printable(f"left out: {error.message}"))
+            continue
+        if run.state == "finished":
+            finished.append(run)
+        if len(finished) > NEWEST:
+            break
+    if not finished:
+        raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
+    return finished
+
+
+def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference | str]:
+    """Return the difference of each but the first run to the first, or why there is none.
+
+    Raises ConfigError if none can be compared; with `strict`, if any cannot.
+    """
+    baseline, *others = runs
+    against = compare_with_baseline(others, baseline)
+    reasons = {
+        run.name: found
+        for run, found in zip(others, against, strict=True)
+        if isinstance(found, str)
+    }
+    if not others:
+        raise ConfigError("--baseline: it is the only run", "name another to compare with it")
+    if len(reasons) == len(others) or (strict and reasons):
+        names = ", ".join(f"{name} ({why})" for name, why in reasons.items())
+        raise ConfigError(
+            f"--baseline {baseline.name}: not to be compared with {names}",
+            "name runs with the same data and test rows (of own data: the same data.split_seed)",
+        )
+    return against
 
 
 @opt.with_run_options(

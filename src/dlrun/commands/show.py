@@ -16,7 +16,7 @@ from dlrun.run_folder.notes import RunNotes
 from dlrun.system.console import Screen, format_size, pluralize, printable
 
 LABEL_WIDTH = 9
-MOST_CLASSES = 20  # of which each has its line
+MOST_CLASSES = 20  # classes with a line of their own, at most
 Lines = Sequence[tuple[str, str | None]]  # labels and texts
 
 

@@ -12,7 +12,7 @@ from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings, refuse_functions
 from dlrun.sweeps.sweep import run_sweep
 
-ETA = 3  # as in Hyperband (arXiv:1603.06560)
+ETA = 3  # factor of Hyperband (arXiv:1603.06560)
 # Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
 CONTINUING = {
     *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),

@@ -27,7 +27,7 @@ from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import StopRequest
 
 Arrays = dict[str, Array]
-Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: then and now
+Differences = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
 
 
 def verify_run(
@@ -118,15 +118,19 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
 def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
     """Return the first difference of a run and its repetition, and the names of the compared files.
 
-    Compared are metrics.csv without its times, the metrics of the result, weights or coefficients,
-    and tables that both wrote, such as predictions. Raises DataError if a file was damaged.
+    Compared are metrics.csv without its times, the metrics in the run's result, weights or
+    coefficients, and tables that both wrote, such as predictions. Raises DataError if a file was
+    damaged.
     """
     kept = sorted(run.record.files | repetition.record.files)
     both = run.record.written.keys() & repetition.record.written.keys()
     tables = sorted(name for name in both if name.endswith(".csv") and name != METRICS)
     compared = [*([METRICS] if METRICS in both else []), RESULTS, *kept, *tables]
     for name in compared:
-        if difference := _compare_arrays(_read_arrays(run, name), _read_arrays(repetition, name)):
+        then, now = _read_arrays(run, name), _read_arrays(repetition, name)
+        if name == RESULTS:  # a newer dlrun may have further metrics
+            now = {metric: value for metric, value in now.items() if metric in then}
+        if difference := _compare_arrays(then, now):
             return f"{name}: {difference}", compared
     return None, compared
 

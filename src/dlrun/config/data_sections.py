@@ -9,9 +9,10 @@ from dlrun.errors import ConfigError
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
-COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # of published files
+COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # published files
 
 
 def held_out_rows(validation: float | None, rows: int) -> int:

@@ -40,7 +40,7 @@ def _check_each_once(items: list[Item]) -> list[Item]:
     return items
 
 
-EACH_ONCE = AfterValidator(_check_each_once)  # of a list: it has no item twice
+EACH_ONCE = AfterValidator(_check_each_once)  # checks that a list has no item twice
 
 
 def class_name(item: Item) -> str:

@@ -125,15 +125,15 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments
-    dataset_location: ClassVar[str | None] = None  #: of its `Dataset`: "package.module:NAME"
+    dataset_location: ClassVar[str | None] = None  #: where its `Dataset` is: "package.module:NAME"
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
-    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: that `dlrun resume --set` may change
-    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: that change none of its numbers
-    standalone_values: ClassVar[Mapping[str, object]] = {}  #: with which it depends on no other run
-    max_threads: ClassVar[int | None] = None  #: of the CPU; more showed no gain in measurements
-    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers
+    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: keys for `dlrun resume --set`
+    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
+    standalone_values: ClassVar[Mapping[str, object]] = {}  #: values that need no other run
+    max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain
+    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers of one split
     real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data
-    epochs_in_demo: ClassVar[int | None] = None  #: of such a run, if all would take too long
+    epochs_in_demo: ClassVar[int | None] = None  #: epochs of such a run, if all would take too long
 
     seed: Seed
     accelerator: RequestedAccelerator
@@ -161,6 +161,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
         given: int | None = getattr(self.data_section, "split_seed", None)
         return self.seed if given is None else given
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Return whether the seed changes the numbers: by chance, or because it splits the data."""
+        return self.stochastic or getattr(self.data_section, "split_seed", 0) is None
 
     @property
     def validates_on_test(self) -> bool:

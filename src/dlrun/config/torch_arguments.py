@@ -61,7 +61,7 @@ class ArgumentError(Exception):
 
     key: str | None  # None if the values do not fit together
     message: str = ""
-    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"  # of pydantic
+    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"  # pydantic's type
     known: Collection[str] = ()  # the class's arguments, if the key is unknown
 
 
@@ -175,7 +175,7 @@ def _check_argument_names(
 ) -> None:
     """Raise ArgumentError if a class has no such argument, or if the argument is set here.
 
-    So does any value but true and false for a switch: torch takes the text `flase` for true.
+    A switch must be true or false, too: torch takes the text `flase` for true.
     """
     parameters = inspect.signature(found).parameters
     known = [name for name in parameters if name not in ours]

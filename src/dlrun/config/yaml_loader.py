@@ -32,7 +32,7 @@ FLOAT = re.compile(
     re.X,
 )
 
-Values = dict[str, Any]  # of a config: nested mappings, lists and plain values
+Values = dict[str, Any]  # values of a config: nested mappings, lists and plain values
 KeyPath = tuple[str | int, ...]
 
 

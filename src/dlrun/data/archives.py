@@ -151,5 +151,5 @@ def _load_npy(content: bytes, what: str) -> Array:
     if dtype.hasobject:  # a pickle follows
         if not isinstance(value := load_pickle(stream, what), np.ndarray):
             raise ValueError(f"{what} is not an array")
-        return np.array(value)  # of numpy's own class
+        return np.array(value)  # an array of numpy's own class
     return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from dlrun.data.download import lock_while_writing
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
-FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
-SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
+FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
+SUMS = "SHA256SUMS"  # file in each folder, in the format of sha256sum
 
 # Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]
@@ -56,7 +57,9 @@ def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[s
     try:
         temporary.mkdir()
         for name, values in arrays.items():
-            np.save(temporary / f"{name}.npy", values)
+            with (temporary / f"{name}.npy").open("wb") as stream:
+                # Into a file itself numpy writes without the system's reason for a failure.
+                np.save(SimpleNamespace(write=stream.write), values)
         (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
         lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
         (temporary / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
-BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
+BACKOFF_SECONDS = 0.5  # wait before the second attempt; doubles with each
 ATTEMPTS = 6
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 _WHY_OFFLINE = ContextVar("why_offline", default=f"{OFFLINE} forbids the network")
@@ -41,10 +41,10 @@ class PublishedFile:
     url: str
     algorithm: str
     digest: str
-    key: str = "archive"  # of the config's section `data`, which may name a local copy
+    key: str = "archive"  # key of the config's section `data` that may name a local copy
     gzipped: bool = False  # then `digest` is of its content, and the key names a folder with it
     packaged: str | None = None  # path of the same file in a Python package that may be installed
-    kind: str | None = None  # of archive, a key of STARTS
+    kind: str | None = None  # kind of archive, a key of STARTS
     unpacked: bool = False  # whether a local copy may be the folder of the unpacked archive
 
     def check_local_copy(self, path: Path) -> None:
@@ -290,7 +290,7 @@ def _download_part(
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
-    retries = urllib3.Retry(  # of a request; a response may break off too
+    retries = urllib3.Retry(  # for one request; a response may break off too
         total=ATTEMPTS - 1,
         connect=CONNECT_RETRIES,
         redirect=5,

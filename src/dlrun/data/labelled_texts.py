@@ -27,7 +27,7 @@ from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
-LABELS = ["negative", "positive"]  # of the published and the generated reviews
+LABELS = ["negative", "positive"]  # classes of the published and the generated reviews
 STANFORD_ARCHIVE = PublishedFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
@@ -197,7 +197,7 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
     folders: dict[tuple[str, str], dict[str, slice]] = {
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
     }
-    contents = bytearray()  # of all reviews: unlike many small objects, it is freed at once
+    contents = bytearray()  # bytes of all reviews: unlike many small objects, freed at once
     for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, screen):
         _, part, label, name = path.split("/")
         folders[part, label][name] = slice(len(contents), len(contents) + len(content))

@@ -32,7 +32,7 @@ FILES = [
     )
 ]
 CLASSES, SIDE = 10, 28
-SHADES = " ░▒▓█"  # of a pixel in the terminal
+SHADES = " ░▒▓█"  # characters for a pixel in the terminal
 
 
 def load_digits(config: DigitsDataConfig, data_dir: Path, seed: int, screen: Screen) -> SmallImages:

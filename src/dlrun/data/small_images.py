@@ -43,7 +43,7 @@ MEMBERS = {
     "cifar-100-python/test": ("data", "fine_labels"),
     "cifar-100-python/meta": ("fine_label_names",),
 }
-MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
+MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 GENERATED_AT_ONCE = 1000  # images
 

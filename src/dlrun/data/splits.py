@@ -20,7 +20,7 @@ Fold = tuple[int, int]  # its number, from 1, and the number of all folds
 
 MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
 MAX_NAME = 200  # characters of a class's name: a longer one is a text
-SHOWN_NAMES = 10  # in a message
+SHOWN_NAMES = 10  # names in a message, at most
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
@@ -151,10 +151,12 @@ class LabelledRows:
                 is_test[random.permutation(rows)[:held]] = True
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:
-            raise DataError(
-                f"{place}: {train} for the training and {test} for the test: too few",
-                "give more rows, change data.test_share, or give separate test data as data.test",
-            )
+            problem = f"{train} for the training and {test} for the test: too few"
+            remedy = "give more rows, or separate test data as data.test"
+            if len(names) == len(labels):
+                problem = f"each of {len(labels):,} rows has a class of its own"
+                remedy = "give more rows of each class, or name another column of classes"
+            raise DataError(f"{place}: {problem}", remedy)
         self._add_warnings(labels, names, is_test)
         are_numbers = all(map(_NUMBER.fullmatch, names))
         ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))

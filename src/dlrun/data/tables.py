@@ -30,7 +30,7 @@ from dlrun.data.splits import (
 )
 from dlrun.data.text_files import DataWarnings, check_cells, open_csv_table
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.console import Screen, cut
+from dlrun.system.console import Screen, cut, pluralize
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
 FILES = {
@@ -38,7 +38,8 @@ FILES = {
     "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
-MOST_LEVELS = 100  # of a column of categories
+MOST_LEVELS = 100  # categories of a column, at most
+NUMBER_HINT = "correct the cell: numbers are written as 1851.5"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
@@ -50,7 +51,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
-Cells = Mapping[str, str]  # of a row, by column
+Cells = Mapping[str, str]  # cells of a row, by column
 Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
@@ -115,7 +116,7 @@ class Table:
     test: TablePart
     origin: str
     differs: str | None  # why these are not the published data; None if they are
-    target_scale: tuple[float, float] | None = None  # of a series: its mean and sd
+    target_scale: tuple[float, float] | None = None  # mean and sd of the target of a series
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
@@ -142,7 +143,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         for path in paths:
             other_file = differs not in (None, OWN_DATA)
             parts.append(_read_csv(path, needed, warnings, other_file=other_file))
-            needed |= {f"column {name}": name for name in parts[0][0][0]}  # of the test part too
+            needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
     parts = [_complete_rows(part, [*names, config.target], config, screen) for part in parts]
@@ -160,20 +161,37 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
-        numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
+        remedy = f"{NUMBER_HINT}; a target of words needs `--set data.task=classification`"
+        numbers = _read_each(records, lambda cells: _to_number(cells, config.target, remedy))
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
-        fitted, tested = _divide(len(records), separate, config, seed)
+        fitted, tested = _divide(len(records), separate, config, seed, origin)
         contents = np.array([hash((*cells.values(),)) for cells, _ in records])
         warn_of_repeated_rows(contents, tested, parts[-1][0][1], warnings)
         if np.ptp(targets[fitted]) == 0:
-            raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
+            problem = f"{origin}: {config.target} is {targets[0]:g} in all training rows"
+            raise DataError(problem, "give more rows, or name another column as data.target")
     for warning in warnings.lines():
         screen.warn(warning)
+    origin += _describe_rows(config, len(records), len(tested), seed)
     columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
     whole = TablePart(X, targets, [cells for cells, _ in records])
     train, test = whole.rows(fitted), whole.rows(tested)
-    return Table(columns, config.target, labels, train, test, origin + config.fold_text, differs)
+    return Table(columns, config.target, labels, train, test, origin, differs)
+
+
+def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
+    """Return what else the origin of a table names, so that other test rows have another origin.
+
+    The origin of own and of generated rows has the seed already.
+    """
+    text = ""
+    if config.is_own or (config.target, config.task) != (PLAYER_NUMBERS[-1], "regression"):
+        text = f", {'classes' if config.task == 'classification' else 'target'} {config.target}"
+    # The folds of a cross-validation may differ by a row.
+    held = "" if config.chosen_fold else f"{tested:,} of "
+    text += f", {held}{pluralize(rows, 'row')}{' for the test' if held else ''}"
+    return text + (f", seed {seed}" if config.source == "hitters" else "") + config.fold_text
 
 
 def _standardise(
@@ -212,7 +230,7 @@ def _read_csv(
         check_cells(cells, header, f"{path}:{line}")
         records.append((dict(zip(header, cells, strict=True)), f"{path}:{line}"))
     if not records:
-        raise DataError(f"{path}: no rows")
+        raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
     return records
 
 
@@ -241,8 +259,8 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     cells = [cells[name].strip() for cells, _ in records]
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
-    if len(levels) == 1:
-        problem = f"column {name!r} is {_quote(levels[0])} in all {len(cells):,} rows"
+    if len(levels) == 1 or (not words and len({*map(float, cells)}) == 1):
+        problem = f"column {name!r} is {_quote(levels[0])} in all of {pluralize(len(cells), 'row')}"
         raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
@@ -261,9 +279,9 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _to_number(cells: Cells, name: str) -> float:
+def _to_number(cells: Cells, name: str, remedy: str = NUMBER_HINT) -> float:
     if not _is_number(cells[name]):
-        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}")
+        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}", remedy)
     return float(cells[name])
 
 
@@ -283,12 +301,12 @@ def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]
         try:
             found.append(read(cells))
         except DataError as error:
-            raise DataError(f"{place}: {error.message}") from None
+            raise DataError(f"{place}: {error.message}", error.hint) from None
     return found
 
 
 def _divide(
-    rows: int, separate: int | None, config: TableDataConfig, seed: int
+    rows: int, separate: int | None, config: TableDataConfig, seed: int, origin: str
 ) -> tuple[Rows, Rows]:
     """Return the indices of training and test rows, as scikit-learn's train_test_split does.
 
@@ -301,7 +319,9 @@ def _divide(
         return np.setdiff1d(np.arange(rows), tested), tested
     held = math.ceil(config.test_share * rows) if separate is None else rows - separate
     if rows - held < 2:
-        raise DataError(f"{rows:,} rows, {held:,} of them for the test, are too few")
+        problem = f"{held:,} of {pluralize(rows, 'row')} for the test leave too few to train with"
+        remedy = "give more rows" + ("" if separate else ", or a smaller data.test_share")
+        raise DataError(f"{origin}: {problem}", remedy)
     order = np.random.RandomState(seed).permutation(rows)
     if separate is not None:
         order = np.roll(np.arange(rows), held)
@@ -333,9 +353,8 @@ def load_days(
     values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
     if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
-        raise DataError(
-            f"{origin}: column {constant[0]!r} has one value in all {len(values):,} days"
-        )
+        problem = f"column {constant[0]!r} has one value in all {len(values):,} days"
+        raise DataError(f"{origin}: {problem}", "give days on which it varies")
     lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
     cells = [
         {column: records[row - lag][0][name] for column, lag, name in lags} | records[row][0]

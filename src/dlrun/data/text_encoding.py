@@ -99,7 +99,7 @@ class NumberedTexts:
         self.words: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         for word in (SPECIAL[START], *ranked):
             self.words[word]  # gets the next number
-        self._numbers, self._lengths = array("i"), array("q")  # of all texts, end to end
+        self._numbers, self._lengths = array("i"), array("q")  # words of all texts, end to end
 
     def append(self, words: Sequence[str]) -> None:
         """Add the words of a text."""

@@ -12,10 +12,10 @@ from typing import BinaryIO
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
 from dlrun.system.files import open_regular_file
 
-MAX_BYTES = 64 << 20  # of a text
-BLOCK_BYTES = 1 << 16  # that are read from a stream at once, as soon as there are any
+MAX_BYTES = 64 << 20  # size of a text, at most
+BLOCK_BYTES = 1 << 16  # bytes that are read from a stream at once, as soon as there are any
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-DELIMITERS = (",", ";", "\t")  # of a table: the first that gives all columns
+DELIMITERS = (",", ";", "\t")  # delimiters of a table: the first that gives all columns
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"

@@ -24,7 +24,7 @@ class TextSource:
     """Describes labelled texts in a file or folder, and reads them in order."""
 
     place: str  # path of the texts, or `train` or `test`
-    count: int | None  # of the texts, if it is known
+    count: int | None  # number of texts, if it is known
     rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
+from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS, OwnDataConfig
 from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
@@ -73,6 +73,9 @@ def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
+    data = config.data_section
+    if isinstance(data, OwnDataConfig) and data.source in data.undivided:
+        neutral -= {"data.test_share", "data.split_seed"}  # they choose the test rows
     return {
         key: value
         for key, value in changed_from_shipped(name, values).items()

@@ -19,6 +19,7 @@ from dlrun.experiments.predictions import (
     TrueAndPredicted,
     TrueAndPredictedClasses,
     TrueAndPredictedValues,
+    add_class_metrics,
     keep_test_predictions,
 )
 from dlrun.experiments.registry import shipped_values
@@ -138,7 +139,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         return Results(
-            metrics=trained.metrics | loaded.baselines,
+            metrics=add_class_metrics(trained.metrics, predictions) | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
             test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
@@ -148,7 +149,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
-                "batch_rows": config.batch_size,  # of an update, by all processes together
+                "batch_rows": config.batch_size,  # rows of an update, of all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,

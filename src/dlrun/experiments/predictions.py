@@ -20,8 +20,8 @@ from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
-from dlrun.run_folder.record import ClassSummary
-from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE
+from dlrun.run_folder.record import ACCURACY, ClassSummary
+from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, TESTED, format_metric
 from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
@@ -166,8 +166,8 @@ class TrueAndPredicted(ABC):
     """Holds what is true and what was predicted of each row of a test set, in order."""
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
-        return f"<test {metrics} of {len(self):,} rows>"
+        metrics = (f"{name} {format_metric(value)}" for name, value in self.metrics.items())
+        return f"<test {', '.join(metrics)} of {len(self):,} rows>"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -298,8 +298,8 @@ class TrueAndPredictedClasses(TrueAndPredicted):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return the accuracy."""
-        return {"accuracy": self.accuracy}
+        """Return the accuracy and macro-F1."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
 
     @property
     def accuracy(self) -> float:
@@ -316,13 +316,12 @@ class TrueAndPredictedClasses(TrueAndPredicted):
 
     @property
     def classes(self) -> ClassSummary:
-        """Return the number of classes, the largest class with its share, and macro-F1."""
+        """Return the number of classes, and the largest class with its share."""
         rows = np.bincount(self.labels)
         return ClassSummary(
             number=len(self.names),
             largest=self.names[int(rows.argmax())],
             share=float(rows.max() / rows.sum()),
-            macro_f1=self.macro_f1,
         )
 
     def table(self) -> bytes:
@@ -348,6 +347,22 @@ class TrueAndPredictedClasses(TrueAndPredicted):
             }
             for row in wrong[order].tolist()
         ]
+
+
+def add_class_metrics(
+    metrics: dict[str, float], predictions: TrueAndPredicted | None
+) -> dict[str, float]:
+    """Return a run's metrics with those of its predicted classes after the test accuracy.
+
+    A metric that the run has already keeps its value. Without a test accuracy none is added: a
+    run's main metric is the first of the test that is no loss, and would be another one.
+    """
+    found = dict[str, float]()
+    for name, value in metrics.items():
+        found[name] = value
+        if name == ACCURACY and isinstance(predictions, TrueAndPredictedClasses):
+            found |= {f"{TESTED}{name}": value for name, value in predictions.metrics.items()}
+    return found | metrics
 
 
 def _shortest_texts(values: NDArray[np.float64]) -> list[str]:

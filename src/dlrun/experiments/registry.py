@@ -103,9 +103,11 @@ class ExperimentEntry:
 
     def broken(self, why: str) -> DlrunError:
         """Return the error to raise if the experiment package cannot be used, with the reason."""
+        hint = f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}"
+        if self.package == "dlrun":
+            hint = "perhaps a package that it needs is damaged; --debug shows where"
         return DlrunError(
-            f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}",
-            f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}",
+            f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}", hint
         )
 
 

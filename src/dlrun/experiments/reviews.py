@@ -37,7 +37,7 @@ class ReviewAssets(NetworkAssets, frozen=True):
     labels: list[str]
     width: int  # number of word ids, with the special ones
     preprocessing: Values  # how a review becomes word ids, for other programs
-    vocabulary: list[str]  # by frequency rank
+    vocabulary: list[str]  # words by frequency rank
 
     @classmethod
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":
@@ -84,7 +84,7 @@ def network_reading_bags(network: Network, assets: ReviewAssets) -> NetworkToExp
     import torch  # slow
 
     width = assets.width
-    density = min(0.5, 150 / width)  # of the words that a review has
+    density = min(0.5, 150 / width)  # share of the vocabulary that a review has
     return NetworkToExport(
         network,
         "bags",

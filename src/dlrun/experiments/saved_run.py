@@ -9,7 +9,7 @@ import json
 import shlex
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
-Input = str | Path | Mapping[str, object]  # of a prediction
-DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file names; the import of matplotlib is slow
+Input = str | Path | Mapping[str, object]  # input of a prediction
+DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -378,7 +378,7 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
-    def predict(self, inputs: Sequence[Input]) -> "list[Prediction]":
+    def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
         A row is a mapping from columns to values. An image or a row that cannot be predicted has
@@ -386,7 +386,9 @@ class Run:
         is not finished, DataError for a file that is not text, ConfigError for an input of another
         type.
         """
-        inputs = [inputs] if isinstance(inputs, str | Path | Mapping) else inputs
+        if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
+            inputs = [inputs]
+        inputs = [*inputs]  # an iterator can be read only once
         reads_rows = self.predictor.reads == "row"
         kind = Mapping if reads_rows else (str, Path)
         if wrong := [one for one in inputs if not isinstance(one, kind)]:

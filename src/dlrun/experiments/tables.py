@@ -77,7 +77,7 @@ def row_describer(table: Table) -> DescribeRow:
 def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
     """Draw the true and predicted values in predictions.csv, if the run wrote them.
 
-    Those of NYSE are drawn as a series.
+    The values of NYSE are drawn as a series.
     """
     from dlrun.plots.run import draw_series, draw_true_and_predicted  # slow: matplotlib
 

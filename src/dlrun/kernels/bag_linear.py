@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
-MAX_COLUMNS = 64  # that many floats fit in a few registers
+MAX_COLUMNS = 64  # columns at most: so many floats fit in a few registers
 
 
 class BagTensors(NamedTuple):

@@ -69,7 +69,7 @@ def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> li
     found: dict[int, T] = {}
 
     def compute(index: int) -> None:
-        torch.set_num_threads(1)  # of the thread that calls this
+        torch.set_num_threads(1)  # only of the thread that calls this
         # Casts would be kept for all threads, and none is used again.
         with (
             torch.inference_mode(infers),

@@ -32,7 +32,7 @@ from dlrun.kernels.threads import share_work
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
-CHUNKS = 16  # of the reviews, and parts of the vocabulary: work for at most so many threads
+CHUNKS = 16  # parts of the reviews and of the vocabulary: work for at most so many threads
 ONLY_REVIEW = np.zeros(1, np.int64)  # the index of the review that is all padding, in its batch
 
 Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name

@@ -48,7 +48,7 @@ TILE = 32  # time steps whose gradients (16 kB) are used again while they are in
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 Indices = NDArray[np.int64]
-Vector: TypeAlias = Any  # of LANES numbers, in registers
+Vector: TypeAlias = Any  # a vector of LANES numbers, in registers
 f32 = np.float32
 
 

@@ -45,7 +45,7 @@ class OnePassRMSprop(torch.optim.RMSprop):
 
         closure: computes the gradients before the update and returns the loss, which is returned.
         """
-        if any(group["momentum"] for group in self.param_groups):  # of a one_cycle schedule
+        if any(group["momentum"] for group in self.param_groups):  # a one_cycle schedule sets it
             loss: float | None = super().step(closure)
             return loss
         with torch.enable_grad():

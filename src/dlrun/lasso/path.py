@@ -127,7 +127,7 @@ def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
     """Return the logistic loss, and its gradient p - y and curvature p (1 - p) at each margin."""
     small = np.exp(-np.abs(margin))
     loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
-    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # of the misclassified; others below
+    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # misclassified rows; others below
     residual *= np.where((margin > 0) == (y > 0), small, 1.0)
     return loss, residual, small / (1.0 + small) ** 2
 

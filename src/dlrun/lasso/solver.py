@@ -50,17 +50,17 @@ from dlrun.lasso.path import (
     shift_matching_class_counts,
 )
 
-SWEEPS = 9  # of coordinate descent per Newton step: two cycles of HISTORY, and one to re-sparsify
+SWEEPS = 9  # sweeps over the columns per Newton step: two cycles of HISTORY, and one to re-sparsify
 HISTORY = 4  # sweeps between extrapolations; each adds one direction but the first
 MAX_STEPS = 200  # Newton steps per penalty; 2 are usual at the default tolerance
 NEAR = 0.95  # a zero coefficient joins the working set if its |gradient| > NEAR * penalty
 MIN_WEIGHT = 1e-8  # floor on p (1 - p), so that residual / weight stays accurate
 COARSE = 1e-5  # tolerances from here on are far above what single precision rounds
-MAX_MIX = 1e3  # of an extrapolation: larger multiples of a sweep's move are noise
+MAX_MIX = 1e3  # largest multiple of a sweep's move in an extrapolation: larger ones are noise
 DENSE = 0.1  # share of ones from which a column is a bit for each row
 
 Places = NDArray[np.int64]
-Float: TypeAlias = np.floating[Any]  # in single or double precision
+Float: TypeAlias = np.floating[Any]  # a number in single or double precision
 Precision: TypeAlias = type[Float]
 Values = NDArray[Float]
 Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested for being negative

@@ -21,7 +21,7 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, first_line
 
 METADATA = "dlrun"  # the name of the metadata in the file
-OPSET = 17  # of ONNX: runtimes since 2022 have it
+OPSET = 17  # version of ONNX's operators: runtimes since 2022 have it
 
 Function = Callable[[Tensor], Tensor]
 _jit: Any = torch.jit  # has no types
@@ -62,7 +62,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     import onnx  # both are of the extra `export`
     import onnxruntime
 
-    stream: Any = io.BytesIO()  # which torch's types do not know here
+    stream: Any = io.BytesIO()  # a file object, unknown to torch's types here
     input_name, output_name = about["input"]["name"], about["output"]["name"]
     sizes = enumerate(about["input"]["shape"])
     free = {axis: name for axis, name in sizes if isinstance(name, str)}
@@ -90,9 +90,11 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
 
 def write_torchscript(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
     """Write a network to a TorchScript file, and return the function that torch loads from it."""
+    stream = io.BytesIO()  # if torch cannot write into a file, as on a full disk, it aborts
     with _tracing():
         traced = _jit.trace(network, (example,), check_trace=False)
-        _jit.save(traced, file, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
+        _jit.save(traced, stream, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
+        file.write_bytes(stream.getbuffer())
         loaded: Function = _jit.load(file, map_location="cpu")
     return loaded
 

@@ -46,7 +46,7 @@ class PretrainedNetwork:
     network: nn.Module
     transform: ImageClassification
     labels: list[str]
-    source: str  # which network with which weights
+    source: str  # name of the network and of its weights
 
 
 def check_pretrained(config: PretrainedModelConfig) -> None:

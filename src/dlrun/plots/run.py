@@ -24,18 +24,18 @@ from dlrun.plots.style import (
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Values = NDArray[np.float64]
-Labels = Sequence[tuple[str, float]]  # with their probabilities, the most probable first
+Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
 LINES = {
     "train": ("--", "x"),
     "valid": ("-", "o"),
     "test": (":", "+"),
 }  # line style, and marker of a single step
-SPLITS = ("train", "valid")  # with a value for each epoch
+SPLITS = ("train", "valid")  # parts of the data with a value for each epoch
 LABELLED = 8  # coefficients of a path that are named
 MARKED_WORDS = 8  # words at which the probability changes most
-# Of the photographs' cards, in inches. All are drawn in one pair of axes: a pair for each takes far
-# longer.
+# Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
+# for each takes far longer.
 CARDS_PER_ROW = 3
 CARD_WIDTH, PHOTOGRAPH_HEIGHT, NAME_HEIGHT, LABEL_HEIGHT = 4.0, 2.5, 0.3, 0.26
 GAP = 0.08

@@ -1,5 +1,6 @@
 """Plot a sweep: its runs' main metric against each config key whose values varied."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -22,8 +23,12 @@ from dlrun.plots.style import (
 )
 
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
-LETTERS = 14  # of a value's label
+LETTERS = 14  # characters of a value's label, at most
 JOINED = 12  # values at most whose means are joined by a line
+OPEN_MARKERS = "o^svD<>p"
+GREY = "#888888"
+
+Point = tuple[float, float]
 
 
 class PlottedRun(NamedTuple):
@@ -31,6 +36,7 @@ class PlottedRun(NamedTuple):
 
     settings: Mapping[str, object]
     metric: Mapping[str, float]  # `valid`, `test`
+    epochs: int = 0  # to which successive halving has trained it; otherwise 0
 
 
 @matplotlib_defaults()
@@ -42,9 +48,10 @@ def draw_sweep_figure(
     chosen: Mapping[str, object],
     book: float | None,
     title: str,
-    alike: bool = True,
 ) -> Figure:
     """Plot a sweep: a panel for each varied config key, with a dot per run, means and deviations.
+
+    Runs with different numbers of epochs have different markers, and neither lines nor means.
 
     Args:
         dots: the runs.
@@ -53,24 +60,38 @@ def draw_sweep_figure(
         chosen: the best config's settings, which are marked.
         book: the published test value; None if it cannot be compared.
         title: the figure's title.
-        alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
+    names = {part: NAMES[part] for part in ("valid", "test")}
+    if all(dot.metric.get("valid") == dot.metric.get("test") for dot in dots):
+        names = {"test": "validation = test"}  # of the same rows
+    most, *fewer = sorted({dot.epochs for dot in dots}, reverse=True)
+    markers = {most: ""} | dict(zip(fewer, itertools.cycle(OPEN_MARKERS), strict=False))
     figure, panels = create_panel_grid(len(keys), 4.4, 3.6, share_y=True)
     for axes, key in zip(panels, keys, strict=True):
-        _draw_key(axes, dots, key, chosen, alike=alike)
+        _draw_key(axes, dots, key, chosen, names, markers)
         if book is not None:
-            axes.axhline(book, color="#888888", linewidth=1, linestyle=":", label="the book")
+            axes.axhline(book, color=GREY, linewidth=1, linestyle=":", label="the book")
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
+    for epochs, marker in markers.items() if fewer else ():
+        _draw_points(panels[0], [], GREY, marker, f"{epochs} epochs")
     panels[0].legend(fontsize=9)
     add_figure_title(figure, title)
     return figure
 
 
 def _draw_key(
-    axes: Axes, dots: Sequence[PlottedRun], key: str, chosen: Mapping[str, object], *, alike: bool
+    axes: Axes,
+    dots: Sequence[PlottedRun],
+    key: str,
+    chosen: Mapping[str, object],
+    names: Mapping[str, str],
+    markers: Mapping[int, str],
 ) -> None:
-    """Draw the metric of all runs by the values of one key."""
+    """Draw the metric of all runs by the values of one key.
+
+    names: the splits that are drawn. markers: by epochs; empty of the runs with the most.
+    """
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
     numbers = [one for one in values if is_number(one)]
     is_numeric = len(numbers) == len(values)
@@ -78,17 +99,21 @@ def _draw_key(
         _scale(axes, sorted(numbers))
         places = {repr(one): float(one) for one in numbers}
     else:
-        names = [escape_figure_text(str(value), LETTERS) for value in values]
-        axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
+        texts = [escape_figure_text(str(value), LETTERS) for value in values]
+        axes.set_xticks(range(len(texts)), texts, rotation=20 if len(texts) > 4 else 0)
         places = {repr(one): float(place) for place, one in enumerate(values)}
-    joined = alike and is_numeric and key not in ("seed", FOLD) and len(values) <= JOINED
-    for part in ("valid", "test"):
-        by_place: dict[float, list[float]] = {}
-        for dot in dots:
-            if part in dot.metric:
-                by_place.setdefault(places[repr(dot.settings[key])], []).append(dot.metric[part])
-        if by_place:
-            _draw_part(axes, by_place, part, joined=joined, bars=alike)
+    joined = is_numeric and key not in ("seed", FOLD) and len(values) <= JOINED
+    for part, name in names.items():
+        for epochs, marker in markers.items():
+            points = [
+                (places[repr(dot.settings[key])], dot.metric[part])
+                for dot in dots
+                if part in dot.metric and dot.epochs == epochs
+            ]
+            if points:
+                _draw_points(axes, points, COLOURS[part], marker, "" if marker else name)
+            if points and len(markers) == 1:
+                _draw_means(axes, points, COLOURS[part], name, joined=joined)
     if key in chosen and repr(chosen[key]) in places:
         place = places[repr(chosen[key])]
         axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
@@ -108,16 +133,30 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
         axes.set_xticks(values, [f"{value:g}" for value in values])
 
 
-def _draw_part(
-    axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
+def _draw_points(axes: Axes, points: Sequence[Point], colour: str, marker: str, label: str) -> None:
+    """Draw points as dots, or with an open marker."""
+    xs, ys = ([point[axis] for point in points] for axis in (0, 1))
+    axes.scatter(
+        xs,
+        ys,
+        s=16,
+        marker=marker or "o",
+        facecolors="none" if marker else colour,
+        edgecolors=colour if marker else "none",
+        alpha=0.5 if marker else 0.7,
+        label=label or None,
+    )
+
+
+def _draw_means(
+    axes: Axes, points: Sequence[Point], colour: str, name: str, *, joined: bool
 ) -> None:
-    """Draw the validation or test metric of the runs, with means and standard deviations."""
-    colour, points = COLOURS[part], sorted(by_place.items())
-    xs = [place for place, values in points for _ in values]
-    ys = [value for _, values in points for value in values]
-    axes.scatter(xs, ys, s=12, color=colour, alpha=0.5, linewidths=0, label=NAMES[part])
-    several = {place: values for place, values in points if len(values) > 1}
-    if several and bars:
+    """Draw the means and standard deviations of points at the same place, or join them."""
+    by_place: dict[float, list[float]] = {}
+    for place, value in sorted(points):
+        by_place.setdefault(place, []).append(value)
+    several = {place: values for place, values in by_place.items() if len(values) > 1}
+    if several:
         axes.errorbar(
             list(several),
             [statistics.fmean(values) for values in several.values()],
@@ -125,8 +164,8 @@ def _draw_part(
             color=colour,
             capsize=3,
             marker="_",
-            label=f"{NAMES[part]}: mean, sd",
+            label=f"{name}: mean, sd",
             linestyle="-" if joined else "",
         )
     elif joined:
-        axes.plot(xs, ys, color=colour, linewidth=1)
+        axes.plot(*zip(*sorted(points), strict=True), color=colour, linewidth=1)

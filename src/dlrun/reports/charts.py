@@ -15,7 +15,7 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # of the panel, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
@@ -102,8 +102,8 @@ class Chart:
     y_name: str
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
-    mark: ReferenceLine | None = None  # at an x
-    dots: Sequence[tuple[float, float]] = ()  # in the curves' range; their axes are linear
+    mark: ReferenceLine | None = None  # vertical line at an x
+    dots: Sequence[tuple[float, float]] = ()  # points in the curves' range; their axes are linear
     bands: Sequence[ChartBand] = ()
     faint: Sequence[ChartCurve] = ()
 
@@ -224,7 +224,7 @@ def metric_names_without_split(table: Table) -> list[str]:
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
     """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
 
-    Of a table with empty cells (NaN), such as epochs without validation, as many of the full rows
+    If the table has empty cells (NaN), such as epochs without validation, as many of the full rows
     are kept too.
     """
     rows = range(min(map(len, table.values()), default=0))

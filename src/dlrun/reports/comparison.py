@@ -8,7 +8,6 @@ from functools import cached_property
 from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import DlrunError
-from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
     PARTS,
@@ -36,9 +35,9 @@ from dlrun.system.console import pluralize
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-MOST_NAMES = 20  # of runs in a sentence
+MOST_NAMES = 20  # runs that a sentence names, at most
 PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
-STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # of the picture of a config's results, in SVG units
+STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a config's results, in SVG units
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,15 @@ class ConfigGroup:
         values = sorted(self.counted, key=lambda one: one.record.metrics[main.metric] or 0)
         return values[(len(values) - 1) // 2]
 
-    @cached_property
-    def is_stochastic(self) -> bool:
-        """Return whether the seed changes the numbers; also if that is unknown."""
+    def depends_on_seed(self, spread: MetricSpread) -> bool:
+        """Return whether the seed changes a metric; also if that is unknown.
+
+        Of several runs their values say so, of a single one its config.
+        """
+        if len(self.counted) > 1:
+            return len(set(spread.values)) > 1
         try:
-            return registry.load_config_class(self.experiment).stochastic
+            return self.counted[0].run.config.depends_on_seed
         except DlrunError:  # the experiment is not installed
             return True
 
@@ -135,10 +138,10 @@ class ConfigGroup:
     def place(self, spread: MetricSpread, edition: str) -> str | None:
         """Return where a published number lies: `yes` (in the interval), `above` or `below`.
 
-        Of a fit that depends on no seed, `yes` is `equal`.
+        If the metric depends on no seed, `yes` is `equal`.
         """
         value = self.published.get(edition, {}).get(spread.metric)
-        if self.is_stochastic:
+        if self.depends_on_seed(spread):
             return place_in_range(value, self.interval(spread))
         place = place_in_range(value, (spread.mean, spread.mean))
         return "equal" if place == "yes" else place

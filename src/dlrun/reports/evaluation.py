@@ -69,7 +69,7 @@ class ResidualEvaluation:
     rows: int
     mae: float
     r2: float  # NaN of a single row
-    median: float  # of the absolute residuals
+    median: float  # median of the absolute residuals
     bias: float  # mean of predicted minus true values
     chart: Chart
 

@@ -20,7 +20,7 @@ from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.folder import COEFFICIENTS, SUMMARY, WEIGHTS
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
-    add_largest_class_baseline,
+    add_accuracy_of_largest_class,
     describe_direction,
     format_interval,
     format_metric,
@@ -32,7 +32,7 @@ from dlrun.system.console import printable, printable_lines
 if TYPE_CHECKING:
     from dlrun.experiments.predictions import Predictor
 
-MOST_CLASSES = 20  # whose recall is listed
+MOST_CLASSES = 20  # classes whose recall is listed
 # What a command predicts, by what a model reads, and Hugging Face's name of the task.
 EXAMPLES = {"text": '"A text of your own."', "image": "photograph.jpg", "row": "--csv rows.csv"}
 TASKS = {"text": "text-classification", "image": "image-classification"}
@@ -108,7 +108,7 @@ def model_card(run: Run, network: Path | None = None) -> str:
         preprocessing=dump_yaml(found) if (found := _preprocessing(run)) else "",
         config=dump_yaml({key: v for key, v in config.items() if key != "reference"}),
         directions={name: text for name in tested if (text := describe_direction(name))},
-        metrics=add_largest_class_baseline(record, record.metrics),
+        metrics=add_accuracy_of_largest_class(record, record.metrics),
         interval=format_interval(one.interval) if one.interval else "",
         hardware=hardware,
         machine="; ".join(str(part) for part in machine if part),
@@ -151,7 +151,8 @@ def _metadata(run: Run, predictor: "Predictor | None") -> Values:
         values["metrics"] = [name for name in tested if name != "loss"]
     if task and tested:
         metrics = [{"type": name, "value": value} for name, value in tested.items()]
-        data = {"type": record.source or "unknown", "name": record.data}
+        # The type is the Hub's name of a data set, which no run knows.
+        data = {"type": "other", "name": record.data}
         results = [{"task": {"type": task}, "dataset": data, "metrics": metrics}]
         name = f"{record.experiment}-{run.name}"
         values["model-index"] = [{"name": name, "results": results}]
@@ -181,7 +182,7 @@ def _limits(run: Run) -> list[str]:
         text = f"{format_metric(classes.share)} of the test rows are {classes.largest}"
         limits.append(f"{text}: so many are right if that is always predicted")
     with contextlib.suppress(DlrunError):  # not installed
-        if run.config.stochastic:
+        if run.config.depends_on_seed:
             limits.append(f"Its metrics are of one run, with seed {record.seed}; others differ")
         if run.config.validates_on_test:
             limits.append(too_good_by_test_rows("the validation metric").partition(";")[0])

@@ -7,12 +7,14 @@ for each config. page.html writes the SVG.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from dlrun import stats
 from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.reports.charts import BOTTOM, TOP, Axis, padded_range
+from dlrun.reports.charts import BOTTOM, LABEL_HEIGHT, TOP, Axis, padded_range
 
 MARGIN, BETWEEN = 90, 130  # left of the first axis and right of the last, and between two axes
+FEW, SHORT = 6, 12  # values of an axis, and their characters, that all get a label
 FAINTEST = 0.2  # opacity of the worst config's line
 
 
@@ -20,8 +22,8 @@ FAINTEST = 0.2  # opacity of the worst config's line
 class ParallelAxis:
     """Represents an axis of parallel coordinates: a config key or a metric, and its values.
 
-    There is a value for each config. An axis of numbers only has a scale; any other has a place for
-    each different value.
+    There is a value for each config. An axis of numbers only has a scale, with labels at the values
+    if they are few, short and not too close; any other has a place for each different value.
     """
 
     name: str
@@ -49,9 +51,14 @@ class ParallelAxis:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Return the SVG coordinates and texts of the axis labels."""
-        if self._scale is not None:
+        if self._scale is None:
+            return [(at, text) for text, at in self._places.items()]
+        values = {format_setting(value): self.at(value) for value in self.values}
+        places = sorted(values.values())
+        is_dense = any(after - at < LABEL_HEIGHT for at, after in pairwise(places))
+        if len(values) > FEW or max(map(len, values)) > SHORT or is_dense:
             return self._scale.ticks
-        return [(at, text) for text, at in self._places.items()]
+        return [(at, text) for text, at in values.items()]
 
     def at(self, value: object) -> float:
         """Return the SVG coordinate of one of the values."""
@@ -64,7 +71,7 @@ class ParallelAxis:
 class ConfigsSection:
     """Holds what the page of a sweep shows about its configs, whose order is the worst first."""
 
-    axes: Sequence[ParallelAxis]  # of the keys that vary and, last, of the metric
+    axes: Sequence[ParallelAxis]  # axes of the keys that vary and, last, of the metric
     names: Sequence[str]  # each config as text, with its metric
     importances: Mapping[str, float]  # the share of each key in the variance of the metric
     remark: str  # what the importances mean, or why there are none

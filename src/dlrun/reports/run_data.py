@@ -42,8 +42,8 @@ MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
 MAX_RESIDUAL_TEXT = 300
 MARKUP = 200  # characters of HTML around a mistake
-RANDOM_NAME = re.compile("[0-9a-f]{4}")  # of a run to which the user gave no name
-SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
+RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
+SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
 
@@ -81,7 +81,7 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, Weights]  # by edition of the book
+    published: dict[str, Weights]  # weights by edition of the book
     labels: Weights = field(default_factory=list)
     picture: str = ""  # a data URI
 
@@ -100,7 +100,7 @@ class RunSection:
         self.number, self.run, self.record, self.room = number, run, run.record, room
         self.varied = ""  # the settings in which the runs of its experiment differ, as text
         self.repeated_by: int | None = None  # the number of the run that counts in its place
-        self.representative: RunSection = self  # of its config: the run whose predictions are shown
+        self.representative: RunSection = self  # its config's run whose predictions are shown
         self.download_room = 0  # characters of the links by which its files are saved
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)

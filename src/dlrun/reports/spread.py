@@ -47,7 +47,7 @@ class MetricSpread:
             return None
         is_r2 = self.metric.endswith("r2")  # at most 1, but it may be negative
         least = 0.0 if min(self.values) >= 0 and not is_r2 else ends[0]  # a share, or a loss
-        is_share = self.metric.endswith("accuracy") and max(self.values) <= 1
+        is_share = self.metric.endswith(("accuracy", "f1")) and max(self.values) <= 1
         most = 1.0 if is_share or is_r2 else ends[1]
         return max(least, ends[0]), min(most, ends[1])
 

@@ -11,9 +11,9 @@ from dlrun.system.console import printable_lines
 from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 100_000
-MAX_NESTING = 100  # of lists and quotes, each of which counts twice; the rest would be left out
+MAX_NESTING = 100  # depth of lists and quotes, each of which counts twice; deeper ones are left out
 ALLOWED_LINK = re.compile("https?://|mailto:|#")  # the last: to a place on the page
-LEVELS = 2  # by which headings are lowered, to be below that of their section
+LEVELS = 2  # levels by which headings are lowered, to be below that of their section
 
 
 class _SafeMarkdown(MarkdownIt):

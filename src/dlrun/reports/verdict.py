@@ -1,5 +1,6 @@
 """Judge the runs of a page: what each experiment gave, and alerts on what weakens it."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,8 +8,10 @@ from functools import cached_property
 from dlrun import stats
 from dlrun.reports.comparison import ConfigGroup
 from dlrun.reports.run_data import RunSection
+from dlrun.run_folder.folder import CONFIG
 from dlrun.run_folder.record import NOTABLE
 from dlrun.run_folder.recorded_metrics import (
+    HOLD_OUT,
     STEP,
     TESTED,
     VALID,
@@ -22,18 +25,19 @@ from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
 LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
-GAP = 0.05  # between training and validation, of a metric of which more is better
-GAP_RATIO = 1.5  # of validation to training, of an error
+GAP = 0.05  # difference between training and validation, of a metric of which more is better
+GAP_RATIO = 1.5  # ratio of validation to training, of an error
 MISCALIBRATED = 0.05  # expected calibration error
-FEWEST_ROWS = 2_000  # of a calibration: of fewer, chance alone gives such an error
+FEWEST_ROWS = 2_000  # rows of a calibration: with fewer, chance alone gives such an error
 
 
 @dataclass(frozen=True)
 class Alert:
     """Says what weakens the result of runs.
 
-    finding: what was found, with the threshold. reason: why it matters, or what helps. numbers: of
-    the runs. undermines: whether the result means little; otherwise it is worth a look.
+    finding: what was found, with the threshold. reason: why it matters, or what helps, with
+    commands and keys in backticks. numbers: of the runs. undermines: whether the result means
+    little; otherwise it is worth a look.
     """
 
     title: str
@@ -65,7 +69,7 @@ class ExperimentVerdict:
     def judged(self) -> list[ConfigGroup]:
         """Return the configs with the main metric that most of them have, the best first.
 
-        Those on generated data are left out beside others: their numbers cannot be compared.
+        Configs on generated data are left out beside others: their numbers cannot be compared.
         """
         real = [one for one in self.groups if one.sections[0].record.source != SAMPLE]
         groups = real or self.groups
@@ -129,7 +133,7 @@ def _alerts_on_run(one: RunSection) -> Iterator[Alert]:
             finding = (
                 f"the training loss ended at {format_metric(last)}, after {format_metric(first)}"
             )
-            yield Alert("Diverged", finding, "a smaller optimizer.lr may help", here)
+            yield Alert("Diverged", finding, "a smaller `optimizer.lr` may help", here)
     yield from _alerts_on_epochs(one)
     classes, interval = record.classes, one.interval
     if classes and interval and interval[0] <= classes.share:
@@ -152,10 +156,13 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
                 f"({format_metric(best.value)}), and {format_metric(last)} in the last"
             )
             limit = f"in the first half, and better by more than {100 * NOTABLE:g} %"
-            reason = f"alert: {limit}; --set keep=best keeps its weights"
+            reason = "`--set keep=best` keeps its weights"
+            if best.on_test:
+                reason = f"the validation rows are the test rows: {HOLD_OUT}, then {reason}"
+            reason = f"alert: {limit}; {reason}"
             yield Alert("Best epoch long before the last", finding, reason, here)
     if best and best.on_test and record.earlier_epoch:
-        reason = "so the test metric is too good; data.validation=0.2 holds training rows out"
+        reason = f"so the test metric is too good; {HOLD_OUT}"
         yield Alert("Chosen by the test rows", "they chose the epoch", reason, here)
     metric = (main_metric(record) or "").removeprefix(TESTED)
     train, valid = (record.metrics.get(f"{part}_{metric}") for part in ("train", "valid"))
@@ -165,14 +172,15 @@ def _alerts_on_epochs(one: RunSection) -> Iterator[Alert]:
     if (valid > GAP_RATIO * train > 0) if is_error else (train - valid > GAP):
         values = f"{_words(metric)} {format_metric(train)} in training, {format_metric(valid)} in"
         limit = f"{GAP_RATIO} times as much" if is_error else f"a gap of {GAP}"
-        reason = f"alert: {limit}; the network knows its training rows by heart"
+        reason = f"alert: {limit}; it fits its training rows better than other rows"
         yield Alert("Overfitting", f"{values} validation", reason, here, undermines=False)
 
 
 def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
     numbers = tuple(one.number for one in group.counted)
-    if len(numbers) == 1 and group.main and group.is_stochastic:
-        expected = group.counted[0].record.expected.get(group.main.metric)
+    if len(numbers) == 1 and group.main and group.depends_on_seed(group.main):
+        (one,) = group.counted
+        expected = one.record.expected.get(group.main.metric)
         finding = "another seed can give another number"
         if expected:
             ends, seeds = format_interval((expected.low, expected.high)), expected.seeds
@@ -180,7 +188,10 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
                 f"one more run of the shipped config has {_words(group.main.metric)} {ends} in "
                 f"95 % of cases ({pluralize(seeds, 'seed')} of the experiment's makers)"
             )
-        reason = f"dlrun sweep {group.experiment} --seeds 5 shows the spread"
+        is_shipped = one.differing is not None and one.differing.keys() <= {"seed"}
+        config = [] if is_shipped else ["--config", str(one.run.folder / CONFIG)]
+        command = shlex.join(["dlrun", "sweep", group.experiment, *config, "--seeds", "5"])
+        reason = f"`{command}` shows the spread"
         yield Alert("One seed", finding, reason, numbers)
     typical = group.typical
     found = typical.evaluation if typical else None
@@ -196,7 +207,7 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
 def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
     """Yield an alert if seeds alone can make the lead of the best config over the second.
 
-    So says the paired interval; without two common seeds, the standard deviation over seeds.
+    The paired interval says so; without two common seeds, the standard deviation over seeds does.
     """
     if len(ranked) < 2:
         return

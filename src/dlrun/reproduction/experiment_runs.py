@@ -38,7 +38,7 @@ from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
-# Of a run on the page: characters of its pictures, numbers of its curves.
+# What a run has on the page: characters of its pictures, numbers of its curves.
 PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 
@@ -297,8 +297,8 @@ def prepare_reproduction(
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
-            part.stochastic = config.stochastic
-            if not config.stochastic:
+            part.stochastic = config.depends_on_seed
+            if not part.stochastic:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name

@@ -19,8 +19,8 @@ from dlrun.run_folder.recorded_metrics import (
 )
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
-LEFT, RIGHT = 6.0, 214.0  # of the picture of a row, in SVG units
-LEAST_WIDTH = 0.005  # of the axis at least, as a share of a number that depends on no seed
+LEFT, RIGHT = 6.0, 214.0  # ends of the picture of a row, in SVG units
+LEAST_WIDTH = 0.005  # least width of the axis, as a share of a number that depends on no seed
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ class RunCheckpoint:
 
     run: str  # the id of the run
     data: str  # the fingerprint of the run's data
-    rows: list[dict[str, float]]  # of metrics.csv, one per step
-    state: bytes  # as the experiment wrote it
+    rows: list[dict[str, float]]  # rows of metrics.csv, one per step
+    state: bytes  # what the experiment wrote
     parts: list[bytes]  # one per step, if the experiment adds any
 
 
@@ -57,7 +57,7 @@ class CheckpointFile:
 
     def __init__(self, folder: RunFolder, run: str, data: str) -> None:
         self._folder, self._run, self._data = folder, run, data
-        self._digests: list[list[int | str]] = []  # of the parts
+        self._digests: list[list[int | str]] = []  # name and hash of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
         """Return the newest undamaged checkpoint; None if no epoch or lasso penalty was finished.

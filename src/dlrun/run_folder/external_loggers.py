@@ -33,10 +33,10 @@ from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
-MLFLOW_RUN = "mlflow.json"  # in the run's folder: the id of the MLflow run
-MLFLOW_DATABASE = "mlflow.db"  # in the runs folder
-WANDB_RUN = "wandb.json"  # in the run's folder: the id of the run of W&B
-UPDATES = "update/"  # before the name of a value that belongs to an update, not to an epoch
+MLFLOW_RUN = "mlflow.json"  # file in the run's folder: the id of the MLflow run
+MLFLOW_DATABASE = "mlflow.db"  # file in the runs folder
+WANDB_RUN = "wandb.json"  # file in the run's folder: the id of the run of W&B
+UPDATES = "update/"  # prefix of the name of a value that belongs to an update, not to an epoch
 # A dead server then costs the run a few seconds instead of MLflow's minutes; and no telemetry.
 MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -46,7 +46,7 @@ MLFLOW_SETTINGS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 MLFLOW_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-BUSY_SECONDS = 60  # for which another process may write the database, as at its first use
+BUSY_SECONDS = 60  # wait for another process that writes the database, as at its first use
 MAX_PARAMETER = 6000  # characters
 
 
@@ -111,7 +111,7 @@ class ExperimentLoggers:
             try:
                 with _mlflow_settings():
                     call(logger)
-            except (Exception, SystemExit) as error:  # of a server, a disk or a package
+            except (Exception, SystemExit) as error:  # a server, a disk or a package failed
                 self._loggers.remove((name, logger))
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 self._screen.warn(f"logger {name} is not used any more: {reason}")

@@ -30,7 +30,7 @@ PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS, COEFFICIENTS = "weights.pt", "thumbnails.npz", "coefficients.npz"
 STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
-IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # columns of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
@@ -119,8 +119,8 @@ class RunFolder:
     def settle(self, digests: Mapping[str, str]) -> None:
         """Rename the staged files whose SHA-256 a record has, by name; remove temporary files.
 
-        The caller holds the run's lock, so these are left from a killed process. That of notes.json
-        may be in use, because the file has a lock of its own.
+        The caller holds the run's lock, so these are left from a killed process. The one of
+        notes.json stays: it may be in use, because that file has a lock of its own.
         """
         for name, digest in digests.items():
             path = self.path / name

@@ -21,13 +21,13 @@ class ProgressRecorder:
     screen: Screen
     stop: StopRequest
     run: str  # the id of the run, which its checkpoints contain
-    resume_files: Mapping[str, str] | None = None  # of a resumed run, for when its checkpoint fits
+    resume_files: Mapping[str, str] | None = None  # files of a resumed run, written later
     loggers: ExperimentLoggers | None = None
-    rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv
+    rows: list[dict[str, float]] = field(default_factory=list)  # rows of metrics.csv
     data: str | None = None  # the fingerprint of the data
     begun: bool = False  # whether this process has written a file of the run
     _columns: Sequence[str] = ()
-    _takes_columns: bool = False  # from the rows
+    _takes_columns: bool = False  # whether the rows name the columns
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
 

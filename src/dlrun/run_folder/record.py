@@ -26,7 +26,7 @@ SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
-SINGLE = 1e-6  # metrics are of single precision
+SINGLE = 1e-6  # error of metrics, which are of single precision
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -74,7 +74,6 @@ class ClassSummary(_Part):
     number: Count
     largest: str  # the class with the most rows
     share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
-    macro_f1: float | None = None  # the mean of the classes' F1 scores, if something was predicted
 
 
 class RunEnvironment(ChecksummedModel):
@@ -99,31 +98,31 @@ class RunRecord(ChecksummedModel):
     status: Status
     run: str = ""
     started: str | None = None
-    resumed: str | None = None  # when last
+    resumed: str | None = None  # time of the last resume
     ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
-    processes: int | None = None  # that trained together
+    processes: int | None = None  # number of processes that trained together
     source: str | None = None
     sweep: SweepMembership | None = None
-    steps: Count | None = None  # finished: epochs, lambdas
-    result_steps: Count | None = None  # in the result; fewer than `steps` while the run is extended
+    steps: Count | None = None  # number of finished epochs or lambdas
+    result_steps: Count | None = None  # number in the result; fewer while it is extended
     data: str = ""
-    data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
+    data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
     reference: Values = {}
     reference_differs: str | None = None  # why the published metrics do not apply
-    expected: dict[str, MetricInterval] = {}  # by metric, for runs of the shipped config
-    stopped_epoch: Count | None = None  # after which the training ended early
-    weights_epoch: Count | None = None  # whose weights were kept and tested
+    expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
+    stopped_epoch: Count | None = None  # the epoch after which the training ended early
+    weights_epoch: Count | None = None  # the epoch whose weights were kept and tested
     best_epoch: BestEpoch | None = None
-    classes: ClassSummary | None = None  # of the test rows
+    classes: ClassSummary | None = None  # the classes of the test rows
     accelerator: AcceleratorReport | None = None
-    seconds: dict[str, float] = {}  # by phase; of all parts that were not killed
+    seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
     figures: list[str] = []
     files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
-    written: dict[str, str] = {}  # of its other files; empty while it is extended
+    written: dict[str, str] = {}  # SHA-256 of its other files; empty while it is extended
     error: str | None = None
 
     @property

@@ -25,9 +25,10 @@ NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
-LARGE = 1e6  # from here on a number has an exponent
+SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
+HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -182,17 +183,16 @@ def describe_direction(metric: str) -> str:
     return {1: "higher is better", -1: "lower is better", 0: ""}[metric_direction(metric)]
 
 
-def add_largest_class_baseline(
+def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
+    """Add the accuracy of always predicting the largest class after the test metrics."""
+    tested = [name for name in metrics if name.startswith(TESTED)]
     shown: dict[str, object] = {}
     for name, value in metrics.items():
         shown[name] = value
-        if name == ACCURACY and (classes := record.classes):
-            if classes.macro_f1 is not None:
-                shown["test_macro_f1"] = classes.macro_f1
-            shown["largest_class"] = classes.share
+        if [name] == tested[-1:] and ACCURACY in tested and record.classes:
+            shown["largest_class"] = record.classes.share
     return shown
 
 
@@ -207,7 +207,7 @@ def metrics_table(record: RunRecord) -> "Table":
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for metric, value in add_largest_class_baseline(record, record.metrics).items():
+    for metric, value in add_accuracy_of_largest_class(record, record.metrics).items():
         others = [format_metric(values.get(metric)) for values in references.values()]
         table.add_row(Text(printable(metric)), format_metric(value), *others)
     return table
@@ -246,10 +246,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 def too_good_by_test_rows(what: str) -> str:
     """Return the warning that a metric is too good, because the test rows validate too."""
-    return (
-        f"the validation rows are the test rows: {what} is too good; "
-        "`--set data.validation=0.2` holds training rows out"
-    )
+    return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 
 class ClassScore(NamedTuple):
@@ -279,11 +276,11 @@ def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
+    """Return an interval as text, such as `0.8484-0.8571` or `1.00e-07 to 3.50e-07`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     size = max(map(abs, ends))
-    if size >= LARGE:
-        return f"{ends[0]:.5g} to {ends[1]:.5g}"
+    if 0 < size < SMALL or size >= LARGE:
+        return f"{format_metric(ends[0])} to {format_metric(ends[1])}"
     decimals = 4 if size < 100 else 2 if size < 1000 else 0
     return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
@@ -296,7 +293,9 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    if abs(value) < LARGE:  # at least five digits
+    if 0 < abs(value) < SMALL:
+        return f"{value:#.3g}"
+    if abs(value) < LARGE:
         return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
     return f"{value:.5g}"
 

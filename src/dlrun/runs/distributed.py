@@ -37,8 +37,8 @@ class ProcessGroup:
     by: str  # the program that starts the processes
     here: int  # the number of processes on each node
     world: int  # the number of processes on all nodes
-    rank: int = 0  # of this process among all; the process of rank 0 writes the run's files
-    local_rank: int = 0  # of this process on its node
+    rank: int = 0  # number of this process among all; that of rank 0 writes the run's files
+    local_rank: int = 0  # number of this process on its node
 
     @property
     def nodes(self) -> int:

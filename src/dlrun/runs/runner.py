@@ -102,7 +102,7 @@ class RunRecorder:
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
-        seconds = dict(self.record.seconds) if self.resumes else {}  # of the earlier parts
+        seconds = dict(self.record.seconds) if self.resumes else {}  # those of the earlier parts
         self._started = time.perf_counter() - seconds.pop("total", 0.0)
         stop = StopRequest()
         self.context = RunContext(
@@ -257,6 +257,7 @@ class RunRecorder:
         """
         context, steps = self.context, self.context.steps
         context.stop.ignore_signals()
+        error = context.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
             return SystemExit(error.exit_code)

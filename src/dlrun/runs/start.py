@@ -81,7 +81,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         if (processes := count_processes_to_start(config)) == 1:
             return recorder.execute(), folder.path
         recorder.write_first_files("waiting")
-    launched = replace(settings, overrides=())  # which config.yaml has
+    launched = replace(settings, overrides=())  # config.yaml has them
     return launch_training_processes(processes, folder.path, launched), folder.path
 
 

@@ -31,7 +31,7 @@ from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 
-SIGNAL_SECONDS = 90  # before the time is over; far longer than a step takes
+SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 CLIENT = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
@@ -43,9 +43,9 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
 
     time: PositiveInt = 60  # minutes; then the job waits in the queue again, and the run continues
     partition: str | None = None
-    cpus: PositiveInt | None = None  # of each process
-    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # of a node: 8G
-    gpus: PositiveInt | None = None  # of each node
+    cpus: PositiveInt | None = None  # cores of each process
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # memory of a node: 8G
+    gpus: PositiveInt | None = None  # GPUs of each node
     nodes: PositiveInt | None = None
     tasks: PositiveInt | None = None  # processes on each node
     account: str | None = None

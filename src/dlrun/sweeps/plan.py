@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
-from dlrun.config.data_sections import FOLD, FOLDS
+from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
 from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
@@ -76,7 +76,7 @@ class AdaptiveSearch(BaseModel, frozen=True):
 
     trials: PositiveInt  # how many configs it chooses
     spaces: list[Space]
-    seed: int  # of the choice
+    seed: int  # seed of the choices
     repeats: list[Settings]  # seed and fold of each config's runs
 
 
@@ -84,7 +84,7 @@ class SweepPlan(ChecksummedModel):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
     id: str
-    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # in the folders' names
+    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
     experiment: str
     started: str
     command: list[str]
@@ -92,12 +92,12 @@ class SweepPlan(ChecksummedModel):
     code: str
     packages: dict[str, str | None]
     base: Settings  # the whole config that all points share
-    keys: list[str]  # that vary, except the seed and the fold
-    points: list[SweepPoint]  # without those that a search will choose
+    keys: list[str]  # keys that vary, except the seed and the fold
+    points: list[SweepPoint]  # all points but those that a search will choose
     search: AdaptiveSearch | None = None
-    rungs: list[HalvingRung]  # of successive halving
+    rungs: list[HalvingRung]  # rungs of successive halving
     data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
-    note: str = ""  # with which its runs begin
+    note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -202,6 +202,9 @@ def make_sweep_plan(
     names = dict.fromkeys(key for values in flat for key in values)
     texts = {key: {repr(values.get(key, ...)) for values in flat} for key in names}
     keys = [key for key in names if len(texts[key]) > 1 or key in points[0]]
+    if targets := [key for key in TARGET_KEYS if key in keys]:
+        problem = f"{targets[0]} varies, and results for different targets cannot be compared"
+        raise ConfigError(problem, "start a sweep for each")
     # Points with equal settings and seeds are merged into one.
     settings = ({key: values[key] for key in keys if key in values} for values in flat)
     varied = list({repr(one): one for one in settings}.values())
@@ -268,11 +271,16 @@ def _plan_rungs(
 def _adaptive_search(
     search: SearchSpace, config_seed: int, at_ends: Sequence[Settings]
 ) -> AdaptiveSearch:
-    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces."""
+    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces.
+
+    Choices are as in the valid configs, such as absolute paths. Ends of ranges stay as they were
+    given: in a valid config whole numbers may be floats.
+    """
     configs, spaces = iter(at_ends), []
     for space in search.parse_spaces():
         values = [next(configs)[space.key] for _ in space.values]
-        spaces.append(space.model_copy(update={"values": values}))
+        is_choice = space.kind == "choice"
+        spaces.append(space.model_copy(update={"values": values}) if is_choice else space)
     assert search.trials is not None
     return AdaptiveSearch(
         trials=search.trials,

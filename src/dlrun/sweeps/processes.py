@@ -24,7 +24,7 @@ from pathlib import Path
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import DlrunError, Stopped, first_line
+from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import resume_run, run_experiment
@@ -32,12 +32,12 @@ from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_log_path
-from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal
+from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal, stop_behind
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
-LAST_SECONDS = 40.0  # for the end of a step; then a process is killed
-PROGRESS_SECONDS = 0.1  # between two messages about the progress of a run
+LAST_SECONDS = 40.0  # time to end a step; then a process is killed
+PROGRESS_SECONDS = 0.1  # time between two messages about the progress of a run
 
 # macOS has a fork server too, but its libraries may crash in a forked process.
 if sys.platform == "linux":
@@ -50,7 +50,7 @@ else:
 class ProcessMessage:
     """Holds a message from a child process: progress, a warning, or how the process's run ended."""
 
-    share: float | None = None  # of the work that is done
+    share: float | None = None  # share of the work that is done
     warning: str = ""
     exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""
@@ -148,7 +148,13 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
+    modules = [
+        "dlrun.system.library_logs",
+        __name__,
+        "filelock",
+        "matplotlib.backends.backend_agg",
+        "dlrun.plots.run",
+    ]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
         is_network = issubclass(registry.load_config_class(name), LightningConfig)
@@ -183,12 +189,13 @@ def run_point_in_child_process(
             code = resume_run(str(run), settings)
         else:
             code, _ = run_experiment(experiment, settings)
-    except Stopped as stop:
-        code, error = stop.exit_code, stop.word
-    except DlrunError as failure:
-        code, error, hint = failure.exit_code, failure.message, failure.hint
     except BaseException as failure:
-        code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
+        if stop := stop_behind(failure):
+            code, error = stop.exit_code, stop.word
+        elif isinstance(failure, DlrunError):
+            code, error, hint = failure.exit_code, failure.message, failure.hint
+        else:
+            code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
     ignore_signals_until_exit()
     peak = resources.peak_memory() or 0
     _send(connection, ProcessMessage(share=1, exit_code=code, error=error, hint=hint, peak=peak))

@@ -28,9 +28,9 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen, format_position, format_text_table, pluralize, printable
 
-WIDTH = 80  # of a line about a point or a config
+WIDTH = 80  # columns of a line about a point or a config
 BAR_WIDTH = 30
-FIRST_SHARE = 0.02  # of a run; before, the time left cannot be estimated
+FIRST_SHARE = 0.02  # share of a run before which the time left cannot be estimated
 
 
 @dataclass
@@ -38,8 +38,8 @@ class RunningPoint:
     """Holds how far the run of a point is."""
 
     point: SweepPoint
-    started: float  # as time.monotonic counts
-    share: float = 0  # of its work that is done
+    started: float  # time of the start, as time.monotonic counts
+    share: float = 0  # share of its work that is done
 
     @property
     def seconds(self) -> float:
@@ -61,12 +61,12 @@ class SweepProgress:
     to_do: int
     done: int = 0
     failed: int = 0
-    stopped: int = 0  # by a signal, before their end
+    stopped: int = 0  # number of runs that a signal stopped before their end
     stopping: bool = False  # no more runs begin
     running: dict[int, RunningPoint] = field(default_factory=dict)
     _best: str = ""
     _started: float = 0
-    _ended_runs: int = 0  # that finished here, in `_ended_seconds` one after the other
+    _ended_runs: int = 0  # runs that finished here, in `_ended_seconds` one after the other
     _ended_seconds: float = 0
 
     @contextmanager

@@ -132,8 +132,8 @@ class _Runner:
     jobs: int
     fail_fast: bool
     study: "SweepStudy | None" = None
-    children: dict[int, ChildProcess] = field(default_factory=dict)  # by the number of the point
-    progress: SweepProgress = field(init=False)  # of the sweep, or of the current rung
+    children: dict[int, ChildProcess] = field(default_factory=dict)  # processes by point
+    progress: SweepProgress = field(init=False)  # progress of the sweep, or of the current rung
     peak: int = 0  # the most bytes that a run has held
     stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun

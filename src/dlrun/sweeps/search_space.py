@@ -256,7 +256,7 @@ def _without_function(word: str) -> list[str]:
         return [f"{key}={inside}"]
     if function == "range" and len(numbers) <= 3 and all(map(_INTEGER.fullmatch, numbers)):
         ends = [int(one) for one in numbers]
-        if bracket == "[":  # of Guild, with the last number
+        if bracket == "[":  # Guild's syntax, with the last number
             ends[1:2] = [one + 1 for one in ends[1:2]]
         if 0 not in ends[2:] and 1 < len(values := range(*ends)) <= MAX_POINTS:
             return [f"{key}={','.join(map(str, values))}"]
@@ -268,13 +268,15 @@ def parse_seeds(text: str) -> list[int]:
     if text.strip() == "0":
         raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
     seeds: list[int] = []
-    is_number = text.strip().isdecimal() and len(text) < 6
+    is_number = text.strip().isdecimal() and len(text) <= 10
     ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")
     for part in ranges.split(","):
         match = _SEEDS.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if last < first or last - first >= MAX_POINTS:
-            hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
+        hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
+        if last - first >= MAX_POINTS:
+            raise ConfigError(f"--seeds {text}: more than {MAX_POINTS:,} seeds", hint)
+        if last < first:
             raise ConfigError(f"--seeds {text}: {part!r} is not a seed", hint)
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):

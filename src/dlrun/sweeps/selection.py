@@ -88,9 +88,9 @@ class Selection:
 
     @cached_property
     def wins(self) -> tuple[float, float]:
-        """Return the share of bootstrap samples in which the selected config is the best.
+        """Return in which share of bootstrap samples the selected config is the best.
 
-        And the mean share of the best of as many configs that are equally good.
+        The second number is the mean share of the best of as many configs that are equally good.
         """
         sign = metric_direction(self.metric)
         keys = self.configs[-1].validated
@@ -102,7 +102,7 @@ class Selection:
     def optimism(self) -> tuple[float, float] | None:
         """Return by how much the validation is better than the test: the selected config, and all.
 
-        Of all configs it is the mean. None if they have no such test metric.
+        The second number is the mean over all configs. None if they have no such test metric.
         """
         sign, gaps = metric_direction(self.metric), []
         for one in self.configs:

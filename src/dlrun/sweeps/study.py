@@ -49,7 +49,7 @@ class SweepStudy:
         assert sweep.plan.search is not None
         self._plan, self._search = sweep.plan, sweep.plan.search
         self._distributions = {space.key: _distribution(space) for space in self._search.spaces}
-        self._points: dict[int, list[SweepPoint]] = {}  # of each trial, by its number
+        self._points: dict[int, list[SweepPoint]] = {}  # points of each trial, by its number
         journal = sweep.folder / JOURNAL
         if journal.exists():  # a power cut or a full disk may leave a part of a line
             whole = read_regular_file(journal)

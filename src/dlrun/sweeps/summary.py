@@ -28,7 +28,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
-FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # for an importance to mean anything
+FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # configs below which an importance means nothing
 INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -268,11 +268,11 @@ def _page_content(
         note += f" {finished} of {len(plan.points)} points have finished; {sweep.resume_command} "
         note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
-    note += "".join(f" Warning: {warning}." for warning in warnings_of_selection(results))
     if best and (selection := judge_selection(results)):
         shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
     ordered = [run for _, run in sorted(runs.items())]
-    return PageContent(ordered, note, _configs_section(plan, results), shown)
+    warnings = warnings_of_selection(results)
+    return PageContent(ordered, note, warnings, _configs_section(plan, results), shown)
 
 
 def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[object]]:
@@ -344,7 +344,8 @@ def _draw(
         known = {part: float(value) for part, value in found.items() if value is not None}
         if known and run.record.status == "finished":
             settings = dict.fromkeys(keys) | plan.points[number - 1].settings
-            dots.append(sweep.PlottedRun(settings, known))
+            epochs = run.effective_config().get(EPOCHS, 0) if plan.rungs else 0
+            dots.append(sweep.PlottedRun(settings, known, epochs))
     title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
     if plan.rungs:
         title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
@@ -355,7 +356,6 @@ def _draw(
         chosen=best.settings if best else {},
         book=best.book(metrics.TESTED + metric) if best else None,
         title=title,
-        alike=not plan.rungs,
     )
     return figure.to_png()
 
@@ -409,8 +409,8 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
                 "n": result.missing or str(result.folds or len(result.runs)),
                 "valid": format_metric(validated.mean) if validated else "",
                 "test": format_metric(numbers.get("mean")),
-                "sd": format_metric(numbers.get("sd")),
-                "95 % interval": interval,
+                "test sd": format_metric(numbers.get("sd")),
+                "mean's 95 %": interval,
                 "book": format_metric(numbers.get("book")),
             }
         )

@@ -28,7 +28,7 @@ from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
 
-PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
+PATIENCE_SECONDS = 60.0  # wait until the runs of a killed sweep end their step
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Sweep:
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
         """Return the runs of the sweep by the number of their point; a run may have been renamed.
 
-        Of several runs of a point, such as a copy, the most advanced one is returned. `folders`:
+        If a point has several runs, such as a copy, the most advanced one is returned. `folders`:
         the only folders to search, or all.
         """
         plan, runs = self.plan, dict[int, Run]()
@@ -126,7 +126,7 @@ class SweepState:
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
-    stopped: Stopped | None = None  # by a signal, early
+    stopped: Stopped | None = None  # signal that ended it early
 
 
 def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:

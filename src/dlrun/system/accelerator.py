@@ -30,7 +30,7 @@ class Accelerator:
     libraries: str  # words in the messages of its errors, as regular expressions
 
 
-# By torch's name of the device, in the order in which `auto` tries them.
+# Accelerators by torch's name of the device, in the order in which `auto` tries them.
 ACCELERATORS = {
     "cuda": Accelerator(
         is_built=lambda torch: torch.backends.cuda.is_built(),

@@ -21,7 +21,7 @@ from rich.text import Text
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
-LINES = 20  # of the steps of a run: about as many are shown, and the log has all
+LINES = 20  # number of a run's steps that are shown, roughly; the log has all
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged

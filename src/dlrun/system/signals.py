@@ -15,8 +15,7 @@ SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM:
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
-# Signals that raise_stop_signal raised; an interrupted import may replace the exception.
-raised_signals: list[int] = []
+_raised_signals: list[int] = []  # by raise_stop_signal
 
 
 def handled_stop_signals() -> list[int]:
@@ -32,8 +31,19 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     for each in handled_stop_signals():
         signal.signal(each, _end_at_once)
     _ignore_further_hangups(number)
-    raised_signals.append(number)
+    _raised_signals.append(number)
     raise SIGNALS[number]
+
+
+def stop_behind(error: BaseException) -> type[Stopped] | None:
+    """Return the exception class of the stop signal behind an error of this process, or None.
+
+    An import that a signal interrupts may raise anything instead of the signal's exception: Python
+    3.11 makes a RuntimeError of all that is raised while a class is made.
+    """
+    if isinstance(error, Stopped):
+        return type(error)
+    return SIGNALS[_raised_signals[-1]] if _raised_signals else None
 
 
 def ignore_signals_until_exit() -> None:
@@ -78,15 +88,17 @@ class StopRequest:
         self.received = 0
         self._handled: list[int] = []
         self._announce: Callable[[], None] | None = None  # while steps are done
-        self._raised = self._ending = False
+        self._raised = 0  # the number of the signal whose exception was raised
+        self._ending = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
-        Signals that the process ignores stay ignored. After a signal has ended the block, the next
-        one ends the process. In a thread that is not the main one nothing is changed: Python runs
-        signal handlers in the main thread only.
+        Signals that the process ignores stay ignored. A block that ends with an error after a
+        signal raises the signal's exception. After a signal has ended the block, the next one ends
+        the process. In a thread that is not the main one nothing is changed: Python runs signal
+        handlers in the main thread only.
         """
         if threading.current_thread() is threading.main_thread():
             self._handled = handled_stop_signals()
@@ -94,10 +106,18 @@ class StopRequest:
         self.install_handlers()
         try:
             yield
+        except Exception as error:
+            if (cause := self.cause_of(error)) is error:
+                raise
+            raise cause from error
         finally:
             for number, handler in previous.items():
-                ends = self._raised and handler is raise_stop_signal
+                ends = self._raised != 0 and handler is raise_stop_signal
                 signal.signal(number, _end_at_once if ends else handler)
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """Return the exception of the signal behind an error (see `stop_behind`), or the error."""
+        return SIGNALS[self._raised]() if self._raised and isinstance(error, Exception) else error
 
     def install_handlers(self) -> None:
         """Install the signal handlers again after a library, such as Lightning, replaced them."""
@@ -123,7 +143,7 @@ class StopRequest:
     def raise_for(self, number: int) -> None:
         """Raise the exception of a stop signal with this number; 0 means no signal."""
         if number:
-            self._raised = True
+            self._raised = number
             raise SIGNALS[number]
 
     def ignore_signals(self) -> None:

@@ -20,7 +20,7 @@ from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]
-SHARE = 0.25  # of the free memory of a GPU, which the data may fill
+SHARE = 0.25  # share of a GPU's free memory that the data may fill
 
 
 class BatchDataset(Protocol):
@@ -53,7 +53,7 @@ class TensorBatches:
 
     def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(indices).to(self.inputs.device)
-        inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as [rows]
+        inputs = self.inputs.index_select(0, rows)  # bytes four times as fast as by [rows]
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]

@@ -55,7 +55,7 @@ from dlrun.training.objective import Objective, make_training_loss
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
-PATIENCE = timedelta(minutes=5)  # with a process that the others wait for: far longer than any step
+PATIENCE = timedelta(minutes=5)  # longest wait for another process: far longer than a step
 FIRST_PORT, PORTS = 15000, 15000  # below those that Linux assigns by itself
 SRUN_VARIABLES = {
     "WORLD_SIZE": "SLURM_STEP_NUM_TASKS",
@@ -75,9 +75,9 @@ class TrainedNetwork:
     metrics: dict[str, float]
     network: nn.Module  # on the CPU
     predictions: NDArray[np.float64] | None  # see PredictionCollector.finish
-    processes: int  # that shared each batch
+    processes: int  # number of processes that shared each batch
     weights_epoch: int  # the epoch that was kept
-    stopped_epoch: int | None  # after which early stopping or a callback ended the training
+    stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Training:
     build: Callable[[], nn.Module]  # makes the untrained network, for every attempt
     data: ArrayData
     objective: Objective
-    fingerprint: str  # of the data, for the checkpoints
+    fingerprint: str  # hash of the data, for the checkpoints
 
     def probe(self, device: str) -> None:
         """Update the weights once, in the run's own precision; raise the error of a failure."""
@@ -292,7 +292,7 @@ def predict_test_set(
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
-    if (limit := config.trainer.limit_test_batches) is not None:  # of each
+    if (limit := config.trainer.limit_test_batches) is not None:  # a limit for each process
         limit = processes * len(data.evaluation_batches(data.test, 0, processes, limit=limit))
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():

@@ -41,7 +41,7 @@ from dlrun.training.lightning_module import (
     stop_together,
 )
 
-STATE = "the state of the run"  # instead of a path, for checkpoints that stay in memory
+STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 # Keys of the config that Lightning does by itself where it does the updates.
 AUTOMATIC = {
     *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
@@ -177,7 +177,7 @@ class InMemoryCheckpoint(TorchCheckpointIO):
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
-        self._path = path  # for messages
+        self._path = path  # named in messages
         self.content: bytes | memoryview = content
         saved = self.read() if content else {}
         self.logged: dict[str, torch.Tensor] = saved.get("logged", {})
@@ -217,7 +217,7 @@ class ModuleRecorder(TrainingRecorder):
 
     config: LightningConfig
     state: InMemoryCheckpoint
-    _seconds: float | None = None  # of an epoch that is not recorded yet
+    _seconds: float | None = None  # duration of an epoch that is not recorded yet
     _has_saved: bool = False
 
     def seed_loaders_of(self, trainer: pl.Trainer) -> None:
@@ -313,9 +313,9 @@ class SeededLoader:
     loader: Any
     recorder: ModuleRecorder
     device: torch.device
-    place: int  # among the loaders of the training data
+    place: int  # number of this loader among those of the training data
     _epoch: int = -1
-    _turn: int = 0  # in an epoch, of a loader that is shorter than another one
+    _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.

@@ -17,7 +17,7 @@ from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
 
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
-MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
+MAX_ARGUMENT_BYTES = 150_000  # bytes of all image names; a config may have 256 KiB
 
 
 class TransformConfig(Section):

@@ -40,7 +40,7 @@ from dlrun.training.process_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
-STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
+STEP_COLUMNS = ["images", "unreadable", "seconds"]  # columns of metrics.csv; the first two: totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.

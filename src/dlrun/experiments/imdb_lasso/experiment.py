@@ -20,7 +20,12 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictions import TrueAndPredictedClasses, Words, keep_test_predictions
+from dlrun.experiments.predictions import (
+    TrueAndPredictedClasses,
+    Words,
+    add_class_metrics,
+    keep_test_predictions,
+)
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
@@ -29,7 +34,7 @@ from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
-from dlrun.run_folder.recorded_metrics import read_metrics_csv
+from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
 from dlrun.system.console import format_position, pluralize, printable, to_json
 
 Splits = dict[str, LabelledBags]  # train, valid, test
@@ -78,7 +83,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
         return Results(
-            metrics={name: row[name] for name in COLUMNS[:6]},
+            metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
             accelerator=accelerator,
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
@@ -221,7 +226,7 @@ def _solve(
     left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest, penalties_left = models[-1] if models else None, penalties[len(models) :]
-    width, solver = len(f"{penalties[0]:.4f}"), config.solver
+    width, solver = max(len(format_metric(penalty)) for penalty in penalties), config.solver
     started = time.perf_counter()
     columns = {split: binary_columns(part.bags) for split, part in splits.items()}
     if solver.name == "liblinear":
@@ -246,9 +251,10 @@ def _solve(
                 "seconds": seconds,
                 "duality_gap": solution.duality_gap,
             }
+            penalty = format_metric(solution.penalty).rjust(width)
             steps.finish(
                 row,
-                f"lambda {format_position(len(models), total)}  {solution.penalty:{width}.4f}"
+                f"lambda {format_position(len(models), total)}  {penalty}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
                 path.pack_linear_models([solution]),
@@ -283,7 +289,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str)
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
-        "lambda": f"{model.penalty:.4f}, by the validation accuracy",
+        "lambda": f"{format_metric(model.penalty)}, by the validation accuracy",
         "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
     }
     return "\n".join(f"{name:<8}{value}" for name, value in lines.items())

@@ -30,7 +30,7 @@ from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, to_csv
-from dlrun.run_folder.recorded_metrics import newest_metrics
+from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics
 from dlrun.system.console import Screen, format_position, pluralize, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
@@ -86,7 +86,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         best = min(range(len(rows)), key=lambda index: rows[index].get("valid_mae", 0))
         content = io.BytesIO()
         np.savez(content, chosen=betas[best], betas=betas, spreads=table.train.X.std(0))
-        context.keep(COEFFICIENTS, content.getvalue())  # of all fits; as CSV only the chosen ones
+        context.keep(COEFFICIENTS, content.getvalue())  # all fits; only the best is also CSV
         names = ["(intercept)", *table.columns.names]
         pairs = list(zip(names, betas[best].tolist(), strict=True))
         context.keep("coefficients.csv", to_csv([("column", "coefficient"), *pairs]))
@@ -125,7 +125,8 @@ class LinearFit(Experiment[LinearFitConfig]):
                 for part, rows in (("train", table.train), ("test", table.test)):
                     metrics = _predict(assets, beta, rows).metrics
                     row |= {f"{part}_{name}": metrics.get(name, math.nan) for name in self.metrics}
-                line = "  ".join(f"{name} {row[name]:.4f}" for name in (*self.validated[:1], *test))
+                shown = (*self.validated[:1], *test)
+                line = "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
                 row |= {SECONDS: time.perf_counter() - started}
                 position = format_position(len(betas), total)
                 steps.finish(row, f"{self.step} {position}  {line}", b"", beta.tobytes())
