@@ -144,6 +144,30 @@ def test_a_wrong_value_names_the_key() -> None:
         dlrun.open()
 
 
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"experiment": None}, "experiment"),
+        ({"config": None}, "config"),
+        ({"config": [5]}, "config"),
+        ({"runs_dir": 5}, "runs_dir"),
+        ({"name": 5}, "name"),
+        ({"note": None}, "note"),
+        ({"tags": [1]}, "tags"),
+        ({"tags": None}, "tags"),
+        ({"data": CIRCLE}, "values"),
+        ({"data": {(1, 2): 3}}, "values"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_one_error(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        dlrun.run(**{"experiment": "imdb-dense"} | given)
+
+
 def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:
     values = {**SMALL, "trainer": {"max_epochs": 100_000}}
 

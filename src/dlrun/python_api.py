@@ -5,13 +5,13 @@ import importlib
 import json
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dlrun.config.yaml_loader import config_layer_without_file
-from dlrun.errors import DlrunError, Interrupted, Terminated
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
@@ -51,9 +51,23 @@ def run(
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
     interrupted, at the end of an epoch or lambda, from which `dlrun resume` continues.
     """
-    files = [config] if isinstance(config, str | Path) else config
-    # Values of numpy and paths become those of YAML; NaN stays NaN, which no key takes.
-    text = json.dumps(values, default=json_default)
+    files, words = _as_list(config), _as_list(tags)
+    for key, given, kind in (
+        ("experiment", [experiment], str),
+        ("config", files, str | Path),
+        ("runs_dir", [runs_dir], str | Path | None),
+        ("data_dir", [data_dir], str | Path | None),
+        ("name", [name], str | None),
+        ("note", [note], str),
+        ("tags", words, str),
+    ):
+        if wrong := [one for one in given if not isinstance(one, kind)]:
+            expected = "a path" if issubclass(Path, kind) else "a text"
+            raise ConfigError(f"dlrun.run: {key}: expected {expected}, got {wrong[0]!r}")
+    try:  # values of numpy and paths become those of YAML; NaN stays NaN, which no key takes
+        text = json.dumps(values, default=json_default)
+    except (TypeError, ValueError, RecursionError) as error:  # such as a list in itself
+        raise ConfigError(f"dlrun.run: not values of a config: {error}") from None
     ipython = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     settings = RunSettings(
@@ -63,7 +77,7 @@ def run(
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
         note=note,
-        tags=[tags] if isinstance(tags, str) else tags,
+        tags=words,
         quiet=quiet,
         screen=NotebookScreen(quiet) if in_notebook else Screen(quiet=quiet, results=False),
     )
@@ -86,6 +100,11 @@ def run(
     if code and opened.state != "finished":  # several processes, which have printed the error
         raise DlrunError(opened.record.error or f"the run is {opened.state}")
     return opened
+
+
+def _as_list(given: object) -> list[Any]:
+    """Return several values as a list, and a single one, such as a text, as a list with it."""
+    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
 
 
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:

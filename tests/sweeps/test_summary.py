@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,34 @@ def test_a_failed_point_is_shown_with_its_settings(
     told = capsys.readouterr().out
     assert "failed point 9 (lr=0.003 seed=2): it broke\n" in told
     assert f"again  {sweep.resume_command}" in told
+
+
+def test_a_run_that_is_gone_before_the_end_is_missing_and_the_others_count(
+    plan: SweepPlan, tmp_path: Path
+) -> None:
+    sweep = Sweep(plan, tmp_path / "sweeps" / "s")
+    state = SweepState(runs(plan, tmp_path, SCORES), {9: "it broke"})
+    shutil.rmtree(state.runs[1].folder)
+    (state.runs[2].folder / "environment.json").write_text("{")
+    (state.runs[3].folder / "results.json").write_text("{")
+    sweep.read_runs_again(state)
+    assert [*state.runs] == [4, 5, 6, 7] and [*state.failed] == [9, 1, 2, 3]
+    shutil.rmtree(state.runs[4].folder)  # even then
+    results = group_runs_by_config(plan, state.runs)
+    assert [(rate(one), one.missing) for one in results] == [(0.003, "1 of 3"), (0.002, "")]
+
+
+def test_a_table_that_cannot_be_written_hides_no_result(
+    plan: SweepPlan, tmp_path: Path, capsys: Out
+) -> None:
+    sweep, state = Sweep(plan, tmp_path / "sweeps" / "s"), SweepState(runs(plan, tmp_path, SCORES))
+    (sweep.folder / "table.csv").mkdir(parents=True)
+    results = group_runs_by_config(plan, state.runs)
+    files = write_sweep_files(sweep, state, results, Screen())
+    assert files.keys() == {"figure", "report"} and "table.csv" in capsys.readouterr().err
+    show_sweep_summary(sweep, state, results, files, Screen())
+    told = capsys.readouterr().out
+    assert f"again  {sweep.resume_command}" in told and "best   lr=0.001" in told
 
 
 def test_importances_that_cannot_be_estimated_end_no_sweep(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from tests import harness
 from tests.commands.run_folders import change_record
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.sweeps.use import QUICK, named, runs, status, words
+from tests.sweeps.use import QUICK, named, runs, start, status, wait_until, words
 
 NETWORK = "imdb-dense"
 GRID = ["--seeds", "2", "--grid", "path.smallest=0.01,0.1", *setting("path.values=4")]
@@ -109,6 +110,34 @@ def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> No
     first, second = (tmp_path / point["run"] for point in json.loads(done.stdout)["points"])
     assert first != damaged and (first / "config.yaml").is_file()
     assert second == whole
+
+
+@pytest.mark.slow
+def test_a_run_that_is_removed_meanwhile_is_missing_and_the_others_are_shown(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "runs").mkdir()
+    more = ["--seeds", "3", "--jobs", "1", "--name", "s"]
+    sweep = start(tmp_path, *words(*more), *setting("path.values=4"), *QUIETLY)
+    wait_until(lambda: [*map(status, runs(tmp_path).values())][:1] == ["finished"], sweep)
+    shutil.rmtree(runs(tmp_path)[1])
+    stdout, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1, stderr
+    assert "2 of 3" in stdout and "failed point 1 (seed=0)" in stdout
+    assert "again  dlrun sweep --resume s" in stdout
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
+    assert [status(run) for run in runs(tmp_path).values()] == ["finished"] * 3
+
+
+@pytest.mark.slow
+def test_without_a_place_for_its_table_a_sweep_shows_its_results(tmp_path: Path) -> None:
+    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
+    harness.run(tmp_path, *sweep).is_told(0)
+    table = tmp_path / "runs" / "sweeps" / "s" / "table.csv"
+    table.unlink()
+    table.mkdir()
+    ended = harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "table.csv")
+    assert "mean   " in ended.stdout
 
 
 def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:

@@ -276,9 +276,10 @@ class Run:
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
-        return self._with_defaults(self._stored_layer())
+        return self._with_defaults(self.stored_layer)
 
-    def _stored_layer(self) -> ConfigLayer:
+    @cached_property
+    def stored_layer(self) -> ConfigLayer:
         """Return the config of `effective_layer` as it is stored, without newer keys."""
         if not self.record.resumed:
             return ConfigLayer(self.environment.config)
@@ -295,7 +296,7 @@ class Run:
 
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
-        return registry.changed_from_shipped(self.record.experiment, self._stored_layer().values)
+        return registry.changed_from_shipped(self.record.experiment, self.stored_layer.values)
 
     @property
     def changeable_keys(self) -> frozenset[str]:

@@ -121,7 +121,8 @@ class ReproducedExperiment:
             points = [point for point in points if point.number not in taken]
             try:
                 state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
-                self.failed = {seed_of[number]: why for number, why in state.failed.items()}
+                numbers = {point.number for point in points} & state.failed.keys()
+                self.failed = {seed_of[one]: state.failed[one] for one in sorted(numbers)}
             finally:  # also the seeds that finished before an error
                 found = sweep.find_runs() | taken
                 by_seed = {seed_of[number]: run for number, run in found.items()}

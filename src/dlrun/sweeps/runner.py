@@ -118,6 +118,7 @@ def run_sweep_points(
             child.connection.close()  # it ends its step
         for child in runner.children.values():
             child.end()
+    sweep.read_runs_again(state)
     return state
 
 
@@ -241,8 +242,9 @@ class _Runner:
             self.progress.end(point, "ended")
         else:
             self.progress.end(point, "FAILED")
-            state.failed[point.number] = message.error
-            self.screen.fail(f"point {point.number}: {message.error}", message.hint)
+            why = message.error or "its run is no longer there"
+            state.failed[point.number] = why
+            self.screen.fail(f"point {point.number}: {why}", message.hint)
             if self.fail_fast and not self.ending:
                 self._end(signal.SIGTERM)
         if self.study is not None:

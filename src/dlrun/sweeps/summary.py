@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import ConfigError, first_line, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.page import BestConfig, PageContent, write_report_page
 from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
@@ -211,10 +211,16 @@ def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
 def write_sweep_files(
     sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen
 ) -> dict[str, str]:
-    """Write a sweep's table, figure and report, and return their paths."""
-    plan, folder = sweep.plan, RunFolder(sweep.folder)
-    folder.write(TABLE, to_csv(_table(plan, results)))
-    files = {"table": str(folder.path / TABLE)}
+    """Write a sweep's table, figure and report, and return the paths of those that were written.
+
+    An error is shown: the results, which need no disk, follow.
+    """
+    plan, folder, files = sweep.plan, RunFolder(sweep.folder), dict[str, str]()
+    try:
+        folder.write(TABLE, to_csv(_table(plan, results)))
+        files["table"] = str(folder.path / TABLE)
+    except OSError as error:
+        screen.fail(f"{folder.path / TABLE}: {error.strerror}", os_error_remedy(error))
     if not state.runs:
         return files
     try:
@@ -378,7 +384,7 @@ def show_sweep_summary(
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
-    labelled = {"again": sweep.resume_command} if state.failed else {}
+    labelled = {"again": sweep.resume_command} if state.failed or "table" not in files else {}
     labelled |= files
     if (best := find_best_config(results)) is not None:
         labelled["best" if best.settings else "mean"] = best.describe()

@@ -46,9 +46,10 @@ def run_sweep(
     halving. jobs: None: as many runs at once as the machine can hold. fail_fast: stop all runs once
     one has failed. slurm: None: run on this machine. wait: until SLURM's jobs have ended.
 
-    Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
-    DlrunError if another process runs this sweep, or code or packages have changed since it began;
-    Interrupted or Terminated after all runs have ended and the JSON, if requested, was printed.
+    Returns 1 if a point failed or the table cannot be written. Raises ConfigError with every error
+    before anything begins; DlrunError if another process runs this sweep, or code or packages have
+    changed since it began; Interrupted or Terminated after all runs have ended and the JSON, if
+    requested, was printed.
     """
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
@@ -132,23 +133,24 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
-    """Write and show the results of a sweep, and return its exit code."""
+    """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
     results = summary.group_runs_by_config(sweep.plan, state.runs)
     try:
         if state.stopped:
             raise state.stopped
         files = summary.write_sweep_files(sweep, state, results, screen)
+        is_whole = "table" in files and not state.failed
     except Stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
                 summary.print_sweep_json(sweep, state, results, screen, "interrupted")
         raise
     if options.json:
-        status = "failed" if state.failed else "finished"
+        status = "finished" if is_whole else "failed"
         summary.print_sweep_json(sweep, state, results, screen, status)
     else:
         summary.show_sweep_summary(sweep, state, results, files, screen)
-    return 1 if state.failed else 0
+    return 0 if is_whole else 1
 
 
 def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
@@ -202,7 +204,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
 
     Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
-    plan, state = sweep.plan, SweepState({})
+    plan, state = sweep.plan, SweepState(sweep.find_runs())
     begun, done = set[int](), len(plan.points) - len(jobs)
     progress = SweepProgress(plan, screen, state.runs, len(jobs), done)
     try:
@@ -227,5 +229,5 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
-    state.runs = sweep.find_runs()
+    sweep.read_runs_again(state)
     return state

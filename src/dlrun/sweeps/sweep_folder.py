@@ -54,8 +54,9 @@ class Sweep:
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
         """Return the runs of the sweep by the number of their point; a run may have been renamed.
 
-        If a point has several runs, such as a copy, the most advanced one is returned. `folders`:
-        the only folders to search, or all.
+        If a point has several runs, such as a copy, the most advanced one is returned. A run keeps
+        its record and its config in memory, whatever becomes of its folder. `folders`: the only
+        folders to search, or all.
         """
         plan, runs = self.plan, dict[int, Run]()
         if folders is None:
@@ -63,14 +64,23 @@ class Sweep:
         for folder in sorted(folders):
             try:
                 run = Run.in_folder(folder)
+                member = run.record.sweep
+                if not member or member.id != plan.id or not 0 < member.point <= len(plan.points):
+                    continue
+                _ = run.stored_layer
             except DlrunError:
                 continue  # damaged: the point is run again, and `dlrun runs check` names it
-            if not (folder / CONFIG).is_file():
-                continue  # as damaged
-            member = run.record.sweep
-            if member and member.id == plan.id and 0 < member.point <= len(plan.points):
+            if (folder / CONFIG).is_file():  # otherwise it is damaged too
                 runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
         return runs
+
+    def read_runs_again(self, state: "SweepState") -> None:
+        """Read the runs at the end of a sweep; a point whose run is no longer there has failed."""
+        known, state.runs = state.runs, self.find_runs()
+        for number in sorted(known.keys() - state.runs.keys() - state.failed.keys()):
+            folder = known[number].folder
+            how = "damaged" if folder.exists() else "removed"
+            state.failed[number] = f"{folder}: {how} before the sweep ended"
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
         """Return the run of a point whose process has just ended; `known` is an earlier result."""
