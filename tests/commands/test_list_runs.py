@@ -192,6 +192,7 @@ def test_runs_of_an_older_dlrun_without_a_metric_come_last(runs: Path, capsys: O
         ({"where": ["model.channels=32"]}, "cannot be compared with 32"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
+        ({"experiment": "nothing"}, "no experiment 'nothing'"),
         ({"json": True, "csv": True}, "only one"),
         ({"runs_dir": Path("/nowhere")}, "no runs here"),
     ],

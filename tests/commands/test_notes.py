@@ -177,7 +177,7 @@ def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
     folder = run.parents[2]
     left = run / ".new-1-notes.json"  # by a killed process
     left.write_text("{half")
-    RunFolder(run).remove_temporary()  # of the run's own files
+    RunFolder(run).settle({})  # of the run's own files
     assert left.exists()
     with living(run):
         tags = [f"t{number}" for number in range(12)]

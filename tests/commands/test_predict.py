@@ -132,6 +132,12 @@ def test_standard_input_is_read_line_by_line(done: Done) -> None:
     assert found == ["good", "", "fine \x1b[31m film"]
 
 
+def test_an_empty_input_is_a_mistake(tmp_path: Path, done: Done) -> None:
+    for words in ([], ["-"], ["--out", "out.csv"]):
+        harness.run(tmp_path, "predict", done("imdb-lasso"), *words).is_told(2, "is empty")
+    assert not [*tmp_path.glob("*out.csv")]
+
+
 def test_a_reader_that_leaves_is_no_failure(done: Done) -> None:
     command = f"{sys.executable} -m dlrun predict {done('imdb-lasso')} | head -1"
     ended = completed(ROOT, "bash", "-c", f"yes good film | head -100000 | {command}").is_told(0)

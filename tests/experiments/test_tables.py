@@ -124,6 +124,18 @@ def test_a_penalty_at_the_end_of_the_path_is_warned_of(forked: Dlrun) -> None:
         assert ("path.smallest=0.09" in told) is is_last
 
 
+@pytest.mark.parametrize(("rows", "is_exact"), [(4, True), (40, False)])
+def test_a_fit_of_too_few_rows_is_warned_of(
+    forked: Dlrun, tmp_path: Path, rows: int, is_exact: bool
+) -> None:
+    numbers = np.random.default_rng(0).normal(size=(rows, 4))
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(["a,b,c,y", *(",".join(map(str, row)) for row in numbers)]))
+    words = setting("data.source=csv", f"data.path={file}", "data.target=y")
+    told = forked("hitters-linear", *words).is_told(0).stderr
+    assert ("4 coefficients for " in told) is is_exact
+
+
 def test_the_straw_man_is_explained(forked: Dlrun) -> None:
     assert "straw_man_r2 is " in forked(*smoke("nyse-linear")).is_told(0).stderr
     assert "straw_man" not in forked(*smoke("hitters-linear")).is_told(0).stderr

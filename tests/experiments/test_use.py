@@ -9,7 +9,7 @@ import torch
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import NAMES, NETWORKS, Done, setting
+from tests.conftest import NAMES, NETWORKS, Dlrun, Done, setting
 from tests.experiments.use import flip, moved, results, rows
 
 
@@ -48,12 +48,31 @@ def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
     assert tested == pytest.approx(recorded, rel=1e-5, abs=1e-6)
     assert {f"test_{name}" for name in tested} & run.record.metrics.keys()
     before = rows(folder)
-    harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
+    figures = {figure: figure.read_bytes() for figure in run.figures}
+    extended = harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
+    assert "warning: " not in extended.stderr
     assert rows(folder)[:1] == before and len(rows(folder)) == 2
+    assert figures and [*figures] == Run.open(folder).figures
+    assert all(figure.read_bytes() != content for figure, content in figures.items())
     found = results(folder)
     assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
     folders = {file.name for file in tmp_path.iterdir() if file.is_dir()}
     assert folders == {".output", "elsewhere"}
+
+
+def test_figures_of_fewer_epochs_do_not_stay(
+    tmp_path: Path, done: Done, cli: Dlrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = moved(done("nyse-rnn"), tmp_path)
+    assert [*folder.glob("*.png")]
+
+    def fail(figure: object) -> bytes:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("dlrun.plots.style.figure_to_png", fail)
+    cli("resume", folder, "trainer.max_epochs=2").is_told(0, "no font")
+    assert Run.open(folder).figures == [*folder.glob("*.png")] == []
+    assert cli("runs", "check", folder).is_told(0)
 
 
 @pytest.mark.parametrize("name", NAMES)

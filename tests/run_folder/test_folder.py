@@ -5,6 +5,7 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import (
     RunFolder,
     check_runs_folder_writable,
+    locate_file,
     remove_run,
     to_csv,
     update_latest_link,
@@ -98,8 +100,25 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     folder = RunFolder(tmp_path)
     folder.write_text("a.txt", "whole")
     (tmp_path / ".new-123-weights.pt").write_bytes(b"half")
-    folder.remove_temporary()
+    folder.settle({})
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+
+
+def test_staged_files_count_once_a_record_has_their_digests(tmp_path: Path) -> None:
+    folder, names = RunFolder(tmp_path), ["a.bin", "b.bin"]
+    folder.write_all(dict.fromkeys(names, b"old"))
+    old, new = (dict.fromkeys(names, sha256(text).hexdigest()) for text in (b"old", b"new"))
+
+    def contents(digests: dict[str, str]) -> set[bytes]:
+        return {locate_file(tmp_path / name, one).read_bytes() for name, one in digests.items()}
+
+    folder.stage(dict.fromkeys(names, b"new"))
+    assert (contents(old), contents(new)) == ({b"old"}, {b"new"})
+    folder.settle(old)  # the process was killed before it wrote a record
+    assert contents(old) == {b"old"} and {path.name for path in tmp_path.iterdir()} == {*names}
+    folder.stage(dict.fromkeys(names, b"new"))
+    folder.settle(new)
+    assert contents(new) == {b"new"} and {path.name for path in tmp_path.iterdir()} == {*names}
 
 
 def test_the_helper_of_a_run_leaves_no_file(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_of_a_finished_run_nothing_is_left_to_do(cli: Dlrun, run: Path) -> None:
     ("words", "record", "code", "told"),
     [
         (setting("batch_size=7"), {}, 2, "batch_size: "),
+        (setting(f"trainer.max_epochs={EPOCHS - 1}"), {}, 2, f"{EPOCHS} are finished"),
         (setting("trainer.devices=2"), {}, 1, "processes: 1 then, 2 now"),
         (setting(f"trainer.max_epochs={EPOCHS + 1}"), {}, 1, "checkpoints are missing"),
         ([], {"files": {"weights.pt": "0"}}, 1, "checkpoints are missing"),

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.cli import main
+from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import SMALL, Child, newest_run, run, start, wait_until
+from tests.harness import SMALL, Child, newest_run, run, start, wait_until, words
 from tests.torture.conftest import (
     PHOTOGRAPHS,
     Reference,
@@ -21,6 +23,7 @@ from tests.torture.conftest import (
     assert_nothing_is_half_written,
     checkpoint_steps,
     go_on,
+    outcome,
 )
 from tests.torture.disks import MEGABYTES, Disk, loop_disk
 
@@ -65,6 +68,38 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert ended.returncode == -signal.SIGKILL, at
         assert_nothing_is_half_written(lab, whole)
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
+
+
+@pytest.mark.parametrize("experiment", [NETWORK, "nyse-rnn"])
+def test_a_kill_of_an_extension_keeps_a_whole_result(
+    tmp_path: Path, experiment: str, torture: bool
+) -> None:
+    command = words(experiment, "trainer.max_epochs=2")
+    run(tmp_path / "few", *command).is_told(0)
+    few = newest_run(tmp_path / "few", experiment)
+    more = ["resume", f"{experiment}/latest", "trainer.max_epochs=3"]
+
+    def copy(name: str) -> Path:
+        shutil.copytree(few, tmp_path / name / "runs" / experiment / few.name)
+        return tmp_path / name
+
+    lab = copy("whole")
+    operations = run(lab, *more).is_told(0).operations
+    whole, before = newest_run(lab, experiment), Run.open(few).record
+    after = Run.open(whole).record
+    last = range(operations - 20, operations + 1)  # they replace the result
+    for at in range(1, operations + 1) if torture else random.Random(1).sample(last, 4):
+        lab = copy(str(at))
+        assert run(lab, *more, fault=Fault(at)).returncode == -signal.SIGKILL
+        killed = Run.open(newest_run(lab, experiment))
+        kept = before if killed.record.result_steps == 2 else after
+        assert (killed.record.metrics, killed.record.files) == (kept.metrics, kept.files), at
+        assert all(killed.read(name) for name in kept.files)
+        assert all(figure.is_file() for figure in killed.figures)
+        assert main.run_command_line(["runs", "check", str(killed.folder)]) == 0
+        run(lab, *more).is_told(0)
+        assert outcome(killed.folder) == outcome(whole)
+        assert not [*killed.folder.glob(".new-*")]
 
 
 @pytest.fixture(params=MEGABYTES)

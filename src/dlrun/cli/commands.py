@@ -77,7 +77,23 @@ DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begi
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
 
 
-class DashedArgumentsCommand(TyperCommand):
+class UntypedFlags:
+    """Shows flags in the help of a command without a type: they take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters of the command, with its --help."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class PlainCommand(UntypedFlags, TyperCommand):
+    """Represents a command of dlrun."""
+
+
+class DashedArgumentsCommand(PlainCommand):
     """Takes arguments that begin with one dash, such as `-old`, unless they are options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -88,7 +104,7 @@ class DashedArgumentsCommand(TyperCommand):
         return super().parse_args(ctx, [*others, *(["--", *dashed] if dashed else [])])
 
 
-class LazyCommandGroup(TyperGroup):
+class LazyCommandGroup(UntypedFlags, TyperGroup):
     """Groups commands that have only a name and a help text until one of them is called."""
 
     def __init__(self, **settings: Any) -> None:
@@ -132,8 +148,9 @@ class LazyCommandGroup(TyperGroup):
             function = "run_resume_config:make_experiment_command"
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
-        kind = DashedArgumentsCommand if function in DASHED else None
-        one.command(name, cls=kind, help=listed.help or None)(called)
+        kind = DashedArgumentsCommand if function in DASHED else PlainCommand
+        text = _join_lines(listed.help or inspect.getdoc(called) or "")
+        one.command(name, cls=kind, help=text)(called)
         command: Any = typer.main.get_command(one)
         command.rich_help_panel = getattr(listed, "rich_help_panel", None)  # for `dlrun help`
         # Errors are reported for all commands in one place, which looks for --debug.
@@ -158,6 +175,13 @@ def _read_help(function: str) -> str:
     nodes = ast.parse(spec.loader.get_source(spec.name)).body
     (node,) = [one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == name]
     return ast.get_docstring(node) or ""
+
+
+def _join_lines(text: str) -> str:
+    """Return a help text with a line for each paragraph, and for each of the examples."""
+    paragraphs = text.split("\n\n")
+    lines = [one if one.startswith("Examples:") else one.replace("\n", " ") for one in paragraphs]
+    return "\n\n".join(lines)
 
 
 app = typer.Typer(
@@ -193,7 +217,7 @@ def _root(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks.", metavar="", expose_value=False)
+        bool, typer.Option("--debug", help="Show tracebacks.", expose_value=False)
     ] = False,
 ) -> None:
     pass

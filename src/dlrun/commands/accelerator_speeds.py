@@ -30,7 +30,7 @@ def list_accelerators(
         str | None,
         opt.argument(
             "Time an epoch of it on each available device.",
-            "[EXPERIMENT]",
+            "EXPERIMENT",
             registry.experiment_names,
         ),
     ] = None,

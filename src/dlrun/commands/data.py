@@ -79,9 +79,9 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
 def show_dataset(
     settings: RunSettings,
     dataset: Name,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 3,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
-    part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
+    count: Annotated[int, opt.option("How many.", "N", min=1, max=1000)] = 3,
+    first: Annotated[int, opt.option("Index of the first.", "N", min=0)] = 0,
+    part: Annotated[Literal["train", "test"], typer.Option(help="Which part.")] = "train",
 ) -> None:
     """Show examples of a data set: reviews as words, digits, or rows of a table.
 

@@ -34,7 +34,7 @@ def write_note(
 
 def change_tags(
     run: opt.Run,
-    changes: Annotated[list[str], opt.argument("Tags to add or to remove.", "+TAG|-TAG ...")],
+    changes: Annotated[list[str], opt.argument("Tags to add or to remove.", "+TAG|-TAG")],
     runs_dir: opt.RunsDir = None,
 ) -> None:
     """Add tags to a run and remove tags from it, at any time.

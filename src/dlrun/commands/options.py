@@ -110,7 +110,7 @@ def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
 
 def flag(help: str, *names: str) -> object:
     """Return a command option without a value, such as --quiet."""
-    return typer.Option(*names, metavar="", help=help)
+    return typer.Option(*names, help=help)
 
 
 def set_option(help: str) -> object:
@@ -127,7 +127,7 @@ EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
 Experiment = argument(EXPERIMENTS, "EXPERIMENT", registry.experiment_names)
 Experiments = Annotated[
     list[str] | None,
-    argument("Default: all that can.", "[EXPERIMENT ...]", registry.experiment_names),
+    argument("Default: all that can.", "EXPERIMENT", registry.experiment_names),
 ]
 ExperimentWithRuns = Annotated[
     str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
@@ -172,7 +172,7 @@ RUN_OPTIONS: dict[str, object] = {
     "tags": Annotated[
         list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")
     ],
-    "summary": Annotated[bool, flag("Show the network layer by layer.", "--summary")],
+    "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
     "json": Json,

@@ -38,6 +38,7 @@ FIGURE_TEXTS = 6
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
+WAYS = "a text in quotes, a file, --csv FILE, --test, or - to type them (dlrun predict -h)"
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
@@ -176,8 +177,7 @@ def _read_inputs(
         )
     if not inputs or list(inputs) == ["-"]:
         if sys.stdin is None or (not inputs and sys.stdin.isatty()):
-            hint = "a text in quotes, a file, --csv FILE, --test, or - to type them"
-            raise ConfigError("nothing to predict", f"{hint} (dlrun predict -h)")
+            raise ConfigError("nothing to predict", WAYS)
         return _read_lines(reads)
     if "-" in inputs:
         raise ConfigError("-: standard input cannot be mixed with others", "dlrun predict --help")
@@ -226,12 +226,19 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
 
 
 def _read_lines(reads: str) -> Iterator[list[Input]]:
-    """Yield batches of the lines of standard input as soon as they arrive."""
+    """Yield batches of the lines of standard input as soon as they arrive.
+
+    Raises ConfigError if there are none.
+    """
+    is_empty = True
     for block in stream_lines(sys.stdin.buffer):
+        is_empty = False
         if reads == "image":
             yield from _batches((name, Path(name)) for name in map(os.fsdecode, block))
         else:
             yield from _batches(_decode_text("", decode_bytes, line) for line in block)
+    if is_empty:
+        raise ConfigError("nothing to predict: standard input is empty", WAYS)
 
 
 def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:

@@ -167,7 +167,7 @@ def _prepare(
                 if not rows.add(label, content, where):
                     continue
                 if not words:
-                    warnings.add("a text without a word", where)
+                    warnings.add("a text without a word is kept, as an empty text", where)
                 texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)

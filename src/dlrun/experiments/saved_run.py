@@ -48,6 +48,7 @@ from dlrun.run_folder.folder import (
     PREDICTIONS,
     RESULTS,
     RunFolder,
+    locate_file,
 )
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.record import (
@@ -237,7 +238,7 @@ class Run:
         if digest is None and (self.record.status == "finished" or not path.exists()):
             return None
         try:
-            content = read_regular_file(path)
+            content = read_regular_file(locate_file(path, digest) if digest else path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -556,7 +557,7 @@ def find_damage(run: Run) -> Iterator[str]:
         yield error.message
     for name, expected in record.digests.items():
         try:
-            if file_digest(folder / name) != expected:
+            if file_digest(locate_file(folder / name, expected)) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
         except (OSError, ValueError) as error:  # ValueError: the record names no file
             yield f"{folder / name}: {getattr(error, 'strerror', error)}"

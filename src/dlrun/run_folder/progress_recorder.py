@@ -52,11 +52,7 @@ class ProgressRecorder:
         if self.rows:  # an older dlrun may have written fewer columns
             self._columns = names = columns or [*self.rows[0]]
             self.rows = [{name: row.get(name, math.nan) for name in names} for row in self.rows]
-        if len(self.rows) > total:
-            raise ConfigError(
-                f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
-                "a resumed run cannot have fewer than it has",
-            )
+        check_not_fewer(total, len(self.rows), noun)
         files = dict(self.resume_files or {})
         if self._columns:
             files[METRICS] = self._table()
@@ -114,6 +110,18 @@ class ProgressRecorder:
     def _line(self, row: Row) -> str:
         values = (row[column] for column in self._columns)
         return ",".join("" if math.isnan(one) else f"{one:.9g}" for one in values) + "\n"
+
+
+def check_not_fewer(total: int | None, finished: int, noun: str) -> None:
+    """Raise ConfigError if a resumed run is to have fewer steps in total than it has finished.
+
+    `total` is None if the number of steps is not known before the run.
+    """
+    if total is not None and total < finished:
+        raise ConfigError(
+            f"{pluralize(total, noun)} requested, but {finished:,} are finished",
+            "a resumed run cannot have fewer than it has",
+        )
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:

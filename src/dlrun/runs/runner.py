@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.text import Text
 
@@ -141,7 +142,7 @@ class RunRecorder:
             try:
                 if folder.writes:
                     with context.stop.in_steps(lambda: None):  # a resume needs all first files
-                        folder.remove_temporary()
+                        folder.settle(self.record.files)
                         screen.note(f"run folder: {folder.path}")
                         if not self.resumes:
                             self.write_first_files("running")
@@ -192,13 +193,20 @@ class RunRecorder:
             **results.extra,
         }
         is_extended = self.record.result_steps is not None
-        if not is_extended:
+        if is_extended:  # the earlier result stays whole
+            folder.stage(context.kept)
+        else:
             folder.write_all(context.kept)
         with context.phase("figures"):
-            changes["figures"] = self._draw(self.record.model_copy(update=changes))
+            figures = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
-        if is_extended:  # the earlier result stays whole until here
-            folder.write_all(context.kept)
+        if is_extended:
+            outdated, changes["figures"] = self.record.figures, []
+            self._save("running", seconds=context.seconds, **changes)  # now the new one counts
+            folder.settle(self.record.files)
+            folder.remove(*(Path(figure).name for figure in outdated))
+        folder.write_all(figures)
+        changes["figures"] = list(figures)
         names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG, *context.kept}
         changes["written"] = {name: files.file_digest(folder.path / name) for name in sorted(names)}
         folder.sync_tables()
@@ -212,19 +220,17 @@ class RunRecorder:
         if status in ("finished", "failed", "interrupted"):
             self.loggers.end(record.metrics, status)
 
-    def _draw(self, record: RunRecord) -> list[str]:
-        """Draw the run's figures and return their file names; only warn if drawing fails."""
+    def _draw(self, record: RunRecord) -> dict[str, bytes]:
+        """Return the run's figures as PNG files by name; only warn if drawing fails."""
         from dlrun.plots.style import figure_to_png  # slow: matplotlib
 
         try:
             figures = self.experiment.draw(Run(self.folder.path, record), self.config)
-            contents = {name: figure_to_png(figure) for name, figure in figures.items()}
+            return {name: figure_to_png(figure) for name, figure in figures.items()}
         except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
             log.exception("the figures")
             self.context.screen.warn(f"the figures could not be drawn: {first_line(error)}")
-            return []
-        self.folder.write_all(contents)
-        return list(contents)
+            return {}
 
     def _show(self, results: Results) -> None:
         """Print the end of a run: its results, the published metrics and the paths of its files."""
@@ -275,6 +281,7 @@ class RunRecorder:
             except OSError:
                 remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
+            self.folder.settle(self.record.files)
             self.folder.sync_tables()
         resumable = self.config.resumable and not self.settings.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep prints its own message

@@ -26,6 +26,7 @@ from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.external_loggers import check_lightning_loggers, check_loggers_installed
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.progress_recorder import check_not_fewer
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -206,6 +207,7 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         allowed = ", ".join(sorted(run.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
+    check_not_fewer(config.total_steps, record.steps or 0, "epoch")
     check_loggers_installed(config)
     if record.status == "waiting":
         experiment = _load_experiment_to_run(name, config)

@@ -31,7 +31,7 @@ from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics
-from dlrun.system.console import Screen, format_position, to_json
+from dlrun.system.console import Screen, format_position, pluralize, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
@@ -63,7 +63,14 @@ class LinearFit(Experiment[LinearFitConfig]):
             # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
             spreads = X.std(0)
             spreads[spreads == 0] = 1
-            coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads
+            coef, _, rank, _ = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())
+            coef /= spreads
+            if rank >= len(X) - 1:
+                counts = pluralize(len(coef) + 1, "coefficient"), pluralize(len(X), "row")
+                screen.warn(
+                    f"{counts[0]} for {counts[1]} to fit: they fit these rows exactly, whatever "
+                    "is in them, so the metrics of the training say nothing"
+                )
             yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
 
     def run(self, config: LinearFitConfig, context: RunContext) -> Results:
