@@ -76,7 +76,7 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({"older_than": "30"}, "not a time"),
         ({"checkpoints": True, "status": ["failed"]}, "until it has finished"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
-        ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
+        ({"status": ["failed"], "experiment": "nothing"}, "no experiment"),
     ],
 )
 def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:
