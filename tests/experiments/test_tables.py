@@ -66,7 +66,7 @@ def test_data_are_fetched_and_a_file_that_is_not_the_published_one_is_told(
     verify = forked("data", "verify", dataset, *words)
     if dataset == "hitters":
         assert "NOT the published" in verify.stdout
-        verify.is_told(1, "'DJ_return' is '1' in all 20 rows")
+        verify.is_told(1, "'DJ_return' is '1' in all of 20 rows")
     else:
         verify.is_told(1, "no column 'log_volatility'")
 
