@@ -161,7 +161,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
-        remedy = f"{NUMBER_HINT}; a target of words needs `--set data.task=classification`"
+        remedy = f"{NUMBER_HINT}; `hitters-dense` with data.task=classification takes words"
         numbers = _read_each(records, lambda cells: _to_number(cells, config.target, remedy))
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
