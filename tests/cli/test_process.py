@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import tomllib
 from collections.abc import Mapping
@@ -180,7 +181,19 @@ def test_matplotlibs_settings_and_cache_folder_are_no_matter_of_a_run(
     dlrun: Dlrun, tmp_path: Path, command: str
 ) -> None:
     """Neither a backend that it does not know nor a home without room for its cache."""
-    env = {"MPLBACKEND": "none", "HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
     (tmp_path / "file").write_text("")
-    done = dlrun(*command.split(), "--quiet", *setting("data.source=sample"), **env).is_told(0)
+    words = [*command.split(), "--quiet", *setting("data.source=sample")]
+    with tempfile.TemporaryDirectory() as short:  # for a socket's path
+        env = {"MPLBACKEND": "none", "HOME": str(tmp_path / "file"), "TMPDIR": short}
+        done = dlrun(*words, **env).is_told(0)
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_temporary_folder_that_is_too_deep_for_a_socket_is_named(
+    dlrun: Dlrun, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    words = ["sweep", "hitters-linear", "--seeds", "1", *setting("data.source=sample")]
+    dlrun(*words, TMPDIR=str(deep)).is_told(1, "TMPDIR")

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -110,7 +111,9 @@ def _start_isolated(process: BaseProcess) -> None:
     try:
         process.start()
     except (OSError, EOFError) as error:
-        raise DlrunError(f"no process can be started for a run: {error}") from None
+        hint = f"its socket is in {tempfile.gettempdir()}; TMPDIR names another, shorter folder"
+        problem = f"no process can be started for a run: {error}"
+        raise DlrunError(problem, hint if isinstance(error, OSError) else "") from None
     finally:
         if sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
