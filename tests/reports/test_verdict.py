@@ -63,13 +63,17 @@ def test_what_weakens_one_run(tmp_path: Path, more: Mapping[str, Any], title: st
     assert all(alert.numbers == (1,) for alert in found.values())
 
 
-def test_the_command_for_more_seeds_keeps_the_runs_own_values(tmp_path: Path) -> None:
+def test_the_command_for_more_seeds_keeps_the_runs_own_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     shipped, changed = (
         run(tmp_path, name, seed=3, config=config)
         for name, config in (("a", {"seed": 3}), ("b", {"seed": 3, "optimizer": {"lr": 0.1}}))
     )
     assert "`dlrun sweep imdb-dense --seeds 5`" in alerts(shipped)[SEED].reason
-    command = f"dlrun sweep imdb-dense --config {changed.folder / 'config.yaml'} --seeds 5"
+    config = changed.folder.relative_to(tmp_path) / "config.yaml"  # the page may be shared
+    command = f"dlrun sweep imdb-dense --config {config} --seeds 5"
     assert command in alerts(changed)[SEED].reason
 
 

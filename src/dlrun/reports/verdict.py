@@ -21,7 +21,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     metric_direction,
 )
-from dlrun.system.console import pluralize
+from dlrun.system.console import pluralize, shorten_paths
 
 SAMPLE = "sample"  # the source of generated data
 LATE = 0.5  # share of the epochs: a best epoch before it is long before the last
@@ -189,7 +189,7 @@ def _alerts_on_config(group: ConfigGroup) -> Iterator[Alert]:
                 f"95 % of cases ({pluralize(seeds, 'seed')} of the experiment's makers)"
             )
         is_shipped = one.differing is not None and one.differing.keys() <= {"seed"}
-        config = [] if is_shipped else ["--config", str(one.run.folder / CONFIG)]
+        config = [] if is_shipped else ["--config", shorten_paths(str(one.run.folder / CONFIG))]
         command = shlex.join(["dlrun", "sweep", group.experiment, *config, "--seeds", "5"])
         reason = f"`{command}` shows the spread"
         yield Alert("One seed", finding, reason, numbers)
