@@ -121,7 +121,9 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
     ("text", "values", "problem"),
     [
         ("x,y\n", {}, r"own\.csv: no rows"),
-        ("x,y\n1,\n2,\n", {}, "no row has a value in every column"),
+        ("x,y\n1,\n2,\n", {}, "no row has a value in every column: none has one in y"),
+        ("", {}, "is empty"),
+        ("x;y\n1,5;1\n2,5;2\n3,5;3\n", {}, r"'1,5' is no number \(such as 1851\.5"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
         ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: .*: 'x'"),

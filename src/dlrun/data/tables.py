@@ -6,6 +6,7 @@ Hitters.csv and NYSE.csv are files of the authors' package `islp` (ISLP, lab 10.
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,10 @@ FILES = {
     "ISLP/data/Hitters.csv": "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952",
     "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
 }
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")  # a number that is not written as here
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # categories of a column, at most
-NUMBER_HINT = "correct the cell: numbers are written as 1851.5"
+NUMBER_HINT = "correct the cell"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
@@ -75,9 +77,9 @@ class TableColumns(BaseModel, frozen=True):
         """Return the row of the matrix; raise DataError if a cell is missing or unknown."""
         row: list[float] = []
         for name, levels in self.levels.items():
-            cell = cells.get(name, "").strip()
-            if cell.lower() in MISSING:
+            if _is_missing(cells, name):
                 raise DataError(f"no value in column {name!r}")
+            cell = cells[name].strip()
             if levels and cell not in levels:
                 known = shorten_list(levels)
                 raise DataError(f"column {name!r}: {_quote(cell)} is none of these: {known}")
@@ -240,17 +242,24 @@ def _complete_rows(
     """Return the rows without a missing value, at least one; the config may refuse others."""
     complete = []
     for cells, place in records:
-        missing = [name for name in names if cells[name].strip().lower() in MISSING]
+        missing = [name for name in names if _is_missing(cells, name)]
         if not missing:
             complete.append((cells, place))
         elif config.missing == "refuse":
             remedy = "`--set data.missing=drop` leaves such rows out"
             raise DataError(f"{place}: no value in column {missing[0]!r}", remedy)
     if not complete:
-        raise DataError(f"{records[0][1]}: no row has a value in every column", "see data.ignore")
+        lacking = [name for name in names if all(_is_missing(cells, name) for cells, _ in records)]
+        which = f": none has one in {shorten_list(lacking)}" if lacking else ""
+        problem = f"{records[0][1]}: no row has a value in every column{which}"
+        raise DataError(problem, "`--set 'data.ignore=[COLUMN]'` leaves a column out")
     if left_out := len(records) - len(complete):
         screen.note(f"{left_out:,} of {len(records):,} rows are left out: they lack a value")
     return complete
+
+
+def _is_missing(cells: Cells, name: str) -> bool:
+    return cells.get(name, "").strip().lower() in MISSING
 
 
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
@@ -264,9 +273,10 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
         raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
-    mixed, many = len(words) < len(cells) / 2, len(levels) > MOST_LEVELS
-    if mixed or many:
-        why = "" if mixed else f", and {len(levels):,} different values are no categories"
+    commas = all(DECIMAL_COMMA.fullmatch(cells[place]) for place in words)
+    has_numbers = commas or len(words) < len(cells) / 2
+    if has_numbers or len(levels) > MOST_LEVELS:
+        why = "" if has_numbers else f", and {len(levels):,} different values are no categories"
         place, word = records[words[0]][1], cells[words[0]]
         raise DataError(f"{place}: column {name!r}: {_no_number(word)}{why}", remedy)
     return levels
@@ -286,7 +296,7 @@ def _to_number(cells: Cells, name: str, remedy: str = NUMBER_HINT) -> float:
 
 
 def _no_number(cell: str) -> str:
-    return f"{_quote(cell)} is no number (of at most {LARGEST:g})"
+    return f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
 
 
 def _quote(cell: str) -> str:
@@ -383,7 +393,7 @@ def load_days(
 
 def _series_of_day(cells: Cells) -> list[float]:
     """Return a day's values of the series; raise DataError if a cell that is used is invalid."""
-    if cells[WEEKDAY].strip().lower() in MISSING:
+    if _is_missing(cells, WEEKDAY):
         raise DataError(f"no value in column {WEEKDAY!r}")
     if cells[IS_TRAIN].strip().lower() not in ("true", "false"):
         raise DataError(f"column {IS_TRAIN!r}: {_quote(cells[IS_TRAIN])} is neither TRUE nor FALSE")

@@ -142,6 +142,8 @@ def open_csv_table(
         problem = f"{times} columns are named {column!r}; give each another name"
         if not times:
             problem = f"no column {column!r}{did_you_mean(column, header)}"
+        if not header:
+            raise ConfigError(f"{setting}: {path} is empty", "its first line names the columns")
         names = ", ".join(name[:40] for name in header[:20]) or "none"
         raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
     records = islice(_read_records(path, delimiter, warnings), 1, None)
