@@ -198,6 +198,18 @@ def test_own_table_is_learnt_and_its_rows_are_predicted(
         assert word in one["error"]
 
 
+@pytest.mark.parametrize("standardise", ["false", "true"])
+def test_a_network_warns_of_columns_in_very_different_units(
+    forked: Dlrun, tmp_path: Path, standardise: str
+) -> None:
+    rows = "".join(f"{1000 * row},{row % 7},{row}\n" for row in range(40))
+    (tmp_path / "cars.csv").write_text(f"km,doors,price\n{rows}")
+    words = setting("data.source=csv", "data.path=cars.csv", "data.target=price")
+    words += setting("trainer.max_epochs=1", f"data.standardise={standardise}")
+    done = forked("hitters-dense", *words).is_told(0)
+    assert ("data.standardise=true" in done.stderr) == (standardise == "false")
+
+
 def test_standardised_columns_are_those_of_predict_and_the_target_is_as_it_is(
     forked: Dlrun, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import SERIES
+from dlrun.data.tables import SERIES, Table
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
@@ -29,12 +29,29 @@ from dlrun.experiments.tables import (
     straw_man_metrics,
 )
 from dlrun.run_context import DataOrigin, RunContext
+from dlrun.system.console import Screen
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
 
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
 EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
+UNITS = 1000  # ratio of the standard deviations of two columns from which on there is a warning
+
+
+def warn_of_units(table: Table, screen: Screen) -> None:
+    """Warn if a column varies so much more than another that a network learns little."""
+    deviations = dict(zip(table.columns.names, table.train.X.std(0).tolist(), strict=True))
+    varying = {name: value for name, value in deviations.items() if value > 0}
+    if not varying:
+        return
+    most, least = max(varying, key=varying.__getitem__), min(varying, key=varying.__getitem__)
+    if varying[most] > UNITS * varying[least]:
+        screen.warn(
+            f"{most} varies {varying[most] / varying[least]:,.0f} times as much as {least}, so a "
+            "network learns little from the table: data.standardise=true gives all columns of "
+            "numbers mean 0 and standard deviation 1"
+        )
 
 
 class RecurrentNetwork(nn.Module):
@@ -86,6 +103,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 data.validation, train, test, config.split_seed, screen, shuffle=not is_series
             )
             parts = train.rows(fitted), train.rows(held_out), test
+        if getattr(config.data_section, "is_own", False) and not config.data_section.standardise:
+            warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
         batches = ArrayData(
             *(
