@@ -178,3 +178,10 @@ def test_a_run_behind_a_link_or_that_changed_stays(tmp_path: Path) -> None:
         with pytest.raises(DlrunError, match="not as it was"):
             remove(run, changed)
     assert (run / "checkpoint").exists() and scan_folder(run).state == "finished"
+
+
+def test_a_staged_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """It may be the newer one: the other is not taken for it."""
+    (tmp_path / ".new-result-weights.pt").mkdir()
+    with pytest.raises(OSError, match="weights"):
+        locate_file(tmp_path / "weights.pt", "0")

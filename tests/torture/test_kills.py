@@ -1,5 +1,6 @@
 """A run that is killed, stopped or cut off the power, and resumed, ends as one that never was."""
 
+import errno
 import random
 import re
 import shutil
@@ -100,6 +101,28 @@ def test_a_kill_of_an_extension_keeps_a_whole_result(
         run(lab, *more).is_told(0)
         assert outcome(killed.folder) == outcome(whole)
         assert not [*killed.folder.glob(".new-*")]
+
+
+def test_a_full_disk_in_an_extension_keeps_a_whole_result(tmp_path: Path, torture: bool) -> None:
+    run(tmp_path / "few", *words(NETWORK, "trainer.max_epochs=2")).is_told(0)
+    few = newest_run(tmp_path / "few", NETWORK)
+    more = ["resume", f"{NETWORK}/latest", "trainer.max_epochs=3"]
+
+    def copy(name: str) -> Path:
+        shutil.copytree(few, tmp_path / name / "runs" / NETWORK / few.name)
+        return tmp_path / name
+
+    lab = copy("whole")
+    last = run(lab, *more).is_told(0).operations
+    whole = outcome(newest_run(lab, NETWORK))
+    for at in range(1, last + 1) if torture else range(last - 24, last - 14):  # they replace it
+        lab = copy(str(at))
+        run(lab, *more, fault=Fault(at, errno.ENOSPC))
+        extended = newest_run(lab, NETWORK)
+        assert main.run_command_line(["runs", "check", str(extended)]) == 0, at
+        run(lab, *more)
+        assert outcome(extended) == whole, at
+        assert not [*extended.glob(".new-*")]
 
 
 @pytest.fixture(params=MEGABYTES)

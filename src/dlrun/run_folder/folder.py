@@ -176,7 +176,7 @@ def locate_file(path: Path, digest: str) -> Path:
     If the file was staged and the process killed before it renamed it, that is its hidden path.
     """
     staged = _staged_path(path)
-    with contextlib.suppress(OSError):  # in most cases there is none
+    with contextlib.suppress(FileNotFoundError):  # in most cases there is none
         if file_digest(staged) == digest:
             return staged
     return path

@@ -228,6 +228,8 @@ class RunRecorder:
             figures = self.experiment.draw(Run(self.folder.path, record), self.config)
             return {name: figure_to_png(figure) for name, figure in figures.items()}
         except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
+            if (cause := self.context.stop.cause_of(error)) is not error:
+                raise cause from error
             log.exception("the figures")
             self.context.screen.warn(f"the figures could not be drawn: {first_line(error)}")
             return {}
