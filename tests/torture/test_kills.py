@@ -71,56 +71,55 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
 
 
+class Extension:
+    """A run of two epochs, copies of it, and what its extension to three leaves undisturbed."""
+
+    def __init__(self, folder: Path, experiment: str) -> None:
+        self.folder, self.experiment = folder, experiment
+        self.more = ["resume", f"{experiment}/latest", "trainer.max_epochs=3"]
+        run(folder / "few", *words(experiment, "trainer.max_epochs=2")).is_told(0)
+        self.few = newest_run(folder / "few", experiment)
+        lab = self.copy("whole")
+        self.operations = run(lab, *self.more).is_told(0).operations
+        self.whole = newest_run(lab, experiment)
+
+    def copy(self, name: str) -> Path:
+        """A folder with a copy of the run that is to be extended."""
+        runs = self.folder / name / "runs"
+        shutil.copytree(self.few, runs / self.experiment / self.few.name)
+        return self.folder / name
+
+
 @pytest.mark.parametrize("experiment", [NETWORK, "nyse-rnn"])
 def test_a_kill_of_an_extension_keeps_a_whole_result(
     tmp_path: Path, experiment: str, torture: bool
 ) -> None:
-    command = words(experiment, "trainer.max_epochs=2")
-    run(tmp_path / "few", *command).is_told(0)
-    few = newest_run(tmp_path / "few", experiment)
-    more = ["resume", f"{experiment}/latest", "trainer.max_epochs=3"]
-
-    def copy(name: str) -> Path:
-        shutil.copytree(few, tmp_path / name / "runs" / experiment / few.name)
-        return tmp_path / name
-
-    lab = copy("whole")
-    operations = run(lab, *more).is_told(0).operations
-    whole, before = newest_run(lab, experiment), Run.open(few).record
-    after = Run.open(whole).record
-    last = range(operations - 20, operations + 1)  # they replace the result
-    for at in range(1, operations + 1) if torture else random.Random(1).sample(last, 4):
-        lab = copy(str(at))
-        assert run(lab, *more, fault=Fault(at)).returncode == -signal.SIGKILL
+    extension = Extension(tmp_path, experiment)
+    before, after = Run.open(extension.few).record, Run.open(extension.whole).record
+    last = range(extension.operations - 20, extension.operations + 1)  # they replace the result
+    for at in range(1, extension.operations + 1) if torture else random.Random(1).sample(last, 4):
+        lab = extension.copy(str(at))
+        assert run(lab, *extension.more, fault=Fault(at)).returncode == -signal.SIGKILL
         killed = Run.open(newest_run(lab, experiment))
         kept = before if killed.record.result_steps == 2 else after
         assert (killed.record.metrics, killed.record.files) == (kept.metrics, kept.files), at
         assert all(killed.read(name) for name in kept.files)
         assert all(figure.is_file() for figure in killed.figures)
         assert main.run_command_line(["runs", "check", str(killed.folder)]) == 0
-        run(lab, *more).is_told(0)
-        assert outcome(killed.folder) == outcome(whole)
+        run(lab, *extension.more).is_told(0)
+        assert outcome(killed.folder) == outcome(extension.whole)
         assert not [*killed.folder.glob(".new-*")]
 
 
 def test_a_full_disk_in_an_extension_keeps_a_whole_result(tmp_path: Path, torture: bool) -> None:
-    run(tmp_path / "few", *words(NETWORK, "trainer.max_epochs=2")).is_told(0)
-    few = newest_run(tmp_path / "few", NETWORK)
-    more = ["resume", f"{NETWORK}/latest", "trainer.max_epochs=3"]
-
-    def copy(name: str) -> Path:
-        shutil.copytree(few, tmp_path / name / "runs" / NETWORK / few.name)
-        return tmp_path / name
-
-    lab = copy("whole")
-    last = run(lab, *more).is_told(0).operations
-    whole = outcome(newest_run(lab, NETWORK))
+    extension = Extension(tmp_path, NETWORK)
+    last, whole = extension.operations, outcome(extension.whole)
     for at in range(1, last + 1) if torture else range(last - 24, last - 14):  # they replace it
-        lab = copy(str(at))
-        run(lab, *more, fault=Fault(at, errno.ENOSPC))
+        lab = extension.copy(str(at))
+        run(lab, *extension.more, fault=Fault(at, errno.ENOSPC))
         extended = newest_run(lab, NETWORK)
         assert main.run_command_line(["runs", "check", str(extended)]) == 0, at
-        run(lab, *more)
+        run(lab, *extension.more)
         assert outcome(extended) == whole, at
         assert not [*extended.glob(".new-*")]
 

@@ -228,7 +228,7 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
 def _read_lines(reads: str) -> Iterator[list[Input]]:
     """Yield batches of the lines of standard input as soon as they arrive.
 
-    Raises ConfigError if there are none.
+    Raises ConfigError if standard input has no line.
     """
     is_empty = True
     for block in stream_lines(sys.stdin.buffer):

@@ -99,7 +99,7 @@ def _check_number(runs: int) -> None:
 
 
 def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
-    """Open the run of a name, or read the sweep; raise DlrunError if there is none."""
+    """Return the run or the sweep with this name; raise DlrunError if neither exists."""
     try:
         return PageContent([Run.open(name, runs_dir)])
     except ConfigError as no_run:
@@ -113,7 +113,7 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
-    """Return the newest finished runs, at most NEWEST + 1; raise ConfigError if there is none."""
+    """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished."""
     finished: list[Run] = []
     for folder in runs_newest_first(runs_dir):
         try:
@@ -131,7 +131,7 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
 
 
 def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference | str]:
-    """Return the difference of each but the first run to the first, or why there is none.
+    """Compare each other run with the first; return the differences, or reasons for having none.
 
     Raises ConfigError if none can be compared; with `strict`, if any cannot.
     """

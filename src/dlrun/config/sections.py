@@ -165,7 +165,10 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     @property
     def depends_on_seed(self) -> bool:
         """Return whether the seed changes the numbers: by chance, or because it splits the data."""
-        return self.stochastic or getattr(self.data_section, "split_seed", 0) is None
+        splits_by_seed = hasattr(self.data_section, "split_seed") and (
+            self.data_section.split_seed is None
+        )
+        return self.stochastic or splits_by_seed
 
     @property
     def validates_on_test(self) -> bool:

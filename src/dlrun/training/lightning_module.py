@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.network_sections import Limit, NetworkConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import (
@@ -32,7 +32,7 @@ from dlrun.run_folder.recorded_metrics import (
 )
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
-from dlrun.training.data import ArrayData
+from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import Loss, Objective
 from dlrun.training.schedule import LearningRateSchedule
 
@@ -330,9 +330,7 @@ class EpochRecorder(TrainingRecorder):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop the validation if a signal was received."""
-        limit = self.config.trainer.limit_val_batches
-        if batch_idx < self.data.common_batches(self.data.valid, trainer.world_size, limit):
-            stop_together(trainer, self.steps.stop)
+        self._stop_after(batch_idx, trainer, self.data.valid, self.config.trainer.limit_val_batches)
 
     def on_test_batch_end(
         self,
@@ -344,8 +342,13 @@ class EpochRecorder(TrainingRecorder):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop the test if a signal was received."""
-        limit = self.config.trainer.limit_test_batches
-        if batch_idx < self.data.common_batches(self.data.test, trainer.world_size, limit):
+        self._stop_after(batch_idx, trainer, self.data.test, self.config.trainer.limit_test_batches)
+
+    def _stop_after(
+        self, batch_idx: int, trainer: pl.Trainer, rows: BatchDataset, limit: Limit
+    ) -> None:
+        """Stop after a batch that all processes have, if a signal was received."""
+        if batch_idx < self.data.common_batches(rows, trainer.world_size, limit):
             stop_together(trainer, self.steps.stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlrun.config.data_sections import TableDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES, Table
@@ -103,7 +104,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 data.validation, train, test, config.split_seed, screen, shuffle=not is_series
             )
             parts = train.rows(fitted), train.rows(held_out), test
-        if getattr(config.data_section, "is_own", False) and not config.data_section.standardise:
+        section = config.data_section
+        if isinstance(section, TableDataConfig) and section.is_own and not section.standardise:
             warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
         batches = ArrayData(
