@@ -21,7 +21,7 @@ from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
-from dlrun.system.console import Screen, format_size, pluralize
+from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
 from dlrun.system.files import check_output_path, write_file_atomically
 
 MOST = 100  # runs
@@ -189,6 +189,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
     """Print a table of runs, or several tables if the runs do not fit side by side."""
+    rows = [(key, [*map(shorten_paths, row)]) for key, row in rows]  # before a cell is folded
     longest = max(len(cell) for row in (heads, *(row for _, row in rows)) for cell in row)
     keys = max(len(key) for key, _ in rows)
     width = min(MAX_CELL, longest) + 2
