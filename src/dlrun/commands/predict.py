@@ -343,6 +343,7 @@ def _predict_test_set(
     run: Run, data_dir: Path | None, screen: Screen, *, out: Path | None, json: bool
 ) -> int:
     """Predict the run's own test set again; return 1 if a prediction differs, else 0."""
+    run.check_has_result()
     screen.note(f"predicting the test set of {run.name}")
     found = run.test(data_dir, screen)
     if out is not None:

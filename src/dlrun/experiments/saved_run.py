@@ -117,8 +117,16 @@ class Run:
     def state(self) -> str:
         """Return the run's state; a running run whose lock no process holds was killed."""
         if self.record.status == "running" and not is_file_locked(self.folder / LOCK):
-            return "killed"
+            return self._state_at_end
         return self.unreadable or self.record.status
+
+    @cached_property
+    def _state_at_end(self) -> str:
+        """Return how a run ended that was running when its record was read."""
+        with contextlib.suppress(DlrunError):  # removed
+            if (status := read_run_record(self.folder).status) != "running":
+                return status
+        return "killed"
 
     @property
     def results(self) -> Values:
@@ -221,13 +229,26 @@ class Run:
         raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
     def check_has_result(self) -> None:
-        """Raise DlrunError if the run has not finished yet."""
-        if self.record.result_steps is None:
-            go_on = f"`dlrun resume {self.folder}` continues it"
-            raise DlrunError(
-                f"{self.folder}: {self.state}, so it cannot be used yet",
-                "wait for its end" if self.state == "running" else go_on,
-            )
+        """Raise DlrunError if the run had not finished when it was opened."""
+        if self.record.result_steps is not None:
+            return
+        problem, hint = f"{self.state}, so it cannot be used yet", "wait for its end"
+        if self.state == "finished":
+            problem, hint = "it has finished since it was opened", "open it again"
+        elif self.state != "running":
+            hint = f"`dlrun resume {self.folder}` continues it"
+            if newest := self._newest_finished():
+                hint += f"; the newest finished run is {newest}"
+        raise DlrunError(f"{self.folder}: {problem}", hint)
+
+    def _newest_finished(self) -> Path | None:
+        """Return the newest finished run of the experiment in the same runs folder, if any."""
+        experiment = self.folder.absolute().parent
+        for folder in runs_newest_first(experiment.parent, experiment.name):
+            with contextlib.suppress(DlrunError):  # damaged
+                if read_run_record(folder).status == "finished":
+                    return folder
+        return None
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written, such as words.csv; None if it did not.
@@ -410,6 +431,7 @@ class Run:
         """
         from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow
 
+        self.check_has_result()
         screen, stop = screen or Screen(quiet=True), StopRequest()
         folder = RunFolder(self.folder, writes=False)
         context = RunContext(
