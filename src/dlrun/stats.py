@@ -8,12 +8,18 @@ from collections.abc import Sequence
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between two sides
 MAGNITUDES = 20  # ratio of the ends of a range from which on its axis is logarithmic
 POWER = 0.8  # the usual probability with which a difference should be found
+ROUNDING = 1e-9  # share of a number below which a difference is rounding error
 DRAWS, BATCH = 10_000, 1_000  # bootstrap samples, and how many are computed at once
 
 
 def spans_magnitudes(low: float, high: float) -> bool:
     """Return whether a range of values is so wide that a logarithmic axis shows them better."""
     return 0 < low * MAGNITUDES <= high
+
+
+def without_rounding(difference: float, size: float) -> float:
+    """Return a difference between two numbers of a size; 0.0 if it is only their rounding error."""
+    return 0.0 if abs(difference) <= ROUNDING * abs(size) else difference
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
@@ -75,7 +81,7 @@ def bootstrap_wins(values: Sequence[Sequence[float]], draws: int = DRAWS) -> lis
     for _ in range(draws // BATCH):  # a thousand configs need little memory
         counts = random.multinomial(columns, [1 / columns] * columns, size=BATCH)
         sums = counts @ scores.T
-        wins = np.isclose(sums, sums.max(axis=1, keepdims=True), rtol=1e-9, atol=0)
+        wins = np.isclose(sums, sums.max(axis=1, keepdims=True), rtol=ROUNDING, atol=0)
         totals += (wins / wins.sum(axis=1, keepdims=True)).sum(axis=0)
     return [float(total / draws) for total in totals]
 

@@ -119,7 +119,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{FOLDER}=folder/only", "error: folder/only: no sub-folders in it"),
         (f"{FOLDER}=folder", "error: folder/only: the only class"),
         (f"{OWN} --set data.path=a.csv --set data.text_column=texts", ": a.csv:1: no column"),
-        (f"{DENSE} --set data.path=a.csv", "path is for data of your own, source is stanford"),
+        (f"{DENSE} --set data.path=a.csv", "data.path: for data of your own; source is stanford"),
         (f"{DENSE} --set data.test_share=1.5", "data.test_share: expected less than 1"),
         ("cifar100 --set data.source=folder --set data.path=a.csv", ": a.csv: no such folder"),
         ("classify-images nowhere.jpg", "nowhere.jpg: "),

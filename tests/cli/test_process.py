@@ -124,12 +124,18 @@ def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder in use cannot be removed")
-def test_a_removed_working_folder_is_one_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["hitters-linear", "sweep hitters-linear --seeds 2"])
+@pytest.mark.parametrize("runs_dir", ["runs", "$PWD/runs"])
+def test_a_removed_working_folder_is_one_message(
+    tmp_path: Path, command: str, runs_dir: str
+) -> None:
     (tmp_path / "gone").mkdir()
-    command = 'cd gone && rmdir ../gone && exec "$0" -m dlrun hitters-linear'
-    completed(tmp_path, "sh", "-c", command, sys.executable).is_told(
-        1, "error: the working folder: "
+    options = f'--set data.source=sample --runs-dir "{runs_dir}"'
+    script = f'set -- {options}; cd gone; rmdir ../gone; exec "$0" -m dlrun {command} "$@"'
+    completed(tmp_path, "sh", "-c", script, sys.executable).is_told(
+        1, "error: the working folder: it was removed"
     )
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])

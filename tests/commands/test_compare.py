@@ -68,6 +68,16 @@ def test_the_notebooks_number_stands_below_the_books(tmp_path: Path, capsys: Out
     assert found["notebook's"] == ["test_accuracy", "0.4500", "-"]
 
 
+def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, capsys: Out) -> None:
+    for name, mae, loss in (("a", 259.7153, 1.0), ("b", 259.7153 - 1e-10, 1.0), ("c", 260.0, 1.0)):
+        metrics = {"test_mae": mae, "test_loss": loss, "test_r2": None}
+        a_whole_run(tmp_path / EXPERIMENT / name, metrics=metrics)
+    assert rows(capsys, tmp_path, "a", "b")["test_mae"] == ["259.7153", "259.7153"]
+    found = rows(capsys, tmp_path, "a", "b", "c")
+    assert found["test_mae"] == ["259.7153*", "259.7153*", "260.0000"]
+    assert found["test_loss"] == ["1.0000"] * 3 and found["test_r2"] == ["-"] * 3
+
+
 def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     path = runs / EXPERIMENT / "b" / "environment.json"
     about = json.loads(path.read_text())
@@ -108,6 +118,15 @@ def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     assert "*" not in said.out and "not on the same data" in said.err
     assert "\x1b" not in said.out
     assert "other\N{REPLACEMENT CHARACTER}[31m reviews" in said.out
+
+
+def test_a_path_is_shortened_before_it_is_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        a_whole_run(tmp_path / EXPERIMENT / name, data=f"{tmp_path}/{name}/tr.csv")
+    assert rows(capsys, tmp_path, "a", "b")["data"] == ["a/tr.csv", "b/tr.csv"]
 
 
 def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:

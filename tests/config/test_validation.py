@@ -136,12 +136,11 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("reference.book={a: x}", "reference.book.a", "'x'"),
         ("trainer.devices=1.5", "trainer.devices", "1.5"),
         (f"trainer.accumulate_grad_batches={10**9}", "trainer.accumulate_grad_batches", "0"),
-        ("trainer.devices=[0, 0]", "trainer", ""),
     ],
 )
 def test_a_wrong_type_or_value_is_named_with_its_key(override: str, key: str, got: str) -> None:
     said = problem(override)
-    assert said.startswith(f"{key}: ") and said.removesuffix("; name each once").endswith(got)
+    assert said.startswith(f"{key}: ") and said.endswith(got)
 
 
 def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) -> None:
@@ -154,6 +153,27 @@ def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) ->
     whole, item = problems(files=(file,))
     assert whole.startswith(f"{file}:2: trainer.devices: ")
     assert item.startswith(f"{file}:4: trainer.devices.1: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "key", "remedy"),
+    [
+        ("hitters-lasso", "data.path=a.csv", "data.path", "add data.source=csv"),
+        ("cifar100", "data.path=photographs", "data.path", "add data.source=folder"),
+        ("hitters-lasso", "data.source=csv", "data.source", "needs path, or train and test"),
+        ("hitters-lasso", "data.fold=3", "data.fold", "dlrun sweep --folds N"),
+        ("imdb-dense", "data={folds: 3, fold: 1}", "data.folds", "in one place"),
+        ("hitters-lasso", "data.ignore=[Salary]", "data.ignore", "name another one as target"),
+        ("imdb-dense", "trainer.devices=[0, 0]", "trainer.devices", "name each once"),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(
+    name: str, first: str, key: str, remedy: str
+) -> None:
+    section = key.partition(".")[0]
+    last = {"data": "data.mirrors=[]", "trainer": "trainer.max_epochs=2"}[section]
+    (said,) = problems(first, last, name=name)
+    assert said.startswith(f"{first}: {key}: ") and remedy in said
 
 
 def test_a_missing_key_is_named_under_its_section() -> None:
@@ -251,6 +271,8 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
         (f"{{name: sgd, momentum: {10**30}}}", "momentum", "too big"),
         ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true or false"),
         ("{name: adam, foreach: 1}", "foreach", "expected true or false"),
+        ("{name: sgd, weight_decay: big}", "weight_decay", "expected a number, got 'big'"),
+        ("{name: adam, betas: x}", "betas", "expected a list of numbers, got 'x'"),
         ("{name: sgd, lr: 1e300}", "lr", "got 1e+300"),
         ("{name: adam, betas: [1.5, 0.9]}", "betas", "Invalid beta parameter"),
         ("{name: lbfgs}", "name", "closure"),
@@ -279,6 +301,7 @@ def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
         ("{name: step}", "step_size", "must be given"),
         ("{name: step, step_size: null}", "step_size", "must be given"),
         ("{name: step, step_size: 0}", "step_size", "StepLR"),
+        ("{name: exponential, gamma: x}", "gamma", "expected a number, got 'x'"),
         ("{name: exponential}", "gamma", "must be given"),
         ("{name: plateau, factor: 1.5}", "factor", "Factor should be < 1.0"),
         ("{name: none, gamma: 0.5}", "gamma", "unknown key; scheduler has name, warmup_epochs"),

@@ -111,6 +111,18 @@ def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:
     assert other == "other test rows"
 
 
+def test_a_difference_by_rounding_is_none() -> None:
+    """As that of a least-squares fit to columns in other units."""
+    errors = [0.001, 300.0, 400.0, 200.0]
+    baseline = RowScores("test_mae", errors, errors)
+    run = RowScores("test_mae", errors, [one - 1e-10 - one * 1e-13 for one in errors])
+    found = paired_difference(run, baseline)
+    assert (found.difference, found.interval) == (0.0, (0.0, 0.0))
+    assert found.verdict == "no clear difference"
+    clear = RowScores("test_mae", errors, [one - 1e-3 - one * 1e-6 for one in errors])
+    assert paired_difference(clear, baseline).verdict == "better"
+
+
 def test_runs_compare_shows_the_difference_of_two(forked: Dlrun, tmp_path: Path) -> None:
     runs = tmp_path / "runs" / "e"
     classified(runs / "a", range(30))

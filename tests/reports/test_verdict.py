@@ -125,6 +125,8 @@ def test_a_lead_smaller_than_the_spread_of_seeds(tmp_path: Path) -> None:
     assert title not in alerts(*spread, far)
     paired = [config(seed, 0.4, 0.798 + seed / 99) for seed in range(3)]
     assert title not in alerts(*spread, *paired), "each seed has the same order"
+    rounded = [config(seed, 0.6, 0.8 + seed / 100 + 1e-12) for seed in range(3)]
+    assert title in alerts(*spread, *rounded)
     crossed = [config(seed, 0.5, 0.818 - seed / 100) for seed in range(3)]
     assert "-0.04" in alerts(*spread, *crossed)[title].finding
 

@@ -76,6 +76,13 @@ def test_a_baseline_that_varies_too_is_compared_by_seed() -> None:
     assert reverse.numbers["verdict"] == "worse" and reverse.numbers["n"] == 5
 
 
+def test_a_difference_by_rounding_is_no_difference() -> None:
+    rounded = {seed: value * (1 + 1e-13) for seed, value in MAE.items()}
+    found = compare_with_simpler_experiment("test_mae", MAE, "lasso", rounded)
+    assert found.numbers["verdict"] == "no reliable difference"
+    assert found.numbers["interval"] == (0.0, 0.0)
+
+
 def test_one_run_says_nothing_of_a_baseline() -> None:
     for others in (235.68, {0: 235.68}, {7: 1.0}):
         found = compare_with_simpler_experiment("test_mae", MAE, "lasso", others)

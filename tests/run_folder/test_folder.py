@@ -61,12 +61,14 @@ def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
     check_runs_folder_writable(tmp_path / "new" / "runs")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
-        with pytest.raises(ConfigError, match=f"runs folder {runs}"):
-            check_runs_folder_writable(runs)
-        for claim in (RunFolder.claim, RunFolder.claim_sweep):
-            with pytest.raises(ConfigError, match=f"runs folder {runs}"):
-                claim(runs, "x")
+    (tmp_path / "link").symlink_to("none")
+    for name, why in (("file", "file is not a folder"), ("link", "link is a link to nothing")):
+        for runs in (tmp_path / name, tmp_path / name / "runs"):
+            with pytest.raises(ConfigError, match=f"runs folder {runs}: .*{why}"):
+                check_runs_folder_writable(runs)
+            for claim in (RunFolder.claim, RunFolder.claim_sweep):
+                with pytest.raises(ConfigError, match=f"runs folder {runs}.*: .*{why}"):
+                    claim(runs, "x")
 
 
 def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def test_the_best_is_compared_with_the_second_by_seed() -> None:
     assert selection(BEST, BEST).verdict == "no reliable difference"
 
 
+@pytest.mark.parametrize("metric", ["valid_accuracy", "valid_mae"])
+def test_a_lead_by_rounding_is_none(metric: str) -> None:
+    sign = -1e-15 if metric == "valid_mae" else 1e-15
+    found = selection(BEST, [one + sign for one in BEST], metric=metric)
+    assert (found.leads, found.lead, found.interval) == ([0.0] * 3, 0.0, (0.0, 0.0))
+    assert found.verdict == "no reliable difference" and not found.is_reliable
+    assert "as good" in found.describe()["second"]
+
+
 def test_a_bootstrap_over_seeds_counts_wins() -> None:
     """Against all 27 samples of three seeds; a tie is half a win."""
     won = 0.0

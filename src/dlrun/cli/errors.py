@@ -93,10 +93,11 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         return _usage_error(error, arguments)
     if isinstance(error, OSError):
-        # os.getcwd names no file.
-        unnamed = "the working folder" if isinstance(error, FileNotFoundError) else "the output"
-        problem = f"{error.filename or unnamed}: {error.strerror or error}"
-        return DlrunError(problem, os_error_remedy(error))
+        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
+        hint = os_error_remedy(error)
+        if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
+            problem, hint = "the working folder: it was removed", "change to another folder"
+        return DlrunError(problem, hint)
     if isinstance(error, MemoryError | RecursionError):
         if isinstance(error, MemoryError):
             problem, hint = "out of memory", "a smaller batch_size needs less"

@@ -8,6 +8,7 @@ from typing import Annotated
 from rich.table import Table
 from rich.text import Text
 
+from dlrun import stats
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
 from dlrun.commands.notes import notes_or_warning, shorten_note
@@ -20,7 +21,7 @@ from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
-from dlrun.system.console import Screen, format_size, pluralize
+from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
 from dlrun.system.files import check_output_path, write_file_atomically
 
 MOST = 100  # runs
@@ -152,11 +153,16 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     judged_by = {metrics.main_metric(run.record) for run in runs}
     for name in dict.fromkeys(name for one in newest for name in one):
         values = [one.get(name) for one in newest]
-        known = {value for value in values if value is not None}
-        direction = metrics.metric_direction(name) if mark_best and len(known) > 1 else 0
-        best = max(known) if direction > 0 else min(known, default=None)
+        known = [value for value in values if value is not None]
+        direction = metrics.metric_direction(name) if mark_best else 0
+        best = (max if direction > 0 else min)(known, default=math.nan)
         cells = [metrics.format_metric(value) or EMPTY for value in values]
-        marks = ["*" if direction and value == best else " " for value in values]
+        behind = [
+            None if value is None else stats.without_rounding(value - best, best)
+            for value in values
+        ]
+        has_best = direction and any(behind)
+        marks = ["*" if has_best and one == 0 else " " for one in behind]
         rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
         if name == ACCURACY:
             ends = [run.record.interval for run in runs]
@@ -183,6 +189,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
     """Print a table of runs, or several tables if the runs do not fit side by side."""
+    rows = [(key, [*map(shorten_paths, row)]) for key, row in rows]  # before a cell is folded
     longest = max(len(cell) for row in (heads, *(row for _, row in rows)) for cell in row)
     keys = max(len(key) for key, _ in rows)
     width = min(MAX_CELL, longest) + 2

@@ -1,10 +1,17 @@
 """Define the schemas of the config section `data`: types and bounds, but no default values."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from dlrun.config.sections import Fraction, LocalPath, PositiveInt, Section, Seed
+from dlrun.config.sections import (
+    Fraction,
+    LocalPath,
+    PositiveInt,
+    Section,
+    Seed,
+    error_of_key,
+)
 from dlrun.errors import ConfigError
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
@@ -70,20 +77,25 @@ class OwnDataConfig(Section):
             return self
         if self.folds is None or self.fold is None or self.fold > self.folds:
             given = f"folds is {self.folds}, fold is {self.fold}"
-            raise ValueError(f"{given}; folds count from 1, `dlrun sweep --folds N` runs all")
+            remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
+            raise error_of_key(f"{given}; {remedy}", "folds" if self.fold is None else "fold")
         if self.source not in self.undivided or self.test is not None:
             why = f"the test rows of source {self.source} are given"
-            raise ValueError(f"folds: {why}; folds divide rows that are in one place")
+            raise error_of_key(f"{why}; folds divide rows that are in one place", "folds")
         return self
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnDataConfig":
         given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
         if not self.is_own and given:
-            raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
+            sources = get_args(type(self).model_fields["source"].annotation)
+            own = " or ".join(f"data.source={one}" for one in sources if one in OWN_SOURCES)
+            problem = f"for data of your own; source is {self.source}: add {own}"
+            raise error_of_key(problem, given[0])
         if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
             names = ", ".join(given) or "none"
-            raise ValueError(f"source {self.source} needs path, or train and test; given: {names}")
+            problem = f"source {self.source} needs path, or train and test; given: {names}"
+            raise error_of_key(problem, given[-1] if given else "source")
         return self
 
 
@@ -143,7 +155,8 @@ class TableDataConfig(OwnDataConfig):
     @model_validator(mode="after")
     def _target_is_used(self) -> "TableDataConfig":
         if self.target in self.ignore:
-            raise ValueError(f"ignore: {self.target!r} is the target; name another one as target")
+            problem = f"{self.target!r} is the target; name another one as target"
+            raise error_of_key(problem, "ignore")
         return self
 
 

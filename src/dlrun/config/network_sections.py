@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dlrun.config.plugins import EACH_ONCE, ClassWithArguments, check_package_installed
 from dlrun.config.sections import (
@@ -18,6 +17,7 @@ from dlrun.config.sections import (
     PositiveInt,
     Predictions,
     Section,
+    error_of_key,
 )
 from dlrun.config.torch_arguments import (
     LARGEST_RATE,
@@ -71,7 +71,7 @@ class OptimizerConfig(Section, extra="allow"):
     @model_validator(mode="after")
     def _has_these_arguments(self) -> "OptimizerConfig":
         if self.__pydantic_extra__:
-            with _errors_of_keys(self.__pydantic_extra__):
+            with _errors_of_keys():
                 check_optimizer_arguments(self.name, self.lr, self.__pydantic_extra__)
         return self
 
@@ -115,18 +115,13 @@ class SchedulerConfig(Section, extra="allow"):
 
 
 @contextmanager
-def _errors_of_keys(values: Mapping[str, object], *section: str) -> Iterator[None]:
+def _errors_of_keys(*section: str) -> Iterator[None]:
     """Turn an ArgumentError about a key of a section into pydantic's error, which names the key."""
     try:
         yield
     except ArgumentError as error:
-        context = {"error": error.message, "known": [*error.known]}
-        kind = PydanticCustomError(error.kind, "{error}", context)
-        key = () if error.key is None else (error.key,)
-        detail = InitErrorDetails(
-            type=kind, loc=(*section, *key), input=values.get(error.key or "")
-        )
-        raise ValidationError.from_exception_data("config", [detail]) from None
+        path = section if error.key is None else (*section, error.key)
+        raise error_of_key(error.message, *path, kind=error.kind, known=error.known) from None
 
 
 class TrainerConfig(Section):
@@ -150,7 +145,8 @@ class TrainerConfig(Section):
     @model_validator(mode="after")
     def _each_device_once(self) -> "TrainerConfig":
         if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
-            raise ValueError(f"devices: {self.devices} names a device twice; name each once")
+            problem = f"{self.devices} names a device twice; name each once"
+            raise error_of_key(problem, "devices")
         return self
 
     @property
@@ -226,7 +222,7 @@ class NetworkConfig(LightningConfig):
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
-        with _errors_of_keys(self.scheduler.model_dump(), "scheduler"):
+        with _errors_of_keys("scheduler"):
             self.scheduler.check(self.optimizer, self.trainer.max_epochs)
         return self
 

@@ -5,6 +5,7 @@ imported when a function is called, because most configs give no such argument.
 """
 
 import inspect
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -175,15 +176,20 @@ def _check_argument_names(
 ) -> None:
     """Raise ArgumentError if a class has no such argument, or if the argument is set here.
 
-    A switch must be true or false, too: torch takes the text `flase` for true.
+    A switch must be true or false, too: torch takes the text `flase` for true. A number must be no
+    text: torch would raise Python's TypeError.
     """
     parameters = inspect.signature(found).parameters
     known = [name for name in parameters if name not in ours]
     for key, value in further.items():
         if key not in known:
             raise ArgumentError(key, kind="extra_forbidden", known=known)
-        if "bool" in str(parameters[key].annotation) and not isinstance(value, bool | None):
+        annotation = str(parameters[key].annotation)
+        if "bool" in annotation and not isinstance(value, bool | None):
             raise ArgumentError(key, f"expected true or false, got {value!r}")
+        if isinstance(value, str) and re.search(r"\b(float|int)\b", annotation):
+            expected = "a list of numbers" if annotation.startswith("tuple") else "a number"
+            raise ArgumentError(key, f"expected {expected}, got {value!r}")
 
 
 def _new_optimizer(name: str, arguments: Mapping[str, Any]) -> "Optimizer":

@@ -38,10 +38,12 @@ FILES = {
     "ISLP/data/Hitters.csv": "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952",
     "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
 }
-DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")  # a number that is not written as here
+# A number with a decimal comma or separated thousands, which is not written as here.
+WITH_COMMA = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # categories of a column, at most
 NUMBER_HINT = "correct the cell"
+COMMA_HINT = "write numbers with a decimal point and without thousands separators"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
@@ -171,7 +173,8 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         contents = np.array([hash((*cells.values(),)) for cells, _ in records])
         warn_of_repeated_rows(contents, tested, parts[-1][0][1], warnings)
         if np.ptp(targets[fitted]) == 0:
-            problem = f"{origin}: {config.target} is {targets[0]:g} in all training rows"
+            same = _only_value([records[row][0][config.target] for row in fitted])
+            problem = f"{origin}: {config.target} is {same} in all training rows"
             raise DataError(problem, "give more rows, or name another column as data.target")
     for warning in warnings.lines():
         screen.warn(warning)
@@ -223,10 +226,13 @@ def _read_csv(
         if not other_file:
             raise
         raise DataError(f"not the published table: {error.message}", error.hint) from None
-    if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
-        names = shorten_list([*map(_quote, twice)])
-        remedy = "give each column another name; programs often write row numbers without a name"
-        raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
+    if "" in header:
+        place = header.index("")
+        remedy = "" if place else ", or write the file with to_csv(index=False)"  # of pandas
+        raise DataError(f"{path}:1: column {place + 1} has no name", f"delete that column{remedy}")
+    if twice := [name for name in header if header.count(name) > 1]:
+        problem = f"{twice.count(twice[0])} columns are named {_quote(twice[0])}"
+        raise DataError(f"{path}:1: {problem}", "rename one of them")
     records: list[Record] = []
     for cells, line in rows:
         check_cells(cells, header, f"{path}:{line}")
@@ -269,16 +275,17 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1 or (not words and len({*map(float, cells)}) == 1):
-        problem = f"column {name!r} is {_quote(levels[0])} in all of {pluralize(len(cells), 'row')}"
-        raise DataError(f"{records[0][1]}: {problem}", remedy)
+        same = f"is {_only_value(cells)} in all of {pluralize(len(cells), 'row')}"
+        raise DataError(f"{records[0][1]}: column {name!r} {same}", remedy)
     if not words:
         return []
-    commas = all(DECIMAL_COMMA.fullmatch(cells[place]) for place in words)
+    commas = all(WITH_COMMA.fullmatch(cells[place]) for place in words)
     has_numbers = commas or len(words) < len(cells) / 2
     if has_numbers or len(levels) > MOST_LEVELS:
         why = "" if has_numbers else f", and {len(levels):,} different values are no categories"
         place, word = records[words[0]][1], cells[words[0]]
-        raise DataError(f"{place}: column {name!r}: {_no_number(word)}{why}", remedy)
+        error = _no_number(name, word, remedy)
+        raise DataError(f"{place}: {error.message}{why}", error.hint)
     return levels
 
 
@@ -291,12 +298,22 @@ def _is_number(cell: str) -> bool:
 
 def _to_number(cells: Cells, name: str, remedy: str = NUMBER_HINT) -> float:
     if not _is_number(cells[name]):
-        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}", remedy)
+        raise _no_number(name, cells[name].strip(), remedy)
     return float(cells[name])
 
 
-def _no_number(cell: str) -> str:
-    return f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
+def _no_number(name: str, cell: str, remedy: str) -> DataError:
+    """Return the error for a cell that is no number; a comma in one has a remedy of its own."""
+    problem = f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
+    remedy = COMMA_HINT if WITH_COMMA.fullmatch(cell) else remedy
+    return DataError(f"column {name!r}: {problem}", remedy)
+
+
+def _only_value(cells: Sequence[str]) -> str:
+    """Return what all cells are: one text, or one number that is written in several ways."""
+    if len({cell.strip() for cell in cells}) == 1:
+        return _quote(cells[0].strip())
+    return f"{float(cells[0]):g} in double precision"
 
 
 def _quote(cell: str) -> str:

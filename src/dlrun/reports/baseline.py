@@ -91,7 +91,7 @@ class PairedDifference:
     @property
     def difference(self) -> float:
         """Return the run's metric minus the baseline's."""
-        return self.value - self.baseline
+        return stats.without_rounding(self.value - self.baseline, self.baseline)
 
     @property
     def verdict(self) -> str:
@@ -112,7 +112,11 @@ def paired_difference(run: RowScores, baseline: RowScores) -> PairedDifference:
     rows = len(run.scores)
     means = fmean(baseline.scores), fmean(run.scores)
     if run.metric == MAE:
-        interval = stats.mean_interval([*map(sub, run.scores, baseline.scores)])
+        ends = stats.mean_interval([*map(sub, run.scores, baseline.scores)])
+        interval = None
+        if ends is not None:
+            low, high = (stats.without_rounding(end, means[0]) for end in ends)
+            interval = low, high
         return PairedDifference(run.metric, rows, *means, interval)
     won = sum(map(gt, run.scores, baseline.scores))
     lost = sum(map(lt, run.scores, baseline.scores))

@@ -216,11 +216,15 @@ def _alerts_between_configs(ranked: Sequence[ConfigGroup]) -> Iterator[Alert]:
         return
     if ranked[0].data != ranked[1].data:
         return
-    lead = abs(best.mean - second.mean)
+    lead = stats.without_rounding(abs(best.mean - second.mean), best.mean)
     ours, theirs = (group.values_by_repeat for group in ranked[:2])
     common = [repeat for repeat in ours if repeat in theirs]
     sign = metric_direction(best.metric)
-    ends = stats.mean_interval([sign * (ours[repeat] - theirs[repeat]) for repeat in common])
+    leads = (
+        stats.without_rounding(sign * (ours[repeat] - theirs[repeat]), ours[repeat])
+        for repeat in common
+    )
+    ends = stats.mean_interval([*leads])
     if ends is not None:
         by_chance = ends[0] <= 0 <= ends[1]
         limit = f"the 95 % interval of its lead with the same seeds is {ends[0]:.4g} to "

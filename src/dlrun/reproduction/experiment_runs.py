@@ -120,7 +120,7 @@ class ReproducedExperiment:
             self.taken = [*taken.values()]
             points = [point for point in points if point.number not in taken]
             try:
-                state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
+                state = run_sweep_points(sweep, screen, points=points, taken=taken, jobs=jobs)
                 numbers = {point.number for point in points} & state.failed.keys()
                 self.failed = {seed_of[one]: state.failed[one] for one in sorted(numbers)}
             finally:  # also the seeds that finished before an error

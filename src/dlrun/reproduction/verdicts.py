@@ -132,7 +132,7 @@ def compare_with_simpler_experiment(
     by_seed = dict.fromkeys(values, others) if isinstance(others, float) else others
     pairs = [(value, by_seed[seed]) for seed, value in values.items() if seed in by_seed]
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
-    differences = [one - other for one, other in pairs]
+    differences = [stats.without_rounding(one - other, other) for one, other in pairs]
     interval, detectable = stats.mean_interval(differences), stats.detectable_mean(differences)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
     verdict, words = "no interval", f"no seed in common with {baseline}"

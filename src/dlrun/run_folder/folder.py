@@ -205,6 +205,7 @@ def _make_folder(path: Path, runs_dir: Path) -> None:
         for folder in made:
             sync_folder(folder.parent)
     except OSError as error:
+        check_runs_folder_writable(path)  # says more than the system does
         raise _unusable(runs_dir, error.strerror) from None
 
 
@@ -219,9 +220,11 @@ def check_run_name(name: str | None) -> None:
 
 def check_runs_folder_writable(runs_dir: Path) -> None:
     """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
-    existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
+    paths = (runs_dir, *runs_dir.absolute().parents)
+    existing = next(path for path in paths if path.exists() or path.is_symlink())
     if not existing.is_dir():
-        raise _unusable(runs_dir, f"{existing} is not a folder")
+        what = "not a folder" if existing.exists() else "a link to nothing"
+        raise _unusable(runs_dir, f"{existing} is {what}")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise _unusable(runs_dir, "not writable")
 

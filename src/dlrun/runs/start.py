@@ -111,8 +111,10 @@ def check_run_can_start(
 ) -> None:
     """Check what can be checked before a run gets its folder; raise DlrunError if it would fail.
 
-    `here`: the run will use this machine's memory and accelerators.
+    `here`: the run will use this machine's memory and accelerators. Raises FileNotFoundError if the
+    working folder, which a run records, was removed.
     """
+    Path.cwd()
     settings.check()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_loggers_installed(config)

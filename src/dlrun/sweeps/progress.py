@@ -51,8 +51,8 @@ class RunningPoint:
 class SweepProgress:
     """Shows how many runs of a sweep are done, running and failed, the best config, the time left.
 
-    runs: the sweep's runs by the number of their point; the caller adds each before it calls
-    `end`. to_do: the number of runs that have not begun. done: that of runs that have finished.
+    runs: the runs of the plan's points by number; the caller adds each before it calls `end`.
+    to_do: the number of runs that have not begun. done: that of runs that have finished.
     """
 
     plan: SweepPlan

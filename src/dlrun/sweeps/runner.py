@@ -5,7 +5,7 @@ import itertools
 import math
 import signal
 import statistics
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
@@ -74,6 +74,7 @@ def run_sweep_points(
     screen: Screen,
     *,
     points: Sequence[SweepPoint] | None = None,
+    taken: dict[int, Run] | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     force: bool = False,
@@ -81,7 +82,8 @@ def run_sweep_points(
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
     points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
-    force: resume runs although code or packages have changed.
+    taken: runs of other commands by the numbers of the points, not among `points`, that they stand
+    for. force: resume runs although code or packages have changed.
 
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     data cannot be downloaded, no process can be started, or a run of a killed sweep does not end.
@@ -108,7 +110,7 @@ def run_sweep_points(
         study.tell(state)
     for config in configs:
         download_missing_data(plan.experiment, config, settings, screen)
-    runner = _Runner(sweep, screen, settings, state, at_once, fail_fast, study)
+    runner = _Runner(sweep, screen, settings, state, at_once, fail_fast, study, taken or {})
     try:
         runner.run([*plan.points] if points is None else points)
     except Stopped as stop:  # a second signal, between two rungs of halving
@@ -132,7 +134,8 @@ class _Runner:
     state: SweepState
     jobs: int
     fail_fast: bool
-    study: "SweepStudy | None" = None
+    study: "SweepStudy | None"
+    taken: dict[int, Run]  # runs of other commands by points, which are not run
     children: dict[int, ChildProcess] = field(default_factory=dict)  # processes by point
     progress: SweepProgress = field(init=False)  # progress of the sweep, or of the current rung
     peak: int = 0  # the most bytes that a run has held
@@ -166,7 +169,8 @@ class _Runner:
             return
         before = f", {done} done before" if done else ""
         self.screen.note(f"{pluralize(left, 'run')} to do{before}, {self.jobs} at once")
-        self.progress = SweepProgress(self.sweep.plan, self.screen, runs, left, done)
+        known = ChainMap(self.taken, runs)
+        self.progress = SweepProgress(self.sweep.plan, self.screen, known, left, done)
         with self.progress.shown():
             while self.children or ((todo or self._runs_to_choose) and not self.ending):
                 try:

@@ -1,6 +1,5 @@
 """Say what the best config of a sweep is worth: against the second, chance, and the test."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,14 +54,17 @@ class Selection:
         """Return by how much the selected config is better than the second with each seed."""
         second, best = (one.validated for one in self.configs[-2:])
         sign = metric_direction(self.metric)
-        return [sign * (value - second[key]) for key, value in best.items()]
+        return [
+            stats.without_rounding(sign * (value - second[key]), value)
+            for key, value in best.items()
+        ]
 
     @property
     def lead(self) -> float:
         """Return by how much the mean of the selected config is better than that of the second."""
         second, best = (statistics.fmean(one.validated.values()) for one in self.configs[-2:])
         # Equal but for rounding: means of shares of rows often are.
-        return 0.0 if math.isclose(second, best, rel_tol=1e-9) else abs(best - second)
+        return stats.without_rounding(abs(best - second), best)
 
     @property
     def interval(self) -> tuple[float, float] | None:
