@@ -118,7 +118,7 @@ def test_a_terminal_that_is_closed_interrupts_a_run(tmp_path: Path) -> None:
     until(lambda: Run.open(latest(tmp_path, NAME)).state != "running")
     run = Run.open(latest(tmp_path, NAME))
     assert (run.state, run.record.error) == ("interrupted", "HungUp")
-    assert "stopping after this step" in (run.folder / "log.txt").read_text()
+    assert "stopping; every finished" in (run.folder / "log.txt").read_text()
     steps = run.record.steps or 0
     assert steps >= 3 and len(run.table["epoch"]) == steps
 

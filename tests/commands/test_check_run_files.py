@@ -38,6 +38,12 @@ def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys:
         text = (copy / "config.yaml").read_text()
         (copy / "config.yaml").write_text(re.sub("max_epochs: .*", "max_epochs: 99", text))
 
+    def remove_digest(copy: Path) -> None:
+        record = json.loads((copy / "results.json").read_text())
+        del record["sha256"]
+        (copy / "results.json").write_text(json.dumps(record))
+
+    assert "results.json: edited" in said(1, remove_digest)
     assert "edited since the run: optimizer.lr" in said(1, edit)
     assert "edited since the run: trainer.max_epochs" in said(1, train_longer)
     assert "summary.txt: " in said(1, lambda copy: (copy / "summary.txt").unlink())

@@ -152,6 +152,7 @@ def test_without_images_it_classifies_the_books_and_shows_the_books_names(
     done = forked(NAME, *BUNDLED).is_told(0)
     found = results(latest(tmp_path, NAME))
     assert "book" in found["data"] and "Cape_Weaver.jpg" in done.stdout
+    assert "model.name" in found["reference_differs"] and found["reference_differs"] in done.stdout
     assert [*found["predictions"]] == [str(folder / name) for name in reference.book]
     for name, place in reference.packaged.items():
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)

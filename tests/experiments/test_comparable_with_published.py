@@ -86,32 +86,40 @@ def test_every_key_is_named_beside_what_the_data_are() -> None:
     assert of("imdb-dense", *overrides, reference={}) is None  # no published figures
 
 
-VARIANT = "reference.variants=[{set: {optimizer.lr: 0.5}, notebook: {test_accuracy: 0.4}}]"
-SHIPPED = {"test_accuracy": 0.845, "test_loss": 1.2168}  # of the notebook
+SHIPPED, VARIANT = {"test_r2": 0.4128913}, {"test_r2": 0.4595563}  # of nyse-linear
 
 
 @pytest.mark.parametrize(
     ("overrides", "reason", "notebook"),
     [
-        (["optimizer.lr=0.5", "seed=2"], None, {"test_accuracy": 0.4}),
+        (["model.day_of_week=true", "seed=2"], None, VARIANT),
         ([], None, SHIPPED),
-        (["optimizer.lr=0.6"], "optimizer.lr is 0.6", SHIPPED),
-        (["optimizer.lr=0.5", "batch_size=1"], "batch_size is 1", SHIPPED),
+        (["data.lags=4"], "data.lags is 4", SHIPPED),
+        (["model.day_of_week=true", "data.lags=4"], "data.lags is 4", SHIPPED),
     ],
 )
 def test_a_variant_has_published_numbers_of_its_own(
     overrides: list[str], reason: str | None, notebook: dict[str, float]
 ) -> None:
     """Exactly its keys differ from the shipped config, no more and no fewer."""
-    found = of("imdb-dense", VARIANT, *overrides)
+    found = of("nyse-linear", *overrides)
     assert found is None if reason is None else found is not None and reason in found
-    config: Any = load_experiment_config("imdb-dense", RunSettings(overrides=[VARIANT, *overrides]))
-    reference = select_reference("imdb-dense", config, config.reference.model_dump())
-    assert reference["notebook"] == notebook and reference["source"]
-    assert bool(reference["book"]) == (notebook != {"test_accuracy": 0.4})
-    assert bool(expecting("imdb-dense", VARIANT, *overrides)) == (not overrides)
-    other = of("imdb-dense", VARIANT, *overrides, origin=DataOrigin("x", OTHER))
+    config: Any = load_experiment_config("nyse-linear", RunSettings(overrides=[*overrides]))
+    reference = select_reference("nyse-linear", config, config.reference.model_dump())
+    assert reference["notebook"] == reference["book"] == notebook and reference["source"]
+    other = of("nyse-linear", *overrides, origin=DataOrigin("x", OTHER))
     assert other is not None and other.startswith(OTHER)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["reference.book.test_mae=1", "reference.variants=[{set: {seed: 1}, book: {test_mae: 1}}]"],
+)
+def test_own_numbers_are_not_taken_for_published_ones(override: str) -> None:
+    reason = of("hitters-linear", override)
+    assert reason is not None and "reference" in reason
+    config: Any = load_experiment_config("hitters-linear", RunSettings(overrides=[override]))
+    assert select_reference("hitters-linear", config, config.reference.model_dump()) == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,6 +146,7 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
         assert f"{found.low:.4f}-{found.high:.4f}" in cells and str(found.seeds) in cells
         assert expecting(name, "data.validation=100") == {}
         assert expecting(name, "data.source=sample") == {}
+    assert expecting("imdb-dense", "reference.book.test_accuracy=1") == {}
     assert expecting("cifar100") == {}
 
 

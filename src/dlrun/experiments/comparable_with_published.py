@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS, OwnDataConfig
 from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import format_setting
-from dlrun.experiments.registry import changed_from_shipped, shipped_values
+from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
 
@@ -32,6 +32,8 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
     """
     if not results.reference:
         return None
+    if not has_shipped_reference(name, config):
+        return "the config's published numbers (`reference`) are not the shipped ones"
     differs, defaults = results.origin.differs, shipped_values(name)
     reasons = [differs] if differs else []
     is_shipped_source = config.source == defaults.get("data.source")
@@ -53,13 +55,26 @@ def find_variant(name: str, config: ExperimentConfig) -> Variant | None:
 def select_reference(
     name: str, config: ExperimentConfig, reference: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return the published numbers to compare a run with: an experiment's, or its variant's."""
+    """Return the published numbers to compare a run with: an experiment's, or its variant's.
+
+    There are none if the config has other numbers than the shipped ones: these are nobody's.
+    """
+    if not has_shipped_reference(name, config):
+        return {}
     variant = find_variant(name, config)
     return {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
 
 
+def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
+    """Return whether the published numbers of a config are those of the shipped config."""
+    section, shipped = config.reference_section, experiment_entry(name).shipped.values
+    return section is None or type(section).model_validate(shipped["reference"]) == section
+
+
 def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, MetricInterval]:
     """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
+    if not has_shipped_reference(name, config):
+        return {}
     numbers: object = find_variant(name, config)
     if numbers is None and not changed_result_keys(name, config):
         numbers = config.reference_section

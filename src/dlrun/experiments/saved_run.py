@@ -53,6 +53,7 @@ from dlrun.run_folder.folder import (
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.record import (
     FORMAT,
+    SHA256,
     RunEnvironment,
     RunRecord,
     read_json_object,
@@ -569,6 +570,8 @@ def find_damage(run: Run) -> Iterator[str]:
     if run.unreadable:
         return
     try:
+        if SHA256 not in run.results:
+            yield f"{folder / RESULTS}: edited: it has no {SHA256!r}"
         if edited := run.keys_edited_since_the_end():
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:

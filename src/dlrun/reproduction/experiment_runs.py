@@ -27,7 +27,7 @@ from dlrun.reproduction.verdicts import (
 )
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
-from dlrun.run_folder.record import SHA256, checksummed_json
+from dlrun.run_folder.record import checksummed_json
 from dlrun.run_folder.recorded_metrics import is_plottable
 from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
@@ -177,7 +177,6 @@ class ReproducedExperiment:
             and accelerator.used == device
             # In a run of the published config: why its data are not the published ones.
             and (bool(record.reference), record.reference_differs) == (True, self.differs)
-            and SHA256 in run.results
             and not any(find_damage(run))
         )
 

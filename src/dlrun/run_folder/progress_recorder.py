@@ -67,8 +67,8 @@ class ProgressRecorder:
 
     @contextmanager
     def progress(self, what: str, total: int, noun: str) -> Iterator[ProgressHandle]:
-        """Show a progress bar during the steps; a first stop signal waits for the end of a step."""
-        notice = "stopping after this step; a second signal stops at once"
+        """Show a progress bar during the steps; after a first stop signal the run ends in order."""
+        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
         with (
             self.screen.progress(what, total, f"{noun}s") as bar,
             self.stop.in_steps(lambda: self.screen.note(notice)),

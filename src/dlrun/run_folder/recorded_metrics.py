@@ -235,7 +235,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
         lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
-    if record.reference_differs and editions:
+    if record.reference_differs:
         metric = main_metric(record) or ""
         value = editions.get("book", {}).get(metric)
         is_own = record.source in OWN_SOURCES  # a number of other data says nothing

@@ -146,7 +146,7 @@ class _Runner:
     def run(self, points: Sequence[SweepPoint]) -> None:
         """Run the points, rung by rung if the plan has rungs."""
         plan = self.sweep.plan
-        stopping = "stopping after each run's step; a second signal stops at once"
+        stopping = "stopping; what each run has finished is kept; a second signal stops at once"
         with self.stop.listening(), self.stop.in_steps(lambda: self.screen.note(stopping)):
             if not plan.rungs:
                 self._run(points)

@@ -142,7 +142,7 @@ class Training:
             )
             context.screen.note(
                 f"training {pluralize(left, 'epoch')} on {device}"
-                f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
+                f"{shares if world > 1 else ''}{f', {done:,} finished before' if done else ''}"
             )
             note_slow_precision(device, section.precision, context.screen.note)
             limit, balanced = section.limit_train_batches, config.balanced_batches

@@ -133,7 +133,7 @@ class ModuleTraining:
             recorder.seed_loaders_of(trainer)
             context.screen.note(
                 f"training {pluralize(left, 'epoch')} on {device}"
-                f"{f' after the {done} that are done' if done else ''}"
+                f"{f', {done:,} finished before' if done else ''}"
             )
             note_slow_precision(device, config.trainer.precision, context.screen.note)
             with explain_lost_peers(context, trainer.world_size):

@@ -24,7 +24,10 @@ from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import Config
-from dlrun.experiments.comparable_with_published import changed_result_keys
+from dlrun.experiments.comparable_with_published import (
+    changed_result_keys,
+    has_shipped_reference,
+)
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
@@ -91,12 +94,15 @@ class ClassifyImagesExperiment(Experiment[Config]):
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
-        published = {} if changed_result_keys(self.name, config) else config.reference.book
+        reference, published = config.reference, config.reference.book
+        if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
+            published = {}
+        names = {with_published_name(Path(file), reference.packaged).name for file in predictions}
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
             origin=DataOrigin(origin),
-            reference=config.reference.model_dump(),
+            reference=reference.model_dump() if names & reference.book.keys() else {},
             extra={
                 "model": config.model.name,
                 "parameters": parameters,
@@ -106,7 +112,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*_labels_table(predictions, published, config.reference.packaged)],
+            shown=[*_labels_table(predictions, published, reference.packaged)],
             exit_code=1 if errors else 0,
         )
 

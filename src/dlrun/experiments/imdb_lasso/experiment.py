@@ -193,14 +193,14 @@ def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
 
 
 def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run | None:
-    """Copy the curve of the run to compare with; warn and return None if there is none."""
+    """Copy the curve of the run to compare with; say so and return None if there is none."""
     if config.compare_with is None:
         return None
     try:
         baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin)
         curve = (baseline.folder / METRICS).read_bytes()
     except (DlrunError, OSError) as error:
-        context.screen.warn(f"compare_with: {error}: the figure's right panel stays empty")
+        context.screen.note(f"compare_with: {error}: the figure's right panel stays empty")
         return None
     context.folder.write(COMPARED, curve)
     context.screen.note(f"compared with {baseline.folder}")
