@@ -216,6 +216,31 @@ def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Pa
     assert sorted(line.name for line in chart.lines)[1].startswith(f"No. 2 {found[1].title} (")
 
 
+def test_a_title_has_no_setting_that_differs_between_data_alone(tmp_path: Path) -> None:
+    def run(name: str, data: str, lr: float, target: str, **metrics: float) -> Run:
+        values = config(0, lr, data={"target": target})
+        about = {"metrics": metrics, "config": values, "data": data}
+        return a_classification(tmp_path / "e" / name, **about)
+
+    runs = (
+        run("a", "players", 0.1, "Salary", test_mae=3.0),
+        run("b", "players", 0.2, "Salary", test_mae=2.0),
+        run("c", "own table", 0.1, "y", test_accuracy=0.5),
+    )
+    found = sections(*runs)
+    add_varied_settings_to_titles(found)
+    assert [one.varied for one in found] == ["lr=0.1", "lr=0.2", ""]
+    write_report_page(PageContent(runs), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "2 configs, 2 runs: test mae" in page and "(lr=0.2) to" in page
+    write_report_page(
+        PageContent([*runs, run("d", "other table", 0.1, "z", test_mae=9.0)]),
+        tmp_path / "page.html",
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert "(lr=0.2 on players) to" in page and "(other table)" in page
+
+
 def test_the_kept_epoch_and_an_early_end_are_on_the_curve_of_their_run(tmp_path: Path) -> None:
     kept = a_classification(tmp_path / "e" / "a", weights_epoch=2, stopped_epoch=3)
     last = a_classification(tmp_path / "e" / "b", seed=1, weights_epoch=3)

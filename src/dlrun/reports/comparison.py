@@ -45,8 +45,8 @@ class ConfigGroup:
     """Holds the runs of a page with one config and the same data; only seed and fold may differ.
 
     data: a description, without the seed. title: the settings in which the config differs from the
-    experiment's others on the page. counted: the finished runs, of each seed and fold the one that
-    began last.
+    experiment's others on the same data. counted: the finished runs, of each seed and fold the one
+    that began last.
     """
 
     data: str
@@ -209,11 +209,12 @@ def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
 
 
 def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
-    """Add to the title of each run the settings in which the runs of its experiment differ."""
-    groups: dict[str, list[RunSection]] = {}
+    """Add to each run's title the settings in which its experiment's runs on its data differ."""
+    groups: dict[tuple[str, str], list[RunSection]] = {}
+    data = _data_names(sections)
     for one in sections:
         if one.values:
-            groups.setdefault(one.record.experiment, []).append(one)
+            groups.setdefault((one.record.experiment, data[one.number]), []).append(one)
     for first, *others in groups.values():
         keys = {key for other in others for key in first.values | other.values}
         varied = {

@@ -98,7 +98,7 @@ class RunSection:
     ) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self.room = number, run, run.record, room
-        self.varied = ""  # the settings in which the runs of its experiment differ, as text
+        self.varied = ""  # the settings in which its experiment's runs on its data differ
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.download_room = 0  # characters of the links by which its files are saved
