@@ -131,7 +131,7 @@ def test_mnist_is_the_published_one(forked: Dlrun, real_data: Path) -> None:
     assert done.stdout.count("is the published one") == 4
     assert "60,000 training and 10,000 test rows" in done.stdout.replace("\n", " ")
     shown = forked("data", "show", "mnist", *archive, "--count", "1").is_told(0)
-    assert "train 0, 5" in shown.stdout
+    assert "train 0: a 5" in shown.stdout
 
 
 def test_the_logistic_regression_is_the_notebooks(

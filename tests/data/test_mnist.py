@@ -166,7 +166,7 @@ def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
     assert all(name in done.stdout for name in NAMES) and "contents are complete" in done.stdout
     done = cli("data", "show", "mnist", *archive, "--count", "2", "--first", "1").is_told(0)
     label = mnist.generate_digits(20, 0).labels[1]
-    assert f"train 1, {label}\n" in done.stdout and "▒" in done.stdout
+    assert f"train 1: a {label}\n" in done.stdout and "▒" in done.stdout
     assert len(done.stdout.splitlines()) == 2 * 29
     cli("data", "show", "mnist", *archive, "--first", "20").is_told(2, "there are 20 train")
     cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(2, "no such folder")

@@ -124,7 +124,7 @@ def _show(digits: SmallImages, screen: Screen, part: str, first: int, count: int
     images = digits.train if part == "train" else digits.test
     screen.note(digits.origin)
     for index in range(first, min(first + count, len(images.labels))):
-        screen.show(Text(f"{part} {index}, {digits.names[images.labels[index]]}", style="bold"))
+        screen.show(Text(f"{part} {index}: a {digits.names[images.labels[index]]}", style="bold"))
         shades = images.pixels[index].astype(int) * len(SHADES) // 256
         for row in shades.tolist():
             screen.show(Text("".join(2 * SHADES[shade] for shade in row).rstrip()))

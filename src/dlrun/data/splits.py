@@ -43,7 +43,8 @@ def split_off_validation(
     screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
     if fit < held:
         screen.warn(
-            f"only {fit:,} rows to fit, but {held:,} for validation: data.validation is too large"
+            f"only {pluralize(fit, 'row')} to fit, but {held:,} for validation: "
+            "data.validation is too large"
         )
     order = np.arange(len(train))[::-1]
     if shuffle:

@@ -260,7 +260,7 @@ def _complete_rows(
         problem = f"{records[0][1]}: no row has a value in every column{which}"
         raise DataError(problem, "`--set 'data.ignore=[COLUMN]'` leaves a column out")
     if left_out := len(records) - len(complete):
-        screen.note(f"{left_out:,} of {len(records):,} rows are left out: they lack a value")
+        screen.note(f"rows left out, because a value is missing: {left_out:,} of {len(records):,}")
     return complete
 
 
