@@ -33,7 +33,7 @@ $(VENV)/.lab: $(VENV)/.installed
 demo: $(VENV)/.lab ## run the whole chapter: for real what takes seconds, the rest on generated data
 	$(BIN)/dlrun demo $(ARGS)
 
-test: $(VENV)/.tools ## the tests that need no data (about 4 minutes)
+test: $(VENV)/.tools ## the tests that need no data (under 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
 
 test-fast: $(VENV)/.tools ## ... those that start no process : while you edit

@@ -54,7 +54,10 @@ def cells(run: Path, column: str) -> list[str]:
 @pytest.mark.parametrize(
     ("settings", "optimizer"),
     [
-        *((setting(*one), SGD) for one in [*SCHEDULES.values(), BEST]),
+        *(
+            pytest.param(setting(*one), SGD, marks=pytest.mark.slow)
+            for one in [*SCHEDULES.values(), BEST]
+        ),
         (setting(*SCHEDULES["one_cycle"]), []),
         (TRAINER, SGD),
         (TRAINER, []),

@@ -145,6 +145,7 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     harness.run(tmp_path, "runs", "check").is_told(0)
 
 
+@pytest.mark.slow
 def test_wandb_offline_has_each_step_once(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     words = harness.words(DENSE, "logger=[wandb]", "trainer.max_epochs=20")

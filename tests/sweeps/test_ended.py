@@ -39,7 +39,12 @@ def living(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """And until then the sweep is that process's alone."""
@@ -61,6 +66,7 @@ def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code
     assert "dlrun resume" not in stderr and "Traceback" not in stderr
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_killed_sweep_end_after_their_step(tmp_path: Path) -> None:
     """What follows, to the same bits and table: tests/torture/test_sweeps.py."""
     sweep = start(tmp_path, *LONG, *ENDLESS)

@@ -108,7 +108,7 @@ def start_as_a_sweep_does(name: str, folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
-@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso"])
+@pytest.mark.parametrize("name", [pytest.param("imdb-dense", marks=pytest.mark.slow), "imdb-lasso"])
 def test_a_run_of_a_sweep_imports_no_large_package(name: str, tmp_path: Path) -> None:
     """The fork server has: else each run of a sweep would take seconds longer."""
     spawn = multiprocessing.get_context("spawn")

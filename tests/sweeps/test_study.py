@@ -256,6 +256,7 @@ def test_a_search_that_is_killed_and_continued(tmp_path: Path) -> None:
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_several_at_once_and_a_page_of_all_configs(tmp_path: Path) -> None:
     spaces = [*PENALTY, "--space", "data.num_words=int:20..60"]
     sweep = words(*spaces, "--trials", "10", *QUIETLY, "--jobs", "2", "--name", "s")
