@@ -98,11 +98,12 @@ class ClassifyImagesExperiment(Experiment[Config]):
         if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
             published = {}
         names = {with_published_name(Path(file), reference.packaged).name for file in predictions}
+        differs = None if names & reference.book.keys() else "the photographs are not the book's"
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
-            origin=DataOrigin(origin),
-            reference=reference.model_dump() if names & reference.book.keys() else {},
+            origin=DataOrigin(origin, differs),
+            reference=reference.model_dump(),
             extra={
                 "model": config.model.name,
                 "parameters": parameters,
