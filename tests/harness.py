@@ -3,6 +3,7 @@
 Each runs the real command line; only the imports, 4 of a run's 5 seconds, are done once.
 """
 
+import contextlib
 import multiprocessing
 import os
 import pkgutil
@@ -49,7 +50,8 @@ class Child:
         """Wait for its end; if `after` seconds are given, send it a signal then."""
         self.process.join(TIMEOUT if after is None else after)
         if after is not None and self.process.is_alive():
-            self.signal(number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                self.signal(number)
             self.process.join(TIMEOUT)
         if self.process.is_alive():
             self.process.kill()

@@ -15,7 +15,7 @@ from tests.experiments.use import results, rows
 from tests.harness import newest_run, run, start, words
 from tests.torture.conftest import Reference, outcome, run_with_epochs
 
-EPOCHS = 80  # some seconds: longer than a process waits for the lock
+EPOCHS = 400  # some seconds: longer than a process waits for the lock
 
 
 def test_twenty_runs_in_one_folder_are_as_undisturbed(
