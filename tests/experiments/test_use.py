@@ -1,5 +1,6 @@
 """A run that is done is used afterwards: opened, drawn, asked for its network, extended."""
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_figures_of_fewer_epochs_do_not_stay(
     cli("resume", folder, "trainer.max_epochs=2").is_told(0, "no font")
     assert Run.open(folder).figures == [*folder.glob("*.png")] == []
     assert cli("runs", "check", folder).is_told(0)
+
+
+def test_a_signal_while_a_figure_is_drawn_is_not_lost(
+    tmp_path: Path, done: Done, cli: Dlrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = moved(done("nyse-rnn"), tmp_path)
+
+    def draw(figure: object) -> bytes:
+        with contextlib.suppress(BaseException):  # as Python does in the callback of a weakref
+            signal.raise_signal(signal.SIGINT)
+        return b"figure"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dlrun.plots.style.figure_to_png", draw)
+        cli("resume", folder, "trainer.max_epochs=2").is_told(130)
+    assert Run.open(folder).record.result_steps == 1
+    cli("resume", folder).is_told(0)
+    assert Run.open(folder).state == "finished" and Run.open(folder).figures
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -221,18 +221,26 @@ class RunRecorder:
             self.loggers.end(record.metrics, status)
 
     def _draw(self, record: RunRecord) -> dict[str, bytes]:
-        """Return the run's figures as PNG files by name; only warn if drawing fails."""
+        """Return the run's figures as PNG files by name; only warn if drawing fails.
+
+        A first stop signal waits: Python drops an exception that is raised while matplotlib removes
+        an object that nobody needs.
+        """
         from dlrun.plots.style import figure_to_png  # slow: matplotlib
 
-        try:
-            figures = self.experiment.draw(Run(self.folder.path, record), self.config)
-            return {name: figure_to_png(figure) for name, figure in figures.items()}
-        except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
-            if (cause := self.context.stop.cause_of(error)) is not error:
-                raise cause from error
-            log.exception("the figures")
-            self.context.screen.warn(f"the figures could not be drawn: {first_line(error)}")
-            return {}
+        stop, screen, figures = self.context.stop, self.context.screen, dict[str, bytes]()
+        notice = "stopping once the figures are drawn; a second signal stops at once"
+        with stop.in_steps(lambda: screen.note(notice)):
+            try:
+                drawn = self.experiment.draw(Run(self.folder.path, record), self.config)
+                figures = {name: figure_to_png(figure) for name, figure in drawn.items()}
+            except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
+                if (cause := stop.cause_of(error)) is not error:
+                    raise cause from error
+                log.exception("the figures")
+                screen.warn(f"the figures could not be drawn: {first_line(error)}")
+        stop.after_step()
+        return figures
 
     def _show(self, results: Results) -> None:
         """Print the end of a run: its results, the published metrics and the paths of its files."""
