@@ -120,7 +120,8 @@ def test_a_full_disk_in_an_extension_keeps_a_whole_result(tmp_path: Path, tortur
         extended = newest_run(lab, NETWORK)
         assert main.run_command_line(["runs", "check", str(extended)]) == 0, at
         run(lab, *extension.more)
-        assert outcome(extended) == whole, at
+        # A figure that could not be drawn is a warning.
+        assert outcome(extended) in (whole, whole | {"figures": []}), at
         assert not [*extended.glob(".new-*")]
 
 
