@@ -33,6 +33,7 @@ from dlrun.config.sections import EPOCHS
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.folder import locate_file
 from tests.child import Fault
 from tests.conftest import setting
 from tests.experiments.test_resume import NETWORK
@@ -172,8 +173,9 @@ class LifeOfRuns(RuleBasedStateMachine):
     def damage(self, number: int, at: int) -> None:
         """A flipped bit is noticed, and does no harm once it is mended."""
         opened = Run.open(self.pick(number).folder)
-        for name in opened.record.digests:
-            file = opened.folder / name
+        for name, digest in opened.record.digests.items():
+            # The newer of two, if the process was killed while it replaced the earlier result.
+            file = locate_file(opened.folder / name, digest)
             place = at % file.stat().st_size
             flip(file, place)
             with pytest.raises(DataError):
