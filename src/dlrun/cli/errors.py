@@ -134,7 +134,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
-    if error.ctx is None:  # an option was given without a value, or a flag with one
+    if error.ctx is None:  # an option without a value, or a flag with a value
         words = takewhile(lambda word: not word.startswith("-"), arguments)
         return UsageError(message, shlex.join(["dlrun", *words, "--help"]))
     command: str = error.ctx.command_path

@@ -169,7 +169,7 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
     """Return the values of a run that LISTED names; if others are wanted, all of config and record.
 
-    It takes time to compute the size of the folder: it is None unless `wanted` has it.
+    The size of the folder takes time to compute. It is None unless `wanted` contains "size".
     """
     record, metric = run.record, main_metric(run.record)
     values: Values = {"config": {}}

@@ -57,7 +57,7 @@ def select_reference(
 ) -> dict[str, object]:
     """Return the published numbers to compare a run with: an experiment's, or its variant's.
 
-    There are none if the config has other numbers than the shipped ones: these are nobody's.
+    If the user has changed these numbers in the config, the result is empty: nobody published them.
     """
     if not has_shipped_reference(name, config):
         return {}
