@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-# Modules are compiled when they are first imported: pip would take twice as long to compile all.
-PIP := $(BIN)/python -m pip install --quiet --no-compile
+PIP := $(BIN)/python -m pip install --quiet
+# Where a container image sets it, as many do, every command would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
@@ -18,6 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "installing into $(VENV): some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[offline]'
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
