@@ -54,9 +54,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         error=HOSTILE,
         status="failed",
     )
-    notes = folder / "notes.md"
-    notes.write_text("# Conclusion\n\n| a |\n|--|\n| `b` |\n\n[No. 1](#run-1) " + HOSTILE)
-    write_report(sorted(map(str, runs.iterdir())), folder / "report.html", notes=notes)
+    write_report(sorted(map(str, runs.iterdir())), folder / "report.html")
     return folder / "report.html"
 
 
@@ -237,52 +235,3 @@ def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Pat
     assert page.title() == "4 runs of dlrun"
     assert sum("Content Security Policy" in text for text in said) >= 2
     page.close()
-
-
-def test_files_are_saved_from_the_page(opened: Open, written: Path) -> None:
-    page = unfold(opened())
-    run = written.with_name("runs") / "imdb-dense" / "20261125T120000Z-0000"
-    for name in ("metrics.csv", "predictions.csv"):
-        with page.expect_download() as waiting:
-            page.locator("#run-1 .downloads a", has_text=name).click()
-        assert waiting.value.suggested_filename == f"imdb-dense-{run.name}-{name}"
-        assert waiting.value.path().read_bytes() == (run / name).read_bytes()
-
-
-def test_the_address_shows_the_view_again(opened: Open) -> None:
-    page = opened()
-    heading = page.locator("#all-runs th", has_text="test_accuracy").get_by_role("button")
-    heading.click()
-    heading.click()
-    page.get_by_label("Show only runs with").fill("finished")
-    page.locator("details.run > summary").first.click()
-    page.locator("#run-1 summary", has_text="Numbers of the curves").click()
-    page.locator("#all-runs a", has_text="0001").click()
-    page.wait_for_function("location.hash.includes('filter') && location.hash.includes('folds')")
-    order, address = names(page), page.url
-    assert "descending=" in address and "at=run-2" in address and len(order) == 3
-    other = opened()
-    other.goto("about:blank")  # the same file with another fragment is no new page
-    other.goto(address)
-    assert names(other) == order
-    assert other.locator("#shown").text_content() == "3 of 4 shown"
-    assert other.locator("#run-1 .numbers").is_visible()
-    assert other.locator("#run-2").is_visible() and other.locator("#run-3").is_hidden()
-    assert other.locator("#run-2 .numbers").is_hidden()
-    top = "document.getElementById('run-2').getBoundingClientRect().top"
-    other.wait_for_function(f"Math.abs({top}) < 100")
-    assert other.url == address
-
-
-def test_an_address_that_no_page_wrote_is_harmless(opened: Open) -> None:
-    page = opened()
-    address = page.url
-    for fragment in (
-        "sort=1",
-        "ascending=item&descending=99",
-        "folds=x.9999.-1&at=nowhere&filter=%",
-    ):
-        page.goto("about:blank")
-        page.goto(f"{address}#{fragment}")
-        page.get_by_label("Show only runs with").fill("")
-        assert names(page) == ["0000", "0001", "0002", "0003"]

@@ -142,10 +142,8 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     assert mine.read_text() == "<html>my own page</html>"
     forked("report", run.folder, "--force").is_told(0)
     forked("report", run.folder).is_told(0)  # its own it may overwrite
-    for file in (run.folder / "results.json", "notes.md"):
-        (tmp_path / "notes.md").write_text("mine")
-        words = ["--notes", "notes.md", "--out", file, "--force"]
-        forked("report", run.folder, *words).is_told(2, "is also an input")
+    words = ["--out", run.folder / "results.json", "--force"]
+    forked("report", run.folder, *words).is_told(2, "is also an input")
     assert "dlrun report" in mine.read_text()
     (run.folder / "results.json").write_text("{")
     forked("report", run.folder).is_told(1, "cannot be read")
@@ -232,7 +230,6 @@ def test_twenty_full_runs_stay_below_a_megabyte(
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000, len(page)
     assert page.count("most certain mistakes</h4>") == configs, "the median run's of each"
-    assert page.count('href="data:application') >= 20
 
 
 def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:

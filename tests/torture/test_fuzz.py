@@ -23,7 +23,6 @@ from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks.files import read_tensors
-from dlrun.reports.user_notes import render_user_notes
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
@@ -142,7 +141,6 @@ def read_pickle(path: Path) -> None:
         load_pickle(stream, str(path))
 
 
-MARKDOWN = b"# A\n\n| a | b |\n|--|--|\n\n> * [x](https://y 'z') `c` &amp; <b>\n\n[r]: #x\n" * 9
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 # By kind: the content of a whole file, its reader, and its name.
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
@@ -160,7 +158,6 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
         for kind in ("PNG", "WebP", "GIF", "BMP")
     },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),
-    "Markdown": (lambda _: MARKDOWN, render_user_notes, "notes.md"),
 }
 
 

@@ -206,7 +206,6 @@ PIPES: dict[str, tuple[list[str], int]] = {
     "verify": (["data", "verify", "imdb", "--data-dir", "."], 1),
     "labels": (["classify-images", "--set", "model.labels=pipe"], 2),
     "weights": (["classify-images", "--set", "model.weights=pipe"], 2),
-    "notes": (["report", "--notes", "pipe"], 2),
     "photograph": (["classify-images", "pipe", "--set", "model.name=efficientnet-lite0"], 1),
 }
 

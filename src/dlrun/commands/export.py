@@ -1,4 +1,4 @@
-"""`dlrun export`: write a run's network as ONNX or TorchScript, checked, and its model card."""
+"""`dlrun export`: write a run's network as ONNX or TorchScript, checked."""
 
 from collections.abc import Iterator
 from importlib import metadata
@@ -10,11 +10,11 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.plugins import require_extra
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import DlrunError, UsageError, first_line
+from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
-from dlrun.system.files import check_output_path, replace_atomically, write_file_atomically
+from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ BATCH_SIZES = (1, 7, 300)  # numbers of rows with which the file is checked
 
 def export_network(
     run: opt.Run,
-    out: Annotated[Path | None, opt.option("The network's file.", "FILE")] = None,
+    out: Annotated[Path, opt.option("The network's file.", "FILE")],
     format_: Annotated[
         Format, typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads.")
     ] = "onnx",
@@ -34,7 +34,6 @@ def export_network(
         float,
         opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
     ] = 1e-5,
-    card: Annotated[Path | None, opt.option("A model card in Markdown.", "README.md")] = None,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
@@ -42,33 +41,19 @@ def export_network(
     """Write a run's network as an ONNX or TorchScript file, which needs no dlrun to be used.
 
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
-    it is saved under its name. --card writes what is known about it, in Hugging Face's sections.
+    it is saved under its name.
 
     Examples:
-    dlrun export imdb-lstm/latest --out reviews.onnx --card README.md
+    dlrun export imdb-lstm/latest --out reviews.onnx
     dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
-    if (out and out.resolve()) == (card and card.resolve()):  # also neither
-        hint = "give --out FILE, --card README.md, or both with different names"
-        raise UsageError("export: no file to write", hint)
-    if out is not None and format_ == "onnx":
+    if format_ == "onnx":
         require_extra("--format onnx", "export", "onnx", "onnxruntime")
     opened = Run.open(run, runs_dir)
     inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
-    for option, file in (("--out", out), ("--card", card)):
-        if file is not None:
-            check_output_path(option, file, force=force, inputs=inputs)
-    text = None
-    if card is not None:
-        from dlrun.reports.model_card import model_card  # slow: jinja2, pillow
-
-        text = model_card(opened, out)
-    if out is not None:
-        _write_network(opened, out, format_, tolerance, screen)
-    if card is not None and text is not None:
-        write_file_atomically(card, text.encode())
-        screen.labelled(("card", str(card)))
+    check_output_path("--out", out, force=force, inputs=inputs)
+    _write_network(opened, out, format_, tolerance, screen)
 
 
 def _write_network(run: Run, out: Path, format_: Format, tolerance: float, screen: Screen) -> None:

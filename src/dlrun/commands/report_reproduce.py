@@ -36,7 +36,6 @@ def write_report(
             autocompletion=opt.complete_runs,
         ),
     ] = None,
-    notes: Annotated[Path | None, opt.option("Your own words, in Markdown.", "FILE.md")] = None,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
@@ -48,11 +47,6 @@ def write_report(
     """
     screen = Screen()
     _check_number(len(runs or ()))
-    user_notes = None
-    if notes is not None:
-        from dlrun.reports.user_notes import render_user_notes  # slow: markdown_it
-
-        user_notes = render_user_notes(notes)
     if runs:
         found = [_open_run_or_sweep(one, runs_dir) for one in runs]
         content = found[0]
@@ -75,12 +69,10 @@ def write_report(
             raise type(error)(f"--baseline {baseline}: {error.message}", error.hint) from None
         opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
     inputs = [file for run in opened for file in run.folder.iterdir()]
-    check_page_is_writable(out, force=force, inputs=[*inputs, notes] if notes else inputs)
+    check_page_is_writable(out, force=force, inputs=inputs)
     against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
     try:
-        size, problems = write_report_page(
-            content._replace(runs=opened), out, against=against, user_notes=user_notes
-        )
+        size, problems = write_report_page(content._replace(runs=opened), out, against=against)
     except OSError as error:
         hint = os_error_remedy(error, "choose another place")
         raise DlrunError(f"--out {out}: {error.strerror}", hint) from None

@@ -26,8 +26,6 @@ from dlrun.reports.comparison import (
     main_metric_names,
     test_metric_names,
 )
-from dlrun.reports.downloads import room_for_downloads
-from dlrun.reports.parallel_coordinates import ConfigsSection
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.reports.verdict import judge_experiments
 from dlrun.run_folder.recorded_metrics import (
@@ -36,7 +34,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.system.console import cut, format_size, printable_lines
+from dlrun.system.console import cut, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 ROOM = 200_000  # characters of texts and pictures, in all
@@ -56,16 +54,17 @@ class BestConfig(NamedTuple):
 
 
 class PageContent(NamedTuple):
-    """Holds the runs of a page; of a sweep also a note about it, its configs and the best one.
+    """Holds the runs of a page; of a sweep also a note about it and the best config.
 
-    warnings: what undermines the sweep's result, with commands in backticks.
+    warnings: what undermines the sweep's result, with commands in backticks. figures: PNGs by
+    caption.
     """
 
     runs: Sequence[Run]
     note: str = ""
     warnings: Sequence[str] = ()
-    configs: ConfigsSection | None = None
     best: BestConfig | None = None
+    figures: Mapping[str, bytes] = {}
 
 
 def check_page_is_writable(
@@ -85,12 +84,10 @@ def write_report_page(
     out: Path,
     *,
     against: Sequence[PairedDifference | str] = (),
-    user_notes: Markup | None = None,
 ) -> tuple[int, list[str]]:
     """Write a page about runs, or about a sweep.
 
     against: the difference of each but the first run to the first, or why there is none.
-    user_notes: the user's own words, as HTML.
 
     Returns its size in bytes, and a sentence for each damaged file, and for repeated runs.
 
@@ -99,8 +96,6 @@ def write_report_page(
     runs = content.runs
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
     sections = [RunSection(n, run, ROOM, cells) for n, run in enumerate(runs, start=1)]
-    for one in sections:
-        one.download_room = room_for_downloads(len(runs))
     add_varied_settings_to_titles(sections)
     groups = group_by_config(sections)
     repeated = [one for one in sections if one.repeated_by]
@@ -111,20 +106,21 @@ def write_report_page(
     page = render_html_page(
         "page.html",
         __package__,
-        ["runs.js", "curves.js", "view.js"],
+        ["runs.js", "curves.js"],
         sections=sections,
         best_config=content.best,
         warnings=content.warnings,
         against=against,
-        user_notes=user_notes,
         verdicts=judge_experiments(groups),
         compared=compare_by_data(groups),
-        configs=content.configs,
         metrics=test_metric_names(sections),
         main_metrics=main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         note=content.note,
+        figures={
+            caption: base64.b64encode(png).decode() for caption, png in content.figures.items()
+        },
         repeated=describe_repeated([f"No. {one.number}" for one in repeated]),
     ).encode()
     write_file_atomically(out, page)
@@ -157,7 +153,6 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         config=format_setting,
         number=format_metric,
         short=format_curve_value,
-        size=format_size,
     )
     return environment.get_template(template).render(
         **values,

@@ -7,19 +7,18 @@ import shlex
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
 
-from dlrun.config.yaml_loader import Values, dump_yaml, format_override
+from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
-from dlrun.reports.downloads import Download, fit_downloads
 from dlrun.reports.evaluation import (
     PredictionEvaluation,
     ResidualEvaluation,
@@ -29,7 +28,7 @@ from dlrun.reports.evaluation import (
 )
 from dlrun.reports.spread import place_in_range
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
@@ -101,7 +100,6 @@ class RunSection:
         self.varied = ""  # the settings in which its experiment's runs on its data differ
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.representative: RunSection = self  # its config's run whose predictions are shown
-        self.download_room = 0  # characters of the links by which its files are saved
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
@@ -172,19 +170,6 @@ class RunSection:
         if resume := self.run.resume_command:
             commands["More epochs" if self.state == "finished" else "Resume it"] = resume
         return commands
-
-    @cached_property
-    def downloads(self) -> tuple[list[Download], dict[str, int]]:
-        """Return the config, metrics and predictions as links, and the sizes of those left out."""
-
-        def config() -> bytes:
-            return dump_yaml(self.run.effective_layer().values).encode()
-
-        found = {CONFIG: self._read(config, None)}
-        for name in (METRICS, PREDICTIONS):
-            found[name] = self._read(partial(self.run.read_if_written, name), None)
-        contents = {name: content for name, content in found.items() if content}
-        return fit_downloads(contents, self.download_room)
 
     @cached_property
     def evaluation(self) -> PredictionEvaluation | None:

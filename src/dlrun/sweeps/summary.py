@@ -1,6 +1,6 @@
 """Summarise a sweep: metrics of each config over its seeds, best config, table, figure and page."""
 
-import importlib.util
+import contextlib
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import ConfigError, first_line, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.page import BestConfig, PageContent, write_report_page
-from dlrun.reports.parallel_coordinates import ConfigsSection, ParallelAxis
 from dlrun.reports.spread import metric_spread
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
@@ -28,7 +27,6 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
-FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY = 10, 5  # configs below which an importance means nothing
 INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -277,8 +275,10 @@ def _page_content(
     if best and (selection := judge_selection(results)):
         shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
     ordered = [run for _, run in sorted(runs.items())]
-    warnings = warnings_of_selection(results)
-    return PageContent(ordered, note, warnings, _configs_section(plan, results), shown)
+    warnings, figures = warnings_of_selection(results), dict[str, bytes]()
+    with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
+        figures["The configs"] = (sweep.folder / FIGURE).read_bytes()
+    return PageContent(ordered, note, warnings, shown, figures)
 
 
 def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[object]]:
@@ -295,43 +295,6 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
             numbers["chosen"] = int(result is find_best_config(results))
             rows.append([*cells, *(numbers[name] for name in names)])
     return rows
-
-
-def _configs_section(plan: SweepPlan, results: Sequence[ConfigResults]) -> ConfigsSection | None:
-    """Return what the page shows about the configs; None if fewer than two keys or configs vary."""
-    scored = [(result.settings, result.validated) for result in results if result.validated]
-    keys = list(scored[0][0]) if scored else []
-    if len(keys) < 2 or len(scored) < 2:
-        return None
-    metric, means = scored[0][1].metric, [spread.mean for _, spread in scored]
-    axes = [ParallelAxis(key, [settings[key] for settings, _ in scored]) for key in keys]
-    names = [
-        f"{format_settings_briefly(settings)}: {metric} {format_metric(spread.mean)}"
-        for settings, spread in scored
-    ]
-    importances: dict[str, float] = {}
-    enough = max(FEWEST_CONFIGS, FEWEST_CONFIGS_PER_KEY * len(keys))
-    if plan.rungs:
-        remark = "Not known: the configs were trained for different numbers of epochs."
-    elif len(set(means)) == 1:
-        remark = f"Not known: all configs have the same {metric}."
-    elif len(scored) < enough:
-        remark = f"Not known: it takes {enough} configs, and {len(scored)} have a result."
-    elif importlib.util.find_spec("optuna") is None:
-        remark = "Not known: the package optuna is missing (pip install 'dlrun[optuna]')."
-    else:
-        from dlrun.sweeps.study import estimate_importances  # slow: optuna, scikit-learn
-
-        try:
-            importances = estimate_importances([settings for settings, _ in scored], means)
-            remark = (
-                f"The share of each key in the variance of {metric} over these {len(scored)} "
-                "configs, as fANOVA estimates it (Optuna). It says nothing about values that were "
-                "not tried."
-            )
-        except Exception as error:  # such as of equal metrics: no reason to lose the result
-            remark = f"Not known: {type(error).__name__}: {first_line(error)}."
-    return ConfigsSection([*axes, ParallelAxis(metric, means)], names, importances, remark)
 
 
 def _draw(
