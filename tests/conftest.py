@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import shutil
 import signal
 import socket
@@ -293,20 +292,12 @@ SLOW = (
     "torture/", "test_attacks.py", "test_examples.py", "test_portable.py", "test_processes.py",
     "test_resume.py", "test_use.py",
 )  # fmt: skip
-# Fixtures and modules that start processes: `make test-fast` leaves out the tests that use them.
-FIXTURES = {"dlrun", "forked", "done"}
-MODULES = re.compile(r"subprocess|multiprocessing|harness|\.use import")
-read_source = functools.cache(Path.read_text)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, and those that start processes."""
     for item in items:
         if any(part in item.path.as_posix() for part in SLOW):
             item.add_marker("slow")
-        assert isinstance(item, pytest.Function)
-        if FIXTURES & {*item.fixturenames} or MODULES.search(read_source(item.path)):
-            item.add_marker("process")
 
 
 @pytest.fixture

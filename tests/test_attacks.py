@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments.saved_run import Run
+from tests.child import Fault
 from tests.conftest import Dlrun, Done, clean_environment, completed, setting, smoke, until
 from tests.experiments.test_registry import WORKING, plugin
 from tests.experiments.use import latest, moved, results
@@ -86,6 +88,25 @@ def test_weights_that_are_missing_are_written_again_by_a_resume(
     weights.unlink()
     forked("resume", weights.parent).is_told(0)
     assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", ["log.txt", "run.lock"])
+def test_what_is_not_a_file_in_place_of_the_log_or_lock_is_refused(
+    forked: Dlrun, tmp_path: Path, name: str, kind: str
+) -> None:
+    """Nothing is written through it, nothing is waited for."""
+    killed = forked(*smoke(NAME), fault=Fault(at=60))
+    assert killed.returncode == -signal.SIGKILL
+    begun, other = latest(tmp_path, NAME), tmp_path / "thesis.txt"
+    other.write_text("three years of work")
+    (begun / name).unlink()
+    if kind == "link":
+        (begun / name).symlink_to(other)
+    else:
+        os.mkfifo(begun / name)
+    forked("resume", begun).is_told(1, f"{name}: not a regular file")
+    assert other.read_text() == "three years of work"
 
 
 def in_a_terminal(folder: Path, *words: str) -> tuple[int, "subprocess.Popen[bytes]"]:

@@ -68,7 +68,7 @@ def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code
 
 @pytest.mark.slow
 def test_the_runs_of_a_killed_sweep_end_after_their_step(tmp_path: Path) -> None:
-    """What follows, to the same bits and table: tests/torture/test_sweeps.py."""
+    """What follows, to the same bits and table: tests/torture/test_kills.py."""
     sweep = start(tmp_path, *LONG, *ENDLESS)
     wait_until(lambda: len(living(tmp_path)) == 2, sweep)
     kill(sweep.pid)

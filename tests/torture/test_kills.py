@@ -1,6 +1,5 @@
-"""A run that is killed, stopped or cut off the power, and resumed, ends as one that never was."""
+"""A run that is killed or cut off the power, and resumed, ends as one that never was."""
 
-import errno
 import random
 import re
 import shutil
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.cli import main
-from dlrun.experiments.saved_run import Run
 from tests.child import Fault
+from tests.conftest import setting
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import SMALL, Child, newest_run, run, start, wait_until, words
+from tests.harness import Child, newest_run, run, start, wait_until
+from tests.sweeps import use as sweeps
 from tests.torture.conftest import (
     PHOTOGRAPHS,
     Reference,
@@ -24,36 +23,8 @@ from tests.torture.conftest import (
     assert_nothing_is_half_written,
     checkpoint_steps,
     go_on,
-    outcome,
 )
-from tests.torture.disks import MEGABYTES, Disk, loop_disk
-
-MOMENTS = [(experiment, signal.SIGKILL) for experiment in SMALL]
-MOMENTS += [(PHOTOGRAPHS, signal.SIGTERM), (PHOTOGRAPHS, signal.SIGINT)]
-CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-
-
-@pytest.mark.parametrize(("experiment", "number"), MOMENTS)
-def test_signals_at_random_moments_change_no_bit_of_the_outcome(
-    tmp_path: Path, experiment: str, number: int, torture: bool, undisturbed: Reference
-) -> None:
-    wanted = (200 if experiment == NETWORK else 40) if torture else 2
-    whole, moments = undisturbed(experiment), random.Random(f"{experiment} {number}")
-    signals = chains = 0
-    while signals < wanted:
-        lab, chains = tmp_path / str(chains), chains + 1
-        arguments = whole.arguments
-        while True:
-            child = start(lab, *arguments)
-            if number != signal.SIGKILL:  # others once dlrun has begun
-                wait_until(lambda: child.output("operations") != "", child)  # noqa: B023
-            ended = child.end(moments.uniform(0, whole.seconds), number)
-            if ended.returncode != CODES[number]:
-                break
-            signals += 1
-            assert_nothing_is_half_written(lab, whole)
-            arguments = go_on(lab, whole)
-        assert_as_undisturbed(lab, whole, ended)
+from tests.torture.disks import Disk, loop_disk
 
 
 @pytest.mark.parametrize("experiment", [*EXAMPLES, PHOTOGRAPHS])
@@ -71,63 +42,9 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
 
 
-class Extension:
-    """A run of two epochs, copies of it, and what its extension to three leaves undisturbed."""
-
-    def __init__(self, folder: Path, experiment: str) -> None:
-        self.folder, self.experiment = folder, experiment
-        self.more = ["resume", f"{experiment}/latest", "trainer.max_epochs=3"]
-        run(folder / "few", *words(experiment, "trainer.max_epochs=2")).is_told(0)
-        self.few = newest_run(folder / "few", experiment)
-        lab = self.copy("whole")
-        self.operations = run(lab, *self.more).is_told(0).operations
-        self.whole = newest_run(lab, experiment)
-
-    def copy(self, name: str) -> Path:
-        """A folder with a copy of the run that is to be extended."""
-        runs = self.folder / name / "runs"
-        shutil.copytree(self.few, runs / self.experiment / self.few.name)
-        return self.folder / name
-
-
-@pytest.mark.parametrize("experiment", [NETWORK, "nyse-rnn"])
-def test_a_kill_of_an_extension_keeps_a_whole_result(
-    tmp_path: Path, experiment: str, torture: bool
-) -> None:
-    extension = Extension(tmp_path, experiment)
-    before, after = Run.open(extension.few).record, Run.open(extension.whole).record
-    last = range(extension.operations - 20, extension.operations + 1)  # they replace the result
-    for at in range(1, extension.operations + 1) if torture else random.Random(1).sample(last, 4):
-        lab = extension.copy(str(at))
-        assert run(lab, *extension.more, fault=Fault(at)).returncode == -signal.SIGKILL
-        killed = Run.open(newest_run(lab, experiment))
-        kept = before if killed.record.result_steps == 2 else after
-        assert (killed.record.metrics, killed.record.files) == (kept.metrics, kept.files), at
-        assert all(killed.read(name) for name in kept.files)
-        assert all(figure.is_file() for figure in killed.figures)
-        assert main.run_command_line(["runs", "check", str(killed.folder)]) == 0
-        run(lab, *extension.more).is_told(0)
-        assert outcome(killed.folder) == outcome(extension.whole)
-        assert not [*killed.folder.glob(".new-*")]
-
-
-def test_a_full_disk_in_an_extension_keeps_a_whole_result(tmp_path: Path, torture: bool) -> None:
-    extension = Extension(tmp_path, NETWORK)
-    last, whole = extension.operations, outcome(extension.whole)
-    for at in range(1, last + 1) if torture else range(last - 24, last - 14):  # they replace it
-        lab = extension.copy(str(at))
-        run(lab, *extension.more, fault=Fault(at, errno.ENOSPC))
-        extended = newest_run(lab, NETWORK)
-        assert main.run_command_line(["runs", "check", str(extended)]) == 0, at
-        run(lab, *extension.more)
-        # A figure that could not be drawn is a warning.
-        assert outcome(extended) in (whole, whole | {"figures": []}), at
-        assert not [*extended.glob(".new-*")]
-
-
-@pytest.fixture(params=MEGABYTES)
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    with loop_disk(request.param, tmp_path) as made:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with loop_disk(tmp_path) as made:
         yield made
 
 
@@ -144,7 +61,7 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
     tmp_path: Path, disk: Disk, experiment: str, within: bool, torture: bool, undisturbed: Reference
 ) -> None:
     """After exit 0 every file is whole; within a run every epoch that the screen called done."""
-    whole, moments = undisturbed(experiment), random.Random(disk.kind)
+    whole, moments = undisturbed(experiment), random.Random(experiment)
     epochs = len(whole.outcome["rows"])
     cuts = 20 if torture else 2
     for number in range(cuts):
@@ -164,4 +81,25 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
         assert checkpoint_steps(found) >= told
         ended = run(work, "resume", found) if within else running.end()
         assert_as_undisturbed(lab, whole, ended)
-        shutil.rmtree(lab)  # the disks are small
+        shutil.rmtree(lab)  # the disk is small
+
+
+def test_a_sweep_whose_point_and_itself_are_killed_ends_as_one_that_never_was(
+    tmp_path: Path,
+) -> None:
+    points = ["--grid", "path.smallest=0.001,0.01", "--seeds", "4", "--name", "s", "--jobs", "2"]
+    begin = [*sweeps.words(*points), *setting("compare_with=null")]
+    whole, lab = tmp_path / "whole", tmp_path / "killed"
+    run(whole, *begin).is_told(0)
+    lab.mkdir()
+    sweep = sweeps.start(lab, *begin)
+    sweeps.wait_until(lambda: sweeps.workers(lab), sweep)
+    sweeps.kill(sweeps.workers(lab)[0])
+    sweeps.wait_until(lambda: len(sweeps.runs(lab)) > 3, sweep)
+    sweeps.kill(sweep.pid)
+    sweep.communicate()
+    sweeps.wait_for_no_worker(lab)
+    run(lab, "sweep", "--resume", "s").is_told(0)
+    assert sweeps.outcomes(lab) == sweeps.outcomes(whole)
+    tables = [folder / "runs/sweeps/s/table.csv" for folder in (whole, lab)]
+    assert tables[0].read_bytes() == tables[1].read_bytes()

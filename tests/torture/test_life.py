@@ -1,4 +1,4 @@
-"""Runs that are started, killed, resumed, extended, moved, copied, tagged and cleaned in any order.
+"""Runs that are started, killed, resumed, moved, copied, tagged and cleaned in any order.
 
 After each step the promises hold: no finished run has changed, every file is whole, and the list of
 runs has what is there. Hypothesis chooses the steps.
@@ -32,10 +32,7 @@ from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.run_folder.folder import locate_file
 from tests.child import Fault
-from tests.conftest import setting
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import flip
 from tests.harness import newest_run, run, words
@@ -109,24 +106,13 @@ class LifeOfRuns(RuleBasedStateMachine):
                 shutil.rmtree(folder)
 
     @precondition(lambda self: self.runs)
-    @rule(number=ANY, more=st.integers(0, 2), fault=FAULTS)
-    def resume_or_extend(self, number: int, more: int, fault: Fault | None) -> None:
+    @rule(number=ANY, fault=FAULTS)
+    def resume(self, number: int, fault: Fault | None) -> None:
         known = self.pick(number)
-        before = Run.open(known.folder)
-        lost = before.record.steps and not checkpoint_files(known.folder)
-        epochs = known.epochs + more
-        sets = setting(f"{EPOCHS}={epochs}") if more else []
-        if lost and more:  # `clean --checkpoints` said so
-            ended = run(self.lab, "resume", known.folder, *sets)
-            ended.is_told(1, "its checkpoints are missing")
-            assert Run.open(known.folder) == before
-            return
-        code = self.train(fault, "resume", known.folder, *sets)
-        after = Run.open(known.folder)
-        planned = after.effective_config()[EPOCHS]
-        assert planned in ({epochs} if code == 0 else {known.epochs, epochs})
-        assert after.state == "finished" if code == 0 else after.state in STATES
-        known.epochs, known.disturbed = planned, known.disturbed or bool(fault and fault.errno)
+        code = self.train(fault, "resume", known.folder)
+        state = Run.open(known.folder).state
+        assert state == "finished" if code == 0 else state in STATES
+        known.disturbed = known.disturbed or bool(fault and fault.errno)
 
     @precondition(lambda self: self.runs)
     @rule(number=ANY, other=st.booleans())
@@ -173,9 +159,8 @@ class LifeOfRuns(RuleBasedStateMachine):
     def damage(self, number: int, at: int) -> None:
         """A flipped bit is noticed, and does no harm once it is mended."""
         opened = Run.open(self.pick(number).folder)
-        for name, digest in opened.record.digests.items():
-            # The newer of two, if the process was killed while it replaced the earlier result.
-            file = locate_file(opened.folder / name, digest)
+        for name in opened.record.digests:
+            file = opened.folder / name
             place = at % file.stat().st_size
             flip(file, place)
             with pytest.raises(DataError):
@@ -196,7 +181,7 @@ class LifeOfRuns(RuleBasedStateMachine):
             one, opened = listed[str(known.folder)], Run.open(known.folder)
             assert one["state"] in STATES and one["problem"] is None
             assert {*one["tags"]} == known.tags
-            for name in opened.record.digests:  # of a finished run that is being extended too
+            for name in opened.record.digests:
                 opened.read(name)
             if one["state"] == "finished":
                 found, whole = outcome(known.folder), self.expected(known.seed, known.epochs)
