@@ -296,7 +296,8 @@ SLOW = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(part in item.path.as_posix() for part in SLOW):
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if any(part in path for part in SLOW):
             item.add_marker("slow")
 
 
