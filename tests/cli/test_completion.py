@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torchvision
 
-from dlrun.networks import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, clean_environment, completed
 
@@ -28,7 +26,7 @@ Offered = Callable[..., list[str]]
 
 @pytest.fixture
 def offered(tmp_path: Path) -> Offered:
-    """The completions of the last of some words, as bash splits them at `=`."""
+    """The completions of the last of some words."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
@@ -66,24 +64,8 @@ EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
         ("resume 2026", ["20260101T000000Z-ab12"]),
         ("runs list _", [EXPERIMENT]),
         ("runs list --runs-dir nowhere _", []),
-        (f"{EXPERIMENT} --set optimizer.n", ["optimizer.name="]),
-        (f"{EXPERIMENT} --set seed = 3 --set optimizer.l", ["optimizer.lr="]),
-        (f"config {EXPERIMENT} --set optimizer.l", ["optimizer.lr="]),
-        (f"sweep {EXPERIMENT} --grid seed = 3,4 --space optimizer.l", ["optimizer.lr="]),
-        ("resume ab12 --set trainer.max", ["trainer.max_epochs="]),
-        (f"{EXPERIMENT} optimizer.l", ["optimizer.lr="]),
-        (f"{EXPERIMENT} seed = 3 optimizer.name = ad", ["adam", "adamw"]),
-        (f"sweep {EXPERIMENT} optimizer.lr = 1,2 optimizer.n", ["optimizer.name="]),
-        (f"config {EXPERIMENT} fallback=", ["fallback=true", "fallback=false"]),
-        ("resume ab12 trainer.max", ["trainer.max_epochs="]),
-        ("resume ab12 --set opt", []),  # what a resume may not change
-        ("resume gone --set _", []),
         ("sweep --resume fi", ["first"]),
         (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
-        (f"{EXPERIMENT} --set optimizer.name = ad", ["adam", "adamw"]),
-        (f"{EXPERIMENT} --set fallback=", ["fallback=true", "fallback=false"]),
-        (f"{EXPERIMENT} --set no.such.key = _", []),
-        ("classify-images --set model.name = resnet50", ["resnet50"]),
     ],
 )
 def test_what_is_offered(offered: Offered, tmp_path: Path, words: str, expected: list[str]) -> None:
@@ -111,8 +93,3 @@ def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_pat
 def test_other_shells(dlrun: Dlrun, shell: str) -> None:
     done = dlrun(_DLRUN_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_ARGS="dlrun imdb-")
     assert "imdb-dense" in done.stdout
-
-
-def test_the_names_are_torchvisions() -> None:
-    every = torchvision.models.list_models(module=torchvision.models)
-    assert classifier_names() == [*sorted(every), BUNDLED]

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from dlrun.config.sections import Section
 from dlrun.config.validation import (
     InvalidConfigError,
-    allowed_config_values,
     config_to_yaml,
     read_and_merge_layers,
     suggest_config_key,
@@ -268,11 +267,8 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
         ("{name: sgd, nesterov: true}", "nesterov", "requires a momentum"),
         ("{name: sgd, momentum: {a: 1}}", "momentum", "got {'a': 1}"),
         ("{name: sgd, momentum: .inf}", "momentum", "got inf"),
-        (f"{{name: sgd, momentum: {10**30}}}", "momentum", "too big"),
-        ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true or false"),
-        ("{name: adam, foreach: 1}", "foreach", "expected true or false"),
-        ("{name: sgd, weight_decay: big}", "weight_decay", "expected a number, got 'big'"),
-        ("{name: adam, betas: x}", "betas", "expected a list of numbers, got 'x'"),
+        ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true, false"),
+        ("{name: sgd, weight_decay: big}", "weight_decay", "got 'big'"),
         ("{name: sgd, lr: 1e300}", "lr", "got 1e+300"),
         ("{name: adam, betas: [1.5, 0.9]}", "betas", "Invalid beta parameter"),
         ("{name: lbfgs}", "name", "closure"),
@@ -301,7 +297,7 @@ def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
         ("{name: step}", "step_size", "must be given"),
         ("{name: step, step_size: null}", "step_size", "must be given"),
         ("{name: step, step_size: 0}", "step_size", "StepLR"),
-        ("{name: exponential, gamma: x}", "gamma", "expected a number, got 'x'"),
+        ("{name: exponential, gamma: x}", "gamma", "got 'x'"),
         ("{name: exponential}", "gamma", "must be given"),
         ("{name: plateau, factor: 1.5}", "factor", "Factor should be < 1.0"),
         ("{name: none, gamma: 0.5}", "gamma", "unknown key; scheduler has name, warmup_epochs"),
@@ -313,16 +309,6 @@ def test_a_schedule_that_torch_refuses_is_named_with_its_key(
 ) -> None:
     found = problem(f"scheduler={section}")
     assert found.startswith(f"scheduler.{key}: ") and said in found
-
-
-@pytest.mark.parametrize(
-    "section",
-    ["{name: one_cycle, div_factor: 1e-300}", "{name: step, step_size: 1, gamma: 1e40}",
-     "{name: exponential, gamma: -0.5}"],
-)  # fmt: skip
-def test_a_schedule_with_an_impossible_rate_is_refused(section: str) -> None:
-    found = problem(f"scheduler={section}")
-    assert found.startswith("scheduler: ") and "a learning rate of" in found
 
 
 @pytest.mark.parametrize(("length", "shown"), [(58, "x" * 58 + "'"), (59, "x" * 58 + "…")])
@@ -341,10 +327,3 @@ def test_a_key_beside_the_misspelled_one_is_suggested_first() -> None:
     assert problem("early_stopping.patienc=3").endswith("did you mean 'patience'?")
     schema = registry.load_config_class("imdb-dense")
     assert suggest_config_key(["trainer", "max_epoch"], schema) == "trainer.max_epochs"
-
-
-def test_the_values_that_a_type_lists() -> None:
-    schema = registry.load_config_class("imdb-dense")
-    assert allowed_config_values(schema, "trainer.deterministic") == ["true", "false"]
-    assert allowed_config_values(schema, "data.fold") == ["null"]
-    assert allowed_config_values(schema, "loss.class_weights") == ["balanced", "null"]

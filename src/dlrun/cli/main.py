@@ -42,10 +42,6 @@ def prepare_process(arguments: Sequence[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
-    if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.commands.options import rejoin_completion_words  # needs pydantic
-
-        rejoin_completion_words()
     for problem in registry.broken_experiments():
         Screen().warn(problem)
     for name in sorted(RESERVED & {*registry.experiment_names()}):

@@ -1,4 +1,4 @@
-"""Define options and arguments of several commands, and how a shell completes their values.
+"""Define options and arguments of several commands, and how a shell completes names of runs.
 
 A completion that raises an exception offers nothing: the command itself will report the error.
 """
@@ -7,16 +7,15 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from dlrun import run_context
-from dlrun.config.validation import allowed_config_values
 from dlrun.errors import ConfigError, UsageError
-from dlrun.experiments import registry, saved_run
+from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
@@ -24,24 +23,6 @@ from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
-# bash splits `KEY=VALUE` at the `=` into words, here lines.
-SPLIT_SETTING = re.compile(r"(\n[^-\n=][^\n=]*)\n=(?:\n|$)")
-TYPED_SETTING = re.compile(r"\n([^-\n=][^\n=]*)=([^\n]*)$")
-_typed_key = ""  # bash: the key before the `=` whose value is being typed
-
-
-def rejoin_completion_words() -> None:
-    """Rejoin the words of each `KEY=VALUE`, which bash splits at `=` when it completes a command.
-
-    Only the value is left of the setting that is being typed, because bash replaces only that.
-    """
-    global _typed_key  # noqa: PLW0603
-    words = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
-    line = SPLIT_SETTING.sub(r"\1=", "\n".join(words))
-    if "=" in words[-2:] and (typed := TYPED_SETTING.search(line)):
-        _typed_key = typed[1]
-        line = line[: typed.start(1)] + typed[2]
-    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -62,27 +43,6 @@ def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of an experiment: the names of those that have runs."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
-
-
-def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the tab completions of a setting: keys followed by `=`, or values after `KEY=`."""
-    name = str(ctx.info_name)
-    if name not in registry.experiment_names():
-        # No argument is parsed while an option has no value yet.
-        named = ctx.params.get("run") or ctx.params.get("experiment")
-        name = str(ctx.args[0] if ctx.args else named)
-        if "run" in ctx.params:
-            name = saved_run.Run.open(name, _runs_dir(ctx)).record.experiment
-    config = registry.load_config_class(name)
-    key, equals, _ = incomplete.partition("=")
-    if _typed_key or equals:
-        key = _typed_key or key
-        values = config.suggestions(key) or allowed_config_values(config, key)
-        return [value if _typed_key else f"{key}={value}" for value in values]
-    keys: Iterable[str] = registry.shipped_values(name)
-    if "run" in ctx.params:
-        keys = sorted(config.changeable_keys | saved_run.RUNTIME_KEYS)
-    return [f"{one}=" for one in keys if not one.startswith("reference.")]
 
 
 def _run_folders(ctx: typer.Context) -> list[Path]:
@@ -114,9 +74,8 @@ def flag(help: str, *names: str) -> object:
 
 
 def set_option(help: str) -> object:
-    """Return the annotation of the option --set, whose completion offers the config's keys."""
-    settings = option(help, "KEY=VALUE", "--set", autocompletion=complete_settings)
-    return Annotated[list[str] | None, settings]
+    """Return the annotation of the option --set."""
+    return Annotated[list[str] | None, option(help, "KEY=VALUE", "--set")]
 
 
 ACCELERATOR = "|".join(get_args(RequestedAccelerator))
@@ -133,7 +92,7 @@ ExperimentWithRuns = Annotated[
     str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
 ]
 Run = Annotated[str, argument(RUN, "RUN", complete_runs)]
-SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE", complete_settings)
+SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE")
 Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")

@@ -22,8 +22,6 @@ LOCAL = {"--jobs", "--fail-fast", "--halving"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
-SETTINGS = opt.complete_settings
-
 
 @opt.with_run_options(
     *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
@@ -39,12 +37,9 @@ def sweep(
     seeds: Annotated[str | None, opt.Seeds] = None,
     folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
     grid: Annotated[
-        list[str] | None,
-        opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
+        list[str] | None, opt.option("Each of these values; repeatable.", "KEY=A,B")
     ] = None,
-    space: Annotated[
-        list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
-    ] = None,
+    space: Annotated[list[str] | None, opt.option(SPACE, "KEY=SPACE")] = None,
     sampler: Annotated[
         Sampler | None, typer.Option(help="How to take points from the spaces (default: random).")
     ] = None,

@@ -23,7 +23,7 @@ from dlrun.config.torch_arguments import (
     LARGEST_RATE,
     SCHEDULERS,
     ArgumentError,
-    check_optimizer_arguments,
+    check_optimizer,
     check_optimizer_name,
     check_scheduler,
     given_arguments,
@@ -70,9 +70,10 @@ class OptimizerConfig(Section, extra="allow"):
 
     @model_validator(mode="after")
     def _has_these_arguments(self) -> "OptimizerConfig":
-        if self.__pydantic_extra__:
+        further = self.__pydantic_extra__ or {}
+        if further or self.name not in get_args(CommonOptimizer):
             with _errors_of_keys():
-                check_optimizer_arguments(self.name, self.lr, self.__pydantic_extra__)
+                check_optimizer(self.name, self.lr, further)
         return self
 
     @property
@@ -120,7 +121,7 @@ def _errors_of_keys(*section: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        path = section if error.key is None else (*section, error.key)
+        path = (*section, error.key)
         raise error_of_key(error.message, *path, kind=error.kind, known=error.known) from None
 
 

@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -211,11 +211,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
         """Return the keys that a resume may change; `values` are the run's, by dotted keys."""
         return cls.changeable_keys
-
-    @classmethod
-    def suggestions(cls, key: str) -> Sequence[str]:
-        """Return the values that tab completion offers for a config key of an open type."""
-        return ()
 
     def check(self, runs_dir: Path) -> None:
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""

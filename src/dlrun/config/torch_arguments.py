@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+Kind = Literal["value_error", "missing", "extra_forbidden"]  # pydantic's types of an error
 OURS = ("params", "lr", "optimizer", "last_epoch", "verbose")  # arguments that are set here
-TRIED = 1000  # steps of a schedule, at most, before the run begins
+UPDATES = 1000  # those of a schedule that is made only to check its arguments
 LARGEST_RATE = 1e30  # a learning rate has to fit in the float32 of the weights
 
 
@@ -60,9 +61,9 @@ SCHEDULERS = {
 class ArgumentError(Exception):
     """Says what is wrong with one key of a config section whose keys are a class's arguments."""
 
-    key: str | None  # None if the values do not fit together
+    key: str
     message: str = ""
-    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error"  # pydantic's type
+    kind: Kind = "value_error"
     known: Collection[str] = ()  # the class's arguments, if the key is unknown
 
 
@@ -80,60 +81,41 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
     }
 
 
-@cache
 def check_optimizer_name(name: str) -> None:
-    """Raise ArgumentError if torch has no such optimizer, or if it cannot train every network."""
+    """Raise ArgumentError if torch has no such optimizer; `name` is in lower case."""
     classes = optimizer_classes()
     if name not in classes:
-        hint = did_you_mean(name.lower(), classes) or f"; it has {', '.join(sorted(classes))}"
+        hint = did_you_mean(name, classes) or f"; it has {', '.join(sorted(classes))}"
         raise ArgumentError("name", f"torch.optim has no {name!r}{hint}")
+
+
+def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
+    """Raise ArgumentError if torch's optimizer refuses arguments, or cannot train every network."""
+    optimizer_class = optimizer_classes()[name]
+    _check_arguments(optimizer_class, further, OURS)
     try:
-        _new_optimizer(name, {}).step()
+        _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
     except Exception as error:  # a class may raise anything
-        reason = f"{name} cannot train these networks: {first_line(error)}"
-        raise ArgumentError("name", reason) from None
-
-
-def check_optimizer_arguments(name: str, lr: float, further: Mapping[str, Any]) -> None:
-    """Raise ArgumentError if an optimizer lacks one of the further arguments, or refuses them."""
-    found = optimizer_classes()[name]
-    _check_argument_names(found, further)
-    try:
-        made = _new_optimizer(name, {"lr": lr, **given_arguments(further)})
-        for _ in range(2):  # a momentum is first multiplied in the second
-            made.step()
-    except Exception as error:
-        raise _refused(found, further, error) from None
+        raise _refused(optimizer_class, further, error) from None
 
 
 def check_scheduler(
     name: str, further: Mapping[str, Any], optimizer: str, arguments: Mapping[str, Any], epochs: int
 ) -> None:
-    """Raise ArgumentError if a scheduler lacks an argument, or cannot change an optimizer's rate.
+    """Raise ArgumentError if torch's scheduler refuses arguments.
 
     optimizer, arguments: the optimizer's name, with its arguments. epochs: those of the schedule.
     """
-    described, found = SCHEDULERS[name], _scheduler_class(name)
-    ours = {*OURS, *described.arguments}
-    _check_argument_names(found, further, ours)
-    parameters = inspect.signature(found).parameters.values()
-    required = [one.name for one in parameters if one.default is one.empty]
-    if missing := [key for key in required if key not in ours | given_arguments(further).keys()]:
-        key, said = missing[0], "this key must be given"
-        raise ArgumentError(key, said, "value_error" if key in further else "missing")
-    trained = _new_optimizer(optimizer, arguments)
-    scheduler = make_scheduler(name, further, trained, epochs=epochs, updates=TRIED)
-    group, steps = trained.param_groups[0], TRIED if described.by_update else epochs
-    losses = (0.0,) if described.torch_class == "ReduceLROnPlateau" else ()
-    for step in range(min(steps, TRIED - 1)):
-        if not 0 <= (rate := float(group["lr"])) <= LARGEST_RATE:
-            raise ArgumentError(None, f"these values lead to a learning rate of {rate:.3g}")
-        try:
-            if step == 0:  # without an update torch warns that the scheduler is too early
-                trained.step()
-            scheduler.step(*losses)
-        except Exception as error:
-            raise _refused(found, further, error) from None
+    scheduler_class = _scheduler_class(name)
+    _check_arguments(scheduler_class, further, {*OURS, *SCHEDULERS[name].arguments})
+    changed = _optimizer_of_one_number(optimizer, arguments)
+    scheduler = make_scheduler(name, further, changed, epochs=epochs, updates=UPDATES)
+    losses = (0.0,) if scheduler_class.__name__ == "ReduceLROnPlateau" else ()
+    try:
+        changed.step()
+        scheduler.step(*losses)  # of 0 epochs torch only now makes an error
+    except Exception as error:
+        raise _refused(scheduler_class, further, error) from None
 
 
 def make_scheduler(
@@ -144,26 +126,27 @@ def make_scheduler(
     It cycles a momentum only if the optimizer has one: torch would set it for RMSprop and SGD
     without momentum too. Raises ArgumentError if torch refuses the values.
     """
-    described, groups = SCHEDULERS[name], optimizer.param_groups
-    values: dict[object, object] = {"epochs": epochs, "updates": updates}
-    values["rates"] = [group["lr"] for group in groups]
-    ours: dict[str, Any] = {
-        key: values.get(one, one) for key, one in described.arguments.items() if one is not None
+    groups = optimizer.param_groups
+    known = {"epochs": epochs, "updates": updates, "rates": [group["lr"] for group in groups]}
+    arguments: dict[str, Any] = {
+        key: known.get(str(value), value)
+        for key, value in SCHEDULERS[name].arguments.items()
+        if value is not None
     }
-    found = _scheduler_class(name)
-    if "cycle_momentum" in inspect.signature(found).parameters:
-        ours["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
+    scheduler_class = _scheduler_class(name)
+    if "cycle_momentum" in inspect.signature(scheduler_class).parameters:
+        arguments["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
     try:
-        return found(optimizer, **(ours | given_arguments(further)))
+        return scheduler_class(optimizer, **(arguments | given_arguments(further)))
     except Exception as error:
-        raise _refused(found, further, error) from None
+        raise _refused(scheduler_class, further, error) from None
 
 
 def _scheduler_class(name: str) -> "type[LRScheduler]":
     from torch.optim import lr_scheduler
 
-    found: type[LRScheduler] = getattr(lr_scheduler, SCHEDULERS[name].torch_class)
-    return found
+    scheduler_class: type[LRScheduler] = getattr(lr_scheduler, SCHEDULERS[name].torch_class)
+    return scheduler_class
 
 
 def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,41 +154,39 @@ def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in further.items() if value is not None}
 
 
-def _check_argument_names(
-    found: type, further: Mapping[str, Any], ours: Collection[str] = OURS
-) -> None:
-    """Raise ArgumentError if a class has no such argument, or if the argument is set here.
+def _check_arguments(torch_class: type, further: Mapping[str, Any], ours: Collection[str]) -> None:
+    """Raise ArgumentError if a class has no such argument, needs another, or takes no text.
 
-    A switch must be true or false, too: torch takes the text `flase` for true. A number must be no
-    text: torch would raise Python's TypeError.
+    torch would take the text `flase` for true. `ours`: arguments that a config cannot give.
     """
-    parameters = inspect.signature(found).parameters
-    known = [name for name in parameters if name not in ours]
+    parameters = inspect.signature(torch_class).parameters
+    known = [key for key in parameters if key not in ours]
     for key, value in further.items():
         if key not in known:
             raise ArgumentError(key, kind="extra_forbidden", known=known)
         annotation = str(parameters[key].annotation)
-        if "bool" in annotation and not isinstance(value, bool | None):
-            raise ArgumentError(key, f"expected true or false, got {value!r}")
-        if isinstance(value, str) and re.search(r"\b(float|int)\b", annotation):
-            expected = "a list of numbers" if annotation.startswith("tuple") else "a number"
-            raise ArgumentError(key, f"expected {expected}, got {value!r}")
+        if isinstance(value, str) and not re.search(r"\bstr\b|Literal", annotation):
+            raise ArgumentError(key, f"expected true, false or numbers, got {value!r}")
+    for key in known:
+        if parameters[key].default is inspect.Parameter.empty and further.get(key) is None:
+            kind: Kind = "value_error" if key in further else "missing"
+            raise ArgumentError(key, "this key must be given", kind)
 
 
-def _new_optimizer(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
+def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
     """Return an optimizer of one number that has a gradient; some values are refused by step()."""
     from torch import nn, zeros
 
     parameter = nn.Parameter(zeros(1))
     parameter.grad = zeros(1)
-    make: Any = optimizer_classes()[name]
-    made: Optimizer = make([parameter], **arguments)
-    return made
+    optimizer_class: Any = optimizer_classes()[name]
+    optimizer: Optimizer = optimizer_class([parameter], **arguments)
+    return optimizer
 
 
-def _refused(found: type, further: Mapping[str, Any], error: Exception) -> ArgumentError:
+def _refused(torch_class: type, further: Mapping[str, Any], error: Exception) -> ArgumentError:
     """Return the error for what a class raised: of the key in its message, or of the only one."""
     reason = first_line(error)
     named = (key for key in further if key in reason.lower())
-    key = next(named, next(iter(further)) if len(further) == 1 else None)
-    return ArgumentError(key, f"torch's {found.__name__}: {reason}")
+    key = next(named, next(iter(further)) if len(further) == 1 else "name")
+    return ArgumentError(key, f"torch's {torch_class.__name__}: {reason}")

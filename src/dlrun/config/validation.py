@@ -4,8 +4,6 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -199,24 +197,6 @@ def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
         if isinstance(kind, type) and issubclass(kind, Section):
             keys |= config_keys(kind, f"{prefix}{name}.")
     return keys
-
-
-def allowed_config_values(schema: type[Section], key: str) -> list[str]:
-    """Return the values that a config key allows, as YAML texts; empty if its type lists none."""
-    return _listed_values(config_keys(schema).get(key))
-
-
-def _listed_values(kind: object) -> list[str]:
-    """Return the values that a type lists: those of a Literal, a bool or None, or of a union."""
-    if kind is bool:
-        return ["true", "false"]
-    if kind is NoneType:
-        return ["null"]
-    if get_origin(kind) is Literal:
-        return [str(value) for value in get_args(kind)]
-    if get_origin(kind) in (Union, UnionType):
-        return [value for member in get_args(kind) for value in _listed_values(member)]
-    return []
 
 
 def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:

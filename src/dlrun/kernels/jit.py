@@ -45,8 +45,8 @@ def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
 def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from numba's cache.
 
-    If the cache cannot be loaded or written (a power cut leaves empty files, a disk is full), the
-    cache of the function's file is deleted and this process compiles the function for itself.
+    In an installation that cannot be written there is no cache. If the cache cannot be loaded (a
+    power cut leaves empty files), it is deleted and this process compiles the function for itself.
     """
     try:
         compiled: Numba = numba.njit(nogil=True, cache=True)(function)

@@ -1,7 +1,6 @@
 """Define the config of the experiment classify-images."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +12,6 @@ from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, 
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import find_book_photographs, find_images
 from dlrun.errors import ConfigError
-from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
 
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
@@ -62,11 +60,6 @@ class Config(ExperimentConfig):
     model: PretrainedModelConfig
     transform: TransformConfig
     reference: PublishedLabels
-
-    @classmethod
-    def suggestions(cls, key: str) -> Sequence[str]:
-        """Return the names of the pretrained models, as suggestions for the key `model.name`."""
-        return classifier_names() if key == "model.name" else ()
 
     def book_photographs(self, data_dir: Path) -> list[Path]:
         """Return the book's photographs; raise DataError if any is missing."""
