@@ -18,8 +18,7 @@ def main() -> None:
         os.environ.pop("PYTHONWARNINGS", None)  # so do the processes that this one starts
     from dlrun.system import resources
 
-    # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
-    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)
+    gc.set_threshold(resources.GARBAGE_THRESHOLD)
     from dlrun.cli.errors import report_error  # slow
     from dlrun.cli.main import exit_process, prepare_process, run_command_line
 

@@ -136,7 +136,6 @@ class RunRecorder:
 
         Raises the exception that ended the run early, after writing the record.
         """
-        resources.end_imports()
         folder, context, screen = self.folder, self.context, self.context.screen
         with _logging_to(folder), context.stop.listening():
             try:

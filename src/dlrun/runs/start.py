@@ -2,12 +2,9 @@
 
 import importlib
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig, TrainerConfig
@@ -36,6 +33,7 @@ from dlrun.runs.distributed import (
 from dlrun.runs.runner import RunRecorder
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, to_json
+from dlrun.system.workarounds import scipy_signal_on_use
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 
@@ -173,24 +171,9 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
 def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
-        with _without_scipy_signal():
+        with scipy_signal_on_use():
             importlib.import_module("dlrun.training.fit")
     return registry.load_experiment(name)
-
-
-@contextmanager
-def _without_scipy_signal() -> Iterator[None]:
-    """Keep torchmetrics from importing scipy.signal, half a second, to give it one more name."""
-    name = "scipy.signal"
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = ModuleType(name)
-    sys.modules[name].hamming = None  # type: ignore[attr-defined]  # the name
-    try:
-        yield
-    finally:
-        del sys.modules[name]
 
 
 def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) -> RunRecorder | None:

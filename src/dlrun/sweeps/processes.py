@@ -181,7 +181,7 @@ def run_point_in_child_process(
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    gc.set_threshold(resources.GARBAGE_OF_IMPORTS)  # as in the command's process
+    gc.set_threshold(resources.GARBAGE_THRESHOLD)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
     error = hint = ""

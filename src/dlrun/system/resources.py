@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ if sys.platform != "win32":
     import resource
 
 TORCH_ADDRESS_SPACE = 4 * 10**9  # bytes: torch maps more than it uses
-# Thresholds of Python's garbage collector in a process of dlrun: during its imports, and then.
-GARBAGE_OF_IMPORTS, GARBAGE_OF_RUNS = 1_000_000, 50_000
+# New objects after which Python looks for garbage in a process of dlrun. With Python's own 700 that
+# takes a fifth of the CPU time of the imports.
+GARBAGE_THRESHOLD = 50_000
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
@@ -76,16 +76,6 @@ def address_space_limit() -> int | None:
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
     return None
-
-
-def end_imports() -> None:
-    """Let Python look for garbage more often in a process of dlrun, and never in what is there.
-
-    What was imported stays to the end, and a look at all of it takes a tenth of a second.
-    """
-    if gc.get_threshold()[0] == GARBAGE_OF_IMPORTS:
-        gc.freeze()
-        gc.set_threshold(GARBAGE_OF_RUNS)
 
 
 @contextlib.contextmanager
