@@ -140,39 +140,10 @@ def measure_two_runs(random: np.random.Generator, draws: int) -> Iterator[Measur
                 yield Measured("McNemar: false alarms", "equally good", n, alarms, promised)
 
 
-def measure_power(random: np.random.Generator, draws: int) -> Iterator[Measured]:
-    """Yield how often a true difference of the detectable size is found."""
-    for n in SIZES:
-        spread = scipy.stats.zscore(np.arange(n), ddof=1).tolist()  # its deviation is 1
-        true, found = stats.detectable_mean(spread) or 0, 0
-        for _ in range(draws):
-            low, high = stats.mean_interval(random.normal(true, 1, n).tolist()) or (0, 0)
-            found += not low <= 0 <= high
-        drawn = "a true difference of the size that is shown"
-        yield Measured("difference found", drawn, n, found / draws, stats.POWER)
-
-
-def measure_selection(random: np.random.Generator, draws: int) -> Iterator[Measured]:
-    """Yield how often the best of equally good configs is called reliably better."""
-    for configs in (2, 5, 20):
-        for n in SIZES[1:]:
-            alarms = 0
-            for _ in range(draws):
-                values = random.normal(size=(configs, n))
-                second, best = np.argsort(values.mean(axis=1))[-2:]
-                low, _ = stats.mean_interval((values[best] - values[second]).tolist()) or (0, 0)
-                alarms += low > 0
-            drawn = f"best and second of {configs} equally good configs"
-            yield Measured("called reliably better", drawn, n, alarms / draws, None)
-
-
 def measure_all(draws: int) -> list[Measured]:
     """Return all measured shares, of as many draws each."""
     random = np.random.default_rng(0)
-    parts = (
-        measure_values, measure_pairs, measure_two_runs, measure_folds, measure_power,
-        measure_selection,
-    )  # fmt: skip
+    parts = measure_values, measure_pairs, measure_two_runs, measure_folds
     return [one for part in parts for one in part(random, draws)]
 
 
@@ -207,32 +178,12 @@ def measured_table(rows: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def detectable_table() -> list[str]:
-    """Return the detectable difference by the number of seeds, in deviations, in Markdown."""
-    sizes = (2, 3, 5, 10, 20, 50)
-    spreads = (scipy.stats.zscore(np.arange(n), ddof=1).tolist() for n in sizes)
-    found = " | ".join(f"{stats.detectable_mean(one):.2f}" for one in spreads)
-    head = " | ".join(map(str, sizes))
-    return [f"| seeds | {head} |", "|---" * (1 + len(sizes)) + "|", f"| deviations | {found} |"]
-
-
-def chance_table() -> list[str]:
-    """Return the share of wins of the best of equally good configs in Markdown."""
-    sizes, counts = (3, 5, 10), (2, 5, 20, 100)
-    lines = ["| seeds | " + " | ".join(f"of {count} configs" for count in counts) + " |"]
-    lines.append("|---" * (1 + len(counts)) + "|")
-    for n in sizes:
-        shares = (f"{stats.bootstrap_wins_if_equal(count, n):.0%}" for count in counts)
-        lines.append(f"| {n} | " + " | ".join(one.replace("%", " %") for one in shares) + " |")
-    return lines
-
-
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=DRAWS, help="of each row")
     draws = parser.parse_args().draws
-    tables = wilson_table(), measured_table(measure_all(draws)), detectable_table(), chance_table()
+    tables = wilson_table(), measured_table(measure_all(draws))
     print("\n\n".join("\n".join(table) for table in tables))
 
 

@@ -1,15 +1,10 @@
-"""The lab's convolutional network (ISLP 10.9.3) with the lab's own package `islp`, or plain torch.
+"""The lab's convolutional network (ISLP 10.9.3) with the lab's own package `islp`.
 
-Runs in benchmarks/.venv-lab: lab_cifar.py lab|torch ARRAYS EPOCHS OUT
-
-`torch` is the fastest other way that was found: a loop without Lightning, the images with their
-channels last, and each ReLU in place after its pooling, which computes the same function.
+Runs in benchmarks/.venv-lab: lab_cifar.py ARRAYS EPOCHS OUT
 """
 
-import ctypes
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +14,6 @@ from lab_imdb import EpochTimer
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
-from torch.nn import functional as F
 from torch.optim import RMSprop
 from torch.utils.data import Subset, TensorDataset
 from torchinfo import summary
@@ -82,43 +76,8 @@ def lab(train, test, fitted, held, epochs, out):
     return timer.seconds, tested["test_accuracy"]
 
 
-def plain(train, test, fitted, held, epochs):
-    glibc = ctypes.CDLL(None)  # freed memory is used again
-    glibc.mallopt(-1, 2**31 - 1)
-    glibc.mallopt(-3, 2**30)
-    blocks = [
-        nn.Sequential(nn.Conv2d(*sizes, 3, padding="same"), nn.MaxPool2d(2), nn.ReLU(inplace=True))
-        for sizes in SIZES
-    ]
-    model = CIFARModel(blocks).to(memory_format=torch.channels_last)
-    optimizer = RMSprop(model.parameters(), lr=0.001)
-
-    def batches(data, rows):
-        images, labels = data.tensors
-        for part in torch.as_tensor(rows).split(BATCH):
-            yield images[part].contiguous(memory_format=torch.channels_last), labels[part]
-
-    @torch.inference_mode()
-    def accuracy(data, rows):
-        model.eval()
-        found = [(model(x).argmax(1) == y).sum() for x, y in batches(data, rows)]
-        return int(sum(found)) / len(rows)
-
-    seconds = []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        model.train()
-        for images, labels in batches(train, fitted[torch.randperm(len(fitted))]):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-        accuracy(train, held)
-        seconds.append(time.perf_counter() - started)
-    return seconds, accuracy(test, np.arange(len(test)))
-
-
 def main():
-    kind, arrays, epochs, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    arrays, epochs, out = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     seed_everything(0, workers=True)
     train, test = (
         TensorDataset(
@@ -128,10 +87,7 @@ def main():
         for part in ("train", "test")
     )
     fitted, held = (np.load(arrays / f"{name}.npy") for name in ("fitted", "held"))
-    if kind == "lab":
-        seconds, accuracy = lab(train, test, fitted, held, epochs, out)
-    else:
-        seconds, accuracy = plain(train, test, fitted, held, epochs)
+    seconds, accuracy = lab(train, test, fitted, held, epochs, out)
     found = {"epoch_seconds": seconds, "test_accuracy": accuracy}
     (out / "lab.json").write_text(json.dumps(found), encoding="utf-8")
 

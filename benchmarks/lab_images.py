@@ -35,7 +35,7 @@ def main():
         names = [labels[index] for index in best.indices.tolist()]
         found[file.name] = dict(zip(names, best.values.tolist(), strict=True))
     seconds = time.perf_counter() - started
-    result = {"seconds": seconds, "images": len(found), "predictions": found}
+    result = {"seconds": seconds, "images": len(found)}
     (out / "lab.json").write_text(json.dumps(result), encoding="utf-8")
 
 

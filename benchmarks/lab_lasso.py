@@ -32,7 +32,6 @@ def main():
         coefs.append(logit.coef_[0].copy())
         intercepts.append(logit.intercept_[0])
     seconds = time.perf_counter() - started
-    np.savez(out / "lab.npz", coefs=coefs, intercepts=intercepts, penalties=lam_val)
     X_test = sparse.load_npz(arrays / "csr_test.npz")
     y_test = np.load(arrays / "y_test.npy")
     predicted = X_test @ np.array(coefs).T + np.array(intercepts) > 0

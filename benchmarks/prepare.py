@@ -1,21 +1,18 @@
-"""What the cases need: the lab's arrays, photographs, weights, larger and smaller archives.
+"""What the cases need: the lab's arrays, photographs, weights, smaller archives.
 
 measure.prepare runs each step in a process of its own. A step whose result is there does nothing.
 """
 
 import argparse
-import csv
 import gzip
 import io
 import json
-import os
 import random
 import re
 import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
 
 
@@ -112,22 +109,6 @@ def _texts(archive: Path) -> dict[tuple[str, str], list[bytes]]:
     return texts
 
 
-def csvs(args: argparse.Namespace) -> None:
-    """train.csv of `reviews` real reviews over and over, half of them positive, and test.csv."""
-    if args.to.exists():
-        return
-    texts = _texts(args.archive)
-    with _whole(args.to) as folder:
-        for part, wanted in (("train", args.reviews), ("test", 25_000)):
-            with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream)
-                writer.writerow(["text", "label"])
-                for index in range(wanted):
-                    label = ("neg", "pos")[index % 2]
-                    group = texts[part, label]
-                    writer.writerow([group[index // 2 % len(group)].decode(), label])
-
-
 def archive(args: argparse.Namespace) -> None:
     """An archive of a random part of the real reviews: `reviews` training reviews, half of them
     positive, and as many test reviews.
@@ -179,16 +160,6 @@ def photos(args: argparse.Namespace) -> None:
                 resized.save(folder / f"{order[index]:05d}.jpg", quality=90)
 
 
-def links(args: argparse.Namespace) -> None:
-    """`count` links to the photographs in a folder, each as often as needed."""
-    if args.to.exists():
-        return
-    files = sorted(args.images.glob("*.jpg"))
-    with _whole(args.to) as folder:
-        for index in range(args.count):
-            (folder / f"{index:05d}.jpg").symlink_to(files[index % len(files)].resolve())
-
-
 def weights(args: argparse.Namespace) -> None:
     """A state dict of resnet50 with random weights; the network's speed does not depend on them."""
     if args.to.exists():
@@ -203,76 +174,13 @@ def weights(args: argparse.Namespace) -> None:
     temporary.rename(args.to)
 
 
-def objectives(args: argparse.Namespace) -> dict[str, float]:
-    """Both paths' objectives, computed alike: how far dlrun's is above liblinear's, relatively.
-
-    The objective is liblinear's, in nats: the logistic loss and lambda (|w|_1 + |b|).
-    """
-    import numpy as np
-    from scipy import sparse
-
-    X = sparse.load_npz(args.arrays / "csr_train.npz")[np.load(args.arrays / "fitted.npy")]
-    y = np.load(args.arrays / "y_train.npy")[np.load(args.arrays / "fitted.npy")]
-    sign = (2 * y - 1).astype(np.float64)
-    X = X.astype(np.float64)
-
-    def values(coefs, intercepts, penalties):
-        margins = sign[:, None] * (X @ coefs.T + intercepts)
-        norms = np.abs(coefs).sum(axis=1) + np.abs(intercepts)
-        return np.logaddexp(0, -margins).sum(axis=0) + penalties * norms
-
-    lab = np.load(args.lab)
-    ours = np.load(args.ours)
-    matrix = sparse.csr_matrix(
-        (ours["data"], ours["indices"], ours["indptr"]), shape=tuple(ours["shape"])
-    )
-    np.testing.assert_allclose(ours["penalties"], lab["penalties"], rtol=1e-9)
-    theirs = values(lab["coefs"], lab["intercepts"], lab["penalties"])
-    excess = values(matrix.toarray(), ours["intercepts"], lab["penalties"]) / theirs - 1
-    return {
-        "lambdas": len(excess),
-        "largest_relative_excess": float(excess.max()),
-        "at_lambda": int(excess.argmax()) + 1,
-        "smallest_relative_excess": float(excess.min()),
-    }
-
-
-def runs(args: argparse.Namespace) -> None:
-    """A runs folder with `count` copies of one run of hitters-linear, each with its own seed."""
-    if args.to.exists():
-        return
-    import dlrun
-    from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
-    from dlrun.run_folder.record import RunRecord, write_run_record
-
-    with _whole(args.to) as folder:
-        data = {"archive": str(args.archive)}
-        run = dlrun.run("hitters-linear", runs_dir=folder, data=data, quiet=True)
-        begun = datetime.fromisoformat(run.record.started)
-        error = run.record.metrics["test_mae"]
-        about = json.loads((run.folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        for seed in range(args.count):
-            began = begun - timedelta(seconds=seed)
-            copy = run.folder.with_name(f"{began:%Y%m%dT%H%M%SZ}-{seed:05}")
-            shutil.copytree(run.folder, copy, copy_function=os.link)
-            for name in (RESULTS, ENVIRONMENT):
-                (copy / name).unlink()
-            changes = {"id": f"{seed:032x}", "seed": seed, "started": began.isoformat()}
-            changes |= {"metrics": run.record.metrics | {"test_mae": error + seed % 97}}
-            write_run_record(RunFolder(copy), RunRecord(**run.record.model_dump() | changes))
-            about["config"]["seed"] = seed
-            (copy / ENVIRONMENT).write_text(json.dumps(about, indent=2), encoding="utf-8")
-        shutil.rmtree(run.folder)
-        (run.folder.parent / "latest").unlink()
-
-
-STEPS = (arrays, archive, csvs, digits, images, photos, links, weights, objectives, runs)
+STEPS = (arrays, archive, digits, images, photos, weights)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=[step.__name__ for step in STEPS])
-    for folder in ("to", "archive", "data", "images", "arrays", "lab", "ours"):
+    for folder in ("to", "archive", "data", "images"):
         parser.add_argument(f"--{folder}", type=Path)
     for number in ("validation", "reviews", "count"):
         parser.add_argument(f"--{number}", type=int)

@@ -4,14 +4,12 @@
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,6 @@ HEADER = [
     "dlrun",
     "reference / dlrun",
     "min..max",
-    "must",
-    "goal",
-    "met",
-    "best other way",
     "share of the peak",
     "disturbed",
 ]
@@ -44,11 +38,7 @@ def options() -> argparse.Namespace:
         "--case", action="append", choices=ALL_CASES, help="only this one (repeatable)"
     )
     parser.add_argument("--repeats", type=int, help="pairs of runs, in every case")
-    parser.add_argument(
-        "--busy", action="store_true", help="beside one process that computes all the time"
-    )
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
-    parser.add_argument("--size", action="append", type=int, help="of scaling, runs-folder")
     parser.add_argument(
         "--data",
         type=Path,
@@ -69,10 +59,9 @@ def options() -> argparse.Namespace:
     return args
 
 
-def run_case(name: str, case: Case, repeats: int, runs: Path) -> tuple[Samples, dict[str, Any]]:
+def run_case(name: str, case: Case, repeats: int, runs: Path) -> Samples:
     """Every variant in turn, `repeats` times."""
     samples: Samples = {variant: [] for variant in case.variants}
-    folders: dict[str, list[Path]] = {variant: [] for variant in case.variants}
     for repeat in range(-case.discard, repeats):
         for label, variant in case.variants.items():
             folder = runs / name / f"{label.replace(' ', '_')}-{repeat}"
@@ -80,43 +69,16 @@ def run_case(name: str, case: Case, repeats: int, runs: Path) -> tuple[Samples, 
             took = measure(variant.command(folder), folder / "log.txt", expected=variant.expected)
             if repeat >= 0:
                 samples[label].append(variant.read(folder, took))
-                folders[label].append(folder)
                 shown = "  ".join(f"{key} {value:.4g}" for key, value in samples[label][-1].items())
                 note(f"{name} {repeat + 1}/{repeats} {label}: {shown}")
-    return samples, case.check(folders)
+    return samples
 
 
-def unequal_repeats(samples: Samples) -> list[str]:
-    """The variants whose runs, all with one seed, have more than one test accuracy."""
-    return [
-        label
-        for label, runs in samples.items()
-        if len({run.get("test_accuracy") for run in runs}) > 1
-    ]
-
-
-@contextlib.contextmanager
-def neighbour(busy: bool) -> Iterator[None]:
-    """In this block, where it is asked for, another process computes all the time."""
-    if not busy:
-        yield
-        return
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def summarise(
-    row: Row, samples: Samples, expected: float, peak: dict[str, float]
-) -> dict[str, Any]:
+def summarise(row: Row, samples: Samples, peak: dict[str, float]) -> dict[str, Any]:
     """Medians, the ratio of the medians, and the least and the largest ratio of a pair.
 
-    `expected` is the share of the cores that the neighbour of `--busy` takes, `peak` what
-    `machine.peak` returned: a row's share is the least time that its work takes at the peak,
-    divided by the time that it took.
+    `peak` is what `machine.peak` returned: a row's share is the least time that its work takes at
+    the peak, divided by the time that it took.
     """
     ours = [sample[row.metric] for sample in samples[row.variant]]
     theirs = [sample[row.metric] for sample in samples.get(row.reference, [])]
@@ -125,19 +87,13 @@ def summarise(
         "unit": row.unit,
         "dlrun": statistics.median(ours),
         "lab": statistics.median(theirs) if theirs else None,
-        "must": row.must,
-        "goal": row.goal,
-        "absolute": row.absolute,
         "runs": len(ours),
         "disturbed": sum(
-            sample.get("others", 0) > DISTURBED + expected
+            sample.get("others", 0) > DISTURBED
             for label in {row.reference, row.variant}
             for sample in samples.get(label, [])
         ),
     }
-    if row.best:
-        best = [sample[row.metric] for sample in samples[row.best]]
-        found["best_other_way"] = {"name": row.best, "median": statistics.median(best)}
     if row.gflop:
         least = max(row.gflop / peak[row.precision], row.gigabytes / peak["copy"])
         found["share_of_peak"] = least / found["dlrun"]
@@ -148,17 +104,6 @@ def summarise(
     return found
 
 
-def met(row: dict[str, Any]) -> str:
-    """The best target that the row meets."""
-    for target in ("goal", "must"):
-        if row[target] is None:
-            continue
-        reached = row["dlrun"] <= row[target] if row["absolute"] else row["ratio"] >= row[target]
-        if reached:
-            return target
-    return "" if row["must"] is row["goal"] is None else "no"
-
-
 def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [HEADER, ["---"] * len(HEADER)]
     for row in rows:
@@ -166,14 +111,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         if "ratio" in row:
             ratio = f"{row['ratio']:.2f}"
             spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
-        targets = [
-            "" if target is None else f"{target:g} s" if row["absolute"] else f"{target:g}x"
-            for target in (row["must"], row["goal"])
-        ]
         values = [quantity(row["lab"], row["unit"]), quantity(row["dlrun"], row["unit"])]
-        lines.append([row["what"], *values, ratio, spread, *targets, met(row)])
-        best, share = row.get("best_other_way"), row.get("share_of_peak")
-        lines[-1].append(f"{best['name']} {quantity(best['median'], row['unit'])}" if best else "")
+        share = row.get("share_of_peak")
+        lines.append([row["what"], *values, ratio, spread])
         lines[-1].append(f"{share:.0%}" if share else "")
         lines[-1].append(f"{row['disturbed']} of {row['runs'] * (2 if row['lab'] else 1)}")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -195,7 +135,7 @@ def main() -> int:
     stamp = started.strftime("%Y%m%dT%H%M%SZ")
     runs = WORK / "runs" / stamp
     runs.mkdir(parents=True)
-    setup = Setup(args.data, args.quick, args.epochs, tuple(args.size or ()))
+    setup = Setup(args.data, args.quick, args.epochs)
     report: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
         "arguments": sys.argv[1:],
@@ -207,10 +147,8 @@ def main() -> int:
             if name == "dlrun" or args.with_lab
         },
         "rows": [],
-        "checks": {},
         "samples": {},
         "peaks": {},
-        "unequal_repeats": {},
         "failures": {},
     }
     cases.warm_up(with_lab=args.with_lab)
@@ -219,8 +157,7 @@ def main() -> int:
             case = ALL_CASES[name](setup)
             repeats = args.repeats or case.repeats
             peak = machine.peak(sys.executable)
-            with neighbour(args.busy):
-                samples, checks = run_case(name, case, repeats, runs)
+            samples = run_case(name, case, repeats, runs)
         except MissingError as error:
             note(f"{name}: skipped: {error}")
             continue
@@ -228,20 +165,15 @@ def main() -> int:
             note(f"{name}: {error}")
             report["failures"][name] = str(error)
             continue
-        if different := unequal_repeats(samples):
-            report["unequal_repeats"][name] = different
-        else:
-            shutil.rmtree(runs / name)  # of a case that failed it stays too
-        expected = 1 / (os.cpu_count() or 1) if args.busy else 0.0
-        report["rows"] += [summarise(row, samples, expected, peak) for row in case.rows]
+        shutil.rmtree(runs / name)  # of a case that failed it stays
+        report["rows"] += [summarise(row, samples, peak) for row in case.rows]
         report["samples"][name] = samples
         report["peaks"][name] = peak
-        report["checks"][name] = checks
     report["seconds"] = (datetime.now(UTC) - started).total_seconds()
     path = RESULTS / f"{stamp}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     show(report, path)
-    return 1 if report["failures"] or report["unequal_repeats"] else 0
+    return 1 if report["failures"] else 0
 
 
 def show(report: dict[str, Any], path: Path) -> None:
@@ -253,20 +185,14 @@ def show(report: dict[str, Any], path: Path) -> None:
             f"- {name}: a large matrix product {peak['float32']:.0f} GFLOP/s in float32, "
             f"{peak['bf16']:.0f} in bf16; a large copy {peak['copy']:.0f} GB/s"
         )
-    for name, checks in report["checks"].items():
-        lines += [f"- {name}: {json.dumps(checks)}"] if checks else []
+    for name, variants in report["samples"].items():
         accuracies = {
             label: [round(sample["test_accuracy"], 4) for sample in samples]
-            for label, samples in report["samples"][name].items()
+            for label, samples in variants.items()
             if "test_accuracy" in samples[0]
         }
         lines += [f"- {name}, test accuracy: {json.dumps(accuracies)}"] if accuracies else []
-    for name, different in report["unequal_repeats"].items():
-        kept = path.with_suffix("").name
-        lines.append(f"- NOT REPEATED: {name}, {', '.join(different)}: see {WORK / 'runs' / kept}")
     lines += [f"- FAILED: {name}" for name in report["failures"]]
-    if "--busy" in report["arguments"]:
-        lines.append("- beside one process that computed all the time")
     if any(row["disturbed"] for row in report["rows"]):
         lines.append(
             "- NOT TO BE QUOTED: in disturbed runs other processes took more than "

@@ -26,7 +26,6 @@ REASONS = {
     r"\bpip (install|wheel)|^pipx|-m venv|bin/activate$": "installs: see tests/test_package.py",
     r"^export \w+=": "sets a variable",
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
-    r"^git clone|^benchopt|^python benchmarks": "others' programs, by hand on the day named",
     r"^python examples/onnx_text": "tests/commands/test_export.py",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"torchrun|trainer.devices=": "several processes: tests/experiments/test_processes.py",

@@ -22,16 +22,11 @@ def test_intervals_are_right_as_often_as_theory_says() -> None:
 @pytest.mark.slow
 def test_intervals_are_right_in_94_to_96_percent_of_10_000_draws() -> None:
     rows = coverage.measure_all(coverage.DRAWS)
-    check([one for one in rows if one.promised == 0.95], 0.01)
-    check([one for one in rows if one.promised != 0.95], 0.015)
-    alarms = [one.share for one in rows if one.what == "called reliably better"]
-    assert max(alarms) < 0.06
+    check(rows, 0.01)
 
 
-def test_the_page_has_the_tables_that_need_no_draws() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    for table in (coverage.wilson_table(), coverage.detectable_table(), coverage.chance_table()):
-        assert "\n".join(table) in text
+def test_the_page_has_the_table_that_needs_no_draws() -> None:
+    assert "\n".join(coverage.wilson_table()) in PAGE.read_text(encoding="utf-8")
 
 
 def test_wilsons_exact_coverage_is_that_of_drawn_test_sets() -> None:
