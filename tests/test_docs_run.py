@@ -74,16 +74,16 @@ def readers_files(folder: Path) -> None:
 def small(words: list[str]) -> list[str]:
     """The words of a command, with an experiment's tiny config and few seeds, trials and folds.
 
-    Of a schedule or halving with four epochs, which both need.
+    Of a schedule with four epochs, which it needs.
     """
     words = [*words]
     for option, number in (("--seeds", "2"), ("--trials", "3"), ("--folds", "2")):
         if option in words:
             words[words.index(option) + 1] = number
     named = [place for place, word in enumerate(words[:2]) if word in NAMES]
-    if named and (named[0] == 0 or words[0] == "sweep"):
+    if named and (named[0] == 0 or words[0] in ("sweep", "accelerators")):
         words[named[0] : named[0] + 1] = smoke(words[named[0]])
-    if any("warmup" in word or word == "--halving" for word in words):
+    if any("warmup" in word for word in words):
         words += ["--set", "trainer.max_epochs=4"]
     if words[:2] == ["data", "show"]:
         words += ["--set", "data.source=sample"]

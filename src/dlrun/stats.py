@@ -1,6 +1,5 @@
 """Compute intervals of proportions, means and paired differences, and McNemar's test."""
 
-import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between
 MAGNITUDES = 20  # ratio of the ends of a range from which on its axis is logarithmic
 POWER = 0.8  # the usual probability with which a difference should be found
 ROUNDING = 1e-9  # share of a number below which a difference is rounding error
-DRAWS, BATCH = 10_000, 1_000  # bootstrap samples, and how many are computed at once
 
 
 def spans_magnitudes(low: float, high: float) -> bool:
@@ -64,41 +62,6 @@ def detectable_mean(values: Sequence[float]) -> float | None:
     freedom = len(values) - 1
     shift = float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 0.975)))
     return shift * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def bootstrap_wins(values: Sequence[Sequence[float]], draws: int = DRAWS) -> list[float]:
-    """Return in which share of bootstrap samples of the columns each row has the highest mean.
-
-    values: a row for each competitor, a column for each occasion at which all of them competed,
-    such as a seed. A sample takes as many columns as there are, with replacement. Rows with equal
-    means share a win. The same values give the same shares.
-    """
-    import numpy as np  # slow
-
-    scores, random = np.asarray(values, float), np.random.default_rng(0)
-    columns = scores.shape[1]
-    totals = np.zeros(len(scores))
-    for _ in range(draws // BATCH):  # a thousand configs need little memory
-        counts = random.multinomial(columns, [1 / columns] * columns, size=BATCH)
-        sums = counts @ scores.T
-        wins = np.isclose(sums, sums.max(axis=1, keepdims=True), rtol=ROUNDING, atol=0)
-        totals += (wins / wins.sum(axis=1, keepdims=True)).sum(axis=0)
-    return [float(total / draws) for total in totals]
-
-
-@functools.cache
-def bootstrap_wins_if_equal(rows: int, columns: int) -> float:
-    """Return the mean share of wins of the best of `rows` competitors that are equally good.
-
-    It is the share that the row with the highest mean has by chance alone: the mean of
-    `bootstrap_wins` over 100 tables of independent normal values.
-    """
-    import numpy as np  # slow
-
-    tables = np.random.default_rng(0).standard_normal((100, rows, columns))
-    best = tables.mean(axis=2).argmax(axis=1)
-    shares = [bootstrap_wins(one, BATCH)[row] for one, row in zip(tables, best, strict=True)]
-    return statistics.fmean(shares)
 
 
 def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:

@@ -95,14 +95,6 @@ def test_a_run_is_extended_unless_its_schedule_depends_on_the_epochs(
         assert outcome(run) == outcome(finished(tmp_path / "whole", [*words, *to(EPOCHS)]))
 
 
-def test_halving_and_a_schedule_over_all_epochs_are_refused_together(forked: Dlrun) -> None:
-    grid = ["--grid", "optimizer.lr=0.001,0.01,0.1", "--halving", "--set", "trainer.max_epochs=4"]
-    sweep = ["sweep", *WORDS, *grid]
-    forked(*sweep, *setting("scheduler.name=cosine")).is_told(2, "--halving", "trainer.max_epochs")
-    step = setting("scheduler={name: step, step_size: 2}")
-    forked(*sweep, *step, "--dry-run").is_told(0)
-
-
 def test_the_rate_is_a_column_only_if_it_changes(forked: Dlrun, tmp_path: Path) -> None:
     plain = finished(tmp_path, WORDS)
     assert "lr" not in table(plain)[0]

@@ -1,20 +1,14 @@
 """A sweep that is killed or told to stop, at any part of it: nothing is left, and it goes on."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import make_sweep_plan
-from dlrun.sweeps.search_space import SearchSpace
-from dlrun.sweeps.sweep_folder import Sweep
-from dlrun.system.console import Screen
 from tests import harness
-from tests.conftest import Out, setting
+from tests.conftest import setting
 from tests.sweeps.use import (
     QUICK,
     kill,
@@ -75,23 +69,3 @@ def test_the_runs_of_a_killed_sweep_end_after_their_step(tmp_path: Path) -> None
     sweep.communicate()
     wait_for_no_worker(tmp_path)
     assert [status(run) for run in runs(tmp_path).values()] == ["interrupted"] * 2
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may change who it is")
-def test_another_users_folder_is_named_and_left_out(tmp_path: Path, capsys: Out) -> None:
-    screen, search = Screen(), SearchSpace(seeds="1")
-    plan = make_sweep_plan("s", QUICK, RunSettings(runs_dir=tmp_path), search, screen)
-    locked = tmp_path / QUICK / "20260101T000000Z-s-1"
-    locked.mkdir(parents=True)
-    locked.chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
-    os.setresuid(65534, 65534, 0)
-    try:
-        Sweep(plan, tmp_path / "sweeps" / "s").clean_up_if_killed(screen)
-    finally:
-        os.setresuid(0, 0, 0)
-    assert (
-        "".join(capsys.readouterr().err.split("\n"))
-        == f"warning: {locked}: cannot be read, left out"
-    )

@@ -9,7 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import checksummed_json
-from dlrun.sweeps.plan import SweepPlan, halving_rungs, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
@@ -22,15 +22,12 @@ def planned(
     *overrides: str,
     experiment: str = EXPERIMENT,
     runs_dir: Path | None = None,
-    eta: int | None = None,
     here: bool = True,
     **search: Any,
 ) -> SweepPlan:
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    return make_sweep_plan(
-        "name", experiment, options, SearchSpace(**search), screen, eta=eta, here=here
-    )
+    return make_sweep_plan("name", experiment, options, SearchSpace(**search), screen, here=here)
 
 
 def errors(*overrides: str, **options: Any) -> str:
@@ -72,12 +69,6 @@ def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> Non
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
         (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
         ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "no package nowhere"),
-        ([SAMPLE], {"grid": ["trainer.max_epochs=1,2"], "eta": 2}, "varies itself"),
-        (
-            [SAMPLE, "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2"],
-            {"grid": ["optimizer.lr=1,2,3,4"], "eta": 2},
-            "ends after 1 epoch",
-        ),
     ],
 )
 def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str) -> None:
@@ -157,22 +148,3 @@ def test_of_a_section_its_leaves_vary() -> None:
     assert [point.label for point in plan.points] == ["name=sgd lr=0.1", "name=adam lr=0.001"]
     rates = [config.optimizer.lr for config in plan.validate_points()]  # type: ignore[attr-defined]
     assert rates == [0.1, 0.001]
-
-
-@pytest.mark.parametrize(
-    ("configs", "epochs", "eta", "rungs"),
-    [
-        (27, 27, 3, [(27, 1), (9, 3), (3, 9), (1, 27)]),  # as in the paper
-        (16, 32, 2, [(16, 2), (8, 4), (4, 8), (2, 16), (1, 32)]),
-        (4, 30, 3, [(4, 10), (1, 30)]),
-    ],
-)
-def test_rungs_of_halving(configs: int, epochs: int, eta: int, rungs: list[Any]) -> None:
-    found = halving_rungs(configs, epochs, eta)
-    assert [(rung.configs, rung.epochs) for rung in found] == rungs
-
-
-@pytest.mark.parametrize(("configs", "epochs"), [(1, 30), (2, 30), (9, 2), (9, None)])
-def test_nothing_to_halve(configs: int, epochs: int | None) -> None:
-    with pytest.raises(ConfigError, match="--halving"):
-        halving_rungs(configs, epochs, 3)

@@ -4,11 +4,9 @@ import math
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search_space import SearchSpace, Space, parse_seeds
-from dlrun.sweeps.summary import format_seeds
+from dlrun.sweeps.search_space import SearchSpace, Space, format_seeds, parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -72,23 +70,6 @@ def test_draws_fill_their_space() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "ends"),
-    [
-        ("lin", [1.0]),
-        ("lin", [1.0, 1.0]),
-        ("lin", [0.0, float("inf")]),
-        ("lin", [True, 2.0]),
-        ("log", [-1.0, 1.0]),
-        ("int", [5, 2]),
-        ("int", [0.5, 2]),
-    ],
-)
-def test_a_range_that_is_read_from_a_file_needs_valid_ends(kind: Any, ends: list[Any]) -> None:
-    with pytest.raises(ValidationError):
-        Space(key="a", kind=kind, values=ends)
-
-
-@pytest.mark.parametrize(
     "ends", ["0.123461..0.123464", "0.00012345..1", "1000001..1000002", "1e-300..1e300"]
 )
 @pytest.mark.parametrize("kind", ["lin", "log"])
@@ -105,12 +86,6 @@ def test_a_space_is_shown_as_it_is_written() -> None:
     for text in ("a=true|null|[8, 8]|x", "a=int:1..3", "a=log:0.1..2.0"):
         (space,) = SearchSpace(spaces=[text], trials=1).parse_spaces()
         assert str(space) == text and isinstance(space, Space)
-
-
-@pytest.mark.parametrize(("kind", "values"), [("log", []), ("int", [1]), ("choice", [])])
-def test_a_space_in_a_file_has_two_ends_or_choices(kind: str, values: list[int]) -> None:
-    with pytest.raises(ValidationError):
-        Space.model_validate({"key": "a", "kind": kind, "values": values})
 
 
 def test_a_grid_of_spaces_has_each_combination_once() -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from tests import harness
 from tests.commands.run_folders import change_record
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.sweeps.use import QUICK, named, runs, start, status, wait_until, words
+from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
 GRID = ["--seeds", "2", "--grid", "path.smallest=0.01,0.1", *setting("path.values=4")]
@@ -113,23 +112,6 @@ def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_run_that_is_removed_meanwhile_is_missing_and_the_others_are_shown(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "runs").mkdir()
-    more = ["--seeds", "3", "--jobs", "1", "--name", "s"]
-    sweep = start(tmp_path, *words(*more), *setting("path.values=4"), *QUIETLY)
-    wait_until(lambda: [*map(status, runs(tmp_path).values())][:1] == ["finished"], sweep)
-    shutil.rmtree(runs(tmp_path)[1])
-    stdout, stderr = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1, stderr
-    assert "2 of 3" in stdout and "failed point 1 (seed=0)" in stdout
-    assert "again  dlrun sweep --resume s" in stdout
-    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
-    assert [status(run) for run in runs(tmp_path).values()] == ["finished"] * 3
-
-
-@pytest.mark.slow
 def test_without_a_place_for_its_table_a_sweep_shows_its_results(tmp_path: Path) -> None:
     sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
     harness.run(tmp_path, *sweep).is_told(0)
@@ -168,46 +150,3 @@ def test_data_that_cannot_be_downloaded_end_a_sweep_before_its_first_run(tmp_pat
     ended = harness.run(tmp_path, *sweep, DLRUN_OFFLINE="0").is_told(1)
     assert ended.stderr.count("ftp://example.org") == 1
     assert not runs(tmp_path)
-
-
-@pytest.mark.slow
-def test_halving_trains_on_the_best_by_validation(tmp_path: Path) -> None:
-    """Judged by pandas from the runs' own tables; who came through is as trained at one go."""
-    rates = [0.0001, 0.001, 0.01, 0.1]
-    grid = ["--grid", f"optimizer.lr={','.join(map(str, rates))}", "--seeds", "2"]
-    sets = setting("trainer.max_epochs=4", "batch_size=50", "predictions=false")
-    halving = ["--halving", "--eta", "2", "--name", "s", *sets]
-    done = harness.run(tmp_path, *words(*grid, *halving, experiment=NETWORK)).is_told(0)
-    assert [line for line in done.stderr.splitlines() if line.startswith("rung")] == [
-        "rung 1: 4 configs to 1 epoch",
-        "rung 2: 2 configs to 2 epochs",
-        "rung 3: 1 config to 4 epochs",
-    ]
-    found = runs(tmp_path, NETWORK)
-    tables = [pd.read_csv(run / "metrics.csv")["valid_accuracy"] for run in found.values()]
-    assert sorted(map(len, tables)) == [1, 1, 1, 1, 2, 2, 4, 4]
-    living = [0, 1, 2, 3]
-    for epoch, keep in ((0, 2), (1, 1)):
-        scores = {one: tables[2 * one][epoch] + tables[2 * one + 1][epoch] for one in living}
-        living = sorted(scores, key=lambda one: -scores[one])[:keep]
-    (winner,) = living
-    assert [len(table) for table in tables[2 * winner : 2 * winner + 2]] == [4, 4]
-    assert f"best   lr={rates[winner]}" in done.stdout.replace("e-05", "")
-    alone = setting("seed=1", f"optimizer.lr={rates[winner]}")
-    harness.run(tmp_path, *smoke(NETWORK), *sets, *alone, "--name", "alone").is_told(0)
-    assert outcome(named(tmp_path, "alone", NETWORK)) == outcome(found[2 * winner + 2])
-
-
-@pytest.mark.slow
-def test_halving_goes_on_with_runs_that_stopped_early(tmp_path: Path) -> None:
-    """No run improves by 100, so that each stops after its second epoch."""
-    sets = setting("trainer.max_epochs=4", "predictions=false", "early_stopping.monitor=valid_loss")
-    sets += setting("early_stopping.patience=1", "early_stopping.min_delta=100")
-    halving = ["--grid", "optimizer.lr=0.0001,0.001,0.01,0.1", "--halving", "--eta", "2", *sets]
-    words_ = words("--name", "s", *halving, experiment=NETWORK)
-    harness.run(tmp_path, *words_).is_told(0)
-    found = runs(tmp_path, NETWORK)
-    assert sorted(len(pd.read_csv(run / "metrics.csv")) for run in found.values()) == [1, 1, 2, 2]
-    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
-    epochs = [one["settings"]["trainer.max_epochs"] for one in json.loads(again.stdout)["configs"]]
-    assert sorted(epochs) == [1, 1, 2, 4] and epochs[-1] == 4

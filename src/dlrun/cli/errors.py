@@ -28,7 +28,7 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import stop_behind
 
 MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
-SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials", "--halving")
+SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials")
 RUN_WORDS = ("fit", "run", "train")  # words before an experiment's name in other programs
 # What commands of LightningCLI, Guild and others are called here.
 ELSEWHERE = {

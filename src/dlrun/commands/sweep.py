@@ -12,13 +12,12 @@ from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings, refuse_functions
 from dlrun.sweeps.sweep import run_sweep
 
-ETA = 3  # factor of Hyperband (arXiv:1603.06560)
 # Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
 CONTINUING = {
     *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
-LOCAL = {"--jobs", "--fail-fast", "--halving"}
+LOCAL = {"--jobs", "--fail-fast"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
@@ -49,12 +48,6 @@ def sweep(
     space_seed: Annotated[
         int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
     ] = None,
-    halving: Annotated[
-        bool, opt.flag("Successive halving: train the best longer.", "--halving")
-    ] = False,
-    eta: Annotated[
-        int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
-    ] = None,
     jobs: opt.Jobs = None,
     fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
@@ -83,8 +76,6 @@ def sweep(
         _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    elif eta is not None and not halving:
-        raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
     refuse_functions(experiment or "", words or ())
     single, several = divide_settings(opt.check_settings(words or ()))
     on_slurm = None
@@ -98,7 +89,6 @@ def sweep(
             seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler, folds
         ),
         resume=resume,
-        eta=(eta or ETA) if halving else None,
         jobs=jobs,
         fail_fast=fail_fast,
         slurm=on_slurm,

@@ -1,6 +1,5 @@
 """Plot a sweep: its runs' main metric against each config key whose values varied."""
 
-import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +24,6 @@ from dlrun.plots.style import (
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
 LETTERS = 14  # characters of a value's label, at most
 JOINED = 12  # values at most whose means are joined by a line
-OPEN_MARKERS = "o^svD<>p"
 GREY = "#888888"
 
 Point = tuple[float, float]
@@ -36,7 +34,6 @@ class PlottedRun(NamedTuple):
 
     settings: Mapping[str, object]
     metric: Mapping[str, float]  # `valid`, `test`
-    epochs: int = 0  # to which successive halving has trained it; otherwise 0
 
 
 @matplotlib_defaults()
@@ -51,8 +48,6 @@ def draw_sweep_figure(
 ) -> Figure:
     """Plot a sweep: a panel for each varied config key, with a dot per run, means and deviations.
 
-    Runs with different numbers of epochs have different markers, and neither lines nor means.
-
     Args:
         dots: the runs.
         keys: the config keys that varied; each panel shows all runs.
@@ -64,17 +59,13 @@ def draw_sweep_figure(
     names = {part: NAMES[part] for part in ("valid", "test")}
     if all(dot.metric.get("valid") == dot.metric.get("test") for dot in dots):
         names = {"test": "validation = test"}  # of the same rows
-    most, *fewer = sorted({dot.epochs for dot in dots}, reverse=True)
-    markers = {most: ""} | dict(zip(fewer, itertools.cycle(OPEN_MARKERS), strict=False))
     figure, panels = create_panel_grid(len(keys), 4.4, 3.6, share_y=True)
     for axes, key in zip(panels, keys, strict=True):
-        _draw_key(axes, dots, key, chosen, names, markers)
+        _draw_key(axes, dots, key, chosen, names)
         if book is not None:
             axes.axhline(book, color=GREY, linewidth=1, linestyle=":", label="the book")
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
-    for epochs, marker in markers.items() if fewer else ():
-        _draw_points(panels[0], [], GREY, marker, f"{epochs} epochs")
     panels[0].legend(fontsize=9)
     add_figure_title(figure, title)
     return figure
@@ -86,12 +77,8 @@ def _draw_key(
     key: str,
     chosen: Mapping[str, object],
     names: Mapping[str, str],
-    markers: Mapping[int, str],
 ) -> None:
-    """Draw the metric of all runs by the values of one key.
-
-    names: the splits that are drawn. markers: by epochs; empty of the runs with the most.
-    """
+    """Draw the metric of all runs by the values of one key, for each named split."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
     numbers = [one for one in values if is_number(one)]
     is_numeric = len(numbers) == len(values)
@@ -104,16 +91,17 @@ def _draw_key(
         places = {repr(one): float(place) for place, one in enumerate(values)}
     joined = is_numeric and key not in ("seed", FOLD) and len(values) <= JOINED
     for part, name in names.items():
-        for epochs, marker in markers.items():
-            points = [
-                (places[repr(dot.settings[key])], dot.metric[part])
-                for dot in dots
-                if part in dot.metric and dot.epochs == epochs
-            ]
-            if points:
-                _draw_points(axes, points, COLOURS[part], marker, "" if marker else name)
-            if points and len(markers) == 1:
-                _draw_means(axes, points, COLOURS[part], name, joined=joined)
+        points = [
+            (places[repr(dot.settings[key])], dot.metric[part])
+            for dot in dots
+            if part in dot.metric
+        ]
+        if points:
+            xs, ys = zip(*points, strict=True)
+            axes.scatter(
+                xs, ys, s=16, color=COLOURS[part], alpha=0.7, edgecolors="none", label=name
+            )
+            _draw_means(axes, points, COLOURS[part], name, joined=joined)
     if key in chosen and repr(chosen[key]) in places:
         place = places[repr(chosen[key])]
         axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
@@ -131,21 +119,6 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
             axes.xaxis.set_major_formatter("{x:g}")
     elif len(values) <= JOINED:
         axes.set_xticks(values, [f"{value:g}" for value in values])
-
-
-def _draw_points(axes: Axes, points: Sequence[Point], colour: str, marker: str, label: str) -> None:
-    """Draw points as dots, or with an open marker."""
-    xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    axes.scatter(
-        xs,
-        ys,
-        s=16,
-        marker=marker or "o",
-        facecolors="none" if marker else colour,
-        edgecolors=colour if marker else "none",
-        alpha=0.5 if marker else 0.7,
-        label=label or None,
-    )
 
 
 def _draw_means(

@@ -120,7 +120,7 @@ class ReproducedExperiment:
             self.taken = [*taken.values()]
             points = [point for point in points if point.number not in taken]
             try:
-                state = run_sweep_points(sweep, screen, points=points, taken=taken, jobs=jobs)
+                state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
                 numbers = {point.number for point in points} & state.failed.keys()
                 self.failed = {seed_of[one]: state.failed[one] for one in sorted(numbers)}
             finally:  # also the seeds that finished before an error
@@ -333,8 +333,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     try:
         earlier = read_sweep_plan(folder)
         before, now = (
-            (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
-            for plan in (earlier, new)
+            (plan.keys, plan.data, flatten_keys(plan.base) | {SEED: 0}) for plan in (earlier, new)
         )
         if before != now:
             raise DlrunError(f"{folder}: its data or config have changed")

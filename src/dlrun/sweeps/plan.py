@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
-from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
+from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DlrunError
@@ -34,11 +34,10 @@ from dlrun.runs.start import (
     validate_config,
 )
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
 
 FORMAT = 1
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
-VALIDATED = "trainer.check_val_every_n_epoch"
 ERRORS_SHOWN = 20
 
 
@@ -56,19 +55,8 @@ class SweepPoint(BaseModel, frozen=True):
     @property
     def label(self) -> str:
         """Return the point's settings as short text, such as `lr=0.01 seed=3 fold=2`."""
-        repeat = {key: one for key, one in self.settings.items() if key in REPEATS}
-        texts = map(format_settings_briefly, (self.config, repeat))
-        return " ".join(filter(None, texts))
-
-
-class HalvingRung(BaseModel, frozen=True):
-    """Says how many configs one rung of successive halving trains, and to how many epochs."""
-
-    configs: PositiveInt
-    epochs: PositiveInt
-
-    def __str__(self) -> str:
-        return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
+        repeat = {key: value for key, value in self.settings.items() if key in REPEATS}
+        return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
 
 
 class AdaptiveSearch(BaseModel, frozen=True):
@@ -93,19 +81,12 @@ class SweepPlan(ChecksummedModel):
     packages: dict[str, str | None]
     base: Settings  # the whole config that all points share
     keys: list[str]  # keys that vary, except the seed and the fold
-    points: list[SweepPoint]  # all points but those that a search will choose
+    points: list[SweepPoint]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
-    rungs: list[HalvingRung]  # rungs of successive halving
+    choices: list[int] = Field(default_factory=list)  # places in `configs` of what it has chosen
     data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
     note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _check_numbers(self) -> "SweepPlan":
-        """Check that each point's number is its place in the list."""
-        if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
-            raise ValueError("the points are not numbered from 1")
-        return self
 
     @property
     def size(self) -> int:
@@ -121,9 +102,20 @@ class SweepPlan(ChecksummedModel):
             groups.setdefault(repr(point.config), []).append(point)
         return list(groups.values())
 
-    def add_config(self, settings: Settings) -> list[SweepPoint]:
-        """Add the points of a config that a search has chosen, one for each run; return them."""
+    @property
+    def runs_to_choose(self) -> int:
+        """Return the number of runs whose configs a search has not chosen yet."""
+        search = self.search
+        return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
+
+    def add_choice(self, settings: Settings) -> list[SweepPoint]:
+        """Add the points of a config that a search has chosen; return them, none if it is known."""
         assert self.search is not None
+        known = [repr(points[0].config) for points in self.configs]
+        if repr(settings) in known:
+            self.choices.append(known.index(repr(settings)))
+            return []
+        self.choices.append(len(known))
         first = len(self.points) + 1
         added = [
             SweepPoint(number=number, settings=settings | repeat)
@@ -140,29 +132,21 @@ class SweepPlan(ChecksummedModel):
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
-    def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
-        """Return the whole config of a point, with `epochs` as its number of epochs if given."""
-        rung = {} if epochs is None else {EPOCHS: epochs}
-        return _with_settings(ConfigLayer(self.base), point.settings | rung)
+    def values(self, point: SweepPoint) -> ConfigLayer:
+        """Return the whole config of a point."""
+        return _with_settings(ConfigLayer(self.base), point.settings)
 
-    def run_settings(
-        self, point: SweepPoint, common: RunSettings, epochs: int | None = None
-    ) -> RunSettings:
-        """Return the options to run a point, to `epochs` epochs if given, from those of all."""
+    def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
+        """Return the options to run a point, from those of all points."""
         digits = len(str(self.size))
         return replace(
             common,
-            values=[self.values(point, epochs)],
+            values=[self.values(point)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
-
-
-def repeat_of(settings: Settings) -> tuple[object, ...]:
-    """Return the seed and the fold of settings by dotted keys; None for what they lack."""
-    return tuple(settings.get(key) for key in REPEATS)
 
 
 def make_sweep_plan(
@@ -172,14 +156,12 @@ def make_sweep_plan(
     search: SearchSpace,
     screen: Screen,
     *,
-    eta: int | None = None,
     here: bool = True,
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `options` are those of a single run, `eta` is the factor of successive halving, and with `here`
-    the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors
-    of all points.
+    `options` are those of a single run; with `here` the runs use this machine's devices. Raises
+    ConfigError for an invalid text, or with all errors of all points.
     """
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
@@ -187,34 +169,35 @@ def make_sweep_plan(
     if not (search.seeds or search.folds or search.grid or search.spaces):
         _validate(experiment, base, [{}], options, here=here)  # as of a list for one value
     points = search.points(seed)
-    set_here = [*points[0]]
+    varied = [*points[0]]
     if search.folds is not None:
         base = _with_folds(experiment, base, search.folds, seed)
-        set_here.append(FOLDS)
-    for text in options.overrides:
-        for given in flatten_keys(yaml_loader.parse_set_override(text).values):
-            for key in set_here:
-                if f"{given}.".startswith(f"{key}."):
-                    raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
+        varied.append(FOLDS)
+    _refuse_settings_of_varied_keys(options.overrides, varied)
     configs = _validate(experiment, base, points, options, here=here)
-    dumps = [config.model_dump(mode="json") for config in configs]  # with paths made absolute
-    flat = [flatten_keys(dump) for dump in dumps]
-    names = dict.fromkeys(key for values in flat for key in values)
-    texts = {key: {repr(values.get(key, ...)) for values in flat} for key in names}
-    keys = [key for key in names if len(texts[key]) > 1 or key in points[0]]
+    # The valid configs have absolute paths, and their numbers have the types of their keys.
+    values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
+    adaptive = None
+    distinct: list[Settings] = []
+    if search.sampler == "tpe":
+        adaptive = _adaptive_search(search, seed)
+        keys = [space.key for space in adaptive.spaces]
+    else:
+        keys = _keys_that_vary(values, points[0])
+        distinct = _distinct(values, keys)
+        if len(distinct) < len(points):
+            counts = f"{len(distinct)} of {len(points)}"
+            screen.note(f"{counts} points are distinct; equal ones run once")
     if targets := [key for key in TARGET_KEYS if key in keys]:
         problem = f"{targets[0]} varies, and results for different targets cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
-    # Points with equal settings and seeds are merged into one.
-    settings = ({key: values[key] for key in keys if key in values} for values in flat)
-    varied = list({repr(one): one for one in settings}.values())
-    adaptive = None
-    if search.sampler == "tpe":
-        adaptive, varied = _adaptive_search(search, seed, flat), []
-        keys = [space.key for space in adaptive.spaces]
-    elif len(varied) < len(points):
-        screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
-    plan = SweepPlan(
+    if here and not options.dry_run:
+        check_callbacks_and_loggers(configs[0])
+        dataset = registry.experiment_dataset(experiment)
+        if search.folds is not None and dataset:  # data that cannot be divided are one error
+            section, data_dir = configs[0].data_section, resolve_data_dir(options.data_dir)
+            dataset.load(section, data_dir, configs[0].split_seed, Screen(quiet=True))
+    return SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
         name=name,
@@ -224,67 +207,43 @@ def make_sweep_plan(
         dlrun=metadata.version("dlrun"),
         code=environment.code_version(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
-        base=dumps[0],
+        base=configs[0].model_dump(mode="json"),
         keys=[key for key in keys if key not in REPEATS],
-        points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
+        points=[SweepPoint(number=n, settings=one) for n, one in enumerate(distinct, start=1)],
         search=adaptive,
-        rungs=[],
         note=options.note,
         tags=list(options.tags),
     )
-    if here and not options.dry_run:
-        check_callbacks_and_loggers(configs[0])
-        dataset = registry.experiment_dataset(experiment)
-        if search.folds is not None and dataset:  # data that cannot be divided are one error
-            section, data_dir = configs[0].data_section, resolve_data_dir(options.data_dir)
-            dataset.load(section, data_dir, configs[0].split_seed, Screen(quiet=True))
-    if eta is None:
-        return plan
-    return plan.model_copy(update={"rungs": _plan_rungs(plan, configs, flat, eta)})
 
 
-def _plan_rungs(
-    plan: SweepPlan, configs: Sequence[ExperimentConfig], flat: Sequence[Settings], eta: int
-) -> list[HalvingRung]:
-    """Return the rungs of a plan with these configs; raise ConfigError if it cannot have any."""
-    if plan.search is not None:
-        raise ConfigError("--halving: not with --sampler tpe", "leave one out")
-    if EPOCHS in plan.keys:
-        raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
-    pairs = zip(configs, flat, strict=True)
-    if any({EPOCHS} & one.keys() - config.changeable_by_resume(one) for config, one in pairs):
-        raise ConfigError(
-            f"--halving: it raises {EPOCHS}, and a schedule of the learning rate depends on this",
-            "another scheduler.name, or without --halving",
-        )
-    rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
-    first, validated = rungs[0].epochs, max(one.get(VALIDATED, 1) for one in flat)
-    if first < validated:
-        raise ConfigError(
-            f"--halving: the first rung ends after {pluralize(first, 'epoch')}, but the first "
-            f"validation is after epoch {validated} ({VALIDATED})",
-            f"a smaller {VALIDATED}, or without --halving",
-        )
-    return rungs
+def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
+    """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
+    for text in overrides:
+        for given in flatten_keys(yaml_loader.parse_set_override(text).values):
+            for key in varied:
+                if f"{given}.".startswith(f"{key}."):
+                    raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
 
 
-def _adaptive_search(
-    search: SearchSpace, config_seed: int, at_ends: Sequence[Settings]
-) -> AdaptiveSearch:
-    """Return the search of a plan; `at_ends` are the valid configs at the ends of its spaces.
+def _keys_that_vary(values: Sequence[Settings], first: Settings) -> list[str]:
+    """Return the keys in which configs differ, and those that the first point sets."""
+    names = dict.fromkeys(key for config in values for key in config)
+    texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
+    return [name for name in names if len(texts[name]) > 1 or name in first]
 
-    Choices are as in the valid configs, such as absolute paths. Ends of ranges stay as they were
-    given: in a valid config whole numbers may be floats.
-    """
-    configs, spaces = iter(at_ends), []
-    for space in search.parse_spaces():
-        values = [next(configs)[space.key] for _ in space.values]
-        is_choice = space.kind == "choice"
-        spaces.append(space.model_copy(update={"values": values}) if is_choice else space)
+
+def _distinct(values: Sequence[Settings], keys: Sequence[str]) -> list[Settings]:
+    """Return the values of these keys in each config, of equal ones only the first."""
+    settings = ({key: config[key] for key in keys if key in config} for config in values)
+    return list({repr(one): one for one in settings}.values())
+
+
+def _adaptive_search(search: SearchSpace, config_seed: int) -> AdaptiveSearch:
+    """Return the search of a plan whose configs are chosen by results."""
     assert search.trials is not None
     return AdaptiveSearch(
         trials=search.trials,
-        spaces=spaces,
+        spaces=search.parse_spaces(),
         seed=search.draws_seed(config_seed),
         repeats=search.repeats,
     )
@@ -352,28 +311,6 @@ def _with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
         for key, one in settings.items()
     ]
     return yaml_loader.merge_config_layers([base, *layers])
-
-
-def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[HalvingRung]:
-    """Return the rungs of a sweep by successive halving (Jamieson & Talwalkar, arXiv:1502.07943).
-
-    All configs are trained for a few epochs; the best one in `eta` is trained for `eta` times as
-    many, and so on, the last to all epochs. Raises ConfigError for too few configs or epochs.
-    """
-    if epochs is None:
-        raise ConfigError("--halving: this experiment has no epochs", "leave it out")
-    cuts = 0
-    while eta ** (cuts + 1) <= min(configs, epochs):
-        cuts += 1
-    if cuts == 0:
-        raise ConfigError(
-            f"--halving: {configs} configs of {epochs} epochs leave nothing to cut by {eta}",
-            "more configs and epochs, or without --halving",
-        )
-    return [
-        HalvingRung(configs=configs // eta**cut, epochs=epochs // eta ** (cuts - cut))
-        for cut in range(cuts + 1)
-    ]
 
 
 def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, flatten_keys, format_setting, parse_set_override
@@ -27,12 +27,16 @@ SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 Sampler = Literal["random", "grid", "tpe"]
 Settings = Values  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
-# Functions in a setting by which other programs name several values: range(1,4), loguniform[1:2].
-_FUNCTION = re.compile(
-    r"([\w.]+)=(choice|range|glob|interval|uniform|loguniform)([(\[])(.*)[)\]]", re.DOTALL
-)
+# Functions in a setting by which Hydra and Guild name several values, and the words to write here.
+FUNCTIONS = {
+    r"([\w.]+)=loguniform[([](.+)[,:](.+)[)\]]": ("--trials", "20", "--space", r"\1=log:\2..\3"),
+    r"([\w.]+)=(?:uniform|interval)[([](.+)[,:](.+)[)\]]": (
+        *("--trials", "20", "--space", r"\1=lin:\2..\3"),
+    ),
+    r"([\w.]+)=choice[([](.+)[)\]]": (r"\1=\2",),
+    r"([\w.]+)=(?:range|glob)[([].*[)\]]": (r"\1=A,B",),
+}
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
-_INTEGER = re.compile(r"-?\d{1,10}")
 
 
 class Space(BaseModel, frozen=True):
@@ -41,13 +45,6 @@ class Space(BaseModel, frozen=True):
     key: str
     kind: Literal["log", "lin", "int", "choice"]
     values: Annotated[list[Any], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _check_ends(self) -> "Space":
-        """Check the ends of a range, which may be read from a file."""
-        if self.kind != "choice" and (expected := _expected_ends(self.kind, self.values)):
-            raise ValueError(expected)
-        return self
 
     def __str__(self) -> str:
         if self.kind == "choice":
@@ -231,36 +228,23 @@ def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 def refuse_functions(experiment: str, words: Sequence[str]) -> None:
     """Raise UsageError if a setting has a function of Hydra or Guild, such as `range(1,4)`."""
     for word in words:
-        if _FUNCTION.fullmatch(word):
+        if _without_function(word) != [word]:
             problem = f"{word}: a value cannot be a function here"
             raise UsageError(problem, sweep_command(experiment, words))
 
 
 def sweep_command(experiment: str, words: Sequence[str]) -> str:
     """Return the command of a sweep with these words, in which functions are spelled as here."""
-    spelled = (one for word in words for one in _without_function(word))
+    spelled = itertools.chain.from_iterable(map(_without_function, words))
     return shlex.join(["dlrun", "sweep", experiment, *spelled])
 
 
 def _without_function(word: str) -> list[str]:
     """Return words that do what a function of Hydra or Guild does; others are returned as given."""
-    match = _FUNCTION.fullmatch(word)
-    if match is None:
-        return [word]
-    key, function, bracket, inside = match.groups()
-    numbers = [one.strip() for one in re.split("[,:]", inside)]
-    if "uniform" in function or function == "interval":
-        kind = "log" if function == "loguniform" else "lin"
-        return ["--trials", "20", "--space", f"{key}={kind}:{'..'.join(numbers[:2])}"]
-    if function == "choice":
-        return [f"{key}={inside}"]
-    if function == "range" and len(numbers) <= 3 and all(map(_INTEGER.fullmatch, numbers)):
-        ends = [int(one) for one in numbers]
-        if bracket == "[":  # Guild's syntax, with the last number
-            ends[1:2] = [one + 1 for one in ends[1:2]]
-        if 0 not in ends[2:] and 1 < len(values := range(*ends)) <= MAX_POINTS:
-            return [f"{key}={','.join(map(str, values))}"]
-    return [f"{key}=A,B"]
+    for pattern, meant in FUNCTIONS.items():
+        if match := re.fullmatch(pattern, word):
+            return [match.expand(text).replace(" ", "") for text in meant]
+    return [word]
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -1,13 +1,13 @@
-"""Let Optuna's study choose the configs of a sweep, and estimate the importance of config keys.
+"""Let Optuna's TPE sampler choose the configs of a sweep by the results so far.
 
-The study of a sweep is a journal in its folder, which optuna-dashboard reads too. A trial is a
-config; its value is the mean of the metric by which the sweep selects, over the config's runs.
+A trial is a config that was chosen, perhaps again; its value is the mean of the metric by which the
+sweep selects, over the config's runs.
 """
 
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import optuna
 from optuna.distributions import (
@@ -16,122 +16,59 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
 
-from dlrun import stats
-from dlrun.config.yaml_loader import format_setting, is_number
-from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.config.yaml_loader import format_setting
+from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
-from dlrun.sweeps.plan import SweepPoint
-from dlrun.sweeps.search_space import Settings, Space
-from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
-from dlrun.system.files import read_regular_file
-
-JOURNAL = "study.journal"
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.search_space import Space
+from dlrun.sweeps.sweep_folder import is_run_complete
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
 
 
-class SweepStudy:
-    """Chooses the configs of a sweep one by one, and learns from the runs that have ended.
+def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
+    """Choose the next config of a plan, and return its points; an empty list after the last one.
 
-    A choice depends only on the seed, its number and what the study was told before: a sweep that
-    was interrupted and continued chooses what an undisturbed one does, if runs do not overlap.
+    A choice depends only on the seed, its number and the finished runs: a sweep that was
+    interrupted and continued chooses what an undisturbed one does, if its runs do not overlap. A
+    config that is chosen again does not run again. Raises DlrunError if a run has no validation
+    metric.
     """
-
-    def __init__(self, sweep: Sweep) -> None:
-        """Open or create the study of a sweep, and add the configs it has chosen to the plan.
-
-        The caller holds the sweep's lock.
-        """
-        assert sweep.plan.search is not None
-        self._plan, self._search = sweep.plan, sweep.plan.search
-        self._distributions = {space.key: _distribution(space) for space in self._search.spaces}
-        self._points: dict[int, list[SweepPoint]] = {}  # points of each trial, by its number
-        journal = sweep.folder / JOURNAL
-        if journal.exists():  # a power cut or a full disk may leave a part of a line
-            whole = read_regular_file(journal)
-            with journal.open("r+b") as stream:
-                stream.truncate(whole.rfind(b"\n") + 1)
-        backend = JournalFileBackend(str(journal), _LockOfSweep(str(journal)))
-        try:
-            self._study = optuna.create_study(
-                storage=optuna.storages.JournalStorage(backend),
-                study_name=self._plan.name,
-                direction="maximize",
-                load_if_exists=True,
-            )
-        except (ValueError, KeyError, TypeError, AssertionError) as error:  # each line is JSON
-            raise DataError(
-                f"{journal}: damaged: {first_line(error)}", "start a new sweep; its runs are kept"
-            ) from error
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.params.keys() == self._distributions.keys():
-                self._add(trial.number, trial.params)
-            elif trial.state == TrialState.RUNNING:  # killed while it chose
-                self._study.tell(trial.number, state=TrialState.FAIL)
-
-    @property
-    def runs_left(self) -> int:
-        """Return the number of runs whose configs are not chosen yet."""
-        return (self._search.trials - len(self._points)) * len(self._search.repeats)
-
-    def choose(self, state: SweepState) -> list[SweepPoint]:
-        """Choose the next config, and return its points; an empty list after the last config.
-
-        A config that was chosen before is told its result again, and does not run again.
-        """
-        while self.runs_left:
-            seed = random.Random(f"{self._search.seed} {len(self._points)}").getrandbits(32)
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed)
-            trial = self._study.ask(self._distributions)
-            if new := self._add(trial.number, trial.params):
-                return new
-            self.tell(state)
-        return []
-
-    def tell(self, state: SweepState) -> None:
-        """Tell the study the result of each trial whose runs have ended."""
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            points = self._points[trial.number]
-            runs = [state.runs.get(point.number) for point in points]
-            done = [run for run in runs if run is not None and is_run_complete(run)]
-            if any(point.number in state.failed for point in points):
-                self._study.tell(trial.number, state=TrialState.FAIL)
-            elif len(done) == len(points):
-                score = statistics.fmean(map(_score, done))
-                if math.isfinite(score):
-                    self._study.tell(trial.number, score)
-                else:  # the training diverged
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-
-    def _add(self, number: int, params: Mapping[str, object]) -> list[SweepPoint]:
-        """Add the config of a trial to the plan, and return its points; none if it is not new."""
-        settings: Settings = {
-            space.key: _value(space, params[space.key]) for space in self._search.spaces
-        }
-        for points in self._points.values():
-            if all(repr(points[0].settings[key]) == repr(one) for key, one in settings.items()):
-                self._points[number] = points
-                return []
-        self._points[number] = self._plan.add_config(settings)
-        return self._points[number]
+    search = plan.search
+    assert search is not None
+    distributions = {space.key: _distribution(space) for space in search.spaces}
+    configs = plan.configs
+    scores = [statistics.fmean(_score(runs.get(point.number)) for point in one) for one in configs]
+    while plan.runs_to_choose:
+        seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
+        study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
+        )
+        for place in plan.choices:
+            settings, score = configs[place][0].settings, scores[place]
+            if math.isfinite(score):
+                params = {space.key: _param(space, settings[space.key]) for space in search.spaces}
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=params, distributions=distributions, value=score
+                    )
+                )
+        params = study.ask(distributions).params
+        settings = {space.key: _value(space, params[space.key]) for space in search.spaces}
+        if points := plan.add_choice(settings):
+            return points
+    return []
 
 
-class _LockOfSweep(JournalFileOpenLock):
-    """Locks nothing: the sweep's lock does, and ends with its process, as a lock file does not."""
+def _score(run: Run | None) -> float:
+    """Return the metric by which a sweep selects, with its sign changed if lower is better.
 
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return
-
-
-def _score(run: Run) -> float:
-    """Return the metric by which a sweep selects, with its sign changed if lower is better."""
+    NaN if the run has not finished, or its training diverged.
+    """
+    if run is None or not is_run_complete(run):
+        return math.nan
     metric = selection_metric(run.record.metrics)
     if metric is None:
         raise DlrunError(
@@ -152,37 +89,13 @@ def _distribution(space: Space) -> BaseDistribution:
     return FloatDistribution(low, high, log=space.kind == "log")
 
 
+def _param(space: Space, value: object) -> object:
+    """Return Optuna's parameter for a config value."""
+    return format_setting(value) if space.kind == "choice" else value
+
+
 def _value(space: Space, param: object) -> object:
     """Return the config value of a parameter that Optuna has chosen from a space."""
     if space.kind == "choice":
         return {format_setting(value): value for value in space.values}[str(param)]
     return space.rounded(param) if isinstance(param, float) else param
-
-
-def estimate_importances(configs: Sequence[Settings], scores: Sequence[float]) -> dict[str, float]:
-    """Return the share of each config key in the variance of the scores, the largest first.
-
-    Optuna's fANOVA (Hutter, Hoos & Leyton-Brown, 2014) fits a random forest to the configs, which
-    all have the same keys.
-    """
-    distributions: dict[str, BaseDistribution] = {}
-    columns: dict[str, list[float] | list[str]] = {}
-    for key in configs[0]:
-        values = [config[key] for config in configs]
-        if all(map(is_number, values)):
-            numbers = [float(value) for value in values]
-            low, high = min(numbers), max(numbers)
-            distributions[key] = FloatDistribution(low, high, log=stats.spans_magnitudes(low, high))
-            columns[key] = numbers
-        else:
-            texts = [format_setting(value) for value in values]
-            distributions[key] = CategoricalDistribution(sorted(set(texts)))
-            columns[key] = texts
-    study = optuna.create_study(direction="maximize")
-    for row, score in enumerate(scores):
-        params = {key: column[row] for key, column in columns.items()}
-        study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=distributions, value=score)
-        )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator)

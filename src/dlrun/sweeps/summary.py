@@ -1,28 +1,31 @@
-"""Summarise a sweep: metrics of each config over its seeds, best config, table, figure and page."""
+"""Write and show the results of a sweep: its table, figure, page, screen and JSON."""
 
 import contextlib
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config.data_sections import FOLD, FOLDS
-from dlrun.config.sections import EPOCHS
-from dlrun.config.yaml_loader import format_override, format_settings_briefly
+from dlrun.config.data_sections import FOLD
+from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError, first_line, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.page import BestConfig, PageContent, write_report_page
-from dlrun.reports.spread import metric_spread
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, read_sweep_plan, repeat_of
-from dlrun.sweeps.search_space import SEED, Settings, format_seeds
-from dlrun.sweeps.selection import ComparedConfig, Selection
+from dlrun.sweeps.configs import (
+    ConfigResults,
+    find_best_config,
+    group_runs_by_config,
+    judge_selection,
+    warnings_of_selection,
+)
+from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.search_space import SEED
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
@@ -34,176 +37,6 @@ ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
 )
-
-
-@dataclass
-class ConfigResults:
-    """Holds the finished runs of one config of a sweep, one for each seed and fold, with metrics.
-
-    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
-    spreads: the mean and spread of each metric that all runs have. validated: the spread by which
-    the best config is chosen, or None. tested: that of the main test metric, or None. missing:
-    the text `2 of 3` if not all planned runs have finished; otherwise empty. fold_of_runs: the
-    number of each run's fold, or None. folds: how many folds there are among the runs. epochs: to
-    which successive halving has trained the runs; otherwise 0.
-    """
-
-    runs: list[Run]
-    settings: Settings
-    planned: int
-    fold_of_runs: Sequence[int | None] = ()
-    epochs: int = 0
-
-    def __post_init__(self) -> None:
-        found = [run.record.metrics for run in self.runs]
-        spreads = [metric_spread(name, found, self.fold_of_runs) for name in found[0]]
-        self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
-        self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
-        self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
-        seeds = (run.record.seed for run in self.runs)
-        self.seeds = list(dict.fromkeys(seed for seed in seeds if seed is not None))
-        self.folds = len({*self.fold_of_runs} - {None})
-        count = len(self.runs)
-        self.missing = f"{count} of {self.planned}" if count < self.planned else ""
-
-    @property
-    def rank(self) -> tuple[int, bool, bool, float]:
-        """Return a sort key, best last: epochs, has a validation metric, has all seeds, mean."""
-        by = self.validated
-        value = float("-inf") if by is None else metrics.metric_direction(by.metric) * by.mean
-        return self.epochs, by is not None, not self.missing, value
-
-    @property
-    def repeats(self) -> list[tuple[object, object]]:
-        """Return the seed and the fold of each run, in which the runs differ."""
-        folds = self.fold_of_runs or [None] * len(self.runs)
-        return [(run.record.seed, fold) for run, fold in zip(self.runs, folds, strict=True)]
-
-    @property
-    def is_same_for_all_seeds(self) -> bool:
-        """Return whether all runs have the same metrics, as those of a fit without chance have."""
-        return all(run.record.metrics == self.runs[0].record.metrics for run in self.runs)
-
-    def compared(self, metric: str) -> ComparedConfig:
-        """Return what is compared with other configs, if a metric of the validation selects."""
-        repeats = dict.fromkeys(seed if fold is None else fold for seed, fold in self.repeats)
-        values = dict(zip(repeats, self.spreads[metric].values, strict=True))
-        tested = self.spreads.get(metric.replace(metrics.VALID, metrics.TESTED, 1))
-        name = format_settings_briefly(self.settings)
-        return ComparedConfig(name, values, tested.mean if tested else None)
-
-    def book(self, metric: str) -> float | None:
-        """Return the value of a metric in the book, or None if the config is not comparable."""
-        return metrics.published_metrics(self.runs[0].record).get("book", {}).get(metric)
-
-    def numbers(self, metric: str) -> dict[str, object]:
-        """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
-        spread = self.spreads[metric]
-        return {
-            "n": len(spread.values),
-            "mean": spread.mean,
-            "sd": spread.deviation,
-            "min": min(spread.values),
-            "max": max(spread.values),
-            "interval": spread.interval,
-            "book": self.book(metric),
-        }
-
-    def as_object(self) -> dict[str, object]:
-        """Return the config and its metrics as an object for the JSON output."""
-        return {
-            "settings": self.settings,
-            "seeds": self.seeds,
-            "folds": self.folds or None,
-            "planned": self.planned,
-            "runs": [str(run.folder) for run in self.runs],
-            "metrics": {metric: self.numbers(metric) for metric in self.spreads},
-        }
-
-    def describe(self) -> str:
-        """Return the config with its mean validation and test metrics as text."""
-        spreads = [spread for spread in (self.validated, self.tested) if spread]
-        text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
-        text += f" ({self.missing} runs)" if self.missing else ""
-        return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
-
-    def command(self, experiment: str) -> str:
-        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
-        words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
-        if self.folds:
-            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
-            del settings[FOLD]
-        elif len(self.seeds) > 1:
-            words = ["dlrun", "sweep", experiment]
-        if len(self.seeds) > 1:
-            words += ["--seeds", format_seeds(self.seeds)]
-            settings.pop(SEED, None)
-        for key, value in settings.items():
-            words += ["--set", format_override(key, value)]
-        return shlex.join(words)
-
-
-def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[ConfigResults]:
-    """Group the finished runs of a sweep by config and number of epochs, best config last."""
-    results = []
-    for config in plan.configs:
-        by_epochs: dict[int, dict[object, tuple[Run, int | None]]] = {}
-        for point in config:
-            run = runs.get(point.number)
-            if run is not None and run.record.status == "finished" and run.record.metrics:
-                values, fold = run.effective_config(), point.settings.get(FOLD)
-                repeats = by_epochs.setdefault(values.get(EPOCHS, 0), {})
-                repeats[repeat_of(values)] = run, fold
-        planned = len({repeat_of(point.settings) for point in config})
-        for epochs, repeats in by_epochs.items():
-            settings = {key: config[0].settings.get(key) for key in plan.keys}
-            settings |= {EPOCHS: epochs} if plan.rungs else {}
-            found, folds = zip(*repeats.values(), strict=True)
-            reached = epochs if plan.rungs else 0
-            results.append(ConfigResults([*found], settings, planned, folds, reached))
-    return sorted(results, key=lambda result: result.rank)
-
-
-def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
-    """Return the config with the best validation metric, or None if no config has one.
-
-    The only config of a sweep in which no key varies needs no validation: its test metric will do.
-    """
-    best = results[-1] if results else None
-    return best if best and (best.validated or (best.tested and not best.settings)) else None
-
-
-def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
-    """Return the comparison of the best config with the others; None if no key varies."""
-    best = find_best_config(results)
-    if best is None or best.validated is None or not best.settings:
-        return None
-    metric, repeats = best.validated.metric, {*best.repeats}
-    configs = [
-        one.compared(metric)
-        for one in results
-        if metric in one.spreads and (one.epochs, {*one.repeats}) == (best.epochs, repeats)
-    ]
-    unit = "fold" if best.folds else "seed"
-    on_test = _is_selected_by_test_rows(best)
-    return Selection(metric, configs, unit, len(results) - len(configs), is_tested=not on_test)
-
-
-def _is_selected_by_test_rows(best: ConfigResults) -> bool:
-    best_epoch = best.runs[0].record.best_epoch
-    return best_epoch is not None and best_epoch.on_test
-
-
-def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
-    """Return a warning if the test rows chose the best config, or an epoch; or an empty list."""
-    best = find_best_config(results)
-    if best is None or not _is_selected_by_test_rows(best):
-        return []
-    if best.settings:
-        return [metrics.too_good_by_test_rows("the best config's test metric")]
-    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
-        return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
-    return []  # only the seed varies: nothing was chosen
 
 
 def write_sweep_files(
@@ -245,19 +78,9 @@ def read_page_content(folder: Path) -> PageContent:
     """
     plan = read_sweep_plan(folder, force=True)
     sweep = Sweep(plan, folder)
-    if plan.search is not None:  # its plan has no points: their settings are those of their runs
-        for _ in range(plan.search.trials):
-            plan.add_config({})
     runs = sweep.find_runs()
     if not runs:
         raise ConfigError(f"{folder}: this sweep has no runs", "`dlrun runs list` has all")
-    if plan.search is not None:
-        repeats = plan.search.repeats
-        for number, run in runs.items():
-            values, first = run.effective_config(), number - (number - 1) % len(repeats)
-            config = {key: values.get(key) for key in plan.keys}
-            for one, repeat in enumerate(repeats, start=first):
-                plan.points[one - 1] = SweepPoint(number=one, settings=config | repeat)
     return _page_content(sweep, runs, group_runs_by_config(plan, runs))
 
 
@@ -268,14 +91,15 @@ def _page_content(
     plan, best, shown = sweep.plan, find_best_config(results), None
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     finished = sum(run.record.status == "finished" for run in runs.values())
-    if finished < len(plan.points):
-        note += f" {finished} of {len(plan.points)} points have finished; {sweep.resume_command} "
+    if finished < plan.size:
+        note += f" {finished} of {plan.size} points have finished; {sweep.resume_command} "
         note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
     if best and (selection := judge_selection(results)):
         shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
     ordered = [run for _, run in sorted(runs.items())]
-    warnings, figures = warnings_of_selection(results), dict[str, bytes]()
+    warnings = warnings_of_selection(results)
+    figures: dict[str, bytes] = {}
     with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
         figures["The configs"] = (sweep.folder / FIGURE).read_bytes()
     return PageContent(ordered, note, warnings, shown, figures)
@@ -313,18 +137,14 @@ def _draw(
         known = {part: float(value) for part, value in found.items() if value is not None}
         if known and run.record.status == "finished":
             settings = dict.fromkeys(keys) | plan.points[number - 1].settings
-            epochs = run.effective_config().get(EPOCHS, 0) if plan.rungs else 0
-            dots.append(sweep.PlottedRun(settings, known, epochs))
-    title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
-    if plan.rungs:
-        title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
+            dots.append(sweep.PlottedRun(settings, known))
     figure = sweep.draw_sweep_figure(
         dots,
         keys,
         metric,
         chosen=best.settings if best else {},
         book=best.book(metrics.TESTED + metric) if best else None,
-        title=title,
+        title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
     )
     return figure.to_png()
 

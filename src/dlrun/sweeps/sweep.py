@@ -11,12 +11,12 @@ from dlrun.config.plugins import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
-from dlrun.run_folder.record import checksummed_json
+from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import find_process_group
 from dlrun.slurm import submit
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
 from dlrun.sweeps import summary
+from dlrun.sweeps.configs import group_runs_by_config
 from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.progress import SweepProgress
@@ -34,7 +34,6 @@ def run_sweep(
     search: SearchSpace,
     *,
     resume: str | None = None,
-    eta: int | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     slurm: submit.SlurmOptions | None = None,
@@ -42,9 +41,9 @@ def run_sweep(
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
-    resume: the sweep to continue, whose experiment is then empty. eta: the factor of successive
-    halving. jobs: None: as many runs at once as the machine can hold. fail_fast: stop all runs once
-    one has failed. slurm: None: run on this machine. wait: until SLURM's jobs have ended.
+    resume: the sweep to continue, whose experiment is then empty. jobs: None: as many runs at once
+    as the machine can hold. fail_fast: stop all runs once one has failed. slurm: None: run on this
+    machine. wait: until SLURM's jobs have ended.
 
     Returns 1 if a point failed or the table cannot be written. Raises ConfigError with every error
     before anything begins; DlrunError if another process runs this sweep, or code or packages have
@@ -68,9 +67,7 @@ def run_sweep(
         else:
             check_runs_folder_writable(runs_dir)
             name = options.name or secrets.token_hex(4)
-            plan = make_sweep_plan(
-                name, experiment, options, search, screen, eta=eta, here=not slurm
-            )
+            plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm)
         _check_search_can_run(plan, on_slurm=slurm is not None)
         if resume is None and options.dry_run:
             _show_points(plan, screen, json=options.json)
@@ -84,7 +81,7 @@ def run_sweep(
         again = sweep.resume_command + (" --slurm ... --wait" if slurm else "")
         with RunFolder(folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
             if resume is None:
-                RunFolder(folder).write_text(PLAN, checksummed_json(plan))
+                sweep.write_plan()
             screen.note(f"sweep folder: {folder}")
             if slurm is None:
                 preload_fork_server([plan.experiment])
@@ -105,9 +102,9 @@ def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
     """Raise ConfigError if a package is missing, or SLURM cannot run what depends on results."""
     if plan.search is not None:
         require_extra("--sampler tpe", "optuna", "optuna")
-    if on_slurm and (plan.rungs or plan.search is not None):
-        option = "--halving" if plan.rungs else "--sampler tpe"
-        raise ConfigError(f"--slurm: a sweep with {option} runs on this machine", "leave it out")
+        if on_slurm:
+            problem = "--slurm: a sweep with --sampler tpe runs on this machine"
+            raise ConfigError(problem, "leave it out")
 
 
 @contextlib.contextmanager
@@ -123,18 +120,17 @@ def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     """Print the points of a plan, for a dry run."""
     if json:
-        about = plan.model_dump(include={"experiment", "base", "points", "search", "rungs"})
+        about = plan.model_dump(include={"experiment", "base", "points", "search"})
         screen.print_json(about)
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
     lines += [f"--space {space}" for space in plan.search.spaces] if plan.search else []
-    lines += [f"rung {number}: {rung}" for number, rung in enumerate(plan.rungs, start=1)]
     screen.rows([*lines, pluralize(plan.size, "run")])
 
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
     """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
-    results = summary.group_runs_by_config(sweep.plan, state.runs)
+    results = group_runs_by_config(sweep.plan, state.runs)
     try:
         if state.stopped:
             raise state.stopped
@@ -229,5 +225,4 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
-    sweep.read_runs_again(state)
     return state

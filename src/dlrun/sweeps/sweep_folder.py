@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
@@ -21,9 +20,12 @@ from dlrun.run_folder.folder import (
     LOG,
     NOTES,
     NOTES_LOCK,
+    PLAN,
     RESULTS,
+    RunFolder,
     remove_run,
 )
+from dlrun.run_folder.record import checksummed_json
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
@@ -51,6 +53,10 @@ class Sweep:
         words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
         return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
+    def write_plan(self) -> None:
+        """Write the plan into the sweep's folder; the caller holds the sweep's lock."""
+        RunFolder(self.folder).write_text(PLAN, checksummed_json(self.plan))
+
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
         """Return the runs of the sweep by the number of their point; a run may have been renamed.
 
@@ -74,14 +80,6 @@ class Sweep:
                 runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
         return runs
 
-    def read_runs_again(self, state: "SweepState") -> None:
-        """Read the runs at the end of a sweep; a point whose run is no longer there has failed."""
-        known, state.runs = state.runs, self.find_runs()
-        for number in sorted(known.keys() - state.runs.keys() - state.failed.keys()):
-            folder = known[number].folder
-            how = "damaged" if folder.exists() else "removed"
-            state.failed[number] = f"{folder}: {how} before the sweep ended"
-
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
         """Return the run of a point whose process has just ended; `known` is an earlier result."""
         folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
@@ -90,14 +88,9 @@ class Sweep:
     def clean_up_if_killed(self, screen: Screen) -> None:
         """Wait for runs that a killed sweep left running, and remove folders without a run.
 
-        A folder that cannot be read is named in a warning. Raises DlrunError if a run does not end.
+        Raises DlrunError if a run does not end.
         """
-        folders = []
-        for folder in self._point_folders():
-            if os.access(folder, os.R_OK | os.X_OK):
-                folders.append(folder)
-            else:
-                screen.warn(f"{folder}: cannot be read, left out")
+        folders = self._point_folders()
         deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
         while busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
             if time.monotonic() > deadline:
@@ -139,19 +132,10 @@ class SweepState:
     stopped: Stopped | None = None  # signal that ended it early
 
 
-def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
-    """Return whether a run has finished, or has the result of `epochs` epochs if given.
-
-    One that stopped early has no more epochs, whatever number it was allowed.
-    """
-    if run is None or run.record.result_steps is None:
-        return False
-    if epochs is None:
-        return run.record.status == "finished"
-    if run.record.stopped_epoch is None:
-        return run.record.result_steps >= epochs
-    return run.record.status == "finished" and run.effective_config()[EPOCHS] >= epochs
+def is_run_complete(run: Run | None) -> bool:
+    """Return whether there is a run, and it has finished."""
+    return run is not None and run.record.status == "finished"
 
 
 def _progress(run: Run) -> tuple[bool, int]:
-    return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
+    return is_run_complete(run), run.record.steps or 0

@@ -1,0 +1,333 @@
+"""Group the runs of a sweep by config, find the best config, and say what that choice is worth."""
+
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dlrun import stats
+from dlrun.config.data_sections import FOLD, FOLDS
+from dlrun.config.yaml_loader import format_override, format_settings_briefly
+from dlrun.experiments.saved_run import Run
+from dlrun.reports.spread import MetricSpread, metric_spread
+from dlrun.run_folder.recorded_metrics import (
+    TESTED,
+    VALID,
+    format_metric,
+    main_metric,
+    metric_direction,
+    published_metrics,
+    selection_metric,
+    too_good_by_test_rows,
+)
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.search_space import SEED, Settings, format_seeds
+from dlrun.system.console import pluralize
+
+
+@dataclass(frozen=True)
+class ConfigResults:
+    """Holds the finished runs of one config of a sweep, one for each seed and fold, with metrics.
+
+    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
+    fold_of_runs: the number of each run's fold, or None.
+    """
+
+    runs: Sequence[Run]
+    settings: Settings
+    planned: int
+    fold_of_runs: Sequence[int | None]
+
+    @cached_property
+    def spreads(self) -> dict[str, MetricSpread]:
+        """Return the mean and spread of each metric that all runs have."""
+        records = [run.record.metrics for run in self.runs]
+        spreads = [metric_spread(name, records, self.fold_of_runs) for name in records[0]]
+        return {spread.metric: spread for spread in spreads if spread is not None}
+
+    @property
+    def validated(self) -> MetricSpread | None:
+        """Return the spread of the metric by which the best config is chosen, or None."""
+        return self.spreads.get(selection_metric(self.spreads) or "")
+
+    @property
+    def tested(self) -> MetricSpread | None:
+        """Return the spread of the main test metric, or None."""
+        return self.spreads.get(main_metric(self.runs[0].record) or "")
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the distinct seeds of the runs."""
+        seeds = (run.record.seed for run in self.runs)
+        return list(dict.fromkeys(seed for seed in seeds if seed is not None))
+
+    @property
+    def folds(self) -> int:
+        """Return how many folds there are among the runs."""
+        return len({*self.fold_of_runs} - {None})
+
+    @property
+    def missing(self) -> str:
+        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        count = len(self.runs)
+        return f"{count} of {self.planned}" if count < self.planned else ""
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Return a sort key, best last: has a validation metric, has all seeds, its mean."""
+        by = self.validated
+        value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
+        return by is not None, not self.missing, value
+
+    @property
+    def repeats(self) -> list[tuple[object, object]]:
+        """Return the seed and the fold of each run, in which the runs differ."""
+        seeds = [run.record.seed for run in self.runs]
+        return list(zip(seeds, self.fold_of_runs, strict=True))
+
+    @property
+    def is_same_for_all_seeds(self) -> bool:
+        """Return whether all runs have the same metrics, as those of a fit without chance have."""
+        return all(run.record.metrics == self.runs[0].record.metrics for run in self.runs)
+
+    @property
+    def is_chosen_by_test_rows(self) -> bool:
+        """Return whether the validation rows are the test rows."""
+        best_epoch = self.runs[0].record.best_epoch
+        return best_epoch is not None and best_epoch.on_test
+
+    def values(self, metric: str) -> dict[object, float]:
+        """Return the values of a metric by seed, or by fold in a cross-validation."""
+        repeats = dict.fromkeys(seed if fold is None else fold for seed, fold in self.repeats)
+        return dict(zip(repeats, self.spreads[metric].values, strict=True))
+
+    def optimism(self, metric: str) -> float | None:
+        """Return by how much a validation metric is better than the same of the test, or None."""
+        tested = self.spreads.get(metric.replace(VALID, TESTED, 1))
+        if tested is None or self.is_chosen_by_test_rows:
+            return None
+        return metric_direction(metric) * (self.spreads[metric].mean - tested.mean)
+
+    def book(self, metric: str) -> float | None:
+        """Return the value of a metric in the book, or None if the config is not comparable."""
+        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
+
+    def numbers(self, metric: str) -> dict[str, object]:
+        """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
+        spread = self.spreads[metric]
+        return {
+            "n": len(spread.values),
+            "mean": spread.mean,
+            "sd": spread.deviation,
+            "min": min(spread.values),
+            "max": max(spread.values),
+            "interval": spread.interval,
+            "book": self.book(metric),
+        }
+
+    def as_object(self) -> dict[str, object]:
+        """Return the config and its metrics as an object for the JSON output."""
+        return {
+            "settings": self.settings,
+            "seeds": self.seeds,
+            "folds": self.folds or None,
+            "planned": self.planned,
+            "runs": [str(run.folder) for run in self.runs],
+            "metrics": {metric: self.numbers(metric) for metric in self.spreads},
+        }
+
+    def describe(self) -> str:
+        """Return the config with its mean validation and test metrics as text."""
+        spreads = [spread for spread in (self.validated, self.tested) if spread]
+        text = ", ".join(f"{spread.metric} {format_metric(spread.mean)}" for spread in spreads)
+        text += f" ({self.missing} runs)" if self.missing else ""
+        return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
+
+    def command(self, experiment: str) -> str:
+        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
+        words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
+        if self.folds:
+            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
+            del settings[FOLD]
+        elif len(self.seeds) > 1:
+            words = ["dlrun", "sweep", experiment]
+        if len(self.seeds) > 1:
+            words += ["--seeds", format_seeds(self.seeds)]
+            settings.pop(SEED, None)
+        for key, value in settings.items():
+            words += ["--set", format_override(key, value)]
+        return shlex.join(words)
+
+
+def results_of_config(
+    plan: SweepPlan, config: Sequence[SweepPoint], runs: Mapping[int, Run]
+) -> ConfigResults | None:
+    """Return the results of the points of one config, or None if none of their runs has any."""
+    finished: list[Run] = []
+    folds: list[int | None] = []
+    for point in config:
+        run = runs.get(point.number)
+        if run is not None and run.record.status == "finished" and run.record.metrics:
+            finished.append(run)
+            folds.append(point.settings.get(FOLD))
+    if not finished:
+        return None
+    settings = {key: config[0].settings.get(key) for key in plan.keys}
+    return ConfigResults(finished, settings, len(config), folds)
+
+
+def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[ConfigResults]:
+    """Group the finished runs of a sweep by config, the best config last."""
+    results = [results_of_config(plan, config, runs) for config in plan.configs]
+    return sorted((one for one in results if one is not None), key=lambda one: one.rank)
+
+
+def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
+    """Return the last config if it has a validation metric; None if no config has one.
+
+    The only config of a sweep in which no key varies needs no validation: its test metric will do.
+    """
+    best = results[-1] if results else None
+    return best if best and (best.validated or (best.tested and not best.settings)) else None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Says what the choice of the best config by a validation metric is worth.
+
+    metric: its name. configs: those with the same seeds and folds as the best one, which is the
+    last. left_out: the number of the other configs.
+    """
+
+    metric: str
+    configs: Sequence[ConfigResults]
+    left_out: int = 0
+
+    @property
+    def unit(self) -> str:
+        """Return what the runs of a config differ in: `seed` or `fold`."""
+        return "fold" if self.configs[-1].folds else "seed"
+
+    @cached_property
+    def leads(self) -> list[float]:
+        """Return by how much the best config is better than the second with each seed or fold."""
+        second, best = (config.values(self.metric) for config in self.configs[-2:])
+        sign = metric_direction(self.metric)
+        return [
+            stats.without_rounding(sign * (value - second[key]), value)
+            for key, value in best.items()
+        ]
+
+    @property
+    def lead(self) -> float:
+        """Return by how much the mean of the best config is better than that of the second."""
+        second, best = (config.spreads[self.metric].mean for config in self.configs[-2:])
+        # Equal but for rounding: means of shares of rows often are.
+        return stats.without_rounding(abs(best - second), best)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean lead; None for one seed."""
+        return stats.mean_interval(self.leads)
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the best config is reliably better than the second, in words."""
+        if self.interval is None:
+            return "no interval"
+        return "better" if self.interval[0] > 0 else "no reliable difference"
+
+    @property
+    def is_reliable(self) -> bool:
+        """Return whether there is a second config, and the best one is reliably better."""
+        return len(self.configs) > 1 and self.verdict == "better"
+
+    @property
+    def optimism(self) -> tuple[float, float] | None:
+        """Return by how much the validation is better than the test: the best config, and all.
+
+        The second number is the mean over all configs. None if they have no such test metric, or
+        the test rows are those of the validation.
+        """
+        gaps = [config.optimism(self.metric) for config in self.configs]
+        known = [gap for gap in gaps if gap is not None]
+        return (known[-1], statistics.fmean(known)) if len(known) == len(gaps) else None
+
+    def as_object(self) -> dict[str, object]:
+        """Return the comparison as an object for the JSON output."""
+        has_second = len(self.configs) > 1
+        gaps = (self.optimism if has_second else None) or (None, None)
+        return {
+            "metric": self.metric,
+            "configs": len(self.configs),
+            "left_out": self.left_out,
+            "unit": self.unit,
+            "n": len(self.configs[-1].values(self.metric)),
+            "second": format_settings_briefly(self.configs[-2].settings) if has_second else None,
+            "lead": self.lead if has_second else None,
+            "interval": self.interval if has_second else None,
+            "verdict": self.verdict if has_second else None,
+            "optimism": gaps[0],
+            "optimism_of_all": gaps[1],
+        }
+
+    def describe(self) -> dict[str, str]:
+        """Return the comparison in words, by what each text is about."""
+        if len(self.configs) < 2:
+            return {"second": "no other config has the same seeds: nothing to compare"}
+        texts = {}
+        if self.left_out:
+            texts["except"] = f"{pluralize(self.left_out, 'config')}, for lack of seeds or folds"
+        texts["second"] = self._describe_lead()
+        if self.optimism is not None:
+            texts["test"] = self._describe_optimism(*self.optimism)
+        return texts
+
+    def _describe_lead(self) -> str:
+        """Return in words whether the lead over the second config may be chance."""
+        second = format_settings_briefly(self.configs[-2].settings)
+        worse = f"{second} is worse by {self.lead:.4g}" if self.lead else f"{second} is as good"
+        if self.interval is None:
+            return f"{worse} in {self.metric} in one run: --seeds 5 says whether that is chance"
+        low, high = (f"{end:.4g}" for end in self.interval)
+        if low == high:  # as of fits that depend on no seed
+            return f"{worse} in {self.metric}, with each {self.unit} alike"
+        where = "is above 0: reliably worse"
+        if self.verdict != "better":
+            where = f"contains 0: no reliable difference, the {self.unit}s alone can make it"
+        units = pluralize(len(self.leads), self.unit)
+        interval = f"95 % interval of the difference {low} to {high}"
+        return f"{worse} in mean {self.metric} over {units}, {interval}, {where}"
+
+    def _describe_optimism(self, own: float, of_all: float) -> str:
+        """Return in words by how much the validation flatters the best config."""
+        tested = self.metric.replace(VALID, TESTED)
+        gaps = [f"{abs(gap):.4g} {'worse' if gap < 0 else 'better'}" for gap in (own, of_all)]
+        says = f"the choice flatters it by about {own - of_all:.4g}"
+        if own <= of_all:
+            says = "no sign that the choice flatters it"
+        text = f"its {self.metric} is {gaps[0]} than its {tested}, on average over the configs "
+        return f"{text}{gaps[1]}: {says}"
+
+
+def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
+    """Return the comparison of the best config with the others; None if no key varies."""
+    best = find_best_config(results)
+    if best is None or best.validated is None or not best.settings:
+        return None
+    metric, repeats = best.validated.metric, {*best.repeats}
+    configs = [one for one in results if metric in one.spreads and {*one.repeats} == repeats]
+    return Selection(metric, configs, len(results) - len(configs))
+
+
+def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
+    """Return a warning if the test rows chose the best config, or an epoch; or an empty list."""
+    best = find_best_config(results)
+    if best is None or not best.is_chosen_by_test_rows:
+        return []
+    if best.settings:
+        return [too_good_by_test_rows("the best config's test metric")]
+    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
+        return [too_good_by_test_rows("the test metric of an epoch that they choose")]
+    return []  # only the seed varies: nothing was chosen
