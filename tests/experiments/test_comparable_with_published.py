@@ -42,7 +42,7 @@ def of(
         ("imdb-dense", "loss.label_smoothing=0.1", "0.1", "0.0"),
         ("imdb-dense", "balanced_batches=true", "true", "false"),
         ("imdb-lstm", "data.max_length=10", "10", "500"),
-        ("imdb-lasso", "solver.tolerance=0.9", "0.9", "0.0001"),
+        ("imdb-lasso", "tolerance=0.9", "0.9", "0.0001"),
         ("cifar100", "model.dropout=0", "0.0", "0.5"),
         ("hitters-linear", "data.split_seed=3", "3", "1"),  # other players are the test rows
         ("hitters-dense", "data.test_share=0.9", "0.9", "0.3333333333333333"),
@@ -64,7 +64,7 @@ def test_a_key_that_changes_the_numbers_is_named(
         ("imdb-dense", ["data.split_seed=3", "data.test_share=0.5"]),  # its test rows are given
         ("imdb-dense", ["data.source=keras", "trainer.devices=2", "fallback=false"]),
         ("imdb-lstm", ["model.skip_padding=false", "logger=[tensorboard]"]),
-        ("imdb-lasso", ["solver.name=liblinear", "compare_with=null"]),
+        ("imdb-lasso", ["compare_with=null"]),
         ("classify-images", ["top=5", "transform.squash=true"]),
     ],
 )

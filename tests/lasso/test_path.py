@@ -1,14 +1,12 @@
 import numpy as np
 import pytest
-from scipy import optimize, sparse
+from scipy import sparse
 
 from dlrun.errors import DataError
 from dlrun.lasso.path import (
     LinearModel,
-    objective_and_gap,
     pack_linear_models,
     penalty_path,
-    solve_liblinear_path,
     unpack_linear_model_at,
 )
 
@@ -36,31 +34,6 @@ def test_no_path_without_a_word_that_tells_the_labels_apart(labels: list[int], w
     X = sparse.csr_matrix(np.full((len(y), 2), word, np.float32))
     with pytest.raises(DataError, match="nothing to separate"):
         penalty_path(X, y, 5, 1e-4)
-
-
-def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem) -> None:
-    X, y = problem
-    penalties = penalty_path(X, y, 4, 1e-2)
-    for solution in solve_liblinear_path(X, y, penalties, 1e-8, 10_000, 0):
-        # The same problem, smooth: coefficients as differences of two non-negative parts.
-        def split(parts: np.ndarray, penalty: float = solution.penalty) -> float:
-            coef = parts[:31] - parts[31:]
-            margins = np.where(y == 1, 1, -1) * (X @ coef[:30] + coef[30])
-            return np.logaddexp(0, -margins).sum() + penalty * parts.sum()
-
-        best = optimize.minimize(split, np.zeros(62), bounds=[(0, None)] * 62, method="L-BFGS-B")
-        assert solution.objective == pytest.approx(best.fun, rel=1e-5)
-
-
-def test_objective_agrees_with_its_definition(problem) -> None:
-    X, y = problem
-    assert objective_and_gap(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
-    coef, bias = np.random.default_rng(1).normal(size=30) * 20, -3.0
-    f = X.toarray().astype(float) @ coef + bias
-    loss = np.logaddexp(0, -(2.0 * y - 1) * f).sum()
-    free, _ = objective_and_gap(X, y, coef, bias, 0.7, free=True)
-    assert free == pytest.approx(loss + 0.7 * np.abs(coef).sum(), rel=1e-13)
-    assert objective_and_gap(X, y, coef, bias, 0.7)[0] == pytest.approx(free + 0.7 * 3.0, rel=1e-13)
 
 
 def test_models_are_unpacked_to_the_bit() -> None:

@@ -4,18 +4,18 @@ At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinea
 
     sum_i log(1 + exp(-s_i f_i)) + lambda (|w|_1 + |b|)
 
-in nats, summed over the rows. The lab's liblinear penalises the intercept b; `free` drops |b|.
+in nats, summed over the rows. The intercept b is penalised, as by the lab's liblinear.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import entr, expit
+from scipy.special import entr
 
 from dlrun.errors import DataError
 
@@ -67,60 +67,9 @@ def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) 
     return np.geomspace(largest, smallest * largest, values)
 
 
-def solve_liblinear_path(
-    X: sparse.csr_matrix,
-    y: Labels,
-    penalties: Vector,
-    tolerance: float,
-    max_iterations: int,
-    seed: int,
-) -> Iterator[LassoSolution]:
-    """Yield the lasso solution at each penalty, computed with scikit-learn's liblinear solver."""
-    from sklearn.linear_model import LogisticRegression  # slow: 1 s
-
-    X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
-    for penalty in map(float, penalties):
-        model = LogisticRegression(
-            l1_ratio=1,
-            C=1 / penalty,
-            solver="liblinear",
-            tol=tolerance,
-            max_iter=max_iterations,
-            random_state=seed,
-        )
-        model.fit(X64, y)
-        coef, intercept = model.coef_[0], float(model.intercept_[0])
-        yield LassoSolution(
-            coef, intercept, penalty, *objective_and_gap(X, y, coef, intercept, penalty)
-        )
-
-
-def objective_and_gap(
-    X: sparse.csr_matrix,
-    y: Labels,
-    coef: Vector,
-    intercept: float,
-    penalty: float,
-    *,
-    free: bool = False,
-) -> tuple[float, float]:
-    """Return the lasso objective at any coefficients and intercept, and a duality gap, in nats.
-
-    The gap is how far, at most, the objective is above the optimum. Its dual point is the residual
-    p - y, scaled until no column exceeds the penalty (Ndiaye et al. 2017, arXiv:1611.05780); with a
-    free intercept it is first moved to sum to zero.
-    """
-    labels, margin = y.astype(np.float64), X @ coef + intercept
-    loss, residual, _ = logistic_loss(margin, labels)
-    value = loss + penalty * l1_norm(np.append(coef, intercept), free)
-    if free:
-        residual = logistic_loss(margin + shift_matching_class_counts(margin, labels), labels)[1]
-    return value, value - dual_objective(residual, X.T @ residual, penalty, free)
-
-
-def l1_norm(beta: Vector, free: bool) -> float:
-    """Return the L1 norm of coefficients beta; if `free`, leave out the last, the intercept."""
-    return float(np.abs(beta[:-1] if free else beta).sum())
+def l1_norm(beta: Vector) -> float:
+    """Return the L1 norm of the coefficients and the intercept."""
+    return float(np.abs(beta).sum())
 
 
 def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
@@ -132,29 +81,15 @@ def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
     return loss, residual, small / (1.0 + small) ** 2
 
 
-def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: bool) -> float:
-    """Return the lasso's dual objective, a lower bound, at a residual scaled to be feasible."""
-    largest = max(penalty, float(np.abs(gradient).max(initial=0.0)))
-    if not free:
-        largest = max(largest, abs(float(residual.sum())))
+def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
+    """Return the lasso's dual objective, a lower bound, at a residual scaled to be feasible.
+
+    The dual point is the residual p - y, scaled until no column, nor the intercept's, exceeds the
+    penalty (Ndiaye et al. 2017, arXiv:1611.05780).
+    """
+    largest = max(penalty, float(np.abs(gradient).max(initial=0.0)), abs(float(residual.sum())))
     point = np.abs(residual) * (penalty / largest)
     return float(np.sum(entr(point) + entr(1.0 - point)))
-
-
-def shift_matching_class_counts(margin: Vector, y: Vector) -> float:
-    """Return the shift of all linear predictors that makes the probabilities sum to sum(y)."""
-    odds = float(np.log(y.mean() / (1.0 - y.mean())))
-    low, high = odds - float(margin.max()), odds - float(margin.min())
-    shift = min(max(0.0, low), high)
-    for _ in range(100):
-        p = expit(margin + shift)
-        excess = float(np.sum(p - y))
-        if abs(excess) <= 1e-13 * y.size or high <= low:
-            break
-        low, high = (low, shift) if excess > 0 else (shift, high)
-        step = shift - excess / max(float(np.sum(p * (1.0 - p))), 1e-300)
-        shift = step if low < step < high else 0.5 * (low + high)
-    return shift
 
 
 def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
@@ -179,11 +114,6 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
 def unpack_linear_model_at(content: bytes, index: int) -> LinearModel:
     """Return the linear model at position `index` of the bytes that pack_linear_models wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        if "numbers" in file:  # in a checkpoint of dlrun 0.2
-            coef: Vector = np.zeros(int(file["sizes"][0]))
-            coef[file["places"]] = file["values"]
-            penalty, intercept = map(float, file["numbers"][:2])
-            return LinearModel(coef, intercept, penalty)
         arrays = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
         matrix.check_format(full_check=True)

@@ -47,7 +47,6 @@ from dlrun.lasso.path import (
     dual_objective,
     l1_norm,
     logistic_loss,
-    shift_matching_class_counts,
 )
 
 SWEEPS = 9  # sweeps over the columns per Newton step: two cycles of HISTORY, and one to re-sparsify
@@ -85,7 +84,6 @@ def solve_newton_path(
     penalties: Vector,
     tolerance: float,
     *,
-    free: bool = False,
     start: LinearModel | None = None,
 ) -> Iterator[LassoSolution]:
     """Return the lasso solution at each penalty, one after another, by proximal Newton steps.
@@ -101,10 +99,9 @@ def solve_newton_path(
 
     Args:
         columns: the matrix, see binary_columns.
-        y: 0 or 1, (n_rows,); both if the intercept is free.
+        y: 0 or 1, (n_rows,).
         penalties: positive, descending.
         tolerance: at least 0.
-        free: the intercept is not penalised.
         start: the solution at the penalty before the first. A path resumed from it repeats the
             uninterrupted one bit for bit, because no other state is kept.
 
@@ -114,8 +111,6 @@ def solve_newton_path(
     labels = y.astype(np.float64)
     if labels.shape != (columns.n_rows,) or not np.all((labels == 0) | (labels == 1)):
         raise ValueError(f"y must hold a 0 or 1 for each of the {columns.n_rows} rows")
-    if free and labels.min() == labels.max():
-        raise ValueError("a free intercept needs both classes in y: it would be infinite")
     beta = np.zeros(columns.starts.size)  # the coefficients, then the intercept
     if start is not None:
         beta = np.append(start.coef, start.intercept)
@@ -123,7 +118,7 @@ def solve_newton_path(
 
     def solutions(beta: Vector) -> Iterator[LassoSolution]:
         for penalty in penalties:
-            solution = _solve(columns, labels, beta, float(penalty), tolerance, free, dtype)
+            solution = _solve(columns, labels, beta, float(penalty), tolerance, dtype)
             beta = np.append(solution.coef, solution.intercept)
             yield solution
 
@@ -136,23 +131,18 @@ def _solve(
     beta: Vector,
     penalty: float,
     tolerance: float,
-    free: bool,
     dtype: Precision,
 ) -> LassoSolution:
     margin, every = linear_predictors(columns, beta), np.arange(beta.size - 1)
-    scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
+    scale = _best_scale(margin, y, penalty * l1_norm(beta))
     beta, margin = scale * beta, scale * margin
     previous, iterations = np.inf, 0
     while True:
-        if free:
-            shift = shift_matching_class_counts(margin, y)
-            beta[-1] += shift
-            margin += shift
         loss, residual, weight = logistic_loss(margin, y)
-        norm = l1_norm(beta, free)
+        norm = l1_norm(beta)
         value = loss + penalty * norm
         gradient = column_sums(columns, residual.astype(dtype, copy=False), every)
-        gap = value - dual_objective(residual, gradient, penalty, free)
+        gap = value - dual_objective(residual, gradient, penalty)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
             return LassoSolution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
@@ -160,14 +150,14 @@ def _solve(
         chosen = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
         curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
         new = _minimise_model(
-            columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty, free
+            columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty
         )
         moved = linear_predictors(columns, new) - margin  # afresh: rounding cannot build up
-        slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new, free) - norm)
+        slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new) - norm)
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss(margin + step * moved, y)[0] + penalty * l1_norm(trial, free)
+            objective = logistic_loss(margin + step * moved, y)[0] + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
                 beta, margin = trial, margin + step * moved
                 break
@@ -198,18 +188,17 @@ def _minimise_model(
     current: Values,
     weight: Vector,
     penalty: float,
-    free: bool,
 ) -> Vector:
     """Nearly minimise the quadratic model at `beta` over some columns; return the new beta.
 
     `current` has the residuals at `beta` and becomes those of the model.
     """
-    total, threshold = float(weight.sum()), 0.0 if free else penalty  # the intercept's
+    total = float(weight.sum())
     new, weights = beta.copy(), weight.astype(current.dtype, copy=False)
     history: list[tuple[Vector, Vector]] = []
     for number in range(SWEEPS):
         excess = total * new[-1] - float(current.sum(dtype=np.float64))
-        bias = (excess - min(max(excess, -threshold), threshold)) / total
+        bias = (excess - min(max(excess, -penalty), penalty)) / total
         if bias != new[-1]:
             current += (bias - new[-1]) * weights
             new[-1] = bias
@@ -219,13 +208,13 @@ def _minimise_model(
         )
         history.append((new.copy(), current.astype(np.float64)))
         if len(history) == HISTORY:
-            new, current[:] = _extrapolate(history, weight, penalty, free)
+            new, current[:] = _extrapolate(history, weight, penalty)
             history = []
     return new
 
 
 def _extrapolate(
-    history: list[tuple[Vector, Vector]], weight: Vector, penalty: float, free: bool
+    history: list[tuple[Vector, Vector]], weight: Vector, penalty: float
 ) -> tuple[Vector, Vector]:
     """Return the model's best point in the span of the last sweeps' moves, or the last point.
 
@@ -236,7 +225,6 @@ def _extrapolate(
     moves = np.diff([point for point, _ in history], axis=0)
     images = np.diff([point for _, point in history], axis=0)
     signs = np.sign(beta)
-    signs[-1] *= not free
     hessian = np.einsum("ai,bi->ab", images / weight, images)
     slopes = np.einsum("ai,i->a", images, residual / weight)
     slopes += penalty * np.einsum("aj,j->a", moves, signs)
@@ -247,9 +235,9 @@ def _extrapolate(
     move, image = np.einsum("a,aj->j", mix, moves), np.einsum("a,ai->i", mix, images)
     linear = float(np.sum(residual * image / weight))
     quadratic = 0.5 * float(np.sum(image * image / weight))
-    norm = l1_norm(beta, free)
+    norm = l1_norm(beta)
     for step in (1.0, 0.5, 0.25):  # signs may change on the way, so compare true model values
-        rise = penalty * (l1_norm(beta + step * move, free) - norm)
+        rise = penalty * (l1_norm(beta + step * move) - norm)
         if step * linear + step**2 * quadratic + rise < 0:
             return beta + step * move, residual + step * image
     return beta.copy(), residual.copy()

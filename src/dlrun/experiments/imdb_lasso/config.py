@@ -2,11 +2,11 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from dlrun.config.sections import CpuOnlyConfig, NameOrPath, PenaltyPathConfig, PositiveInt, Section
+from dlrun.config.sections import CpuOnlyConfig, NameOrPath, PenaltyPathConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
@@ -15,36 +15,13 @@ from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.record import ACCURACY
 
 
-class LiblinearConfig(Section):
-    """Defines the settings of scikit-learn's liblinear."""
-
-    tolerance: Annotated[float, Field(gt=0)]
-    max_iterations: PositiveInt
-
-
-class SolverConfig(Section):
-    """Defines the solver of the lasso path and its settings."""
-
-    name: Literal["newton", "liblinear"]
-    intercept: Literal["penalised", "free"]
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    liblinear: LiblinearConfig
-
-    @model_validator(mode="after")
-    def _liblinear_penalises(self) -> "SolverConfig":
-        if self.name == "liblinear" and self.intercept == "free":
-            raise ValueError("liblinear penalises the intercept: use newton for a free one")
-        return self
-
-
 class Config(ReviewsConfig, CpuOnlyConfig):
     """Defines the keys of configs/imdb-lasso.yaml."""
 
-    neutral_keys = frozenset({"solver.name"})  # the lab has liblinear
     standalone_values: ClassVar = {"compare_with": None}
 
     path: PenaltyPathConfig
-    solver: SolverConfig
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
     compare_with: NameOrPath | None
 
     @property

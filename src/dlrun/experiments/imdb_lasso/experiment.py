@@ -77,8 +77,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
-        solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        context.write_summary(_summarize(loaded, splits, chosen, solver))
+        context.write_summary(_summarize(loaded, splits, chosen, len(rows)))
         positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
@@ -224,19 +223,14 @@ def _solve(
     found = steps.begin(COLUMNS, fingerprint, total, "lambda")
     models = [path.unpack_linear_model_at(part, 0) for part in found.parts] if found else []
     left = pluralize(total - len(models), "lambda")
-    context.screen.note(f"solving {left} with {config.solver.name}")
-    newest, penalties_left = models[-1] if models else None, penalties[len(models) :]
-    width, solver = max(len(format_metric(penalty)) for penalty in penalties), config.solver
+    context.screen.note(f"solving {left}")
+    newest = models[-1] if models else None
+    width = max(len(format_metric(penalty)) for penalty in penalties)
     started = time.perf_counter()
     columns = {split: binary_columns(part.bags) for split, part in splits.items()}
-    if solver.name == "liblinear":
-        tolerance, most = solver.liblinear.tolerance, solver.liblinear.max_iterations
-        solutions = path.solve_liblinear_path(X, y, penalties_left, tolerance, most, config.seed)
-    else:
-        free = solver.intercept == "free"
-        solutions = solve_newton_path(
-            columns["train"], y, penalties_left, solver.tolerance, free=free, start=newest
-        )
+    solutions = solve_newton_path(
+        columns["train"], y, penalties[len(models) :], config.tolerance, start=newest
+    )
     with steps.progress("path", total, "lambda"):
         for solution in solutions:
             seconds = time.perf_counter() - started
@@ -279,8 +273,8 @@ def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str])
     return table
 
 
-def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str) -> str:
-    """Return a text that describes the data, the solver and the chosen lasso model."""
+def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, count: int) -> str:
+    """Return a text that describes the data and the lasso model chosen from `count` penalties."""
     X, coef = splits["train"].bags, model.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
@@ -288,8 +282,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str)
         "data": loaded.origin,
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
-        "solver": solver,
-        "lambda": f"{format_metric(model.penalty)}, by the validation accuracy",
+        "lambda": f"{format_metric(model.penalty)} of {count}, by the validation accuracy",
         "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
     }
     return "\n".join(f"{name:<8}{value}" for name, value in lines.items())
