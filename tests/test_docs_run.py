@@ -81,7 +81,7 @@ def small(words: list[str]) -> list[str]:
         if option in words:
             words[words.index(option) + 1] = number
     named = [place for place, word in enumerate(words[:2]) if word in NAMES]
-    if named and (named[0] == 0 or words[0] in ("sweep", "accelerators")):
+    if named and (named[0] == 0 or words[0] == "sweep"):
         words[named[0] : named[0] + 1] = smoke(words[named[0]])
     if any("warmup" in word for word in words):
         words += ["--set", "trainer.max_epochs=4"]

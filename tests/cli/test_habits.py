@@ -51,7 +51,6 @@ def test_a_photograph_whose_name_has_an_equals_sign_is_no_setting(
 def test_other_commands_with_set_take_settings_too(cli: Dlrun, forked: Dlrun) -> None:
     shown = cli("data", "show", "imdb", "data.source=sample", "--count", "1").is_told(0)
     assert shown.stdout
-    cli("accelerators", "imdb-dense", "seed=x").is_told(2, "seed: ")
     cli("resume", "nothing", "trainer.max_epochs=3").is_told(2, "no such run")
 
 

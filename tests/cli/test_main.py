@@ -9,7 +9,7 @@ import yaml
 
 from dlrun.cli.commands import COMMANDS, EXPERIMENTS, PANELS
 from dlrun.system.accelerator import ACCELERATORS
-from tests.conftest import NAMES, Dlrun, setting, smoke
+from tests.conftest import NAMES, Dlrun, setting
 from tests.data.test_labelled_texts import archive_of
 
 EVERY = [[name] for name in (*NAMES, *COMMANDS["dlrun"])]
@@ -70,14 +70,6 @@ def test_verify_of_another_table_is_an_error_of_the_file(
     assert "NOT the published" in done.stdout
 
 
-def test_accelerators_are_listed_and_an_epoch_timed(forked: Dlrun, tmp_path: Path) -> None:
-    listed = forked("accelerators").stdout
+def test_accelerators_are_listed(forked: Dlrun) -> None:
+    listed = forked("accelerators").is_told(0).stdout
     assert all(device in listed for device in ("cpu", *ACCELERATORS))
-    forked("accelerators", *smoke("imdb-dense")).is_told(0)
-    folder = tmp_path / "runs" / "accelerators" / "latest"
-    assert (folder / "accelerators.png").stat().st_size > 5000
-    header, first, *_ = (folder / "accelerators.csv").read_text().splitlines()
-    assert header == "device,available,seconds_per_epoch,ratio_to_cpu,reason"
-    device, available, seconds, ratio, _ = first.split(",")
-    assert (device, available, float(ratio)) == ("cpu", "True", 1.0)
-    assert float(seconds) > 0

@@ -13,11 +13,16 @@ from PIL import Image
 from dlrun.plots.run import (
     draw_contact_sheet,
     draw_curves_of_several_runs,
-    draw_epoch_times,
     draw_lasso_path,
     draw_learning_curves,
+    draw_true_and_predicted,
 )
-from dlrun.plots.style import escape_figure_text, figure_to_png
+from dlrun.plots.style import (
+    add_figure_title,
+    create_panel_grid,
+    escape_figure_text,
+    figure_to_png,
+)
 from dlrun.plots.sweep import PlottedRun, draw_sweep_figure
 
 EPOCHS = pd.DataFrame(
@@ -235,13 +240,15 @@ def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> Non
 
 
 def test_the_users_own_settings_change_no_figure_and_are_back_afterwards() -> None:
-    figure = draw_epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == [" 3.00 s", " 0.50 s"]
-    before = figure_to_png(figure)
+    values = np.array([1.0, 2.0])
+
+    def png() -> bytes:
+        return figure_to_png(draw_true_and_predicted(values, values, "y", title="x"))
+
+    before = png()
     settings = {"figure.facecolor": "black", "font.size": 30.0, "savefig.dpi": 10.0}
     with matplotlib.rc_context(settings):
-        assert figure_to_png(draw_epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")) == before
+        assert png() == before
         assert {name: matplotlib.rcParams[name] for name in settings} == settings
     pyplot = pytest.importorskip("matplotlib.pyplot")
     assert pyplot.get_fignums() == []
@@ -255,7 +262,8 @@ def test_plain_text_is_short_printable_and_no_formula() -> None:
 
 def test_a_title_is_whole_if_it_is_long() -> None:
     run = "20261125T125140Z-" + "x" * 180
-    figure = draw_epoch_times(["cpu"], [1.0], title=f"imdb, seed 0, run {run}\n$data$")
+    figure, _ = create_panel_grid(1, 6, 2)
+    add_figure_title(figure, f"imdb, seed 0, run {run}\n$data$")
     (title,) = [text for text in figure.texts if text.get_text()]
     lines = title.get_text().split("\n")
     assert run in "".join(lines).replace(" ", "")

@@ -28,7 +28,7 @@ COMMANDS = {
         "export": "export:export_network",
         "verify": "verify:verify_run",
         "config": "run_resume_config:config",
-        "accelerators": "accelerator_speeds:list_accelerators",
+        "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
         "help": "help:show_help",
     },

@@ -6,15 +6,13 @@ import io
 import json
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +32,10 @@ LARGE_PIXELS = 30_000_000  # larger ones are decoded one at a time: two take too
 ONE_LARGE = threading.Lock()
 THUMBNAIL = 360  # pixels of a side
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
-AHEAD = 64  # inputs that wait for the network, however large its batches are
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
 
-T = TypeVar("T")
 Labelled = list[tuple[str, float]]
 
 
@@ -183,46 +179,17 @@ def load_photographs(
     files: Sequence[Path],
     to_input: Callable[[Image.Image], Any],
     *,
-    thumbnails: int = 0,
+    thumbnails: bool = False,
     smallest: int | None = None,
 ) -> Generator[Photograph, None, None]:
-    """Yield the photographs of image files in order; threads decode the next ones ahead.
+    """Yield the photographs of image files in order; two threads decode them.
 
-    Args:
-        files: the image files.
-        to_input: returns the network's input for a photograph.
-        thumbnails: how many photographs get a thumbnail: the first ones that can be read.
-        smallest: see `read_photograph`.
+    `to_input` returns the network's input for a photograph, `thumbnails` makes a thumbnail of each,
+    and `smallest` is explained by `read_photograph`.
     """
-    left = thumbnails
-    tasks = (partial(_load, file, to_input, smallest, left > 0) for file in files)
-    with closing(run_ahead(tasks, DECODERS, AHEAD)) as loaded:
-        for photograph in loaded:
-            yield photograph if left > 0 else replace(photograph, thumbnail=None)
-            left -= photograph.error is None
-
-
-def run_ahead(
-    tasks: Iterable[Callable[[], T]], threads: int, ahead: int
-) -> Generator[T, None, None]:
-    """Yield the results of tasks in order; threads compute the next ones ahead.
-
-    Args:
-        tasks: what is called.
-        threads: how many tasks are called at once.
-        ahead: how many tasks, at most, are begun or done beyond the one that is waited for.
-    """
-    pool, waiting = ThreadPoolExecutor(threads), iter(tasks)
-    pending: deque[Future[T]] = deque()
-    try:
-        while True:
-            for task in islice(waiting, ahead + 1 - len(pending)):
-                pending.append(pool.submit(task))
-            if not pending:
-                return
-            yield pending.popleft().result()
-    finally:  # a caller that stops early does not wait for the tasks that have not begun
-        pool.shutdown(cancel_futures=True)
+    load = partial(_load, to_input=to_input, smallest=smallest, with_thumbnail=thumbnails)
+    with ThreadPoolExecutor(DECODERS) as pool:
+        yield from pool.map(load, files)
 
 
 def _load(

@@ -1,11 +1,9 @@
 """Load pretrained image networks by name, with their transforms and labels (ISLP, lab 10.9.4)."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,6 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import transforms
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.v2 import functional
@@ -23,7 +19,7 @@ from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.files import read_tensors, write_onnx
+from dlrun.networks.files import read_tensors
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
@@ -34,7 +30,6 @@ except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
 LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
-CLOSE = 1e-4  # a folded network's probabilities are this near, or it is not used
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -229,43 +224,3 @@ def photograph_transform(
         return pixels
 
     return in_ratio
-
-
-def fold_batch_norms(network: nn.Module, side: int) -> nn.Module:
-    """Return a network with batch norms folded into convolutions, a sixth faster on a CPU.
-
-    Returns the network itself if it has no batch norm, if its code cannot be traced, or if the
-    probabilities for a noise image of `side` x `side` pixels change. The network, on the CPU and in
-    eval mode, is not modified; the result shares its other weights.
-    """
-    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
-        return network
-    with contextlib.suppress(Exception), torch.no_grad():  # its code may raise anything when traced
-        folded: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
-        # A generator of its own: torch's global random state stays as it is.
-        noise = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        before, after = network(noise).softmax(-1), folded(noise).softmax(-1)
-        if torch.allclose(before, after, rtol=0, atol=CLOSE):
-            return folded
-    return network
-
-
-class OnnxRuntimeNetwork(nn.Module):
-    """Computes a network with onnxruntime, on the CPU, a fifth faster than torch.
-
-    Several threads may call it at once; each call uses one. It needs the extra `export`.
-    """
-
-    def __init__(self, network: nn.Module, side: int) -> None:
-        super().__init__()
-        about = {
-            "input": {"name": "images", "shape": ["batch", 3, side, side]},
-            "output": {"name": "logits"},
-        }
-        with TemporaryDirectory() as folder:
-            file = Path(folder, "network.onnx")
-            self.run = write_onnx(file, network, torch.zeros(2, 3, side, side), about)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits (n, classes) of inputs (n, 3, side, side)."""
-        return self.run(inputs)

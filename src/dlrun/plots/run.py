@@ -375,19 +375,6 @@ def draw_probability_after_each_word(
     return figure
 
 
-@matplotlib_defaults()
-def draw_epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title: str) -> Figure:
-    """Draw a bar chart of the seconds per epoch on each device."""
-    figure = Figure(figsize=(6, 0.7 + 0.6 * len(devices)), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(list(devices), list(seconds), color=COLOURS["train"])
-    axes.bar_label(bars, [f" {value:.2f} s" for value in seconds])
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.2 * max(seconds)), xlabel="seconds per epoch")
-    add_figure_title(figure, title)
-    return figure
-
-
 def _label_axes(axes: Axes, steps: str, metric: str) -> None:
     """Label the axes of a panel; an axis of penalties is logarithmic, others have whole numbers."""
     axes.set(xlabel=escape_figure_text(steps, 40), ylabel=escape_figure_text(metric, 40))

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
-from dlrun.config.plugins import require_extra
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import find_book_photographs, find_images
@@ -48,13 +47,12 @@ class Config(ExperimentConfig):
         "Image files (JPEG, PNG, WebP, GIF or BMP), or folders of such files.",
     )
     # The lab squashes its photographs; the published labels are shown for either resize.
-    neutral_keys = frozenset({"images", "batch_size", "top", "backend", "transform.squash"})
+    neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})
     stochastic = False
     real_in_demo = True
 
     batch_size: BatchSize
     precision: Literal["32-true", "bf16-mixed"]
-    backend: Literal["torch", "onnxruntime"]
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
     model: PretrainedModelConfig
@@ -74,19 +72,7 @@ class Config(ExperimentConfig):
                 f"{len(self.images):,} images: too many to be named one by one",
                 "name the folder that they are in",
             )
-        if self.backend == "onnxruntime":
-            self._check_onnxruntime()
         find_images(self.images)
         pretrained.check_pretrained(self.model)
         if is_offline():
             pretrained.download_weights(self.model, Screen())
-
-    def _check_onnxruntime(self) -> None:
-        key = f"backend: {self.backend}"
-        require_extra(key, "export", "onnx", "onnxruntime")
-        if self.precision != "32-true" or self.accelerator not in ("auto", "cpu"):
-            raise ConfigError(
-                f"{key} computes on the CPU with the precision 32-true, "
-                f"not on {self.accelerator} with {self.precision}",
-                "backend=torch has the other accelerators and bf16-mixed",
-            )

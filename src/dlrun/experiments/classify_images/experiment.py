@@ -4,10 +4,10 @@ import io
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +67,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = write_network_summary(model.network, example, context)
-            uses_onnx = config.backend == "onnxruntime"
-            prepare = pretrained.OnnxRuntimeNetwork if uses_onnx else pretrained.fold_batch_norms
-            model = replace(model, network=prepare(model.network, side))
 
         with temporary_training_settings(1), context.phase("classify"):
             place = partial(pretrained.place_network, model, precision=config.precision)
             found, report = run_with_fallback(
-                "cpu" if uses_onnx else config.accelerator,
+                config.accelerator,
                 screen.warn,
                 lambda device: pretrained.predict_probabilities(
                     place(device), example, device, config.precision
@@ -90,7 +87,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
             raise DataError("there is no file that could be read as a photograph")
-        jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
+        jpegs = [one.thumbnail for one in found if one.thumbnail is not None][:SHOWN]
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
@@ -210,7 +207,7 @@ def classify_photographs(
 ) -> list[Photograph]:
     """Return each photograph with its most probable labels; a resumed run skips finished batches.
 
-    Each finished batch is recorded. The first photographs that can be read get a thumbnail.
+    Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
     """
     note_slow_precision(device, config.precision, context.screen.note)
     steps, starts = context.steps, range(0, len(files), config.batch_size)
@@ -228,38 +225,37 @@ def classify_photographs(
     table = to_csv([IMAGE_COLUMNS, *photographs.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
-    stream = photographs.load_photographs(
-        files[len(done) :],
-        transform,
-        thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
-        smallest=smallest,
-    )
-    size = config.batch_size
-    threads, group = (context.threads, GROUP) if device == "cpu" else (1, size)
-    batches = iter(lambda: list(islice(stream, size)), [])
-    tasks = (
-        partial(_classify, config, model, batch[first : first + group], device)
-        for batch in batches
-        for first in range(0, len(batch), group)
-    )
+    threads, group_size = (context.threads, GROUP) if device == "cpu" else (1, config.batch_size)
+    classify = partial(_classify, config, model, device=device)
     with (
         steps.progress("classifying", len(starts), "step"),
-        closing(stream),
-        closing(photographs.run_ahead(tasks, threads, threads)) as classified,
+        ThreadPoolExecutor(threads) as pool,
     ):
-        finished, started = chain.from_iterable(classified), time.perf_counter()
-        while predictions := list(islice(finished, size)):
+        for start in range(len(done), len(files), config.batch_size):
+            started = time.perf_counter()
+            batch = list(
+                photographs.load_photographs(
+                    files[start : start + config.batch_size],
+                    transform,
+                    thumbnails=sum(one.thumbnail is not None for one in done) < SHOWN,
+                    smallest=smallest,
+                )
+            )
+            groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
+            predictions = list(chain.from_iterable(pool.map(classify, groups)))
             done += predictions
-            unreadable += sum(one.error is not None for one in predictions)
-            counts = len(done) - unreadable, unreadable, time.perf_counter() - started
-            row = dict(zip(STEP_COLUMNS, counts, strict=True))
-            line = f"{len(done):,}/{len(files):,} photographs"
-            steps.finish(row, line, b"", photographs.pack_photograph_predictions(predictions))
+            unreadable += sum(photograph.error is not None for photograph in predictions)
+            seconds = time.perf_counter() - started
+            steps.finish(
+                {"images": len(done) - unreadable, "unreadable": unreadable, "seconds": seconds},
+                f"{len(done):,}/{len(files):,} photographs",
+                b"",
+                photographs.pack_photograph_predictions(predictions),
+            )
             context.folder.append(
                 PREDICTIONS, to_csv(photographs.prediction_table_rows(predictions))
             )
             context.stop.after_step()
-            started = time.perf_counter()
     return done
 
 
