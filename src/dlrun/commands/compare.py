@@ -15,8 +15,9 @@ from dlrun.commands.notes import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.baseline import PairedDifference, compare_with_baseline
 from dlrun.reports.charts import metric_names_without_split
+from dlrun.reports.evaluation import compare_with_baseline
+from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
@@ -210,22 +211,20 @@ def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: S
         (found,) = compare_with_baseline(runs[1:], runs[0])
     except DlrunError as error:
         found = error.message
-    if not isinstance(found, PairedDifference):
+    if not isinstance(found, PairedComparison):
         screen.note(f"no difference row by row: {found}")
         return
     here, there = heads[1], heads[0]
     around = f" (95 % interval {metrics.format_interval(found.interval)})" if found.interval else ""
     sign = "+" if found.difference > 0 else ""
+    rows = pluralize(found.pairs, "common test row")
     screen.show(
         Text(
-            f"{here} against {there} on {pluralize(found.rows, 'common test row')}: {found.metric} "
+            f"{here} against {there} on {rows}: {found.metric} "
             f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict} "
             "(of these two runs: other seeds give other differences)"
         )
     )
-    if found.p_value is not None:
-        counts = f"{found.won:,} rows are right in {here} alone, {found.lost:,} in {there} alone"
-        screen.show(Text(f"McNemar's p {found.p_value:.2g}: {counts}"))
 
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:

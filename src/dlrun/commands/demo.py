@@ -16,9 +16,7 @@ from dlrun.data.download import packaged_paths, without_network
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.run_data import RunSection
-from dlrun.reproduction.experiment_runs import prepare_reproduction
-from dlrun.reproduction.verdicts import compare_with_published
+from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.recorded_metrics import EDITIONS, TESTED, format_metric, main_metric
 from dlrun.runs.start import run_experiment
@@ -65,12 +63,11 @@ class _Fit:
         data = "generated" if record.source == "sample" else "other"
         here, published = format_metric(record.metrics.get(metric)), ["", ""]
         if self.is_real:
-            rows = {
-                row.name: row for row in compare_with_published([RunSection(1, self.run, 0, 1)])
-            }
+            part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
+            rows = {row.metric: row for row in part.rows}
             if row := rows.get(metric) or next(iter(rows.values()), None):
-                metric, here = row.name.removeprefix("first "), row.cells["here"]
-                published = [format_metric(row.numbers[edition]) for edition in EDITIONS]
+                metric, here = row.metric.removeprefix("first "), row.cells["here"]
+                published = [format_metric(row.published[edition]) for edition in EDITIONS]
             data = "real (*)" if record.reference_differs else "real"
         seconds = f"{record.seconds['total']:.1f}"
         return [title, metric.removeprefix(TESTED), here, *published, data, seconds]

@@ -12,8 +12,9 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.baseline import PairedDifference, compare_with_baseline
+from dlrun.reports.evaluation import compare_with_baseline
 from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
+from dlrun.reports.spread import PairedComparison
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_newest_first
 from dlrun.system.console import Screen, pluralize, printable
@@ -70,7 +71,7 @@ def write_report(
         opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
     inputs = [file for run in opened for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=inputs)
-    against = _compare_all(opened, strict=bool(runs)) if baseline is not None else []
+    against = _compare_all(opened) if baseline is not None else []
     try:
         size, problems = write_report_page(content._replace(runs=opened), out, against=against)
     except OSError as error:
@@ -122,22 +123,18 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
     return finished
 
 
-def _compare_all(runs: Sequence[Run], *, strict: bool) -> list[PairedDifference | str]:
+def _compare_all(runs: Sequence[Run]) -> list[PairedComparison | str]:
     """Compare each other run with the first; return the differences, or reasons for having none.
 
-    Raises ConfigError if none can be compared; with `strict`, if any cannot.
+    Raises ConfigError if none can be compared.
     """
     baseline, *others = runs
     against = compare_with_baseline(others, baseline)
-    reasons = {
-        run.name: found
-        for run, found in zip(others, against, strict=True)
-        if isinstance(found, str)
-    }
     if not others:
         raise ConfigError("--baseline: it is the only run", "name another to compare with it")
-    if len(reasons) == len(others) or (strict and reasons):
-        names = ", ".join(f"{name} ({why})" for name, why in reasons.items())
+    if all(isinstance(found, str) for found in against):
+        reasons = zip(others, against, strict=True)
+        names = ", ".join(f"{run.name} ({reason})" for run, reason in reasons)
         raise ConfigError(
             f"--baseline {baseline.name}: not to be compared with {names}",
             "name runs with the same data and test rows (of own data: the same data.split_seed)",

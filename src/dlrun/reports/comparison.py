@@ -1,14 +1,9 @@
-"""Group the runs of a page by config and by data, and draw the curves that compare them."""
+"""Compare the configs of a page on the same data: an axis for each metric, and their curves."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
-from dlrun.config.yaml_loader import format_settings_briefly
-from dlrun.errors import DlrunError
-from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
     PARTS,
     Axis,
@@ -22,129 +17,15 @@ from dlrun.reports.charts import (
     padded_range,
     published_levels,
 )
+from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.run_data import RunSection
-from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
-from dlrun.run_folder.record import ACCURACY
-from dlrun.run_folder.recorded_metrics import (
-    EDITIONS,
-    TESTED,
-    main_metric,
-    metric_direction,
-)
-from dlrun.system.console import pluralize
+from dlrun.reports.spread import MetricSpread
+from dlrun.run_folder.recorded_metrics import EDITIONS
 
 COLOURED = 5  # curves of a chart; the others are thin and grey
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-MOST_NAMES = 20  # runs that a sentence names, at most
-PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a config's results, in SVG units
-
-
-@dataclass(frozen=True)
-class ConfigGroup:
-    """Holds the runs of a page with one config and the same data; only seed and fold may differ.
-
-    data: a description, without the seed. title: the settings in which the config differs from the
-    experiment's others on the same data. counted: the finished runs, of each seed and fold the one
-    that began last.
-    """
-
-    data: str
-    title: str
-    sections: list[RunSection]
-    counted: list[RunSection]
-
-    @property
-    def experiment(self) -> str:
-        """Return the name of the experiment."""
-        return self.sections[0].record.experiment
-
-    @property
-    def name(self) -> str:
-        """Return the name of the experiment, and the settings that tell the config from others."""
-        return f"{self.experiment} {self.title}".rstrip()
-
-    @cached_property
-    def spreads(self) -> list[MetricSpread]:
-        """Return the spread of each test metric that all counted runs have, the main one first."""
-        metrics = [one.record.metrics for one in self.counted]
-        folds = [one.values.get(FOLD) for one in self.counted]
-        found = (metric_spread(name, metrics, folds) for name in test_metric_names(self.counted))
-        return [one for one in found if one]
-
-    @property
-    def main(self) -> MetricSpread | None:
-        """Return the spread of the metric by which the runs are judged, or None."""
-        return self.spreads[0] if self.spreads else None
-
-    @property
-    def values_by_repeat(self) -> dict[object, float]:
-        """Return the values of the main metric by seed, or by fold in a cross-validation."""
-        repeats = (one.values.get(FOLD) or one.record.seed for one in self.counted)
-        values = self.main.values if self.main else []
-        return dict(zip(dict.fromkeys(repeats), values, strict=False))
-
-    @property
-    def rank(self) -> float:
-        """Return a sort key of configs, best first, by the mean of the main metric."""
-        main = self.main
-        return -metric_direction(main.metric) * main.mean if main else float("inf")
-
-    @property
-    def typical(self) -> RunSection | None:
-        """Return the counted run with the median of the main metric, or None."""
-        main = self.main
-        if main is None:
-            return self.counted[0] if self.counted else None
-        values = sorted(self.counted, key=lambda one: one.record.metrics[main.metric] or 0)
-        return values[(len(values) - 1) // 2]
-
-    def depends_on_seed(self, spread: MetricSpread) -> bool:
-        """Return whether the seed changes a metric; also if that is unknown.
-
-        Of several runs their values say so, of a single one its config.
-        """
-        if len(self.counted) > 1:
-            return len(set(spread.values)) > 1
-        try:
-            return self.counted[0].run.config.depends_on_seed
-        except DlrunError:  # the experiment is not installed
-            return True
-
-    @property
-    def published(self) -> Mapping[str, Mapping[str, float]]:
-        """Return the published metrics by edition of the book, if they are comparable."""
-        return self.sections[0].published
-
-    @property
-    def reruns(self) -> list[tuple[str, dict[str, float]]]:
-        """Return the source and the metrics of each of the authors' earlier runs."""
-        return self.sections[0].reruns
-
-    def published_values(self, metric: str) -> list[tuple[str, float]]:
-        """Return the published values of a metric with their editions of the book."""
-        return [(edition, one[metric]) for edition, one in self.published.items() if metric in one]
-
-    def rerun_values(self, metric: str) -> list[tuple[str, float]]:
-        """Return the values of a metric in the authors' earlier runs with their sources."""
-        return [(source, one[metric]) for source, one in self.reruns if metric in one]
-
-    def interval(self, spread: MetricSpread) -> Interval | None:
-        """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
-        if len(self.counted) == 1 and spread.metric == ACCURACY:
-            return self.counted[0].interval
-        return spread.range
-
-    def place(self, spread: MetricSpread, edition: str) -> str | None:
-        """Return where a published number lies: `yes` (in the interval), `above` or `below`.
-
-        If the metric depends on no seed, `yes` is `equal`.
-        """
-        value = self.published.get(edition, {}).get(spread.metric)
-        if self.depends_on_seed(spread):
-            return place_in_range(value, self.interval(spread))
-        place = place_in_range(value, (spread.mean, spread.mean))
-        return "equal" if place == "yes" else place
+LEAST_WIDTH = 0.005  # of the axis of a picture, as a share: rounding must not fill it
 
 
 @dataclass(frozen=True)
@@ -188,95 +69,13 @@ class DataComparison:
         values: dict[str, list[float]] = {}
         for group in self.groups:
             for spread in group.spreads:
-                found = values.setdefault(spread.metric, [])
-                found += [*spread.values, *(group.interval(spread) or ())]
-                found += [value for _, value in group.published_values(spread.metric)]
-                found += [value for _, value in group.rerun_values(spread.metric)]
-        ends = {metric: padded_range(found, 0.02) for metric, found in values.items()}
+                shown = values.setdefault(spread.metric, [])
+                shown += [*spread.values, *(group.interval(spread) or ())]
+                shown += [(1 + sign * LEAST_WIDTH / 2) * spread.mean for sign in (-1, 1)]
+                shown += [value for _, value in group.published_values(spread.metric)]
+                shown += [value for _, value in group.rerun_values(spread.metric)]
+        ends = {metric: padded_range(shown, 0.02) for metric, shown in values.items()}
         return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
-
-
-def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
-    """Return the names of the test metrics that any of the runs has, the main ones first."""
-    names = dict.fromkeys(name for one in sections for name in one.record.metrics)
-    tested, main = (name for name in names if name.startswith(TESTED)), main_metric_names(sections)
-    return sorted(tested, key=lambda name: name not in main)
-
-
-def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
-    """Return the names of the metrics by which the runs are judged."""
-    return {main_metric(one.record) for one in sections}
-
-
-def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
-    """Add to each run's title the settings in which its experiment's runs on its data differ."""
-    groups: dict[tuple[str, str], list[RunSection]] = {}
-    data = _data_names(sections)
-    for one in sections:
-        if one.values:
-            groups.setdefault((one.record.experiment, data[one.number]), []).append(one)
-    for first, *others in groups.values():
-        keys = {key for other in others for key in first.values | other.values}
-        varied = {
-            key
-            for key in keys - CHANCE - PLACES | {FOLD}
-            if any(other.values.get(key) != first.values.get(key) for other in others)
-        }
-        for one in (first, *others):
-            settings = {key: value for key, value in one.values.items() if key in varied}
-            if settings:
-                one.title += f", {format_settings_briefly(settings)}"
-            settings.pop(FOLD, None)
-            one.varied = format_settings_briefly(settings)
-
-
-def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
-    """Group runs on the same data whose configs differ at most in seed, fold and paths of data."""
-    groups: dict[object, list[RunSection]] = {}
-    data = _data_names(sections)
-    for one in sections:
-        # A run that failed before it read its data has no description of them: only the paths
-        # tell such runs apart.
-        ignored = CHANCE | PLACES if one.record.data else CHANCE
-        settings = {key: value for key, value in one.values.items() if key not in ignored}
-        compared = [one.record.experiment, data[one.number], settings]
-        key = json.dumps(compared, sort_keys=True, default=str) if one.values else one.number
-        groups.setdefault(key, []).append(one)
-    found = []
-    for group in groups.values():
-        repeats: dict[object, list[RunSection]] = {}
-        for one in sorted(group, key=lambda one: one.record.started or ""):
-            if one.state == "finished":
-                # A run that was repeated says nothing about the spread over seeds.
-                seed = one.run.name if one.record.seed is None else one.record.seed
-                repeats.setdefault((seed, one.values.get(FOLD)), []).append(one)
-        for *earlier, last in repeats.values():
-            for one in earlier:
-                one.repeated_by = last.number
-        counted = (runs[-1] for runs in repeats.values())
-        first, runs = group[0], sorted(counted, key=lambda one: one.number)
-        found.append(ConfigGroup(data[first.number], first.varied, group, runs))
-    return found
-
-
-def describe_repeated(names: Sequence[str]) -> str:
-    """Return that runs are left out because others repeat them, in words; empty if none is."""
-    if not names:
-        return ""
-    shown = ", ".join(names[:MOST_NAMES])
-    return (
-        f"{pluralize(len(names), 'finished run')} left out of means and curves "
-        f"({shown}{', ...' if len(names) > MOST_NAMES else ''}): of runs with the same "
-        "config, seed and data only the one that began last counts"
-    )
-
-
-def choose_representatives(groups: Sequence[ConfigGroup]) -> None:
-    """Let the median run of each config stand for the finished runs of the config."""
-    for group in groups:
-        for one in group.sections:
-            if one.state == "finished" and group.typical:
-                one.representative = group.typical
 
 
 def compare_by_data(groups: Sequence[ConfigGroup]) -> list[DataComparison]:
@@ -371,26 +170,3 @@ def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve]
             if line.is_drawable:
                 return part, replace(line, kept=record.earlier_epoch)
     return None
-
-
-def _data_names(sections: Sequence[RunSection]) -> dict[int, str]:
-    """Return a description of the data of each run, by its number, without the run's seed.
-
-    An unfinished run has none in its record; it gets that of a run with the same data settings.
-    """
-
-    def settings(one: RunSection) -> str:
-        data = {key: value for key, value in one.values.items() if key.startswith("data.")}
-        return json.dumps([one.record.experiment, data], sort_keys=True, default=str)
-
-    known, names = {}, {}
-    for one in reversed(sections):
-        if one.record.data:
-            known[settings(one)] = one.record.data_without_chance(one.values)
-    for one in sections:
-        name = known.get(
-            settings(one), f"{one.record.experiment}, {one.record.source or 'its data'}"
-        )
-        has_data = bool(one.record.data)
-        names[one.number] = one.record.data_without_chance(one.values) if has_data else name
-    return names

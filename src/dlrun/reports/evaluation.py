@@ -1,6 +1,10 @@
-"""Evaluate a run's test predictions: confusion matrix, calibration, recall; or residuals."""
+"""Evaluate a run's test predictions: confusion matrix, calibration, recall; or residuals.
+
+Also compare them with those of a baseline run, row by row.
+"""
 
 import base64
+import csv
 import io
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
@@ -12,14 +16,20 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
+from dlrun.reports.spread import PairedComparison, compare_pairs
+from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.run_folder.record import ACCURACY
 from dlrun.run_folder.recorded_metrics import score_classes
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 HEAT_MAP_CLASSES = 200  # up to which it is a picture, whose size is quadratic
 PAIRS = 10
 BINS = 20
+MAE = "test_mae"
+CLASSES, VALUES = "row,label,predicted,", "row,target,predicted\n"  # how predictions.csv begins
 DOTS = 500  # rows in the chart of a regression: at most 7 kB
 
 
@@ -196,3 +206,91 @@ def picture_data_uri(picture: Image.Image, kind: str, **options: int) -> str:
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def csv_rows(content: bytes, start: str) -> list[list[str]]:
+    """Return the rows below the header of a CSV file; none if the header begins otherwise.
+
+    Raises ValueError or csv.Error if it is not what a run writes.
+    """
+    if not content.startswith(start.encode()):
+        return []
+    head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    if {*map(len, rows)} - {len(head)}:
+        raise ValueError("a row and the header differ in length")
+    return rows
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Holds what is true of each row of a run's test set, and how well it was predicted.
+
+    metric: test_accuracy or test_mae, which is the mean of the scores.
+    true: the class or the value of each row.
+    scores: for each row whether its class is right, or the absolute error.
+    near: how far true values of the same row can be apart, because of rounding.
+    """
+
+    metric: str
+    true: Sequence[str | float]
+    scores: Sequence[float]
+    near: float = 0.0
+
+    @classmethod
+    def of_run(cls, run: Run) -> "RowScores":
+        """Return the scores of a run's test rows, from its predictions.csv.
+
+        Raises ConfigError if it wrote none, DataError if they are damaged, DlrunError if it has no
+        result yet.
+        """
+        content = run.read_if_written(PREDICTIONS) or b""
+        try:
+            if content.startswith(VALUES.encode()):
+                from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
+
+                table = TrueAndPredictedValues.of_table(content)
+                errors = abs(table.targets - table.predicted).tolist()
+                return cls(MAE, table.targets.tolist(), errors, table.near)
+            if rows := csv_rows(content, CLASSES):
+                _, true, predicted, *_ = zip(*rows, strict=True)
+                return cls(ACCURACY, true, [*map(eq, true, predicted)])
+        except (ValueError, csv.Error) as error:
+            problem = f"{run.folder / PREDICTIONS}: not what a run writes: {error}"
+            raise DataError(problem) from None
+        if run.state != "finished":
+            run.check_has_result()
+        raise ConfigError(f"{run.name} kept no predictions of a test set")
+
+    def has_same_rows(self, other: "RowScores") -> bool:
+        """Return whether the true classes or values of two test sets are the same, row by row."""
+        if self.metric != other.metric or len(self.true) != len(other.true):
+            return False
+        if self.metric == ACCURACY:
+            return self.true == other.true
+        pairs = zip(map(float, self.true), map(float, other.true), strict=True)
+        return all(abs(value - another) <= self.near for value, another in pairs)
+
+
+def compare_with_baseline(runs: Sequence[Run], baseline: Run) -> list[PairedComparison | str]:
+    """Return each run's difference to the baseline, or a text that says why it has none.
+
+    Two runs can be compared if they have the same data and the same true value in each test row.
+    Raises DlrunError if the baseline itself has no predictions.
+    """
+    theirs = RowScores.of_run(baseline)
+    compared: list[PairedComparison | str] = []
+    for run in runs:
+        try:
+            own = RowScores.of_run(run)
+        except ConfigError:
+            compared.append("no predictions of a test set")
+        except DlrunError as error:
+            compared.append(error.message)
+        else:
+            if run.record.data != baseline.record.data:
+                compared.append(f"other data: {run.record.data}")
+            elif not own.has_same_rows(theirs):
+                compared.append("other test rows")
+            else:
+                compared.append(compare_pairs(own.metric, own.scores, theirs.scores))
+    return compared

@@ -16,25 +16,24 @@ from markupsafe import Markup
 from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
-from dlrun.reports.baseline import PairedDifference
-from dlrun.reports.comparison import (
+from dlrun.reports.comparison import compare_by_data
+from dlrun.reports.groups import (
     add_varied_settings_to_titles,
-    choose_representatives,
-    compare_by_data,
     describe_repeated,
     group_by_config,
+    group_by_experiment,
     main_metric_names,
     test_metric_names,
 )
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
-from dlrun.reports.verdict import judge_experiments
+from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.system.console import cut, printable_lines
+from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 ROOM = 200_000  # characters of texts and pictures, in all
@@ -54,10 +53,12 @@ class BestConfig(NamedTuple):
 
 
 class PageContent(NamedTuple):
-    """Holds the runs of a page; of a sweep also a note about it and the best config.
+    """Holds the runs of a page, and what it says besides them.
 
-    warnings: what undermines the sweep's result, with commands in backticks. figures: PNGs by
-    caption.
+    title: empty for the number of runs. note: what the runs are. warnings: what the reader must
+    know of them, with commands in backticks. best: of a sweep. figures: PNGs by caption. findings:
+    sentences on experiments. with_published: whether published numbers are shown that the runs are
+    not judged by.
     """
 
     runs: Sequence[Run]
@@ -65,6 +66,9 @@ class PageContent(NamedTuple):
     warnings: Sequence[str] = ()
     best: BestConfig | None = None
     figures: Mapping[str, bytes] = {}
+    findings: Sequence[str] = ()
+    title: str = ""
+    with_published: bool = False
 
 
 def check_page_is_writable(
@@ -80,12 +84,9 @@ def check_page_is_writable(
 
 
 def write_report_page(
-    content: PageContent,
-    out: Path,
-    *,
-    against: Sequence[PairedDifference | str] = (),
+    content: PageContent, out: Path, *, against: Sequence[PairedComparison | str] = ()
 ) -> tuple[int, list[str]]:
-    """Write a page about runs, or about a sweep.
+    """Write a page about runs, a sweep or a reproduction.
 
     against: the difference of each but the first run to the first, or why there is none.
 
@@ -93,54 +94,46 @@ def write_report_page(
 
     Raises OSError if the page cannot be written.
     """
-    runs = content.runs
-    cells = min(CELLS_OF_ONE, CELLS // len(runs))
-    sections = [RunSection(n, run, ROOM, cells) for n, run in enumerate(runs, start=1)]
+    count = len(content.runs)
+    cells = min(CELLS_OF_ONE, CELLS // count)
+    sections = [
+        RunSection(number, run, ROOM, cells, with_published=content.with_published)
+        for number, run in enumerate(content.runs, start=1)
+    ]
     add_varied_settings_to_titles(sections)
     groups = group_by_config(sections)
-    repeated = [one for one in sections if one.repeated_by]
-    choose_representatives(groups)
-    shown = [one for one in sections if one.representative is one]
-    for one in shown:
-        one.room = ROOM // len(shown)
-    page = render_html_page(
-        "page.html",
-        __package__,
-        ["runs.js", "curves.js"],
+    shown = [run for run in sections if run.representative is run]
+    for run in shown:
+        run.room = ROOM // len(shown)
+    repeated = [run for run in sections if run.repeated_by]
+    page = _render(
+        content=content,
+        title=content.title or pluralize(count, "run"),
         sections=sections,
-        best_config=content.best,
-        warnings=content.warnings,
         against=against,
-        verdicts=judge_experiments(groups),
+        experiments=group_by_experiment(groups),
         compared=compare_by_data(groups),
         metrics=test_metric_names(sections),
         main_metrics=main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
-        note=content.note,
-        figures={
-            caption: base64.b64encode(png).decode() for caption, png in content.figures.items()
-        },
-        repeated=describe_repeated([f"No. {one.number}" for one in repeated]),
+        repeated=describe_repeated([f"No. {run.number}" for run in repeated]),
     ).encode()
     write_file_atomically(out, page)
     warnings = [problem for section in sections for problem in section.problems]
     if repeated:
-        warnings.append(describe_repeated([one.run.name for one in repeated]))
+        warnings.append(describe_repeated([run.run.name for run in repeated]))
     return len(page), warnings
 
 
-def render_html_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:
-    """Return an HTML page, rendered from a package's template with the report's style and scripts.
-
-    Every value is escaped, and its control characters are replaced.
-    """
+def _render(**values: object) -> str:
+    """Return the page, in which every value is escaped and its control characters are replaced."""
     folder = resources.files(__package__)
     style = folder.joinpath("report.css").read_text("utf-8")
-    script = "\n".join(folder.joinpath(name).read_text("utf-8") for name in scripts)
-    loaders = [jinja2.PackageLoader(one, ".") for one in (package, __package__)]
+    scripts = (folder.joinpath(name).read_text("utf-8") for name in ("runs.js", "curves.js"))
+    script = "\n".join(scripts)
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
+        loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_visible,
@@ -148,13 +141,14 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         lstrip_blocks=True,
     )
     environment.filters.update(
+        base64=lambda content: base64.b64encode(content).decode(),
         brief=shorten_setting,
         code=mark_code,
         config=format_setting,
         number=format_metric,
         short=format_curve_value,
     )
-    return environment.get_template(template).render(
+    return environment.get_template("page.html").render(
         **values,
         geometry=charts,
         hashes={"style": _sha256(style), "script": _sha256(script)},

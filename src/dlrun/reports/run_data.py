@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
@@ -20,19 +20,24 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.reports.evaluation import (
+    CLASSES,
+    VALUES,
     PredictionEvaluation,
     ResidualEvaluation,
+    csv_rows,
     evaluate_predictions,
     evaluate_values,
     picture_data_uri,
 )
-from dlrun.reports.spread import place_in_range
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, RunEnvironment
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
+    HOLD_OUT,
+    STEP,
+    is_plottable,
     published_metrics,
     published_reruns,
 )
@@ -85,15 +90,28 @@ class ClassifiedPhotograph:
     picture: str = ""  # a data URI
 
 
+class Tag(NamedTuple):
+    """Names what weakens a result, and says why or what helps, with commands in backticks."""
+
+    name: str
+    reason: str
+
+
+DIVERGED = Tag("diverged", "the training loss ended above its first value, or is no number")
+ONE_SEED = Tag("one seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
+OTHER_DATA = Tag("not the book's data", "the numbers are not judged by the book's")
+CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
+
+
 class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     room, cells: how many characters of texts and pictures, and cells of the table of curves, it has
-    at most. name: in a chart of several runs; None: its number and title.
+    at most. with_published: whether published numbers are shown that it is not judged by.
     """
 
     def __init__(
-        self, number: int, run: Run, room: int, cells: int, name: str | None = None
+        self, number: int, run: Run, room: int, cells: int, *, with_published: bool = False
     ) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self.room = number, run, run.record, room
@@ -106,15 +124,16 @@ class RunSection:
             facts.append(own_name)
         if self.record.seed is not None:
             facts.append(f"seed {self.record.seed}")
-        self.title, self._name = ", ".join(facts), name
+        self.title = ", ".join(facts)
         self.values: Values = self._read(run.effective_settings, {})
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
-        self.published = published_metrics(self.record)
         self.not_compared = self.record.reference_differs or ""
-        self.reruns = [] if self.not_compared else published_reruns(self.record)
+        self.shows_published = with_published or not self.not_compared
+        self.published = published_metrics(self.record, ignoring_differences=with_published)
+        self.reruns = published_reruns(self.record) if self.shows_published else []
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thin_out_table(run.table, cells), {})
@@ -128,7 +147,7 @@ class RunSection:
     @property
     def name(self) -> str:
         """Return the run's name in a chart of several runs."""
-        return self._name or f"No. {self.number} {self.title}"
+        return f"No. {self.number} {self.title}"
 
     @property
     def steps(self) -> Sequence[float]:
@@ -141,14 +160,18 @@ class RunSection:
         return len(next(iter(self.run.table.values()))) if self.table else 0
 
     @property
-    def book(self) -> float | None:
-        """Return the test accuracy in the book, or None if it is not comparable with the run's."""
-        return self.published.get("book", {}).get(ACCURACY)
-
-    @property
-    def book_in_interval(self) -> str | None:
-        """Return where the book's accuracy lies: `yes` (in the interval), `above` or `below`."""
-        return place_in_range(self.book, self.interval)
+    def tags(self) -> list[Tag]:
+        """Return what weakens the result of the run, besides that it may be the only one."""
+        losses = self.table.get("train_loss", ()) if STEP in self.table else ()
+        best = self.record.best_epoch
+        tags = []
+        if len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0]):
+            tags.append(DIVERGED)
+        if self.record.reference and OTHER_DATA.name in self.not_compared:
+            tags.append(OTHER_DATA)
+        if best and best.on_test and (self.record.earlier_epoch or self.record.stopped_epoch):
+            tags.append(CHOSEN_BY_TEST)
+        return tags
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
@@ -176,7 +199,7 @@ class RunSection:
         """Return the evaluation of the run's test predictions; None if it wrote none."""
 
         def evaluate() -> PredictionEvaluation | None:
-            rows = self._csv(PREDICTIONS, "row,label,")
+            rows = self._csv(PREDICTIONS, CLASSES)
             return evaluate_predictions(rows, self.labels) if rows else None
 
         return self._read(evaluate, None, PREDICTIONS)
@@ -187,7 +210,7 @@ class RunSection:
 
         def evaluate() -> ResidualEvaluation | None:
             content = self.run.read_if_written(PREDICTIONS)
-            if content is None or not content.startswith(b"row,target,predicted\n"):
+            if content is None or not content.startswith(VALUES.encode()):
                 return None
             return evaluate_values(content)
 
@@ -280,6 +303,8 @@ class RunSection:
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
+        if not self.shows_published:
+            return {}
         editions = {edition: self.record.reference.get(edition) for edition in EDITIONS}
         return {
             edition: list(labels.items())
@@ -290,13 +315,7 @@ class RunSection:
 
     def _csv(self, name: str, start: str) -> list[list[str]]:
         """Return the rows below the header of a CSV file; none if the header begins otherwise."""
-        content = self.run.read_if_written(name) or b""
-        if not content.startswith(start.encode()):
-            return []
-        head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-        if {*map(len, rows)} - {len(head)}:
-            raise ValueError("a row and the header differ in length")
-        return rows
+        return csv_rows(self.run.read_if_written(name) or b"", start)
 
     def _read(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
         """Return the result of `read`; if it raises, note the problem and return `otherwise`.

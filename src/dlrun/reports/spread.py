@@ -1,4 +1,4 @@
-"""Compute how a metric varies over runs, and whether a published number lies inside its range."""
+"""Say how a metric varies over runs, where a published number lies, and which of two is better."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from dlrun import stats
-from dlrun.run_folder.recorded_metrics import is_plottable
+from dlrun.run_folder.recorded_metrics import is_plottable, metric_direction
 
 Interval = tuple[float, float]
 
@@ -71,6 +71,57 @@ def metric_spread(
     return MetricSpread(metric, [statistics.fmean(one) for one in by_fold.values()])
 
 
+@dataclass(frozen=True)
+class PairedComparison:
+    """Holds a metric of two models or configs, from what both have: test rows, seeds or folds.
+
+    value, baseline: the means. interval: the 95 % interval of the mean difference; None of fewer
+    than two pairs.
+    """
+
+    metric: str
+    pairs: int
+    value: float
+    baseline: float
+    interval: Interval | None
+
+    @property
+    def difference(self) -> float:
+        """Return the mean minus the baseline's."""
+        return stats.without_rounding(self.value - self.baseline, self.baseline)
+
+    @property
+    def verdict(self) -> str:
+        """Return `better` or `worse` if the interval does not contain 0."""
+        if self.interval is None:
+            return "no interval"
+        side = (self.interval[0] > 0) - (self.interval[1] < 0)
+        verdicts = {1: "better", -1: "worse", 0: "no clear difference"}
+        return verdicts[side * metric_direction(self.metric)]
+
+
+def compare_pairs(
+    metric: str, values: Sequence[float], baseline: Sequence[float]
+) -> PairedComparison:
+    """Compare the values of a metric with those of a baseline, in pairs; there is at least one.
+
+    The interval is Student's t of the differences, of Booleans (whether a row is right) that of
+    paired proportions.
+    """
+    pairs = list(zip(values, baseline, strict=True))
+    mean = statistics.fmean(baseline)
+    if isinstance(values[0], bool):
+        won = sum(value > other for value, other in pairs)
+        lost = sum(value < other for value, other in pairs)
+        interval: Interval | None = stats.paired_difference_interval(won, lost, len(pairs))
+    else:
+        interval = stats.mean_interval([value - other for value, other in pairs])
+        if interval is not None:
+            low, high = (stats.without_rounding(end, mean) for end in interval)
+            interval = low, high
+    return PairedComparison(metric, len(pairs), statistics.fmean(values), mean, interval)
+
+
 def place_in_range(published: float | None, interval: Interval | None) -> str | None:
     """Return whether a published number lies inside an interval (`yes`), `above` or `below` it.
 
@@ -82,6 +133,19 @@ def place_in_range(published: float | None, interval: Interval | None) -> str | 
     if interval[1] < published - half:
         return "above"
     return "below" if interval[0] > published + half else "yes"
+
+
+def place_of_published(
+    published: float, mean: float, interval: Interval | None, *, by_chance: bool
+) -> str | None:
+    """Return where a published number lies beside an interval, or beside a fit without chance.
+
+    The latter is `equal`, `above` or `below`.
+    """
+    if by_chance:
+        return place_in_range(published, interval)
+    place = place_in_range(published, (mean, mean))
+    return "equal" if place == "yes" else place
 
 
 def half_unit_of_last_digit(value: float) -> float:

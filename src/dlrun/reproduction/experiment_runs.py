@@ -1,6 +1,5 @@
 """Run one experiment of a reproduction: get its data, and run its sweep over seeds."""
 
-import base64
 import contextlib
 import re
 import shlex
@@ -16,30 +15,85 @@ from dlrun.config.yaml_loader import flatten_keys, format_override, format_setti
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_damage, scan_runs
-from dlrun.reports.charts import Chart
-from dlrun.reports.comparison import ConfigGroup, charts_of_several_runs
+from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.run_data import RunSection
-from dlrun.reproduction.verdicts import (
-    BaselineComparison,
-    ComparisonRow,
-    compare_with_published,
-    compare_with_simpler_experiment,
-)
+from dlrun.reports.spread import MetricSpread, PairedComparison, compare_pairs
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
-from dlrun.run_folder.recorded_metrics import is_plottable
+from dlrun.run_folder.recorded_metrics import (
+    EDITIONS,
+    describe_direction,
+    format_interval,
+    format_metric,
+)
 from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import select_device
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import file_digest
 
-# What a run has on the page: characters of its pictures, numbers of its curves.
-PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
+FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """Holds a published number beside the numbers of the runs on this machine.
+
+    published: by edition of the book. places: where it lies; None if it is not judged. reruns: of
+    the authors, by source. photographs: of how many the row counts the labels; otherwise 0.
+    """
+
+    published: Mapping[str, float | None]
+    here: MetricSpread
+    places: Mapping[str, str | None]
+    reruns: Mapping[str, float] = field(default_factory=dict)
+    photographs: int = 0
+
+    @property
+    def metric(self) -> str:
+        """Return the name of the metric."""
+        return self.here.metric
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """Return the texts of a table's cells by column."""
+        here = self.here
+        cells = {
+            "here": format_metric(here.mean),
+            "sd": format_metric(here.deviation),
+            "n": str(len(here.values)),
+            "interval": format_interval(here.range) if here.range else "",
+        }
+        if self.photographs:
+            cells["here"] = f"{here.values[0]:g} of {self.photographs}"
+        for edition, value in self.published.items():
+            cells[edition] = "" if value is None else f"{value!r}"
+            cells[f"{edition} in range"] = self.places.get(edition) or ""
+        return cells
+
+    def as_object(self) -> dict[str, object]:
+        """Return the row as an object for the JSON output."""
+        here = self.here
+        return {
+            "metric": self.metric,
+            **self.published,
+            "reruns": self.reruns,
+            "direction": describe_direction(self.metric),
+            "values": here.values,
+            "mean": here.mean,
+            "sd": here.deviation,
+            "n": len(here.values),
+            "interval": here.range,
+            "in_range": self.places,
+        }
+
+    def describe_reruns(self) -> str:
+        """Return the metric in the authors' earlier runs, each with its source."""
+        return ", ".join(f"{value!r} ({source})" for source, value in self.reruns.items())
 
 
 @dataclass
@@ -180,13 +234,13 @@ class ReproducedExperiment:
             and not any(find_damage(run))
         )
 
-    def command(self, seed: int | None = None) -> str:
-        """Return the shell command that runs the experiment with all seeds, or with one seed."""
+    def command(self) -> str:
+        """Return the shell command that runs the experiment with its seeds."""
         words, overrides = ["dlrun", self.name], self.overrides
-        if seed is not None:
-            overrides.append(f"{SEED}={seed}")
-        elif len(self.seeds) > 1:
+        if len(self.seeds) > 1:
             words = ["dlrun", "sweep", self.name, "--seeds", format_seeds(self.seeds)]
+        elif self.stochastic:
+            overrides.append(f"{SEED}={self.seeds[0]}")
         words += [word for text in overrides for word in ("--set", text)]
         if self.options.data_dir is not None:
             words += ["--data-dir", str(self.options.data_dir)]
@@ -205,7 +259,7 @@ class ReproducedExperiment:
 
     @property
     def notes(self) -> list[str]:
-        """Return remarks for the reader of the page: why numbers are not comparable, or missing."""
+        """Return remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.title}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -216,68 +270,122 @@ class ReproducedExperiment:
             f"Failed: {self.title}, seed {one}: {why}" for one, why in self.failed.items()
         ]
 
-    def compare_with_simpler_experiment(
-        self, parts: "Sequence[ReproducedExperiment]"
-    ) -> BaselineComparison | None:
-        """Compare the runs with those of the baseline among the parts; None if either has none."""
-        if self.baseline is None or not self.runs:
-            return None
-        metric = self.baseline.metric
-        wanted = self.baseline.experiment, self.baseline.set
-        other = next((one for one in parts if (one.name, one.variant) == wanted), None)
-        if other is None or not other.runs:
-            return None
-        ours, theirs = self._values_by_seed(metric), other._values_by_seed(metric)
-        if not ours or not theirs:
-            return None
-        found = theirs if other.stochastic else next(iter(theirs.values()))
-        return compare_with_simpler_experiment(metric, ours, other.title, found)
-
-    def _values_by_seed(self, metric: str) -> dict[int, float]:
-        """Return the values of a metric by the seed of the run, without those that are missing."""
-        values = {run.record.seed: run.record.metrics.get(metric) for run in self.runs}
-        return {
-            seed: float(value)
-            for seed, value in values.items()
-            if seed is not None and value is not None and is_plottable(value)
-        }
-
     @cached_property
-    def sections(self) -> list[RunSection]:
-        """Return the runs as sections of the page, with published numbers even if not comparable.
-
-        The page says beside such numbers why they are not comparable.
-        """
-        runs = [
-            replace(run, record=run.record.model_copy(update={"reference_differs": None}))
-            for run in self.runs
+    def group(self) -> ConfigGroup:
+        """Return the runs as the group of one config, with published numbers of other data too."""
+        sections = [
+            RunSection(number, run, room=0, cells=1, with_published=True)
+            for number, run in enumerate(self.runs, start=1)
         ]
-        return [
-            RunSection(place, run, PICTURE_CHARACTERS, CURVE_NUMBERS, f"seed {run.record.seed}")
-            for place, run in enumerate(runs)
-        ]
+        return ConfigGroup("", "", sections, sections)
 
     @property
-    def rows(self) -> list[ComparisonRow]:
-        """Return the rows that compare published numbers with the runs, if there are runs."""
+    def rows(self) -> list[PublishedRow]:
+        """Return a row for each published metric that all runs have; none without runs."""
         if not self.runs:
             return []
-        return compare_with_published(self.sections, stochastic=self.stochastic)
+        published = self.group.sections[0].published
+        names = dict.fromkeys(name for values in published.values() for name in values)
+        rows = [row for name in names if (row := self._row(name))]
+        return rows or self._labels()
+
+    def _row(self, metric: str) -> PublishedRow | None:
+        here = self.group.spread(metric)
+        if here is None:
+            return None
+        published = {edition: self.group.published_value(metric, edition) for edition in EDITIONS}
+        places = dict[str, str | None]()
+        if len(self.runs) > 1 or not self.stochastic:
+            places = {edition: self.group.place(here, edition) for edition in EDITIONS}
+        return PublishedRow(published, here, places, dict(self.group.rerun_values(metric)))
+
+    def _labels(self) -> list[PublishedRow]:
+        """Return the row that counts the photographs with the book's most probable label."""
+        photographs = [
+            one for one in self.group.sections[0].photographs if one.published.get("book")
+        ]
+        if not photographs:
+            return []
+        counts = {
+            origin: sum(
+                labels[0][0] == photograph.published["book"][0][0]
+                for photograph in photographs
+                if (labels := (photograph.published | {"here": photograph.labels}).get(origin, []))
+            )
+            for origin in (*EDITIONS, "here")
+        }
+        here = MetricSpread(FIRST_LABELS, [counts.pop("here")])
+        return [PublishedRow(counts, here, {}, photographs=len(photographs))]
 
     @property
-    def figures(self) -> list[tuple[str, str]]:
-        """Return the figures of the first run by file name, each as a PNG in base64."""
-        figures = []
-        for path in self.runs[0].figures:
+    def figures(self) -> dict[str, bytes]:
+        """Return the figures of the first run as PNGs, by title and file name."""
+        figures = {}
+        for path in self.runs[0].figures if self.runs else ():
             with contextlib.suppress(DlrunError):  # it was removed, or changed
-                content = self.runs[0].read(path.name)
-                figures.append((path.name, base64.b64encode(content).decode()))
+                figures[f"{self.title}, {path.name}"] = self.runs[0].read(path.name)
         return figures
 
-    @property
-    def charts(self) -> list[Chart]:
-        """Return the charts of the metrics by epoch, with all seeds and the published numbers."""
-        return charts_of_several_runs([ConfigGroup("", "", self.sections, self.sections)])
+    def compare_with_simpler_experiment(
+        self, parts: "Sequence[ReproducedExperiment]"
+    ) -> PairedComparison | None:
+        """Compare the runs with those of the baseline among the parts, paired by seed.
+
+        A baseline without chance has one value. None if there are no such pairs.
+        """
+        if self.baseline is None:
+            return None
+        wanted = self.baseline.experiment, self.baseline.set
+        other = next((part for part in parts if (part.name, part.variant) == wanted), None)
+        if other is None:
+            return None
+        metric = self.baseline.metric
+        ours, theirs = self._values_by_seed(metric), other._values_by_seed(metric)
+        if theirs and not other.stochastic:
+            theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+        seeds = [seed for seed in ours if seed in theirs]
+        if not seeds:
+            return None
+        return compare_pairs(metric, [ours[seed] for seed in seeds], [theirs[one] for one in seeds])
+
+    def baseline_as_object(
+        self, parts: "Sequence[ReproducedExperiment]"
+    ) -> dict[str, object] | None:
+        """Return the comparison with the baseline for the JSON output; None if there is none."""
+        found = self.compare_with_simpler_experiment(parts)
+        if found is None:
+            return None
+        return {
+            "metric": found.metric,
+            "n": found.pairs,
+            "means": [found.value, found.baseline],
+            "interval": found.interval,
+            "verdict": found.verdict,
+            "text": self.describe_baseline(parts),
+        }
+
+    def _values_by_seed(self, metric: str) -> dict[int | None, float]:
+        """Return the values of a metric by the seed of the run; none if a run lacks it."""
+        spread = self.group.spread(metric) if self.runs else None
+        seeds = (run.record.seed for run in self.runs)
+        return dict(zip(seeds, spread.values, strict=True)) if spread else {}
+
+    def describe_baseline(self, parts: "Sequence[ReproducedExperiment]") -> str:
+        """Return whether the runs are better than those of the baseline; empty without one."""
+        if self.baseline is None or not self.runs:
+            return ""
+        other = " ".join([self.baseline.experiment, format_settings_briefly(self.baseline.set)])
+        other = other.rstrip()
+        found = self.compare_with_simpler_experiment(parts)
+        if found is None:
+            return f"{self.title}: not compared with {other}, which has no such runs here"
+        text = f"{self.title}: mean {found.metric} {found.value:.4g} over "
+        text += f"{pluralize(found.pairs, 'seed')}, {found.baseline:.4g} by {other}"
+        if found.interval is None:
+            return f"{text}: --seeds 10 says whether such a difference is reliable"
+        low, high = (f"{end:.4g}" for end in found.interval)
+        text += f", 95 % interval of the mean difference {low} to {high}: {found.verdict}"
+        return f"{text} ({describe_direction(found.metric)})"
 
 
 def prepare_reproduction(

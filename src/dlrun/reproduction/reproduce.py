@@ -2,7 +2,7 @@
 
 import contextlib
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import metadata
@@ -13,9 +13,13 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
 from dlrun.experiments import registry
-from dlrun.reports.page import check_page_is_writable, render_html_page
-from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
-from dlrun.reproduction.verdicts import FIRST_LABELS, ComparisonRow
+from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
+from dlrun.reproduction.experiment_runs import (
+    FIRST_LABELS,
+    PublishedRow,
+    ReproducedExperiment,
+    prepare_reproduction,
+)
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.recorded_metrics import EDITIONS, describe_direction, format_metric
 from dlrun.runs.distributed import find_process_group
@@ -24,8 +28,7 @@ from dlrun.sweeps.search_space import MAX_POINTS, parse_seeds
 from dlrun.system.console import Screen, format_text_table, pluralize, printable
 from dlrun.system.files import write_file_atomically
 
-PAGE_MARK = b'<meta name="generator" content="dlrun reproduce">'  # such a page may be overwritten
-TABLE_MARK = "<!-- dlrun reproduce"  # such a table too
+TABLE_MARK = "<!-- dlrun reproduce"  # such a table may be overwritten
 COLUMNS = {
     "what": "experiment, metric",
     "book": "book",
@@ -99,8 +102,9 @@ def reproduce_published_numbers(
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
             raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-        for file, mark in ((out, PAGE_MARK), (out.with_suffix(".md"), TABLE_MARK.encode())):
-            check_page_is_writable(file, force=options.force, ours=mark)
+        check_page_is_writable(out, force=options.force)
+        table, mark = out.with_suffix(".md"), TABLE_MARK.encode()
+        check_page_is_writable(table, force=options.force, ours=mark)
         parts = prepare_reproduction(chosen, numbers, options, screen)
         runnable = _find_runnable(parts, screen)
         plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
@@ -153,22 +157,32 @@ def _find_runnable(
 
 def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:
     """Write the page and the table of the runs. Raises DlrunError if a file cannot be written."""
-    machine = _machine(parts)
-    made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
-    page = format_reproduction_page(parts, machine, command)
-    table = format_reproduction_markdown(parts, machine, made)
-    for path, text in ((out, page), (out.with_suffix(".md"), table)):
-        try:
-            write_file_atomically(path, text.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            hint = os_error_remedy(error, "choose another place")
-            raise DlrunError(f"--out {path}: {error.strerror}", hint) from None
+    about = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
+    content = PageContent(
+        [run for part in parts for run in part.runs],
+        note=f"{command} does it again, or goes on. Machine: {_describe_machine(parts)}.",
+        warnings=[note for part in parts for note in part.notes],
+        findings=compare_with_simpler_experiments(parts),
+        figures={name: png for part in parts for name, png in part.figures.items()},
+        title="The lab, reproduced",
+        with_published=True,
+    )
+    table = out.with_suffix(".md")
+    text = format_reproduction_markdown(parts, about).encode("utf-8", "backslashreplace")
+    path = out
+    try:
+        write_report_page(content, out)
+        path = table
+        write_file_atomically(table, text)
+    except OSError as error:
+        hint = os_error_remedy(error, "choose another place")
+        raise DlrunError(f"--out {path}: {error.strerror}", hint) from None
 
 
 def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
     """Describe the machine of the runs; if there were several, with all their values."""
     machine: dict[str, list[str]] = {}
-    for section in (section for part in parts if part.runs for section in part.sections):
+    for section in (section for part in parts if part.runs for section in part.group.sections):
         accelerator = section.record.accelerator
         about = section.environment() | {"accelerator": accelerator and accelerator.used}
         for name, key in MACHINE.items():
@@ -177,24 +191,11 @@ def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
     return {name: " and ".join(values) for name, values in machine.items()}
 
 
-def format_reproduction_page(
-    parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], command: str
-) -> str:
-    """Return the HTML page that compares the runs with the published numbers."""
-    values = {
-        "parts": parts,
-        "machine": machine,
-        "command": command,
-        "directions": describe_directions(parts),
-        "baselines": compare_with_simpler_experiments(parts),
-        "has_labels": has_labels(parts),
-    }
-    return render_html_page("reproduction.html", __package__, ["curves.js"], **values)
+def _describe_machine(parts: Sequence[ReproducedExperiment]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in _machine(parts).items())
 
 
-def format_reproduction_markdown(
-    parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], made: str
-) -> str:
+def format_reproduction_markdown(parts: Sequence[ReproducedExperiment], made: str) -> str:
     """Return a Markdown table that compares the runs with the published numbers.
 
     `made` is the command, for a comment. The text names no folder of this machine, so that it can
@@ -205,20 +206,20 @@ def format_reproduction_markdown(
     lines += [_line(titles), _line("---" for _ in titles)]
     for part in parts:
         for row in part.rows:
-            what = f"{part.title}, {row.name}{' (*)' if part.not_comparable else ''}"
+            what = f"{part.title}, {row.metric}{' (*)' if part.not_comparable else ''}"
             texts = row.cells | {"what": what, "seconds": f"{part.seconds:.1f}"}
             cells = {key: _escaped(text) for key, text in texts.items()}
             cells["command"] = f"<code>{_escaped(part.command())}</code>"
             lines.append(_line(cells[key] for key in COLUMNS))
-    notes = [describe_directions(parts), *compare_with_simpler_experiments(parts).values()]
+    notes = [describe_directions(parts), *compare_with_simpler_experiments(parts)]
     notes += [note for part in parts for note in part.notes]
     notes += [
-        f"Other runs of the authors, {part.title}, {row.name}: {row.reruns}"
+        f"Other runs of the authors, {part.title}, {row.metric}: {row.describe_reruns()}"
         for part in parts
         for row in part.rows
         if row.reruns
     ]
-    notes.append(f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}")
+    notes.append(f"Machine: {_describe_machine(parts)}")
     return "\n".join(
         [
             *lines,
@@ -236,36 +237,24 @@ def format_legend(parts: Sequence[ReproducedExperiment]) -> str:
     used = {
         LEGEND: True,
         EQUAL: any(part.rows and not part.stochastic for part in parts),
-        LABELS: has_labels(parts),
+        LABELS: any(row.metric == FIRST_LABELS for part in parts for row in part.rows),
         DIFFERS: any(part.not_comparable for part in parts),
     }
     return textwrap.fill(" ".join(text for text, is_used in used.items() if is_used), 78)
-
-
-def has_labels(parts: Sequence[ReproducedExperiment]) -> bool:
-    """Return whether a row counts photographs by their most probable label."""
-    return any(row.name == FIRST_LABELS for part in parts for row in part.rows)
 
 
 def describe_directions(parts: Sequence[ReproducedExperiment]) -> str:
     """Return which of the compared metrics are better if they are higher, and which if lower."""
     metrics: dict[str, dict[str, None]] = {}
     for row in (row for part in parts for row in part.rows):
-        if direction := describe_direction(row.name):
-            metrics.setdefault(direction, {})[row.name] = None
+        if direction := describe_direction(row.metric):
+            metrics.setdefault(direction, {})[row.metric] = None
     return "; ".join(f"{', '.join(names)}: {words}" for words, names in metrics.items())
 
 
-def compare_with_simpler_experiments(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
-    """Return by title, for each part with runs, whether it is better than its baseline."""
-    texts = {}
-    for part in parts:
-        if part.runs and part.baseline:
-            found = part.compare_with_simpler_experiment(parts)
-            other = part.baseline.experiment
-            text = found.text if found else f"not compared with {other}, which has no runs here"
-            texts[part.title] = f"{part.title}: {text}"
-    return texts
+def compare_with_simpler_experiments(parts: Sequence[ReproducedExperiment]) -> list[str]:
+    """Return whether each part with runs and a baseline is better than it, in words."""
+    return [text for part in parts if (text := part.describe_baseline(parts))]
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -285,7 +274,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     """Print the comparison, the experiments that were not run, and the paths of the files."""
     keys = [key for key in COLUMNS if key not in BESIDE]
     rows = [(part, row) for part in parts for row in part.rows]
-    cells = [[row.name, *_shortened(row, keys)] for _, row in rows]
+    cells = [[row.metric, *_shortened(row, keys)] for _, row in rows]
     left = {0, *(place for place, key in enumerate(keys, start=1) if "in range" in key)}
     head, *lines = format_text_table(
         [["", *(COLUMNS[key] for key in keys)], *cells], left=left, gap=1
@@ -299,7 +288,7 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
             )
         shown.append(line)
     shown += format_legend(parts).split("\n")
-    for text in (describe_directions(parts), *compare_with_simpler_experiments(parts).values()):
+    for text in (describe_directions(parts), *compare_with_simpler_experiments(parts)):
         shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
     shown += [printable(note) for part in parts for note in part.notes]
     if any(part.missing for part in parts):
@@ -309,15 +298,16 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     screen.labelled(("page", str(out)), ("table", str(out.with_suffix(".md"))))
 
 
-def _shortened(row: ComparisonRow, keys: Sequence[str]) -> list[str]:
+def _shortened(row: PublishedRow, keys: Sequence[str]) -> list[str]:
     """Return the cells of a row with few enough decimals that all fit on a screen."""
-    return [format_metric(row.numbers[key]) if key in EDITIONS else row.cells[key] for key in keys]
+    return [
+        format_metric(row.published[key]) if key in EDITIONS else row.cells[key] for key in keys
+    ]
 
 
 def _print_json(
     parts: Sequence[ReproducedExperiment], out: Path, command: str, status: str, screen: Screen
 ) -> None:
-    compared = [part.compare_with_simpler_experiment(parts) for part in parts]
     experiments = [
         {
             "experiment": part.name,
@@ -330,10 +320,10 @@ def _print_json(
             "reserved": part.not_comparable or None,
             "seconds": part.seconds if part.runs else None,
             "command": part.command(),
-            "rows": [{"metric": row.name, **row.numbers} for row in part.rows],
-            "baseline": found and {**found.numbers, "text": found.text},
+            "rows": [row.as_object() for row in part.rows],
+            "baseline": part.baseline_as_object(parts),
         }
-        for part, found in zip(parts, compared, strict=True)
+        for part in parts
     ]
     about = {"status": status, "command": command, "page": str(out), "machine": _machine(parts)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done

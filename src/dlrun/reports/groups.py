@@ -1,0 +1,302 @@
+"""Group the runs of a page by config and by experiment, and tag what weakens their results."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
+from dlrun.config.yaml_loader import format_settings_briefly
+from dlrun.errors import DlrunError
+from dlrun.experiments.comparable_with_published import CHANCE
+from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
+from dlrun.reports.spread import (
+    Interval,
+    MetricSpread,
+    metric_spread,
+    place_of_published,
+)
+from dlrun.run_folder.record import ACCURACY
+from dlrun.run_folder.recorded_metrics import (
+    TESTED,
+    main_metric,
+    metric_direction,
+)
+from dlrun.system.console import pluralize
+
+SAMPLE = "sample"  # the source of generated data
+MOST_NAMES = 20  # runs that a sentence names, at most
+PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
+
+
+@dataclass(frozen=True)
+class ConfigGroup:
+    """Holds the runs of a page with one config and the same data; only seed and fold may differ.
+
+    data: a description, without the seed. title: the settings in which the config differs from the
+    experiment's others on the same data. counted: the finished runs, of each seed and fold the one
+    that began last.
+    """
+
+    data: str
+    title: str
+    sections: list[RunSection]
+    counted: list[RunSection]
+
+    @property
+    def experiment(self) -> str:
+        """Return the name of the experiment."""
+        return self.sections[0].record.experiment
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment, and the settings that tell the config from others."""
+        return f"{self.experiment} {self.title}".rstrip()
+
+    @cached_property
+    def spreads(self) -> list[MetricSpread]:
+        """Return the spread of each test metric that all counted runs have, the main one first."""
+        names = test_metric_names(self.counted)
+        spreads = (self.spread(name) for name in names)
+        return [spread for spread in spreads if spread]
+
+    def spread(self, metric: str) -> MetricSpread | None:
+        """Return the spread of a metric over the counted runs; None if any lacks it."""
+        metrics = [run.record.metrics for run in self.counted]
+        folds = [run.values.get(FOLD) for run in self.counted]
+        return metric_spread(metric, metrics, folds)
+
+    @property
+    def main(self) -> MetricSpread | None:
+        """Return the spread of the metric by which the runs are judged, or None."""
+        return self.spreads[0] if self.spreads else None
+
+    @property
+    def rank(self) -> float:
+        """Return a sort key of configs, best first, by the mean of the main metric."""
+        main = self.main
+        return -metric_direction(main.metric) * main.mean if main else float("inf")
+
+    @property
+    def typical(self) -> RunSection | None:
+        """Return the counted run with the median of the main metric, or None."""
+        main = self.main
+        if main is None:
+            return self.counted[0] if self.counted else None
+        by_value = sorted(self.counted, key=lambda run: run.record.metrics[main.metric] or 0)
+        return by_value[(len(by_value) - 1) // 2]
+
+    def depends_on_seed(self, spread: MetricSpread) -> bool:
+        """Return whether the seed changes a metric; also if that is unknown.
+
+        Of several runs their values say so, of a single one its config.
+        """
+        if len(self.counted) > 1:
+            return len(set(spread.values)) > 1
+        try:
+            return self.counted[0].run.config.depends_on_seed
+        except DlrunError:  # the experiment is not installed
+            return True
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether the published numbers are those of the same data and config."""
+        return not self.sections[0].not_compared
+
+    def published_value(self, metric: str, edition: str) -> float | None:
+        """Return the value of a metric in an edition of the book, or None."""
+        return self.sections[0].published.get(edition, {}).get(metric)
+
+    def published_values(self, metric: str) -> list[tuple[str, float]]:
+        """Return the published values of a metric with their editions of the book."""
+        editions = self.sections[0].published.items()
+        return [(edition, values[metric]) for edition, values in editions if metric in values]
+
+    def rerun_values(self, metric: str) -> list[tuple[str, float]]:
+        """Return the values of a metric in the authors' earlier runs with their sources."""
+        reruns = self.sections[0].reruns
+        return [(source, values[metric]) for source, values in reruns if metric in values]
+
+    def interval(self, spread: MetricSpread) -> Interval | None:
+        """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
+        if len(self.counted) == 1 and spread.metric == ACCURACY:
+            return self.counted[0].interval
+        return spread.range
+
+    def place(self, spread: MetricSpread, edition: str) -> str | None:
+        """Return where a published number lies: `yes` (in the interval), `above` or `below`.
+
+        If the metric depends on no seed, `yes` is `equal`. None if it is not to be judged.
+        """
+        value = self.published_value(spread.metric, edition)
+        if value is None or not self.is_judged:
+            return None
+        by_chance = self.depends_on_seed(spread)
+        return place_of_published(value, spread.mean, self.interval(spread), by_chance=by_chance)
+
+    @property
+    def tags(self) -> list[Tag]:
+        """Return what weakens the result of the config."""
+        tags = dict.fromkeys(tag for run in self.sections for tag in run.tags)
+        if len(self.counted) == 1 and self.main and self.depends_on_seed(self.main):
+            tags[ONE_SEED] = None
+        return list(tags)
+
+
+@dataclass(frozen=True)
+class ExperimentGroups:
+    """Holds the configs of one experiment on the page."""
+
+    experiment: str
+    groups: list[ConfigGroup]
+
+    @property
+    def sections(self) -> list[RunSection]:
+        """Return the experiment's runs in the order of the page."""
+        runs = [run for group in self.groups for run in group.sections]
+        return sorted(runs, key=lambda run: run.number)
+
+    @property
+    def finished(self) -> int:
+        """Return the number of runs that have finished."""
+        return sum(run.state == "finished" for run in self.sections)
+
+    @property
+    def judged(self) -> list[ConfigGroup]:
+        """Return the configs with the main metric that most of them have, the best first.
+
+        Configs on generated data are left out beside others: their numbers cannot be compared.
+        """
+        real = [group for group in self.groups if group.sections[0].record.source != SAMPLE]
+        groups = real or self.groups
+        metrics = [group.main.metric for group in groups if group.main]
+        chosen = max(metrics, key=metrics.count, default=None)
+        judged = [group for group in groups if group.main and group.main.metric == chosen]
+        return sorted(judged, key=lambda group: group.rank)
+
+    @property
+    def tags(self) -> list[tuple[Tag, list[int]]]:
+        """Return what weakens the results, each with the numbers of its runs."""
+        numbers: dict[Tag, list[int]] = {}
+        for group in self.groups:
+            for tag in group.tags:
+                runs = [run for run in group.sections if tag is ONE_SEED or tag in run.tags]
+                numbers.setdefault(tag, []).extend(run.number for run in runs)
+        return [(tag, sorted(found)) for tag, found in numbers.items()]
+
+
+def group_by_experiment(groups: Sequence[ConfigGroup]) -> list[ExperimentGroups]:
+    """Return the configs of each experiment of a page, in the order of the page."""
+    by_name: dict[str, list[ConfigGroup]] = {}
+    for group in groups:
+        by_name.setdefault(group.experiment, []).append(group)
+    return [ExperimentGroups(name, found) for name, found in by_name.items()]
+
+
+def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
+    """Return the names of the test metrics that any of the runs has, the main ones first."""
+    names = dict.fromkeys(name for run in sections for name in run.record.metrics)
+    tested = (name for name in names if name.startswith(TESTED))
+    main = main_metric_names(sections)
+    return sorted(tested, key=lambda name: name not in main)
+
+
+def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
+    """Return the names of the metrics by which the runs are judged."""
+    return {main_metric(run.record) for run in sections}
+
+
+def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
+    """Add to each run's title the settings in which its experiment's runs on its data differ."""
+    groups: dict[tuple[str, str], list[RunSection]] = {}
+    data = _data_names(sections)
+    for run in sections:
+        if run.values:
+            groups.setdefault((run.record.experiment, data[run.number]), []).append(run)
+    for first, *others in groups.values():
+        keys = {key for other in others for key in first.values | other.values}
+        varied = {
+            key
+            for key in keys - CHANCE - PLACES | {FOLD}
+            if any(other.values.get(key) != first.values.get(key) for other in others)
+        }
+        for run in (first, *others):
+            settings = {key: value for key, value in run.values.items() if key in varied}
+            if settings:
+                run.title += f", {format_settings_briefly(settings)}"
+            settings.pop(FOLD, None)
+            run.varied = format_settings_briefly(settings)
+
+
+def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
+    """Group runs on the same data whose configs differ at most in seed, fold and paths of data.
+
+    The median run of each config stands for its finished runs.
+    """
+    by_config: dict[object, list[RunSection]] = {}
+    data = _data_names(sections)
+    for run in sections:
+        # A run that failed before it read its data has no description of them: only the paths
+        # tell such runs apart.
+        ignored = CHANCE | PLACES if run.record.data else CHANCE
+        settings = {key: value for key, value in run.values.items() if key not in ignored}
+        compared = [run.record.experiment, data[run.number], settings]
+        key = json.dumps(compared, sort_keys=True, default=str) if run.values else run.number
+        by_config.setdefault(key, []).append(run)
+    return [_group_of(data[runs[0].number], runs) for runs in by_config.values()]
+
+
+def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
+    """Return runs of one config as a group; of repeated runs only the last one counts."""
+    repeats: dict[object, list[RunSection]] = {}
+    for run in sorted(sections, key=lambda run: run.record.started or ""):
+        if run.state == "finished":
+            seed = run.run.name if run.record.seed is None else run.record.seed
+            repeats.setdefault((seed, run.values.get(FOLD)), []).append(run)
+    for *earlier, last in repeats.values():
+        for run in earlier:
+            run.repeated_by = last.number
+    counted = sorted((runs[-1] for runs in repeats.values()), key=lambda run: run.number)
+    group = ConfigGroup(data, sections[0].varied, sections, counted)
+    if typical := group.typical:
+        for run in sections:
+            if run.state == "finished":
+                run.representative = typical
+    return group
+
+
+def describe_repeated(names: Sequence[str]) -> str:
+    """Return that runs are left out because others repeat them, in words; empty if none is."""
+    if not names:
+        return ""
+    shown = ", ".join(names[:MOST_NAMES])
+    return (
+        f"{pluralize(len(names), 'finished run')} left out of means and curves "
+        f"({shown}{', ...' if len(names) > MOST_NAMES else ''}): of runs with the same "
+        "config, seed and data only the one that began last counts"
+    )
+
+
+def _data_names(sections: Sequence[RunSection]) -> dict[int, str]:
+    """Return a description of the data of each run, by its number, without the run's seed.
+
+    An unfinished run has none in its record; it gets that of a run with the same data settings.
+    """
+
+    def settings(run: RunSection) -> str:
+        data = {key: value for key, value in run.values.items() if key.startswith("data.")}
+        return json.dumps([run.record.experiment, data], sort_keys=True, default=str)
+
+    known: dict[str, str] = {}
+    for run in reversed(sections):
+        if run.record.data:
+            known[settings(run)] = run.record.data_without_chance(run.values)
+    names: dict[int, str] = {}
+    for run in sections:
+        unknown = f"{run.record.experiment}, {run.record.source or 'its data'}"
+        names[run.number] = (
+            run.record.data_without_chance(run.values)
+            if run.record.data
+            else known.get(settings(run), unknown)
+        )
+    return names

@@ -1,0 +1,129 @@
+"""Published numbers beside the runs, and networks beside their baselines."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.config.sections import Baseline
+from dlrun.experiments.saved_run import Run
+from dlrun.reports.spread import half_unit_of_last_digit
+from dlrun.reproduction.experiment_runs import ReproducedExperiment
+from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_reproduction_markdown
+from dlrun.run_context import RunSettings
+from tests.conftest import ROOT
+from tests.reproduction.lab import published
+from tests.run_folder.making import a_run
+
+REFERENCE = {
+    "source": "S",
+    "notebook": {"test_mae": 259.7153},
+    "reruns": [{"source": "2023-08", "test_mae": 257.24}, {"source": "2024-06", "test_loss": 1.0}],
+}
+
+
+def a_part(
+    folder: Path, mae: list[float], *, reference_differs: str | None = None, **fields: Any
+) -> ReproducedExperiment:
+    runs = [
+        Run.open(
+            a_run(
+                folder / "runs" / "e" / f"20261125T12000{seed}Z-0000",
+                metrics={"test_mae": value},
+                reference=REFERENCE,
+                reference_differs=reference_differs,
+                seconds={"total": 2.0},
+                seed=seed,
+            )
+        )
+        for seed, value in enumerate(mae)
+    ]
+    return ReproducedExperiment("e", RunSettings(), [*range(len(mae))], runs=runs, **fields)
+
+
+def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
+    for value, where in ((259.71528, "equal"), (259.716, "below"), (259.7, "above")):
+        part = a_part(tmp_path / where, [value, value], stochastic=False)
+        (row,) = part.rows
+        assert row.cells["notebook in range"] == where
+        assert row.as_object()["direction"] == "lower is better"
+
+
+def test_other_data_are_not_judged(tmp_path: Path) -> None:
+    part = a_part(tmp_path, [250.0, 260.0], reference_differs="not the book's data")
+    (row,) = part.rows
+    assert row.cells["notebook"] == "259.7153" and row.cells["notebook in range"] == ""
+
+
+def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
+    simple = a_part(tmp_path / "a", [239.0], stochastic=False)
+    variant = {"model.day_of_week": True}
+    same = a_part(tmp_path / "b", [200.0], stochastic=False, variant=variant)
+    baseline = Baseline(experiment="e", metric="test_mae")
+    part = a_part(tmp_path / "c", [230.0, 240.0, 250.0], baseline=baseline)
+    other = replace(part, baseline=baseline.model_copy(update={"set": variant}))
+    unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
+    verdicts = [
+        one.compare_with_simpler_experiment([part, simple, same]) for one in (other, unknown)
+    ]
+    assert verdicts[0] and verdicts[0].verdict == "worse" and verdicts[1] is None
+    assert "which has no such runs here" in unknown.describe_baseline([part])
+    (row,) = part.rows
+    assert row.reruns == {"2023-08": 257.24}
+    table = format_reproduction_markdown([simple, same, part], "c")
+    assert "no clear difference" in table and "lower is better" in table
+    assert "2023-08" in table and "e day_of_week=true" in table
+    assert "irst labels" not in table and "(*)" not in table
+
+
+def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
+    """Bars and line breaks end no cell and no row."""
+    folder = a_run(
+        tmp_path / "runs" / "e" / "20261125T120000Z-0000",
+        metrics={"test_accuracy": 0.5},
+        reference={"source": "S", "book": {"test_accuracy": 0.6}, "notebook": {}},
+        reference_differs="a | b\nc",
+        seconds={"total": 2.0},
+        seed=0,
+    )
+    part = ReproducedExperiment("e", RunSettings(), [0], runs=[Run.open(folder)])
+    other = replace(part, name="f", runs=[], missing="no | file\nhere")
+    (row,) = part.rows
+    assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
+    text = format_reproduction_markdown([part, other], f"{TABLE_MARK[5:]} --out 'a-->b'")
+    assert text.startswith(TABLE_MARK) and text.count("-->") == 1
+    _, _, *table = text.splitlines()[:5]
+    assert [line.count(" | ") for line in table] == [10, 10, 10]
+    assert r"(*) e: a \| b c." in text and r"Not run: f: no \| file here." in text
+
+
+def test_the_published_table_is_what_it_writes() -> None:
+    """Its columns; its published numbers are the configs', its verdicts follow from its numbers."""
+    text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+    head, _, *lines = text.partition(TABLE_MARK)[2].split("\n\n")[1].splitlines()
+    assert head.strip("| ").split(" | ") == list(COLUMNS.values())
+    judged = 0
+    for line in lines:
+        cells = dict(zip(COLUMNS, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
+        title, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
+        experiment, _, variant = title.partition(" ")
+        reference = published(experiment)
+        for edition in ("book", "notebook"):
+            if not cells[f"{edition} in range"]:
+                continue
+            judged += 1
+            value = (reference["variants"][0] if variant else reference)[edition][metric]
+            assert float(cells[edition]) == value
+            if not cells["interval"]:  # a fit without chance
+                assert cells[f"{edition} in range"] == "equal"
+                assert float(cells["here"]) == pytest.approx(value, abs=1e-4)
+                continue
+            low, high = map(float, cells["interval"].split("-"))
+            where = (
+                high < value - half_unit_of_last_digit(value),
+                low > value + half_unit_of_last_digit(value),
+            )
+            expected = {(True, False): "above", (False, True): "below", (False, False): "yes"}
+            assert cells[f"{edition} in range"] == expected[where]
+    assert judged >= 5
