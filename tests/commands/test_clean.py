@@ -12,9 +12,10 @@ from dlrun.commands.check_clean import check, clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Done, Out
 from tests.experiments.use import taken
+from tests.run_folder.making import change_record
 
 
 def ago(**time: int) -> str:
@@ -209,16 +210,16 @@ def test_rm_asks_and_says_what_is_lost(
 
 
 @pytest.mark.slow
-def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
+def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_continued(
     forked: Dlrun, tmp_path: Path, done: Done
 ) -> None:
     for name in (EXPERIMENT, "imdb-lasso"):
         taken(done(name), tmp_path)
-    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "can no longer extend")
+    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "can no longer continue")
     assert not list(tmp_path.glob("runs/*/*/checkpoint*"))
     assert check(None, runs_dir=tmp_path / "runs") == 0
     done = forked("resume", f"{EXPERIMENT}/latest").is_told(0)
-    assert "extends it" not in done.stderr
+    assert "continues it" not in done.stderr
     more = ["--set", "trainer.max_epochs=9"]
     forked("resume", f"{EXPERIMENT}/latest", *more).is_told(1, "its checkpoints are missing")
     forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "nothing to remove")

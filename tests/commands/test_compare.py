@@ -1,6 +1,5 @@
 """`dlrun runs compare` shows what differs, and draws the curves."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Out
+from tests.run_folder.making import change_environment
 
 
 @pytest.fixture
@@ -79,9 +79,8 @@ def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, ca
 
 
 def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
-    path = runs / EXPERIMENT / "b" / "environment.json"
-    about = json.loads(path.read_text())
-    path.write_text(json.dumps(about | {"packages": {"torch": "2.8.0", "numpy": "2.0"}}))
+    packages = {"torch": "2.8.0", "numpy": "2.0"}
+    change_environment(runs / EXPERIMENT / "b", packages=packages)
     found = rows(capsys, runs, "a", "b", "c")
     assert found["torch"] == ["2.9.0", "2.8.0", "2.9.0"] and found["numpy"] == ["-", "2.0", "-"]
     assert found["experiment"] == [EXPERIMENT, EXPERIMENT, NETWORKS[1]]
@@ -93,7 +92,9 @@ def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
 def test_only_shared_keys_of_different_experiments_are_the_same(
     runs: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "effective_config", lambda run: {"seed": 0, run.record.experiment: 1})
+    monkeypatch.setattr(
+        Run, "settings", property(lambda run: {"seed": 0, run.record.experiment: 1})
+    )
     compare(["a", "b"], runs_dir=runs)
     assert "config: the same" in capsys.readouterr().err
     compare(["b", "c"], runs_dir=runs)

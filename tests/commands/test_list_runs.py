@@ -17,6 +17,7 @@ from dlrun.errors import ConfigError
 from dlrun.run_folder.notes import change_notes
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
+from tests.run_folder.making import change_record
 
 LOSS = {"test_accuracy": 0.75, "test_loss": 0.25}
 DAY = "20260101T00000{}Z-{}"
@@ -224,8 +225,7 @@ def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) ->
 
 def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:
     folder = a_whole_run(tmp_path / EXPERIMENT / "a\x1b[2J\nb", data="\x1b]0;x\x07")
-    evil = {"dlrun": "0.2.0", "config": {"seed": "\x1b[31m", "x\ny": ["\x9b"]}}
-    (folder / "environment.json").write_text(json.dumps(evil))
+    change_record(folder, config={"seed": "\x1b[31m", "x\ny": ["\x9b"]})
     for how in ({}, {"json": True}, {"csv": True}, {"columns": "data,name"}):
         list_runs(**how, runs_dir=tmp_path)
         assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
@@ -263,8 +263,7 @@ def test_long_texts_are_cut_and_the_least_important_columns_go(
     folder = a_whole_run(tmp_path / EXPERIMENT / DAY.format(1, "a"), lr=0.1)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["trainer"] |= {"max_epochs": 7, "precision": "bf16-true", "check_val_every_n_epoch": 2}
-    environment = {"dlrun": "0.2.0", "config": config}
-    (folder / "environment.json").write_text(json.dumps(environment))
+    change_record(folder, config=config)
     change_notes(folder, lambda notes: notes.changed("why the run is done, in many words"))
 
     def listed(**wanted: Any) -> tuple[str, str]:

@@ -177,7 +177,7 @@ def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
     folder = run.parents[2]
     left = run / ".new-1-notes.json"  # by a killed process
     left.write_text("{half")
-    RunFolder(run).settle({})  # of the run's own files
+    RunFolder(run).remove_temporary_files()  # of the run's own files
     assert left.exists()
     with living(run):
         tags = [f"t{number}" for number in range(12)]
@@ -199,7 +199,7 @@ def test_a_run_and_its_copies_keep_them(forked: Dlrun, tmp_path: Path) -> None:
     run = named(tmp_path, "mine", "hitters-dense")
     assert notes(run) == ("why\nnot", ["baseline", "a"])
     sealed = (run / "results.json").read_bytes()
-    assert not [name for name in json.loads(sealed)["written"] if "notes" in name]
+    assert not [name for name in json.loads(sealed)["files"] if "notes" in name]
     forked("runs", "tag", "mine", "-a", "+best").is_told(0)
     forked("resume", "mine", *setting("trainer.max_epochs=3")).is_told(0)
     assert notes(run) == ("why\nnot", ["baseline", "best"])

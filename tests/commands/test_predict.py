@@ -14,9 +14,9 @@ from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.commands.run_folders import change_record
 from tests.conftest import ROOT, Done, clean_environment, completed, setting, smoke
 from tests.experiments.use import finished, moved, put
+from tests.run_folder.making import change_record
 
 pytestmark = pytest.mark.slow
 TEXTS = ["imdb-dense", "imdb-lasso", "imdb-lstm"]
@@ -227,5 +227,5 @@ def test_what_python_may_give(done: Done) -> None:
 
 def test_an_unfinished_run_predicts_nothing(tmp_path: Path, done: Done) -> None:
     copy = moved(done("imdb-lasso"), tmp_path)
-    change_record(copy, status="running", result_steps=None, files={})
+    change_record(copy, status="running", files={})
     harness.run(tmp_path, "predict", copy, "good").is_told(1, "killed, so it cannot be used yet")

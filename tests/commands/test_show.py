@@ -10,8 +10,9 @@ import pytest
 
 from dlrun.commands.show import show
 from dlrun.errors import DlrunError
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import Dlrun, Out, smoke
+from tests.run_folder.making import change_record
 
 NAME = "20260101T000000Z-a"
 
@@ -38,7 +39,7 @@ def test_everything_about_a_finished_run(tmp_path: Path, capsys: Out) -> None:
     assert shown["versions"] == "dlrun 0.2.0, torch 2.9.0"
     assert "checkpoint 2.0 kB" in shown["size"]
     assert shown["figure"] == str(folder / "curves.png")
-    assert shown["resume"] == f"dlrun resume {folder} --set trainer.max_epochs=N"
+    assert shown["resume"] == f"dlrun resume {folder} trainer.max_epochs=N"
     assert shown["repeat"] == f"dlrun {EXPERIMENT} --config {folder / 'config.yaml'}"
 
 

@@ -80,19 +80,16 @@ def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
 ) -> None:
     run = finished(tmp_path, [*WORDS, *to(best + 1), *SETTINGS["both"]])
     assert (results(run)["stopped_epoch"], results(run)["weights_epoch"]) == (None, best)
-    forked("resume", run, *to(EPOCHS)).is_told(0)
-    stopped = results(run)
-    assert (stopped["stopped_epoch"], stopped["weights_epoch"]) == (best + 2, best)
-    before = outcome(run)
-    assert Run.open(run).resume_command is None
-    assert forked("resume", run).is_told(0, "nothing to resume").stdout == ""
-    assert results(run) == stopped
-    forked("resume", run, *to(EPOCHS + 5)).is_told(0)
-    assert outcome(run) == before
-    assert results(run)["metrics"] == stopped["metrics"] and results(run)["steps"] == best + 2
-    assert Run.open(run).effective_config()["trainer.max_epochs"] == EPOCHS + 5
-    forked("resume", run, *to(best)).is_told(2)
     forked("resume", run, *setting("keep=last")).is_told(2, "keep")
+    forked("resume", run, *to(EPOCHS)).is_told(0)
+    continued = harness.newest_run(tmp_path, NAME)
+    stopped = results(continued)
+    assert (stopped["stopped_epoch"], stopped["weights_epoch"]) == (best + 2, best)
+    assert Run.open(continued).resume_command is None
+    assert forked("resume", continued).is_told(0, "nothing to resume").stdout == ""
+    for epochs in (best, EPOCHS + 5):
+        forked("resume", continued, *to(epochs)).is_told(2)
+    assert results(continued) == stopped and harness.newest_run(tmp_path, NAME) == continued
 
 
 def test_the_kept_epoch_is_shown(forked: Dlrun, tmp_path: Path, best: int) -> None:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from dlrun.data import labelled_texts, mnist, small_images
 from dlrun.experiments.saved_run import Run
-from tests import harness
 from tests.conftest import NAMES, Done, setting, smoke
 from tests.experiments.use import finished, reader
 
@@ -71,12 +70,10 @@ def test_words_with_their_weights(done: Done, name: str) -> None:
 def test_a_resumed_run_gives_the_same_files(tmp_path: Path) -> None:
     two = setting("trainer.max_epochs=2")
     whole = finished(tmp_path / "whole", [*smoke("imdb-dense"), *two])
-    extended = finished(tmp_path / "extended", smoke("imdb-dense"))
-    before = (extended / "predictions.csv").read_bytes()
-    harness.run(tmp_path, "resume", extended, *two).is_told(0)
-    assert (extended / "predictions.csv").read_bytes() != before
+    finished(tmp_path, smoke("imdb-dense"))
+    continued = finished(tmp_path, ["resume", "imdb-dense/latest", *two])
     for file in ("predictions.csv", "mistakes.json", "words.csv"):
-        assert Run.open(extended).read(file) == Run.open(whole).read(file)
+        assert Run.open(continued).read(file) == Run.open(whole).read(file)
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", "nyse-rnn", "imdb-lasso", "hitters-lasso"])

@@ -1,7 +1,7 @@
 """A run is stopped or killed, and resumed as if it never was (more in tests/torture)."""
 
 import contextlib
-import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,6 +14,7 @@ from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NETWORKS, Dlrun, Ended, overlaid, setting, smoke
 from tests.experiments.use import finished, flip, latest, results, rows, table
+from tests.run_folder.making import change_config, change_environment
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))
@@ -108,7 +109,7 @@ def stopped(tmp_path: Path) -> Path:
     assert f"dlrun resume {folder.relative_to(tmp_path)}" in ended.stderr
     found = results(folder)
     assert found["metrics"]["valid_accuracy"] >= 0
-    assert (found["steps"], found["result_steps"]) == (len(rows(folder)), None)
+    assert found["steps"] == len(rows(folder))
     return folder
 
 
@@ -131,19 +132,18 @@ def test_half_written_row_and_checkpoint_are_dropped(
         case "removed":
             current.unlink()
     damaged = harm in ("cut", "changed", "empty")
-    for epochs in (len(before) + 1, len(before) + 2):  # the second extends a finished run
-        done = forked("resume", stopped, "--set", f"trainer.max_epochs={epochs}").is_told(0)
-        assert ("checkpoint: damaged" in done.stderr) == (damaged and epochs == len(before) + 1)
-        assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
-        # Every row but the one that was only in the damaged checkpoint is as it was.
-        kept = len(before) - (harm != "none")
-        assert rows(stopped)[:kept] == before[:kept]
+    epochs = len(before) + 1
+    change_config(stopped, "max_epochs: 100000", f"max_epochs: {epochs}")
+    done = forked("resume", stopped).is_told(0)
+    assert ("checkpoint: damaged" in done.stderr) == damaged
+    assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
+    # Every row but the one that was only in the damaged checkpoint is as it was.
+    kept = len(before) - (harm != "none")
+    assert rows(stopped)[:kept] == before[:kept]
     assert "finished, there is nothing to resume" in forked("resume", stopped).stderr
 
 
 def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> None:
-    more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
-
     def refused(*words: object, code: int, message: str) -> None:
         """Refuse to resume, and leave the table and the record as they are."""
         files = [stopped / "metrics.csv", stopped / "results.json"]
@@ -158,44 +158,69 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     config = stopped / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
-    refused(stopped, code=2, message="optimizer.lr: changed since the run began")
+    refused(stopped, code=1, message="config.yaml: damaged, or edited")
     config.write_text(text)
-    file = stopped / "environment.json"
-    environment = json.loads(file.read_text())
-    file.write_text(json.dumps({**environment, "code": "another"}))
-    refused(stopped, *more, code=1, message="code: another then, ")
-    packages = environment["packages"] | {"torch": "1.0"}
-    file.write_text(json.dumps({**environment, "packages": packages}))
-    refused(stopped, *more, code=1, message="torch 1.0 then, ")
-    forked("resume", stopped, *more, "--force").is_told(0, "warning: ", "torch 1.0 then, ")
-    file.write_text(json.dumps(environment))
-    more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
+    environment = Run.open(stopped).environment
+    change_environment(stopped, code="another")
+    refused(stopped, code=1, message="code: another then, ")
+    packages = environment.packages | {"torch": "1.0"}
+    change_environment(stopped, code=environment.code, packages=packages)
+    refused(stopped, code=1, message="torch 1.0 then, ")
+    change_environment(stopped, packages=environment.packages)
     other = finished(tmp_path, smoke(NETWORK))
     (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
-    refused(stopped, *more, code=1, message="the checkpoint of another run")
+    refused(stopped, code=1, message="the checkpoint of another run")
     for file in stopped.glob("checkpoint*"):
         file.unlink()
-    refused(stopped, *more, code=1, message="its checkpoints are missing")
+    refused(stopped, code=1, message="its checkpoints are missing")
 
 
-def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -> None:
-    run = finished(tmp_path, TWO_EPOCHS)
-    result = results(run)
-    table = (run / "metrics.csv").read_bytes()
-    more = setting("trainer.max_epochs=3", "accelerator=cuda", "fallback=false")
-    if not torch.cuda.is_available():
-        forked("resume", run, *more).is_told(1)
-        for kept in ("metrics", "figures", "files", "epochs", "result_steps"):
-            assert results(run)[kept] == result[kept]
-        assert (run / "metrics.csv").read_bytes() == table
-    forked("resume", run.name, *setting("trainer.max_epochs=3")).is_told(0)
-    found = results(run)
-    assert (found["status"], found["epochs"]) == ("finished", 3)
-    assert found["started"] == result["started"]
-    assert found["resumed"] and result["resumed"] is None
-    for phase in ("fit", "total"):
-        assert found["seconds"][phase] > result["seconds"][phase]
-    again = forked("resume", run, "--json")
-    assert json.loads(again.stdout) == found
-    fewer = forked("resume", run, "--set", "trainer.max_epochs=1")
-    assert (fewer.returncode, "3 are finished" in fewer.stderr) == (2, True)
+def contents(run: Path) -> dict[str, bytes]:
+    """The bytes of each file of a run."""
+    return {file.name: file.read_bytes() for file in run.iterdir()}
+
+
+def test_a_continued_run_ends_as_one_that_had_all_epochs_from_its_start(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    run = finished(tmp_path, [*TWO_EPOCHS, "--name", "two"])
+    before = contents(run)
+    forked("resume", "two", "trainer.max_epochs=4").is_told(0)
+    continued = Run.open("latest", tmp_path / "runs")
+    whole = finished(tmp_path / "whole", [*smoke(NETWORK), *setting("trainer.max_epochs=4")])
+    assert contents(run) == before
+    assert continued.folder != run and outcome(continued.folder) == outcome(whole)
+    assert continued.record.metrics == Run.open(whole).record.metrics
+    assert (continued.record.continues, continued.record.sweep) == (run.name, None)
+    listed = forked("runs", "list", "--where", f"continues={run.name}", "--columns", "name")
+    assert listed.is_told(0).stdout.split() == ["name", continued.name]
+    assert run.name in forked("runs", "show", "latest").is_told(0).stdout
+    shutil.rmtree(run)  # the new run is self-contained
+    forked("runs", "check").is_told(0)
+    forked("verify", "latest").is_told(0)
+
+
+def test_a_run_that_was_killed_as_it_continued_is_resumed_in_the_new_folder(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    run = finished(tmp_path, [*TWO_EPOCHS, "--name", "two"])
+    before = contents(run)
+    running = harness.start(tmp_path, "resume", "two", "trainer.max_epochs=30")
+    wait_for_steps(run.parent, running, 4)
+    running.signal(signal.SIGKILL)
+    running.end()
+    killed = latest(tmp_path, NETWORK)
+    assert killed != run and Run.open(killed).state == "killed"
+    forked("resume", killed).is_told(0)
+    assert len(rows(killed)) == 30 and contents(run) == before
+    assert latest(tmp_path, NETWORK) == killed and results(killed)["continues"] == run.name
+
+
+def test_what_a_resume_chooses_is_in_the_record_alone(forked: Dlrun, stopped: Path) -> None:
+    change_config(stopped, "max_epochs: 100000", f"max_epochs: {len(rows(stopped)) + 1}")
+    config = (stopped / "config.yaml").read_bytes()
+    forked("resume", stopped, "--accelerator", "cpu", "logger=[csv]").is_told(0)
+    assert (stopped / "config.yaml").read_bytes() == config
+    settings = Run.open(stopped).settings
+    assert (settings["accelerator"], settings["logger"]) == ("cpu", ["csv"])
+    forked("runs", "check", stopped).is_told(0)

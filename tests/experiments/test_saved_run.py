@@ -6,10 +6,11 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import Dlrun
+from tests.run_folder.making import change_record
 
-RUNNING = {"status": "running", "result_steps": None}
+RUNNING = {"status": "running"}
 
 
 def test_a_run_that_ends_while_it_is_open_was_not_killed(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_run_that_ends_while_it_is_open_was_not_killed(tmp_path: Path) -> None
         assert run.state == "running"
         with pytest.raises(DlrunError, match="running, so it cannot be used yet"):
             run.check_has_result()
-        change_record(folder, status="finished", result_steps=2)
+        change_record(folder, status="finished")
     assert run.state == "finished"
     with pytest.raises(DlrunError, match="finished since it was opened"):
         run.check_has_result()
@@ -31,7 +32,7 @@ def test_a_run_without_a_result_names_the_newest_that_has_one(cli: Dlrun, tmp_pa
     named = [f"2026010{day}T000000Z-a" for day in (1, 2, 3, 4)]
     for name in named[:2]:
         a_whole_run(runs / name)
-    a_whole_run(runs / named[2], status="failed", result_steps=None)
+    a_whole_run(runs / named[2], status="failed")
     a_whole_run(runs / named[3], **RUNNING)
     for what in ("a text", "--test"):
         done = cli("predict", "latest", what)

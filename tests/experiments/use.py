@@ -20,12 +20,14 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness
 from tests.child import Fault
+from tests.run_folder.making import change_record
 
 
 def finished(folder: Path, words: list[str]) -> Path:
     """The folder of a run, done to its end."""
     harness.run(folder, *words).is_told(0)
-    return harness.newest_run(folder, words[0])
+    name = words[1].partition("/")[0] if words[0] == "resume" else words[0]
+    return harness.newest_run(folder, name)
 
 
 def killed_and_resumed(folder: Path, words: list[str], operations: int, *shares: float) -> Path:
@@ -79,10 +81,8 @@ def flip(file: Path, at: int) -> None:
 def put(run: Path, name: str, content: bytes) -> None:
     """Replace a file of a run, as if the run had written it."""
     (run / name).write_bytes(content)
-    record = results(run)
-    del record["sha256"]
-    record["files"][name] = hashlib.sha256(content).hexdigest()
-    (run / "results.json").write_text(json.dumps(record))
+    files = results(run)["files"] | {name: hashlib.sha256(content).hexdigest()}
+    change_record(run, files=files)
 
 
 def latest(folder: Path, name: str) -> Path:
@@ -108,8 +108,7 @@ def rows(run: Path) -> list[str]:
 
 def reader(folder: Path) -> RunContext:
     """The context of a run in a new folder, or of one that is resumed in its folder."""
-    resume_files = {} if folder.exists() else None
     folder.mkdir(exist_ok=True)
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = ProgressRecorder(files, screen, stop, "", resume_files)
+    steps = ProgressRecorder(files, screen, stop, "")
     return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)

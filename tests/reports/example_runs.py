@@ -48,20 +48,16 @@ def a_classification(
     lines = (f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in steps)
     run.write_text("metrics.csv", METRICS + "".join(lines))
     digests = {name: _digest(folder / name) for name in sorted(run.written)}
-    files = {"assets.json": digests.pop("assets.json")}
     about = {
         "started": "2026-11-25T12:00:00+00:00",
         "steps": epochs,
-        "result_steps": epochs,
         "data": "made up",
         "metrics": {"test_loss": 0.4, "test_accuracy": right / rows},
         "test_rows": rows,
         "seconds": {"total": 1.5},
-        "files": files,
-        "written": digests,
+        "files": digests,
     }
-    a_run(folder, **(about | record))
-    run.write_json("environment.json", {"dlrun": "0.2.0", "config": config or {"seed": seed}})
+    a_run(folder, config=config, **(about | record))
     return Run.open(folder)
 
 
@@ -76,9 +72,8 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
         metrics={"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5},
         reference={"book": {"test_mae": 1.75}},
         seed=0,
-        written={name: _digest(folder / name) for name in sorted(run.written)},
+        files={name: _digest(folder / name) for name in sorted(run.written)},
     )
-    run.write_json("environment.json", {"dlrun": "0.2.0", "config": {"seed": 0}})
     return Run.open(folder)
 
 

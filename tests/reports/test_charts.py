@@ -117,7 +117,7 @@ def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
     assert [level.value for level in mae.levels] == [0.15]
     assert (r2.title, list(r2.levels)) == ("r2", [])
     assert mae.mark is None
-    kept = record(test_mae=0.15).model_copy(update={"weights_epoch": 1, "result_steps": 2})
+    kept = record(test_mae=0.15).model_copy(update={"weights_epoch": 1, "steps": 2})
     assert [chart.mark and chart.mark.value for chart in charts_of_run(table, kept)] == [1, 1]
 
 

@@ -1,7 +1,6 @@
 """`dlrun report`: what it takes, what it refuses, what it writes."""
 
 import errno
-import hashlib
 import json
 import re
 import shutil
@@ -13,11 +12,12 @@ from dlrun.commands.report_reproduce import write_report
 from dlrun.errors import DlrunError
 from dlrun.reports import page
 from dlrun.run_folder.folder import update_latest_link
+from dlrun.run_folder.record import FORMAT
 from tests import harness
 from tests.conftest import Dlrun, Done, python
-from tests.experiments.use import taken
+from tests.experiments.use import put, taken
 from tests.reports.example_runs import a_classification, a_picture, a_regression
-from tests.run_folder.making import a_run
+from tests.run_folder.making import a_run, seal
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
 
@@ -72,18 +72,17 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
     update_latest_link(run.parent, run.name)
     record = json.loads((run / "results.json").read_text())
     changes = {
-        "failed": {"status": "failed", "error": "out of memory", "sha256": None},
-        "killed": {"status": "running", "result_steps": None, "metrics": {}, "data": ""},
+        "failed": {"status": "failed", "error": "out of memory"},
+        "killed": {"status": "running", "metrics": {}, "data": ""},
         "interrupted": {"status": "interrupted"},
     }
     for name, change in changes.items():
         copy = shutil.copytree(run, run.with_name(name))
-        changed = {key: value for key, value in (record | change).items() if key != "sha256"}
-        (copy / "results.json").write_text(json.dumps(changed))
+        seal(copy / "results.json", record | change)
     copy = shutil.copytree(run, run.with_name("begun"))
-    (copy / "results.json").write_text(
-        json.dumps({"format": 2, "experiment": "x", "status": "running"})
-    )
+    sealed = {"config.yaml": record["files"]["config.yaml"]}
+    begun = {"format": FORMAT, "experiment": "x", "status": "running", "files": sealed}
+    seal(copy / "results.json", begun)
     (copy / "metrics.csv").unlink()
     copy = shutil.copytree(run, run.with_name("harmed"))
     (copy / "metrics.csv").write_text("epoch,train_loss\n1\n")
@@ -243,11 +242,8 @@ def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Pa
     a_classification(runs / "large", metrics={"test_loss": 1e308})
     a_classification(runs / "larger", metrics={"test_loss": 1.7e308})
     for folder in runs.iterdir():  # the checksums are right
-        record = json.loads((folder / "results.json").read_text())
         for name in ("metrics.csv", "assets.json"):
-            kept = record["files"] if name in record["files"] else record["written"]
-            kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        (folder / "results.json").write_text(json.dumps(record))
+            put(folder, name, (folder / name).read_bytes())
     names = [folder.name for folder in runs.iterdir()]
     assert report(forked, tmp_path, *names).count('<details class="run"') == 4
     forked("runs", "compare", "far", "same", "--out", "curves.png").is_told(0)

@@ -60,7 +60,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
     """A file with another checksum, or of a run that recorded none with another content."""
     run = a_classification(tmp_path / "imdb-dense" / "r", mistakes=[MISTAKE], words=[("good", 1.0)])
     (run.folder / name).write_bytes(content)
-    unrecorded = Run(run.folder, run.record.model_copy(update={"written": {}, "status": "failed"}))
+    unrecorded = Run(run.folder, run.record.model_copy(update={"files": {}, "status": "failed"}))
     for one, problem in ((run, f"{name}: damaged"), (unrecorded, f"{name}: not what a run")):
         found = section(one)
         shown = (found.evaluation, found.mistakes, found.words, found.photographs)

@@ -28,6 +28,7 @@ from tests.experiments.test_registry import (
     plugins,
 )
 from tests.reproduction.lab import TEST, data_folder, published, reviews
+from tests.run_folder.making import seal
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
 __all__ = ["plugins"]
@@ -243,11 +244,10 @@ def test_seeds_are_checked_before_anything_begins(lab: Path) -> None:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """By hand, as the README allows it."""
+    """Change a JSON file, as if it had been written so."""
     value = json.loads(path.read_text())
-    del value["sha256"]
     change(value)
-    path.write_text(json.dumps(value))
+    seal(path, value)
 
 
 def run_of(lab: Path, seed: int) -> Path:

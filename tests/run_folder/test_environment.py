@@ -6,19 +6,18 @@ import pytest
 
 from dlrun import __version__
 from dlrun.run_folder import environment
-from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_environment
 from dlrun.system.resources import usable_cores
+from tests.run_folder.making import seal
 
 
 def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     about = environment.describe_environment("dlrun")
-    RunFolder(tmp_path).write_json("environment.json", about | {"config": {"seed": 3}})
+    seal(tmp_path / "environment.json", {"format": 1} | about)
     found = read_run_environment(tmp_path)
     assert found.packages["torch"]
     assert found.packages == environment.package_versions()
     assert found.threads == usable_cores() >= 1
-    assert found.config == {"seed": 3}
     assert found.code == environment.code_version("dlrun")
     wanted = {"python", "dlrun", "git_commit", "platform", "processor", "command", "folder"}
     assert wanted <= about.keys()

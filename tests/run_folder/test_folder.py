@@ -5,7 +5,6 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import (
     RunFolder,
     check_runs_folder_writable,
-    locate_file,
     remove_run,
     to_csv,
     update_latest_link,
@@ -102,25 +100,8 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     folder = RunFolder(tmp_path)
     folder.write_text("a.txt", "whole")
     (tmp_path / ".new-123-weights.pt").write_bytes(b"half")
-    folder.settle({})
+    folder.remove_temporary_files()
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
-
-
-def test_staged_files_count_once_a_record_has_their_digests(tmp_path: Path) -> None:
-    folder, names = RunFolder(tmp_path), ["a.bin", "b.bin"]
-    folder.write_all(dict.fromkeys(names, b"old"))
-    old, new = (dict.fromkeys(names, sha256(text).hexdigest()) for text in (b"old", b"new"))
-
-    def contents(digests: dict[str, str]) -> set[bytes]:
-        return {locate_file(tmp_path / name, one).read_bytes() for name, one in digests.items()}
-
-    folder.stage(dict.fromkeys(names, b"new"))
-    assert (contents(old), contents(new)) == ({b"old"}, {b"new"})
-    folder.settle(old)  # the process was killed before it wrote a record
-    assert contents(old) == {b"old"} and {path.name for path in tmp_path.iterdir()} == {*names}
-    folder.stage(dict.fromkeys(names, b"new"))
-    folder.settle(new)
-    assert contents(new) == {b"new"} and {path.name for path in tmp_path.iterdir()} == {*names}
 
 
 def test_the_helper_of_a_run_leaves_no_file(tmp_path: Path) -> None:
@@ -180,10 +161,3 @@ def test_a_run_behind_a_link_or_that_changed_stays(tmp_path: Path) -> None:
         with pytest.raises(DlrunError, match="not as it was"):
             remove(run, changed)
     assert (run / "checkpoint").exists() and scan_folder(run).state == "finished"
-
-
-def test_a_staged_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """It may be the newer one: the other is not taken for it."""
-    (tmp_path / ".new-result-weights.pt").mkdir()
-    with pytest.raises(OSError, match="weights"):
-        locate_file(tmp_path / "weights.pt", "0")

@@ -32,9 +32,8 @@ class Log:
         self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
-def steps_of(folder: Path, *, resuming: bool = False) -> ProgressRecorder:
-    files = {"results.json": "resumed"} if resuming else None
-    return ProgressRecorder(RunFolder(folder), Screen(), StopRequest(), "a run", files)
+def steps_of(folder: Path) -> ProgressRecorder:
+    return ProgressRecorder(RunFolder(folder), Screen(), StopRequest(), "a run")
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def steps(tmp_path: Path) -> ProgressRecorder:
 
 
 def begun_again(folder: Path, steps: int = 3) -> RunCheckpoint | None:
-    return steps_of(folder, resuming=True).begin(COLUMNS, "data", steps, "epoch")
+    return steps_of(folder).begin(COLUMNS, "data", steps, "epoch")
 
 
 def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
@@ -65,7 +64,7 @@ def test_a_step_is_on_disk_before_it_is_shown_and_logged(
     rows = {"epoch": 1, "loss": 1}, {"epoch": 2, "loss": 0.5}
     assert log.steps == [(1, rows[0], first), (2, rows[1], second)]
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
-    again = steps_of(tmp_path, resuming=True)
+    again = steps_of(tmp_path)
     again.loggers = log
     again.begin(COLUMNS, "data", 3, "epoch")
     again.begin(COLUMNS, "data", 3, "epoch")  # another attempt, from the seed
@@ -84,9 +83,6 @@ def test_another_attempt_or_another_run_begins_from_nothing(
     assert found is not None and found.parts == [b"part 1"]
     with pytest.raises(ConfigError, match="0 epochs requested"):  # fewer than are done
         begun_again(tmp_path, 0)
-    new = steps_of(tmp_path)
-    assert new.begin(COLUMNS, "data", 3, "epoch") is None and new.rows == []
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n"
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
@@ -104,19 +100,6 @@ def test_a_step_that_could_not_be_written_is_not_finished(
     found = begun_again(tmp_path)
     assert found is not None
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
-
-
-def test_earlier_steps_of_a_run_that_began_without_a_column_have_empty_cells(
-    tmp_path: Path, steps: ProgressRecorder
-) -> None:
-    do(steps, 1)
-    again = steps_of(tmp_path, resuming=True)
-    again.begin(["epoch", "new", "loss"], "data", 3, "epoch")
-    with again.progress("training", 3, "epoch"):
-        again.finish({"epoch": 2, "new": 7, "loss": 0.5}, "epoch 2/3", b"state")
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,new,loss\n1,,1\n2,7,0.5\n"
-    again.begin(["epoch", "new", "loss"], "data", 3, "epoch")  # another attempt, from the seed
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,new,loss\n"
 
 
 def test_a_loss_that_is_no_number_ends_the_run() -> None:

@@ -124,10 +124,10 @@ def test_the_kept_epoch_is_the_best_or_the_last() -> None:
 
 
 def test_an_end_before_the_last_epoch_is_noted() -> None:
-    record = a_record(stopped_epoch=8, weights_epoch=5, result_steps=8)
+    record = a_record(stopped_epoch=8, weights_epoch=5, steps=8)
     notes = dict(remarks_on_metrics(record))
     assert "epoch 8" in notes["ended"] and "epoch 5" in notes["kept"]
-    assert remarks_on_metrics(a_record(weights_epoch=8, result_steps=8)) == []
+    assert remarks_on_metrics(a_record(weights_epoch=8, steps=8)) == []
 
 
 @pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])

@@ -10,9 +10,9 @@ import pytest
 import scipy.stats
 
 from tests import harness
-from tests.commands.run_folders import change_record
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
+from tests.run_folder.making import change_record
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"

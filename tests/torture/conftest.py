@@ -76,8 +76,14 @@ def photographs(folder: Path) -> Path:
 def outcome(folder: Path) -> dict[str, Any]:
     """What a run has found, and the digests of its files; without times."""
     record = results(folder)
-    names = ("status", "steps", "metrics", "files", "figures", "predictions", "errors")
-    found = {name: record.get(name) for name in names} | {"rows": table(folder)}
+    kept = ("status", "steps", "metrics", "files", "figures", "predictions", "errors")
+    found = {name: record.get(name) for name in kept} | {"rows": table(folder)}
+    others = ("config.yaml", "environment.json", "metrics.csv")  # with paths and times
+    found["files"] = {
+        name: digest
+        for name, digest in record["files"].items()
+        if name not in others and not name.endswith(".png")
+    }
     return found | {
         name: (folder / name).read_bytes() for name in ("predictions.csv", "summary.txt")
     }

@@ -42,6 +42,55 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
 
 
+class Continuation:
+    """A run of two epochs, copies of it, and what its continuation to three leaves undisturbed."""
+
+    def __init__(self, folder: Path, experiment: str) -> None:
+        self.folder, self.experiment = folder, experiment
+        run(folder / "few", *words(experiment, "trainer.max_epochs=2")).is_told(0)
+        self.few = newest_run(folder / "few", experiment)
+        self.more = ["resume", self.few.name, "trainer.max_epochs=3"]
+        self.before = self.files(self.few)
+        lab = self.copy("whole")
+        self.operations = run(lab, *self.more).is_told(0).operations
+        self.whole = newest_run(lab, experiment)
+
+    def copy(self, name: str) -> Path:
+        """A folder with a copy of the run that is to be continued."""
+        runs = self.folder / name / "runs"
+        shutil.copytree(self.few, runs / self.experiment / self.few.name)
+        return self.folder / name
+
+    def files(self, run: Path) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in run.iterdir()}
+
+    def assert_untouched(self, lab: Path) -> None:
+        """The finished run is as it was, byte by byte."""
+        kept = lab / "runs" / self.experiment / self.few.name
+        assert self.files(kept) == self.before
+
+
+@pytest.mark.parametrize("experiment", [NETWORK, "nyse-rnn"])
+def test_a_kill_of_a_continuation_is_resumed_in_the_new_folder(
+    tmp_path: Path, experiment: str, torture: bool
+) -> None:
+    continuation = Continuation(tmp_path, experiment)
+    every = range(1, continuation.operations + 1)
+    for at in every if torture else random.Random(1).sample(every, 4):
+        lab = continuation.copy(str(at))
+        ended = run(lab, *continuation.more, fault=Fault(at))
+        assert ended.returncode == -signal.SIGKILL, at
+        killed = newest_run(lab, experiment)
+        if killed.name == continuation.few.name:  # before the new one had its first files
+            run(lab, *continuation.more).is_told(0)
+        else:
+            assert main.run_command_line(["runs", "check", str(killed)]) == 0, at
+            assert Run.open(killed).record.continues == continuation.few.name
+            run(lab, "resume", killed).is_told(0)
+        assert outcome(newest_run(lab, experiment)) == outcome(continuation.whole), at
+        continuation.assert_untouched(lab)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     with loop_disk(tmp_path) as made:

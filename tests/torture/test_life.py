@@ -159,7 +159,7 @@ class LifeOfRuns(RuleBasedStateMachine):
     def damage(self, number: int, at: int) -> None:
         """A flipped bit is noticed, and does no harm once it is mended."""
         opened = Run.open(self.pick(number).folder)
-        for name in opened.record.digests:
+        for name in opened.record.files:
             file = opened.folder / name
             place = at % file.stat().st_size
             flip(file, place)
@@ -181,7 +181,7 @@ class LifeOfRuns(RuleBasedStateMachine):
             one, opened = listed[str(known.folder)], Run.open(known.folder)
             assert one["state"] in STATES and one["problem"] is None
             assert {*one["tags"]} == known.tags
-            for name in opened.record.digests:
+            for name in opened.record.files:
                 opened.read(name)
             if one["state"] == "finished":
                 found, whole = outcome(known.folder), self.expected(known.seed, known.epochs)

@@ -116,7 +116,9 @@ def test_the_state_of_a_callback_continues_when_a_run_is_resumed(
         finished(tmp_path / name, harness.words(DENSE, settings, f"trainer.max_epochs={epochs}"))
         for name, epochs in (("whole", 4), ("resumed", 2))
     )
-    again = forked("resume", resumed, "--set", "trainer.max_epochs=4").is_told(0)
+    again = forked("resume", resumed, "--runs-dir", resumed.parents[1], "trainer.max_epochs=4")
+    again.is_told(0)
+    resumed = harness.newest_run(tmp_path / "resumed", DENSE)
     assert again.stderr.count("OddState would begin anew") == 1
     assert outcome(resumed) == outcome(whole)
     ends, same = (json.loads((run / "ends.json").read_text()) for run in (whole, resumed))

@@ -4,7 +4,6 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -48,7 +47,7 @@ def check(
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
-        runs = sorted(_scan_many(folder, None), key=lambda run: run.folder)
+        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
     else:
         named = Path(run).expanduser()
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
@@ -60,7 +59,7 @@ def check(
         for problem in problems:
             screen.fail(problem)
         if not problems:
-            files = len(checked.record.digests)
+            files = len(checked.record.files)
             screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
@@ -97,7 +96,7 @@ def clean(
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
-    runs = _scan_many(folder, experiment)
+    runs = list(scan_or_fail(folder, experiment))
     kept = set[Path]()
     if keep_best is not None:
         kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
@@ -123,7 +122,7 @@ def clean(
     what = f"{'checkpoints of ' if checkpoints else ''}{pluralize(len(chosen), 'run')}"
     screen.note(f"{what}: {format_size(sum(size for _, size in chosen))}")
     if checkpoints:
-        screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
+        screen.note("without checkpoints `dlrun resume` can no longer continue these runs")
     if dry_run or not (yes or _confirm(screen)):
         return 0
     return _remove(chosen, remove_checkpoints if checkpoints else remove_run, screen)
@@ -160,14 +159,6 @@ def remove(
             again = f"`dlrun sweep --resume {sweep}` runs them again"
             screen.note(f"the sweep {sweep} loses points; {again}")
     return _remove(chosen, remove_run, screen) if yes or _confirm(screen) else 0
-
-
-def _scan_many(runs_dir: Path, experiment: str | None) -> list[Run]:
-    """Return the runs that `scan_or_fail` yields, each without its environment.json in memory.
-
-    It was read to find damage, and there may be ten thousand runs.
-    """
-    return [replace(run) for run in scan_or_fail(runs_dir, experiment)]
 
 
 def _show_chosen(chosen: Sequence[tuple[Run, int]], what: str | None, screen: Screen) -> None:

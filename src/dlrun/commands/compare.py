@@ -97,7 +97,7 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {
         "run": about,
-        "config": run.effective_settings(),
+        "config": run.settings,
         "versions": {**causes["code"], **causes["packages"], **machine},
     }
 
@@ -240,7 +240,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             continue
         if metric_names_without_split(table) and all(table.values()):
             name = f"{run.record.experiment} {head}"
-            data[name] = run.record.data_without_chance(run.effective_config())
+            data[name] = run.record.data_without_chance(run.settings)
             kept[name] = run.record.earlier_epoch
             tables[name] = {
                 # No axis can hold the values of a run that diverged.

@@ -181,8 +181,8 @@ def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
     else:
         notes = notes_or_warning(run, screen)
         if not wanted <= LISTED:
-            config = run.effective_config()
-            values = yaml_loader.flatten_keys(record.model_dump()) | config | {"config": config}
+            about = yaml_loader.flatten_keys(record.model_dump(exclude={"config"}))
+            values = about | run.settings | {"config": run.settings}
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     return values | {

@@ -110,6 +110,8 @@ def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
     state = [str(run.state)]
     if record.steps:
         state.append(pluralize(record.steps, "step"))
+    if record.continues:
+        state.append(f"continues {record.continues}")
     for event in ("started", "resumed", "ended"):
         if stamp := getattr(record, event):
             state.append(f"{event} {stamp.replace('T', ' ').replace('+00:00', ' UTC')}")

@@ -15,7 +15,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.config.yaml_loader import config_layer_without_file, flatten_keys, read_yaml_file
+from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
@@ -26,6 +26,7 @@ from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import StopRequest
 
+COMPARED = (".csv", ".npz", ".pt")
 Arrays = dict[str, Array]
 Differences = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
 
@@ -57,7 +58,6 @@ def verify_run(
         with contextlib.ExitStack() as stack:
             temporary = None if keep else stack.enter_context(_temporary_folder())
             settings = RunSettings(
-                config=[opened.folder / CONFIG],
                 runs_dir=temporary or run_context.resolve_runs_dir(runs_dir).absolute(),
                 data_dir=data_dir,
                 temporary=not keep,
@@ -105,7 +105,10 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     threads = run.record.threads or 1
     values = {**run.config.standalone_values, "threads": threads, "logger": []}
     settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
-    layers = [config_layer_without_file(values, "dlrun verify")]
+    layers = [
+        config_layer_without_file(run.record.config, str(run.folder / CONFIG)),
+        config_layer_without_file(values, "dlrun verify"),
+    ]
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
@@ -119,13 +122,12 @@ def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | Non
     """Return the first difference of a run and its repetition, and the names of the compared files.
 
     Compared are metrics.csv without its times, the metrics in the run's result, weights or
-    coefficients, and tables that both wrote, such as predictions. Raises DataError if a file was
+    coefficients, and tables such as predictions. Raises DataError if a file was
     damaged.
     """
-    kept = sorted(run.record.files | repetition.record.files)
-    both = run.record.written.keys() & repetition.record.written.keys()
-    tables = sorted(name for name in both if name.endswith(".csv") and name != METRICS)
-    compared = [*([METRICS] if METRICS in both else []), RESULTS, *kept, *tables]
+    written = (run.record.files | repetition.record.files).keys() - {METRICS}
+    others = sorted(name for name in written if Path(name).suffix in COMPARED)
+    compared = [*([METRICS] if METRICS in run.record.files else []), RESULTS, *others]
     for name in compared:
         then, now = _read_arrays(run, name), _read_arrays(repetition, name)
         if name == RESULTS:  # a newer dlrun may have further metrics
@@ -144,7 +146,7 @@ def _read_arrays(run: Run, name: str) -> Arrays:
     """
     if name == RESULTS:
         return {metric: np.array(value) for metric, value in run.record.metrics.items()}
-    if name not in run.record.digests:
+    if name not in run.record.files:
         return {}
     content = run.read(name)
     with contextlib.suppress(ValueError):  # not a CSV table
@@ -186,15 +188,11 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 
 
 def _differing_causes(run: Run, repetition: Run) -> Differences:
-    """Return the differences in code, packages, machine, data and config between two runs."""
+    """Return the differences in code, packages, machine and data between two runs."""
     then, now = run_provenance(run), run_provenance(repetition)
     causes: Differences = {}
     for kind, values in now.items():
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             causes[kind] = changed
-    if edited := run.keys_edited_since_the_end():
-        begun = flatten_keys(run.initial_config().values)
-        used = flatten_keys(read_yaml_file(run.folder / CONFIG).values)
-        causes["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return causes

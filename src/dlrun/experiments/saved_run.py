@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import shlex
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,13 +21,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import (
-    ConfigLayer,
-    Values,
-    flatten_keys,
-    merge_config_layers,
-    read_yaml_file,
-)
+from dlrun.config.yaml_loader import Values, config_layer_without_file, flatten_keys
 from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
@@ -36,8 +29,6 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import (
     checkpoint_files,
     find_damaged_checkpoints,
-    fingerprint_data,
-    fingerprints_match,
 )
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import (
@@ -48,12 +39,10 @@ from dlrun.run_folder.folder import (
     PREDICTIONS,
     RESULTS,
     RunFolder,
-    locate_file,
 )
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.record import (
     FORMAT,
-    SHA256,
     RunEnvironment,
     RunRecord,
     read_json_object,
@@ -106,8 +95,23 @@ class Run:
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Run":
-        """Open the run in a folder. Raises DlrunError if its record is missing or damaged."""
-        return cls(folder, read_run_record(folder))
+        """Open the run in a folder. Raises DlrunError if its record or config.yaml is damaged."""
+        run = cls(folder, read_run_record(folder))
+        run.check_config_file()
+        return run
+
+    def check_config_file(self) -> None:
+        """Raise DataError if config.yaml, which is written once, is missing or was edited."""
+        path = self.folder / CONFIG
+        try:
+            is_whole = file_digest(path) == self.record.files.get(CONFIG)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        if not is_whole:
+            raise DataError(
+                f"{path}: damaged, or edited: the config of a run never changes",
+                f"{self.repeat_command} starts a new run with this config",
+            )
 
     @property
     def name(self) -> str:
@@ -136,7 +140,7 @@ class Run:
 
     @cached_property
     def environment(self) -> RunEnvironment:
-        """Return the content of environment.json: code, packages, machine and config of the run."""
+        """Return the content of environment.json: code, packages and machine of the run."""
         return read_run_environment(self.folder)
 
     @property
@@ -224,14 +228,14 @@ class Run:
 
         Raises DlrunError if the run has no such file, DataError if the file was changed since.
         """
-        if name in self.record.digests and (content := self.read_if_written(name)) is not None:
+        if name in self.record.files and (content := self.read_if_written(name)) is not None:
             return content
         self.check_has_result()
         raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
-        if self.record.result_steps is not None:
+        if self.record.status == "finished":
             return
         problem, hint = f"{self.state}, so it cannot be used yet", "wait for its end"
         if self.state == "finished":
@@ -256,11 +260,11 @@ class Run:
 
         A finished run's record lists its files. Raises DataError if the file has changed since.
         """
-        path, digest = self.folder / name, self.record.digests.get(name)
+        path, digest = self.folder / name, self.record.files.get(name)
         if digest is None and (self.record.status == "finished" or not path.exists()):
             return None
         try:
-            content = read_regular_file(locate_file(path, digest) if digest else path)
+            content = read_regular_file(path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -269,9 +273,7 @@ class Run:
 
     def check_data(self, digest: str) -> None:
         """Raise DataError if `digest` is not the fingerprint of the data that the run used."""
-        # The digest of dlrun 0.2 is of the arrays alone, so the names are compared by the assets.
-        kept = fingerprint_data(digest.partition("-")[0], self.assets)
-        if kept != digest or not fingerprints_match(self.record.data_digest or digest, digest):
+        if digest != self.record.data_digest:
             raise DataError(
                 f"{self.folder}: the data have changed since the run",
                 f"`{self.repeat_command}` runs it again",
@@ -284,86 +286,26 @@ class Run:
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """Return config.yaml with defaults for newer keys; raise ConfigError if it is invalid."""
+        """Return the config of the run, with what its last resume chose.
+
+        Raises ConfigError if the run's experiment is not installed, or has other keys by now.
+        """
+        layer = config_layer_without_file(self.record.config, str(self.folder / CONFIG))
         name = self.record.experiment
-        layer = self._with_defaults(read_yaml_file(self.folder / CONFIG))
         return validate_layer(registry.load_config_class(name), layer, name)
 
-    def initial_config(self) -> ConfigLayer:
-        """Return the run's first config; raise DlrunError if environment.json is damaged."""
-        return self._with_defaults(ConfigLayer(self.environment.config))
-
-    def effective_layer(self) -> ConfigLayer:
-        """Return the config with which the run's results were computed.
-
-        It does not matter if config.yaml was edited since. Raises DlrunError.
-        """
-        return self._with_defaults(self.stored_layer)
-
     @cached_property
-    def stored_layer(self) -> ConfigLayer:
-        """Return the config of `effective_layer` as it is stored, without newer keys."""
-        if not self.record.resumed:
-            return ConfigLayer(self.environment.config)
-        return read_yaml_file(self.folder / CONFIG)
-
-    def effective_config(self) -> Values:
-        """Return the values of `effective_layer` by dotted keys."""
-        return flatten_keys(self.effective_layer().values)
-
-    def effective_settings(self) -> Values:
-        """Return `effective_config` without the published numbers."""
-        values = self.effective_config()
+    def settings(self) -> Values:
+        """Return the values of `config` by dotted keys, without the published numbers."""
+        values = flatten_keys(self.record.config)
         return {key: values[key] for key in values if not key.startswith("reference.")}
 
     def changed_settings(self) -> Values:
-        """Return the dotted keys that differ from the shipped config, with the run's values."""
-        return registry.changed_from_shipped(self.record.experiment, self.stored_layer.values)
+        """Return the dotted keys that differ from the shipped config, with the run's values.
 
-    @property
-    def changeable_keys(self) -> frozenset[str]:
-        """Return the keys that a resume may change, besides how the run is done (RUNTIME_KEYS)."""
-        schema = registry.load_config_class(self.record.experiment)
-        return schema.changeable_by_resume(flatten_keys(self.initial_config().values))
-
-    def edited_keys(self, values: Values) -> set[str]:
-        """Return the keys of a config that differ from the run's first config, but must not differ.
-
-        A key that dlrun added since may be missing on either side, if it has its shipped default.
-        Published numbers (`reference`) may differ: they change no result. Raises DlrunError if
-        environment.json cannot be read.
+        Raises ConfigError if the run's experiment is not installed.
         """
-        name = self.record.experiment
-        if name not in registry.experiment_names():
-            return set()
-        initial = flatten_keys(self.initial_config().values)
-        given = flatten_keys(self._with_defaults(ConfigLayer(values)).values)
-        changed = {
-            key
-            for key in initial | given
-            if initial.get(key) != given.get(key) and not key.startswith("reference.")
-        }
-        return changed - self.changeable_keys - RUNTIME_KEYS
-
-    def keys_edited_since_the_end(self) -> set[str]:
-        """Return the keys of config.yaml whose values are not those with which the run ended.
-
-        These are `edited_keys` and, of a finished run, another number of epochs than it trained.
-        Raises DlrunError if a file cannot be read.
-        """
-        values = read_yaml_file(self.folder / CONFIG).values
-        edited, record = self.edited_keys(values), self.record
-        epochs = flatten_keys(values).get(EPOCHS, record.result_steps)
-        if self.state == "finished" and not record.stopped_epoch and epochs != record.result_steps:
-            edited.add(EPOCHS)
-        return edited
-
-    def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
-        """Return a config with shipped values for missing keys, if the experiment is installed."""
-        name = self.record.experiment
-        if name not in registry.experiment_names():
-            return layer
-        return merge_config_layers([registry.experiment_entry(name).shipped, layer])
+        return registry.changed_from_shipped(self.record.experiment, self.record.config)
 
     @property
     def repeat_command(self) -> str:
@@ -372,7 +314,7 @@ class Run:
 
     @property
     def resume_command(self) -> str | None:
-        """Return the command that continues or extends the run; None if the run allows neither."""
+        """Return the command that continues the run, or None; of a finished run, in a new run."""
         try:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
@@ -383,10 +325,9 @@ class Run:
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
-        with contextlib.suppress(DlrunError):  # a damaged environment.json
-            ended = self.record.stopped_epoch is not None
-            if resumable and EPOCHS in self.changeable_keys and not ended:
-                return f"{command} --set {EPOCHS}=N"
+        ended = self.record.stopped_epoch is not None
+        if resumable and EPOCHS in schema.changeable_by_resume(self.settings) and not ended:
+            return f"{command} {EPOCHS}=N"
         return None
 
     def network(self) -> "Network":
@@ -505,22 +446,12 @@ def scan_folder(folder: Path) -> Run:
     """
     try:
         run = Run.in_folder(folder)
-        _ = run.environment
-        if not _is_filled_file(folder / CONFIG):
-            raise DlrunError(f"{folder / CONFIG}: missing or empty")
+        read_run_environment(folder)
     except DlrunError as error:
         return _unreadable_run(folder, error)
     if _has_lost_its_checkpoint(run):
         return Run(folder, run.record, "no checkpoint of its finished steps")
     return run
-
-
-def _is_filled_file(path: Path) -> bool:
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _unreadable_run(folder: Path, error: DlrunError) -> Run:
@@ -570,19 +501,12 @@ def find_damage(run: Run) -> Iterator[str]:
     if run.unreadable:
         return
     try:
-        if SHA256 not in run.results:
-            yield f"{folder / RESULTS}: edited: it has no {SHA256!r}"
-        if edited := run.keys_edited_since_the_end():
-            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
+        read_notes(folder)
     except DlrunError as error:
         yield error.message
-    try:
-        _ = run.notes
-    except DlrunError as error:
-        yield error.message
-    for name, expected in record.digests.items():
+    for name, expected in record.files.items():
         try:
-            if file_digest(locate_file(folder / name, expected)) != expected:
+            if file_digest(folder / name) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
         except (OSError, ValueError) as error:  # ValueError: the record names no file
             yield f"{folder / name}: {getattr(error, 'strerror', error)}"

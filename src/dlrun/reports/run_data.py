@@ -125,7 +125,7 @@ class RunSection:
         if self.record.seed is not None:
             facts.append(f"seed {self.record.seed}")
         self.title = ", ".join(facts)
-        self.values: Values = self._read(run.effective_settings, {})
+        self.values: Values = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
@@ -176,7 +176,7 @@ class RunSection:
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
         begun = self._read(lambda: self.run.environment, RunEnvironment(dlrun=""))
-        about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
+        about = begun.model_dump(exclude={"packages", "folder", "format"})
         if isinstance(command := about.pop("command", None), list):
             about["begun with"] = shlex.join(["dlrun", *map(str, command[1:])])
         known = {name: value for name, value in (about | begun.packages).items() if value}

@@ -224,7 +224,7 @@ class ReproducedExperiment:
         if run.state != "finished" or record.resumed or not accelerator:
             return False
         begun = run.environment
-        configs = (flatten_keys(values) for values in (begun.config, plan.values(point).values))
+        configs = (flatten_keys(values) for values in (record.config, plan.values(point).values))
         then, now = ({k: v for k, v in one.items() if k not in RUNTIME_KEYS} for one in configs)
         return (
             (then, begun.code, begun.packages) == (now, plan.code, plan.packages)

@@ -5,6 +5,7 @@ that no later epoch or lambda changes (a lambda's coefficients) are appended to 
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from dlrun.system.files import (
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
-MAGIC = b"dlrun checkpoint 2 "
+MAGIC = b"dlrun checkpoint 3 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
@@ -34,11 +35,6 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
     """Return a fingerprint of a run's data: digests of the arrays and of vocabulary and labels."""
     names = [assets.get(key) for key in ("vocabulary", "labels")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
-
-
-def fingerprints_match(then: str | None, now: str) -> bool:
-    """Return whether two data fingerprints match; dlrun 0.2 wrote only the digest of the arrays."""
-    return then in (now, now.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,8 @@ class CheckpointFile:
                 continue
             if checkpoint.run != self._run:
                 raise DataError(f"{path}: the checkpoint of another run", remedy)
-            if not fingerprints_match(checkpoint.data, self._data):
-                then, now = (one.partition("-")[0] for one in (checkpoint.data, self._data))
+            if checkpoint.data != self._data:
+                then, now = (data.partition("-")[0] for data in (checkpoint.data, self._data))
                 what = "data" if then != now else "vocabulary or the labels"
                 raise DataError(f"the {what} have changed since the run began", remedy)
             self._digests = _digests(checkpoint.parts)
@@ -114,6 +110,22 @@ class CheckpointFile:
         """Remove all checkpoints of the run, so that it starts again from the beginning."""
         self._digests = []
         self._folder.remove(*CHECKPOINTS)
+
+
+def copy_checkpoint(source: Path, earlier: str, folder: RunFolder, run: str) -> None:
+    """Write the newest undamaged checkpoint of a run into the folder of the new run that goes on.
+
+    `earlier` and `run` are the ids of the two runs. Raises DataError if every checkpoint of the
+    earlier run is damaged.
+    """
+    for path in checkpoint_files(source):
+        with contextlib.suppress(*UNREADABLE):
+            checkpoint = _read(path)
+            if checkpoint.run == earlier:
+                file = CheckpointFile(folder, run, checkpoint.data)
+                file.save(checkpoint.rows, checkpoint.state, None)
+                return
+    raise DataError(f"{source}: every checkpoint is damaged")
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import printable, to_json
 from dlrun.system.files import (
-    file_digest,
     hold_file_lock,
     sync_file,
     sync_folder,
@@ -108,24 +107,11 @@ class RunFolder:
             )
             self.written.update(contents)
 
-    def stage(self, contents: Mapping[str, bytes | memoryview]) -> None:
-        """Write the files of a new result under hidden names; those of the earlier one stay.
+    def remove_temporary_files(self) -> None:
+        """Remove the half-written files that a killed process has left; the caller has the lock.
 
-        They count once a record has their SHA-256 (`locate_file`); then `settle` renames them.
+        The one of notes.json stays: it may be in use, because that file has a lock of its own.
         """
-        files = {_staged_path(self.path / name): content for name, content in contents.items()}
-        write_files_atomically(files)
-
-    def settle(self, digests: Mapping[str, str]) -> None:
-        """Rename the staged files whose SHA-256 a record has, by name; remove temporary files.
-
-        The caller holds the run's lock, so these are left from a killed process. The one of
-        notes.json stays: it may be in use, because that file has a lock of its own.
-        """
-        for name, digest in digests.items():
-            path = self.path / name
-            if (located := locate_file(path, digest)) != path:
-                located.replace(path)
         for file in self.path.glob(".new-*"):
             if not file.name.endswith(NOTES):
                 file.unlink()
@@ -163,23 +149,6 @@ class RunFolder:
         """Remove the named files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
-
-
-def _staged_path(path: Path) -> Path:
-    """Return the hidden path of a new file while an earlier one has its name."""
-    return path.with_name(f".new-result-{path.name}")
-
-
-def locate_file(path: Path, digest: str) -> Path:
-    """Return the path of a file of a run whose SHA-256 is in the record.
-
-    If the file was staged and the process killed before it renamed it, that is its hidden path.
-    """
-    staged = _staged_path(path)
-    with contextlib.suppress(FileNotFoundError):  # in most cases there is none
-        if file_digest(staged) == digest:
-            return staged
-    return path
 
 
 def _time_for_name(runs_dir: Path) -> datetime:

@@ -1,7 +1,7 @@
 """Record a run's progress after each step: an epoch, a lasso penalty or a batch of photographs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
+from dlrun.run_folder.record import RunRecord, write_run_record
 from dlrun.system.console import ProgressHandle, Screen, pluralize
 from dlrun.system.signals import StopRequest
 
@@ -21,7 +22,7 @@ class ProgressRecorder:
     screen: Screen
     stop: StopRequest
     run: str  # the id of the run, which its checkpoints contain
-    resume_files: Mapping[str, str] | None = None  # files of a resumed run, written later
+    resumed: RunRecord | None = None  # record of a resumed run, written once its data are checked
     loggers: ExperimentLoggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # rows of metrics.csv
     data: str | None = None  # the fingerprint of the data
@@ -38,28 +39,25 @@ class ProgressRecorder:
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. Resumed steps of an older dlrun get empty cells in newer columns; without columns
-        they are those of the rows, and a later row may have more. Raises ConfigError if more steps
-        are finished than the total, DataError if the data have changed since the run began.
+        one step. Without columns they are those of the rows, and a later row may have more. Raises
+        ConfigError if more steps are finished than the total, DataError if the data have changed
+        since the run began.
         """
         if self._file is not None:
             self._file.discard()
-            self.resume_files = None
-        self.data, self._columns, self._takes_columns = data, columns or (), columns is None
+        self.data = data
         self._file = CheckpointFile(self.folder, self.run, data)
-        checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
+        checkpoint = self._file.load(self.screen)
         self.rows = list(checkpoint.rows) if checkpoint else []
-        if self.rows:  # an older dlrun may have written fewer columns
-            self._columns = names = columns or [*self.rows[0]]
-            self.rows = [{name: row.get(name, math.nan) for name in names} for row in self.rows]
         check_not_fewer(total, len(self.rows), noun)
-        files = dict(self.resume_files or {})
-        if self._columns:
-            files[METRICS] = self._table()
+        self._takes_columns = columns is None
+        self._columns = columns or (list(self.rows[0]) if self.rows else ())
         self.begun = True
-        for name, text in files.items():
-            self.folder.write_text(name, text)
-        if not self._columns:
+        if self.resumed is not None:
+            write_run_record(self.folder, self.resumed)
+        if self._columns:
+            self.folder.write_text(METRICS, self._table())
+        else:
             self.folder.remove(METRICS)
         if self.loggers is not None:
             self.loggers.begin(self.rows)

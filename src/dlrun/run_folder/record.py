@@ -21,7 +21,7 @@ from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import read_regular_file
 
-FORMAT = 2
+FORMAT = 3
 SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
@@ -77,13 +77,11 @@ class ClassSummary(_Part):
 
 
 class RunEnvironment(ChecksummedModel):
-    """Holds the content of environment.json: the code, packages and config a run began with."""
+    """Holds the content of environment.json: the code and packages that a run began with."""
 
     dlrun: str
-    code: str | None = None  # version of the code that computes; of 0.2, a hash
+    code: str | None = None  # version of the code that computes
     packages: dict[str, str | None] = {}
-    started: str | None = None
-    config: Values = {}
     threads: int | None = None  # cores that it might use
 
 
@@ -105,8 +103,9 @@ class RunRecord(ChecksummedModel):
     processes: int | None = None  # number of processes that trained together
     source: str | None = None
     sweep: SweepMembership | None = None
+    continues: str | None = None  # name of the finished run from whose last epoch it began
+    config: Values = {}  # as in config.yaml, but for what a resume chose: the device, the paths
     steps: Count | None = None  # number of finished epochs or lambdas
-    result_steps: Count | None = None  # number in the result; fewer while it is extended
     data: str = ""
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
@@ -121,19 +120,13 @@ class RunRecord(ChecksummedModel):
     accelerator: AcceleratorReport | None = None
     seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
     figures: list[str] = []
-    files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
-    written: dict[str, str] = {}  # SHA-256 of its other files; empty while it is extended
+    files: dict[str, str] = {}  # SHA-256 by name: of config.yaml; once finished, of all its files
     error: str | None = None
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file that the run wrote, by the file's name."""
-        return self.files | self.written
 
     @property
     def earlier_epoch(self) -> int | None:
         """Return the epoch whose weights were kept, if it is not the last one; else None."""
-        return self.weights_epoch if self.weights_epoch != self.result_steps else None
+        return self.weights_epoch if self.weights_epoch != self.steps else None
 
     @property
     def computed_on(self) -> str:
@@ -168,7 +161,7 @@ class RunRecord(ChecksummedModel):
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Read the record of a run. Raises DlrunError if it is missing, damaged or of dlrun 0.1."""
+    """Read the record of a run. Raises DlrunError if it is missing or damaged."""
     return read_checksummed_json(RunRecord, folder / RESULTS, FORMAT)
 
 
@@ -198,22 +191,16 @@ def read_json_object(path: Path) -> Values:
 def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
     """Read a JSON file. Raises DlrunError if its format number or its SHA-256 is wrong."""
     value = read_json_object(path)
-    digest = value.pop(SHA256, None)
+    if value.get("format") != format_number:
+        raise DlrunError(f"{path}: written by another version of dlrun", "use that version")
+    if value.pop(SHA256, None) != _digest(value):
+        raise DlrunError(f"{path}: damaged, or edited: its SHA-256 does not match")
     try:
-        model = kind.model_validate(value)
+        return kind.model_validate(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise DlrunError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
-    if model.format != format_number:
-        age = "a newer" if model.format > format_number else "an older"
-        raise DlrunError(f"{path}: written by {age} dlrun", "use that version")
-    if digest is not None and digest != _digest(value):
-        raise DlrunError(
-            f"{path}: damaged, or edited: its SHA-256 does not match",
-            f"if you edited it yourself, remove its {SHA256!r} too",
-        )
-    return model
 
 
 def checksummed_json(model: ChecksummedModel) -> str:

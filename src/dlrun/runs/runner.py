@@ -9,14 +9,13 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.validation import config_to_yaml
+from dlrun.config.yaml_loader import dump_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
@@ -25,20 +24,20 @@ from dlrun.experiments.comparable_with_published import (
     select_reference,
     why_not_comparable,
 )
-from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import remove_previous_checkpoint
+from dlrun.run_folder.checkpoint import copy_checkpoint, remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
+    RunEnvironment,
     RunRecord,
     Status,
     checksummed_json,
-    read_run_environment,
     write_run_record,
 )
 from dlrun.run_folder.recorded_metrics import (
@@ -54,11 +53,65 @@ from dlrun.system.signals import StopRequest
 log = logging.getLogger("dlrun")
 
 
+def new_record(
+    experiment: str, config: ExperimentConfig, settings: RunSettings, begins_with: Run | None = None
+) -> RunRecord:
+    """Return the record of a run that waits to begin.
+
+    begins_with: the earlier run whose last checkpoint it continues, with as many threads.
+    """
+    record = RunRecord(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        experiment=experiment,
+        status="waiting",
+        seed=config.seed,
+        source=config.source,
+        sweep=settings.sweep,
+        config=config.model_dump(mode="json"),
+    )
+    digest = hashlib.sha256(_config_file(record)).hexdigest()
+    record = record.model_copy(update={"files": {CONFIG: digest}})
+    if begins_with is None:
+        return record
+    earlier = begins_with.record
+    same = {"threads": earlier.threads, "steps": earlier.steps, "seconds": earlier.seconds}
+    return record.model_copy(update=same | {"continues": begins_with.name})
+
+
+def write_first_files(
+    folder: RunFolder, record: RunRecord, settings: RunSettings, begins_with: Run | None = None
+) -> None:
+    """Write the first files of a new run: environment.json, results.json, notes, config.yaml.
+
+    A run that waited has the last two. begins_with: the earlier run whose last checkpoint is
+    copied. Raises DataError if all its checkpoints are damaged.
+    """
+    package = registry.experiment_entry(record.experiment).package
+    about = RunEnvironment.model_validate(environment.describe_environment(package))
+    folder.write_text(ENVIRONMENT, checksummed_json(about))
+    write_run_record(folder, record)
+    if (folder.path / CONFIG).exists():
+        return
+    if begins_with is not None:
+        copy_checkpoint(begins_with.folder, begins_with.record.id, folder, record.id)
+    if (notes := settings.notes()) != RunNotes():
+        change_notes(folder.path, lambda _: notes)
+    # Last: a folder with a config.yaml is a run, and has the others.
+    folder.write(CONFIG, _config_file(record))
+
+
+def _config_file(record: RunRecord) -> bytes:
+    """Return the content of config.yaml, which is written once."""
+    return dump_yaml(record.config).encode("utf-8", "backslashreplace")
+
+
 class RunRecorder:
     """Runs one experiment in its own folder, and writes the record of the run.
 
-    `record` is the record of the run that is resumed, or of one that waited; None for a new run.
-    `resumes` says whether to continue from a checkpoint.
+    record: that of a run that waits, or of one that is resumed. begins_with: the earlier run whose
+    last checkpoint a new run continues. A folder that is not written
+    (`RunFolder.writes`) is that of a helper process of distributed training.
     """
 
     def __init__(
@@ -67,69 +120,46 @@ class RunRecorder:
         config: ExperimentConfig,
         folder: RunFolder,
         settings: RunSettings,
-        record: RunRecord | None = None,
-        *,
-        resumes: bool = False,
+        record: RunRecord,
+        begins_with: Run | None = None,
     ) -> None:
+        self.begins_with = begins_with
         self.experiment, self.config, self.folder = experiment, config, folder
-        self.settings, self.resumes = settings, resumes
-        screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
-        limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
-        threads = resources.choose_thread_count(
-            config.threads, min(limits, default=None), (config.world or 1) // nodes
+        self.settings, self.package = settings, registry.experiment_entry(experiment.name).package
+        self.is_resumed = record.status != "waiting"
+        threads = record.threads if self.is_resumed or record.continues else None
+        self.record = record.model_copy(
+            update={
+                "status": "running",
+                "run": str(folder.path),
+                "resumed" if self.is_resumed else "started": _now(),
+                "threads": threads or _choose_threads(config, settings),
+                "config": config.model_dump(mode="json"),
+            }
         )
-        resume_files = None
-        if record and resumes:
-            changes = {"status": "running", "resumed": _now(), "run": str(folder.path)}
-            self.record = record.model_copy(update=changes | {"written": {}})
-            begun = read_run_environment(folder.path).config
-            kept = {key: begun[key] for key in RUNTIME_KEYS if key in begun}
-            text = config_to_yaml(config.model_copy(update=kept))
-            resume_files = {RESULTS: checksummed_json(self.record), CONFIG: text}
-        else:
-            self.record = RunRecord(
-                format=FORMAT,
-                id=record.id if record else uuid.uuid4().hex,
-                experiment=experiment.name,
-                status="running",
-                run=str(folder.path),
-                started=_now(),
-                seed=config.seed,
-                threads=threads,
-                source=config.source,
-                sweep=(record or settings).sweep,
-            )
-        self.package = registry.experiment_entry(experiment.name).package
-        self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
-        seconds = dict(self.record.seconds) if self.resumes else {}  # those of the earlier parts
-        self._started = time.perf_counter() - seconds.pop("total", 0.0)
+        screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
         stop = StopRequest()
+        self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
+        seconds = dict(record.seconds)  # of the earlier parts
+        self._started = time.perf_counter() - seconds.pop("total", 0.0)
         self.context = RunContext(
             folder=folder,
             screen=screen,
             stop=stop,
             steps=ProgressRecorder(
-                folder, screen, stop, self.record.id, resume_files, self.loggers
+                folder,
+                screen,
+                stop,
+                record.id,
+                self.record if self.is_resumed else None,
+                self.loggers,
             ),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
-            threads=self.record.threads or threads,
+            threads=self.record.threads or 1,
             show_summary=settings.summary,
             seconds=seconds,
         )
-
-    def write_first_files(self, status: Status) -> None:
-        """Write the first files of a run: environment.json, results.json and config.yaml."""
-        about = environment.describe_environment(self.package)
-        about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
-        self.folder.write_json(ENVIRONMENT, about)
-        self._save(status)
-        # A run that waited has its notes, and its resume has no such options.
-        if (notes := self.settings.notes()) != RunNotes():
-            change_notes(self.folder.path, lambda _: notes)
-        # Last: a folder with a config.yaml is a run, and has the other two.
-        self.folder.write_text(CONFIG, config_to_yaml(self.config))
 
     def execute(self) -> int:
         """Run the experiment, record how it ends, and return the exit code.
@@ -138,17 +168,17 @@ class RunRecorder:
         """
         folder, context, screen = self.folder, self.context, self.context.screen
         with _logging_to(folder), context.stop.listening():
+            if not folder.writes:
+                return self._help()
             try:
-                if folder.writes:
-                    with context.stop.in_steps(lambda: None):  # a resume needs all first files
-                        folder.settle(self.record.files)
-                        screen.note(f"run folder: {folder.path}")
-                        if not self.resumes:
-                            self.write_first_files("running")
-                    context.stop.after_step()
+                with context.stop.in_steps(lambda: None):  # a resume needs all first files
+                    folder.remove_temporary_files()
+                    screen.note(f"run folder: {folder.path}")
+                    if not self.is_resumed:
+                        write_first_files(folder, self.record, self.settings, self.begins_with)
+                context.stop.after_step()
                 results = self.experiment.run(self.config, context)
-                if folder.writes:
-                    self._finish(results)
+                self._finish(results)
             except BaseException as error:
                 shown = self._end_early(error)
                 if shown is error:
@@ -156,7 +186,7 @@ class RunRecorder:
                 raise shown from error
             finally:
                 # The record of a failed or stopped run is printed too.
-                if self.settings.json and folder.writes:
+                if self.settings.json:
                     print_results_json(folder.path, screen)
             try:
                 self._show(results)
@@ -164,6 +194,20 @@ class RunRecorder:
                 why = f"the result is not shown ({error.strerror})"
                 screen.warn(f"{why}: see {folder.path / RESULTS}")
         return results.exit_code
+
+    def _help(self) -> int:
+        """Train with the process that writes the run, which also reports a signal to the user."""
+        try:
+            return self.experiment.run(self.config, self.context).exit_code
+        except BaseException as error:
+            self.context.stop.ignore_signals()
+            cause = self.context.stop.cause_of(error)
+            if isinstance(cause, Stopped):
+                raise SystemExit(cause.exit_code) from error
+            shown = explain_failure(cause, self.folder.path, self.package)
+            if shown is error:
+                raise
+            raise shown from error
 
     def _finish(self, results: Results) -> None:
         """Write the results of the experiment, its figures and the final record."""
@@ -173,7 +217,6 @@ class RunRecorder:
         changes = {
             "ended": _now(),
             "steps": len(context.steps.rows) or None,
-            "result_steps": len(context.steps.rows),
             "data": results.origin.text,
             "data_digest": context.steps.data,
             "metrics": _as_numbers(results.metrics),
@@ -187,27 +230,18 @@ class RunRecorder:
             "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
-            "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
             "error": None,
             **results.extra,
         }
-        is_extended = self.record.result_steps is not None
-        if is_extended:  # the earlier result stays whole
-            folder.stage(context.kept)
-        else:
-            folder.write_all(context.kept)
+        folder.write_all(context.kept)
         with context.phase("figures"):
             figures = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
-        if is_extended:
-            outdated, changes["figures"] = self.record.figures, []
-            self._save("running", seconds=context.seconds, **changes)  # now the new one counts
-            folder.settle(self.record.files)
-            folder.remove(*(Path(figure).name for figure in outdated))
         folder.write_all(figures)
         changes["figures"] = list(figures)
-        names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG, *context.kept}
-        changes["written"] = {name: files.file_digest(folder.path / name) for name in sorted(names)}
+        names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG}
+        digests = {name: files.file_digest(folder.path / name) for name in sorted(names)}
+        changes["files"] = self.record.files | digests
         folder.sync_tables()
         context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, **changes)
@@ -261,18 +295,15 @@ class RunRecorder:
     def _end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that ended early, and return the error to show to the user.
 
-        If a finished run was being extended, its earlier result stays in the record. On a full disk
-        the older checkpoint is removed to make room.
+        On a full disk the older checkpoint is removed to make room.
         """
         context, steps = self.context, self.context.steps
         context.stop.ignore_signals()
         error = context.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
-        if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
-            return SystemExit(error.exit_code)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = explain_failure(error, self.folder.path, self.package)
-        if not self.folder.writes or (self.resumes and not steps.begun):
+        if self.is_resumed and not steps.begun:
             return shown  # a resume that was refused changes nothing
         context.seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
@@ -280,9 +311,8 @@ class RunRecorder:
             "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
             "seconds": context.seconds,
+            "metrics": newest_metrics(steps.rows),
         }
-        if self.record.result_steps is None:
-            changes["metrics"] = newest_metrics(steps.rows)
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
             try:
@@ -290,7 +320,6 @@ class RunRecorder:
             except OSError:
                 remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
-            self.folder.settle(self.record.files)
             self.folder.sync_tables()
         resumable = self.config.resumable and not self.settings.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
@@ -335,6 +364,15 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
             raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
         numbers[str(name)] = plain
     return numbers
+
+
+def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
+    """Return the number of CPU threads for each process of a new run on this machine."""
+    nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
+    limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
+    return resources.choose_thread_count(
+        config.threads, min(limits, default=None), (config.world or 1) // nodes
+    )
 
 
 def _now() -> str:

@@ -7,30 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.network_sections import LightningConfig, TrainerConfig
+from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
-from dlrun.config.yaml_loader import ConfigLayer
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.external_loggers import check_lightning_loggers, check_loggers_installed
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import CONFIG, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.progress_recorder import check_not_fewer
 from dlrun.runs.distributed import (
+    ProcessGroup,
     count_processes_to_start,
     is_helper_process,
     launch_training_processes,
     set_devices_from_launcher,
 )
-from dlrun.runs.runner import RunRecorder
+from dlrun.runs.runner import RunRecorder, new_record, write_first_files
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, to_json
 from dlrun.system.workarounds import scipy_signal_on_use
@@ -70,38 +71,79 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
             return 0, None
         experiment = _load_experiment_to_run(name, config)
         check_callbacks_and_loggers(config)
-        if is_helper_process():
-            folder = RunFolder(runs_dir / name, writes=False)
-        else:
-            folder = RunFolder.claim(runs_dir, name, settings.name)
-        recorder = RunRecorder(experiment, config, folder, settings)
+    return _run_in_new_folder(experiment, config, settings)
+
+
+def _run_in_new_folder(
+    experiment: AnyExperiment,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    begins_with: Run | None = None,
+) -> tuple[int, Path]:
+    """Run an experiment in a new folder, and return the exit code and the folder.
+
+    begins_with: the earlier run whose last checkpoint it continues.
+    """
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    if is_helper_process():  # it reads the checkpoint where it is
+        path, record = runs_dir / experiment.name, new_record(experiment.name, config, settings)
+        if begins_with is not None:
+            path, record = begins_with.folder, begins_with.record
+        folder = RunFolder(path, writes=False)
+        return RunRecorder(experiment, config, folder, settings, record).execute(), path
+    with errors_as_json(settings.console(), wanted=settings.json):
+        folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
+    processes = count_processes_to_start(config)
+    if processes > 1:
+        config = set_devices_from_launcher(config, ProcessGroup("dlrun", processes, processes))
+    record = new_record(experiment.name, config, settings, begins_with)
     with folder.locked():
-        if (processes := count_processes_to_start(config)) == 1:
+        if processes == 1:
+            recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
             return recorder.execute(), folder.path
-        recorder.write_first_files("waiting")
-    launched = replace(settings, overrides=())  # config.yaml has them
+        write_first_files(folder, record, settings, begins_with)
+    launched = replace(settings, overrides=())  # the record has them
     return launch_training_processes(processes, folder.path, launched), folder.path
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run in its own folder, and return the exit code; find_run explains the names.
+    """Continue a run, and return the exit code; find_run explains the names.
 
-    The overrides in the settings can change only some keys.
+    A run that has not finished continues in its own folder. With more epochs than it was to have,
+    a run continues in a new folder, and its own is not written to. Beside these, the overrides in
+    the settings can change only the keys in `resume_keys`.
     """
     screen = settings.console()
     with ExitStack() as stack:
         with errors_as_json(screen, wanted=settings.json):
-            path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
-            folder = RunFolder(path, writes=not is_helper_process())
-            stack.enter_context(folder.locked())
-            recorder = _prepare_resume(folder, settings, screen)
-        if recorder is None:
-            if settings.json:
-                print_results_json(path, screen)
-            return 0
-        if (processes := count_processes_to_start(recorder.config)) == 1:
-            return recorder.execute()
-    return launch_training_processes(processes, path, settings)
+            folder = RunFolder(
+                find_run(run, run_context.resolve_runs_dir(settings.runs_dir)),
+                writes=not is_helper_process(),
+            )
+            opened = Run.in_folder(folder.path)
+            if opened.record.status != "finished":
+                stack.enter_context(folder.locked())
+                opened = Run.in_folder(folder.path)  # another process may have finished it
+            config = _resumed_config(opened, settings)
+            is_longer = config.total_steps != opened.config.total_steps
+            if opened.record.status == "finished" and not is_longer:
+                _note_nothing_to_resume(opened, screen)
+                if settings.json:
+                    print_results_json(folder.path, screen)
+                return 0
+            if opened.record.status != "waiting" or is_longer:
+                _check_can_continue(opened, config, settings, screen)
+            if is_longer:
+                check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
+                check_run_can_start(opened.record.experiment, config, settings)
+            experiment = _load_experiment_to_run(opened.record.experiment, config)
+        if is_longer:
+            stack.close()
+            return _run_in_new_folder(experiment, config, settings, opened)[0]
+        processes = count_processes_to_start(config)
+        if processes == 1:
+            return RunRecorder(experiment, config, folder, settings, opened.record).execute()
+    return launch_training_processes(processes, folder.path, settings)
 
 
 def check_run_can_start(
@@ -176,55 +218,68 @@ def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperimen
     return registry.load_experiment(name)
 
 
-def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) -> RunRecorder | None:
-    """Return the recorder that continues a locked run, or None if nothing is left to do."""
-    path, run = folder.path, Run.open(folder.path)
-    record, name = run.record, run.record.experiment
-    schema, again = registry.load_config_class(name), f"`{run.repeat_command}` starts another run"
+def resume_keys(run: Run) -> frozenset[str]:
+    """Return the keys that `dlrun resume` may change: how the run is done, and how long it is."""
+    schema = registry.load_config_class(run.record.experiment)
+    return schema.changeable_by_resume(run.settings) | RUNTIME_KEYS | PROCESSES
+
+
+def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
+    """Return the config of a run that is resumed. Raises ConfigError if a key must not change."""
+    name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
+    schema = registry.load_config_class(name)
     if not schema.resumable:
-        raise DlrunError(f"{path}: {name} has nothing to resume", again)
-    # A key that was deleted by hand has its value from when the run began.
-    layer = read_and_merge_layers(name, [run.initial_config(), path / CONFIG, *settings.overrides])
+        raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
+    layer = read_and_merge_layers(name, [ConfigLayer(run.record.config), *settings.overrides])
     config = validate_config(name, layer, resumed=True)
-    if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
-        problem = f"{', '.join(sorted(changed))}: changed since the run began"
-        if EPOCHS in changed & schema.changeable_keys:
+    then, now = (flatten_keys(one.model_dump(mode="json")) for one in (run.config, config))
+    changed = {key for key in then | now if then.get(key) != now.get(key)}
+    if refused := changed - resume_keys(run):
+        problem = f"{', '.join(sorted(refused))}: changed since the run began"
+        if EPOCHS in refused and EPOCHS in schema.changeable_keys:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
-        allowed = ", ".join(sorted(run.changeable_keys | RUNTIME_KEYS))
+        allowed = ", ".join(sorted(resume_keys(run) - PROCESSES))
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
+    return config
+
+
+def _check_can_continue(
+    run: Run, config: ExperimentConfig, settings: RunSettings, screen: Screen
+) -> None:
+    """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
+    path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
     check_not_fewer(config.total_steps, record.steps or 0, "epoch")
     check_loggers_installed(config)
-    if record.status == "waiting":
-        experiment = _load_experiment_to_run(name, config)
-        return RunRecorder(experiment, config, folder, settings, record)
-    then, changes = run.environment, list[str]()
-    if isinstance(config, LightningConfig):
-        # Another number of processes adds up a batch's gradients in another order, which rounds
-        # differently; their distribution over nodes makes no difference.
-        world = TrainerConfig.model_validate(run.initial_config().values["trainer"]).world
-        if world != config.world:
-            changes.append(f"processes: {world or 'auto'} then, {config.world or 'auto'} now")
-    package = registry.experiment_entry(name).package
-    changes += environment.describe_environment_changes(then.code, then.packages, package)
+    if record.stopped_epoch:
+        problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
+        raise ConfigError(f"{problem}: it has no more epochs", again)
+    changes = list[str]()
+    # Another number of processes adds up a batch's gradients in another order, which rounds
+    # differently; their distribution over nodes makes no difference.
+    if run.config.world != config.world:
+        then, now = run.config.world or "auto", config.world or "auto"
+        changes.append(f"processes: {then} then, {now} now")
+    package, begun = registry.experiment_entry(record.experiment).package, run.environment
+    changes += environment.describe_environment_changes(begun.code, begun.packages, package)
     if changes:
         problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
         if not settings.force:
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
-        if folder.writes:
+        if not is_helper_process():
             screen.warn(problem)
-    # A larger max_epochs of a run that stopped early trains no further, but is recorded.
-    planned = run.effective_config().get(EPOCHS) if record.stopped_epoch else record.steps
-    is_complete = record.status == "finished" and config.total_steps in (None, planned)
-    if is_complete and all((path / file).exists() for file in record.files):
-        extends = EPOCHS in run.changeable_keys and checkpoint_files(path)
-        hint = f"; --set {EPOCHS}=N extends it" if extends else ""
-        if record.stopped_epoch:
-            hint = f": it stopped early after epoch {record.stopped_epoch}"
-        screen.note(f"{path}: finished, there is nothing to resume{hint}")
-        return None
-    if record.steps and not checkpoint_files(path):
+    checkpoints = checkpoint_files(path)
+    if checkpoints and len(list(find_damaged_checkpoints(path, record.id))) == len(checkpoints):
+        raise DataError(f"{path}: every checkpoint is damaged", again)
+    if record.steps and not checkpoints:
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
-        hint = remove if record.sweep else again
-        raise DlrunError(f"{path}: its checkpoints are missing", hint)
-    experiment = _load_experiment_to_run(name, config)
-    return RunRecorder(experiment, config, folder, settings, record, resumes=True)
+        raise DlrunError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
+
+
+def _note_nothing_to_resume(run: Run, screen: Screen) -> None:
+    """Say that a run has finished, and how it can be continued."""
+    hint = ""
+    if run.record.stopped_epoch:
+        hint = f": it stopped early after epoch {run.record.stopped_epoch}"
+    elif EPOCHS in resume_keys(run) and checkpoint_files(run.folder):
+        hint = f"; {EPOCHS}=N continues it in a new run"
+    screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")

@@ -25,7 +25,7 @@ from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.runs import distributed
-from dlrun.runs.runner import RunRecorder
+from dlrun.runs.runner import new_record, write_first_files
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
 from dlrun.system.accelerator import check_batch_divisible
@@ -186,11 +186,9 @@ def submit_runs_to_slurm(
                 folder = RunFolder.claim(runs_dir, experiment, run.settings.name)
                 path = folder.path
                 new.append(path)
-                recorder = RunRecorder(
-                    registry.load_experiment(experiment), run.config, folder, run.settings
-                )
                 with folder.locked():
-                    recorder.write_first_files("waiting")
+                    record = new_record(experiment, run.config, run.settings)
+                    write_first_files(folder, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
         numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)

@@ -73,7 +73,6 @@ class Sweep:
                 member = run.record.sweep
                 if not member or member.id != plan.id or not 0 < member.point <= len(plan.points):
                     continue
-                _ = run.stored_layer
             except DlrunError:
                 continue  # damaged: the point is run again, and `dlrun runs check` names it
             if (folder / CONFIG).is_file():  # otherwise it is damaged too
