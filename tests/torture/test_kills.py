@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.cli import main
+from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.conftest import setting
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import Child, newest_run, run, start, wait_until
+from tests.harness import Child, newest_run, run, start, wait_until, words
 from tests.sweeps import use as sweeps
 from tests.torture.conftest import (
     PHOTOGRAPHS,
@@ -23,6 +25,7 @@ from tests.torture.conftest import (
     assert_nothing_is_half_written,
     checkpoint_steps,
     go_on,
+    outcome,
 )
 from tests.torture.disks import Disk, loop_disk
 
