@@ -118,7 +118,7 @@ def test_validation_rows_that_are_the_test_rows_show_no_optimism() -> None:
 
 def test_of_one_config_the_test_rows_may_still_have_chosen_the_epoch() -> None:
     def warnings(kept: int, *, on_test: bool = True) -> list[str]:
-        record = {"weights_epoch": kept, "result_steps": 3}
+        record = {"weights_epoch": kept, "steps": 3}
         return warnings_of_selection([result({}, {0: 0.8}, on_test=on_test, **record)])
 
     assert warnings(3) == warnings(2, on_test=False) == []
