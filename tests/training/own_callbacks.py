@@ -10,7 +10,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 
 class Failing(pl.Callback):
-    """Fails in the middle of a run, after it has been called some times."""
+    """Fails in the middle of a run, after its hook has been called some times."""
 
     def __init__(self, after: int = 3) -> None:
         self.after = after
@@ -34,7 +34,7 @@ class Picky(pl.Callback):
 
 
 class Exiting(pl.Callback):
-    """Exits the process, when it is made or in the first epoch."""
+    """Exits the process, as it is made or in the first epoch."""
 
     def __init__(self, at_once: bool = False) -> None:
         if at_once:

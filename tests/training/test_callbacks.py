@@ -1,4 +1,4 @@
-"""Callbacks and loggers that a config names: which are refused, and that none can end a run."""
+"""Callbacks and loggers that a config names: which are refused, and what an error does."""
 
 import json
 import sys
@@ -41,7 +41,7 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
             "early_stopping",
         ),
         ("logger=[tensorbord]", "did you mean 'tensorboard'?"),
-        (f"logger=[{CSV}]", "save_dir"),
+        (f"logger=[{{class: {CSV}, dir: logs}}]", "its arguments: save_dir"),
         (f"logger=[{OWN}.Failing]", "is no lightning.pytorch"),
     ],
 )
@@ -53,19 +53,38 @@ def test_a_callback_or_logger_that_cannot_be_made_is_one_message_before_the_run(
     assert not list((tmp_path / "runs").glob("*"))
 
 
-def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path) -> None:
+def test_a_logger_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path) -> None:
     harness.run(tmp_path / "plain", *harness.words(DENSE)).is_told(0)
-    more = f"trainer.callbacks=[{OWN}.Failing]", f"logger=[csv, {OWN}.FailingLogger]"
-    ended = harness.run(tmp_path / "failing", *harness.words(DENSE, *more))
-    ended.is_told(0, f"callback {OWN}.Failing is not used", f"logger {OWN}.FailingLogger is not")
-    assert ended.stderr.count("warning: ") == 2
+    logger = f"logger=[csv, {OWN}.FailingLogger]"
+    ended = harness.run(tmp_path / "failing", *harness.words(DENSE, logger))
+    ended.is_told(0, f"logger {OWN}.FailingLogger is not used any more")
+    assert ended.stderr.count("warning: ") == 1
     plain, failing = (harness.newest_run(tmp_path / kind, DENSE) for kind in ("plain", "failing"))
     assert outcome(plain) == outcome(failing)
     assert results(plain)["metrics"] == results(failing)["metrics"]
 
 
-def test_a_callback_ends_neither_the_process_nor_a_training_without_an_epoch(cli: Dlrun) -> None:
-    cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.Exiting]")).is_told(0, "SystemExit: 3")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Failing", "in on_train_batch_end: RuntimeError: no answer"), ("Exiting", "SystemExit: 3")],
+)
+def test_a_callback_that_fails_ends_the_run_with_its_place(
+    tmp_path: Path, cli: Dlrun, name: str, message: str
+) -> None:
+    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{OWN}.{name}]"
+    ended = cli(*harness.words(DENSE, *settings)).is_told(1, f"{OWN}.{name} has failed", message)
+    assert "own_callbacks.py, line" in ended.stderr and "bug" not in ended.stderr
+    record = Run.open(harness.newest_run(tmp_path, DENSE)).record
+    assert record.status == "failed" and message in str(record.error)
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_an_error(cli: Dlrun) -> None:
+    cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.OddState]")).is_told(
+        1, "OddState", "state"
+    )
+
+
+def test_a_callback_that_ends_the_training_before_its_first_epoch_is_an_error(cli: Dlrun) -> None:
     timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
     cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")
 
@@ -111,17 +130,17 @@ def test_the_state_of_a_callback_continues_when_a_run_is_resumed(
     best = (
         "{class: lightning.pytorch.callbacks.ModelCheckpoint, monitor: valid_loss, save_top_k: 2}"
     )
-    settings = f"trainer.callbacks=[{OWN}.Counting, {OWN}.OddState, {best}]"
+    settings = f"trainer.callbacks=[{OWN}.Counting, {best}]"
     whole, resumed = (
         finished(tmp_path / name, harness.words(DENSE, settings, f"trainer.max_epochs={epochs}"))
         for name, epochs in (("whole", 4), ("resumed", 2))
     )
     kept = {file: file.read_bytes() for file in (resumed / "checkpoints").iterdir()}
-    again = forked("resume", resumed, "--runs-dir", resumed.parents[1], "trainer.max_epochs=4")
-    again.is_told(0)
+    forked(
+        "resume", resumed, "--runs-dir", resumed.parents[1], "trainer.max_epochs=4"
+    ).is_told(0)
     assert len(kept) == 2 and all(file.read_bytes() == kept[file] for file in kept)
     resumed = harness.newest_run(tmp_path / "resumed", DENSE)
-    assert again.stderr.count("OddState would begin anew") == 1
     assert outcome(resumed) == outcome(whole)
     ends, same = (json.loads((run / "ends.json").read_text()) for run in (whole, resumed))
     assert ends == same and [epoch for epoch, _ in ends] == [0, 1, 2, 3]

@@ -294,3 +294,9 @@ def test_two_names_of_one_column_are_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DlrunError, match="logs val_loss and valid_loss"):
         train(tmp_path / "run", 1, module=Twice)
+
+
+def test_early_stopping_by_a_metric_that_nobody_logs_is_an_error(tmp_path: Path) -> None:
+    stopping = {"class": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val_los"}
+    with pytest.raises(DlrunError, match=r"EarlyStopping has failed: .*val_los.* not available"):
+        train(tmp_path / "run", 3, callbacks=[stopping])

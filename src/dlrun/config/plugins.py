@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -66,9 +66,12 @@ def check_package_installed(key: str, item: Item) -> None:
         )
 
 
-def load_class(key: str, item: Item, kind: type[T]) -> Callable[[], T]:
+def load_class(
+    key: str, item: Item, kind: type[T], defaults: Mapping[str, object] | None = None
+) -> Callable[[], T]:
     """Import the class that an item of a config names, and return a function that makes an object.
 
+    defaults: arguments that are given too if the class has them and the item does not.
     Raises ConfigError, which names the key, if the class cannot be imported, is no subclass of
     `kind` or does not have these arguments.
     """
@@ -88,6 +91,8 @@ def load_class(key: str, item: Item, kind: type[T]) -> Callable[[], T]:
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise ConfigError(f"{key}: {name} is no {kind.__module__}.{kind.__name__}")
     signature = inspect.signature(found)
+    for argument in signature.parameters.keys() & (defaults or {}).keys():
+        arguments.setdefault(argument, (defaults or {})[argument])
     try:
         signature.bind(**arguments)
     except TypeError as error:

@@ -1,11 +1,10 @@
-"""Make the callbacks that a config names, and guard a run against their errors.
+"""Make the callbacks that a config names, and say which of them has failed.
 
 They and the modules of users may log through Lightning: a `RunLogger` takes what they log.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+import traceback
+from collections.abc import Mapping, Sequence
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
@@ -13,12 +12,10 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.config.plugins import class_name, load_class
-from dlrun.errors import ConfigError, describe_with_place, first_line
-from dlrun.networks.files import read_tensors, serialize_tensors
+from dlrun.errors import ConfigError, DlrunError, describe_with_place
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 
 KEY = "trainer.callbacks"
-HOOKS = [name for name, hook in vars(pl.Callback).items() if name[0] != "_" and callable(hook)]
 
 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
@@ -47,58 +44,16 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     return callbacks
 
 
-def make_guarded_callbacks(
-    config: LightningConfig, warn: Callable[[str], None]
-) -> list[pl.Callback]:
-    """Return the callbacks that a config names, each of which is dropped after its first error."""
-    callbacks = make_callbacks(config)
-    for item, callback in zip(config.trainer.callbacks, callbacks, strict=True):
-        _guard(callback, class_name(item), warn)
-    return callbacks
-
-
-def _guard(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> None:
-    """Turn the first error of a callback into a warning, after which no hook of it is called."""
-    failed = False
-
-    def guarded(hook: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object, **more: object) -> object:
-            nonlocal failed
-            if failed:
-                return None
-            try:
-                return hook(*arguments, **more)
-            except (Exception, SystemExit) as error:  # the training does not depend on it
-                failed = True
-                warn(f"callback {name} is not used any more: {describe_with_place(error, name)}")
-                return None
-
-        return call
-
-    for hook in HOOKS:
-        if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
-            setattr(callback, hook, guarded(getattr(callback, hook)))
-    if type(callback).state_dict is not pl.Callback.state_dict:
-        _leave_out_odd_states(callback, name, warn)
-
-
-def _leave_out_odd_states(callback: pl.Callback, name: str, warn: Callable[[str], None]) -> None:
-    """Let a callback have only states that a checkpoint can hold; warn of the first other one."""
-    whole, warned = callback.state_dict, False
-
-    def state_dict() -> dict[str, Any]:
-        nonlocal warned
-        state = whole()
-        try:
-            read_tensors(Path(name), bytes(serialize_tensors(state)))
-        except Exception as error:  # what cannot be pickled can raise anything
-            if not warned:
-                warn(f"callback {name} would begin anew in a resumed run: {first_line(error)}")
-            warned = True
-            return {}
-        return state
-
-    callback.state_dict = state_dict  # type: ignore[method-assign]
+def check_callbacks(callbacks: Sequence[pl.Callback], error: BaseException) -> None:
+    """Raise DlrunError, which names the callback, if one of these has raised an error."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if any(owner is callback for callback in callbacks):
+            name = f"{type(owner).__module__}.{type(owner).__qualname__}"
+            raise DlrunError(
+                f"{KEY}: {name} has failed: {describe_with_place(error, name)}",
+                "correct its arguments or its code, or leave it out; the traceback is in log.txt",
+            ) from error
 
 
 class RunLogger(DummyLogger):

@@ -28,29 +28,31 @@ from torch import nn
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
-from dlrun.networks.files import read_tensors, serialize_tensors
+from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
+from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import is_stopped_early, kept_epoch, newest_metrics
+from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     check_batch_divisible,
     check_cpu_devices,
+    is_accelerator_error,
     note_slow_precision,
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training.callbacks import RunLogger, make_guarded_callbacks
+from dlrun.training.callbacks import RunLogger, check_callbacks, make_callbacks
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
-    EpochRecorder,
-    EpochSaver,
     LightningNetwork,
+    NetworkRecorder,
     PredictionCollector,
     epoch_columns,
 )
 from dlrun.training.objective import Objective, make_training_loss
+from dlrun.training.recorder import STATE, EpochRecorder, RunState
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
@@ -109,25 +111,21 @@ class Training:
     def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        section, epochs = config.trainer, config.trainer.max_epochs
+        section = config.trainer
         columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
-        found = steps.begin(columns, self.fingerprint, epochs, "epoch")
-        start = read_tensors(context.folder.path, found.state) if found else None
+        state = begin_training(config, context, device, columns, self.fingerprint)
         module = self._seeded_module()
-        if start is not None:
-            module.network.load_state_dict(start["network"])
-        done = len(steps.rows)
-        left = 0 if is_stopped_early(steps.rows, config.early_stopping) else epochs - done
-        check_cpu_devices(device, config.trainer.devices)
-        with steps.progress("training", epochs, "epoch") as bar:
-            callbacks = make_guarded_callbacks(config, context.screen.warn)
-            recorder = EpochRecorder(steps, bar, module, data, config, columns, start, callbacks)
+        with steps.progress("training", section.max_epochs, "epoch") as bar:
+            recorder = NetworkRecorder(steps, bar, config, state, module, columns)
+            callbacks = make_callbacks(config)
             trainer = make_trainer(
                 config,
                 device,
-                [recorder, *callbacks, EpochSaver(recorder)],
-                epochs,
+                [recorder, *callbacks],
+                section.max_epochs,
                 logger=RunLogger(steps) if callbacks else None,
+                plugins=[state],
+                check_val_every_n_epoch=section.check_val_every_n_epoch,
             )
             rank, world = trainer.global_rank, trainer.world_size
             data = data.on(trainer.strategy.root_device)
@@ -137,27 +135,24 @@ class Training:
                     f"{pluralize(rows, 'row')} of training data for {world} processes",
                     "fewer trainer.devices, or more rows",
                 )
-            shares = (
-                f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
-            )
-            context.screen.note(
-                f"training {pluralize(left, 'epoch')} on {device}"
-                f"{shares if world > 1 else ''}{f', {done:,} finished before' if done else ''}"
-            )
-            note_slow_precision(device, section.precision, context.screen.note)
             limit, balanced = section.limit_train_batches, config.balanced_batches
+            module.batches = data.count_training_batches(world, limit)
             train = data.training_batches(rank, world, limit=limit, balanced=balanced)
             limit = section.limit_val_batches
             valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
             test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)
-            with explain_lost_peers(context, world):
-                with context.phase("fit"):
-                    if left:
-                        trainer.fit(module, train, valid)
-                if not steps.rows:
-                    raise DlrunError("a callback has ended the training before its first epoch")
-                if recorder.best is not None:
-                    module.network.load_state_dict(recorder.best)
+            with explain_failures(context, world, callbacks):
+                fit(
+                    trainer,
+                    module,
+                    recorder,
+                    context,
+                    device,
+                    train_dataloaders=train,
+                    val_dataloaders=valid,
+                )
+                if state.best is not None:
+                    module.network.load_state_dict(state.best)
                 with context.phase("test"):
                     trainer.test(module, test, verbose=False)
                     metrics = module.test_metrics.finish()
@@ -205,13 +200,63 @@ def train_on_accelerator(
     )
 
 
+def begin_training(
+    config: LightningConfig,
+    context: RunContext,
+    device: str,
+    columns: Sequence[str] | None = None,
+    fingerprint: str = "",
+) -> RunState:
+    """Begin the epochs of a run, and return the state from which they continue.
+
+    columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
+    """
+    found = context.steps.begin(columns, fingerprint, config.trainer.max_epochs, "epoch")
+    check_cpu_devices(device, config.trainer.devices)
+    return RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    recorder: EpochRecorder,
+    context: RunContext,
+    device: str,
+    **data: Any,
+) -> None:
+    """Train a module for the epochs that are left, or restore it if none is.
+
+    data: the arguments of Trainer.fit for the data. Raises DlrunError if there is no epoch at all.
+    """
+    config, state = recorder.config, recorder.state
+    done, world = len(context.steps.rows), trainer.world_size
+    left = 0 if state.is_stopped else config.trainer.max_epochs - done
+    by = f" by {world} processes" if world > 1 else ""
+    before = f", {done:,} finished before" if done else ""
+    context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
+    note_slow_precision(device, config.trainer.precision, context.screen.note)
+    with context.phase("fit"):
+        if left:
+            trainer.fit(module, **data, ckpt_path=STATE if done else None, weights_only=True)
+        else:
+            module.load_state_dict(state.read()["state_dict"])
+    if not context.steps.rows:
+        raise DlrunError("the training has ended before its first epoch")
+
+
 @contextlib.contextmanager
-def explain_lost_peers(context: RunContext, processes: int) -> Iterator[None]:
-    """Turn an error of the block that arose because another process died into a message."""
+def explain_failures(
+    context: RunContext, processes: int, callbacks: Sequence[pl.Callback]
+) -> Iterator[None]:
+    """Name the callback that raised an error in the block, or the process that has ended before."""
     try:
         yield
-    except Exception as error:
-        if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
+    except (Exception, SystemExit) as error:  # a callback can raise anything
+        if isinstance(error, DlrunError):
+            raise
+        if isinstance(error, SystemExit) or not is_accelerator_error(error):
+            check_callbacks(callbacks, error)
+        if processes == 1 or not re.search(LOST, str(error)):
             raise
         if not context.folder.writes:  # the process that writes the run reports it
             time.sleep(MOMENT)

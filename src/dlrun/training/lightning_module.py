@@ -1,39 +1,30 @@
-"""Train any network as a LightningModule, and record each finished epoch in a callback."""
+"""Train any network as a LightningModule, and measure each epoch of it."""
 
 import math
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.network_sections import Limit, NetworkConfig
-from dlrun.networks.files import serialize_tensors
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.run_folder.recorded_metrics import (
     LR,
-    NO_METRICS,
     SECONDS,
     STEP,
     VALID,
-    format_metrics_line,
     is_stopped_early,
     kept_epoch,
 )
-from dlrun.system.console import ProgressHandle, format_position
-from dlrun.system.signals import StopRequest
-from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import Loss, Objective
+from dlrun.training.recorder import EpochRecorder
 from dlrun.training.schedule import LearningRateSchedule
 
 Batch = tuple[object, Tensor]  # inputs and targets
@@ -133,6 +124,7 @@ class LightningNetwork(pl.LightningModule):
     as a whole update of a small network.
 
     training_loss: the loss that is minimised; validation and test have the objective's.
+    batches: number of training batches of an epoch, for the schedule of the learning rate.
     """
 
     def __init__(
@@ -141,11 +133,14 @@ class LightningNetwork(pl.LightningModule):
         config: NetworkConfig,
         objective: Objective,
         training_loss: Loss,
+        batches: int = 1,
     ) -> None:
         super().__init__()
         self.network, self.objective, self.config = network, objective, config
         self.training_loss = training_loss
-        self.schedule: LearningRateSchedule | None = None  # made when the training starts
+        self.batches = batches
+        self.schedule: LearningRateSchedule | None = None
+        self._saved_schedule: dict[str, object] | None = None
         self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
         # A validation set may have fewer rows than there are processes.
@@ -220,8 +215,29 @@ class LightningNetwork(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer that the objective makes from the config."""
-        return self.objective.optimizer(self.config.optimizer, self.network.parameters())
+        """Return the optimizer that the objective makes from the config, and make its schedule."""
+        config, section = self.config, self.config.trainer
+        optimizer = self.objective.optimizer(config.optimizer, self.network.parameters())
+        if config.scheduler.changes_rate:
+            updates = section.max_epochs * math.ceil(self.batches / section.accumulate_grad_batches)
+            self.schedule = LearningRateSchedule(
+                config.scheduler, optimizer, epochs=section.max_epochs, updates=updates
+            )
+        return optimizer
+
+    def on_train_start(self) -> None:
+        """Restore the schedule of a resumed run, after the optimizer, whose rate it changes."""
+        if self.schedule is not None and self._saved_schedule is not None:
+            self.schedule.load_state_dict(self._saved_schedule)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the schedule to a checkpoint."""
+        if self.schedule is not None:
+            checkpoint["schedule"] = self.schedule.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the schedule until the optimizer has been restored."""
+        self._saved_schedule = checkpoint.get("schedule")
 
 
 def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
@@ -231,207 +247,48 @@ def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
 
 
 @dataclass(eq=False)
-class TrainingRecorder(pl.Callback):
-    """Base class of what records epochs: moves the bar after each batch, and stops at a signal."""
+class NetworkRecorder(EpochRecorder):
+    """Records each finished epoch of a network, and keeps the weights of the best one."""
 
-    steps: ProgressRecorder
-    bar: ProgressHandle
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        """Advance the progress bar, and stop the training if a signal was received."""
-        share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.bar.to(len(self.steps.rows) + share)
-        stop_together(trainer, self.steps.stop)
-
-
-@dataclass(eq=False)
-class EpochRecorder(TrainingRecorder):
-    """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
-
-    The order of the batches and every random number of an epoch depend only on the seed and the
-    epoch (data.EpochBatches, and here), so no random state has to be stored.
-    """
-
-    module: LightningNetwork
-    data: ArrayData
     config: NetworkConfig
+    module: LightningNetwork
     columns: list[str]
-    start: Mapping[str, Any] | None  # the checkpoint from which a resumed run continues
-    callbacks: Sequence[pl.Callback]  # all others, whose states are stored too
-    best: Mapping[str, Tensor] | None = field(init=False)  # weights, if the config keeps the best
-
-    def __post_init__(self) -> None:
-        self.best = (self.start or {}).get("best")
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the callbacks of a resumed run, and Lightning's numbers of epochs and updates."""
-        if self.start is None:
-            return
-        loop: Any = trainer.fit_loop  # its types lack `processed`
-        states = self.start.get("callbacks", {})
-        loop.epoch_progress.current.processed = len(self.steps.rows)
-        updates = loop.epoch_loop.manual_optimization.optim_step_progress.total
-        updates.completed = self.start.get("updates", 0)
-        for callback in self.callbacks:
-            if state := states.get(callback.state_key):
-                callback.load_state_dict(state)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
-
-        Lightning's own handler broadcasts among the processes, whatever they are doing.
-        """
-        self.steps.stop.install_handlers()
-        if self.config.scheduler.changes_rate:
-            self.module.schedule = self._make_schedule(trainer)
-        if self.start is not None:
-            trainer.optimizers[0].load_state_dict(self.start["optimizer"])
-            if self.module.schedule is not None:
-                self.module.schedule.load_state_dict(self.start["schedule"])
-            if self.start["scaler"]:
-                _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
-
-    def _make_schedule(self, trainer: pl.Trainer) -> LearningRateSchedule:
-        section, epochs = self.config.trainer, self.config.trainer.max_epochs
-        batches = self.data.count_training_batches(trainer.world_size, section.limit_train_batches)
-        updates = epochs * math.ceil(batches / section.accumulate_grad_batches)
-        return LearningRateSchedule(
-            self.config.scheduler, trainer.optimizers[0], epochs=epochs, updates=updates
-        )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start to measure the time of an epoch; set its learning rate and whether to validate."""
-        self.began, done = time.perf_counter(), len(self.steps.rows)
+        """Set the learning rate of the epoch."""
+        super().on_train_epoch_start(trainer, pl_module)
         if self.module.schedule is not None:
-            self.module.schedule.begin_epoch(done)
-        is_validated = (done + 1) % self.config.trainer.check_val_every_n_epoch == 0
-        trainer.check_val_every_n_epoch = 1 if is_validated else sys.maxsize
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
-    ) -> None:
-        """Seed the random generators before the first batch, after Lightning has used them."""
-        if batch_idx == 0:
-            seed_torch(derive_seed(self.config.seed, len(self.steps.rows)), pl_module.device)
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        module: object,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop the validation if a signal was received."""
-        self._stop_after(batch_idx, trainer, self.data.valid, self.config.trainer.limit_val_batches)
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        module: object,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop the test if a signal was received."""
-        self._stop_after(batch_idx, trainer, self.data.test, self.config.trainer.limit_test_batches)
-
-    def _stop_after(
-        self, batch_idx: int, trainer: pl.Trainer, rows: BatchDataset, limit: Limit
-    ) -> None:
-        """Stop after a batch that all processes have, if a signal was received."""
-        if batch_idx < self.data.common_batches(rows, trainer.world_size, limit):
-            stop_together(trainer, self.steps.stop)
+            self.module.schedule.begin_epoch(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure the epoch after its validation; raise DlrunError if a metric is not finite."""
-        metrics, schedule = self.module.train_metrics.finish(), self.module.schedule
-        if trainer.check_val_every_n_epoch == 1:
+        """Measure the epoch after its validation; end the training if it no longer improves."""
+        metrics = self.module.train_metrics.finish()
+        epoch = len(self.steps.rows)  # from 0
+        if (epoch + 1) % self.config.trainer.check_val_every_n_epoch == 0:
             metrics |= self.module.valid_metrics.finish()
-        number = len(self.steps.rows) + 1
-        values = metrics | {STEP: number, SECONDS: time.perf_counter() - self.began}
-        check_metrics_finite(metrics, f"epoch {number}")
+        super().on_train_epoch_end(trainer, pl_module)
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
-        if schedule is not None:
-            values[LR] = schedule.lr
-            schedule.end_epoch(number - 1, metrics.get(f"{VALID}loss"))
-        self.measured = values
-
-    def finish_epoch(self, trainer: pl.Trainer) -> None:
-        """Record the epoch that was measured; end the training if it no longer improves."""
-        values, schedule, number = self.measured, self.module.schedule, len(self.steps.rows) + 1
-        row = {name: values.get(name, math.nan) for name in self.columns}
-        weights, scaler = self.module.network.state_dict(), _gradient_scaler(trainer)
-        state = {
-            "network": weights,
-            "optimizer": trainer.optimizers[0].state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
-            "schedule": schedule.state_dict() if schedule is not None else {},
-            "callbacks": {one.state_key: one.state_dict() for one in self.callbacks},
-            "updates": trainer.global_step,
-        }
-        if by := self.config.keeps_best_by:
-            if kept_epoch([*self.steps.rows, row], by) == number:
-                self.best = {name: tensor.clone() for name, tensor in weights.items()}
-            state["best"] = self.best
-        position = format_position(number, self.config.trainer.max_epochs)
-        metrics = {name: one for name, one in values.items() if name not in NO_METRICS}
-        line = f"epoch {position}  {format_metrics_line(metrics)}"
-        self.steps.finish(row, line, serialize_tensors(state))
-        if is_stopped_early(self.steps.rows, self.config.early_stopping):
+        if (schedule := self.module.schedule) is not None:
+            metrics[LR] = schedule.lr
+            schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
+        self._metrics = metrics
+        if is_stopped_early([*self.steps.rows, self.row(metrics)], self.config.early_stopping):
             trainer.should_stop = True
 
+    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the epoch; keep its weights if it is the best."""
+        number = len(self.steps.rows) + 1
+        rows = [*self.steps.rows, {STEP: number, **self.row(self._metrics)}]
+        if (by := self.config.keeps_best_by) and kept_epoch(rows, by) == number:
+            weights = self.module.network.state_dict()
+            self.state.best = {name: tensor.clone() for name, tensor in weights.items()}
+        return self._metrics
 
-@dataclass(eq=False)
-class EpochSaver(Checkpoint):
-    """Has a recorder finish each epoch after all other callbacks, whose states it stores.
-
-    Lightning calls callbacks of the class Checkpoint last.
-    """
-
-    recorder: EpochRecorder
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch that the recorder has measured."""
-        self.recorder.finish_epoch(trainer)
-
-
-def derive_seed(*place: int) -> int:
-    """Return a seed that depends on a run's seed and a place in the run, such as an epoch."""
-    return int(np.random.SeedSequence(place).generate_state(1)[0])
-
-
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed torch's random generators on the CPU and on a device.
-
-    For a CPU this is far less work than `torch.manual_seed`, which takes 1 ms, and keeps a stack
-    trace each time for devices that are not there.
-    """
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
-
-
-def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
-    """Raise the exception of a signal that any process received, in all at the same batch.
-
-    All processes must call this: not after a last batch that only some of them have.
-    """
-    number = stop.received
-    if trainer.world_size > 1:
-        shared = torch.tensor(number, device=trainer.strategy.root_device)
-        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-    stop.raise_for(number)
+    def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return a row with all columns of the run."""
+        names = [name for name in self.columns if name not in (STEP, SECONDS)]
+        return {name: metrics.get(name, math.nan) for name in names}
 
 
 def _gradient_scaler(trainer: pl.Trainer) -> Any:

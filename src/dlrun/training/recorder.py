@@ -1,0 +1,210 @@
+"""Record each finished epoch of a training, with the state from which a resumed run continues."""
+
+import random
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from dlrun.config.network_sections import LightningConfig
+from dlrun.errors import DataError, first_line
+from dlrun.networks.files import read_tensors, serialize_tensors
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
+from dlrun.system.console import ProgressHandle, format_position
+from dlrun.system.signals import StopRequest
+
+STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
+HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
+
+
+class RunState(TorchCheckpointIO):
+    """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file.
+
+    Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
+    left out: the module is made from the config, and they may be objects of any kind.
+
+    logged: what the module logged until the last epoch. is_stopped: whether early stopping or a
+    callback has ended the training. best: the weights of the best epoch, if the config keeps them.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__()
+        self._path = path  # named in messages
+        self._is_checked = False
+        self.content: bytes | memoryview = content
+        saved = self.read() if content else {}
+        self.logged: dict[str, Tensor] = saved.get("logged", {})
+        self.is_stopped: bool = saved.get("is_stopped", False)
+        self.best: Mapping[str, Tensor] | None = saved.get("best")
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Keep the state of the run, or write a checkpoint to a file.
+
+        Raises DataError if the first state of a run cannot be read again.
+        """
+        if path != STATE:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            counts["ready"] = counts["started"]  # the next epoch begins when a run is resumed
+        kept = {key: part for key, part in checkpoint.items() if not HYPERPARAMETERS.match(key)}
+        kept |= {"logged": self.logged, "is_stopped": self.is_stopped, "best": self.best}
+        try:
+            self.content = serialize_tensors(kept)
+            if not self._is_checked:
+                self.read()
+        except Exception as error:  # what cannot be pickled can raise anything
+            raise DataError(
+                f"the state of the run cannot be saved: {first_line(error)}",
+                "the state of a module or callback may have only tensors, numbers, texts, lists "
+                "and dicts",
+            ) from error
+        self._is_checked = True
+
+    def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> dict[str, Any]:
+        """Return the state of the run, or read a checkpoint from a file."""
+        return self.read() if path == STATE else super().load_checkpoint(path, *options, **more)
+
+    def read(self) -> Any:
+        """Return the state of the run; raise DataError if it has more than tensors and numbers."""
+        return read_tensors(self._path, bytes(self.content))
+
+
+@dataclass(eq=False)
+class EpochRecorder(pl.Callback):
+    """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
+
+    An epoch is recorded when the next one starts, or after the last: only then have all callbacks
+    seen its end. Its random numbers and the order of its rows depend only on the seed and the
+    epoch, so no random state has to be stored. Moves the progress bar, and stops at a signal.
+    """
+
+    steps: ProgressRecorder
+    bar: ProgressHandle
+    config: LightningConfig
+    state: RunState
+
+    def __post_init__(self) -> None:
+        self._seconds: float | None = None  # duration of an epoch that is not recorded yet
+
+    @abstractmethod
+    def metrics(self, trainer: pl.Trainer) -> Mapping[str, float]:
+        """Return the metrics of the epoch that has ended; an epoch may lack some."""
+
+    @abstractmethod
+    def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the epoch's row of metrics.csv but for the columns `epoch` and `seconds`."""
+
+    def seed_of(self, *place: int) -> int:
+        """Return the seed of a place within the current epoch."""
+        return derive_seed(self.config.seed, len(self.steps.rows), *place)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace Lightning's signal handlers, and restore what was logged before a resume.
+
+        Lightning's own handler broadcasts among the processes, whatever they are doing. A scheduler
+        may follow a metric of an earlier epoch, the last that was validated.
+        """
+        self.steps.stop.install_handlers()
+        trainer.callback_metrics.update(self.state.logged)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace Lightning's signal handlers."""
+        self.steps.stop.install_handlers()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch before, and start to measure the time of this one."""
+        self._record(trainer)
+        self.began = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Seed the random generators before the first update, whatever has used them."""
+        if batch_idx == 0:
+            seed_generators(self.seed_of(), pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Advance the progress bar, and stop the training if a signal was received."""
+        share = (batch_idx + 1) / float(trainer.num_training_batches)
+        self.bar.to(len(self.steps.rows) + share)
+        stop_together(trainer, self.steps.stop)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+        """Stop the validation if a signal was received; of several processes, the next epoch."""
+        if trainer.world_size == 1:
+            stop_together(trainer, self.steps.stop)
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+        """Stop the test if a signal was received."""
+        self.on_validation_batch_end(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure the time of the epoch, validation included."""
+        self._seconds = time.perf_counter() - self.began
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the last epoch."""
+        self._record(trainer)
+
+    def _record(self, trainer: pl.Trainer) -> None:
+        """Finish the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
+        if self._seconds is None:
+            return
+        number = len(self.steps.rows) + 1
+        metrics = self.metrics(trainer)
+        check_metrics_finite(metrics, f"epoch {number}")
+        row = {STEP: number, **self.row(metrics), SECONDS: self._seconds}
+        self._seconds = None
+        self.state.is_stopped = trainer.should_stop
+        trainer.save_checkpoint(STATE)
+        shown = {name: value for name, value in metrics.items() if name not in NO_METRICS}
+        position = format_position(number, self.config.trainer.max_epochs)
+        line = f"epoch {position}  {format_metrics_line(shown)}"
+        self.steps.finish(row, line, self.state.content)
+
+
+def derive_seed(*place: int) -> int:
+    """Return a seed that depends on a run's seed and a place in the run, such as an epoch."""
+    return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the random generators of Python, numpy and torch.
+
+    For a CPU this is far less work than `torch.manual_seed`, which takes 1 ms, and keeps a stack
+    trace each time for devices that are not there.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
+    """Raise the exception of a signal that any process received, in all at the same batch.
+
+    All processes must call this: not after a last batch that only some of them have.
+    """
+    number = stop.received
+    if trainer.world_size > 1:
+        shared = torch.tensor(number, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
+    stop.raise_for(number)
