@@ -65,14 +65,17 @@ def test_a_logger_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("Failing", "in on_train_batch_end: RuntimeError: no answer"), ("Exiting", "SystemExit: 3")],
+    ("callback", "message"),
+    [
+        (f"{{class: {OWN}.Failing, after: 1}}", "in on_train_batch_end: RuntimeError: no answer"),
+        (f"{OWN}.Exiting", "SystemExit: 3"),
+    ],
 )
 def test_a_callback_that_fails_ends_the_run_with_its_place(
-    tmp_path: Path, cli: Dlrun, name: str, message: str
+    tmp_path: Path, cli: Dlrun, callback: str, message: str
 ) -> None:
-    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{OWN}.{name}]"
-    ended = cli(*harness.words(DENSE, *settings)).is_told(1, f"{OWN}.{name} has failed", message)
+    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{callback}]"
+    ended = cli(*harness.words(DENSE, *settings)).is_told(1, f"{OWN}.", "has failed", message)
     assert "own_callbacks.py, line" in ended.stderr and "bug" not in ended.stderr
     record = Run.open(harness.newest_run(tmp_path, DENSE)).record
     assert record.status == "failed" and message in str(record.error)
