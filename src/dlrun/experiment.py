@@ -38,9 +38,10 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
+from dlrun.data.sources import DataOrigin
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:

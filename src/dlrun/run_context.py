@@ -21,6 +21,7 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
+    from dlrun.data.sources import DataOrigin
     from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow: only a run needs it
 
 
@@ -61,24 +62,13 @@ class RunSettings:
         return self.screen or Screen(quiet=self.quiet, results=self.results and not self.json)
 
 
-@dataclass(frozen=True)
-class DataOrigin:
-    """Says where a run's data are from, in words for the terminal and for the figures.
-
-    `differs` says why the published metrics do not apply to these data; None if they apply.
-    """
-
-    text: str
-    differs: str | None = None
-
-
 @dataclass
 class Results:
     """Holds what an experiment returns, for results.json and the last lines in the terminal."""
 
     metrics: dict[str, float]
     accelerator: AcceleratorReport
-    origin: DataOrigin
+    origin: "DataOrigin"
     test_rows: int | None = None  # number of rows in the test set
     reference: Mapping[str, object] = field(default_factory=dict)  # published metrics by edition
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json

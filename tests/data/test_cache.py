@@ -17,11 +17,18 @@ from dlrun.data.cache import (
     fingerprint_arrays,
     load_or_prepare_arrays,
 )
+from dlrun.data.sources import DataOrigin, FoundData, Source
 from dlrun.errors import DataError
 from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.left import without_locks
+
+
+def found() -> FoundData:
+    """A file that the arrays are prepared from."""
+    source = Source("mine", "data", lambda found: None)
+    return FoundData(source, None, 0, Screen(), DataOrigin("data"), [Path("file")])
 
 
 class Preparation:
@@ -34,7 +41,7 @@ class Preparation:
 
 
 def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
-    arrays, names = load_or_prepare_arrays(folder, [key], "data", prepare, Screen())
+    arrays, names = load_or_prepare_arrays(folder, [key], found(), prepare)
     assert names == {"labels": ["a", "\u00e4"]}
     assert arrays["x"].tolist() == [0, 1, 2, 3, 4]
 
@@ -74,11 +81,11 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
         return {"x": np.arange(5)}, {"a": [Path()]}  # type: ignore[list-item]  # not JSON
 
     with pytest.raises(TypeError):
-        load_or_prepare_arrays(tmp_path, ["k"], "data", prepare, Screen())
+        load_or_prepare_arrays(tmp_path, ["k"], found(), prepare)
     assert without_locks(tmp_path) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], "data", Preparation(), Screen())
+        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], found(), Preparation())
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
@@ -90,9 +97,7 @@ def test_arrays_that_cannot_be_written_are_an_error_that_says_why(tmp_path: Path
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(DataError, match=re.escape(os.strerror(errno.EFBIG))):
-            load_or_prepare_arrays(
-                tmp_path, ["k"], "data", lambda: ({"x": np.eye(99)}, {}), Screen()
-            )
+            load_or_prepare_arrays(tmp_path, ["k"], found(), lambda: ({"x": np.eye(99)}, {}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert without_locks(tmp_path) == []

@@ -11,6 +11,7 @@ from torchvision.datasets import CIFAR100
 
 from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import small_images
+from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
@@ -98,8 +99,8 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(tmp_path: Path, cap
         data = load(tmp_path, archive)
         assert_complete(data)
     assert capsys.readouterr().err.count("(once)") == 1
-    assert re.fullmatch(r"CIFAR100 \(not as published, [0-9a-f]{8}\)", data.origin)
-    assert data.differs and data.differs.startswith("cifar.tar.gz is not the published file (")
+    assert re.fullmatch(r"CIFAR100 \(not as published, [0-9a-f]{8}\)", data.origin.text)
+    assert not data.origin.is_book
     assert data.names == META["fine_label_names"]
     (made,) = caches(tmp_path)
     names = [f"{part}_{kind}.npy" for part in ("test", "train") for kind in ("labels", "pixels")]
@@ -116,7 +117,7 @@ def test_an_unpacked_folder_is_read(tmp_path: Path) -> None:
         (folder / name).write_bytes(raw)
     data = load(tmp_path, folder.parent)
     assert_complete(data)
-    assert data.differs and data.differs.startswith("mine is not the published file (")
+    assert not data.origin.is_book
     (folder / "test").unlink()
     with pytest.raises(DataError, match="cifar-100-python/test: No such file"):
         load(tmp_path, folder.parent)
@@ -161,8 +162,7 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
         assert part.pixels.flags.c_contiguous and part.labels.dtype == np.int64
     assert np.bincount(data.train.labels).tolist() == [2] * 100
     assert data.train.pixels.min() < 50 < 200 < data.train.pixels.max()
-    assert data.origin == "generated sample images (200 + 40, seed 2)"
-    assert data.differs == "the data are generated"
+    assert data.origin == DataOrigin("generated sample images (200 + 40, seed 2)", is_book=False)
     assert data.names[99] == "generated 99"
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)

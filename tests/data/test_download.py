@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dlrun.data.download import Dataset, PublishedFile, download_file, obtain_weights
+from dlrun.data.download import download_file, obtain_weights
+from dlrun.data.sources import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
@@ -233,7 +235,7 @@ def test_offline_nobody_is_asked(
 ) -> None:
     for value in ("1", "true"):
         monkeypatch.setenv("DLRUN_OFFLINE", value)
-        with pytest.raises(DownloadError, match="^x.bin is not in .*, and DLRUN_OFFLINE") as caught:
+        with pytest.raises(DownloadError, match="^x.bin is not in .*DLRUN_OFFLINE") as caught:
             fetch([f"{server.url}/file"], tmp_path / "x.bin")
         assert caught.value.hint == REMEDY
         assert server.asked == [] == without_locks(tmp_path)
@@ -241,30 +243,49 @@ def test_offline_nobody_is_asked(
     fetch([f"{server.url}/file"], tmp_path / "x.bin")
 
 
+def dataset(*files: RemoteFile, is_book: bool = True) -> Dataset:
+    source = Source("stanford", "Words", lambda found: None, files, is_book=is_book)
+    return Dataset("imdb", (source,), lambda *_: None)
+
+
+def found(data: Dataset, folder: Path, **changes: Any) -> tuple[list[Path], DataOrigin]:
+    result = data.find(config(**changes), folder, 0, QUIET, "")
+    return result.paths, result.origin
+
+
 def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher(
     server: Server, tmp_path: Path
 ) -> None:
     digest, local = hashlib.md5(BODY).hexdigest(), tmp_path / "local"
-    published = PublishedFile("file", f"{server.url}/elsewhere", "md5", digest)
-    dataset = Dataset("imdb", {"stanford": [published]}, lambda *_: None)
-    named = config(archive=local)
+    words = dataset(RemoteFile("file", f"{server.url}/elsewhere", "md5", digest))
     with pytest.raises(DataError, match=r"data\.archive: .*local: no such file"):
-        dataset.obtain(named, tmp_path, QUIET)
+        found(words, tmp_path, archive=local)
     local.write_text("other")
-    paths, _, differs = dataset.obtain(named, tmp_path, QUIET)
     start = hashlib.md5(b"other").hexdigest()[:8]
-    assert (paths, differs) == ([local], f"local is not the published file ({start})")
-    assert dataset.describe_files(named, [hashlib.md5(b"other").hexdigest()]).endswith(start)
-    assert dataset.describe_files(named, [digest]) == "file"
+    other = DataOrigin(f"Words (not as published, {start})", is_book=False)
+    assert found(words, tmp_path, archive=local) == ([local], other)
     with pytest.raises(DownloadError) as caught:
-        dataset.obtain(config(), tmp_path, QUIET)
+        found(words, tmp_path)
     for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
-    mirrored = config(mirrors=[f"{server.url}/empty/", f"{server.url}/"])
+    mirrors = [f"{server.url}/empty/", f"{server.url}/"]
     for _ in range(2):  # the second time it is in the data folder
-        obtained = dataset.obtain(mirrored, tmp_path, QUIET)
-        assert obtained == ([tmp_path / "imdb" / "file"], [digest], None)
+        paths, origin = found(words, tmp_path, mirrors=mirrors)
+        assert (paths, origin) == ([tmp_path / "imdb" / "file"], DataOrigin("Words (file)", True))
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
+
+
+def test_data_are_the_book_s_only_if_their_source_says_so_and_the_hash_is_published(
+    tmp_path: Path,
+) -> None:
+    local = tmp_path / "local"
+    local.write_bytes(BODY)
+    file = RemoteFile("file", "https://example.com/x", "md5", hashlib.md5(BODY).hexdigest())
+    other = RemoteFile("file", "https://example.com/x", "md5", hashlib.md5(b"").hexdigest())
+    for source in (dataset(file, is_book=False), dataset(other)):
+        assert not found(source, tmp_path, archive=local)[1].is_book
+    assert found(dataset(file), tmp_path, archive=local)[1].is_book
+    assert not Source("mine", "Words", lambda found: None, (file,)).is_book
 
 
 @pytest.mark.parametrize(
@@ -277,10 +298,9 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
 def test_without_network_the_reason_is_short_and_the_remedies_are_those_of_the_data(
     tmp_path: Path, url: str, reason: str
 ) -> None:
-    published = PublishedFile("Hitters.csv", url, "md5", "0", packaged="NoSuchPackage/x.csv")
-    dataset = Dataset("hitters", {"stanford": [published]}, lambda *_: None)
+    file = RemoteFile("Hitters.csv", url, "md5", "0", packaged="NoSuchPackage/x.csv")
     with pytest.raises(DownloadError) as caught:
-        dataset.obtain(config(), tmp_path, QUIET)
+        found(dataset(file), tmp_path)
     assert reason in caught.value.message and url in caught.value.message
     assert not re.search(r"HTTPS|object|Errno|Max retries", caught.value.message)
     for remedy in ("pip install --no-deps nosuchpackage", "archive=PATH", "source=sample"):
@@ -291,28 +311,24 @@ def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(
     server: Server, tmp_path: Path
 ) -> None:
     digest = hashlib.md5(gzip.decompress(GZIPPED)).hexdigest()
-    name, url = "labelled.gz", f"{server.url}/labelled.gz"
-    dataset = Dataset(
-        "d", {"stanford": [PublishedFile(name, url, "md5", digest, gzipped=True)]}, lambda *_: None
-    )
-    folder, local = tmp_path / "d", tmp_path / "local"
-    assert dataset.obtain(config(), tmp_path, QUIET) == ([folder / name], [digest], None)
+    name = "labelled.gz"
+    words = dataset(RemoteFile(name, f"{server.url}/{name}", "md5", digest, gzipped=True))
+    published = DataOrigin("Words (imdb)", is_book=True)
+    assert found(words, tmp_path) == ([tmp_path / "imdb" / name], published)
+    local = tmp_path / "local"
     local.mkdir()
-    named = config(archive=local)
     with pytest.raises(DataError, match=f"{local / name}: no such file"):
-        dataset.obtain(named, tmp_path, QUIET)
+        found(words, tmp_path, archive=local)
     (local / "labelled").write_bytes(gzip.decompress(GZIPPED))
-    assert dataset.obtain(named, tmp_path, QUIET) == ([local / "labelled"], [digest], None)
+    assert found(words, tmp_path, archive=local) == ([local / "labelled"], published)
     (local / name).write_bytes(gzip.compress(b"reviews" * 1000, 1))  # packed in another way
-    assert dataset.obtain(named, tmp_path, QUIET) == ([local / name], [digest], None)
+    assert found(words, tmp_path, archive=local) == ([local / name], published)
     for damaged in (GZIPPED[:-9], GZIPPED[:20] + b"?" + GZIPPED[21:], b""):
         (local / name).write_bytes(damaged)
-        _, _, differs = dataset.obtain(named, tmp_path, QUIET)
-        start = hashlib.md5(damaged).hexdigest()[:8]
-        assert differs == f"{name} is not the published file ({start})"
-    wrong = PublishedFile("wrong", f"{server.url}/wrong", "md5", digest, gzipped=True)
+        assert not found(words, tmp_path, archive=local)[1].is_book
+    wrong = RemoteFile("wrong", f"{server.url}/wrong", "md5", digest, gzipped=True)
     with pytest.raises(DownloadError, match="published hash"):
-        Dataset("d", {"stanford": [wrong]}, lambda *_: None).obtain(config(), tmp_path, QUIET)
+        found(dataset(wrong), tmp_path)
 
 
 def test_weights_are_checked_by_their_own_name(

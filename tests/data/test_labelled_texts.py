@@ -12,6 +12,7 @@ import pytest
 
 from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import labelled_texts
+from dlrun.data.sources import DataOrigin
 from dlrun.data.text_encoding import split_words
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -81,8 +82,8 @@ def test_an_archive_becomes_labelled_texts_and_a_ranked_vocabulary(tmp_path: Pat
     test = [" bad it's the <UNK>", "", " good <UNK> film"]  # 'worst' in quotes is another word
     assert texts(reviews, "test") == [f"<START>{text}" for text in test]
     assert reviews.train.ids.review(2).tolist() == [1, 5, 4, 5, 4]
-    assert reviews.origin.startswith("IMDB reviews (stanford, not as published, ")
-    assert reviews.differs and "reviews.tar.gz is not the published file (" in reviews.differs
+    assert reviews.origin.text.startswith("IMDB reviews (not as published, ")
+    assert not reviews.origin.is_book
 
 
 def test_words_beyond_num_words_are_unknown_and_not_in_the_vocabulary(tmp_path: Path) -> None:
@@ -131,8 +132,7 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     reviews, again, other = (load(tmp_path, seed=seed, source="sample") for seed in (4, 4, 6))
-    assert reviews.differs == "the data are generated"
-    assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
+    assert reviews.origin == DataOrigin("generated sample reviews (2 x 20, seed 4)", is_book=False)
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
     assert reviews.train.labels.tolist() == labelled_texts.generate_reviews(20, 4)[1].tolist()
@@ -175,7 +175,7 @@ def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
     assert reviews.train.labels.tolist() == [0, 1]
     assert reviews.test.labels.tolist() == [1, 0, 1]
     assert reviews.vocabulary == ["the", "and", "it's", "rare"]
-    assert reviews.origin.startswith("IMDB reviews (keras, not as published, ")
+    assert reviews.origin.text.startswith("IMDB reviews (not as published, ")
 
 
 def test_keras_reviews_of_one_length_make_a_square_array(tmp_path: Path) -> None:

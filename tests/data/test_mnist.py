@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import pytest
 from PIL import Image
 
 from dlrun.config.data_sections import DigitsDataConfig
-from dlrun.data import mnist
-from dlrun.data.download import Dataset, PublishedFile
+from dlrun.data import small_images
 from dlrun.data.small_images import SmallImages
+from dlrun.data.sources import DataOrigin, RemoteFile
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun
 from tests.data.test_download import BODY, Server, online, server  # noqa: F401 (fixtures)
 
-NAMES = [file.name.removesuffix(".gz") for file in mnist.FILES]
+NAMES = [file.name.removesuffix(".gz") for file in small_images.MNIST_FILES]
 TRAIN, LABELS, TEST, _ = NAMES
 
 
@@ -30,7 +31,7 @@ def idx(values: np.ndarray) -> bytes:
 
 def contents(train: int = 20, test: int = 10) -> dict[str, bytes]:
     """What the four files hold."""
-    parts = [mnist.generate_digits(count, seed) for count, seed in ((train, 0), (test, 1))]
+    parts = [small_images.generate_digits(count, seed) for count, seed in ((train, 0), (test, 1))]
     made = [idx(values) for part in parts for values in (part.pixels, part.labels)]
     return dict(zip(NAMES, made, strict=True))
 
@@ -49,19 +50,19 @@ def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> S
     values = {"source": "torchvision", "archive": archive, "mirrors": [], "validation": 0.2}
     values |= {"split_seed": None, "sample_images": 100, **changes}
     config = DigitsDataConfig.model_validate(values)
-    return mnist.load_digits(config, folder / "data", seed, Screen(quiet=True))
+    return small_images.load_digits(config, folder / "data", seed, Screen(quiet=True))
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_folder_of_the_files_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     digits = load(tmp_path, folder_of(tmp_path / "raw", contents(), packed=packed))
     for part, count, seed in ((digits.train, 20, 0), (digits.test, 10, 1)):
-        made = mnist.generate_digits(count, seed)
+        made = small_images.generate_digits(count, seed)
         assert np.array_equal(part.pixels, made.pixels) and part.pixels.dtype == np.uint8
         assert np.array_equal(part.labels, made.labels) and part.labels.dtype == np.int64
     assert digits.names == [*"0123456789"]
-    assert digits.origin.startswith("MNIST (not as published, ")
-    assert digits.differs is not None and "is not the published file" in digits.differs
+    assert digits.origin.text.startswith("MNIST (not as published, ")
+    assert not digits.origin.is_book
 
 
 def test_the_data_folder_is_read_and_a_missing_file_is_named(
@@ -121,17 +122,17 @@ def test_downloaded_files_are_checked_by_what_they_hold(
 ) -> None:
     files = contents()
     published = [
-        PublishedFile(
+        RemoteFile(
             f"{name}.gz", f"{server.url}/none", "md5", hashlib.md5(raw).hexdigest(), gzipped=True
         )
         for name, raw in files.items()
     ]
-    dataset = Dataset("mnist", {"torchvision": published}, mnist.load_digits)
-    monkeypatch.setattr(mnist, "DATASET", dataset)
+    source = replace(small_images.MNIST.sources[0], files=tuple(published))
+    monkeypatch.setattr(small_images, "MNIST", replace(small_images.MNIST, sources=(source,)))
     server.more = {f"/m/{name}.gz": gzip.compress(raw, 3) for name, raw in files.items()}
     for _ in range(2):  # the second time they are in the data folder
         digits = load(tmp_path, None, mirrors=[f"{server.url}/m"])
-        assert (digits.differs, digits.origin) == (None, "MNIST (mnist)")
+        assert digits.origin == DataOrigin("MNIST (mnist)", is_book=True)
     assert len(server.asked) == 4
     (tmp_path / "data" / "mnist" / f"{TEST}.gz").unlink()
     server.more[f"/m/{TEST}.gz"] = BODY
@@ -145,16 +146,15 @@ def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
     assert np.bincount(data.train.labels).tolist() == [10] * 10
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)
-    assert data.origin == "generated sample digits (100 + 20, seed 2)"
-    assert data.differs == "the data are generated"
+    assert data.origin == DataOrigin("generated sample digits (100 + 20, seed 2)", is_book=False)
 
 
 def test_an_image_of_any_size_becomes_a_digit_light_on_black() -> None:
-    digit = mnist.generate_digits(10, 0).pixels[3]
-    assert np.array_equal(mnist.to_digit(Image.fromarray(digit).convert("RGB")), digit)
+    digit = small_images.generate_digits(10, 0).pixels[3]
+    assert np.array_equal(small_images.to_digit(Image.fromarray(digit).convert("RGB")), digit)
     paper = Image.fromarray(255 - digit).convert("RGB")
-    assert np.array_equal(mnist.to_digit(paper), digit)
-    wide = np.asarray(mnist.to_digit(paper.resize((280, 280)).crop((-100, 0, 380, 280))))
+    assert np.array_equal(small_images.to_digit(paper), digit)
+    wide = np.asarray(small_images.to_digit(paper.resize((280, 280)).crop((-100, 0, 380, 280))))
     assert wide.shape == (28, 28) and wide.dtype == np.uint8
 
 
@@ -162,10 +162,11 @@ def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "raw", contents())
     archive = "--set", f"data.archive={folder}"
     assert "20 training and 10 test rows" in cli("data", "fetch", "mnist", *archive).stdout
-    done = cli("data", "verify", "mnist-logistic", *archive).is_told(1, "not the published data")
+    done = cli("data", "verify", "mnist-logistic", *archive).is_told(1)
+    assert "not the book's data" in done.stdout
     assert all(name in done.stdout for name in NAMES) and "contents are complete" in done.stdout
     done = cli("data", "show", "mnist", *archive, "--count", "2", "--first", "1").is_told(0)
-    label = mnist.generate_digits(20, 0).labels[1]
+    label = small_images.generate_digits(20, 0).labels[1]
     assert f"train 1: a {label}\n" in done.stdout and "▒" in done.stdout
     assert len(done.stdout.splitlines()) == 2 * 29
     cli("data", "show", "mnist", *archive, "--first", "20").is_told(2, "there are 20 train")

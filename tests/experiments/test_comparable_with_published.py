@@ -7,18 +7,18 @@ import pytest
 
 from dlrun.config.sections import MetricInterval
 from dlrun.config.yaml_loader import format_override
+from dlrun.data.sources import NOT_THE_BOOKS, DataOrigin
 from dlrun.experiments.comparable_with_published import (
     metric_ranges_over_seeds,
     select_reference,
     why_not_comparable,
 )
-from dlrun.run_context import DataOrigin, Results, RunSettings
+from dlrun.run_context import Results, RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import AcceleratorReport
 from tests.conftest import NAMES, ROOT
 
-PUBLISHED = DataOrigin("reviews")
-OTHER = "aclImdb_v1.tar.gz is not the published file"
+PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 BOOK = {"book": {"test_accuracy": 0.85}}
 
 
@@ -74,16 +74,14 @@ def test_the_shipped_config_is_compared_and_other_keys_do_not_count(
     assert of(name, *overrides) is None
 
 
-def test_every_key_is_named_beside_what_the_data_are() -> None:
-    changed = "optimizer.lr is 1.0 (book: 0.001), batch_size is 1 (book: 512)"
+def test_other_data_are_the_only_reason_given() -> None:
     overrides = ["batch_size=1", "optimizer.lr=1"]
-    assert of("imdb-dense", *overrides) == changed
-    assert of("imdb-dense", *overrides, origin=DataOrigin("x", OTHER)) == f"{OTHER}, {changed}"
-    generated = DataOrigin("x", "the data are generated")
-    assert of("imdb-dense", *overrides, "data.source=sample", origin=generated) == (
-        "the data are generated"
+    assert of("imdb-dense", *overrides) == (
+        "optimizer.lr is 1.0 (book: 0.001), batch_size is 1 (book: 512)"
     )
-    assert of("imdb-dense", *overrides, reference={}) is None  # no published figures
+    assert of("imdb-dense", *overrides, origin=OTHER) == NOT_THE_BOOKS
+    assert of("imdb-dense", "data.source=sample", origin=OTHER) == NOT_THE_BOOKS
+    assert of("imdb-dense", *overrides, origin=OTHER, reference={}) is None  # nothing to compare
 
 
 SHIPPED, VARIANT = {"test_r2": 0.4128913}, {"test_r2": 0.4595563}  # of nyse-linear
@@ -107,8 +105,7 @@ def test_a_variant_has_published_numbers_of_its_own(
     config: Any = load_experiment_config("nyse-linear", RunSettings(overrides=[*overrides]))
     reference = select_reference("nyse-linear", config, config.reference.model_dump())
     assert reference["notebook"] == reference["book"] == notebook and reference["source"]
-    other = of("nyse-linear", *overrides, origin=DataOrigin("x", OTHER))
-    assert other is not None and other.startswith(OTHER)
+    assert of("nyse-linear", *overrides, origin=OTHER) == NOT_THE_BOOKS
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,10 @@ def check_accuracy(run: Run, names: list[str], folder: Path) -> None:
 def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: list[str]) -> None:
     words = sets("csv", texts(tmp_path / "a.csv", names), "batch_size=16", "optimizer.lr=0.01")
     done = forked(name, *words, *setting("trainer.max_epochs=3")).is_told(0)
-    assert ": the data are your own" in done.stdout
+    assert ": not the book's data" in done.stdout
     folder = latest(tmp_path, name)
     found = results(folder)
-    assert found["data"].startswith("own texts (csv, a.csv, ") and found["source"] == "csv"
+    assert found["data"].startswith("own texts (a.csv, ") and found["source"] == "csv"
     run = Run.open(folder)
     check_accuracy(run, names, tmp_path / "again")
     example = run.experiment.example(run.config, run.experiment.assets(run))
@@ -169,4 +169,4 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
     assert "class1 a1 class1 b1" in done.stdout
     done = forked("data", "show", "imdb", "--count", "2", *words).is_told(0)
     assert done.stdout.count("<START>") == 2
-    assert "whole" in forked("data", "verify", "imdb", *words).is_told(0).stdout
+    assert "contents are complete" in forked("data", "verify", "imdb", *words).is_told(0).stdout

@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 import yaml
 
-from dlrun.config.data_sections import OWN_SOURCES
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError
@@ -132,7 +131,7 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
 SEVERAL_CONFIGS = """
 from pathlib import Path
 from types import SimpleNamespace
-from dlrun.data.download import Dataset, PublishedFile
+from dlrun.data.sources import Dataset, RemoteFile, Source
 from dlrun.experiment import ExperimentConfig, LocalPath, Section
 
 class Data(Section):
@@ -145,20 +144,21 @@ class Config(ExperimentConfig):
     data: Data
 
 def load(config, data_dir, seed, screen):
-    (path,), _, differs = DATASET.obtain(config, data_dir, screen)
-    words = path.read_text().split()
-    return SimpleNamespace(train=words, test=words, origin=str(path))
+    found = DATASET.find(config, data_dir, seed, screen)
+    words = found.read().split()
+    return SimpleNamespace(train=words, test=words, origin=found.origin)
 
-FILE = PublishedFile(
+FILE = RemoteFile(
     "words.txt", "https://words.invalid/words.txt", "md5", "0a5b5a8d8f58ea4a7c5e8a2b3e1ec4d3",
     packaged="counting/words.txt",
 )
-DATASET = Dataset("words", {"web": [FILE]}, load)
+WEB = Source("web", "Words", lambda found: found.paths[0].read_text(), (FILE,), is_book=True)
+DATASET = Dataset("words", (WEB,), load)
 CONFIGS = {"count-words": Config, "count-letters": Config}
 """
 SEVERAL = """
 from pathlib import Path
-from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
+from dlrun.experiment import AcceleratorReport, Experiment, Results
 from counting.config import DATASET
 
 class Counting(Experiment):
@@ -166,9 +166,9 @@ class Counting(Experiment):
         self.name, self.count = name, count
 
     def run(self, config, context):
-        (path,), _, _ = DATASET.obtain(config.data, context.data_dir, context.screen)
-        found = float(self.count(path.read_text()))
-        return Results({{"found": found}}, AcceleratorReport("cpu", "cpu", None), DataOrigin("w"))
+        data = DATASET.find(config.data, context.data_dir, 0, context.screen)
+        found = float(self.count(data.read()))
+        return Results({{"found": found}}, AcceleratorReport("cpu", "cpu", None), data.origin)
 
 EXPERIMENTS = {{
     "count-words": Counting("count-words", lambda text: len(text.split())),
@@ -313,12 +313,12 @@ def test_a_check_that_raises_is_one_message(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_source_is_published_generated_or_the_users_own(name: str) -> None:
+def test_a_data_set_has_each_source_of_the_config(name: str) -> None:
     if (dataset := registry.experiment_dataset(name)) is not None:
         section = registry.load_config_class(name).model_fields["data"].annotation
         assert section is not None
         sources = get_args(section.model_fields["source"].annotation)
-        assert {*sources} - {"sample", *OWN_SOURCES} == {*dataset.published}
+        assert [*sources] == [source.name for source in dataset.sources]
 
 
 def test_only_another_package_is_to_be_uninstalled() -> None:

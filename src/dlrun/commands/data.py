@@ -1,6 +1,5 @@
 """`dlrun data`: download, verify and show the data sets that the experiments need."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,7 +8,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.data.cache import SUMS, find_damaged_files
-from dlrun.data.download import Dataset
+from dlrun.data.sources import NOT_THE_BOOKS, Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -23,7 +22,7 @@ with_data_options = opt.with_run_options(
 
 
 @with_data_options
-def fetch_dataset(settings: RunSettings, dataset: Name) -> None:
+def fetch_dataset(settings: RunSettings, name: Name) -> None:
     """Download the data and prepare them for the experiments.
 
     Examples:
@@ -31,15 +30,16 @@ def fetch_dataset(settings: RunSettings, dataset: Name) -> None:
     dlrun data fetch imdb --set data.source=keras
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
-    found, config = _find(dataset, settings, screen)
-    screen.show(Text(f"ready: {_load(found, config, folder, screen)}"))
+    dataset, config = _find(name, settings, screen)
+    data = dataset.load(config.data, folder, config.split_seed, screen)
+    screen.show(Text(f"ready: {_describe(data)}"))
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
 @with_data_options
-def verify_dataset(settings: RunSettings, dataset: Name) -> int:
+def verify_dataset(settings: RunSettings, name: Name) -> int:
     """Check the files of a data set against published checksums, and check their contents.
 
     Exits with 1 if a file is not the published one, or is damaged.
@@ -49,36 +49,30 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
     dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
-    found, config = _find(dataset, settings, screen)
-    others, damaged = [], False
-    for published, path in found.files(config.data, folder):
+    dataset, config = _find(name, settings, screen)
+    failed = False
+    for file, path in dataset.files(config.data, folder):
         if not path.exists():
-            raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
-        if path.is_file():
-            computed = published.hash_of(path)
-            is_same = computed == published.digest
-            verdict = "the published one" if is_same else f"NOT the published {published.digest}"
-            screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
-            others += [] if is_same else [path.name]
-    for cache in sorted(sums.parent for sums in (folder / found.name).glob(f"*/{SUMS}")):
+            raise DataError(f"{path}: not there", f"`dlrun data fetch {name}` downloads it")
+        digest = file.hash_of(path)
+        failed = failed or digest != file.digest
+        verdict = "published" if digest == file.digest else f"NOT the published {file.digest}"
+        screen.show(Text(f"{path}: {file.algorithm} {digest} is {verdict}"))
+    for cache in sorted(sums.parent for sums in (folder / dataset.name).glob(f"*/{SUMS}")):
         if problem := find_damaged_files(cache):
-            damaged = True
+            failed = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
-        else:
-            screen.show(Text(f"{cache}: whole"))
-    screen.show(Text(f"contents are complete: {_load(found, config, folder, screen)}"))
-    if others:
-        screen.fail(
-            f"{', '.join(others)}: not the published data",
-            "the experiments run on them, but the book's numbers cannot be compared",
-        )
-    return 1 if others or damaged else 0
+    data = dataset.load(config.data, folder, config.split_seed, screen)
+    screen.show(Text(f"contents are complete: {_describe(data)}"))
+    if not data.origin.is_book:
+        screen.show(Text(f"{NOT_THE_BOOKS}: its numbers are not compared"))
+    return 1 if failed else 0
 
 
 @with_data_options
 def show_dataset(
     settings: RunSettings,
-    dataset: Name,
+    name: Name,
     count: Annotated[int, opt.option("How many.", "N", min=1, max=1000)] = 3,
     first: Annotated[int, opt.option("Index of the first.", "N", min=0)] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which part.")] = "train",
@@ -90,21 +84,20 @@ def show_dataset(
     dlrun data show imdb --count 2 --set data.source=sample
     """
     screen = Screen()
-    found, config = _find(dataset, settings, screen)
-    if found.show is None:
-        raise ConfigError(f"{found.name} has nothing to show as text")
+    dataset, config = _find(name, settings, screen)
+    if dataset.show is None:
+        raise ConfigError(f"{dataset.name} has nothing to show as text")
     folder = run_context.resolve_data_dir(settings.data_dir)
-    data = found.load(config.data, folder, config.split_seed, screen)
+    data = dataset.load(config.data, folder, config.split_seed, screen)
     if first >= (rows := len(getattr(data, part))):
         raise ConfigError(f"--first {first}: there are {rows:,} {part} examples")
-    found.show(data, screen, part, first, count)
+    dataset.show(data, screen, part, first, count)
 
 
-def _load(found: Dataset, config: Any, folder: Path, screen: Screen) -> str:
-    """Load all data, downloading what is missing, and return a description."""
-    data = found.load(config.data, folder, config.split_seed, screen)
+def _describe(data: Any) -> str:
+    """Return how many rows loaded data have, and where they are from."""
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
-    return f"{counts}, {data.origin}"
+    return f"{counts}, {data.origin.text}"
 
 
 def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, Any]:
@@ -117,8 +110,8 @@ def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, An
             screen.warn(error.message)
             continue
         if dataset is not None:
-            for key in (dataset.name, experiment):
-                datasets.setdefault(key, (dataset, experiment))
+            datasets[experiment] = dataset, experiment
+            datasets.setdefault(dataset.name, datasets[experiment])
     if name not in datasets:
         names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
         hint = did_you_mean(name, datasets)

@@ -86,7 +86,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     """
     screen = Screen()
     names = experiments or registry.sort_by_place(registry.experiment_names())
-    with without_network("the demo downloads nothing"):
+    with without_network():
         fits = [fit for name in names for fit in _fits(name, settings, screen)]
         for number, fit in enumerate(fits, start=1):
             screen.show(Text(f"\n[{number}/{len(fits)}] {fit.title}", style="bold"))

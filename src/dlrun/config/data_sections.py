@@ -1,13 +1,16 @@
-"""Define the schemas of the config section `data`: types and bounds, but no default values."""
+"""Define the schemas of the config section `data`, and of the experiments that share such data."""
 
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import (
+    ExperimentConfig,
     Fraction,
     LocalPath,
     PositiveInt,
+    Reference,
     Section,
     Seed,
     error_of_key,
@@ -20,6 +23,7 @@ TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # published files
+HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
 
 
 def held_out_rows(validation: float | None, rows: int) -> int:
@@ -167,3 +171,34 @@ class TradingDaysDataConfig(Section):
     archive: LocalPath | None
     mirrors: list[str]
     lags: Annotated[int, Field(ge=1, le=250)]
+
+
+class ReviewsConfig(ExperimentConfig):
+    """Defines the config keys of every experiment on movie reviews."""
+
+    dataset_location = "dlrun.data.labelled_texts:IMDB"
+    changeable_keys: ClassVar[frozenset[str]] = COPY_KEYS | OWN_DATA_KEYS
+
+    data: ReviewsDataConfig
+    reference: Reference
+
+
+class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
+    """Defines the config keys of every experiment that trains a network on movie reviews."""
+
+    changeable_keys = NetworkConfig.changeable_keys | COPY_KEYS | OWN_DATA_KEYS
+
+
+class TableConfig(ExperimentConfig):
+    """Defines the config keys of every experiment on Hitters, NYSE or a user's own table."""
+
+    changeable_keys = frozenset({"data.archive", "data.mirrors"}) | OWN_DATA_KEYS
+    real_in_demo = True
+
+    reference: Reference
+
+
+class WeekdayConfig(Section):
+    """Defines whether the day of the week is a predictor beside the lags."""
+
+    day_of_week: bool

@@ -2,7 +2,6 @@
 
 import io
 import lzma
-import math
 import pickle
 import re
 import tarfile
@@ -80,76 +79,76 @@ def _check_end(tar: tarfile.TarFile) -> None:
         raise tarfile.ReadError("it breaks off")
 
 
-class _Dtype:
-    """Replaces a pickled dtype of numbers or objects; numpy's own trusts a crafted state."""
+class _Stub:
+    """Takes the place of a pickled array or dtype: numpy's own trusts a crafted state."""
 
-    def __init__(self, name: str, *_: object) -> None:
-        if not re.fullmatch(r"[biufO]\d{0,2}", name):
-            raise pickle.UnpicklingError(f"it holds an array of {name!r}")
-        self.plain = np.dtype(name)
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.plain = self.plain.newbyteorder(state[1])
+        self.state = state
 
 
-class _Array(np.ndarray[Any, Any]):
-    """Replaces a pickled array; refuses one with fewer or more contents than its shape holds."""
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        version, shape, dtype, fortran, contents = state
-        unit = 1 if dtype.plain.hasobject else dtype.plain.itemsize
-        if min(shape, default=0) < 0 or math.prod(shape) * unit != len(contents):
-            raise pickle.UnpicklingError(f"{len(contents)} objects or bytes for the shape {shape}")
-        super().__setstate__((version, shape, dtype.plain, fortran, contents))
-
-
-# The names that a pickled array of numbers or lists refers to, and what replaces each.
+# The names that a pickled array of bytes or of lists refers to, and what each becomes.
 _ALLOWED: dict[tuple[str, str], object] = {
-    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(0),
-    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Array(0),
-    ("numpy", "ndarray"): None,  # only the argument of _reconstruct
-    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Stub,
+    ("numpy._core.multiarray", "_reconstruct"): _Stub,
+    ("numpy", "ndarray"): None,  # only an argument of _reconstruct
+    ("numpy", "dtype"): _Stub,
     ("_codecs", "encode"): lambda text, *_: text.encode("latin1"),  # protocol 2's bytes
 }
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class _AllowListUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return _ALLOWED[module, name]
 
 
-def load_pickle(stream: IO[bytes], what: str) -> object:
-    """Read numbers, text, lists, dicts and arrays from a pickle; raise DataError for other types.
+def load_pickle(stream: IO[bytes], what: str) -> Any:
+    """Return the plain values in a pickle; raise DataError if it refers to anything but an array.
 
-    Python 2's strings become text, one character for each byte, as in torchvision.
+    Python 2's strings become text, one character for each byte, as in torchvision. `to_array` makes
+    an array of what stands for one.
     """
     try:
-        return _ArrayUnpickler(stream, encoding="latin1").load()
+        return _AllowListUnpickler(stream, encoding="latin1").load()
     except Exception as error:  # a damaged pickle can raise anything
         raise DataError(f"{what}: refused: {error}", "use the published file") from None
 
 
+def to_array(pickled: Any, what: str) -> Array:
+    """Return the array of bytes or of objects that `load_pickle` has read."""
+    try:
+        _, shape, dtype, _, contents = pickled.state
+        if isinstance(contents, list):
+            return np.fromiter(contents, object, len(contents)).reshape(shape)
+        raw = contents.encode("latin1") if isinstance(contents, str) else contents
+        return np.frombuffer(raw, dtype.arguments[0]).reshape(shape)
+    except Exception as error:
+        raise DataError(f"{what}: not an array: {first_line(error)}") from None
+
+
 def load_npz(path: Path, names: list[str]) -> list[Array]:
     """Return the arrays of an .npz file by name, also object arrays; raise DataError if damaged."""
+    arrays = []
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(archive.getinfo(f"{name}.npy").file_size > MAX_BYTES for name in names):
-                raise ValueError(f"an array has more than {MAX_BYTES:,} bytes")
-            return [_load_npy(archive.read(f"{name}.npy"), f"{path}: {name}") for name in names]
+            for name in names:
+                if archive.getinfo(f"{name}.npy").file_size > MAX_BYTES:
+                    raise ValueError(f"{name} has more than {MAX_BYTES:,} bytes")
+                stream = io.BytesIO(archive.read(f"{name}.npy"))
+                np.lib.format.read_magic(stream)
+                _, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                if dtype.hasobject:  # a pickle follows
+                    what = f"{path}: {name}"
+                    arrays.append(to_array(load_pickle(stream, what), what))
+                else:
+                    stream.seek(0)
+                    arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{path}: not an .npz file: {first_line(error)}") from None
-
-
-def _load_npy(content: bytes, what: str) -> Array:
-    stream = io.BytesIO(content)
-    np.lib.format.read_magic(stream)
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject:  # a pickle follows
-        if not isinstance(value := load_pickle(stream, what), np.ndarray):
-            raise ValueError(f"{what} is not an array")
-        return np.array(value)  # an array of numpy's own class
-    return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
+    return arrays

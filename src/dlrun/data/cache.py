@@ -11,7 +11,7 @@ import numpy as np
 
 from dlrun.data.archives import Array
 from dlrun.data.download import lock_while_writing
-from dlrun.system.console import Screen
+from dlrun.data.sources import FoundData
 from dlrun.system.files import file_digest
 
 FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
@@ -31,21 +31,23 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 
 def load_or_prepare_arrays(
-    folder: Path, key: Sequence[object], what: str, prepare: Callable[[], Prepared], screen: Screen
+    folder: Path, key: Sequence[object], found: FoundData, prepare: Callable[[], Prepared]
 ) -> Prepared:
     """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
 
-    `folder` holds all caches of a data set. `what` tells the user which data are being prepared.
+    `folder` holds all caches of a data set. Generated data are prepared anew each time.
     """
+    if not found.paths:
+        return prepare()
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
     if find_damaged_files(cache):
-        with lock_while_writing(cache, screen):
+        with lock_while_writing(cache, found.screen):
             if problem := find_damaged_files(cache):  # no other process has made it meanwhile
                 if cache.is_dir():
-                    screen.warn(f"{cache}: damaged, made again: {problem}")
+                    found.screen.warn(f"{cache}: damaged, made again: {problem}")
                     shutil.rmtree(cache)
-                screen.note(f"preparing {what} (once)")
+                found.screen.note(f"preparing {found.origin.text} (once)")
                 _write_folder(cache, *prepare())
     arrays = {file.stem: np.load(file, mmap_mode="r") for file in cache.glob("*.npy")}
     return arrays, json.loads((cache / "names.json").read_text(encoding="utf-8"))

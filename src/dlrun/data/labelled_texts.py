@@ -19,37 +19,34 @@ from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
-from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
-from dlrun.data.splits import LabelledRows, add_unicode_variant_warnings, show_class_counts
-from dlrun.data.text_files import DataWarnings
+from dlrun.data.sources import DataOrigin, Dataset, FoundData, RemoteFile, Source
+from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
+TITLE = "IMDB reviews"
 LABELS = ["negative", "positive"]  # classes of the published and the generated reviews
-STANFORD_ARCHIVE = PublishedFile(
+STANFORD_ARCHIVE = RemoteFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "md5",
     "7c2ac02c03563afcf9b574c7e56c153a",
-    kind="tar",
 )
-KERAS_ARRAYS = PublishedFile(
+KERAS_ARRAYS = RemoteFile(
     "imdb.npz",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
     "sha256",
     "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
-    kind="zip",
 )
-KERAS_WORDS = PublishedFile(
+KERAS_WORDS = RemoteFile(
     "imdb_word_index.json",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
     "md5",
     "bfafd718b763782e994055a2d397834f",
-    "word_index",
+    key="word_index",
 )
-PUBLISHED = {"stanford": (STANFORD_ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
 MAX_REVIEW_BYTES = 1 << 20
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
@@ -76,8 +73,7 @@ class Reviews:
     test: ReviewSplit
     vocabulary: list[str]
     labels: list[str]
-    origin: str
-    differs: str | None
+    origin: DataOrigin
 
     @property
     def width(self) -> int:
@@ -91,36 +87,15 @@ class Reviews:
 
 def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names; prepared reviews are cached in the data folder."""
-    if config.source == "sample":
-        origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        return _to_reviews(config, _prepare(config, [], seed, screen), origin, GENERATED)
-    differs: str | None
-    if config.is_own:
-        paths, differs = user_data.user_data_paths(config), OWN_DATA
-        columns = config.text_column, config.label_column
-        key = [user_data.fingerprint_user_data(config, seed, *columns)]
-        name = (config.path or paths[0]).name
-        origin = f"own texts ({config.source}, {name}, {key[0][:8]}){config.fold_text}"
-        key += [config.fold_text] if config.folds else []
-    else:
-        paths, key, differs = DATASET.obtain(config, data_dir, screen)
-        origin = f"IMDB reviews ({config.source}, {DATASET.describe_files(config, key)})"
-    prepared = load_or_prepare_arrays(
-        data_dir / DATASET.name,
-        [config.source, str(config.num_words), *key],
-        origin,
-        lambda: _prepare(config, paths, seed, screen),
-        screen,
+    size = f"2 x {config.sample_reviews:,}"
+    columns = config.text_column, config.label_column
+    found = IMDB.find(config, data_dir, seed, screen, size, columns)
+    key = [config.source, config.num_words, *found.digests]
+    arrays, names = load_or_prepare_arrays(
+        data_dir / IMDB.name, key, found, lambda: _prepare(found)
     )
     if config.is_own:
-        show_class_counts(prepared, "texts", screen)
-    return _to_reviews(config, prepared, origin, differs)
-
-
-def _to_reviews(
-    config: ReviewsDataConfig, prepared: Prepared, origin: str, differs: str | None
-) -> Reviews:
-    arrays, names = prepared
+        show_class_counts(arrays, names, "texts", screen)
     train, test = (
         ReviewSplit(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
@@ -131,35 +106,22 @@ def _to_reviews(
         )
         for part in ("train", "test")
     )
-    return Reviews(train, test, names["words"], names["labels"], origin, differs)
+    return Reviews(train, test, names["words"], names["labels"], found.origin)
 
 
-def _prepare(
-    config: ReviewsDataConfig, paths: Sequence[Path], seed: int, screen: Screen
-) -> Prepared:
+def _prepare(found: FoundData) -> Prepared:
     """Encode the training and test texts; divide the texts if they are in one place.
 
     The vocabulary is counted on the training part, unless the source brings it.
     """
-    warnings, vocabulary = DataWarnings(), list[str]()
-    if config.is_own:
-        sources = [user_data.open_text_source(config, path, warnings) for path in paths]
-    elif config.source == "sample":
-        sources = [
-            _in_memory(part, *generate_reviews(config.sample_reviews, part_seed))
-            for part, part_seed in (("train", seed), ("test", seed + 1))
-        ]
-    elif config.source == "stanford":
-        sources = read_stanford_reviews(paths[0], screen)
-    elif config.source == "keras":
-        sources, vocabulary = read_keras_reviews(paths[0], paths[1])
-    else:
-        raise ValueError(f"data.source: {config.source} has no reader")
-    rows, texts = LabelledRows(warnings), text_encoding.NumberedTexts(vocabulary)
+    config, warnings = found.config, found.warnings
+    sources, vocabulary = found.read()
+    rows = LabelledRows(warnings)
+    texts = text_encoding.NumberedTexts(vocabulary)
     for source in sources:
         rows.begin_part(source.place)
         progress = f"reading {Path(source.place).name}", source.count, "texts"
-        with screen.progress(*progress) as bar:
+        with found.screen.progress(*progress) as bar:
             for done, (text, label, where) in enumerate(source.rows):
                 words = text_encoding.split_words(text) if isinstance(text, str) else text
                 # A text without a word repeats nothing.
@@ -171,14 +133,26 @@ def _prepare(
                 texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
-    labels, names, is_test = rows.split(config.test_share, seed, config.chosen_fold)
+    labels, names, is_test = rows.split(config.test_share, found.seed, config.chosen_fold)
     if len(names) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
     arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
-    if config.is_own:
-        add_unicode_variant_warnings("words", texts.words, warnings)
     return arrays, {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
+
+
+def _read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    opened = [
+        user_data.open_text_source(found.config, path, found.warnings) for path in found.paths
+    ]
+    return opened, []
+
+
+def _generate(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    sources = []
+    for part, seed in (("train", found.seed), ("test", found.seed + 1)):
+        sources.append(_in_memory(part, *generate_reviews(found.config.sample_reviews, seed)))
+    return sources, []
 
 
 def _in_memory(
@@ -189,16 +163,17 @@ def _in_memory(
     return TextSource(place, len(labels), rows)
 
 
-def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
-    """Read the labelled reviews of the archive aclImdb_v1.tar.gz, without checking its checksum.
+def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    """Read the labelled reviews of the archive aclImdb_v1.tar.gz.
 
     Raises DataError if the file is another archive, is damaged, or lacks one of the four folders.
     """
     folders: dict[tuple[str, str], dict[str, slice]] = {
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
     }
+    (archive,) = found.paths
     contents = bytearray()  # bytes of all reviews: unlike many small objects, freed at once
-    for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, screen):
+    for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, found.screen):
         _, part, label, name = path.split("/")
         folders[part, label][name] = slice(len(contents), len(contents) + len(content))
         contents += content
@@ -214,11 +189,12 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
         places = [folder[name] for folder in both for name in sorted(folder)]
         texts = (contents[place].decode("utf-8", "replace") for place in places)
         sources.append(_in_memory(part, texts, labels))
-    return sources
+    return sources, []
 
 
-def read_keras_reviews(arrays: Path, word_index: Path) -> tuple[list[TextSource], list[str]]:
+def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
     """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
+    arrays, word_index = found.paths
     try:
         ranks = dict(json.loads(read_regular_file(word_index)))
         words = sorted(ranks, key=ranks.__getitem__)
@@ -293,7 +269,7 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
 def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
     """Print training or test reviews as words, each with its label and its length in words."""
     split = reviews.train if part == "train" else reviews.test
-    screen.note(f"{reviews.origin}: {len(reviews.vocabulary):,} words have an id")
+    screen.note(f"{reviews.origin.text}: {len(reviews.vocabulary):,} words have an id")
     for index in range(first, min(first + count, len(split.ids))):
         ids = split.ids.review(index)
         label = reviews.labels[split.labels[index]]
@@ -301,4 +277,16 @@ def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -
         screen.show(Text(reviews.decode(ids) + "\n"))
 
 
-DATASET = Dataset("imdb", PUBLISHED, load_reviews, _show)
+IMDB = Dataset(
+    "imdb",
+    (
+        Source("stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), is_book=True),
+        Source("keras", TITLE, _read_keras_reviews, (KERAS_ARRAYS, KERAS_WORDS), is_book=True),
+        Source("sample", "reviews", _generate),
+        Source("csv", "own texts", _read_own_texts),
+        Source("folder", "own texts", _read_own_texts),
+    ),
+    load_reviews,
+    _show,
+    user_data.check_review_files,
+)

@@ -1,16 +1,14 @@
-"""Divide labelled rows into training, validation and test rows, and warn of very rare classes."""
+"""Divide labelled rows into training, validation and test rows."""
 
 import re
-import unicodedata
 from array import array
-from collections.abc import Collection, Sequence, Sized
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import held_out_rows
-from dlrun.data.cache import Prepared
+from dlrun.data.archives import Array
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, pluralize
@@ -158,33 +156,14 @@ class LabelledRows:
                 problem = f"each of {len(labels):,} rows has a class of its own"
                 remedy = "give more rows of each class, or name another column of classes"
             raise DataError(f"{place}: {problem}", remedy)
-        self._add_warnings(labels, names, is_test)
+        for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
+            self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
+        last = self._parts[-1][0]
+        contents = np.array(self._hashes)
+        warn_of_repeated_rows(contents, np.flatnonzero(is_test), last, self._warnings)
         are_numbers = all(map(_NUMBER.fullmatch, names))
         ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
         return np.array([ordered.index(name) for name in names])[labels], ordered, is_test
-
-    def _add_warnings(self, labels: Rows, names: list[str], is_test: NDArray[np.bool_]) -> None:
-        """Warn of classes with few rows, and of rows that are in both training and test data."""
-        warnings, counts = self._warnings, np.bincount(labels, minlength=len(names))
-        for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
-            warnings.add("none of this class in the test part", f"class {names[index]!r}")
-        for index in np.flatnonzero(counts <= 2).tolist():
-            larger = [names[one] for one in np.flatnonzero(counts > 10 * counts[index]).tolist()]
-            alike = {name.lower(): name for name in larger}
-            if near := get_close_matches(names[index].lower(), alike, 1):
-                warnings.add(
-                    f"only {counts[index]} of {len(labels):,}: is it {alike[near[0]]!r}?",
-                    f"class {names[index]!r}",
-                )
-        add_unicode_variant_warnings("classes", names, warnings)
-        values: dict[float, str] = {}
-        for name in filter(_NUMBER.fullmatch, names):
-            if (first := values.setdefault(float(name), name)) != name:
-                warnings.add(
-                    "the same number, but they count as two classes", f"{first!r} and {name!r}"
-                )
-        tested, place = np.flatnonzero(is_test), self._parts[-1][0]
-        warn_of_repeated_rows(np.array(self._hashes), tested, place, warnings)
 
 
 def warn_of_repeated_rows(contents: Rows, tested: Rows, place: str, warnings: DataWarnings) -> None:
@@ -193,9 +172,10 @@ def warn_of_repeated_rows(contents: Rows, tested: Rows, place: str, warnings: Da
         warnings.add(f"{repeated:,} of the test part are in the training part too", place)
 
 
-def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:
+def show_class_counts(
+    arrays: Mapping[str, Array], names: Mapping[str, list[str]], what: str, screen: Screen
+) -> None:
     """Show the warnings about a user's own rows, the number of rows, and the class names."""
-    arrays, names = prepared
     for warning in names["warnings"]:
         screen.warn(warning)
     count, classes = len(arrays["train_labels"]) + len(arrays["test_labels"]), names["labels"]
@@ -205,13 +185,3 @@ def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:
 def shorten_list(names: Sequence[str]) -> str:
     """Return names joined by commas for a message; a long list is cut after its first names."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
-
-
-def add_unicode_variant_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
-    """Warn of names that differ only by their Unicode normalisation; `what` says what they name."""
-    for name in names:
-        composed = name if name.isascii() else unicodedata.normalize("NFC", name)
-        if composed != name and composed in names:
-            warnings.add(
-                f"they look the same, but count as two {what}", f"{composed!a} and {name!a}"
-            )

@@ -20,7 +20,7 @@ from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
+from dlrun.data.sources import DataOrigin, Dataset, FoundData, RemoteFile, Source
 from dlrun.data.splits import (
     LabelledRows,
     Rows,
@@ -30,19 +30,14 @@ from dlrun.data.splits import (
     warn_of_repeated_rows,
 )
 from dlrun.data.text_files import DataWarnings, check_cells, open_csv_table
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen, cut, pluralize
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
-FILES = {
-    "ISLP/data/Hitters.csv": "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952",
-    "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
-}
 # A number with a decimal comma or separated thousands, which is not written as here.
 WITH_COMMA = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # categories of a column, at most
-NUMBER_HINT = "correct the cell"
 COMMA_HINT = "write numbers with a decimal point and without thousands separators"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -118,8 +113,7 @@ class Table:
     labels: list[str] | None  # the class names of a classification
     train: TablePart
     test: TablePart
-    origin: str
-    differs: str | None  # why these are not the published data; None if they are
+    origin: DataOrigin
     target_scale: tuple[float, float] | None = None  # mean and sd of the target of a series
 
     def fingerprint(self) -> str:
@@ -130,59 +124,56 @@ class Table:
 
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
     """Return the table that a config names, divided into training and test rows."""
-    differs: str | None = GENERATED
-    warnings = DataWarnings()
-    if config.source == "sample":
-        parts = [generate_rows(SAMPLE_ROWS, seed, PLAYER_NUMBERS, PLAYER_WORDS)]
-        origin = f"generated sample players ({SAMPLE_ROWS}, seed {seed})"
-    else:
-        if config.is_own:
-            paths, differs = user_data.user_data_paths(config), OWN_DATA
-            digest = user_data.fingerprint_user_data(config, seed)[:8]
-            origin = f"own table ({paths[0].name}, {digest})"
-        else:
-            paths, digests, differs = HITTERS.obtain(config, data_dir, screen)
-            origin = f"Hitters ({HITTERS.describe_files(config, digests)})"
-        needed, parts = user_data.columns_of_table(config), list[list[Record]]()
-        for path in paths:
-            other_file = differs not in (None, OWN_DATA)
-            parts.append(_read_csv(path, needed, warnings, other_file=other_file))
-            needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
+    found = HITTERS.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
+    parts: list[list[Record]] = found.read()
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
+    if not names:
+        problem = f"{found.origin.text}: no column besides {config.target!r}"
+        raise DataError(problem, "see data.ignore")
     parts = [_complete_rows(part, [*names, config.target], config, screen) for part in parts]
     columns = TableColumns(levels={name: _find_levels(name, parts[0]) for name in names})
-    if not names:
-        raise DataError(f"{origin}: no column besides {config.target!r}", "see data.ignore")
     records = [record for part in parts for record in part]
     X = np.array(_read_each(records, columns.encode))
+    contents = np.array([hash((*cells.values(),)) for cells, _ in records])
     if config.task == "classification":
-        rows = LabelledRows(warnings)
+        rows = LabelledRows(found.warnings)
+        hashes = iter(contents.tolist())
         for part in parts:
             rows.begin_part(part[0][1])
             for cells, place in part:
-                rows.add(cells[config.target], hash((*cells.values(),)), place)
+                rows.add(cells[config.target], next(hashes), place)
         targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
-        remedy = f"{NUMBER_HINT}; `hitters-dense` with data.task=classification takes words"
-        numbers = _read_each(records, lambda cells: _to_number(cells, config.target, remedy))
+        numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
-        fitted, tested = _divide(len(records), separate, config, seed, origin)
-        contents = np.array([hash((*cells.values(),)) for cells, _ in records])
-        warn_of_repeated_rows(contents, tested, parts[-1][0][1], warnings)
+        fitted, tested = _divide(len(records), separate, config, seed, found.origin.text)
+        warn_of_repeated_rows(contents, tested, parts[-1][0][1], found.warnings)
         if np.ptp(targets[fitted]) == 0:
-            same = _only_value([records[row][0][config.target] for row in fitted])
-            problem = f"{origin}: {config.target} is {same} in all training rows"
+            problem = f"{found.origin.text}: {config.target} has one value in all training rows"
             raise DataError(problem, "give more rows, or name another column as data.target")
-    for warning in warnings.lines():
+    for warning in found.warnings.lines():
         screen.warn(warning)
-    origin += _describe_rows(config, len(records), len(tested), seed)
+    text = found.origin.text + _describe_rows(config, len(records), len(tested), seed)
     columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
     whole = TablePart(X, targets, [cells for cells, _ in records])
-    train, test = whole.rows(fitted), whole.rows(tested)
-    return Table(columns, config.target, labels, train, test, origin, differs)
+    origin = DataOrigin(text, found.origin.is_book)
+    return Table(columns, config.target, labels, whole.rows(fitted), whole.rows(tested), origin)
+
+
+def _read_table(found: FoundData) -> list[list[Record]]:
+    needed = user_data.columns_of_table(found.config)
+    parts = []
+    for path in found.paths:
+        parts.append(_read_csv(path, needed, found.warnings))
+        needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
+    return parts
+
+
+def _generate_players(found: FoundData) -> list[list[Record]]:
+    return [generate_rows(SAMPLE_ROWS, found.seed, PLAYER_NUMBERS, PLAYER_WORDS)]
 
 
 def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
@@ -196,6 +187,8 @@ def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -
     # The folds of a cross-validation may differ by a row.
     held = "" if config.chosen_fold else f"{tested:,} of "
     text += f", {held}{pluralize(rows, 'row')}{' for the test' if held else ''}"
+    if config.is_own:
+        return text
     return text + (f", seed {seed}" if config.source == "hitters" else "") + config.fold_text
 
 
@@ -212,24 +205,15 @@ def _standardise(
     return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
-def _read_csv(
-    path: Path, columns: Mapping[str, str], warnings: DataWarnings, *, other_file: bool
-) -> list[Record]:
+def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
     """Return the rows of a CSV file, at least one, which all have the cells of the header.
 
-    other_file: the file was named in place of the published one, so that a missing column is a
-    DataError. Otherwise it is a ConfigError, because the config names the column.
+    Raises ConfigError if it lacks a column, by the key that names the column.
     """
-    try:
-        header, rows = open_csv_table(path, columns, warnings)
-    except ConfigError as error:
-        if not other_file:
-            raise
-        raise DataError(f"not the published table: {error.message}", error.hint) from None
+    header, rows = open_csv_table(path, columns, warnings)
     if "" in header:
-        place = header.index("")
-        remedy = "" if place else ", or write the file with to_csv(index=False)"  # of pandas
-        raise DataError(f"{path}:1: column {place + 1} has no name", f"delete that column{remedy}")
+        remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
+        raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
     if twice := [name for name in header if header.count(name) > 1]:
         problem = f"{twice.count(twice[0])} columns are named {_quote(twice[0])}"
         raise DataError(f"{path}:1: {problem}", "rename one of them")
@@ -255,9 +239,7 @@ def _complete_rows(
             remedy = "`--set data.missing=drop` leaves such rows out"
             raise DataError(f"{place}: no value in column {missing[0]!r}", remedy)
     if not complete:
-        lacking = [name for name in names if all(_is_missing(cells, name) for cells, _ in records)]
-        which = f": none has one in {shorten_list(lacking)}" if lacking else ""
-        problem = f"{records[0][1]}: no row has a value in every column{which}"
+        problem = f"{records[0][1]}: no row has a value in every column"
         raise DataError(problem, "`--set 'data.ignore=[COLUMN]'` leaves a column out")
     if left_out := len(records) - len(complete):
         screen.note(f"rows left out, because a value is missing: {left_out:,} of {len(records):,}")
@@ -275,17 +257,16 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1 or (not words and len({*map(float, cells)}) == 1):
-        same = f"is {_only_value(cells)} in all of {pluralize(len(cells), 'row')}"
-        raise DataError(f"{records[0][1]}: column {name!r} {same}", remedy)
+        problem = f"column {name!r} has one value in all of {pluralize(len(cells), 'row')}"
+        raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
     commas = all(WITH_COMMA.fullmatch(cells[place]) for place in words)
     has_numbers = commas or len(words) < len(cells) / 2
     if has_numbers or len(levels) > MOST_LEVELS:
         why = "" if has_numbers else f", and {len(levels):,} different values are no categories"
-        place, word = records[words[0]][1], cells[words[0]]
-        error = _no_number(name, word, remedy)
-        raise DataError(f"{place}: {error.message}{why}", error.hint)
+        problem = f"column {name!r}: {_no_number(cells[words[0]])}{why}"
+        raise DataError(f"{records[words[0]][1]}: {problem}", COMMA_HINT if commas else remedy)
     return levels
 
 
@@ -296,24 +277,17 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _to_number(cells: Cells, name: str, remedy: str = NUMBER_HINT) -> float:
+def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
-        raise _no_number(name, cells[name].strip(), remedy)
+        remedy = "correct the cell; data.task=classification of hitters-dense takes words"
+        if WITH_COMMA.fullmatch(cells[name].strip()):
+            remedy = COMMA_HINT
+        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}", remedy)
     return float(cells[name])
 
 
-def _no_number(name: str, cell: str, remedy: str) -> DataError:
-    """Return the error for a cell that is no number; a comma in one has a remedy of its own."""
-    problem = f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
-    remedy = COMMA_HINT if WITH_COMMA.fullmatch(cell) else remedy
-    return DataError(f"column {name!r}: {problem}", remedy)
-
-
-def _only_value(cells: Sequence[str]) -> str:
-    """Return what all cells are: one text, or one number that is written in several ways."""
-    if len({cell.strip() for cell in cells}) == 1:
-        return _quote(cells[0].strip())
-    return f"{float(cells[0]):g} in double precision"
+def _no_number(cell: str) -> str:
+    return f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
 
 
 def _quote(cell: str) -> str:
@@ -368,20 +342,14 @@ def load_days(
     The series are standardised over all days, the oldest comes first; the target is the volume.
     Raises DataError if the file cannot be read.
     """
-    differs: str | None = GENERATED
-    if config.source == "sample":
-        records = generate_rows(SAMPLE_ROWS, seed, SERIES, DAY_WORDS)
-        origin = f"generated sample days ({SAMPLE_ROWS}, seed {seed})"
-    else:
-        paths, digests, differs = NYSE.obtain(config, data_dir, screen)
-        needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
-        records = _read_csv(paths[0], needed, DataWarnings(), other_file=True)
-        origin = f"NYSE ({NYSE.describe_files(config, digests)})"
+    found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
+    records: list[Record] = found.read()
+    origin = found.origin
     values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
     if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
         problem = f"column {constant[0]!r} has one value in all {len(values):,} days"
-        raise DataError(f"{origin}: {problem}", "give days on which it varies")
+        raise DataError(f"{origin.text}: {problem}", "give days on which it varies")
     lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
     cells = [
         {column: records[row - lag][0][name] for column, lag, name in lags} | records[row][0]
@@ -391,9 +359,8 @@ def load_days(
     if not 1 < is_train.sum() < len(cells):
         problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
         remedy = "choose a smaller data.lags, or other days"
-        raise DataError(
-            f"{origin}: {problem}: the first {config.lags} days serve only as lags", remedy
-        )
+        why = f"the first {config.lags} days serve only as lags"
+        raise DataError(f"{origin.text}: {problem}: {why}", remedy)
     scales = zip(centre.tolist(), scale.tolist(), strict=True)
     by_name = dict(zip(SERIES, scales, strict=True))
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
@@ -405,7 +372,16 @@ def load_days(
     X = np.array([columns.encode(day) for day in cells])
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
     train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
-    return Table(columns, VOLUME, None, train, test, origin, differs, by_name[VOLUME])
+    return Table(columns, VOLUME, None, train, test, origin, by_name[VOLUME])
+
+
+def _read_days(found: FoundData) -> list[Record]:
+    needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
+    return _read_csv(found.paths[0], needed, found.warnings)
+
+
+def _generate_days(found: FoundData) -> list[Record]:
+    return generate_rows(SAMPLE_ROWS, found.seed, SERIES, DAY_WORDS)
 
 
 def _series_of_day(cells: Cells) -> list[float]:
@@ -442,14 +418,37 @@ def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> No
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows.cells[first : first + count])
-    screen.note(table.origin)
+    screen.note(table.origin.text)
     screen.rows(stream.getvalue().splitlines())
 
 
-def _published(path: str) -> list[PublishedFile]:
-    name = path.rpartition("/")[2]
-    return [PublishedFile(name, ADDRESS + path, "sha256", FILES[path], packaged=path)]
+def _file(path: str, sha256: str) -> RemoteFile:
+    return RemoteFile(path.rpartition("/")[2], ADDRESS + path, "sha256", sha256, packaged=path)
 
 
-HITTERS = Dataset("hitters", {"hitters": _published("ISLP/data/Hitters.csv")}, load_table, _show)
-NYSE = Dataset("nyse", {"nyse": _published("ISLP/data/NYSE.csv")}, load_days, _show)
+HITTERS_CSV = _file(
+    "ISLP/data/Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
+)
+NYSE_CSV = _file(
+    "ISLP/data/NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60"
+)
+HITTERS = Dataset(
+    "hitters",
+    (
+        Source("hitters", "Hitters", _read_table, (HITTERS_CSV,), is_book=True),
+        Source("sample", "players", _generate_players),
+        Source("csv", "own table", _read_table),
+    ),
+    load_table,
+    _show,
+    user_data.check_table_files,
+)
+NYSE = Dataset(
+    "nyse",
+    (
+        Source("nyse", "NYSE", _read_days, (NYSE_CSV,), is_book=True),
+        Source("sample", "days", _generate_days),
+    ),
+    load_days,
+    _show,
+)

@@ -10,7 +10,6 @@ from dlrun.config.data_sections import (
     OwnDataConfig,
     ReviewsDataConfig,
     TableDataConfig,
-    TradingDaysDataConfig,
     held_out_rows,
 )
 from dlrun.data import text_files
@@ -39,12 +38,11 @@ def check_review_files(config: ReviewsDataConfig) -> None:
         held_out_rows(config.validation, config.sample_reviews)
 
 
-def check_table_files(config: TableDataConfig | TradingDaysDataConfig) -> None:
+def check_table_files(config: TableDataConfig) -> None:
     """Raise ConfigError if a user's own table, or a column that a config names, is missing."""
-    if isinstance(config, TableDataConfig) and config.is_own:
-        check_places(config)
-        for place in user_data_paths(config):
-            text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
+    check_places(config)
+    for place in user_data_paths(config) if config.is_own else ():
+        text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
 
 
 def columns_of_table(config: TableDataConfig) -> dict[str, str]:
@@ -61,9 +59,7 @@ def check_places(config: OwnDataConfig) -> None:
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
         if place is not None and not (place.is_dir() if is_folder else place.is_file()):
-            remedy = "`data.source: folder` reads a sub-folder for each class, `csv` a file"
-            if isinstance(config, TableDataConfig):
-                remedy = "it is a CSV file with a header"
+            remedy = "source `folder` reads a sub-folder for each class, `csv` a file with a header"
             kind = "folder" if is_folder else "file"
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
     if config.folds and len(user_data_paths(config)) > 1:
@@ -166,17 +162,9 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
     """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
-    match config.source:
-        case "csv":
-            return _open_csv_texts(config, place, warnings)
-        case "folder":
-            files = list_files_by_class(place, warnings)
-            return TextSource(str(place), len(files), _read_files(files, warnings))
-        case _:
-            raise ValueError(f"data.source: {config.source} has no reader")
-
-
-def _open_csv_texts(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
+    if config.source == "folder":
+        files = list_files_by_class(place, warnings)
+        return TextSource(str(place), len(files), _read_files(files, warnings))
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
     header, records = text_files.open_csv_table(place, columns, warnings)
     text, label = (header.index(column) for column in columns.values())

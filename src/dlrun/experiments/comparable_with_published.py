@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS, OwnDataConfig
 from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import format_setting
+from dlrun.data.sources import NOT_THE_BOOKS
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
@@ -12,8 +13,8 @@ from dlrun.run_context import Results
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
-# those of chance and rounding, of output, and of where the data are (DataOrigin.differs says
-# whether the data themselves are other ones).
+# those of chance and rounding, of output, and of where the data are (DataOrigin.is_book says
+# whether they are the book's).
 NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS | COPY_KEYS
 NEUTRAL |= {
     f"data.{key}"
@@ -27,21 +28,22 @@ NEUTRAL |= {
 def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:
     """Return why a run of an experiment cannot be compared with the published numbers, or None.
 
-    The published numbers were computed on the published data, with values as in the shipped config
-    or in one of its variants.
+    They are compared only on the book's data, with values as in the shipped config or in one of its
+    variants.
     """
     if not results.reference:
         return None
     if not has_shipped_reference(name, config):
         return "the config's published numbers (`reference`) are not the shipped ones"
-    differs, defaults = results.origin.differs, shipped_values(name)
-    reasons = [differs] if differs else []
-    is_shipped_source = config.source == defaults.get("data.source")
-    if not find_variant(name, config) and (not differs or is_shipped_source):  # else: generated
-        reasons += [
-            f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
-            for key, value in changed_result_keys(name, config).items()
-        ]
+    if not results.origin.is_book:
+        return NOT_THE_BOOKS
+    if find_variant(name, config):
+        return None
+    defaults = shipped_values(name)
+    reasons = [
+        f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
+        for key, value in changed_result_keys(name, config).items()
+    ]
     return ", ".join(reasons) or None
 
 

@@ -18,7 +18,7 @@ from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, BatchDataset, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer
 
@@ -73,7 +73,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         )
         return LoadedData(
             data,
-            DataOrigin(images.origin, images.differs),
+            images.origin,
             ImageAssets(
                 labels=images.names, preprocessing={"scale": SCALE, "size": list(self.size)}
             ),

@@ -7,13 +7,14 @@ from typing import Generic, TypeVar
 import lightning.pytorch as pl
 
 from dlrun.config.network_sections import LightningConfig
+from dlrun.data.sources import DataOrigin
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.predictions import TrueAndPredicted
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import NO_METRICS
 from dlrun.training.fit import train_on_accelerator

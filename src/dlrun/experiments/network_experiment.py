@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
+from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
@@ -25,7 +26,7 @@ from dlrun.experiments.predictions import (
 from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.networks.files import read_tensors
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows

@@ -32,7 +32,7 @@ from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
-    from dlrun.data.download import Dataset
+    from dlrun.data.sources import Dataset
     from dlrun.experiments.base import AnyExperiment
 
 UNKNOWN = object()  # the value of a key that the shipped config does not have

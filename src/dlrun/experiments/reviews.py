@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.config.data_sections import ReviewsConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.data import labelled_texts
 from dlrun.data.labelled_texts import Reviews
@@ -24,7 +25,6 @@ from dlrun.data.text_encoding import (
 )
 from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
-from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import to_csv
 

@@ -6,12 +6,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import TableDataConfig
+from dlrun.config.data_sections import TableConfig, TableDataConfig
 from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.experiments.tables_config import TableConfig
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.console import Screen

@@ -102,8 +102,8 @@ class ReproducedExperiment:
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
-    its files. differs: why they are not the published ones; None if they are, empty if that is
-    unknown. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
+    its files. is_published: whether they are the book's, or there are none. missing: why it cannot
+    be run. stochastic: whether numbers depend on the seed.
     baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
     the seeds. taken: those of them that other commands began. failed: the errors of the others, by
     seed.
@@ -115,7 +115,7 @@ class ReproducedExperiment:
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
-    differs: str | None = ""
+    is_published: bool = False
     missing: str = ""
     stochastic: bool = True
     baseline: Baseline | None = None
@@ -229,8 +229,9 @@ class ReproducedExperiment:
         return (
             (then, begun.code, begun.packages) == (now, plan.code, plan.packages)
             and accelerator.used == device
-            # In a run of the published config: why its data are not the published ones.
-            and (bool(record.reference), record.reference_differs) == (True, self.differs)
+            and self.is_published
+            and bool(record.reference)
+            and record.reference_differs is None
             and not any(find_damage(run))
         )
 
@@ -419,9 +420,10 @@ def prepare_reproduction(
                 files, part.settings = experiment.lab_setup(config, data_dir, said)
                 part.data = {path.name: file_digest(path) for path in files if path.is_file()}
                 if dataset is not None:
-                    _, _, part.differs = dataset.obtain(config.data_section, data_dir, said)
-                elif not files:
-                    part.differs = None
+                    section, seed = config.data_section, config.split_seed
+                    part.is_published = dataset.find(section, data_dir, seed, said).origin.is_book
+                else:
+                    part.is_published = not files
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:

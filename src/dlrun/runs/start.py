@@ -168,7 +168,7 @@ def check_run_can_start(
     try:
         config.check(runs_dir)
         if dataset := registry.experiment_dataset(name):
-            dataset.check_local_copies(config.data_section)
+            dataset.check(config.data_section)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -200,7 +200,7 @@ def download_missing_data(
     if dataset := registry.experiment_dataset(name):
         section, data_dir = config.data_section, run_context.resolve_data_dir(settings.data_dir)
         if not all(path.exists() for _, path in dataset.files(section, data_dir)):
-            dataset.obtain(section, data_dir, screen)
+            dataset.download(section, data_dir, screen)
 
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:

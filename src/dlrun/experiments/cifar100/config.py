@@ -1,6 +1,5 @@
 """Define the config of the experiment cifar100."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -8,7 +7,6 @@ from pydantic import Field
 from dlrun.config.data_sections import OWN_DATA_KEYS, ImagesDataConfig
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import PositiveInt, Reference, Section
-from dlrun.data import user_data
 
 
 class ConvolutionalNetworkConfig(Section):
@@ -22,7 +20,7 @@ class ConvolutionalNetworkConfig(Section):
 class Config(NetworkConfig):
     """Defines the keys of configs/cifar100.yaml."""
 
-    dataset_location = "dlrun.data.small_images:DATASET"
+    dataset_location = "dlrun.data.small_images:CIFAR100"
     changeable_keys = (
         NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
     )
@@ -30,8 +28,3 @@ class Config(NetworkConfig):
     data: ImagesDataConfig
     model: ConvolutionalNetworkConfig
     reference: Reference
-
-    def check(self, runs_dir: Path) -> None:
-        """Check that the folders of the user's own images exist."""
-        super().check(runs_dir)
-        user_data.check_places(self.data)

@@ -13,6 +13,14 @@ from dlrun.data.photographs import find_book_photographs, find_images
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
 
+BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
+    "e1d779cfbcf5609e3baa609d1af46df0b72ef2b44991696ec8a329b59336d495",
+    "c0b864c8ca35fa52e7933e11bed12e337a899e974c29d202804f51bfff030445",
+    "04328a1ef3b7748aa76fac994eba1eabb79bc1fa60d91ca34eceb85a2a45822b",
+    "cd3f70ec4b10c455e834eb26cdcdf3ec214907b00c633518ceafc5c868fd7d5e",
+    "5edea0f97ab6e2b5ab9267740ef708fdff6b1250cf5bf6179982f35f5c6674c9",
+    "d889979a50bc6f7f7bca371ce292bc505153010e6c5584356bf76c72459ffe3a",
+}
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 MAX_ARGUMENT_BYTES = 150_000  # bytes of all image names; a config may have 256 KiB
 

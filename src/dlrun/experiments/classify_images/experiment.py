@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from dlrun.data import photographs
 from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
+from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
-from dlrun.experiments.classify_images.config import Config
+from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
 from dlrun.experiments.comparable_with_published import (
     changed_result_keys,
     has_shipped_reference,
@@ -33,11 +34,11 @@ from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.run import draw_contact_sheet
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
-from dlrun.system.accelerator import run_with_fallback
+from dlrun.system.accelerator import note_slow_precision, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.system.files import fingerprint_files
+from dlrun.system.files import file_digest, fingerprint_files
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.process_settings import temporary_training_settings
 
@@ -94,12 +95,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
         reference, published = config.reference, config.reference.book
         if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
             published = {}
-        names = {with_published_name(Path(file), reference.packaged).name for file in predictions}
-        differs = None if names & reference.book.keys() else "the photographs are not the book's"
+        is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
-            origin=DataOrigin(origin, differs),
+            origin=DataOrigin(origin, is_book),
             reference=reference.model_dump(),
             extra={
                 "model": config.model.name,
@@ -209,6 +209,7 @@ def classify_photographs(
 
     Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
     """
+    note_slow_precision(device, config.precision, context.screen.note)
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
     done = [

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dlrun.config.data_sections import ReviewsNetworkConfig
 from dlrun.config.sections import PositiveInt, Section
-from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
 class DenseNetworkConfig(Section):

@@ -24,7 +24,7 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
-from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import WORDS
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, fast_optimizer
@@ -53,8 +53,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
             group_size=GROUP_SIZE,
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
-        origin = DataOrigin(reviews.origin, reviews.differs)
-        return LoadedData(data, origin, ReviewAssets.of(reviews), review_describer(reviews))
+        return LoadedData(data, reviews.origin, ReviewAssets.of(reviews), review_describer(reviews))
 
     def build(self, config: Config, assets: ReviewAssets) -> DenseNet:
         """Build the untrained dense network."""

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from dlrun.config.data_sections import ReviewsConfig
 from dlrun.config.sections import CpuOnlyConfig, NameOrPath, PenaltyPathConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST

@@ -31,7 +31,7 @@ from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.plots.run import draw_lasso_path
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
 from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
@@ -84,7 +84,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         return Results(
             metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
             accelerator=accelerator,
-            origin=DataOrigin(loaded.origin, loaded.differs),
+            origin=loaded.origin,
             test_rows=len(test.labels),
             classes=predictions.classes,
             reference=config.reference.model_dump(),
@@ -196,7 +196,7 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
     if config.compare_with is None:
         return None
     try:
-        baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin)
+        baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
         curve = (baseline.folder / METRICS).read_bytes()
     except (DlrunError, OSError) as error:
         context.screen.note(f"compare_with: {error}: the figure's right panel stays empty")
@@ -279,7 +279,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, count: int) 
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
     lines = {
-        "data": loaded.origin,
+        "data": loaded.origin.text,
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "lambda": f"{format_metric(model.penalty)} of {count}, by the validation accuracy",

@@ -2,9 +2,8 @@
 
 import importlib.util
 
-from dlrun.config.data_sections import ReviewsDataConfig
+from dlrun.config.data_sections import ReviewsDataConfig, ReviewsNetworkConfig
 from dlrun.config.sections import PositiveInt, Section
-from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
 class ReviewSequencesDataConfig(ReviewsDataConfig):

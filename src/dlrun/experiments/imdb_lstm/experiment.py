@@ -22,7 +22,7 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.lstm import why_lstm_kernels_unavailable
-from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
 
@@ -46,8 +46,9 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        origin = DataOrigin(reviews.origin, reviews.differs)
-        return LoadedData(data, origin, ReviewAssets.of(reviews, length), review_describer(reviews))
+        return LoadedData(
+            data, reviews.origin, ReviewAssets.of(reviews, length), review_describer(reviews)
+        )
 
     def build(self, config: Config, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""

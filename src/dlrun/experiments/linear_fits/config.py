@@ -5,7 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.config.data_sections import (
+    HITTERS,
+    NYSE,
+    TableConfig,
+    TableDataConfig,
+    TradingDaysDataConfig,
+    WeekdayConfig,
+)
 from dlrun.config.sections import (
     CpuOnlyConfig,
     ExperimentConfig,
@@ -15,7 +22,6 @@ from dlrun.config.sections import (
     Seed,
 )
 from dlrun.errors import ConfigError
-from dlrun.experiments.tables_config import HITTERS, NYSE, TableConfig, WeekdayConfig
 
 
 class LinearFitConfig(TableConfig, CpuOnlyConfig):

@@ -27,7 +27,7 @@ from dlrun.experiments.tables import (
     straw_man_metrics,
 )
 from dlrun.plots.run import draw_penalty_path
-from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics
@@ -93,7 +93,8 @@ class LinearFit(Experiment[LinearFitConfig]):
         predicted = _predict(assets, betas[best], table.test)
         keep_test_predictions(context, config.predictions, predicted, row_describer(table))
         counts = f"{len(table.train):,} to fit, {len(table.test):,} for the test"
-        lines = [f"data     {table.origin}", f"rows     {counts}", f"columns  {len(names) - 1}"]
+        lines = [f"data     {table.origin.text}", f"rows     {counts}"]
+        lines += [f"columns  {len(names) - 1}"]
         lines += ["", *(f"{name:<20} {value:>14.6g}" for name, value in pairs)]
         context.write_summary("\n".join(lines))
         metrics = newest_metrics([rows[best]])  # without R² of a single row, which is NaN
@@ -101,7 +102,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         return Results(
             metrics=metrics | straw_man_metrics(table, context.screen),
             accelerator=accelerator,
-            origin=DataOrigin(table.origin, table.differs),
+            origin=table.origin,
             test_rows=len(table.test),
             reference=config.reference.model_dump(),
             extra={"best_index": best, "parameters": len(names), "train_rows": len(table.train)},

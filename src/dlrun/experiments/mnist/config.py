@@ -10,7 +10,7 @@ from dlrun.config.sections import Reference
 class DigitsConfig(NetworkConfig):
     """Defines the keys of configs/mnist-dense.yaml and configs/mnist-logistic.yaml."""
 
-    dataset_location = "dlrun.data.mnist:DATASET"
+    dataset_location = "dlrun.data.small_images:MNIST"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
     max_threads = 1  # two were not faster while other programs ran
     real_in_demo = True

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlrun.data import mnist
-from dlrun.data.small_images import LabelledImages, SmallImages
+from dlrun.data import small_images
+from dlrun.data.small_images import DIGIT_SIDE, LabelledImages, SmallImages
 from dlrun.data.splits import Rows
 from dlrun.experiments.dense_network import DenseNetwork
 from dlrun.experiments.image_networks import SCALE, ImageAssets, ImageNetworkExperiment
@@ -20,7 +20,7 @@ from dlrun.training.data import BagBatches, BatchDataset
 class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
 
-    size = mnist.SIDE, mnist.SIDE
+    size = DIGIT_SIDE, DIGIT_SIDE
     group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
     curve_limits = MappingProxyType({"accuracy": (0.5, 1.0)})
 
@@ -29,7 +29,8 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
 
     def read(self, config: DigitsConfig, context: RunContext) -> SmallImages:
         """Return MNIST's digits, or synthetic ones."""
-        return mnist.load_digits(config.data, context.data_dir, config.split_seed, context.screen)
+        seed, screen = config.split_seed, context.screen
+        return small_images.load_digits(config.data, context.data_dir, seed, screen)
 
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
@@ -46,12 +47,12 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
         """Build the untrained dense network."""
         model = config.model
-        sizes = mnist.SIDE**2, model.hidden, model.dropout, len(assets.labels)
+        sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
         return DenseNetwork(*sizes, sparse=bool(model.hidden))
 
     def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return an image of a digit as MNIST's are: grey, light on black, resized."""
-        return mnist.to_digit(image)
+        return small_images.to_digit(image)
 
 
 EXPERIMENTS = {name: MnistExperiment(name) for name in CONFIGS}

