@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,13 +19,11 @@ from dlrun.experiments.saved_run import Run, find_damage, scan_folder
 from dlrun.run_folder.checkpoint import remove_checkpoints, size_of_checkpoints
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
-from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = f"Only runs in this state: {', '.join(Removable)}."
-KEEP_BEST = "Keep the N best finished runs of each experiment on the same data."
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
@@ -69,7 +66,6 @@ def clean(
     experiment: opt.ExperimentWithRuns = None,
     older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
-    keep_best: Annotated[int | None, opt.option(KEEP_BEST, "N", min=1)] = None,
     checkpoints: Annotated[
         bool, opt.flag("Only checkpoints of finished runs.", "--checkpoints")
     ] = False,
@@ -83,23 +79,20 @@ def clean(
 
     Examples:
     dlrun runs clean --status failed --older-than 30d
-    dlrun runs clean imdb-dense --keep-best 3 --dry-run
+    dlrun runs clean imdb-dense --older-than 2w --dry-run
     dlrun runs clean --checkpoints
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
-    if not (older_than or status or keep_best is not None or checkpoints):
+    if not (older_than or status or checkpoints):
         raise ConfigError(
             "no option selects runs to remove",
-            "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
+            "--older-than 30d, --status failed, --checkpoints; --dry-run only lists",
         )
     if checkpoints and status not in (None, ["finished"]):
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
     runs = list(scan_or_fail(folder, experiment))
-    kept = set[Path]()
-    if keep_best is not None:
-        kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
     states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     measure = size_of_checkpoints if checkpoints else folder_size
@@ -107,7 +100,6 @@ def clean(
         (run, measure(run.folder))
         for run in runs
         if run.state in states
-        and run.folder not in kept
         and (before is None or _end_time(run) < before)
         # A run that is being started looks damaged.
         and not (run.unreadable and _end_time(run) > a_minute_ago)
@@ -200,27 +192,6 @@ def _parse_age(text: str) -> datetime:
     if not age:
         raise ConfigError(f"--older-than {text!r}: not a time", "30d: days; 12h: hours; 2w: weeks")
     return datetime.now(UTC) - timedelta(hours=int(age[1]) * HOURS[age[2]])
-
-
-def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
-    """Return the folders of the best of some runs, for each experiment and each data set.
-
-    A run without a test metric, or with one of unknown direction, is kept too.
-    """
-    kept: set[Path] = set()
-    rivals: dict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
-    for run in runs:
-        metric = main_metric(run.record) or ""
-        value, direction = run.record.metrics.get(metric), metric_direction(metric)
-        if value is None or not direction:
-            kept.add(run.folder)
-        else:
-            group = rivals[run.record.experiment, run.record.data, metric]
-            group.append((direction * value, run.folder))
-    for group in rivals.values():  # the newer of equal runs stays first
-        group.sort(key=lambda one: one[0], reverse=True)
-        kept |= {folder for _, folder in group[:number]}
-    return kept
 
 
 def _end_time(run: Run) -> datetime:

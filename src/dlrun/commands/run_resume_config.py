@@ -17,7 +17,7 @@ from dlrun.slurm.submit import submit_run_to_slurm
 from dlrun.sweeps.search_space import refuse_functions
 from dlrun.system.console import to_json
 
-CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
+CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 
 
 def make_experiment_command(name: str) -> Callable[..., int]:

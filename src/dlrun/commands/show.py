@@ -1,22 +1,20 @@
 """`dlrun runs show`: show everything about one run."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.commands.notes import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_override
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.notes import RunNotes
-from dlrun.system.console import Screen, format_size, pluralize, printable
+from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
-MOST_CLASSES = 20  # classes with a line of their own, at most
 Lines = Sequence[tuple[str, str | None]]  # labels and texts
 
 
@@ -33,17 +31,13 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     except ConfigError:  # its experiment is not installed
         differs = None
     notes = notes_or_warning(opened, screen)
-    scores = _class_scores(opened, screen)
     if json:
-        classes = {name: one._asdict() for name, one in scores.items()}
-        screen.print_json(_describe(opened, differs, notes) | {"classes": classes})
+        screen.print_json(_describe(opened, differs, notes))
         return
     _show_lines(_origin(opened, differs, notes), screen)
     if opened.newest_metrics:
         record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
-    if scores:
-        screen.show(_class_table(scores))
     _show_lines(_files_and_versions(opened), screen)
 
 
@@ -69,27 +63,6 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "record": run.record.model_dump(),
         "environment": run.environment.model_dump(),
     }
-
-
-def _class_scores(run: Run, screen: Screen) -> dict[str, metrics.ClassScore]:
-    """Return the scores of the classes of a run, if it has few; warn if they cannot be read."""
-    classes = run.record.classes
-    if classes is not None and classes.number <= MOST_CLASSES:
-        try:
-            return run.class_scores
-        except DataError as error:
-            screen.warn(error.message)
-    return {}
-
-
-def _class_table(scores: Mapping[str, metrics.ClassScore]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("class", "precision", "recall", "rows"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, one in scores.items():
-        cells = map(metrics.format_metric, (one.precision, one.recall, one.rows))
-        table.add_row(Text(printable(name)), *cells)
-    return table
 
 
 def _show_lines(lines: Lines, screen: Screen) -> None:

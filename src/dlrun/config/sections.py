@@ -13,7 +13,7 @@ from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
-EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
+EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
 
 
 def _absolute(path: Path) -> Path:

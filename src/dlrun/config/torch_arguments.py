@@ -40,7 +40,7 @@ class Scheduler:
 
     @property
     def spans_all_epochs(self) -> bool:
-        """Return whether the rates depend on the number of epochs, so that no run is extended."""
+        """Return whether the rates depend on the number of epochs, so that no run can be longer."""
         return not {"epochs", "updates"}.isdisjoint(self.arguments.values())
 
 

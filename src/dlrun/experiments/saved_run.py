@@ -2,16 +2,13 @@
 
 import base64
 import contextlib
-import csv
 import hashlib
 import io
 import json
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -36,7 +33,6 @@ from dlrun.run_folder.folder import (
     ENVIRONMENT,
     LOCK,
     METRICS,
-    PREDICTIONS,
     RESULTS,
     RunFolder,
 )
@@ -51,13 +47,11 @@ from dlrun.run_folder.record import (
 )
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
-    ClassScore,
     format_metric,
     metrics_table,
     newest_metrics,
     read_metrics_csv,
     remarks_on_metrics,
-    score_classes,
 )
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
@@ -208,21 +202,6 @@ class Run:
         """Return the names of the classes; empty if the network has none."""
         return list(self.assets.get("labels", []))
 
-    @property
-    def class_scores(self) -> dict[str, ClassScore]:
-        """Return precision and recall of each class of the test set, if predictions were written.
-
-        Raises DataError if they are damaged.
-        """
-        content = self.read_if_written(PREDICTIONS) or b""
-        if not content.startswith(b"row,label,predicted,"):
-            return {}
-        try:
-            rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-            return score_classes(Counter((row[1], row[2]) for row in islice(rows, 1, None)))
-        except (ValueError, IndexError, csv.Error) as error:
-            raise DataError(f"{self.folder / PREDICTIONS}: cannot be read: {error}") from None
-
     def read(self, name: str) -> bytes:
         """Return the bytes of a file that the run has written completely, such as its weights.
 
@@ -235,25 +214,12 @@ class Run:
 
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
-        if self.record.status == "finished":
-            return
-        problem, hint = f"{self.state}, so it cannot be used yet", "wait for its end"
-        if self.state == "finished":
-            problem, hint = "it has finished since it was opened", "open it again"
-        elif self.state != "running":
-            hint = f"`dlrun resume {self.folder}` continues it"
-            if newest := self._newest_finished():
-                hint += f"; the newest finished run is {newest}"
-        raise DlrunError(f"{self.folder}: {problem}", hint)
-
-    def _newest_finished(self) -> Path | None:
-        """Return the newest finished run of the experiment in the same runs folder, if any."""
-        experiment = self.folder.absolute().parent
-        for folder in runs_newest_first(experiment.parent, experiment.name):
-            with contextlib.suppress(DlrunError):  # damaged
-                if read_run_record(folder).status == "finished":
-                    return folder
-        return None
+        if self.record.status != "finished":
+            is_running = self.state == "running"
+            hint = (
+                "wait for its end" if is_running else f"`dlrun resume {self.folder}` continues it"
+            )
+            raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written, such as words.csv; None if it did not.

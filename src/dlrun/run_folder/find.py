@@ -13,7 +13,6 @@ from pathlib import Path
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.run_folder.folder import (
     CONFIG,
-    ENVIRONMENT,
     LATEST,
     PLAN,
     STAMP,
@@ -89,9 +88,6 @@ def find_run(run: str, runs_dir: Path) -> Path:
     names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
     names += [path.name for path in sweeps_newest_first(runs_dir)]
     hint = f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest"
-    if run.isdecimal() and runs:  # as in Guild
-        newest = ", ".join(path.name for path in runs[:3])
-        hint = f"a run has a name, not a number; the newest are {newest}"
     problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
     raise ConfigError(problem, hint)
 
@@ -159,17 +155,15 @@ def start_time_from_folder_name(folder: Path) -> datetime | None:
 def _sort_newest_first(runs: Iterable[Path]) -> list[Path]:
     """Sort runs by when they began, according to their names, or to their records if renamed.
 
-    Runs that began in the same second are ordered by the time of environment.json, which each
-    writes only once.
+    Runs that began in the same second are ordered by the time of config.yaml, which is written
+    once.
     """
     began = {folder: _began(folder) for folder in runs}
     number = Counter(began.values())
 
     def key(folder: Path) -> tuple[str, int, str]:
-        written = 0
-        if number[began[folder]] > 1:
-            with contextlib.suppress(OSError):
-                written = (folder / ENVIRONMENT).stat().st_mtime_ns
+        config, is_alone = folder / CONFIG, number[began[folder]] == 1
+        written = 0 if is_alone or not config.exists() else config.stat().st_mtime_ns
         return began[folder], written, folder.name
 
     return sorted(began, key=key, reverse=True)

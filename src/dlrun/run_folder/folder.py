@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
@@ -18,7 +18,7 @@ from dlrun.system.files import (
     hold_file_lock,
     sync_file,
     sync_folder,
-    write_files_atomically,
+    write_file_atomically,
 )
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
@@ -59,7 +59,7 @@ class RunFolder:
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
         _make_folder(parent, runs_dir)
         while True:
-            path = parent / f"{_time_for_name(runs_dir):{STAMP}}-{suffix}"
+            path = parent / f"{datetime.now(UTC):{STAMP}}-{suffix}"
             try:
                 path.mkdir()
                 break
@@ -97,15 +97,9 @@ class RunFolder:
 
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write one whole file into the folder atomically."""
-        self.write_all({name: content})
-
-    def write_all(self, contents: Mapping[str, bytes | memoryview]) -> None:
-        """Write several whole files; none is replaced before all of them are on disk."""
         if self.writes:
-            write_files_atomically(
-                {self.path / name: content for name, content in contents.items()}
-            )
-            self.written.update(contents)
+            write_file_atomically(self.path / name, content)
+            self.written.add(name)
 
     def remove_temporary_files(self) -> None:
         """Remove the half-written files that a killed process has left; the caller has the lock.
@@ -149,21 +143,6 @@ class RunFolder:
         """Remove the named files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
-
-
-def _time_for_name(runs_dir: Path) -> datetime:
-    """Return the time for the name of a new run, by which runs are sorted: now.
-
-    If the clock was put back, by less than a day, it is a second after the newest run's.
-    """
-    times = [datetime.now(UTC)]
-    for latest in runs_dir.glob(f"*/{LATEST}"):
-        with contextlib.suppress(OSError, ValueError):  # not a link, or not to a time
-            newest = datetime.strptime(latest.readlink().name[:16], STAMP).replace(tzinfo=UTC)
-            # Another process may be ahead by a moment; a time further off is a mistake of its own.
-            if timedelta(seconds=2) < newest - times[0] < timedelta(days=1):
-                times.append(newest + timedelta(seconds=1))
-    return max(times)
 
 
 def _make_folder(path: Path, runs_dir: Path) -> None:

@@ -211,7 +211,7 @@ class RunRecorder:
 
     def _finish(self, results: Results) -> None:
         """Write the results of the experiment, its figures and the final record."""
-        folder, context, name = self.folder, self.context, self.experiment.name
+        folder, context, experiment = self.folder, self.context, self.experiment.name
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
@@ -221,9 +221,9 @@ class RunRecorder:
             "data_digest": context.steps.data,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
-            "reference": select_reference(name, self.config, results.reference),
-            "reference_differs": why_not_comparable(name, self.config, results),
-            "expected": metric_ranges_over_seeds(name, self.config),
+            "reference": select_reference(experiment, self.config, results.reference),
+            "reference_differs": why_not_comparable(experiment, self.config, results),
+            "expected": metric_ranges_over_seeds(experiment, self.config),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
             "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
@@ -233,11 +233,13 @@ class RunRecorder:
             "error": None,
             **results.extra,
         }
-        folder.write_all(context.kept)
+        for name, content in context.kept.items():
+            folder.write(name, content)
         with context.phase("figures"):
             figures = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
-        folder.write_all(figures)
+        for name, content in figures.items():
+            folder.write(name, content)
         changes["figures"] = list(figures)
         names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG}
         digests = {name: files.file_digest(folder.path / name) for name in sorted(names)}

@@ -9,7 +9,7 @@ import stat
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
@@ -109,18 +109,10 @@ def open_new_file(path: Path) -> Iterator[BufferedWriter]:
         yield stream
 
 
-def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files; replace none before all are on disk. Raises OSError if writing fails."""
-    with contextlib.ExitStack() as stack:
-        for path, content in contents.items():
-            temporary = stack.enter_context(replace_atomically(path))
-            temporary.write_bytes(content)
-            sync_file(temporary)
-
-
-def write_file_atomically(path: Path, content: bytes) -> None:
+def write_file_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file completely or not at all. Raises OSError if writing fails."""
-    write_files_atomically({path: content})
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def sync_file(path: Path) -> None:
