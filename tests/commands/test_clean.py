@@ -45,9 +45,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def left(runs: Path) -> str:
-    return "".join(
-        sorted(run.name[-1] for run in runs_newest_first(runs, damaged=True) if run.name != "notes")
-    )
+    return "".join(sorted(run.name[-1] for run in runs_newest_first(runs, damaged=True)))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +55,6 @@ def left(runs: Path) -> str:
         ({"status": ["damaged"]}, "abcdefghi"),
         ({"older_than": "25d"}, "defj"),
         ({"older_than": "36h"}, "fj"),
-        ({"keep_best": 2}, "efghij"),
-        ({"keep_best": 4, "older_than": "15d"}, "cdefj"),
         ({"checkpoints": True}, "abcdefghij"),  # there are none
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
@@ -84,15 +80,6 @@ def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) ->
     with pytest.raises(ConfigError, match=told):
         clean(**{"yes": True} | goes, runs_dir=runs)
     assert left(runs) == "abcdefghij"
-
-
-def test_the_best_is_of_the_same_data_and_may_have_the_smallest_loss(tmp_path: Path) -> None:
-    for name, data, loss in (("a", "x", 1), ("b", "x", 3), ("c", "x", 2), ("d", "y", 9)):
-        a_whole_run(tmp_path / EXPERIMENT / name, data=data, metrics={"test_loss": loss})
-    a_whole_run(tmp_path / EXPERIMENT / "e", metrics={"images": 2})
-    a_whole_run(tmp_path / EXPERIMENT / "f", metrics={"test_size": 2})  # is more better?
-    clean(keep_best=1, yes=True, runs_dir=tmp_path)
-    assert left(tmp_path) == "adef"
 
 
 def test_a_dry_run_lists_what_would_go_and_how_much_it_is(runs: Path, capsys: Out) -> None:

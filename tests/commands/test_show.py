@@ -1,6 +1,5 @@
 """`dlrun runs show` shows everything about one run."""
 
-import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -12,7 +11,6 @@ from dlrun.commands.show import show
 from dlrun.errors import DlrunError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import Dlrun, Out, smoke
-from tests.run_folder.making import change_record
 
 NAME = "20260101T000000Z-a"
 
@@ -102,28 +100,4 @@ def test_the_commands_that_it_shows_work(forked: Dlrun, tmp_path: Path) -> None:
     for key in ("resume", "repeat"):
         _, *words = shlex.split(about[key].replace("=N", "=2"))
         forked(*words).is_told(0)
-    assert len(list((tmp_path / "runs" / EXPERIMENT).glob("*Z-*"))) == 2
-
-
-def test_precision_and_recall_of_few_classes(tmp_path: Path, capsys: Out) -> None:
-    classes = {"number": 3, "largest": "a", "share": 0.5}
-    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, classes=classes)
-    shown = lines(capsys, tmp_path)
-    assert "class" not in shown
-    rows = ["a,a,1", "a,b,1", '"x, y",a,1', "b,b,1"]
-    text = "row,label,predicted,probability\n" + "".join(
-        f"{place},{row}\n" for place, row in enumerate(rows)
-    )
-    (folder / "predictions.csv").write_text(text)
-    change_record(folder, files={"predictions.csv": hashlib.sha256(text.encode()).hexdigest()})
-    shown = lines(capsys, tmp_path)
-    assert shown["a"].split() == ["0.5000", "0.5000", "2"]
-    assert shown["b"].split() == ["0.5000", "1.0000", "1"]
-    assert shown["x,"].split() == ["y", "0.0000", "1"]  # never predicted: no precision
-    show("a", json=True, runs_dir=tmp_path)
-    found = json.loads(capsys.readouterr().out)["classes"]
-    assert found["x, y"] == {"rows": 1, "precision": None, "recall": 0.0}
-    (folder / "predictions.csv").write_text("damaged")
-    show("a", runs_dir=tmp_path)
-    told = capsys.readouterr()
-    assert "SHA-256" in told.err and "finished" in told.out
+    assert len(list((tmp_path / "runs" / EXPERIMENT).glob("*Z-*"))) == 3  # the resume is a new run

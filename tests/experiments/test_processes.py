@@ -15,6 +15,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, clean_environment, free_ports, overlaid, setting, until
 from tests.experiments.use import rows, table
+from tests.harness import newest_run
 
 pytestmark = [
     pytest.mark.slow,
@@ -138,8 +139,8 @@ Start = Callable[..., Started]
 
 
 def numbers(folder: Path) -> list[list[float]]:
-    """The metrics of the only run below a folder, times aside."""
-    (run,) = (folder / "runs" / NAME).glob("*Z-*")
+    """The metrics of the newest run below a folder, times aside."""
+    run = newest_run(folder, NAME)
     return [[float(cell) for cell in row.split(",")[:-1]] for row in rows(run)]
 
 
@@ -189,7 +190,10 @@ def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> 
     more = setting("trainer.max_epochs=4", "trainer.num_nodes=1")
     dlrun("resume", run, *more).is_told(1, "processes: 2 then, 1 now", "--force")
     spread = trained(tmp_path, "ddp", "resume", str(run), *more)
-    assert (run / "metrics.csv").read_text().startswith(before)
+    assert (run / "metrics.csv").read_text() == before
+    continued = newest_run(tmp_path, NAME)
+    assert (continued / "metrics.csv").read_text().startswith(before)
+    assert Run.open(continued).record.continues == run.name
     assert trained(tmp_path / "whole", "torchrun", *WORDS, *more[:2]) == spread
     dlrun("resume", run, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1")).is_told(
         0, "warning: ", "processes: 2 then, 1 now"
@@ -231,16 +235,17 @@ def ended(started: Started) -> tuple[Run, str]:
 
 
 def goes_on(dlrun: Dlrun, run: Run, how: str) -> None:
-    """The next epoch by two processes, which are started alike however the first ones were."""
+    """The next epoch, in a new run, by two processes."""
     if how != "ddp":
         return
     before = rows(run.folder)
     epochs = len(before) + 1
     more = setting(f"trainer.max_epochs={epochs}", "trainer.devices=2", "trainer.num_nodes=1")
     dlrun("resume", run.folder, *more, OMP_NUM_THREADS="1").is_told(0)
-    again = Run.open(run.folder)
+    again = Run.open(newest_run(run.folder.parents[2], NAME))
     assert again.state == "finished" and again.record.processes == 2
-    assert len(rows(run.folder)) == epochs and rows(run.folder)[:-1] == before
+    assert again.record.continues == run.name and rows(run.folder) == before
+    assert len(rows(again.folder)) == epochs and rows(again.folder)[:-1] == before
 
 
 @pytest.mark.parametrize("who", [OWNER, HELPER], ids=["owner", "helper"])

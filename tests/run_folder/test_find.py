@@ -92,7 +92,7 @@ def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> No
 def test_of_runs_of_one_second_the_one_that_wrote_last_is_the_newest(runs: Path) -> None:
     for number, name in enumerate("ba"):
         run = a_run(runs / "x" / f"20260108T000000Z-{name}")
-        os.utime(run / "environment.json", (number, number))
+        os.utime(run / "config.yaml", (number, number))
     found = [run_name_without_time(run) for run in runs_newest_first(runs, "x")]
     assert found[:2] == ["a", "b"]
 
@@ -111,13 +111,11 @@ def test_of_runs_of_one_second_the_one_that_wrote_last_is_the_newest(runs: Path)
         ("n" * 5000, "no such run"),
         ("~nobody-here/x", "no such run"),
         ("a\0b", "no such run"),
-        ("7", "no such run"),
     ],
 )
 def test_no_such_run(runs: Path, run: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why) as caught:
+    with pytest.raises(ConfigError, match=why):
         find_run(run, runs)
-    assert ("20260105T000000Z-n5" in caught.value.hint) == run.isdecimal()
     with pytest.raises(ConfigError, match="no runs here"):
         find_run("latest", runs / "none")
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,11 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import scan_folder
 from dlrun.run_folder.checkpoint import remove_checkpoints
-from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import (
     RunFolder,
     check_runs_folder_writable,
     remove_run,
     to_csv,
-    update_latest_link,
 )
 from tests.run_folder.making import a_run
 
@@ -31,20 +28,6 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
     assert all(folder.is_dir() for folder in folders)
     assert any(folder.name.endswith(f"Z-{name}") for folder in folders)
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
-
-
-@pytest.mark.parametrize(("back", "is_followed"), [(3600, True), (3600 * 30, False)])
-def test_latest_is_the_last_begun_although_the_clock_was_put_back(
-    tmp_path: Path, back: int, is_followed: bool
-) -> None:
-    """A time that is more than a day off is not followed: it would be in all later names."""
-    future = datetime.now(UTC) + timedelta(seconds=back)
-    before = a_run(tmp_path / "x" / f"{future:%Y%m%dT%H%M%SZ}-before")
-    update_latest_link(before.parent, before.name)
-    for experiment in ("x", "y"):
-        claimed = a_run(RunFolder.claim(tmp_path, experiment).path)
-        newest = runs_newest_first(tmp_path)[0]
-        assert newest == (claimed if is_followed else before)
 
 
 @pytest.mark.parametrize("name", [
@@ -76,24 +59,6 @@ def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:
     for name in ("mine", "latest", "a/b"):
         with pytest.raises(ConfigError, match=name):
             RunFolder.claim_sweep(tmp_path, name)
-
-
-def test_files_are_written_together_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = RunFolder(tmp_path)
-    old = {"a.bin": b"old", "b.bin": b"old"}
-    folder.write_all(old)
-    assert folder.written == {*old}
-
-    def full_at_the_second(path: Path) -> None:
-        if "b.bin" in path.name:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("dlrun.system.files.sync_file", full_at_the_second)
-    with pytest.raises(OSError, match=r"No space.*b\.bin"):
-        folder.write_all(dict.fromkeys(old, b"new"))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"metrics\.csv: missing"):
         _ = run.metrics
     folder = RunFolder(run.folder)
-    folder.write_all({ASSETS: content})
+    folder.write(ASSETS, content)
     folder.write_text("metrics.csv", "epoch,loss\n1,0.123456789\n2,0.0617283945\n")
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
     assert run.labels == run.assets["labels"] == ["a", "b"]
@@ -54,7 +54,8 @@ def test_only_whole_files_in_the_record_are_read_of_a_finished_run(tmp_path: Pat
     content = b"word,weight\ngood,1\n"
     run = opened(tmp_path / "x" / "a", files={"words.csv": sha256(content).hexdigest()})
     folder = RunFolder(run.folder)
-    folder.write_all({"words.csv": content, "predictions.csv": b"planted later"})
+    folder.write("words.csv", content)
+    folder.write("predictions.csv", b"planted later")
     assert run.read_if_written("words.csv") == content
     assert run.read_if_written("predictions.csv") is None
     folder.write_text("words.csv", "something else\n")
@@ -100,7 +101,7 @@ def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
 def test_a_run_stopped_among_its_first_files_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    name = f"dlrun.runs.runner.{written}"
+    name = f"dlrun.runs.start.{written}"
     original = pkgutil.resolve_name(name)
 
     def stop(*args: Any) -> Any:

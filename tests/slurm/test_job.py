@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.runner import RunRecorder
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.start import load_experiment_config, new_record, write_first_files
 from dlrun.slurm.job import Job
 from dlrun.slurm.submit import make_resume_job
 from tests import harness
@@ -30,8 +28,7 @@ def waiting(folder: Path) -> Run:
     """A run that waits."""
     claimed = RunFolder.claim(folder / "runs", NAME)
     config = load_experiment_config(NAME, OPTIONS)
-    recorder = RunRecorder(registry.load_experiment(NAME), config, claimed, OPTIONS)
-    recorder.write_first_files("waiting")
+    write_first_files(claimed, new_record(NAME, config, OPTIONS), OPTIONS)
     return Run.open(claimed.path)
 
 
@@ -79,7 +76,7 @@ def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     job = make_resume_job(run.folder, OPTIONS)
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
-    assert do(job, folder=tmp_path) == 2
-    assert (run.folder / "slurm" / "exit-code").read_text() == "2\n"
+    assert do(job, folder=tmp_path) == 1
+    assert (run.folder / "slurm" / "exit-code").read_text() == "1\n"
     assert results(run.folder)["status"] == "failed"
-    assert "seed: changed since the run began" in results(run.folder)["error"]
+    assert "config.yaml: damaged, or edited" in results(run.folder)["error"]

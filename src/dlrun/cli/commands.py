@@ -41,8 +41,8 @@ COMMANDS = {
         "list": "list_runs:list_runs",
         "show": "show:show",
         "compare": "compare:compare",
-        "note": "notes:write_note",
-        "tag": "notes:change_tags",
+        "note": "show:write_note",
+        "tag": "show:change_tags",
         "rm": "check_clean:remove",
         "clean": "check_clean:clean",
         "check": "check_clean:check",
@@ -72,7 +72,7 @@ PANELS = {
     "More": ("config", "data", "accelerators", "new", "help"),
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
-DASHED = {"notes:change_tags"}  # functions of commands whose arguments may begin with a dash
+DASHED = {"show:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
 

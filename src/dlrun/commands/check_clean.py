@@ -48,7 +48,6 @@ def check(
     else:
         named = Path(run).expanduser()
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
-    runs = [run for run in runs if run.state != "foreign"]
     damaged = 0
     for checked in runs:
         problems = list(find_damage(checked))
@@ -102,7 +101,7 @@ def clean(
         if run.state in states
         and (before is None or _end_time(run) < before)
         # A run that is being started looks damaged.
-        and not (run.unreadable and _end_time(run) > a_minute_ago)
+        and not (run.is_damaged and _end_time(run) > a_minute_ago)
     ]
     chosen = [(run, size) for run, size in chosen if size or not checkpoints]
     _show_chosen(chosen, "checkpoints" if checkpoints else None, screen)
@@ -136,7 +135,7 @@ def remove(
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]
     for run in named:
-        if run.unreadable:
+        if run.is_damaged:
             hint = "`dlrun runs clean --status damaged` removes damaged runs"
             raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
         if run.state == "running":
@@ -220,5 +219,5 @@ def _confirm(screen: Screen) -> bool:
 def _check_unchanged(before: Run) -> None:
     """Raise DlrunError if a run has changed since it was chosen."""
     now = scan_folder(before.folder)
-    if (now.record, now.unreadable) != (before.record, before.unreadable):
+    if (now.record, now.is_damaged) != (before.record, before.is_damaged):
         raise DlrunError(f"{before.folder}: changed meanwhile, so it was not removed", "look at it")

@@ -11,7 +11,7 @@ from rich.text import Text
 from dlrun import stats
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
-from dlrun.commands.notes import notes_or_warning, shorten_note
+from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run

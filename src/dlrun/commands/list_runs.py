@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.notes import notes_or_warning, shorten_note
+from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
@@ -40,7 +40,7 @@ from dlrun.system.console import (
 )
 from dlrun.system.files import folder_size
 
-State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
+State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
 STATES = f"Only runs in this state: {', '.join(State)}."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
@@ -175,7 +175,7 @@ def _values(run: Run, screen: Screen, wanted: Set[str]) -> Values:
     values: Values = {"config": {}}
     differs: Values = {}
     began, notes = record.started, RunNotes()
-    if run.unreadable:
+    if run.is_damaged:
         named = start_time_from_folder_name(run.folder)
         began = named.isoformat() if named else None
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
 from rich.text import Text
@@ -27,10 +27,9 @@ from dlrun.run_folder.checkpoint import (
     checkpoint_files,
     find_damaged_checkpoints,
 )
-from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
+from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import (
     CONFIG,
-    ENVIRONMENT,
     LOCK,
     METRICS,
     RESULTS,
@@ -77,7 +76,7 @@ class Run:
     folder: Path
     record: RunRecord
     problem: str | None = None  #: what is missing from the folder
-    unreadable: Literal["damaged", "foreign"] | None = None  #: the record is then empty
+    is_damaged: bool = False  #: its record or its config, and the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
@@ -117,7 +116,7 @@ class Run:
         """Return the run's state; a running run whose lock no process holds was killed."""
         if self.record.status == "running" and not is_file_locked(self.folder / LOCK):
             return self._state_at_end
-        return self.unreadable or self.record.status
+        return "damaged" if self.is_damaged else self.record.status
 
     @cached_property
     def _state_at_end(self) -> str:
@@ -414,27 +413,13 @@ def scan_folder(folder: Path) -> Run:
         run = Run.in_folder(folder)
         read_run_environment(folder)
     except DlrunError as error:
-        return _unreadable_run(folder, error)
+        if not folder.exists():
+            raise FileNotFoundError(folder) from None
+        empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
+        return Run(folder, empty, error.message.removeprefix(f"{folder}/"), is_damaged=True)
     if _has_lost_its_checkpoint(run):
         return Run(folder, run.record, "no checkpoint of its finished steps")
     return run
-
-
-def _unreadable_run(folder: Path, error: DlrunError) -> Run:
-    """Return a folder whose record or config cannot be read as a run with an empty record."""
-    empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
-    try:
-        names = {path.name for path in folder.iterdir()}
-    except FileNotFoundError:
-        raise
-    except OSError as denied:
-        return Run(folder, empty, denied.strerror, "damaged")
-    if (
-        not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK}
-        and start_time_from_folder_name(folder) is None
-    ):
-        return Run(folder, empty, "not a run's folder", "foreign")
-    return Run(folder, empty, error.message.removeprefix(f"{folder}/"), "damaged")
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
@@ -464,7 +449,7 @@ def find_damage(run: Run) -> Iterator[str]:
     record, folder = run.record, run.folder
     if run.problem:
         yield f"{folder}: {run.problem}"
-    if run.unreadable:
+    if run.is_damaged:
         return
     try:
         read_notes(folder)

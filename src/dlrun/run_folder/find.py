@@ -15,6 +15,7 @@ from dlrun.run_folder.folder import (
     CONFIG,
     LATEST,
     PLAN,
+    RESULTS,
     STAMP,
     SWEEPS,
     update_latest_link,
@@ -29,8 +30,8 @@ def runs_newest_first(
 ) -> list[Path]:
     """Return the folders of all runs, or of all runs of one experiment, sorted from the newest.
 
-    A run's folder has a config.yaml; `damaged` adds all others that may be runs. Links and hidden
-    folders are left out.
+    A run's folder has a config.yaml; `damaged` adds those that have a record or a run's name. Links
+    and hidden folders are left out.
     """
     runs: list[Path] = []
     for parent in runs_dir.glob(glob.escape(experiment) if experiment else "*"):
@@ -44,9 +45,13 @@ def runs_newest_first(
                 for entry in entries
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             ]
-    if not damaged:
-        runs = [folder for folder in runs if os.access(folder / CONFIG, os.F_OK)]
-    return _sort_newest_first(runs)
+
+    def is_run(folder: Path) -> bool:
+        if os.access(folder / CONFIG, os.F_OK):
+            return True
+        return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
+
+    return _sort_newest_first(filter(is_run, runs))
 
 
 def find_run(run: str, runs_dir: Path) -> Path:

@@ -1,29 +1,77 @@
-"""Start or resume a run: validate its config, create or lock its folder, run the experiment."""
+"""The life of a run: check it, claim or lock its folder, run its experiment, record its end."""
 
+import contextlib
+import hashlib
 import importlib
+import logging
 import shlex
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+
+from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
+from dlrun.config.yaml_loader import ConfigLayer, dump_yaml, flatten_keys
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.comparable_with_published import PROCESSES
+from dlrun.experiments.comparable_with_published import (
+    PROCESSES,
+    metric_ranges_over_seeds,
+    select_reference,
+    why_not_comparable,
+)
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
-from dlrun.run_context import RunSettings, errors_as_json, print_results_json
+from dlrun.run_context import Results, RunContext, RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
-from dlrun.run_folder.external_loggers import check_lightning_loggers, check_loggers_installed
+from dlrun.run_folder.checkpoint import (
+    checkpoint_files,
+    copy_checkpoint,
+    find_damaged_checkpoints,
+    remove_previous_checkpoint,
+)
+from dlrun.run_folder.external_loggers import (
+    ExperimentLoggers,
+    check_lightning_loggers,
+    check_loggers_installed,
+)
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
-from dlrun.run_folder.progress_recorder import check_not_fewer
+from dlrun.run_folder.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    LOG,
+    RESULTS,
+    SUMMARY,
+    RunFolder,
+    check_runs_folder_writable,
+)
+from dlrun.run_folder.notes import RunNotes, change_notes
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_not_fewer
+from dlrun.run_folder.record import (
+    FORMAT,
+    RunEnvironment,
+    RunRecord,
+    Status,
+    checksummed_json,
+    write_run_record,
+)
+from dlrun.run_folder.recorded_metrics import (
+    best_epoch,
+    metrics_table,
+    newest_metrics,
+    remarks_on_metrics,
+)
 from dlrun.runs.distributed import (
     ProcessGroup,
     count_processes_to_start,
@@ -31,9 +79,9 @@ from dlrun.runs.distributed import (
     launch_training_processes,
     set_devices_from_launcher,
 )
-from dlrun.runs.runner import RunRecorder, new_record, write_first_files
-from dlrun.system import accelerator, resources
+from dlrun.system import accelerator, files, resources
 from dlrun.system.console import Screen, to_json
+from dlrun.system.signals import StopRequest
 from dlrun.system.workarounds import scipy_signal_on_use
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
@@ -283,3 +331,334 @@ def _note_nothing_to_resume(run: Run, screen: Screen) -> None:
     elif EPOCHS in resume_keys(run) and checkpoint_files(run.folder):
         hint = f"; {EPOCHS}=N continues it in a new run"
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
+
+
+log = logging.getLogger("dlrun")
+
+
+def new_record(
+    experiment: str, config: ExperimentConfig, settings: RunSettings, begins_with: Run | None = None
+) -> RunRecord:
+    """Return the record of a run that waits to begin.
+
+    begins_with: the earlier run whose last checkpoint it continues, with as many threads.
+    """
+    record = RunRecord(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        experiment=experiment,
+        status="waiting",
+        seed=config.seed,
+        source=config.source,
+        sweep=settings.sweep,
+        config=config.model_dump(mode="json"),
+    )
+    digest = hashlib.sha256(_config_file(record)).hexdigest()
+    record = record.model_copy(update={"files": {CONFIG: digest}})
+    if begins_with is None:
+        return record
+    earlier = begins_with.record
+    same = {"threads": earlier.threads, "steps": earlier.steps, "seconds": earlier.seconds}
+    return record.model_copy(update=same | {"continues": begins_with.name})
+
+
+def write_first_files(
+    folder: RunFolder, record: RunRecord, settings: RunSettings, begins_with: Run | None = None
+) -> None:
+    """Write the first files of a new run: environment.json, results.json, notes, config.yaml.
+
+    A run that waited has the last two. begins_with: the earlier run whose last checkpoint is
+    copied. Raises DataError if all its checkpoints are damaged.
+    """
+    package = registry.experiment_entry(record.experiment).package
+    about = RunEnvironment.model_validate(environment.describe_environment(package))
+    folder.write_text(ENVIRONMENT, checksummed_json(about))
+    write_run_record(folder, record)
+    if (folder.path / CONFIG).exists():
+        return
+    if begins_with is not None:
+        copy_checkpoint(begins_with.folder, begins_with.record.id, folder, record.id)
+    if (notes := settings.notes()) != RunNotes():
+        change_notes(folder.path, lambda _: notes)
+    # Last: a folder with a config.yaml is a run, and has the others.
+    folder.write(CONFIG, _config_file(record))
+
+
+def _config_file(record: RunRecord) -> bytes:
+    """Return the content of config.yaml, which is written once."""
+    return dump_yaml(record.config).encode("utf-8", "backslashreplace")
+
+
+class RunRecorder:
+    """Runs one experiment in its own folder, and writes the record of the run.
+
+    record: that of a run that waits, or of one that is resumed. begins_with: the earlier run whose
+    last checkpoint a new run continues. A folder that is not written
+    (`RunFolder.writes`) is that of a helper process of distributed training.
+    """
+
+    def __init__(
+        self,
+        experiment: AnyExperiment,
+        config: ExperimentConfig,
+        folder: RunFolder,
+        settings: RunSettings,
+        record: RunRecord,
+        begins_with: Run | None = None,
+    ) -> None:
+        self.begins_with = begins_with
+        self.experiment, self.config, self.folder = experiment, config, folder
+        self.settings, self.package = settings, registry.experiment_entry(experiment.name).package
+        self.is_resumed = record.status != "waiting"
+        threads = record.threads if self.is_resumed or record.continues else None
+        self.record = record.model_copy(
+            update={
+                "status": "running",
+                "run": str(folder.path),
+                "resumed" if self.is_resumed else "started": _now(),
+                "threads": threads or _choose_threads(config, settings),
+                "config": config.model_dump(mode="json"),
+            }
+        )
+        screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
+        stop = StopRequest()
+        self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
+        seconds = dict(record.seconds)  # of the earlier parts
+        self._started = time.perf_counter() - seconds.pop("total", 0.0)
+        self.context = RunContext(
+            folder=folder,
+            screen=screen,
+            stop=stop,
+            steps=ProgressRecorder(
+                folder,
+                screen,
+                stop,
+                record.id,
+                self.record if self.is_resumed else None,
+                self.loggers,
+            ),
+            data_dir=run_context.resolve_data_dir(settings.data_dir),
+            runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
+            threads=self.record.threads or 1,
+            show_summary=settings.summary,
+            seconds=seconds,
+        )
+
+    def execute(self) -> int:
+        """Run the experiment, record how it ends, and return the exit code.
+
+        Raises the exception that ended the run early, after writing the record.
+        """
+        folder, context, screen = self.folder, self.context, self.context.screen
+        with _logging_to(folder), context.stop.listening():
+            if not folder.writes:
+                return self._help()
+            try:
+                with context.stop.in_steps(lambda: None):  # a resume needs all first files
+                    folder.remove_temporary_files()
+                    screen.note(f"run folder: {folder.path}")
+                    if not self.is_resumed:
+                        write_first_files(folder, self.record, self.settings, self.begins_with)
+                context.stop.after_step()
+                results = self.experiment.run(self.config, context)
+                self._finish(results)
+            except BaseException as error:
+                shown = self._end_early(error)
+                if shown is error:
+                    raise
+                raise shown from error
+            finally:
+                # The record of a failed or stopped run is printed too.
+                if self.settings.json:
+                    print_results_json(folder.path, screen)
+            try:
+                self._show(results)
+            except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
+                why = f"the result is not shown ({error.strerror})"
+                screen.warn(f"{why}: see {folder.path / RESULTS}")
+        return results.exit_code
+
+    def _help(self) -> int:
+        """Train with the process that writes the run, which also reports a signal to the user."""
+        try:
+            return self.experiment.run(self.config, self.context).exit_code
+        except BaseException as error:
+            self.context.stop.ignore_signals()
+            cause = self.context.stop.cause_of(error)
+            if isinstance(cause, Stopped):
+                raise SystemExit(cause.exit_code) from error
+            shown = explain_failure(cause, self.folder.path, self.package)
+            if shown is error:
+                raise
+            raise shown from error
+
+    def _finish(self, results: Results) -> None:
+        """Write the results of the experiment, its figures and the final record."""
+        folder, context, experiment = self.folder, self.context, self.experiment.name
+        if taken := results.extra.keys() & RunRecord.model_fields.keys():
+            raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
+        changes = {
+            "ended": _now(),
+            "steps": len(context.steps.rows) or None,
+            "data": results.origin.text,
+            "data_digest": context.steps.data,
+            "metrics": _as_numbers(results.metrics),
+            "test_rows": results.test_rows,
+            "reference": select_reference(experiment, self.config, results.reference),
+            "reference_differs": why_not_comparable(experiment, self.config, results),
+            "expected": metric_ranges_over_seeds(experiment, self.config),
+            "stopped_epoch": results.stopped_epoch,
+            "weights_epoch": results.weights_epoch,
+            "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
+            "classes": results.classes,
+            "accelerator": results.accelerator,
+            "processes": results.processes,
+            "error": None,
+            **results.extra,
+        }
+        for name, content in context.kept.items():
+            folder.write(name, content)
+        with context.phase("figures"):
+            figures = self._draw(self.record.model_copy(update=changes))
+        context.seconds["total"] = time.perf_counter() - self._started
+        for name, content in figures.items():
+            folder.write(name, content)
+        changes["figures"] = list(figures)
+        names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG}
+        digests = {name: files.file_digest(folder.path / name) for name in sorted(names)}
+        changes["files"] = self.record.files | digests
+        folder.sync_tables()
+        context.stop.ignore_signals()
+        self._save("finished", seconds=context.seconds, **changes)
+
+    def _save(self, status: Status, **changes: object) -> None:
+        record = self.record.model_copy(update={"status": status, **changes})
+        write_run_record(self.folder, record)
+        self.record = record
+        if status in ("finished", "failed", "interrupted"):
+            self.loggers.end(record.metrics, status)
+
+    def _draw(self, record: RunRecord) -> dict[str, bytes]:
+        """Return the run's figures as PNG files by name; only warn if drawing fails.
+
+        A first stop signal waits: Python drops an exception that is raised while matplotlib removes
+        an object that nobody needs.
+        """
+        from dlrun.plots.style import figure_to_png  # slow: matplotlib
+
+        stop, screen, figures = self.context.stop, self.context.screen, dict[str, bytes]()
+        notice = "stopping once the figures are drawn; a second signal stops at once"
+        with stop.in_steps(lambda: screen.note(notice)):
+            try:
+                drawn = self.experiment.draw(Run(self.folder.path, record), self.config)
+                figures = {name: figure_to_png(figure) for name, figure in drawn.items()}
+            except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
+                if (cause := stop.cause_of(error)) is not error:
+                    raise cause from error
+                log.exception("the figures")
+                screen.warn(f"the figures could not be drawn: {first_line(error)}")
+        stop.after_step()
+        return figures
+
+    def _show(self, results: Results) -> None:
+        """Print the end of a run: its results, the published metrics and the paths of its files."""
+        record, folder, screen = self.record, self.folder.path, self.context.screen
+        for part in results.shown:
+            screen.show(part)
+        if any(isinstance(value, float) for value in record.metrics.values()):
+            screen.show(metrics_table(record))
+        else:  # photographs: their labels were printed above
+            counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
+            screen.show(Text(counts))
+        if self.settings.summary and not (folder / SUMMARY).exists():
+            screen.note(f"{record.experiment} has no layers to summarise")
+        lines = [("data", record.data), *remarks_on_metrics(record)]
+        lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
+        lines += [("figure", str(folder / figure)) for figure in record.figures]
+        screen.labelled(*lines, ("run", str(folder)))
+
+    def _end_early(self, error: BaseException) -> BaseException:
+        """Write the record of a run that ended early, and return the error to show to the user.
+
+        On a full disk the older checkpoint is removed to make room.
+        """
+        context, steps = self.context, self.context.steps
+        context.stop.ignore_signals()
+        error = context.stop.cause_of(error)
+        stopped = isinstance(error, Stopped | KeyboardInterrupt)
+        log.error("%s", "".join(traceback.format_exception(error)))
+        shown = explain_failure(error, self.folder.path, self.package)
+        if self.is_resumed and not steps.begun:
+            return shown  # a resume that was refused changes nothing
+        context.seconds["total"] = time.perf_counter() - self._started
+        changes: dict[str, object] = {
+            "ended": _now(),
+            "error": str(shown) or type(shown).__name__,
+            "steps": len(steps.rows) or self.record.steps,
+            "seconds": context.seconds,
+            "metrics": newest_metrics(steps.rows),
+        }
+        status: Status = "interrupted" if stopped else "failed"
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            try:
+                self._save(status, **changes)
+            except OSError:
+                remove_previous_checkpoint(self.folder)
+                self._save(status, **changes)
+            self.folder.sync_tables()
+        resumable = self.config.resumable and not self.settings.temporary
+        if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
+            before = "" if steps.rows else " before the first step was finished"
+            context.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
+        return shown
+
+
+@contextlib.contextmanager
+def _logging_to(folder: RunFolder) -> Iterator[None]:
+    """Write log messages and warnings to the run's log.txt during a block."""
+    handler: logging.Handler = logging.NullHandler()
+    if folder.writes:
+        path = folder.path / LOG
+        files.check_log_path(path)
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level, raising = log.level, logging.raiseExceptions
+    root.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
+    captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(captured)
+        logging.raiseExceptions = raising
+        log.setLevel(level)
+        root.removeHandler(handler)
+        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
+            handler.close()
+
+
+def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
+    """Return metrics as Python's own numbers. Raises DlrunError if one is not a number."""
+    numbers: dict[str, int | float | None] = {}
+    for name, value in metrics.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if not (plain is None or isinstance(plain, int | float)):
+            raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
+        numbers[str(name)] = plain
+    return numbers
+
+
+def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
+    """Return the number of CPU threads for each process of a new run on this machine."""
+    nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
+    limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
+    return resources.choose_thread_count(
+        config.threads, min(limits, default=None), (config.world or 1) // nodes
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

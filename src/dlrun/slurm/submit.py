@@ -25,8 +25,13 @@ from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.runs import distributed
-from dlrun.runs.runner import new_record, write_first_files
-from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
+from dlrun.runs.start import (
+    check_run_can_start,
+    merge_experiment_config,
+    new_record,
+    print_dry_run,
+    write_first_files,
+)
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
