@@ -5,15 +5,13 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-import shlex
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
-from dlrun.cli.errors import RUN_WORDS, unknown_command_error
-from dlrun.errors import UsageError
+from dlrun.cli.errors import unknown_command_error
 from dlrun.experiments import registry
 
 # The functions of the commands in dlrun.commands, by group and name.
@@ -30,7 +28,6 @@ COMMANDS = {
         "config": "run_resume_config:config",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
-        "help": "help:show_help",
     },
     "data": {
         "fetch": "data:fetch_dataset",
@@ -63,13 +60,12 @@ dlrun runs show latest
 dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
-ALIASES = {"runs": {"ls": "list"}}  # other names of commands, by group
 EXPERIMENTS = "Experiments"
 # The panels of `dlrun --help` after that of the experiments, with their commands in order.
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
     "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
-    "More": ("config", "data", "accelerators", "new", "help"),
+    "More": ("config", "data", "accelerators", "new"),
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 DASHED = {"show:change_tags"}  # functions of commands whose arguments may begin with a dash
@@ -130,15 +126,16 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
-    def load_command(self, ctx: Any, name: str) -> Any:
+    def load_command(self, ctx: Any, name: str, *words: str) -> Any:
         """Import a command of this group, and return it with its arguments and options.
 
         Raises UsageError if it does not exist, DlrunError if its experiment cannot be loaded.
+        `words` are what the user typed after its name.
         """
         if name not in self.commands:
             options = [option for param in self.get_params(ctx) for option in param.opts]
-            words = dict.fromkeys(["dlrun", str(self.name)])  # the first group is dlrun itself
-            raise unknown_command_error(name, self.commands, options, " ".join(words))
+            group = "dlrun" if self.name == "dlrun" else f"dlrun {self.name}"
+            raise unknown_command_error([name, *words], self.commands, options, group)
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
@@ -147,12 +144,11 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         else:
             function = "run_resume_config:make_experiment_command"
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
-        one = typer.Typer(add_completion=False)
+        single = typer.Typer(add_completion=False)
         kind = DashedArgumentsCommand if function in DASHED else PlainCommand
         text = _join_lines(listed.help or inspect.getdoc(called) or "")
-        one.command(name, cls=kind, help=text)(called)
-        command: Any = typer.main.get_command(one)
-        command.rich_help_panel = getattr(listed, "rich_help_panel", None)  # for `dlrun help`
+        single.command(name, cls=kind, help=text)(called)
+        command: Any = typer.main.get_command(single)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
         command.params += [param for param in root.params if param.name == "debug"]
@@ -160,12 +156,8 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        name = ALIASES.get(str(self.name), {}).get(args[0], args[0])
-        if name in RUN_WORDS and args[1:2] and args[1] in registry.experiment_names():
-            problem = f"no command {name!r}: an experiment is a command itself"
-            raise UsageError(problem, shlex.join(["dlrun", *args[1:]]))
-        self.commands[name] = self.load_command(ctx, name)
-        return super().resolve_command(ctx, [name, *args[1:]])
+        self.commands[args[0]] = self.load_command(ctx, *args)
+        return super().resolve_command(ctx, args)
 
 
 def _read_help(function: str) -> str:

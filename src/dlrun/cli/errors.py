@@ -27,21 +27,26 @@ from dlrun.system import resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import stop_behind
 
-MULTIRUN = ("-m", "--multirun")  # Hydra's option for many runs
-SWEEP_OPTIONS = ("--seeds", "--folds", "--grid", "--space", "--trials")
-RUN_WORDS = ("fit", "run", "train")  # words before an experiment's name in other programs
-# What commands of LightningCLI, Guild and others are called here.
-ELSEWHERE = {
-    **{f"dlrun {word}": "dlrun EXPERIMENT; dlrun --help lists them" for word in RUN_WORDS},
-    "dlrun validate": "dlrun predict RUN --test",
-    "dlrun test": "dlrun predict RUN --test",
-    "dlrun ls": "dlrun runs list",
-    "dlrun ui": "dlrun report",
-    "dlrun view": "dlrun report",
-    "dlrun runs delete": "dlrun runs rm RUN",
-    "dlrun runs diff": "dlrun runs compare RUN RUN",
-    "dlrun runs info": "dlrun runs show RUN",
-}
+# What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
+# pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
+SPELLINGS = (
+    (r"(fit|run|train) EXPERIMENT(?P<more>.*)", "dlrun {experiment}{more}"),
+    (r"(fit|run|train)\b.*", "dlrun EXPERIMENT; dlrun --help lists them"),
+    (r"(validate|test)\b.*", "dlrun predict RUN --test"),
+    (r"ls\b.*", "dlrun runs list"),
+    (r"(ui|view)\b.*", "dlrun report"),
+    (r"help(?P<more>.*)", "dlrun{more} --help"),
+    (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
+    (r"runs delete\b.*", "dlrun runs rm RUN"),
+    (r"runs diff\b.*", "dlrun runs compare RUN RUN"),
+    (r"runs info\b.*", "dlrun runs show RUN"),
+    (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
+    (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
+     "dlrun sweep {experiment}{words}{more}"),
+    (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
+     "dlrun sweep {experiment}{more}"),
+    (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
+)  # fmt: skip
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
@@ -114,9 +119,13 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
 
 
 def unknown_command_error(
-    name: str, commands: Mapping[str, Any], options: Collection[str], group: str
+    words: Sequence[str], commands: Mapping[str, Any], options: Collection[str], group: str
 ) -> UsageError:
-    """Return the error for an unknown command of a group, with similar commands as a suggestion."""
+    """Return the error for an unknown command, the first of some words, with similar ones.
+
+    commands, options: those of the group of commands; `dlrun` itself is one, or `dlrun runs`.
+    """
+    name = words[0]
     close = [command for command in commands if command.startswith(name)] or [
         f"{other} {name}"
         for other, command in commands.items()
@@ -126,8 +135,18 @@ def unknown_command_error(
         close = [f"dlrun --{name}"]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     meant = meant or did_you_mean(name, commands)
-    hint = ELSEWHERE.get(f"{group} {name}", f"{group} --help lists them")
+    hint = _spelling([*group.split()[1:], *words]) or f"{group} --help lists them"
     return UsageError(f"no command {name!r}{meant}", hint)
+
+
+def _spelling(arguments: Sequence[str]) -> str:
+    """Return what a command line of another program is here; an empty text if it is not known."""
+    line = shlex.join(arguments)
+    experiment = f"(?P<experiment>{'|'.join(registry.experiment_names())})(?= |$)"
+    for pattern, hint in SPELLINGS:
+        if match := re.fullmatch(pattern.replace("EXPERIMENT", experiment), line, re.DOTALL):
+            return hint.format(**match.groupdict(""))
+    return ""
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
@@ -137,77 +156,32 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if error.ctx is None:  # an option without a value, or a flag with a value
         words = takewhile(lambda word: not word.startswith("-"), arguments)
         return UsageError(message, shlex.join(["dlrun", *words, "--help"]))
-    command: str = error.ctx.command_path
-    more, hint = "", ""
-    if hasattr(error, "possibilities"):  # there is no such option
-        parameters = error.ctx.command.get_params(error.ctx)
-        options = [name for one in parameters for name in one.opts if name.startswith("--")]
-        message = f"no such option: {error.option_name}"
-        more, hint = _explain_unknown_option(error.option_name, options, arguments)
-    return UsageError(message + more, hint or f"{command} --help")
+    hint = f"{error.ctx.command_path} --help"
+    if not hasattr(error, "possibilities"):
+        return UsageError(message, hint)
+    option: str = error.option_name
+    parameters = error.ctx.command.get_params(error.ctx)
+    options = [name for parameter in parameters for name in parameter.opts]
+    similar = did_you_mean(option, [name for name in options if name.startswith("--")])
+    spelling = _spelling(arguments)
+    if not spelling and not similar and "--set" in options:
+        setting = _as_setting(option, arguments)
+        spelling = f"config values are given as KEY=VALUE: {setting}" if setting else ""
+    return UsageError(f"no such option: {option}{similar}", spelling or hint)
 
 
-def _explain_unknown_option(
-    option: str, options: Collection[str], arguments: Sequence[str]
-) -> tuple[str, str]:
-    """Return what to add to the message about an unknown option, and a hint; each may be empty."""
-    experiment = next((one for one in arguments if one in registry.experiment_names()), None)
-    is_of_sweep = option in MULTIRUN and arguments[0] in (option, experiment, "sweep")
-    if experiment and (is_of_sweep or (option in SWEEP_OPTIONS and arguments[0] == experiment)):
-        from dlrun.sweeps.search_space import sweep_command  # no other error needs it
-
-        words = [one for one in arguments if one not in (*MULTIRUN, experiment, "sweep")]
-        return "; many runs are a sweep", sweep_command(experiment, words)
-    if close := did_you_mean(option, options):
-        return close, ""
-    hint = ""
-    if "--set" in options:
-        key, value = _config_key(option, experiment), _option_value(option, arguments)
-        if f"--{key}" in options:
-            return f"; did you mean '--{key} {shlex.quote(value)}'?", ""
-        if key:
-            settings = _options_as_settings(options, arguments, experiment)
-        else:  # as `-P KEY=VALUE` of MLflow
-            match = re.match(r"([\w.]+)=(.*)", value, re.DOTALL) if len(option) == 2 else None
-            settings = (
-                [f"{_config_key(match[1], experiment) or match[1]}={match[2]}"] if match else []
-            )
-        if settings:
-            hint = f"config values are given as KEY=VALUE: {shlex.join(settings)}"
-        elif experiment and "." in option:
-            hint = f"`dlrun config {experiment}` prints every key with its default"
-    return "", hint
-
-
-def _options_as_settings(
-    options: Collection[str], arguments: Sequence[str], experiment: str | None
-) -> list[str]:
-    """Return the settings KEY=VALUE that the unknown options of a command line probably mean."""
-    names = [one.partition("=")[0] for one in arguments if one.startswith("--")]
-    keys = {name: _config_key(name, experiment) for name in names if name not in options}
-    return [f"{key}={_option_value(name, arguments)}" for name, key in keys.items() if key]
-
-
-def _option_value(option: str, arguments: Sequence[str]) -> str:
-    """Return the value that follows an option on the command line, or `...` if it has none."""
-    for word, after in zip(arguments, [*arguments[1:], "--"], strict=True):
-        if word == option and not after.startswith("--"):
-            return after
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return "..."
-
-
-def _config_key(option: str, experiment: str | None) -> str | None:
-    """Return the config key that an unknown option probably means: optimizer.lr for --lr.
+def _as_setting(option: str, arguments: Sequence[str]) -> str:
+    """Return `optimizer.lr=0.1` for the unknown option `--lr 0.1`; an empty text without a key.
 
     Without an experiment, as in `dlrun resume`, an option with a full stop is taken at its word.
     """
     path = option.lstrip("-").replace("-", "_").split(".")
-    if experiment is None:
-        return ".".join(path) if len(path) > 1 else None
-    from dlrun.config.validation import suggest_config_key  # needs pydantic
+    experiment = next((word for word in arguments if word in registry.experiment_names()), None)
+    key = ".".join(path) if len(path) > 1 else None
+    if experiment is not None:
+        from dlrun.config.validation import suggest_config_key  # needs pydantic
 
-    with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-        return suggest_config_key(path, registry.load_config_class(experiment))
-    return None
+        with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
+            key = suggest_config_key(path, registry.load_config_class(experiment))
+    given = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
+    return shlex.quote(f"{key}={given[1] if given else '...'}") if key else ""
