@@ -3,13 +3,12 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from dlrun import run_context
@@ -31,6 +30,7 @@ from dlrun.run_folder.recorded_metrics import (
 )
 from dlrun.system.console import (
     Screen,
+    cut,
     format_size,
     format_text_table,
     pluralize,
@@ -45,15 +45,9 @@ STATES = f"Only runs in this state: {', '.join(State)}."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first; -KEY: reversed."
-COLUMNS = (
-    "name", "experiment", "state", "value", "book", "seconds", "size", "tags", "differs", "note",
-)  # fmt: skip
+COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
-# On a narrow terminal these columns are left out in this order, after `experiment` if there is only
-# one, and those texts are cut, before any number is.
-LEAST, TEXTS = ("size", "book", "seconds"), ("tags", "differs", "note")
-ENOUGH, FEWEST = 20, 8  # characters of a text: before columns are left out, and after
-NAME = 21  # characters of a name such as 20260101T000000Z-ab12, which is cut only after the texts
+TEXTS, LONG = {"tags", "differs", "note"}, 40  # columns that a terminal cuts to so many characters
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "tags", "differs", "note", "began", "folder", "problem",
@@ -87,7 +81,7 @@ def list_runs(
     csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
-    """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
+    """List runs, newest first: state, test metric, the book's, seconds, changed values.
 
     Examples:
     dlrun runs list imdb-dense --sort metrics.test_accuracy --limit 5
@@ -139,9 +133,7 @@ def list_runs(
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
-        least = LEAST if len({run["experiment"] for run in listed}) > 1 else ("experiment", *LEAST)
-        droppable = [key for key in least if key not in (*keys, order)]
-        _show(listed, keys or _columns(listed, order), screen, droppable)
+        _show(listed, keys or _columns(listed, order), screen)
     if len(listed) < number:
         screen.note(f"{len(listed)} of {pluralize(number, 'run')}")
 
@@ -305,9 +297,11 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
 def _columns(runs: Sequence[Values], key: str) -> list[str]:
     """Return the columns of the table, with the key by which the runs are sorted, if any.
 
-    Tags and notes have columns if a run has any.
+    Tags and notes have columns if a run has any; the experiment has one if there are several.
     """
     unused = [name for name in ("tags", "note") if not any(run[name] for run in runs)]
+    if len({run["experiment"] for run in runs}) == 1:
+        unused.append("experiment")
     columns = [name for name in COLUMNS if name not in unused]
     is_value = all(f"metrics.{run['metric']}" == key for run in runs if run.get(key) is not None)
     if key and key not in columns and not is_value:
@@ -315,13 +309,8 @@ def _columns(runs: Sequence[Values], key: str) -> list[str]:
     return columns
 
 
-def _show(
-    runs: Sequence[Values], keys: Sequence[str], screen: Screen, droppable: Sequence[str]
-) -> None:
-    """Print a table of runs; a terminal gets lines that fit its width, and no empty columns.
-
-    droppable: the columns that may be left out on a terminal.
-    """
+def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
+    """Print a table of runs; a terminal gets lines that fit its width, and no empty columns."""
     metrics = {run["metric"] for run in runs} - {None}
     metric = metrics.pop() if len(metrics) == 1 else None
     heads = {"value": (metric or "metric").removeprefix(TESTED), "seconds": "sec"}
@@ -330,49 +319,19 @@ def _show(
     }
     if screen.out.is_terminal:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
-        columns = _fit(columns, heads, droppable, screen.out.width)
+        columns |= {key: [cut(cell, LONG) for cell in columns[key]] for key in TEXTS & {*columns}}
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
     left = {place for place, key in enumerate(columns) if not _is_number(key)}
     lines = format_text_table(rows, left=left, gap=1)
     if screen.out.is_terminal:
-        lines = [_cut(line, screen.out.width) for line in lines]
+        lines = [_truncate(line, screen.out.width) for line in lines]
     screen.rows(lines)
 
 
-def _fit(
-    columns: dict[str, list[str]], heads: Mapping[str, str], droppable: Sequence[str], room: int
-) -> dict[str, list[str]]:
-    """Return columns that fit a line: some are left out, and long texts and names are cut.
-
-    A name is cut at its start, because commands take its end too. A line stays too long if it has
-    too many columns of other kinds.
-    """
-    widths = {
-        key: max(map(cell_len, [heads.get(key, key), *cells])) for key, cells in columns.items()
-    }
-    least = {key: min(width, ENOUGH) if key in TEXTS else width for key, width in widths.items()}
-    for key in droppable:
-        if key in least and sum(least.values()) + len(least) - 1 > room:
-            del least[key], widths[key]
-    while sum(widths.values()) + len(widths) - 1 > room:
-        long = [key for key in ("name", *TEXTS) if widths.get(key, 0) > FEWEST]
-        if not long:
-            break
-        widths[max(long, key=lambda key: widths[key] - (NAME - FEWEST) * (key == "name"))] -= 1
-    return {
-        key: [_cut(cell, width, at_start=key == "name") for cell in columns[key]]
-        for key, width in widths.items()
-    }
-
-
-def _cut(cell: str, width: int, *, at_start: bool = False) -> str:
-    """Return a text, or as much of its end or start as fits a width."""
-    if cell_len(cell) <= width:
-        return cell
-    step = -1 if at_start else 1
-    text = Text(cell[::step])
+def _truncate(line: str, width: int) -> str:
+    text = Text(line)
     text.truncate(width, overflow="ellipsis")
-    return text.plain[::step]
+    return text.plain
 
 
 def _is_number(key: str) -> bool:
