@@ -91,7 +91,6 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{DENSE} --slurm gpu", "--slurm gpu: expected KEY=VALUE"),
         (f"{DENSE} --slurm time=3,time=4", "time is given twice"),
         ("accelerators --set x=1", "--set"),
-        ("accelerators imdb-lasso", "trains no network"),
         ("runs clean --status running", "'running'"),
         ("data fetch imbd", "'imdb'?"),
         ("data show cifar100", "cifar100"),

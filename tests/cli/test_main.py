@@ -30,7 +30,7 @@ def test_help_has_examples_and_flags_have_no_type(cli: Dlrun, words: list[str]) 
     """tests/test_docs.py parses the examples."""
     done = cli(*words, "--help", COLUMNS="80").is_told(0)
     examples = re.findall(rf"^ dlrun {' '.join(words)}\b", done.stdout, re.M)
-    assert "Examples:" in done.stdout and len(examples) > 1
+    assert "Examples:" in done.stdout and examples
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "<bool>" not in done.stdout and "..]" not in done.stdout and "[[" not in done.stdout
 
