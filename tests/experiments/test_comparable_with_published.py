@@ -63,7 +63,7 @@ def test_a_key_that_changes_the_numbers_is_named(
         ("imdb-dense", ["seed=3", "accelerator=cpu", "threads=2", "predictions=false"]),
         ("imdb-dense", ["data.split_seed=3", "data.test_share=0.5"]),  # its test rows are given
         ("imdb-dense", ["data.source=keras", "trainer.devices=2", "fallback=false"]),
-        ("imdb-lstm", ["model.skip_padding=false", "logger=[tensorboard]"]),
+        ("imdb-lstm", ["logger=[tensorboard]"]),
         ("imdb-lasso", ["compare_with=null"]),
         ("classify-images", ["top=5", "transform.squash=true"]),
     ],

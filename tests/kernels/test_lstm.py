@@ -20,7 +20,8 @@ def pair(
 ) -> tuple[LSTMClassifier, LSTMClassifier]:
     torch.manual_seed(0)
     skip = LSTMClassifier(words, embedding, hidden)
-    plain = LSTMClassifier(words, embedding, hidden, skip_padding=False)
+    plain = LSTMClassifier(words, embedding, hidden)
+    plain.last_state.skip_padding = False
     plain.load_state_dict(skip.state_dict())
     return skip, plain
 
@@ -219,7 +220,6 @@ def test_which_rows_are_computed_by_rows() -> None:
     with torch.no_grad():
         assert by_rows(model, many) and not by_rows(model, few)
     assert not by_rows(model, many.to("meta"))
-    assert not by_rows(LSTMClassifier(5, 4, 3, skip_padding=False), many)
     assert not by_rows(LSTMClassifier(5, 4, WIDEST + 1), many)
     assert not by_rows(model.double(), many) and model(many).dtype == torch.float64
 
@@ -242,8 +242,7 @@ def test_summary_shapes() -> None:
     assert shapes["LSTMClassifier"] == [10]
 
 
-@pytest.mark.parametrize("skip", [True, False])
-def test_more_than_two_classes_have_a_logit_each(skip: bool) -> None:
-    network = LSTMClassifier(50, 4, 4, 3, skip_padding=skip)
+def test_more_than_two_classes_have_a_logit_each() -> None:
+    network = LSTMClassifier(50, 4, 4, 3)
     assert network(reviews([5, 0, 9], 10, 50)).shape == (3, 3)
     assert network(reviews([5], 10, 50)).shape == (1, 3)

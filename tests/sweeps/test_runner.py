@@ -43,7 +43,6 @@ def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert share("cifar100", None) == (1, None)
     assert share("cifar100", 2) == (2, None)
     assert share("cifar100", None, "threads=2") == (2, None)
-    assert share("imdb-lstm", None, "model.skip_padding=false") == (1, None)
 
 
 def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:

@@ -16,9 +16,7 @@ module `lstm_numba` has the equations.
 """
 
 import contextlib
-import functools
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,32 +36,16 @@ ONLY_REVIEW = np.zeros(1, np.int64)  # the index of the review that is all paddi
 Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
 
 
-@functools.cache
-def _kernels() -> ModuleType | str:
-    """Import `lstm_numba`; return the reason if numba does not work on this machine."""
-    try:
-        from dlrun.kernels import lstm_numba  # slow
-    except ImportError as error:  # numba is missing, or not for this version of numpy
-        return str(error)
-    return lstm_numba
-
-
-def why_lstm_kernels_unavailable() -> str | None:
-    """Return why this machine cannot compute an LSTM with the numba kernels; None if it can."""
-    kernels = _kernels()
-    return kernels if isinstance(kernels, str) else None
-
-
 class LSTMLastState:
     """Computes the last state of an nn.LSTM without its work on padding; equal up to rounding.
 
-    Args:
-        skip_padding: False computes all time steps of all reviews by nn.LSTM, the reference.
-        threads: number of threads that share the reviews; None: as many as torch uses.
+    threads: number of threads that share the reviews; None: as many as torch uses.
     """
 
-    def __init__(self, *, skip_padding: bool = True, threads: int | None = None) -> None:
-        self.skip_padding, self.threads = skip_padding, threads
+    skip_padding = True  # False: nn.LSTM computes all time steps, which other programs can read
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
         self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
@@ -78,17 +60,19 @@ class LSTMLastState:
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
         if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
-        kernels = _kernels() if self.applies(lstm, ids) else None
-        if not isinstance(kernels, ModuleType):
+        if not self.applies(lstm, ids):
             return lstm_states(lstm, embedding, ids)[:, -1]
+        from dlrun.kernels import lstm_numba  # slow
+        from dlrun.kernels.jit import LANES
+
         numbers, hidden = ids.numpy(), lstm.hidden_size
         if numbers.min() < 0 or numbers.max() >= embedding.num_embeddings:
             raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
-        parameters = _padded_parameters(lstm, embedding, kernels.LANES)
+        parameters = _padded_parameters(lstm, embedding, LANES)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
         threads = self.threads or torch.get_num_threads()
         batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
-        last: Tensor = _LastStates.apply(kernels, batch, *parameters)  # type: ignore[no-untyped-call]
+        last: Tensor = _LastStates.apply(lstm_numba, batch, *parameters)  # type: ignore[no-untyped-call]
         return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:

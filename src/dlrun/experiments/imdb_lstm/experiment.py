@@ -21,7 +21,6 @@ from dlrun.experiments.reviews import (
     review_describer,
 )
 from dlrun.experiments.saved_run import Run
-from dlrun.kernels.lstm import why_lstm_kernels_unavailable
 from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
@@ -35,8 +34,6 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as sequences of their last word ids."""
-        if config.model.skip_padding and (reason := why_lstm_kernels_unavailable()):
-            context.screen.note(f"a CPU will compute the padding too: {reason}")
         reviews, fitted, held_out = load_and_split_reviews(config, context)
         length, train, test = config.data.max_length, reviews.train, reviews.test
         data = ArrayData(
@@ -57,14 +54,12 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
             config.model.embedding,
             config.model.hidden,
             len(assets.labels),
-            skip_padding=config.model.skip_padding,
             threads=None if config.threads == "auto" else config.threads,
         )
 
     def torch_threads(self, config: Config, threads: int) -> int:
-        """Return 1 if the LSTM kernels run their own threads, because torch's would only wait."""
-        by_rows = config.model.skip_padding and why_lstm_kernels_unavailable() is None
-        return 1 if by_rows else threads
+        """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
+        return 1
 
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
         """Return ten reviews that consist of padding, as in the lab's summary of the network."""

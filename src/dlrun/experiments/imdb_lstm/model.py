@@ -10,7 +10,7 @@ class LSTMClassifier(nn.Module):
 
     words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
     of the state.
-    skip_padding, threads: see `LSTMLastState`.
+    threads: see `LSTMLastState`.
     """
 
     def __init__(
@@ -20,14 +20,13 @@ class LSTMClassifier(nn.Module):
         hidden: int,
         classes: int = 2,
         *,
-        skip_padding: bool = True,
         threads: int | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
-        self.last_state = LSTMLastState(skip_padding=skip_padding, threads=threads)
+        self.last_state = LSTMLastState(threads)
         self._binary = classes == 2
 
     def forward(self, ids: Tensor) -> Tensor:
