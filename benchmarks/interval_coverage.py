@@ -119,10 +119,7 @@ def measure_folds(random: np.random.Generator, draws: int) -> Iterator[Measured]
 
 
 def measure_two_runs(random: np.random.Generator, draws: int) -> Iterator[Measured]:
-    """Yield the coverage of the interval of two runs' difference, and McNemar's false alarms.
-
-    A false alarm: p below .05 for two runs that are equally good.
-    """
+    """Yield the coverage of the interval of two runs' difference."""
     for n in (100, 1_000, 10_000):
         for won, lost in ((0.05, 0.05), (0.06, 0.04)):
             counts = random.multinomial(n, [won, lost, 1 - won - lost], size=draws)
@@ -132,12 +129,6 @@ def measure_two_runs(random: np.random.Generator, draws: int) -> Iterator[Measur
             drawn = drawn.replace("%", " %")
             promised = 0.95 if n > 100 else None  # ten rows that differ are few
             yield Measured("difference of two runs", drawn, n, inside, promised)
-            if won == lost:
-                alarms = statistics.fmean(
-                    stats.mcnemar_test(int(w), int(b)) < 0.05 for w, b, _ in counts
-                )
-                promised = 0.05 if n > 100 else None
-                yield Measured("McNemar: false alarms", "equally good", n, alarms, promised)
 
 
 def measure_all(draws: int) -> list[Measured]:

@@ -7,10 +7,8 @@ from operator import sub
 from typing import Any
 
 import pytest
-from scipy.stats import binom, binomtest
 
 from dlrun.stats import (
-    mcnemar_test,
     mean_interval,
     paired_difference_interval,
     prediction_interval,
@@ -66,16 +64,6 @@ def test_the_interval_of_a_mean_difference_is_students_of_pairs() -> None:
     assert found == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
 
 
-def test_mcnemars_mid_p_value_is_as_published() -> None:
-    """Fagerland, Lydersen and Laake 2013: 1 and 7 discordant pairs have 0.039."""
-    assert mcnemar_test(1, 7) == pytest.approx(10 / 256)
-    assert mcnemar_test(7, 1) == mcnemar_test(1, 7)
-    assert mcnemar_test(0, 0) == mcnemar_test(9, 9) == pytest.approx(1)
-    for won, lost in ((59, 16), (3, 12), (0, 5)):  # half of what is as probable as the observed
-        test, equal = binomtest(won, won + lost), binom.pmf(won, won + lost, 0.5)
-        assert mcnemar_test(won, lost) == pytest.approx(test.pvalue - equal)
-
-
 def test_the_interval_of_a_paired_difference() -> None:
     """Of Fagerland's 21 children: 1 and 7 discordant pairs, worked out by hand."""
     assert paired_difference_interval(1, 7, 21) == pytest.approx((-0.50836, -0.01338), abs=5e-6)
@@ -97,7 +85,6 @@ PAGE = ROOT / "docs" / "explanation" / "statistics.md"
 @pytest.fixture(scope="module")
 def examples() -> dict[str, dict[str, Any]]:
     """The variables after the examples of each section of the page, which print what it says."""
-    pytest.importorskip("statsmodels", reason="the extra dev has it")
     variables: dict[str, Any] = {}
     after = {}
     for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
@@ -133,10 +120,3 @@ def test_an_interval_of_the_page_is_what_dlrun_computes(
 ) -> None:
     (found,) = (one for heading, one in examples.items() if heading.startswith(section))
     assert compute(found) == pytest.approx((found["low"], found["high"]), rel=1e-9)
-
-
-def test_mcnemars_p_of_the_page_is_what_dlrun_computes(
-    examples: dict[str, dict[str, Any]],
-) -> None:
-    found = examples["Two runs on the same test rows: McNemar"]
-    assert mcnemar_test(found["won"], found["lost"]) == pytest.approx(found["p"])

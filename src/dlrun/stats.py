@@ -1,4 +1,4 @@
-"""Compute intervals of proportions, means and paired differences, and McNemar's test."""
+"""Compute intervals of proportions, means and paired differences."""
 
 import math
 import statistics
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between two sides
 MAGNITUDES = 20  # ratio of the ends of a range from which on its axis is logarithmic
-POWER = 0.8  # the usual probability with which a difference should be found
 ROUNDING = 1e-9  # share of a number below which a difference is rounding error
 
 
@@ -49,21 +48,6 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
 
 
-def detectable_mean(values: Sequence[float]) -> float | None:
-    """Return the true mean for which `mean_interval` does not contain 0 with a probability of 80 %.
-
-    A smaller one is missed more often. The values' standard deviation is taken for the true one
-    (noncentral t distribution; Cohen 1988). None for fewer than two values.
-    """
-    if len(values) < 2:
-        return None
-    from scipy.special import nctdtrinc, stdtrit  # slow
-
-    freedom = len(values) - 1
-    shift = float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 0.975)))
-    return shift * statistics.stdev(values) / math.sqrt(len(values))
-
-
 def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:
     """Return the mean minus and plus sample standard deviations times Student's quantile."""
     if len(values) < 2:
@@ -75,25 +59,12 @@ def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, flo
     return mean - half, mean + half
 
 
-def mcnemar_test(won: int, lost: int) -> float:
-    """Return the two-sided mid-p value of McNemar's test of two paired proportions.
-
-    won, lost: how many rows only the one, and only the other classifier has right. The mid-p value
-    counts the observed outcome half; unlike the exact one it is not conservative (Fagerland,
-    Lydersen and Laake 2013, BMC Medical Research Methodology 13:91).
-    """
-    from scipy.special import bdtr  # slow
-
-    fewer = min(won, lost)
-    below = bdtr(fewer - 1, won + lost, 0.5) if fewer else 0.0
-    return float(below + bdtr(fewer, won + lost, 0.5))
-
-
 def paired_difference_interval(won: int, lost: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two paired proportions, (won - lost) / n.
 
-    won, lost: as in `mcnemar_test`, of n rows. It is Wald's interval after one row is added to each
-    of the two (Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37:479).
+    won, lost: how many of the n rows only the one, and only the other has right. It is Wald's
+    interval after one row is added to each of the two (Bonett and Price 2012,
+    Journal of Educational and Behavioral Statistics 37:479).
     Raises ValueError if n is 0 or less than won and lost together.
     """
     if min(won, lost) < 0 or won + lost > n or n == 0:

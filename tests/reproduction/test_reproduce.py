@@ -387,7 +387,7 @@ def test_runs_of_other_commands_are_taken_for_its_seeds(
     env = {**env, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}
     for is_first in (True, False):
         done = dlrun("reproduce", "count-words", "--seeds", "4", "--json", **env).is_told(0)
-        assert ("(2 of 4 runs)" in done.stderr) == is_first
+        assert ("2/2 runs" in done.stderr) == is_first
         (about,) = json.loads(done.stdout)["experiments"]
         runs = finished(tmp_path, "count-words")
         assert set(runs) == {0, 1, 2, 3}
