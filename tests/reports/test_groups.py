@@ -1,6 +1,5 @@
 """Runs of a page in groups of one config and of one experiment, with tags on what weakens them."""
 
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.groups import (
     ExperimentGroups,
@@ -77,7 +77,9 @@ def test_two_seeds_are_not_one(tmp_path: Path) -> None:
     assert tags(*two) == {}
     other = run(tmp_path, "other", config={"seed": 0, "optimizer": {"lr": 1}})
     assert tags(*two, other) == {SEED: [3]}
-    assert tags(run(tmp_path, "fit", "hitters-linear")) == {}, "a fit without chance"
+    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    fit = run(tmp_path, "fit", "hitters-linear", config=shipped)
+    assert tags(fit) == {}, "a fit without chance"
 
 
 def test_each_experiment_has_its_best_config_first(tmp_path: Path) -> None:
@@ -124,16 +126,15 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
 def test_whether_the_seed_changes_a_number_is_seen_in_the_runs(tmp_path: Path) -> None:
     """Also in those of a fit without chance, whose data the seed splits."""
     book = {"book": {"test_mae": 260.0}}
+    shipped: dict[str, Any] = registry.experiment_entry("hitters-linear").shipped.values
 
     def place(name: str, values: list[float], split_seed: int | None) -> str | None:
         found = []
         for seed, value in enumerate(values):
             folder = tmp_path / "hitters-linear" / f"{name}{seed}"
-            config = {"seed": seed, "data": {"split_seed": split_seed}}
+            config = shipped | {"seed": seed, "data": shipped["data"] | {"split_seed": split_seed}}
             about = {"metrics": {"test_mae": value}, "reference": book, "seed": seed}
-            run = a_classification(folder, config=config, **about)
-            (folder / "config.yaml").write_text(json.dumps(config))
-            found.append(run)
+            found.append(a_classification(folder, config=config, **about))
         (group,) = group_by_config(sections(*found))
         return group.place(group.spreads[0], "book")
 
