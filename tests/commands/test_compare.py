@@ -1,11 +1,11 @@
-"""`dlrun runs compare` shows what differs, and draws the curves."""
+"""`dlrun runs compare` shows what differs."""
 
 from pathlib import Path
 
 import pytest
 
 from dlrun.commands.compare import compare
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Out
@@ -140,31 +140,14 @@ def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
     assert len(seeds) > 1 and "".join(map("".join, seeds)) == "0123456789"
 
 
-def test_curves_of_the_runs_that_have_some(runs: Path, tmp_path: Path, capsys: Out) -> None:
-    out, metrics = tmp_path / "curves.png", runs / EXPERIMENT / "a" / "metrics.csv"
-    metrics.write_text("epoch,train_loss,valid_loss\n1,1e308,0.5\n2,1.797e308,-1e308\n")
-    compare(["a", "b", "d"], out=out, runs_dir=runs)
-    assert out.read_bytes().startswith(b"\x89PNG")
-    assert not list(tmp_path.glob(".new*"))
-    assert "no curve: " in capsys.readouterr().err
-    out.write_bytes(b"mine")
-    metrics.write_text("epoch,valid_loss\n")
-    with pytest.raises(DlrunError, match="none of these runs has a curve"):
-        compare(["a", "d"], out=out, runs_dir=runs, force=True)
-    assert out.read_bytes() == b"mine"
-
-
 @pytest.mark.parametrize(
-    ("names", "out", "told"),
+    ("names", "told"),
     [
-        (["a", "a"], None, "two different runs"),
-        (["a", "nothing"], None, "no such run"),
-        (["a", "b"], "curves.pdf", "not a PNG"),
-        (["a"] * 101, None, "101 runs: at most 100"),
+        (["a", "a"], "two different runs"),
+        (["a", "nothing"], "no such run"),
+        (["a"] * 101, "101 runs: at most 100"),
     ],
 )
-def test_mistakes_are_config_errors(
-    runs: Path, tmp_path: Path, names: list[str], out: str | None, told: str
-) -> None:
+def test_mistakes_are_config_errors(runs: Path, names: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        compare(names, out=None if out is None else tmp_path / out, runs_dir=runs)
+        compare(names, runs_dir=runs)

@@ -24,9 +24,9 @@ REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\n
 WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
 
 
-def exported(folder: Path, run: Path, format_: str) -> Path:
-    out = folder / f"network.{format_}"
-    harness.run(folder, "export", run, "--format", format_, "--out", out).is_told(0)
+def exported(folder: Path, run: Path) -> Path:
+    out = folder / "network.onnx"
+    harness.run(folder, "export", run, "--out", out).is_told(0)
     assert [file.name for file in folder.iterdir() if file.is_file()] == [out.name]
     return out
 
@@ -48,7 +48,7 @@ def check_assets(about: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_onnx_file_is_the_network(tmp_path: Path, done: Done, name: str) -> None:
     run = Run.open(done(name))
-    file = exported(tmp_path, run.folder, "onnx")
+    file = exported(tmp_path, run.folder)
     onnx.checker.check_model(str(file), full_check=True)
     session = onnxruntime.InferenceSession(file)
     about = json.loads(session.get_modelmeta().custom_metadata_map["dlrun"])
@@ -62,31 +62,6 @@ def test_onnx_file_is_the_network(tmp_path: Path, done: Done, name: str) -> None
         inputs = made.inputs(rows)
         (got,) = session.run(None, {given.name: inputs.numpy()})
         assert got == pytest.approx(outputs(run, inputs), rel=1e-5, abs=1e-5)
-
-
-@pytest.mark.slow
-def test_torch_files_need_torch_alone(tmp_path: Path, done: Done) -> None:
-    runs = {name: Run.open(done(name)) for name in NAMES}
-    inputs = {name: run.exported().inputs(5) for name, run in runs.items()}
-    torch.save(inputs, tmp_path / "inputs.pt")
-    for name, run in runs.items():
-        (tmp_path / name).mkdir()
-        exported(tmp_path / name, run.folder, "torch")
-    script = (
-        f"{WITHOUT}import json, torch\n"
-        "for name, inputs in torch.load('inputs.pt').items():\n"
-        "    more = {'dlrun': ''}\n"
-        "    network = torch.jit.load(f'{name}/network.torch', _extra_files=more)\n"
-        "    with torch.inference_mode(): found = network(inputs)\n"
-        "    print(json.dumps([name, json.loads(more['dlrun']), found.tolist()]))\n"
-    )
-    said = subprocess.check_output([sys.executable, "-c", script], text=True, cwd=tmp_path)
-    assert len(said.splitlines()) == len(NAMES)
-    for name, about, found in map(json.loads, said.splitlines()):
-        expected = outputs(runs[name], inputs[name])
-        assert np.array(found) == pytest.approx(expected, rel=1e-5, abs=1e-5), name
-        assert about["run"] == runs[name].name
-        check_assets(about)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +93,7 @@ def test_the_docs_example_classifies_as_the_run(
 ) -> None:
     run = Run.open(done(name) if classes == 2 else ten_classes(name))
     assert len(run.labels) == classes
-    file = exported(tmp_path, run.folder, "onnx")
+    file = exported(tmp_path, run.folder)
     texts = [REVIEW, "", "Word7 some film " * 200]
     told = by_the_example(file, texts)
     for (label, probability), expected in zip(told, run.predict(texts), strict=True):
@@ -158,7 +133,6 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
         assert out.read_text() == "mine" and not list(tmp_path.glob(".new-*"))
 
     told(2, run, "--out", out, about="--force replaces it")
-    told(2, run, "--out", "x", "--format", "keras", about="keras")
     told(2, "nothing", "--out", "x", about="no such run")
     told(2, run, about="--out")
     told(2, run, "--out", run / "results.json", "--force", about="is also an input")
@@ -169,11 +143,8 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
     told(1, run, "--out", out, "--force", about="coefficients.npz: damaged")
 
 
-@pytest.mark.parametrize("format_", ["onnx", "torch"])
-def test_a_file_that_cannot_be_written_is_one_message(
-    tmp_path: Path, done: Done, format_: str
-) -> None:
-    words = "export", done("imdb-dense"), "--format", format_, "--out", "network"
+def test_a_file_that_cannot_be_written_is_one_message(tmp_path: Path, done: Done) -> None:
+    words = "export", done("imdb-dense"), "--out", "network"
     ended = harness.run(tmp_path, *words, limits={"file_size": 4096})  # `ulimit -f`
     ended.is_told(1, "File too large")
     assert [file for file in tmp_path.iterdir() if file.is_file()] == []

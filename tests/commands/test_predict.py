@@ -157,15 +157,6 @@ def test_images(tmp_path: Path, done: Done, name: str) -> None:
     assert "not an image" in none["error"]
 
 
-def test_figure_of_a_network_that_reads(tmp_path: Path, done: Done) -> None:
-    text = review(Run.open(done("imdb-lstm")))
-    words = "predict", done("imdb-lstm"), text, "--figure", "words.png"
-    harness.run(tmp_path, *words).is_told(0, "figure words.png")
-    assert Image.open(tmp_path / "words.png").format == "PNG"
-    words = "predict", done("imdb-lasso"), text, "--figure", "words.png", "--force"
-    harness.run(tmp_path, *words).is_told(2, "does not read its texts word by word")
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

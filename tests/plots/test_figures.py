@@ -12,7 +12,6 @@ from PIL import Image
 
 from dlrun.plots.run import (
     draw_contact_sheet,
-    draw_curves_of_several_runs,
     draw_lasso_path,
     draw_learning_curves,
     draw_true_and_predicted,
@@ -95,61 +94,6 @@ def test_ticks_are_epochs(epochs: int) -> None:
         low, high = axes.get_xlim()
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert ticks and set(ticks) <= set(table["epoch"])
-
-
-def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None:
-    epochs = {"epoch": [1, 2], "train_loss": [2, 1], "valid_loss": [3, 2], "valid_accuracy": [0, 1]}
-    short = {"epoch": [1], "train_loss": [2], "valid_loss": [3], "seconds": [1]}
-    path = {"lambda": [10, 1], "test_accuracy": [0, 1], "nonzero": [1, 2]}
-    panels = [("epoch", "loss"), ("epoch", "accuracy"), ("lambda", "accuracy")]
-    figure = draw_curves_of_several_runs({"a": epochs, "$b$": short, "c": path}, panels)
-    assert panels == [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.axison]
-    assert [len(axes.lines) for axes in figure.axes] == [4, 1, 1]
-    a, b = figure.axes[0].lines[0], figure.axes[0].lines[2]
-    assert list(a.get_ydata()) == [2, 1] and a.get_color() != b.get_color()
-    assert figure.axes[2].xaxis_inverted()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", r"\$b\$", "c"]
-    assert is_drawn(figure)
-
-
-def test_compared_runs_on_other_data_have_panels_of_their_own() -> None:
-    tables = {name: {"epoch": [1, 2], "valid_loss": [5e5, 4e5]} for name in "ab"}
-    tables["c"] = {"epoch": [1, 2], "valid_loss": [0.5, 0.4]}
-    data = {"a": "x", "b": "x", "c": "y"}
-    figure = draw_curves_of_several_runs(tables, [("epoch", "loss")], data)
-    found = {axes.get_title(): axes for axes in figure.axes if axes.axison}
-    assert {title: len(axes.lines) for title, axes in found.items()} == {"x": 2, "y": 1}
-    assert found["y"].get_ylim()[1] < 1
-
-
-def test_the_only_validated_epoch_is_a_marker() -> None:
-    table = {"epoch": [1, 2, 3], "train_loss": [3, 2, 1], "valid_loss": [math.nan, 0.5, math.nan]}
-    figure = draw_curves_of_several_runs({"a": table}, [("epoch", "loss")])
-    found = {tuple(line.get_xdata()): line.get_marker() for line in figure.axes[0].lines}
-    assert found == {(1, 2, 3): "", (2,): "o"}
-
-
-def test_a_dot_marks_the_kept_epoch_of_a_compared_run() -> None:
-    tables = {name: {"epoch": [1, 2, 3], "valid_loss": [3, 1, 2]} for name in "ab"}
-    figure = draw_curves_of_several_runs(tables, [("epoch", "loss")], kept={"a": 2, "b": None})
-    found = [(line.get_marker(), line.get_markevery()) for line in figure.axes[0].lines]
-    assert found == [("o", [1]), ("", None)]
-    assert is_drawn(figure)
-
-
-def test_many_runs_and_many_metrics() -> None:
-    names = [f"valid_{metric}" for metric in "abcde"]
-    tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}
-    figure = draw_curves_of_several_runs(tables, [("epoch", metric) for metric in "abcde"])
-    assert sum(axes.axison for axes in figure.axes) == 5
-    assert is_drawn(figure)
-
-
-def test_columns_of_any_name(recwarn: pytest.WarningsRecorder) -> None:
-    table = {"ep\x1boch": [1, 2], "train_\x1b[31m$x": [0.5, 0.4], "valid_\u4e16": [0.5, 0.4]}
-    panels = [(next(iter(table)), metric) for metric in ("\x1b[31m$x", "\u4e16")]
-    assert figure_to_png(draw_curves_of_several_runs({"a": table, "b\x1b": table}, panels))
-    assert [str(one.message) for one in recwarn] == []
 
 
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])

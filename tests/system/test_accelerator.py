@@ -1,19 +1,17 @@
 """Which accelerator a run has, and why; tests/training has those that fail in the training."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
 
 from dlrun.errors import AcceleratorError, DataError
-from dlrun.system import accelerator, resources
+from dlrun.system import accelerator
 from dlrun.system.accelerator import (
     ACCELERATORS,
     AcceleratorReport,
     RequestedAccelerator,
-    note_slow_precision,
     run_with_fallback,
 )
 
@@ -45,30 +43,6 @@ class Choice:
 
         work = failing_on(probe_fails_on), failing_on(work_fails_on)
         return run_with_fallback(requested, self.warnings.append, *work, **options)[1]
-
-
-@pytest.mark.parametrize(
-    ("flags", "count"),
-    [
-        ("flags : fpu avx512f avx512_bf16", 0),
-        ("Features : fp asimd bf16 i8mm", 0),
-        ("flags : fpu avx512f", 1),
-        (None, 0),
-    ],
-)
-def test_a_cpu_without_bfloat16_is_noted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str | None, count: int
-) -> None:
-    """If the system says what the CPU has."""
-    monkeypatch.setattr(resources, "CPUINFO", tmp_path / "cpuinfo")
-    if flags is not None:
-        resources.CPUINFO.write_text(f"processor : 0\n{flags}\n")
-    said: list[str] = []
-    note_slow_precision("cpu", "32-true", said.append)
-    note_slow_precision("cuda", "bf16-mixed", said.append)
-    assert not said
-    note_slow_precision("cpu", "bf16-mixed", said.append)
-    assert len(said) == count
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from rich.table import Table
@@ -15,7 +14,6 @@ from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import metric_names_without_split
 from dlrun.reports.evaluation import compare_with_baseline
 from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder import recorded_metrics as metrics
@@ -23,7 +21,6 @@ from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
 from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
-from dlrun.system.files import check_output_path, write_file_atomically
 
 MOST = 100  # runs
 MAX_CELL = 20  # columns; a longer value is wrapped
@@ -35,15 +32,13 @@ def compare(
     runs: Annotated[
         list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_runs)
     ],
-    out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
-    force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
     Examples:
     dlrun runs compare imdb-dense/latest imdb-lstm/latest
-    dlrun runs compare ab12 ff75 --out curves.png
+    dlrun runs compare ab12 ff75
     """
     screen = Screen()
     if len(runs) > MOST:
@@ -51,11 +46,6 @@ def compare(
             f"a comparison of {len(runs):,} runs: at most {MOST} fit side by side",
             "`dlrun runs list --where COND --sort KEY --columns KEY,KEY` has a line for each run",
         )
-    if out is not None:
-        if out.suffix.lower() != ".png":
-            hint = f"--out {out.with_suffix('.png')}"
-            raise ConfigError(f"--out {out}: not a PNG file's name", hint)
-        check_output_path("--out", out, force=force)
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
@@ -84,9 +74,6 @@ def compare(
         screen.note("*: the best of the runs")
     if len(opened) == 2 and same_data:
         _show_paired_difference(opened, heads, screen)
-    if out is not None:
-        write_file_atomically(out, _draw(opened, heads, screen))
-        screen.show(Text(f"curves {out}"))
 
 
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
@@ -225,35 +212,3 @@ def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: S
             "(of these two runs: other seeds give other differences)"
         )
     )
-
-
-def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
-    """Return the runs' curves as a PNG; a run without curves is left out with a note."""
-    from dlrun.plots.run import draw_curves_of_several_runs  # slow: matplotlib
-
-    tables, data, kept = {}, {}, {}
-    for run, head in zip(runs, heads, strict=True):
-        try:
-            table = run.table
-        except DlrunError as error:
-            screen.note(f"no curve: {error.message}")
-            continue
-        if metric_names_without_split(table) and all(table.values()):
-            name = f"{run.record.experiment} {head}"
-            data[name] = run.record.data_without_chance(run.settings)
-            kept[name] = run.record.earlier_epoch
-            tables[name] = {
-                # No axis can hold the values of a run that diverged.
-                column: [value if metrics.is_plottable(value) else math.nan for value in values]
-                for column, values in table.items()
-            }
-        else:
-            screen.note(f"no curve: {run.folder} has no metric for each step")
-    if not tables:
-        raise DlrunError("none of these runs has a curve", "leave out --out")
-    panels = [
-        (next(iter(one)), name)
-        for one in tables.values()
-        for name in metric_names_without_split(one)
-    ]
-    return draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)), data, kept).to_png()

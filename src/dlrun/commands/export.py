@@ -1,11 +1,9 @@
-"""`dlrun export`: write a run's network as ONNX or TorchScript, checked."""
+"""`dlrun export`: write a run's network as ONNX, checked."""
 
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from dlrun.commands import options as opt
 from dlrun.config.plugins import require_extra
@@ -20,16 +18,12 @@ from dlrun.system.signals import StopRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
-Format = Literal["onnx", "torch"]
 BATCH_SIZES = (1, 7, 300)  # numbers of rows with which the file is checked
 
 
 def export_network(
     run: opt.Run,
     out: Annotated[Path, opt.option("The network's file.", "FILE")],
-    format_: Annotated[
-        Format, typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads.")
-    ] = "onnx",
     tolerance: Annotated[
         float,
         opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
@@ -38,25 +32,23 @@ def export_network(
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a run's network as an ONNX or TorchScript file, which needs no dlrun to be used.
+    """Write a run's network as an ONNX file, which needs no dlrun to be used.
 
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
     it is saved under its name.
 
     Examples:
     dlrun export imdb-lstm/latest --out reviews.onnx
-    dlrun export imdb-lstm/latest --format torch --out reviews.pt
     """
     screen = Screen(quiet=quiet)
-    if format_ == "onnx":
-        require_extra("--format onnx", "export", "onnx", "onnxruntime")
+    require_extra("dlrun export", "export", "onnx", "onnxruntime")
     opened = Run.open(run, runs_dir)
     inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
     check_output_path("--out", out, force=force, inputs=inputs)
-    _write_network(opened, out, format_, tolerance, screen)
+    _write_network(opened, out, tolerance, screen)
 
 
-def _write_network(run: Run, out: Path, format_: Format, tolerance: float, screen: Screen) -> None:
+def _write_network(run: Run, out: Path, tolerance: float, screen: Screen) -> None:
     """Write a run's network, and say how far its outputs are from the network's."""
     with StopRequest().listening(), replace_atomically(out) as file:
         from dlrun.networks import files  # slow: torch
@@ -64,22 +56,21 @@ def _write_network(run: Run, out: Path, format_: Format, tolerance: float, scree
         screen.note(f"reading the network of {run.folder}")
         network, exported = run.network(), run.exported()
         about = _metadata(run, exported)
-        write = files.write_onnx if format_ == "onnx" else files.write_torchscript
         try:
-            network_in_file = write(file, exported.network, exported.inputs(2), about)
+            network_in_file = files.write_onnx(file, exported.network, exported.inputs(2), about)
             screen.note("comparing the file with the network")
             batches = _batches(exported)
             difference, largest = files.largest_difference(network, network_in_file, batches)
         except OSError:  # such as a full disk
             raise
-        except Exception as error:  # a network may use operations that the format lacks
+        except Exception as error:  # a network may use operations that ONNX lacks
             raise DlrunError(
-                f"{run.folder}: its network cannot be written as {format_}: "
+                f"{run.folder}: its network cannot be written as ONNX: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         if not difference <= tolerance * largest:  # also if it is NaN
             raise DlrunError(
-                f"{run.folder}: outputs of the {format_} file differ from the network's by "
+                f"{run.folder}: outputs of the ONNX file differ from the network's by "
                 f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
                 f"{tolerance:g} allows {tolerance * largest:.2g}",
                 "nothing was written; a larger --tolerance accepts the file",
@@ -90,7 +81,7 @@ def _write_network(run: Run, out: Path, format_: Format, tolerance: float, scree
         "output": about["output"]["name"],
         "check": f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
         f"batches of {', '.join(map(str, BATCH_SIZES))}",
-        "file": f"{out} ({format_}, {out.stat().st_size / 1e6:.1f} MB)",
+        "file": f"{out} ({out.stat().st_size / 1e6:.1f} MB)",
     }
     screen.labelled(*lines.items())
 

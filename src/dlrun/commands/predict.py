@@ -34,7 +34,6 @@ from dlrun.system.files import check_output_path, open_new_file, write_file_atom
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions up to which no total is shown
-FIGURE_TEXTS = 6
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
@@ -59,7 +58,6 @@ def predict_inputs(
     column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
     test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
     words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
-    figure: Annotated[Path | None, opt.option("Draw an LSTM's reading.", "F.png")] = None,
     out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
     force: opt.Replace = False,
     json: opt.Json = False,
@@ -78,26 +76,23 @@ def predict_inputs(
     inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()
     files = [Path(one) for one in inputs if _exists(one)] + ([csv] if csv else [])
-    for option, file in (("--out", out), ("--figure", figure)):
-        if file is not None:
-            check_output_path(option, file, force=force, inputs=files)
+    if out is not None:
+        check_output_path("--out", out, force=force, inputs=files)
     try:
         if test:
-            if inputs or csv or words or figure:
+            if inputs or csv or words:
                 raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
             return _predict_test_set(opened, data_dir, screen, out=out, json=json)
         reads = opened.predictor.reads
-        if reads != "text" and (words or figure or (csv and reads == "image")):
-            raise ConfigError(f"--words and --figure are for texts: this run reads {reads}s")
-        if figure is not None and figure.suffix.lower() != ".png":
-            raise ConfigError(f"--figure {figure}: a figure is a PNG", "--figure words.png")
+        if (words and reads != "text") or (csv and reads == "image"):
+            option = "--words" if words else "--csv"
+            raise ConfigError(f"{option} is not for this run, which reads {reads}s")
         is_named = bool(inputs) and list(inputs) != ["-"]
         if reads == "row":
             batches = _read_rows(inputs, csv, opened.predictor)
         else:
             batches = _read_inputs(inputs, csv, column, reads)
-        words = words or is_named or figure is not None
-        return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
+        return _predict(opened, batches, screen, words=words or is_named, out=out, json=json)
     except BrokenPipeError:  # the reader of the output has closed the pipe: flush nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
@@ -109,13 +104,12 @@ def _predict(
     screen: Screen,
     *,
     words: bool,
-    figure: Path | None,
     out: Path | None,
     json: bool,
 ) -> int:
     """Predict inputs batch by batch, show or write each prediction, and return the exit code."""
     predictor, rows, done, failed = run.predictor, itertools.count(), 0, 0
-    counts, drawn = Counter[str](), list[tuple[str, Prediction]]()
+    counts = Counter[str]()
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
             table.write(to_plain_csv([_columns(predictor)]))
@@ -135,10 +129,6 @@ def _predict(
             counts.update(one.label for _, one in named if one.labels)
             failures = sum(one.error is not None for _, one in named)
             done, failed = done + len(named) - failures, failed + failures
-            drawn = [*drawn, *(pair for pair in named if pair[1].after)][:FIGURE_TEXTS]
-    if figure is not None:
-        _draw(run, drawn, figure)
-        screen.note(f"figure {figure}")
     if out is not None:
         screen.note(f"table {out}")
     if out is not None or done + failed > UNCOUNTED:
@@ -149,19 +139,6 @@ def _predict(
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
-
-
-def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
-    from dlrun.plots.run import draw_probability_after_each_word  # slow: matplotlib
-
-    if not drawn:
-        raise ConfigError(
-            f"--figure: {run.record.experiment} does not read its texts word by word",
-            "leave out --figure; --words shows the words that count most",
-        )
-    panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    picture = draw_probability_after_each_word(panels, title=run.experiment.title(run))
-    write_file_atomically(file, picture.to_png())
 
 
 def _read_inputs(

@@ -1,7 +1,7 @@
-"""Write and read files of weights, export networks to ONNX and TorchScript files, and compare them.
+"""Write and read files of weights, export networks to ONNX files, and compare them.
 
-Files of weights are read without running code in them. Networks are traced for both formats of
-exported files: torch.export would fix the length of an LSTM's input.
+Files of weights are read without running code in them. Networks are traced for ONNX: torch.export
+would fix the length of an LSTM's input.
 """
 
 import io
@@ -9,8 +9,7 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ METADATA = "dlrun"  # the name of the metadata in the file
 OPSET = 17  # version of ONNX's operators: runtimes since 2022 have it
 
 Function = Callable[[Tensor], Tensor]
-_jit: Any = torch.jit  # has no types
 
 
 def serialize_tensors(state: Mapping[str, object]) -> memoryview:
@@ -66,7 +64,8 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     input_name, output_name = about["input"]["name"], about["output"]["name"]
     sizes = enumerate(about["input"]["shape"])
     free = {axis: name for axis, name in sizes if isinstance(name, str)}
-    with _tracing():
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer is deprecated
         torch.onnx.export(
             network,
             (example,),
@@ -86,25 +85,6 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     options.intra_op_num_threads = 1  # the caller may run it in several threads
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda inputs: torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
-
-
-def write_torchscript(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
-    """Write a network to a TorchScript file, and return the function that torch loads from it."""
-    stream = io.BytesIO()  # if torch cannot write into a file, as on a full disk, it aborts
-    with _tracing():
-        traced = _jit.trace(network, (example,), check_trace=False)
-        _jit.save(traced, stream, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
-        file.write_bytes(stream.getbuffer())
-        loaded: Function = _jit.load(file, map_location="cpu")
-    return loaded
-
-
-@contextmanager
-def _tracing() -> Iterator[None]:
-    """Compute no gradients, and silence the warnings that torch's tracer is deprecated."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def largest_difference(

@@ -1,13 +1,11 @@
-"""Plot runs: learning curves, lasso paths, values, photographs, probabilities after words."""
+"""Plot runs: learning curves, lasso paths, values, photographs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -26,14 +24,8 @@ Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Values = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
-LINES = {
-    "train": ("--", "x"),
-    "valid": ("-", "o"),
-    "test": (":", "+"),
-}  # line style, and marker of a single step
 SPLITS = ("train", "valid")  # parts of the data with a value for each epoch
 LABELLED = 8  # coefficients of a path that are named
-MARKED_WORDS = 8  # words at which the probability changes most
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
@@ -113,77 +105,6 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
     """Return a curve's points without those whose y is NaN, such as epochs without validation."""
     points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
     return [a for a, _ in points], [b for _, b in points]
-
-
-@matplotlib_defaults()
-def draw_curves_of_several_runs(
-    tables: Mapping[str, Table],
-    panels: Sequence[tuple[str, str]],
-    data: Mapping[str, str] = {},
-    kept: Mapping[str, int | None] = {},
-) -> Figure:
-    """Draw the learning curves of several runs in the same panels, each run in its own colour.
-
-    Runs on other data have panels of their own.
-
-    Args:
-        tables: metrics.csv of each run by the run's name; the first column has the epoch or lambda.
-        panels: horizontal axis (`epoch` or `lambda`) and metric of each panel. An axis of lambdas
-            is logarithmic and descends.
-        data: the data of each run in words, by the run's name.
-        kept: the epoch of the weights of each run, by its name, which a dot marks; None: the last.
-    """
-    groups = dict.fromkeys(data.get(name, "") for name in tables)
-    members = {
-        (steps, metric, group): {
-            name: table
-            for name, table in tables.items()
-            if data.get(name, "") == group
-            and next(iter(table)) == steps
-            and any(f"{part}_{metric}" in table for part in LINES)
-        }
-        for steps, metric in panels
-        for group in groups
-    }
-    members = {panel: found for panel, found in members.items() if found}
-    figure, grid = create_panel_grid(len(members), 5.5, 3.6)
-    figure.set_figheight(figure.get_figheight() + 0.9 + 0.2 * (len(tables) // 4))  # the legend
-    palette = matplotlib.colormaps["tab10" if len(tables) <= 10 else "tab20"]
-    colours = {name: palette(place % palette.N) for place, name in enumerate(tables)}
-    for axes, ((steps, metric, group), found) in zip(grid, members.items(), strict=True):
-        for name, table in found.items():
-            for part, (style, mark) in LINES.items():
-                values = table.get(f"{part}_{metric}")
-                if values is not None:
-                    x, y = _known_points(table[steps], values)
-                    dots = [place for place, step in enumerate(x) if step == kept.get(name)]
-                    axes.plot(
-                        x,
-                        y,
-                        linestyle=style,
-                        linewidth=1.6 if part == "valid" else 0.9,
-                        marker=mark if len(y) == 1 else "o" if dots else "",
-                        markevery=dots or None,
-                        color=colours[name],
-                    )
-        _label_axes(axes, steps, metric)
-        if len(groups) > 1:
-            axes.set_title(escape_figure_text(group, 50), fontsize=10)
-    legend = [
-        Line2D([], [], color=colours[name], label=escape_figure_text(name, 40)) for name in tables
-    ]
-    columns = min(4, len(legend))
-    figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize=9)
-    styles = {"valid": "validation solid", "train": "training dashed", "test": "test dotted"}
-    shown = [
-        text
-        for part, text in styles.items()
-        if any(f"{part}_{metric}" in table for table in tables.values() for _, metric in panels)
-    ]
-    if any(kept.values()):
-        shown.append("dot: the kept epoch")
-    figure.suptitle(", ".join(shown), fontsize=10)
-    return figure
 
 
 @matplotlib_defaults()
@@ -335,44 +256,6 @@ def _draw_card(
         y, right = top + 0.45 * LABEL_HEIGHT, left + width - 0.04
         axes.text(left + 0.04, y, escape_figure_text(label, 44), va="center", fontsize=9)
         axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)
-
-
-@matplotlib_defaults()
-def draw_probability_after_each_word(
-    panels: Sequence[tuple[str, str, str, Sequence[tuple[str, float]]]], *, title: str
-) -> Figure:
-    """Draw the probability of a class after each word of a text, in a panel for each text.
-
-    panels: for each text: the text, its label, the class that is drawn, and each word with the
-    class's probability after it.
-    """
-    figure = Figure(figsize=(8, 0.7 + 2.6 * len(panels)), layout="constrained")
-    rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axes, (text, label, towards, after) in zip(rows, panels, strict=True):
-        values = np.array([value for _, value in after])
-        places = np.arange(1, len(values) + 1)
-        axes.step(places, values, where="mid", color=COLOURS["train"])
-        axes.axhline(0.5, color=COLOURS["test"], linewidth=0.6, linestyle="--")
-        changes = np.abs(np.diff(values, prepend=values[:1]))
-        for place in np.sort(np.argsort(-changes, kind="stable")[:MARKED_WORDS]):
-            above = values[place] < 0.5
-            axes.annotate(
-                escape_figure_text(after[place][0], 16),
-                (places[place], values[place]),
-                xytext=(0, 3 if above else -3),
-                textcoords="offset points",
-                rotation=90,
-                ha="center",
-                va="bottom" if above else "top",
-                fontsize=7,
-            )
-        _label_axes(axes, "", f"p({escape_figure_text(towards, 20)})")
-        axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, 1))
-        shown = escape_figure_text(" ".join(text.split()), 70)
-        axes.set_title(f"{escape_figure_text(label, 20)}: {shown}", fontsize=9, loc="left")
-    rows[-1].set_xlabel("words read")
-    figure.suptitle(title, fontsize=10)
-    return figure
 
 
 def _label_axes(axes: Axes, steps: str, metric: str) -> None:

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Literal, TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
-from dlrun.system.resources import has_bfloat16
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
@@ -129,12 +128,6 @@ def check_batch_divisible(size: int, processes: int) -> None:
             f"batch_size: {size} rows cannot be shared by {processes} processes",
             f"take {size + processes - size % processes}: it is the whole batch's",
         )
-
-
-def note_slow_precision(device: str, precision: str, note: Callable[[str], None]) -> None:
-    """Note that a CPU has no instructions for the precision of a run."""
-    if device == "cpu" and precision.startswith("bf16") and has_bfloat16() is False:
-        note(f"{precision}: this CPU has no instructions for bfloat16: expect no gain over 32-true")
 
 
 def run_with_fallback(

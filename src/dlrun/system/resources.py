@@ -16,7 +16,6 @@ TORCH_ADDRESS_SPACE = 4 * 10**9  # bytes: torch maps more than it uses
 # takes a fifth of the CPU time of the imports.
 GARBAGE_THRESHOLD = 50_000
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-CPUINFO = Path("/proc/cpuinfo")
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_MAX = 32 << 20  # bytes
@@ -97,14 +96,6 @@ def keep_freed_memory() -> Iterator[None]:
     finally:
         glibc.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_MAX)
         glibc.malloc_trim(0)
-
-
-def has_bfloat16() -> bool | None:
-    """Return whether the CPU has instructions for bfloat16 numbers, or None if unknown."""
-    with contextlib.suppress(OSError):  # only Linux has this file
-        words = CPUINFO.read_text(encoding="utf-8").split()
-        return any(word.endswith("bf16") for word in words)  # avx512_bf16, amx_bf16; ARM: bf16
-    return None
 
 
 def usable_cores() -> int:

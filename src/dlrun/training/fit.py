@@ -39,7 +39,6 @@ from dlrun.system.accelerator import (
     check_batch_divisible,
     check_cpu_devices,
     is_accelerator_error,
-    note_slow_precision,
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
@@ -234,7 +233,6 @@ def fit(
     by = f" by {world} processes" if world > 1 else ""
     before = f", {done:,} finished before" if done else ""
     context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
-    note_slow_precision(device, config.trainer.precision, context.screen.note)
     with context.phase("fit"):
         if left:
             trainer.fit(module, **data, ckpt_path=STATE if done else None, weights_only=True)

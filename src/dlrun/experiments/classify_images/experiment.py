@@ -36,7 +36,7 @@ from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.run import draw_contact_sheet
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
-from dlrun.system.accelerator import note_slow_precision, run_with_fallback
+from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, fingerprint_files
 from dlrun.training.network_summary import write_network_summary
@@ -209,7 +209,6 @@ def classify_photographs(
 
     Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
     """
-    note_slow_precision(device, config.precision, context.screen.note)
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
     done = [
