@@ -41,7 +41,7 @@ def drawn(view: SweepProgress) -> list[str]:
     """What a terminal of 80 columns shows."""
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        console.print(view)
+        console.print(*view.get_renderables())
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -51,14 +51,14 @@ def test_the_bar_has_counts_and_the_best_config(capsys: Out) -> None:
     wide = f"model.hidden=[16,16],[{','.join(['32'] * 20)}]"
     sweep = plan("optimizer.lr=0.1,0.2", wide)  # 8 points
     view = SweepProgress(sweep, Screen(), runs, len(sweep.points))
-    with view.shown():
+    with view:
         for number, point in enumerate(sweep.points[:5]):
             view.begin(point)
             if number < 2:
                 runs[point.number] = finished(0.7 + number / 10)
                 view.end(point, "done", runs[point.number].record)
         view.end(sweep.points[2], "FAILED")
-        view.advance(sweep.points[3], 0.5)
+        view.move(sweep.points[3], 0.5)
         first, second = drawn(view)
     assert " 3/8 runs, 2 running, 1 failed elapsed 0:00:00 left " in first
     assert second.startswith("best so far lr=0.1 hidden=") and "valid_accuracy 0.7500" in second
@@ -71,14 +71,14 @@ def test_the_bar_has_counts_and_the_best_config(capsys: Out) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_a_sweep_of_one_config_has_its_mean() -> None:
     view = SweepProgress(plan(seeds="3"), Screen(), {1: finished(0.5), 2: finished(0.7)}, 1, 2)
-    with view.shown():
+    with view:
         assert "mean so far valid_accuracy 0.6000" in drawn(view)[1]
 
 
 def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
     sweep, run = plan("optimizer.lr=0.1,0.2", seeds="1"), finished(0.7)
     view = SweepProgress(sweep, Screen(), {1: run}, 2)
-    with view.shown():
+    with view:
         view.begin(sweep.points[0])
         view.end(sweep.points[0], "done", run.record)
     assert capsys.readouterr().err.splitlines() == [

@@ -97,11 +97,6 @@ def test_a_grid_of_spaces_has_each_combination_once() -> None:
     some = SearchSpace(spaces=spaces, sampler="grid", trials=5).points(0)
     assert len(some) == 5 and [one for one in found if one in some] == some
     assert SearchSpace(spaces=spaces, sampler="grid", trials=5).points(1) != some
-    vast = [f"{key}=int:1..9999" for key in "abcdef"]
-    few = SearchSpace(spaces=vast, sampler="grid", trials=50).points(0)
-    assert len(few) == len({repr(one) for one in few}) == 50
-    assert all({*one.values()} <= {*range(1, 10_000)} for one in few)
-    assert [[*one.values()] for one in few] == sorted([*one.values()] for one in few)
     seeded = SearchSpace(seeds="2", spaces=spaces, sampler="grid", trials=99).points(0)
     assert len(seeded) == 18 and [one["seed"] for one in seeded[:3]] == [0, 1, 0]
 

@@ -128,17 +128,17 @@ def _draw_means(
     by_place: dict[float, list[float]] = {}
     for place, value in sorted(points):
         by_place.setdefault(place, []).append(value)
-    several = {place: values for place, values in by_place.items() if len(values) > 1}
-    if several:
-        axes.errorbar(
-            list(several),
-            [statistics.fmean(values) for values in several.values()],
-            [statistics.stdev(values) for values in several.values()],
-            color=colour,
-            capsize=3,
-            marker="_",
-            label=f"{name}: mean, sd",
-            linestyle="-" if joined else "",
-        )
-    elif joined:
-        axes.plot(*zip(*sorted(points), strict=True), color=colour, linewidth=1)
+    if len(by_place) == len(points):
+        if joined:
+            axes.plot(*zip(*sorted(points), strict=True), color=colour, linewidth=1)
+        return
+    axes.errorbar(
+        list(by_place),
+        [statistics.fmean(values) for values in by_place.values()],
+        [statistics.stdev(values) if len(values) > 1 else 0 for values in by_place.values()],
+        color=colour,
+        capsize=3,
+        marker="_",
+        label=f"{name}: mean, sd",
+        linestyle="-" if joined else "",
+    )

@@ -3,7 +3,7 @@
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from dlrun import stats
@@ -85,11 +85,6 @@ class ConfigResults:
         """Return the seed and the fold of each run, in which the runs differ."""
         seeds = [run.record.seed for run in self.runs]
         return list(zip(seeds, self.fold_of_runs, strict=True))
-
-    @property
-    def is_same_for_all_seeds(self) -> bool:
-        """Return whether all runs have the same metrics, as those of a fit without chance have."""
-        return all(run.record.metrics == self.runs[0].record.metrics for run in self.runs)
 
     @property
     def is_chosen_by_test_rows(self) -> bool:
@@ -196,109 +191,59 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
 class Selection:
     """Says what the choice of the best config by a validation metric is worth.
 
-    metric: its name. configs: those with the same seeds and folds as the best one, which is the
-    last. left_out: the number of the other configs.
+    metric: its name. configs: the number of configs with the same seeds and folds. left_out: that
+    of the others. unit: what the runs of a config differ in, `seed` or `fold`. n: how many those
+    are. The rest is None without a second config, the interval also for one seed, and the optimism
+    also if there is no such test metric or the test rows are those of the validation.
     """
 
     metric: str
-    configs: Sequence[ConfigResults]
-    left_out: int = 0
+    configs: int
+    left_out: int
+    unit: str
+    n: int
+    second: str | None = None  # the second config
+    lead: float | None = None  # by how much the mean of the best config is better
+    interval: tuple[float, float] | None = None  # the 95 % interval of the mean lead
+    optimism: float | None = None  # by how much the best config's validation is above its test
+    optimism_of_all: float | None = None  # the same, on average over the configs
 
     @property
-    def unit(self) -> str:
-        """Return what the runs of a config differ in: `seed` or `fold`."""
-        return "fold" if self.configs[-1].folds else "seed"
-
-    @cached_property
-    def leads(self) -> list[float]:
-        """Return by how much the best config is better than the second with each seed or fold."""
-        second, best = (config.values(self.metric) for config in self.configs[-2:])
-        sign = metric_direction(self.metric)
-        return [
-            stats.without_rounding(sign * (value - second[key]), value)
-            for key, value in best.items()
-        ]
-
-    @property
-    def lead(self) -> float:
-        """Return by how much the mean of the best config is better than that of the second."""
-        second, best = (config.spreads[self.metric].mean for config in self.configs[-2:])
-        # Equal but for rounding: means of shares of rows often are.
-        return stats.without_rounding(abs(best - second), best)
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean lead; None for one seed."""
-        return stats.mean_interval(self.leads)
-
-    @property
-    def verdict(self) -> str:
+    def verdict(self) -> str | None:
         """Return whether the best config is reliably better than the second, in words."""
-        if self.interval is None:
-            return "no interval"
+        if self.second is None or self.interval is None:
+            return self.second and "no interval"
         return "better" if self.interval[0] > 0 else "no reliable difference"
-
-    @property
-    def is_reliable(self) -> bool:
-        """Return whether there is a second config, and the best one is reliably better."""
-        return len(self.configs) > 1 and self.verdict == "better"
-
-    @property
-    def optimism(self) -> tuple[float, float] | None:
-        """Return by how much the validation is better than the test: the best config, and all.
-
-        The second number is the mean over all configs. None if they have no such test metric, or
-        the test rows are those of the validation.
-        """
-        gaps = [config.optimism(self.metric) for config in self.configs]
-        known = [gap for gap in gaps if gap is not None]
-        return (known[-1], statistics.fmean(known)) if len(known) == len(gaps) else None
 
     def as_object(self) -> dict[str, object]:
         """Return the comparison as an object for the JSON output."""
-        has_second = len(self.configs) > 1
-        gaps = (self.optimism if has_second else None) or (None, None)
-        return {
-            "metric": self.metric,
-            "configs": len(self.configs),
-            "left_out": self.left_out,
-            "unit": self.unit,
-            "n": len(self.configs[-1].values(self.metric)),
-            "second": format_settings_briefly(self.configs[-2].settings) if has_second else None,
-            "lead": self.lead if has_second else None,
-            "interval": self.interval if has_second else None,
-            "verdict": self.verdict if has_second else None,
-            "optimism": gaps[0],
-            "optimism_of_all": gaps[1],
-        }
+        return asdict(self) | {"verdict": self.verdict}
 
     def describe(self) -> dict[str, str]:
         """Return the comparison in words, by what each text is about."""
-        if len(self.configs) < 2:
-            return {"second": "no other config has the same seeds: nothing to compare"}
-        texts = {}
+        texts = {"second": self._describe_lead()}
         if self.left_out:
             texts["except"] = f"{pluralize(self.left_out, 'config')}, for lack of seeds or folds"
-        texts["second"] = self._describe_lead()
-        if self.optimism is not None:
-            texts["test"] = self._describe_optimism(*self.optimism)
+        if self.optimism is not None and self.optimism_of_all is not None:
+            texts["test"] = self._describe_optimism(self.optimism, self.optimism_of_all)
         return texts
 
     def _describe_lead(self) -> str:
         """Return in words whether the lead over the second config may be chance."""
-        second = format_settings_briefly(self.configs[-2].settings)
-        worse = f"{second} is worse by {self.lead:.4g}" if self.lead else f"{second} is as good"
+        if self.lead is None:
+            return "no other config has the same seeds: nothing to compare"
+        worse = f"is worse by {self.lead:.4g}" if self.lead else "is as good"
+        text = f"{self.second} {worse} in {'mean ' if self.n > 1 else ''}{self.metric}"
         if self.interval is None:
-            return f"{worse} in {self.metric} in one run: --seeds 5 says whether that is chance"
+            return f"{text} in one run: --seeds 5 says whether that is chance"
         low, high = (f"{end:.4g}" for end in self.interval)
         if low == high:  # as of fits that depend on no seed
-            return f"{worse} in {self.metric}, with each {self.unit} alike"
+            return f"{text}, with each {self.unit} alike"
         where = "is above 0: reliably worse"
         if self.verdict != "better":
             where = f"contains 0: no reliable difference, the {self.unit}s alone can make it"
-        units = pluralize(len(self.leads), self.unit)
         interval = f"95 % interval of the difference {low} to {high}"
-        return f"{worse} in mean {self.metric} over {units}, {interval}, {where}"
+        return f"{text} over {pluralize(self.n, self.unit)}, {interval}, {where}"
 
     def _describe_optimism(self, own: float, of_all: float) -> str:
         """Return in words by how much the validation flatters the best config."""
@@ -312,13 +257,40 @@ class Selection:
 
 
 def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
-    """Return the comparison of the best config with the others; None if no key varies."""
+    """Return what the choice of the best config, the last, is worth; None if no key varies."""
     best = find_best_config(results)
     if best is None or best.validated is None or not best.settings:
         return None
-    metric, repeats = best.validated.metric, {*best.repeats}
+    metric = best.validated.metric
+    repeats = {*best.repeats}
     configs = [one for one in results if metric in one.spreads and {*one.repeats} == repeats]
-    return Selection(metric, configs, len(results) - len(configs))
+    values = best.values(metric)
+    selection = Selection(
+        metric=metric,
+        configs=len(configs),
+        left_out=len(results) - len(configs),
+        unit="fold" if best.folds else "seed",
+        n=len(values),
+    )
+    if len(configs) < 2:
+        return selection
+    second = configs[-2]
+    theirs = second.values(metric)
+    sign = metric_direction(metric)
+    leads = [
+        stats.without_rounding(sign * (value - theirs[key]), value) for key, value in values.items()
+    ]
+    gaps = [config.optimism(metric) for config in configs]
+    known = [gap for gap in gaps if gap is not None]
+    is_tested = len(known) == len(gaps)
+    return replace(
+        selection,
+        second=format_settings_briefly(second.settings),
+        lead=stats.without_rounding(statistics.fmean(leads), best.validated.mean),
+        interval=stats.mean_interval(leads),
+        optimism=known[-1] if is_tested else None,
+        optimism_of_all=statistics.fmean(known) if is_tested else None,
+    )
 
 
 def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:

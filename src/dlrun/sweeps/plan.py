@@ -166,8 +166,6 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
-    if not (search.seeds or search.folds or search.grid or search.spaces):
-        _validate(experiment, base, [{}], options, here=here)  # as of a list for one value
     points = search.points(seed)
     varied = [*points[0]]
     if search.folds is not None:
@@ -178,13 +176,17 @@ def make_sweep_plan(
     # The valid configs have absolute paths, and their numbers have the types of their keys.
     values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
     adaptive = None
-    distinct: list[Settings] = []
-    if search.sampler == "tpe":
-        adaptive = _adaptive_search(search, seed)
+    if search.sampler == "tpe" and search.trials is not None:
+        adaptive = AdaptiveSearch(
+            trials=search.trials,
+            spaces=search.parse_spaces(),
+            seed=search.draws_seed(seed),
+            repeats=search.repeats,
+        )
         keys = [space.key for space in adaptive.spaces]
+        distinct: list[Settings] = []
     else:
-        keys = _keys_that_vary(values, points[0])
-        distinct = _distinct(values, keys)
+        keys, distinct = _distinct_points(values, points[0])
         if len(distinct) < len(points):
             counts = f"{len(distinct)} of {len(points)}"
             screen.note(f"{counts} points are distinct; equal ones run once")
@@ -193,10 +195,8 @@ def make_sweep_plan(
         raise ConfigError(problem, "start a sweep for each")
     if here and not options.dry_run:
         check_callbacks_and_loggers(configs[0])
-        dataset = registry.experiment_dataset(experiment)
-        if search.folds is not None and dataset:  # data that cannot be divided are one error
-            section, data_dir = configs[0].data_section, resolve_data_dir(options.data_dir)
-            dataset.load(section, data_dir, configs[0].split_seed, Screen(quiet=True))
+        if search.folds is not None:
+            _check_data_has_folds(experiment, configs[0], options)
     return SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -216,6 +216,28 @@ def make_sweep_plan(
     )
 
 
+def _distinct_points(
+    values: Sequence[Settings], first: Settings
+) -> tuple[list[str], list[Settings]]:
+    """Return the keys in which configs differ, and their values in each distinct config.
+
+    The keys that the first point sets are among them.
+    """
+    names = dict.fromkeys(key for config in values for key in config)
+    texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
+    keys = [name for name in names if len(texts[name]) > 1 or name in first]
+    settings = ({key: config[key] for key in keys if key in config} for config in values)
+    return keys, list({repr(point): point for point in settings}.values())
+
+
+def _check_data_has_folds(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
+    """Load the data of an experiment; raise DlrunError if they cannot be divided into folds."""
+    dataset = registry.experiment_dataset(experiment)
+    if dataset:
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
+
+
 def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
     """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
     for text in overrides:
@@ -223,30 +245,6 @@ def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[s
             for key in varied:
                 if f"{given}.".startswith(f"{key}."):
                     raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
-
-
-def _keys_that_vary(values: Sequence[Settings], first: Settings) -> list[str]:
-    """Return the keys in which configs differ, and those that the first point sets."""
-    names = dict.fromkeys(key for config in values for key in config)
-    texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
-    return [name for name in names if len(texts[name]) > 1 or name in first]
-
-
-def _distinct(values: Sequence[Settings], keys: Sequence[str]) -> list[Settings]:
-    """Return the values of these keys in each config, of equal ones only the first."""
-    settings = ({key: config[key] for key in keys if key in config} for config in values)
-    return list({repr(one): one for one in settings}.values())
-
-
-def _adaptive_search(search: SearchSpace, config_seed: int) -> AdaptiveSearch:
-    """Return the search of a plan whose configs are chosen by results."""
-    assert search.trials is not None
-    return AdaptiveSearch(
-        trials=search.trials,
-        spaces=search.parse_spaces(),
-        seed=search.draws_seed(config_seed),
-        repeats=search.repeats,
-    )
 
 
 def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:

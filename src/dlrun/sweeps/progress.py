@@ -1,10 +1,9 @@
 """Show the progress of a sweep: a bar and the best config so far, and a line for each ended run."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 from rich.cells import cell_len
-from rich.console import Group
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -20,24 +19,20 @@ BAR_WIDTH = 16
 SPEED_SECONDS = 600  # the time left is estimated from the progress in so many seconds
 
 
-class SweepProgress:
+class SweepProgress(Progress):
     """Shows how many runs of a sweep have ended, the time left, and the best config so far.
 
-    runs: the runs of the plan's points by number; the caller adds each before it calls `end`.
-    to_do: the number of runs that have not begun; the caller may lower it. ended: how many have.
+    The bar is drawn on a terminal during a `with` block. runs: the runs of the plan's points by
+    number; the caller adds each before it calls `end`. to_do: the number of runs that have not
+    begun; the caller may change it. ended: how many have ended.
     """
+
+    _best = ""  # the best config so far
 
     def __init__(
         self, plan: SweepPlan, screen: Screen, runs: Mapping[int, Run], to_do: int, ended: int = 0
     ) -> None:
-        self.stopping = False  # no more runs begin
-        self.to_do = to_do
-        self._plan, self._screen, self._runs = plan, screen, runs
-        self._shares: dict[int, float] = {}  # share of its work that each running run has done
-        self._ended, self._failed = ended, 0
-        self._results: dict[int, ConfigResults] = {}  # by the number of the config's first point
-        self._best = Text(no_wrap=True, overflow="ellipsis")
-        self._bar = Progress(
+        super().__init__(
             BarColumn(BAR_WIDTH),
             TextColumn("{task.description}", markup=False),
             TextColumn("elapsed"),
@@ -46,31 +41,38 @@ class SweepProgress:
             TimeRemainingColumn(),
             console=screen.err,
             speed_estimate_period=SPEED_SECONDS,
+            transient=True,
+            disable=not screen.draws_bars,
         )
-        self._task = self._bar.add_task("")
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Draw the bar on a terminal during a `with` block."""
-        for config in self._plan.configs:
+        self.stopping = False  # no more runs begin
+        self.to_do = to_do
+        self._plan = plan
+        self._screen = screen
+        self._runs = runs
+        self._shares: dict[int, float] = {}  # share of its work that each running run has done
+        self._ended = ended
+        self._failed = 0
+        self._results: dict[int, ConfigResults] = {}  # by the number of the config's first point
+        for config in plan.configs:
             self._add_result(config)
+        self.add_task("")
         self._draw()
-        with self._screen.live(self):
-            yield
 
-    def __rich__(self) -> Group:
+    def get_renderables(self) -> Iterator[RenderableType]:
         """Return the bar, and the best config so far below it."""
-        return Group(self._bar, self._best)
+        yield self.make_tasks_table(self.tasks)
+        if self._best:
+            yield Text(self._best, no_wrap=True, overflow="ellipsis")
 
     def begin(self, point: SweepPoint) -> None:
         """Show that the run of a point has begun."""
         self._shares[point.number] = 0
         self.to_do -= 1
-        if not self._screen.draws_bars:
+        if self.disable:
             self._screen.note(format_point_line(self._plan, point, "begun"))
         self._draw()
 
-    def advance(self, point: SweepPoint, share: float) -> None:
+    def move(self, point: SweepPoint, share: float) -> None:
         """Show the share of its work that a running run has done."""
         self._shares[point.number] = share
         self._draw()
@@ -88,10 +90,14 @@ class SweepProgress:
 
     def _add_result(self, config: list[SweepPoint]) -> None:
         """Compute the results of a config from its runs so far, if they are shown."""
-        if self._screen.draws_bars and (
-            result := results_of_config(self._plan, config, self._runs)
-        ):
-            self._results[config[0].number] = result
+        result = None if self.disable else results_of_config(self._plan, config, self._runs)
+        if result is None:
+            return
+        self._results[config[0].number] = result
+        best = find_best_config(sorted(self._results.values(), key=lambda one: one.rank))
+        if best is not None:
+            label = "best" if best.settings else "mean"
+            self._best = printable(f"{label} so far {best.describe()}")
 
     def _draw(self) -> None:
         total = self._ended + len(self._shares) + self.to_do
@@ -100,10 +106,7 @@ class SweepProgress:
         text += f", {self._failed} failed" if self._failed else ""
         text += ", stopping" if self.stopping else ""
         done = self._ended + sum(self._shares.values())
-        self._bar.update(self._task, total=total, completed=done, description=text)
-        if best := find_best_config(sorted(self._results.values(), key=lambda one: one.rank)):
-            label = "best" if best.settings else "mean"
-            self._best.plain = printable(f"{label} so far {best.describe()}")
+        self.update(self.task_ids[0], total=total, completed=done, description=text)
 
 
 def format_point_line(

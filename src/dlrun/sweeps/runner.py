@@ -128,7 +128,7 @@ class _Runner:
         """Run the points in parallel, and those that a search chooses meanwhile."""
         stopping = "stopping; what each run has finished is kept; a second signal stops at once"
         announcing = self.stop.in_steps(lambda: self.screen.note(stopping))
-        with self.stop.listening(), announcing, self.progress.shown():
+        with self.stop.listening(), announcing, self.progress:
             while self.children or (self.progress.to_do and not self.ending):
                 try:
                     self._run_for_a_tick()
@@ -189,7 +189,7 @@ class _Runner:
             self.warnings.add(message.warning)
             self.screen.warn(f"point {point.number}: {message.warning}")
         if message.share is not None:
-            self.progress.advance(point, message.share)
+            self.progress.move(point, message.share)
         if message.exit_code is None:
             return
         self.children.pop(point.number).end()

@@ -108,11 +108,7 @@ class SearchSpace:
         axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
         if (repeats := self.repeats) != [{}]:
             axes.append(repeats)
-        total = math.prod(map(len, axes)) * self._count(spaces)
-        if total > MAX_POINTS:
-            whole = self.sampler == "grid" and self.trials is None
-            hint = "--trials N takes N of them" if whole else "fewer values, trials or seeds"
-            raise ConfigError(f"{total:,} points: more than {MAX_POINTS:,}", hint)
+        _check_count(math.prod(map(len, axes)) * (self.trials or 1))
         if self.sampler == "tpe":
             axes = [axis[:1] for axis in axes]
         if drawn := self._draw(spaces, self.draws_seed(config_seed)):
@@ -122,10 +118,12 @@ class SearchSpace:
         if not axes:
             hint = "--seeds 5, --folds 5, --grid KEY=A,B, --trials N --space KEY=..."
             raise ConfigError("nothing varies", hint)
-        keys = [key for axis in axes for key in axis[0]]
+        keys = [space.key for space in spaces]
+        keys += [key for axis in axes if axis is not drawn for key in axis[0]]
         for key in keys:
             if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
                 raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
+        _check_count(math.prod(map(len, axes)))
         axes.sort(key=lambda axis: axis is repeats)
         return [
             {key: value for part in parts for key, value in part.items()}
@@ -152,9 +150,7 @@ class SearchSpace:
             given = " and ".join(name for name, value in options.items() if value is not None)
             hint = f"{example}; KEY=A,B and --grid run every value"
             raise ConfigError(f"{given} without --space: nothing to take points from", hint)
-        for place, space in enumerate(spaces):
-            if any(space.key == other.key for other in spaces[:place]):
-                raise ConfigError(f"{space.key}: varied twice", "give it once")
+        for space in spaces:
             if self.sampler == "tpe" and any(isinstance(value, dict) for value in space.values):
                 raise ConfigError(
                     f"--sampler tpe: --space {space.key}: a section of the config",
@@ -168,13 +164,6 @@ class SearchSpace:
         """Return the seed of the draws, which is by default the config's."""
         return config_seed if self.space_seed is None else self.space_seed
 
-    def _count(self, spaces: Sequence[Space]) -> int:
-        """Return how many configs the sampler takes from the spaces; 1 without spaces."""
-        if self.sampler != "grid":
-            return self.trials or 1
-        size = math.prod(len(space.grid) for space in spaces)
-        return min(self.trials or size, size)
-
     def _draw(self, spaces: Sequence[Space], seed: int) -> list[Settings]:
         """Return the settings that the sampler takes from the spaces.
 
@@ -186,14 +175,14 @@ class SearchSpace:
         if self.sampler == "tpe":
             return settings_at_ends(spaces)
         if self.sampler == "grid":
-            source, chosen = random.Random(seed), set[tuple[int, ...]]()
-            sizes, count = [len(space.grid) for space in spaces], self._count(spaces)
-            while len(chosen) < count:
-                chosen.add(tuple(map(source.randrange, sizes)))
-            return [
-                {space.key: space.grid[place] for space, place in zip(spaces, places, strict=True)}
-                for places in sorted(chosen)
-            ]
+            count = math.prod(len(space.grid) for space in spaces)
+            _check_count(count)
+            places = range(count)
+            if self.trials is not None:
+                places = random.Random(seed).sample(places, min(self.trials, count))
+            keys = [space.key for space in spaces]
+            values = [*itertools.product(*(space.grid for space in spaces))]
+            return [dict(zip(keys, values[place], strict=True)) for place in sorted(places)]
         sources = [random.Random(f"{seed} {space.key}") for space in spaces]
         return [
             {
@@ -202,6 +191,13 @@ class SearchSpace:
             }
             for _ in range(self.trials or 0)
         ]
+
+
+def _check_count(count: int) -> None:
+    """Raise ConfigError if there are too many points."""
+    if count > MAX_POINTS:
+        problem = f"{count:,} points: more than {MAX_POINTS:,}"
+        raise ConfigError(problem, "fewer values, trials or seeds")
 
 
 def settings_at_ends(spaces: Sequence[Space]) -> list[Settings]:

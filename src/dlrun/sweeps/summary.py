@@ -96,7 +96,7 @@ def _page_content(
         note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
     if best and (selection := judge_selection(results)):
-        shown = BestConfig(best.describe(), selection.describe(), selection.is_reliable)
+        shown = BestConfig(best.describe(), selection.describe(), selection.verdict == "better")
     ordered = [run for _, run in sorted(runs.items())]
     warnings = warnings_of_selection(results)
     figures: dict[str, bytes] = {}
@@ -161,9 +161,6 @@ def show_sweep_summary(
     screen.show(format_sweep_configs(results))
     if any(result.folds for result in results):
         screen.note(ROUGH)
-    repeated = [one for one in results if len(one.seeds) > 1 and one.spreads and not one.folds]
-    if repeated and all(result.is_same_for_all_seeds for result in repeated):
-        screen.note("the seed changes nothing here: the metrics are equal, so one seed is enough")
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
@@ -185,11 +182,14 @@ def show_sweep_summary(
 
 def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
-    rows, names = [], dict[str, str]()
+    rows: list[dict[str, str]] = []
+    names: dict[str, str] = {}
     for result in results:
-        tested, validated = result.tested, result.validated
-        spreads = {"valid": validated, "test": tested}
-        names |= {head: shorten_metric(one.metric) for head, one in spreads.items() if one}
+        tested = result.tested
+        validated = result.validated
+        for head, spread in (("valid", validated), ("test", tested)):
+            if spread is not None:
+                names[head] = shorten_metric(spread.metric)
         numbers = result.numbers(tested.metric) if tested else {}
         interval = metrics.format_interval(tested.interval) if tested and tested.interval else ""
         rows.append(
@@ -206,12 +206,10 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     heads = [head for head in (rows[0] if rows else ()) if any(row[head] for row in rows)]
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        is_config = head == "config"
-        table.add_column(
-            names.get(head, head),
-            justify="left" if is_config else "right",
-            no_wrap=not is_config,
-        )
+        if head == "config":
+            table.add_column(head)
+        else:
+            table.add_column(names.get(head, head), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(row[head]) for head in heads))
     return table

@@ -204,7 +204,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     begun, done = set[int](), len(plan.points) - len(jobs)
     progress = SweepProgress(plan, screen, state.runs, len(jobs), done)
     try:
-        with progress.shown():
+        with progress:
             for codes in watch_jobs(dict(jobs.values())):
                 for number, (folder, job) in jobs.items():
                     point = plan.points[number - 1]

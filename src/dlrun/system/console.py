@@ -220,20 +220,9 @@ class Screen:
         self.out.file.write(to_json(value))
         self.out.file.flush()
 
-    @contextlib.contextmanager
-    def live(self, view: RenderableType) -> Iterator[None]:
-        """Draw a changing view below all other lines during a `with` block, only on a terminal."""
-        if not self.draws_bars:
-            yield
-            return
-        from rich.live import Live  # slow
-
-        with Live(view, console=self.err, transient=True):
-            yield
-
     @property
     def draws_bars(self) -> bool:
-        """Return whether progress is drawn on a terminal, as a bar or a table."""
+        """Return whether progress is drawn on a terminal, as a bar."""
         return self.err.is_terminal and not (self.err.is_dumb_terminal or self.quiet)
 
     @contextlib.contextmanager
