@@ -166,6 +166,8 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
+    if not (search.seeds or search.folds or search.grid or search.spaces):
+        _validate(experiment, base, [{}], options, here=here)  # as of a list for one value
     points = search.points(seed)
     varied = [*points[0]]
     if search.folds is not None:

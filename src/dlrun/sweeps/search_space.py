@@ -177,7 +177,7 @@ class SearchSpace:
         if self.sampler == "grid":
             count = math.prod(len(space.grid) for space in spaces)
             _check_count(count)
-            places = range(count)
+            places: Sequence[int] = range(count)
             if self.trials is not None:
                 places = random.Random(seed).sample(places, min(self.trials, count))
             keys = [space.key for space in spaces]
