@@ -127,7 +127,6 @@ def test_a_grid_of_spaces_has_each_combination_once() -> None:
         ({"sampler": "grid", "spaces": ["a=int:0..99999"]}, "more values than a grid"),
         ({"sampler": "grid", "spaces": ["a=int:1..999", "b=int:1..999"]}, "998,001 points"),
         ({"sampler": "tpe", "trials": 9, "spaces": ["a=1|2"], "grid": ["b=1,2"]}, "--grid: not"),
-        ({"sampler": "tpe", "trials": 9, "spaces": ["a={b: 1}|{b: 2}"]}, "a section"),
         ({"seeds": "9000", "grid": ["a=1,2"]}, "18,000 points"),
     ],
 )

@@ -111,17 +111,6 @@ def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> No
     assert second == whole
 
 
-@pytest.mark.slow
-def test_without_a_place_for_its_table_a_sweep_shows_its_results(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
-    harness.run(tmp_path, *sweep).is_told(0)
-    table = tmp_path / "runs" / "sweeps" / "s" / "table.csv"
-    table.unlink()
-    table.mkdir()
-    ended = harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "table.csv")
-    assert "mean   " in ended.stdout
-
-
 def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     """Here a point whose folder has no texts; --fail-fast ends with it."""
     for label in ("neg", "pos"):

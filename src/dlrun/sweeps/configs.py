@@ -83,8 +83,9 @@ class ConfigResults:
     @property
     def repeats(self) -> list[tuple[object, object]]:
         """Return the seed and the fold of each run, in which the runs differ."""
-        seeds = [run.record.seed for run in self.runs]
-        return list(zip(seeds, self.fold_of_runs, strict=True))
+        return [
+            (run.record.seed, fold) for run, fold in zip(self.runs, self.fold_of_runs, strict=True)
+        ]
 
     @property
     def is_chosen_by_test_rows(self) -> bool:

@@ -103,6 +103,7 @@ def run_sweep_points(
             child.connection.close()  # it ends its step
         for child in runner.children.values():
             child.end()
+    state.runs = sweep.find_runs()
     return state
 
 

@@ -150,12 +150,6 @@ class SearchSpace:
             given = " and ".join(name for name, value in options.items() if value is not None)
             hint = f"{example}; KEY=A,B and --grid run every value"
             raise ConfigError(f"{given} without --space: nothing to take points from", hint)
-        for space in spaces:
-            if self.sampler == "tpe" and any(isinstance(value, dict) for value in space.values):
-                raise ConfigError(
-                    f"--sampler tpe: --space {space.key}: a section of the config",
-                    "give each of its keys a --space",
-                )
         if self.sampler == "tpe" and self.grid:
             raise ConfigError("--grid: not with --sampler tpe", "write --space KEY=A|B")
         return spaces

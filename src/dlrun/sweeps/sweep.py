@@ -68,7 +68,8 @@ def run_sweep(
             check_runs_folder_writable(runs_dir)
             name = options.name or secrets.token_hex(4)
             plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm)
-        _check_search_can_run(plan, on_slurm=slurm is not None)
+        if plan.search is not None:
+            _check_search_can_run(on_slurm=slurm is not None)
         if resume is None and options.dry_run:
             _show_points(plan, screen, json=options.json)
             checked = "points" if plan.search is None else "ends of spaces"
@@ -98,13 +99,12 @@ def run_sweep(
             return _finish(sweep, state, options, screen)
 
 
-def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
+def _check_search_can_run(*, on_slurm: bool) -> None:
     """Raise ConfigError if a package is missing, or SLURM cannot run what depends on results."""
-    if plan.search is not None:
-        require_extra("--sampler tpe", "optuna", "optuna")
-        if on_slurm:
-            problem = "--slurm: a sweep with --sampler tpe runs on this machine"
-            raise ConfigError(problem, "leave it out")
+    require_extra("--sampler tpe", "optuna", "optuna")
+    if on_slurm:
+        problem = "--slurm: a sweep with --sampler tpe runs on this machine"
+        raise ConfigError(problem, "leave it out")
 
 
 @contextlib.contextmanager
@@ -225,4 +225,5 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
+    state.runs = sweep.find_runs()
     return state
