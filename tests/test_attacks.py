@@ -100,25 +100,19 @@ def test_what_is_not_a_file_in_place_of_the_log_or_lock_is_refused(
     assert other.read_text() == "three years of work"
 
 
-def in_a_terminal(folder: Path, *words: str) -> tuple[int, "subprocess.Popen[bytes]"]:
-    """The terminal, and a command in it, with a shell above as a user has one."""
-    master, terminal = os.openpty()
-    shell = subprocess.Popen(
-        ["setsid", "--ctty", *words],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        cwd=folder,
-        env=clean_environment(),
-    )
-    os.close(terminal)
-    return master, shell
-
-
 def test_a_terminal_that_is_closed_interrupts_a_run(tmp_path: Path) -> None:
     """Its shell sends the run SIGHUP, and the system once more as the shell ends."""
     command = shlex.join([*COMMAND, *SMALL, *setting("trainer.max_epochs=20000")])
-    master, shell = in_a_terminal(tmp_path, "bash", "--norc", "-i")
+    master, terminal = os.openpty()
+    shell = subprocess.Popen(
+        ["setsid", "--ctty", "bash", "--norc", "-i"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=clean_environment(),
+    )
+    os.close(terminal)
     os.write(master, f"{command}\n".encode())
     said = b""
     while b"epoch     1/" not in said:
@@ -133,13 +127,3 @@ def test_a_terminal_that_is_closed_interrupts_a_run(tmp_path: Path) -> None:
     assert "stopping; every finished" in (run.folder / "log.txt").read_text()
     steps = run.record.steps or 0
     assert steps >= 3 and len(run.table["epoch"]) == steps
-
-
-def test_a_terminal_that_is_closed_ends_no_run_under_nohup(tmp_path: Path) -> None:
-    ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]  # as nohup, which also redirects
-    command = [*COMMAND, *SMALL, *setting("trainer.max_epochs=30")]
-    master, child = in_a_terminal(tmp_path, *ignoring, *command)
-    os.read(master, 10)
-    os.close(master)
-    assert child.wait(timeout=120) == 0
-    assert Run.open(latest(tmp_path, NAME)).state == "finished"

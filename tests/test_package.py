@@ -60,10 +60,6 @@ def test_the_sdist_has_the_files_that_git_has(built: Path) -> None:
     assert names == kept_by_git() | {"PKG-INFO"}
 
 
-def test_the_index_would_take_both(built: Path) -> None:
-    python(built, "-m", "twine", "check", "--strict", *built.iterdir()).is_told(0)
-
-
 def test_two_builds_are_equal(built: Path, tmp_path: Path) -> None:
     again = {file.name: file.read_bytes() for file in build(tmp_path).iterdir()}
     assert len(again) == 2
@@ -111,10 +107,3 @@ def test_the_wheel_works_without_a_checkout(program: Path, tmp_path: Path) -> No
     installed(program, tmp_path, "verify", run)
     installed(program, tmp_path, "new", "my-net")
     assert (tmp_path / "my-net" / "src" / "my_net" / "experiment.py").is_file()
-
-
-def test_the_demo_works_without_a_checkout(program: Path, tmp_path: Path) -> None:
-    names = "hitters-lasso", "imdb-lasso"
-    told = installed(program, tmp_path, "demo", *names).stdout
-    assert all(name in told for name in names)
-    assert {folder.name for folder in (tmp_path / "runs").iterdir()} == {*names}
