@@ -95,11 +95,10 @@ def shell_lines() -> Iterator[tuple[str, str]]:
             for line in block.replace("\\\n", " ").splitlines():
                 if command := re.sub(r"(^|\s+)#.*", "", line):
                     yield where, command
-        if page.name != "CHANGELOG.md":  # what older versions had is there too
-            plain = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-            for command in re.findall(r"`(dlrun [^`]+)`", plain):
-                if not PLACEHOLDER.search(command):
-                    yield where, " ".join(command.split())
+        plain = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for command in re.findall(r"`(dlrun [^`]+)`", plain):
+            if not PLACEHOLDER.search(command):
+                yield where, " ".join(command.split())
 
 
 def help_lines() -> Iterator[tuple[str, str]]:
@@ -182,14 +181,9 @@ def test_commands_can_be_entered() -> None:
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     options = "-q", "-W", "--keep-going", "-c", ROOT / "docs", ROOT, tmp_path / "site"
     python(tmp_path, "-m", "sphinx", *options).is_told(0)
-    reference = tmp_path / "site" / "docs" / "reference"
-    shown = {page.stem: page.read_text(encoding="utf-8") for page in reference.glob("*.html")}
-    assert all(f"dlrun {name}" in shown["commands"] for name in ("resume", "runs list", "sweep"))
-    assert all(name in shown["commands"] for name in NAMES)
-    keys = {key for name in NAMES for key in registry.shipped_values(name)}
-    assert all(key in shown["config-keys"] for key in keys if not key.startswith("reference."))
-    assert "dlrun.run" in shown["python-api"] and "NetworkExperiment" in shown["python-api"]
-    assert "salaries" in (tmp_path / "site" / "searchindex.js").read_text(encoding="utf-8")
-    front = (tmp_path / "site" / "README.html").read_text(encoding="utf-8")
+    site = tmp_path / "site"
+    commands = (site / "docs/reference/commands.html").read_text(encoding="utf-8")
+    assert all(f"dlrun {name}" in commands for name in ("resume", "runs list", "sweep"))
+    front = (site / "README.html").read_text(encoding="utf-8")
     pictures = re.findall(r'"(docs/figures/[^"]+)"', front)
-    assert pictures and all((tmp_path / "site" / picture).is_file() for picture in pictures)
+    assert pictures and all((site / picture).is_file() for picture in pictures)

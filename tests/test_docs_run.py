@@ -1,11 +1,8 @@
 """Every command in README and docs: it runs here, made small, or REASONS says why not."""
 
 import csv
-import json
-import os
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +14,8 @@ from torch import nn
 import dlrun.experiment
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
-from tests.conftest import NAMES, ROOT, Dlrun, Done, completed, python, smoke
-from tests.experiments.use import results
-from tests.run_folder.making import change_record
-from tests.test_docs import PAGES, dlrun_commands, read, shell_lines
+from tests.conftest import NAMES, ROOT, Dlrun, Done, python, smoke
+from tests.test_docs import dlrun_commands, read, shell_lines
 
 REASONS = {
     r"^make ": "a target, of which CI runs most: tests/test_project_files.py knows all",
@@ -36,7 +31,7 @@ REASONS = {
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
     r"data (fetch|verify)": "reads the published files: tests/data, tests/test_realdata.py",
     r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",
-    r"^for run in": "test_a_class_is_graded",
+    r"^for run in": "many runs: tests/commands/test_verify.py",
 }
 ROWS = 300
 LINES = {line for _, line in shell_lines() if not any(re.search(one, line) for one in REASONS)}
@@ -141,38 +136,8 @@ def test_commands_run(tmp_path: Path, done: Done, forked: Dlrun, line: str) -> N
             ended.is_told(0)
 
 
-@pytest.mark.slow
-def test_a_class_is_graded(tmp_path: Path, done: Done) -> None:
-    """By the tutorial's loop: Bob has edited his result, and sealed it again."""
-    page = read(ROOT / "docs" / "tutorials" / "class-offline.md")
-    (loop,) = re.findall(r"^for run in .*$", page, re.MULTILINE)
-    handed_in = [tmp_path / "handed-in" / name / f"1-{name}" for name in ("ada", "bob")]
-    for run in handed_in:
-        shutil.copytree(done("hitters-dense"), run)
-    metrics = results(handed_in[1])["metrics"] | {"test_mae": 1.0}
-    change_record(handed_in[1], metrics=metrics)
-    program = tmp_path / "bin" / "dlrun"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dlrun "$@"\n')
-    program.chmod(0o755)
-    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
-    done_all = completed(tmp_path, "bash", "-c", loop, PATH=path).is_told(0)
-    assert done_all.stdout.split() == ["look", "at", "handed-in/bob/1-bob/"]
-    for run, expected in zip(handed_in, (True, False), strict=True):
-        found = json.loads((run.parent / f"{run.name}.json").read_text())
-        assert found["identical"] is expected
-
-
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", read(ROOT / "docs" / "how-to" / page), re.DOTALL)
-
-
-def test_every_block_of_another_language_is_known() -> None:
-    """The tests below are about these; tests/test_stats.py runs statistics.md."""
-    known = {"python.md", "own-experiment.md", "own-lightning-module.md", "reproduce.md"}
-    known.add("statistics.md")
-    found = [page for page in PAGES if re.search(r"```(?!sh\n|text\n)\w+\n", read(page))]
-    assert {page.name for page in found} == known
 
 
 @pytest.mark.slow

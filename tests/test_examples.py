@@ -1,6 +1,5 @@
 """The examples, as their readers run them."""
 
-import csv
 import html
 import json
 import os
@@ -68,12 +67,9 @@ def test_an_experiment_from_outside_is_like_one_of_ours(forked: Dlrun, tmp_path:
     assert "model.delta=0.5" in forked("diabetes", "--help", **env).stdout
     wrong = forked("diabetes", "--set", "model.delt=1", **env)
     assert (wrong.returncode, "did you mean 'delta'?" in wrong.stderr) == (2, True)
-    assert "'diabetes'" in forked("diabete", **env).stderr
-    assert "delta: 1.0" in forked("config", "diabetes", **env).stdout
-    forked("diabetes", "--dry-run", **env).is_told(0)
     smoke = tmp_path / "source/diabetes/src/diabetes_regression/configs/smoke/diabetes.yaml"
     done = forked("diabetes", "--config", smoke, **env).is_told(0)
-    assert "test_r2" in done.stdout and "largest_class" not in done.stdout  # no classes
+    assert "test_r2" in done.stdout
     (run,) = (tmp_path / "runs" / "diabetes").glob("*Z-*")
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert {"train_loss", "train_mae", "train_r2", "valid_r2"} <= {*header.split(",")}
@@ -83,30 +79,14 @@ def test_an_experiment_from_outside_is_like_one_of_ours(forked: Dlrun, tmp_path:
     assert tested["test_mae"] > 0 and "test_r2" in tested and "different_classes" not in tested
     patient = {"age": 59, "sex": 2, "bmi": 32.1, "bp": 101, "s1": 157, "s2": 93.2, "s3": 38}
     patient |= {"s4": 4, "s5": 4.8598, "s6": 87, "name": "Ann"}
-    head, row = ";".join(patient), ";".join(map(str, patient.values()))
-    table = tmp_path / "patients.csv"
-    table.write_text(f"{head}\n{row}\n{row.replace('32.1', 'x')}\n59;2\n")
-    words = "predict", "latest", "--csv", table
-    shown = forked(*words, **env).is_told(1, "2 inputs could not be predicted").stdout.splitlines()
-    told = [json.loads(line) for line in forked(*words, "--json", **env).stdout.splitlines()]
-    forked(*words, "--out", "found.csv", **env).is_told(1)
-    with (tmp_path / "found.csv").open(newline="") as stream:
-        first, second, third = csv.DictReader(stream)
-    assert list(first) == ["row", "predicted", "error"]
-    assert float(first["predicted"]) == pytest.approx(told[0]["predicted"])
-    assert shown[0].startswith(f"{told[0]['predicted']:.4f}  59, 2, 32.1")
-    assert "'bmi': 'x'" in second["error"] and "2 cells" in third["error"]
-    table.write_text(f"{head.replace('bmi', 'BMI')}\n{row}\n")
-    forked(*words, **env).is_told(2, "no column 'bmi'")
-    forked("predict", "latest", "a text", **env).is_told(2, "rows of a table")
+    (tmp_path / "patients.csv").write_text(
+        f"{';'.join(patient)}\n{';'.join(map(str, patient.values()))}\n"
+    )
+    told = forked("predict", "latest", "--csv", "patients.csv", "--json", **env).is_told(0).stdout
+    assert json.loads(told)["predicted"] > 0
     forked("verify", "latest", **env).is_told(0)
-    done = forked("resume", "latest", "--set", "trainer.max_epochs=3", **env).is_told(0)
-    assert len((run / "metrics.csv").read_text().splitlines()) == 4
-    for kind in ("onnx", "torch"):
-        done = forked(
-            "export", "latest", "--format", kind, "--out", f"network.{kind}", **env
-        ).is_told(0)
-    assert "inputs: float32, batch x 10" in done.stdout
+    words = "export", "latest", "--format", "onnx", "--out", "network.onnx"
+    assert "inputs: float32, batch x 10" in forked(*words, **env).is_told(0).stdout
     script = "import dlrun, torch\nprint(dlrun.open().network()(torch.zeros(2, 10)).shape)"
     used = python(tmp_path, "-c", f"{script}\nprint(dlrun.__file__)", **env)
     assert used.stdout == f"torch.Size([2, 1])\n{ROOT / 'src/dlrun/__init__.py'}\n", used.stderr
@@ -131,23 +111,13 @@ def test_a_lightning_module_of_others_is_an_experiment(forked: Dlrun, tmp_path: 
     assert record["best_epoch"]["metric"] == "valid_loss"
     assert (run / "learning_curves.png").stat().st_size > 10_000
     forked("verify", "latest", **env).is_told(0)
-    forked("resume", "latest", "--set", "trainer.max_epochs=5", **env).is_told(0)
-    words = "autoencoder", "--set", "trainer.max_epochs=5", "--name", "whole"
-    forked(*words, **env).is_told(0)
-    (whole,) = (tmp_path / "runs" / "autoencoder").glob("*-whole")
-    assert outcome(run) == outcome(whole)
-    forked("runs", "show", "latest", **env).is_told(0)
-    shown = forked("runs", "compare", run, whole, **env).is_told(0).stdout
-    assert "valid_loss" in shown
-    forked("report", run, whole, "--out", "report.html", **env).is_told(0)
-    assert "test_loss" in (tmp_path / "report.html").read_text()
-    forked("runs", "check", **env).is_told(0)
-    for words in (
-        ("predict", "latest", "a"),
-        ("export", "latest", "--format", "onnx", "--out", "network.onnx"),
-        ("predict", "latest", "--test"),
-    ):
-        assert "its class would need the method" in forked(*words, **env).is_told(1).stderr
+    forked("resume", "latest", "trainer.max_epochs=5", **env).is_told(0)
+    longer = (run.parent / "latest").resolve()
+    forked("autoencoder", "trainer.max_epochs=5", "--name", "whole", **env).is_told(0)
+    (whole,) = run.parent.glob("*-whole")
+    assert outcome(longer) == outcome(whole)
+    forked("report", run, "--out", "report.html", **env).is_told(0)
+    forked("predict", "latest", "a", **env).is_told(1, "its class would need the method")
     options = "--grid", "width=2,16", "--config", smoke
     forked("sweep", "autoencoder", *options, **env).is_told(0)
     script = "import dlrun, torch\nprint(dlrun.open().network().encoder(torch.zeros(2, 64)).shape)"

@@ -31,7 +31,7 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def test_runs_without_posix_finish_and_can_be_extended(tmp_path: Path) -> None:
+def test_runs_without_posix_finish_and_can_be_continued(tmp_path: Path) -> None:
     """In one process, which imports everything once."""
     without = tmp_path / "without"
     without.mkdir()
@@ -40,6 +40,7 @@ def test_runs_without_posix_finish_and_can_be_extended(tmp_path: Path) -> None:
     commands = json.dumps([*map(smoke, NAMES), more])
     python(tmp_path, "-c", EACH, commands, PYTHONPATH=str(without)).is_told(0)
     for name in NAMES:
-        (run,) = (tmp_path / "runs" / name).iterdir()  # and no link `latest`
-        assert results(run)["status"] == "finished"
-        assert name != NETWORKS[0] or len(rows(run)) == 3
+        runs = sorted((tmp_path / "runs" / name).iterdir())  # and no link `latest`
+        assert [results(run)["status"] for run in runs] == ["finished"] * len(runs)
+        assert len(runs) == (2 if name == NETWORKS[0] else 1)
+        assert len(runs) == 1 or {len(rows(run)) for run in runs} == {1, 3}

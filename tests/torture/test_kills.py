@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.cli import main
 from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.conftest import setting
@@ -45,53 +44,36 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
 
 
-class Continuation:
-    """A run of two epochs, copies of it, and what its continuation to three leaves undisturbed."""
-
-    def __init__(self, folder: Path, experiment: str) -> None:
-        self.folder, self.experiment = folder, experiment
-        run(folder / "few", *words(experiment, "trainer.max_epochs=2")).is_told(0)
-        self.few = newest_run(folder / "few", experiment)
-        self.more = ["resume", self.few.name, "trainer.max_epochs=3"]
-        self.before = self.files(self.few)
-        lab = self.copy("whole")
-        self.operations = run(lab, *self.more).is_told(0).operations
-        self.whole = newest_run(lab, experiment)
-
-    def copy(self, name: str) -> Path:
-        """A folder with a copy of the run that is to be continued."""
-        runs = self.folder / name / "runs"
-        shutil.copytree(self.few, runs / self.experiment / self.few.name)
-        return self.folder / name
-
-    def files(self, run: Path) -> dict[str, bytes]:
-        return {file.name: file.read_bytes() for file in run.iterdir()}
-
-    def assert_untouched(self, lab: Path) -> None:
-        """The finished run is as it was, byte by byte."""
-        kept = lab / "runs" / self.experiment / self.few.name
-        assert self.files(kept) == self.before
+def files(run: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in run.iterdir()}
 
 
-@pytest.mark.parametrize("experiment", [NETWORK, "nyse-rnn"])
 def test_a_kill_of_a_continuation_is_resumed_in_the_new_folder(
-    tmp_path: Path, experiment: str, torture: bool
+    tmp_path: Path, torture: bool
 ) -> None:
-    continuation = Continuation(tmp_path, experiment)
-    every = range(1, continuation.operations + 1)
+    """The finished run that it continues is as it was, byte by byte."""
+    run(tmp_path / "few", *words(NETWORK, "trainer.max_epochs=2")).is_told(0)
+    few = newest_run(tmp_path / "few", NETWORK)
+    longer = ["resume", few.name, "trainer.max_epochs=3"]
+
+    def copied(name: str) -> tuple[Path, Path]:
+        lab = tmp_path / name
+        return lab, Path(shutil.copytree(few, lab / "runs" / NETWORK / few.name))
+
+    lab, _ = copied("whole")
+    operations = run(lab, *longer).is_told(0).operations
+    whole = outcome(newest_run(lab, NETWORK))
+    every = range(1, operations + 1)
     for at in every if torture else random.Random(1).sample(every, 4):
-        lab = continuation.copy(str(at))
-        ended = run(lab, *continuation.more, fault=Fault(at))
-        assert ended.returncode == -signal.SIGKILL, at
-        killed = newest_run(lab, experiment)
-        if killed.name == continuation.few.name:  # before the new one had its first files
-            run(lab, *continuation.more).is_told(0)
-        else:
-            assert main.run_command_line(["runs", "check", str(killed)]) == 0, at
-            assert Run.open(killed).record.continues == continuation.few.name
-            run(lab, "resume", killed).is_told(0)
-        assert outcome(newest_run(lab, experiment)) == outcome(continuation.whole), at
-        continuation.assert_untouched(lab)
+        lab, finished = copied(str(at))
+        assert run(lab, *longer, fault=Fault(at)).returncode == -signal.SIGKILL, at
+        killed = newest_run(lab, NETWORK)
+        has_begun = killed.name != few.name
+        run(lab, *(["resume", killed] if has_begun else longer)).is_told(0)
+        continued = newest_run(lab, NETWORK)
+        assert outcome(continued) == whole, at
+        assert Run.open(continued).record.continues == few.name
+        assert files(finished) == files(few)
 
 
 @pytest.fixture

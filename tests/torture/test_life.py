@@ -1,4 +1,4 @@
-"""Runs that are started, killed, resumed, moved, copied, tagged and cleaned in any order.
+"""Runs that are started, killed, resumed, continued, moved, copied and cleaned in any order.
 
 After each step the promises hold: no finished run has changed, every file is whole, and the list of
 runs has what is there. Hypothesis chooses the steps.
@@ -32,6 +32,7 @@ from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.checkpoint import checkpoint_files
 from tests.child import Fault
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import flip
@@ -97,6 +98,10 @@ class LifeOfRuns(RuleBasedStateMachine):
     def start(self, seed: int, epochs: int, fault: Fault | None) -> None:
         before = {*self.lab.glob("runs/*/*T*Z-*")}
         self.train(fault, *words(NETWORK, f"seed={seed}", f"{EPOCHS}={epochs}"))
+        self.note_begun(before, seed, epochs, fault)
+
+    def note_begun(self, before: set[Path], seed: int, epochs: int, fault: Fault | None) -> None:
+        """Note the run that was begun; a fault may have ended the process before."""
         begun = {*self.lab.glob("runs/*/*T*Z-*")} - before
         assert len(begun) <= 1 and (begun or fault)
         for folder in begun:
@@ -113,6 +118,22 @@ class LifeOfRuns(RuleBasedStateMachine):
         state = Run.open(known.folder).state
         assert state == "finished" if code == 0 else state in STATES
         known.disturbed = known.disturbed or bool(fault and fault.errno)
+
+    @precondition(lambda self: self.runs)
+    @rule(number=ANY, fault=FAULTS)
+    def train_longer(self, number: int, fault: Fault | None) -> None:
+        """A finished run is continued by a new one; it stays as it is, also without checkpoints."""
+        known = self.pick(number)
+        opened = Run.open(known.folder)
+        if opened.state != "finished":
+            return
+        before = {*self.lab.glob("runs/*/*T*Z-*")}
+        longer = ["resume", known.folder, f"{EPOCHS}={known.epochs + 1}"]
+        if not checkpoint_files(known.folder):  # `clean --checkpoints` said so
+            run(self.lab, *longer).is_told(1, "checkpoint")
+            return
+        self.train(fault, *longer)
+        self.note_begun(before, known.seed, known.epochs + 1, fault)
 
     @precondition(lambda self: self.runs)
     @rule(number=ANY, other=st.booleans())
