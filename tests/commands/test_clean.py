@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check_clean import check, clean
+from dlrun.commands.check_clean import clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
-from tests.conftest import NETWORKS, Dlrun, Done, Out
-from tests.experiments.use import taken
+from tests.conftest import NETWORKS, Dlrun, Out
 from tests.run_folder.making import change_record
 
 
@@ -55,7 +54,6 @@ def left(runs: Path) -> str:
         ({"status": ["damaged"]}, "abcdefghi"),
         ({"older_than": "25d"}, "defj"),
         ({"older_than": "36h"}, "fj"),
-        ({"checkpoints": True}, "abcdefghij"),  # there are none
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
 )
@@ -71,7 +69,6 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
     [
         ({}, "no option"),
         ({"older_than": "30"}, "not a time"),
-        ({"checkpoints": True, "status": ["failed"]}, "until it has finished"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
         ({"status": ["failed"], "experiment": "nothing"}, "no experiment"),
     ],
@@ -108,18 +105,14 @@ def test_nothing_goes_without_a_yes(
 
 
 def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
-    names = {"a": 1, "i": 7}  # one is being extended, its record not written yet
+    names = {"a": 1, "i": 7}  # one is finished, and another process holds its lock
     folders = [runs / EXPERIMENT / f"2026010{day}T000000Z-{name}" for name, day in names.items()]
-    for folder in folders:
-        (folder / "checkpoint").write_bytes(b"state")
     with living(*folders):
         assert clean(older_than="25d", yes=True, runs_dir=runs) == 1
-        assert clean(checkpoints=True, yes=True, runs_dir=runs) == 1
     assert left(runs) == "adefij"
-    assert all((folder / "checkpoint").exists() for folder in folders)
     told = capsys.readouterr().err
     assert "left alone: 1 running run" in told
-    assert told.count("another process is writing to it") == 2
+    assert told.count("another process is writing to it") == 1
 
 
 def test_a_run_that_was_resumed_meanwhile_stays(
@@ -194,19 +187,3 @@ def test_rm_asks_and_says_what_is_lost(
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     done = cli("runs", "rm", "a").is_told(0, "1 finished run", "dlrun sweep --resume mysweep")
     assert left(runs) == expected and ("nothing was removed" in done.stderr) == ("n" in answer)
-
-
-@pytest.mark.slow
-def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_continued(
-    forked: Dlrun, tmp_path: Path, done: Done
-) -> None:
-    for name in (EXPERIMENT, "imdb-lasso"):
-        taken(done(name), tmp_path)
-    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "can no longer continue")
-    assert not list(tmp_path.glob("runs/*/*/checkpoint*"))
-    assert check(None, runs_dir=tmp_path / "runs") == 0
-    done = forked("resume", f"{EXPERIMENT}/latest").is_told(0)
-    assert "continues it" not in done.stderr
-    more = ["--set", "trainer.max_epochs=9"]
-    forked("resume", f"{EXPERIMENT}/latest", *more).is_told(1, "its checkpoints are missing")
-    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "nothing to remove")

@@ -206,7 +206,6 @@ def test_a_run_and_its_copies_keep_them(forked: Dlrun, tmp_path: Path) -> None:
     forked("runs", "note", "mine", "").is_told(0)
     forked("runs", "check", "mine").is_told(0)
     forked("verify", "mine").is_told(0)
-    forked("runs", "clean", "--checkpoints", "--yes").is_told(0)
     copy = shutil.copytree(run, run.with_name(run.name.replace("mine", "copy")))
     assert notes(copy) == ("", ["baseline", "best"])
     forked("runs", "tag", "copy", "-best").is_told(0)

@@ -157,15 +157,13 @@ class LifeOfRuns(RuleBasedStateMachine):
         known.tags = known.tags | {tag} if adds else known.tags - {tag}
 
     @precondition(lambda self: self.runs)
-    @rule(unfinished=st.booleans())
-    def clean(self, unfinished: bool) -> None:
-        """Remove the checkpoints of finished runs, or all runs that did not finish."""
-        kinds = ["--status", "killed", "--status", "failed"] if unfinished else ["--checkpoints"]
+    @rule()
+    def clean(self) -> None:
+        """Remove all runs that did not finish."""
+        kinds = ["--status", "killed", "--status", "failed"]
         assert self.command("runs", "clean", *kinds, "--yes")[0] == 0
-        for known in [*self.runs] if unfinished else ():
-            if not known.folder.exists():
-                self.runs.remove(known)
-        assert not unfinished or all(Run.open(one.folder).state == "finished" for one in self.runs)
+        self.runs = [known for known in self.runs if known.folder.exists()]
+        assert all(Run.open(known.folder).state == "finished" for known in self.runs)
 
     @precondition(lambda self: self.runs)
     @rule(number=ANY)

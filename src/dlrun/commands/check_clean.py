@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -16,7 +16,6 @@ from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, find_damage, scan_folder
-from dlrun.run_folder.checkpoint import remove_checkpoints, size_of_checkpoints
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
@@ -65,9 +64,6 @@ def clean(
     experiment: opt.ExperimentWithRuns = None,
     older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
-    checkpoints: Annotated[
-        bool, opt.flag("Only checkpoints of finished runs.", "--checkpoints")
-    ] = False,
     dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
@@ -79,44 +75,34 @@ def clean(
     Examples:
     dlrun runs clean --status failed --older-than 30d
     dlrun runs clean imdb-dense --older-than 2w --dry-run
-    dlrun runs clean --checkpoints
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
-    if not (older_than or status or checkpoints):
-        raise ConfigError(
-            "no option selects runs to remove",
-            "--older-than 30d, --status failed, --checkpoints; --dry-run only lists",
-        )
-    if checkpoints and status not in (None, ["finished"]):
-        hint = "leave out --status"
-        raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
+    if not (older_than or status):
+        hint = "--older-than 30d, --status failed; --dry-run only lists"
+        raise ConfigError("no option selects runs to remove", hint)
     before = _parse_age(older_than) if older_than else None
     runs = list(scan_or_fail(folder, experiment))
-    states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
+    states = {*status} if status else ENDED
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    measure = size_of_checkpoints if checkpoints else folder_size
     chosen = [
-        (run, measure(run.folder))
+        (run, folder_size(run.folder))
         for run in runs
         if run.state in states
         and (before is None or _end_time(run) < before)
         # A run that is being started looks damaged.
         and not (run.is_damaged and _end_time(run) > a_minute_ago)
     ]
-    chosen = [(run, size) for run, size in chosen if size or not checkpoints]
-    _show_chosen(chosen, "checkpoints" if checkpoints else None, screen)
+    _show_chosen(chosen, screen)
     if running := sum(run.state == "running" for run in runs):
         screen.note(f"left alone: {pluralize(running, 'running run')}")
     if not chosen:
         screen.note(f"nothing to remove in {folder}")
         return 0
-    what = f"{'checkpoints of ' if checkpoints else ''}{pluralize(len(chosen), 'run')}"
-    screen.note(f"{what}: {format_size(sum(size for _, size in chosen))}")
-    if checkpoints:
-        screen.note("without checkpoints `dlrun resume` can no longer continue these runs")
+    size = format_size(sum(size for _, size in chosen))
+    screen.note(f"{pluralize(len(chosen), 'run')}: {size}")
     if dry_run or not (yes or _confirm(screen)):
         return 0
-    return _remove(chosen, remove_checkpoints if checkpoints else remove_run, screen)
+    return _remove(chosen, screen)
 
 
 def remove(
@@ -141,7 +127,7 @@ def remove(
         if run.state == "running":
             raise DlrunError(f"{run.folder}: running, so it is kept", "wait for its end, or end it")
     chosen = [(run, folder_size(run.folder)) for run in named]
-    _show_chosen(chosen, None, screen)
+    _show_chosen(chosen, screen)
     if finished := sum(run.state == "finished" for run in named):
         files = "metrics, predictions, weights and checkpoints"
         screen.note(f"lost for good: {files} of {pluralize(finished, 'finished run')}")
@@ -149,35 +135,32 @@ def remove(
         if (folder / SWEEPS / sweep / PLAN).is_file():
             again = f"`dlrun sweep --resume {sweep}` runs them again"
             screen.note(f"the sweep {sweep} loses points; {again}")
-    return _remove(chosen, remove_run, screen) if yes or _confirm(screen) else 0
+    return _remove(chosen, screen) if yes or _confirm(screen) else 0
 
 
-def _show_chosen(chosen: Sequence[tuple[Run, int]], what: str | None, screen: Screen) -> None:
-    """Print a table of the runs that are to be removed, or of `what` is to be removed of them."""
+def _show_chosen(chosen: Sequence[tuple[Run, int]], screen: Screen) -> None:
+    """Print a table of the runs that are to be removed."""
     rows = [
-        [format_size(size), what or run.state, f"{run.folder.parent.name}/{run.folder.name}"]
+        [format_size(size), run.state, f"{run.folder.parent.name}/{run.folder.name}"]
         for run, size in chosen
     ]
     screen.rows(format_text_table(rows, left=(1, 2), gap=1))
 
 
-def _remove(
-    chosen: Sequence[tuple[Run, int]],
-    remove: Callable[[Path, Callable[[], None]], None],
-    screen: Screen,
-) -> int:
-    """Remove runs, or their checkpoints, unless they have changed; return the exit code."""
+def _remove(chosen: Sequence[tuple[Run, int]], screen: Screen) -> int:
+    """Remove runs, unless they have changed since they were chosen; return the exit code."""
     freed = exit_code = 0
     try:
         for run, size in chosen:
             try:
-                remove(run.folder, partial(_check_unchanged, run))
+                remove_run(run.folder, partial(_check_unchanged, run))
                 freed += size
-            except (DlrunError, OSError) as error:
+            except DlrunError as error:
                 exit_code = 1
-                why = f"{run.folder}: cannot be removed: {getattr(error, 'strerror', '') or error}"
-                shown = error if isinstance(error, DlrunError) else DlrunError(why)
-                screen.fail(shown.message, shown.hint)
+                screen.fail(error.message, error.hint)
+            except OSError as error:
+                exit_code = 1
+                screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
         for parent in {run.folder.parent for run, _ in chosen}:

@@ -6,13 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from rich.text import Text
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.config.yaml_loader import config_layer_without_file
@@ -33,7 +31,6 @@ Differences = dict[str, dict[str, tuple[object, object]]]  # values by kind and 
 
 def verify_run(
     run: opt.Run,
-    keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     json: opt.Json = False,
@@ -46,7 +43,7 @@ def verify_run(
 
     Examples:
     dlrun verify latest
-    dlrun verify imdb-lasso/latest --keep
+    dlrun verify imdb-lasso/latest --json
     """
     screen = Screen(quiet=quiet, results=not json)
     with errors_as_json(screen, wanted=json):
@@ -55,18 +52,16 @@ def verify_run(
             hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
             problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
             raise DlrunError(problem, hint)
-        with contextlib.ExitStack() as stack:
-            temporary = None if keep else stack.enter_context(_temporary_folder())
+        with _temporary_folder() as temporary:
             settings = RunSettings(
-                runs_dir=temporary or run_context.resolve_runs_dir(runs_dir).absolute(),
+                runs_dir=temporary,
                 data_dir=data_dir,
-                temporary=not keep,
+                temporary=True,
                 screen=Screen(quiet=quiet, results=False),
             )
             repetition = _repeat(opened, settings)
             difference, compared = first_difference_of_repetition(opened, repetition)
             causes = _differing_causes(opened, repetition)
-    kept = str(repetition.folder) if keep else None
     if json:
         result = {
             "run": str(opened.folder),
@@ -74,7 +69,6 @@ def verify_run(
             "difference": difference,
             "compared": compared,
             "differs": causes,
-            "again": kept,
         }
         screen.print_json(result)
     lines = [f"different: {difference}" if difference else f"identical: {', '.join(compared)}"]
@@ -83,8 +77,6 @@ def verify_run(
             lines += [f"{kind}: {name}", f"  then  {then}", f"  now   {now}"]
     if difference and not causes:
         lines.append("code, packages, machine and data are recorded as the same")
-    if kept:
-        lines.append(f"the repetition is {kept}")
     screen.show(Text("\n".join(lines)))
     return 1 if difference else 0
 

@@ -1,9 +1,7 @@
 """Open a saved run from its folder: its results, files, config and network."""
 
-import base64
 import contextlib
 import hashlib
-import io
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-
-from rich.console import Console
-from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -47,10 +42,8 @@ from dlrun.run_folder.record import (
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     format_metric,
-    metrics_table,
     newest_metrics,
     read_metrics_csv,
-    remarks_on_metrics,
 )
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
@@ -380,21 +373,6 @@ class Run:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]
         metrics = "".join(f", {name} {format_metric(self.record.metrics[name])}" for name in tested)
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
-
-    def _repr_html_(self) -> str:
-        """Return HTML for a notebook: a table of metrics, and the first figure."""
-        console = Console(file=io.StringIO(), record=True, width=100, force_jupyter=False)
-        lines = [str(self.folder), self.state, self.record.data]
-        lines += [f"{label}: {text}" for label, text in remarks_on_metrics(self.record)]
-        console.print(Text("\n".join(filter(None, lines))), soft_wrap=True)
-        console.print(
-            metrics_table(self.record.model_copy(update={"metrics": self.newest_metrics}))
-        )
-        page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
-        if self.figures and self.figures[0].is_file():
-            source = base64.b64encode(self.figures[0].read_bytes()).decode()
-            page += f'<img style="max-width:100%" src="data:image/png;base64,{source}">'
-        return f"<div>{page}</div>"
 
 
 def _read_text(file: Path) -> str:

@@ -9,19 +9,17 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.errors import DataError
-from dlrun.run_folder.folder import CONFIG, LOCK, Row, RunFolder
+from dlrun.run_folder.folder import CONFIG, Row, RunFolder
 from dlrun.system.console import Screen
 from dlrun.system.files import (
-    hold_file_lock,
     open_regular_file,
     replace_atomically,
     sync_file,
-    sync_folder,
 )
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
@@ -147,21 +145,6 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
     """Remove the older checkpoint if the newer one exists, to make room on a full disk."""
     if (folder.path / NAME).exists():
         folder.remove(PREVIOUS)
-
-
-def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's checkpoints, unless `check` raises an error or the run's lock is held."""
-    with hold_file_lock(folder / LOCK):
-        check()
-        for name in CHECKPOINTS:
-            (folder / name).unlink(missing_ok=True)
-        sync_folder(folder)
-
-
-def size_of_checkpoints(folder: Path) -> int:
-    """Return the size in bytes of a run's checkpoints, which remove_checkpoints would free."""
-    paths = (folder / name for name in CHECKPOINTS)
-    return sum(path.lstat().st_size for path in paths if path.is_file())
 
 
 def _read(path: Path) -> RunCheckpoint:
