@@ -68,8 +68,7 @@ def test_words_and_what_they_do(done: Done, name: str) -> None:
     assert one.towards == "positive"
     word, effect = one.moved[0]
     if name == "imdb-lstm":
-        assert [each for each, _ in one.after] == [*text.split(), "qqqq"]
-        assert one.after[-1][1] == pytest.approx(dict(one.labels)["positive"], abs=1e-5)
+        assert {each for each, _ in one.moved} <= {*text.split(), "qqqq"}
         assert one.by == "probability"
     else:
         (without,) = run.predict([f"{text} qqqq".replace(f" {word} ", " ")])

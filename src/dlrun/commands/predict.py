@@ -265,7 +265,6 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
     if prediction.value is not None:
         return to_json(found | {"predicted": prediction.value}, indent=None).rstrip()
     moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
-    after = [{"word": word, "probability": value} for word, value in prediction.after]
     found |= {
         "label": prediction.label,
         "probability": prediction.probability,
@@ -276,7 +275,6 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
         "towards": prediction.towards or None,
         "moved_by": prediction.by or None,
         "moved": moved if prediction.towards else None,
-        "after": after or None,
     }
     found = {key: value for key, value in found.items() if value is not None}
     return to_json(found, indent=None).rstrip()

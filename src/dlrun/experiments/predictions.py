@@ -42,7 +42,6 @@ class Prediction:
     words, read, unknown: how many words a text has, how many last words of it the network reads,
     and how many of the words read are not in its vocabulary.
     moved: the words with the largest effect on the class `towards`, measured in `by`.
-    after: each word that was read, with the probability of `towards` after it.
     """
 
     labels: Words = field(default_factory=list)
@@ -53,7 +52,6 @@ class Prediction:
     towards: str = ""
     by: str = ""
     moved: Words = field(default_factory=list)
-    after: Words = field(default_factory=list)
     error: str | None = None
 
     @property

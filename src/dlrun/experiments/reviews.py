@@ -113,14 +113,8 @@ class ReviewsPredictor(Predictor):
         """Return the class probabilities (n_reviews, classes) of encoded reviews."""
 
     @abstractmethod
-    def word_effects(
-        self, words: Sequence[str], ids: NDArray[np.int64], towards: int
-    ) -> tuple[Words, Words]:
-        """Return the effect of each word on a class, and the class probability after each word.
-
-        The second list is empty if the network does not read the words in order. `words` and their
-        `ids` are those that the network reads.
-        """
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+        """Return the effect of each word that the network reads on a class."""
 
     def predict(self, inputs: Sequence[str], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each text; of two classes, word effects are on the second one."""
@@ -135,7 +129,7 @@ class ReviewsPredictor(Predictor):
         first = -self.assets.preprocessing.get("max_length", 0)  # 0: all words
         read, read_ids = text[first:], np.array(ids[first:], np.int64)
         towards = 1 if len(self.labels) == 2 else int(probabilities.argmax())
-        moved, after = self.word_effects(read, read_ids, towards) if words and read else ([], [])
+        moved = self.word_effects(read, read_ids, towards) if words and read else []
         return Prediction(
             self.ranked(probabilities),
             words=len(text),
@@ -144,5 +138,4 @@ class ReviewsPredictor(Predictor):
             towards=self.labels[towards] if words else "",
             by=self.by if words else "",
             moved=sorted(moved, key=lambda pair: -abs(pair[1]))[:MOST_MOVED],
-            after=after,
         )

@@ -7,13 +7,12 @@ same bits each time.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from dlrun.kernels.threads import share_work
 
 FEWEST = 16  # rows of a part: with fewer, the overhead of each operation counts
 T = TypeVar("T")
@@ -83,3 +82,18 @@ def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> li
     finally:
         torch.set_num_threads(threads)
     return [found[index] for index in range(len(items))]
+
+
+def share_work(work: Callable[[int], None], count: int, threads: int) -> None:
+    """Call work(0) .. work(count - 1); each thread takes the next as soon as it is free."""
+    left, helpers = iter(range(count)), min(threads, count) - 1
+
+    def take() -> None:
+        for index in left:
+            work(index)
+
+    with ThreadPoolExecutor(max(1, helpers)) as pool:
+        others = [pool.submit(take) for _ in range(helpers)]
+        take()
+    for other in others:
+        other.result()

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dlrun.kernels.threads import share_work
+from dlrun.kernels.batch_parts import share_work
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal, TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
@@ -18,40 +17,18 @@ RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Accelerator:
-    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot."""
-
-    is_built: Callable[[ModuleType], bool]  # whether torch was built for it; gets the module torch
-    not_built: str  # the reason
-    is_available: Callable[[ModuleType], bool]  # whether this machine has it
-    not_available: str  # the reason
-    libraries: str  # words in the messages of its errors, as regular expressions
-
-
-# Accelerators by torch's name of the device, in the order in which `auto` tries them.
+# Accelerators by torch's name of the device, in the order in which `auto` tries them, each with the
+# words in the messages of its errors as a regular expression.
 ACCELERATORS = {
-    "cuda": Accelerator(
-        is_built=lambda torch: torch.backends.cuda.is_built(),
-        not_built="this build of PyTorch has no CUDA support",
-        is_available=lambda torch: torch.cuda.is_available(),
-        not_available="no CUDA device or driver was found",
-        libraries="cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
-    ),
-    "mps": Accelerator(
-        is_built=lambda torch: torch.backends.mps.is_built(),
-        not_built="this build of PyTorch has no MPS support (Apple GPUs only)",
-        is_available=lambda torch: torch.backends.mps.is_available(),
-        not_available="macOS 12.3 or later and an Apple GPU are needed",
-        libraries="mps|metal",
-    ),
+    "cuda": "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
+    "mps": "mps|metal",
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Names of classes of errors that a device caused, whatever their message. Not every torch has all
 # of these classes; AcceleratorError is also the name of dlrun's own class.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
 DEVICE_MESSAGE = re.compile(
-    rf"\b({'|'.join(one.libraries for one in ACCELERATORS.values())})\b"
+    rf"\b({'|'.join(ACCELERATORS.values())})\b"
     "|out of memory|deterministic implementation",
     re.IGNORECASE,
 )
@@ -68,13 +45,17 @@ class AcceleratorReport:
 
 def why_accelerator_unavailable(device: str) -> str | None:
     """Return the reason why this machine cannot use an accelerator, or None if it can use it."""
-    if (accelerator := ACCELERATORS.get(device)) is None:
+    if device not in ACCELERATORS:
         return None
     import torch  # slow: 1 s
 
-    if not accelerator.is_built(torch):
-        return accelerator.not_built
-    return None if accelerator.is_available(torch) else accelerator.not_available
+    if device == "cuda":
+        if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+            return "this build of PyTorch has no CUDA support"
+        return None if torch.cuda.is_available() else "no CUDA device or driver was found"
+    if not torch.backends.mps.is_built():
+        return "this build of PyTorch has no MPS support (Apple GPUs only)"
+    return None if torch.backends.mps.is_available() else "it needs macOS 12.3 and an Apple GPU"
 
 
 def require_accelerator(device: str) -> None:

@@ -96,14 +96,12 @@ class _Predictor(ReviewsPredictor):
         bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
         return self.objective.infer(self.network, bags)
 
-    def word_effects(
-        self, words: Sequence[str], ids: NDArray[np.int64], towards: int
-    ) -> tuple[Words, Words]:
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
         names = dict(zip(ids.tolist(), words, strict=True))
         effects = self.network.words_left_out(torch.tensor([START, *names]))
         effects = effects if effects.dim() == 1 else effects[:, towards]
         pairs = zip(names.items(), effects[1:].tolist(), strict=True)
-        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN], []
+        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN]
 
 
 experiment = ImdbDenseExperiment()

@@ -50,15 +50,13 @@ def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run
     """
     if Path(name).name != LATEST:
         return _open_with_curve(find_run(name, runs_dir))
-    parent = Path(name).parent  # empty, an experiment, or a folder of its runs
-    if len(parent.parts) > 1:
-        runs_dir = parent.parent
-    for folder in runs_newest_first(runs_dir, parent.name or None):
+    experiment = Path(name).parent.name
+    for folder in runs_newest_first(runs_dir, experiment or None):
         with contextlib.suppress(DlrunError):
             run = _open_with_curve(folder)
-            if run.record.data == data and parent.name in ("", run.record.experiment):
+            if run.record.data == data and experiment in ("", run.record.experiment):
                 return run
-    raise ConfigError(f"no finished {parent.name} run of two epochs or more on {data}")
+    raise ConfigError(f"no finished {experiment} run of two epochs or more on {data}")
 
 
 def _open_with_curve(folder: Path) -> Run:

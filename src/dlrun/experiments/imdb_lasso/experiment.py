@@ -159,12 +159,10 @@ class _Predictor(ReviewsPredictor):
         rows: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
         return rows
 
-    def word_effects(
-        self, words: Sequence[str], ids: NDArray[np.int64], towards: int
-    ) -> tuple[Words, Words]:
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
         effects = zip(words, ids.tolist(), self.model.coef[ids].tolist(), strict=True)
         moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
-        return list(moved.items()), []
+        return list(moved.items())
 
 
 def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:

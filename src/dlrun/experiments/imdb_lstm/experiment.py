@@ -97,17 +97,11 @@ class _Predictor(ReviewsPredictor):
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         return self.objective.infer(self.network, self._padded(reviews))
 
-    def word_effects(
-        self, words: Sequence[str], ids: NDArray[np.int64], towards: int
-    ) -> tuple[Words, Words]:
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
         (sequence,) = self._padded(RaggedWordIds.from_ids([ids.tolist()], self.assets.width - 3))
         after = self.objective.infer(self.network.after_each, sequence)[:, towards]
         moved = np.diff(after, prepend=after[0])
-        read = slice(-len(words), None)
-        return (
-            list(zip(words, moved[read].tolist(), strict=True)),
-            list(zip(words, after[read].tolist(), strict=True)),
-        )
+        return list(zip(words, moved[-len(words) :].tolist(), strict=True))
 
     def _padded(self, reviews: RaggedWordIds) -> Tensor:
         return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
