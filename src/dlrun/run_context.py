@@ -21,6 +21,8 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from dlrun.data.sources import DataOrigin
     from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow: only a run needs it
 
@@ -109,6 +111,25 @@ class RunContext:
         self.folder.write_text(SUMMARY, f"{text}\n")
         if self.show_summary:
             self.screen.show(Text(text))
+
+    def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
+        """Write the table of a network's layers to summary.txt, and return its parameters' number.
+
+        example: an input of the network.
+        """
+        from torchinfo import summary  # slow
+
+        layers = summary(
+            network,
+            input_data=example,
+            col_names=("output_size", "num_params"),
+            col_width=20,
+            verbose=0,
+        )
+        # torchinfo writes the name of its constant instead of the letter.
+        text = str(layers).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
+        self.write_summary(text)
+        return int(layers.total_params)
 
     def keep(self, name: str, content: bytes | memoryview) -> None:
         """Write a file at the end of the run that later commands need, such as its weights.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlrun.experiments.imdb_lstm.model import LSTMClassifier
+from dlrun.experiments.imdb_lstm.experiment import LSTMClassifier
 from dlrun.kernels.jit import LANES as WIDTH
 from dlrun.kernels.lstm import FEW, WIDEST
 

@@ -30,15 +30,6 @@ def test_processes_share_the_batches() -> None:
     assert sorted(chain(*parts[0], *parts[1])) == list(range(8))
 
 
-@pytest.mark.parametrize(("rows", "processes", "common"), [(9, 2, 2), (8, 2, 2), (1, 2, 0)])
-def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
-    part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
-    data = ArrayData(part, part, part, batch_size=4, seed=0, eval_batch_size=2)
-    assert data.common_batches(part, processes) == common
-    shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
-    assert min(map(len, shares)) == common
-
-
 def test_bags_are_rows_of_the_whole_matrix() -> None:
     matrix = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]]))
     for part, rows in (
@@ -156,7 +147,7 @@ def test_an_epoch_may_be_limited_to_a_number_or_a_share_of_its_batches(
     assert limited == shuffled[:batches]
     assert data.count_training_batches(1, limit) == batches
     tested = list(data.evaluation_batches(rows, limit=limit))
-    assert len(tested) == data.common_batches(rows, 1, limit) == batches
+    assert len(tested) == batches
     assert sum(len(targets) for _, targets in tested) == data.tested_rows(1, limit)
 
 
@@ -168,7 +159,6 @@ def test_processes_test_the_first_rows_together(rows: int, limit: float | None) 
     shares = []
     for rank in range(2):
         loader = data.evaluation_batches(part, rank, 2, limit=limit)
-        assert len(loader) >= data.common_batches(part, 2, limit)
         shares.append([int(one) for _, targets in loader for one in targets])
     assert sorted(chain(*shares)) == list(range(data.tested_rows(2, limit)))
     assert len(shares[0]) - len(shares[1]) in (0, 1)  # as PredictionCollector.finish expects

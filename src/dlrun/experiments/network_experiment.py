@@ -31,7 +31,6 @@ from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
 from dlrun.training.data import ArrayData
-from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
 
@@ -122,8 +121,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 what = "the test metric of an epoch that they choose"
                 context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):
-            parameters = write_network_summary(
-                self.build(config, assets), self.example(config, assets), context
+            parameters = context.write_layers(
+                self.build(config, assets), self.example(config, assets)
             )
             training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint

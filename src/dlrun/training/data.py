@@ -199,16 +199,11 @@ class ArrayData:
         sets = (self.train, self.valid, self.test)
         return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
-    def common_batches(self, rows: BatchDataset, processes: int, limit: Limit = None) -> int:
-        """Return how many validation or test batches each process has; some may have one more.
+    def tested_rows(self, processes: int, limit: Limit = None) -> int:
+        """Return how many rows of the test set all processes test together.
 
         limit: the number or share of the batches of a process that are used; None: all.
         """
-        batches = math.ceil(len(rows) // processes / self._evaluation_size(limit))
-        return min(batches, _limited(batches, limit) or batches)
-
-    def tested_rows(self, processes: int, limit: Limit = None) -> int:
-        """Return how many rows of the test set all processes test together."""
         if limit is None:
             return len(self.test)
         batches = self.evaluation_batches(self.test, 0, processes, limit=limit)
@@ -228,7 +223,7 @@ class ArrayData:
     ) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 
-        An item is a list of `group_size` batches. `limit` as in common_batches. `balanced` draws
+        An item is a list of `group_size` batches. `limit` as in tested_rows. `balanced` draws
         each class equally often.
         """
         size = self.batch_size // processes
@@ -247,7 +242,7 @@ class ArrayData:
     ) -> Loader:
         """Return the batches of the validation or test data for one process, in order.
 
-        limit: as in common_batches; the processes have equally many batches, or one has a row less.
+        limit: as in tested_rows; the processes have equally many batches, or one has a row less.
         """
         size = self._evaluation_size(limit)
         share = math.ceil(len(rows) // processes / size)  # what each process has at least

@@ -1,7 +1,7 @@
 """Train any network as a LightningModule, and measure each epoch of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchmetrics import MetricCollection, SumMetric
+from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, R2Score, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.network_sections import NetworkConfig
@@ -28,6 +28,33 @@ from dlrun.training.recorder import EpochRecorder
 from dlrun.training.schedule import LearningRateSchedule
 
 Batch = tuple[object, Tensor]  # inputs and targets
+
+
+class DoubleR2Score(R2Score):
+    """Computes R² in double precision, because single sums cancel out if the mean is large.
+
+    MPS has no double precision. R² of one row, which has no variance, is NaN.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not torch.backends.mps.is_available():
+            self.set_dtype(torch.float64)
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add predictions (batch,) and targets (batch,)."""
+        dtype = self.residual.dtype
+        super().update(preds.to(dtype), target.to(dtype))
+
+    def compute(self) -> Tensor:
+        """Return R² of all rows that were added."""
+        return super().compute() if self.total > 1 else torch.full_like(self.residual, math.nan)
+
+
+REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
+    "mae": MeanAbsoluteError,
+    "r2": DoubleR2Score,
+}
 
 
 class StageMetrics(nn.Module):
@@ -161,8 +188,8 @@ class LightningNetwork(pl.LightningModule):
         # only for a gradient scaler, several processes, callbacks, which read global_step, or
         # on_before_optimizer_step.
         trainer, clips = self.trainer, section.gradient_clip_val is not None
-        scales, several = _gradient_scaler(trainer) is not None, trainer.world_size > 1
-        wrapped = clips or scales or several or bool(trainer.loggers)
+        scales = getattr(trainer.precision_plugin, "scaler", None) is not None
+        wrapped = clips or scales or trainer.world_size > 1 or bool(trainer.loggers)
         optimizer: Any = self.optimizers(use_pl_optimizer=wrapped)
         backward = self.manual_backward if wrapped else Tensor.backward
         mixed = "mixed" in str(trainer.precision)
@@ -289,8 +316,3 @@ class NetworkRecorder(EpochRecorder):
         """Return a row with all columns of the run."""
         names = [name for name in self.columns if name not in (STEP, SECONDS)]
         return {name: metrics.get(name, math.nan) for name in names}
-
-
-def _gradient_scaler(trainer: pl.Trainer) -> Any:
-    """Return the gradient scaler of 16-mixed precision; None for every other precision."""
-    return getattr(trainer.precision_plugin, "scaler", None)

@@ -165,7 +165,7 @@ def regression(
     names = tuple(metrics)
 
     def make_metrics() -> "dict[str, Metric]":
-        from dlrun.training.metrics import REGRESSION_METRICS  # slow: torchmetrics
+        from dlrun.training.lightning_module import REGRESSION_METRICS  # slow: Lightning
 
         return {name: REGRESSION_METRICS[name]() for name in names}
 

@@ -39,7 +39,6 @@ from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_c
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, fingerprint_files
-from dlrun.training.network_summary import write_network_summary
 from dlrun.training.process_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
@@ -67,7 +66,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
-            parameters = write_network_summary(model.network, example, context)
+            parameters = context.write_layers(model.network, example)
 
         with temporary_training_settings(1), context.phase("classify"):
             place = partial(pretrained.place_network, model, precision=config.precision)

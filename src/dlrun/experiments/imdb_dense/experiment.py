@@ -1,7 +1,8 @@
-"""Define the experiment imdb-dense: load the reviews, build the network, and classify texts."""
+"""Define the experiment imdb-dense: the lab's dense network on bags of words (ISLP 10.9.5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_dense.config import Config
-from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
@@ -23,7 +23,7 @@ from dlrun.experiments.reviews import (
     word_weights_csv,
 )
 from dlrun.experiments.saved_run import Run
-from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import WORDS
 from dlrun.training.data import ArrayData, BagBatches
@@ -32,6 +32,47 @@ from dlrun.training.objective import Objective, fast_optimizer
 # Neither changes the numbers of a run.
 GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
 EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
+
+
+class DenseNet(nn.Module):
+    """Applies dense layers, with a ReLU after each but the last; two classes have one logit.
+
+    width: how many different word ids a bag can hold. hidden: units of each layer but the last.
+    """
+
+    def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
+        super().__init__()
+        sizes = [*hidden, 1 if classes == 2 else classes]
+        first = BagLinear(width, sizes[0])  # as nn.Linear, without the dense matrix of the bags
+        layers: list[nn.Module] = [first]
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
+        self.layers = nn.Sequential(*layers)
+        self._binary = classes == 2
+
+    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
+        """Return the logits of bags of words, (batch,), or (batch, classes) for 3 or more."""
+        return self._logits(self.layers(bags))
+
+    @torch.no_grad()
+    def words_alone(self, start: int) -> Tensor:
+        """Return the effect on the logits of adding each word to a bag of `start`, (width, ...)."""
+        weight, bias = self.layers[0].parameters()
+        empty = weight[start] + bias
+        return self._after_first(empty + weight) - self._after_first(empty)
+
+    @torch.no_grad()
+    def words_left_out(self, ids: Tensor) -> Tensor:
+        """Return how much the presence of each word of a bag adds to the logits, (n_ids, ...)."""
+        weight, bias = self.layers[0].parameters()
+        sums = weight[ids].sum(0) + bias
+        return self._after_first(sums) - self._after_first(sums - weight[ids])
+
+    def _after_first(self, sums: Tensor) -> Tensor:
+        return self._logits(self.layers[1:](sums))
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1) if self._binary else outputs
 
 
 class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):

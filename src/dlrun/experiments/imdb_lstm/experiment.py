@@ -1,4 +1,4 @@
-"""Define the experiment imdb-lstm: load the reviews, build the network, and classify texts."""
+"""Define the experiment imdb-lstm: the lab's LSTM on a review's last words (ISLP 10.9.6)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun.data.text_encoding import RaggedWordIds
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_lstm.config import Config
-from dlrun.experiments.imdb_lstm.model import LSTMClassifier
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
@@ -21,9 +20,45 @@ from dlrun.experiments.reviews import (
     review_describer,
 )
 from dlrun.experiments.saved_run import Run
+from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
+
+
+class LSTMClassifier(nn.Module):
+    """Classifies a review from its word ids, padded in front with 0; two classes have one logit.
+
+    words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
+    of the state.
+    threads: see `LSTMLastState`.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        embedding: int,
+        hidden: int,
+        classes: int = 2,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
+        self.last_state = LSTMLastState(threads)
+        self._binary = classes == 2
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits of reviews, (batch,), or (batch, classes) for more than two classes."""
+        logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
+        return logits.flatten() if self._binary else logits
+
+    def after_each(self, ids: Tensor) -> Tensor:
+        """Return the logits (time, ...) after each word id of one review (time,)."""
+        logits: Tensor = self.output(lstm_states(self.lstm, self.embedding, ids))
+        return logits.squeeze(-1)
 
 
 class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
