@@ -199,7 +199,10 @@ class Run:
 
         Raises DlrunError if the run has no such file, DataError if the file was changed since.
         """
-        if name in self.record.files and (content := self.read_if_written(name)) is not None:
+        # A run draws its figures from its files before its record lists them.
+        is_drawn = self.record.status == "running" and self.record.ended is not None
+        is_listed = name in self.record.files
+        if (is_listed or is_drawn) and (content := self.read_if_written(name)) is not None:
             return content
         self.check_has_result()
         raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
