@@ -45,6 +45,8 @@ SPELLINGS = (
      "dlrun sweep {experiment}{words}{more}"),
     (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
      "dlrun sweep {experiment}{more}"),
+    (r"EXPERIMENT(?P<words>.*) --print[-_]config(?P<more>.*)",
+     "dlrun config {experiment}{words}{more}"),
     (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
 )  # fmt: skip
 
@@ -103,13 +105,8 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
         if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
             problem, hint = "the working folder: it was removed", "change to another folder"
         return DlrunError(problem, hint)
-    if isinstance(error, MemoryError | RecursionError):
-        if isinstance(error, MemoryError):
-            problem, hint = "out of memory", "a smaller batch_size needs less"
-        else:
-            problem = "a folder or a value is nested too deeply, or code calls itself without end"
-            hint = "--debug shows where"
-        return DlrunError(problem, hint)
+    if isinstance(error, MemoryError):
+        return DlrunError("out of memory", "a smaller batch_size needs less")
     problem = f"{type(error).__name__}: {first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"

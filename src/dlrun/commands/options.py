@@ -101,7 +101,6 @@ DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
-PrintConfig = Annotated[bool, flag("Print the config, and start nothing.", "--print-config")]
 Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]

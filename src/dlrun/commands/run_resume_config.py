@@ -32,7 +32,6 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     def run(
         settings: RunSettings,
         words: Annotated[list[str] | None, shown] = None,
-        print_config: opt.PrintConfig = False,
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
@@ -44,9 +43,6 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         if items and argument:
             values = [config_layer_without_file({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
-        if print_config:
-            _print_config(name, settings)
-            return 0
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
@@ -83,12 +79,8 @@ def config(
     dlrun config imdb-lstm --schema > imdb-lstm.schema.json
     """
     if not schema:
-        _print_config(experiment, settings)
+        typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
         return
     kind = registry.load_config_class(experiment)
     layers = registry.experiment_entry(experiment).layers
     typer.echo(to_json(config_json_schema(kind, layers, experiment), indent=1), nl=False)
-
-
-def _print_config(experiment: str, settings: RunSettings) -> None:
-    typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
