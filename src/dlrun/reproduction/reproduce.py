@@ -160,7 +160,7 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
     about = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
     content = PageContent(
         [run for part in parts for run in part.runs],
-        note=f"{command} does it again, or goes on. Machine: {_describe_machine(parts)}.",
+        note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(parts)}.",
         warnings=[note for part in parts for note in part.notes],
         findings=compare_with_simpler_experiments(parts),
         figures={name: png for part in parts for name, png in part.figures.items()},
