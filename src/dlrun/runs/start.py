@@ -518,18 +518,23 @@ class RunRecorder:
         }
         for name, content in context.kept.items():
             folder.write(name, content)
+        changes["files"] = self._digests()  # the figures are drawn from these files
         with context.phase("figures"):
             figures = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
         for name, content in figures.items():
             folder.write(name, content)
         changes["figures"] = list(figures)
-        names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG}
-        digests = {name: files.file_digest(folder.path / name) for name in sorted(names)}
-        changes["files"] = self.record.files | digests
+        changes["files"] = self._digests()
         folder.sync_tables()
         context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, **changes)
+
+    def _digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that the run has written, by its name."""
+        names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG}
+        digests = {name: files.file_digest(self.folder.path / name) for name in sorted(names)}
+        return self.record.files | digests
 
     def _save(self, status: Status, **changes: object) -> None:
         record = self.record.model_copy(update={"status": status, **changes})

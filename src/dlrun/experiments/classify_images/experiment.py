@@ -158,9 +158,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             ]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
         }
-        # The record of a run that is about to end does not list its files yet.
-        content = run.read_if_written(THUMBNAILS) or run.read(THUMBNAILS)
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        with np.load(io.BytesIO(run.read(THUMBNAILS)), allow_pickle=False) as stored:
             thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
         # The first ones that could be read have a thumbnail.
         sheet = list(zip(predictions, map(np.asarray, thumbnails), strict=False))
