@@ -19,7 +19,6 @@ from dlrun.data.photographs import Photograph, find_images, prediction_table_row
 from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
-    read_csv_column,
     read_csv_rows,
     read_text_file,
     stream_lines,
@@ -149,8 +148,8 @@ def _read_inputs(
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
         return _batches(
-            (text, text if error is None else Prediction(error=error))
-            for text, error in read_csv_column(csv, column)
+            (text := row.get(column, ""), text if error is None else Prediction(error=error))
+            for row, error in read_csv_rows(csv, [column], "--column")
         )
     if not inputs or list(inputs) == ["-"]:
         if sys.stdin is None or (not inputs and sys.stdin.isatty()):

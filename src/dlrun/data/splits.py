@@ -68,11 +68,10 @@ def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
     from sklearn.model_selection import KFold, StratifiedKFold  # slow
 
     number, folds = fold
+    kind, targets = StratifiedKFold, classes
     if isinstance(classes, int):
-        divided = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(classes))
-    else:
-        divider = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        divided = divider.split(np.zeros(len(classes)), classes)
+        kind, targets = KFold, np.zeros(classes)
+    divided = kind(folds, shuffle=True, random_state=seed).split(targets, targets)
     held: Rows = [test for _, test in divided][number - 1]
     return held
 

@@ -27,24 +27,18 @@ class NotTextError(DataError):
 
 
 class DataWarnings:
-    """Collects warnings about a user's data: each kind of warning with first place and count."""
+    """Collects warnings about a user's data: the first place of each kind of warning."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
-        self._counts: dict[str, int] = {}
 
     def add(self, what: str, place: object) -> None:
-        """Count a warning of one kind; `place` is the file, or file and line, of the problem."""
+        """Add a warning of one kind; `place` is the file, or file and line, of the problem."""
         self._first.setdefault(what, place)
-        self._counts[what] = self._counts.get(what, 0) + 1
 
     def lines(self) -> list[str]:
-        """Return the text of each kind of warning, with its first place and count."""
-        return [
-            f"{place}: {what}" + (f" (and {more:,} more)" if more else "")
-            for what, place in self._first.items()
-            for more in [self._counts[what] - 1]
-        ]
+        """Return the text of each kind of warning, with the first place."""
+        return [f"{place}: {what}" for what, place in self._first.items()]
 
 
 def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
@@ -91,22 +85,14 @@ def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (text, error) for each row of a CSV column: (text, None), or ("", what is wrong)."""
-    header, rows = open_csv_table(path, {"--column": column}, DataWarnings())
-    place = header.index(column)
-    for row, line in rows:
-        if len(row) > place:
-            yield row[place], None
-        else:
-            yield "", f"{path}:{line}: no cell {column!r}"
-
-
 def read_csv_rows(
-    path: Path, columns: Sequence[str]
+    path: Path, columns: Sequence[str], option: str = "--csv"
 ) -> Iterator[tuple[dict[str, str], str | None]]:
-    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong."""
-    needed = {f"--csv ({column})": column for column in columns}
+    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong.
+
+    option: that names the columns, for the error if one is missing.
+    """
+    needed = {f"{option} ({column})": column for column in columns}
     header, rows = open_csv_table(path, needed, DataWarnings())
     for row, line in rows:
         cells = dict(zip(header, row, strict=False))

@@ -145,10 +145,8 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 def _class_folders(folder: Path) -> list[Path]:
     if not (found := _sub_folders(folder)):
-        raise ConfigError(
-            f"{folder}: no sub-folders in it",
-            "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/",
-        )
+        remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
+        raise ConfigError(f"{folder}: no sub-folders in it", remedy)
     return found
 
 
