@@ -1,10 +1,5 @@
 """Prepared arrays are made once, whole, and again if they are damaged."""
 
-import errno
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +14,7 @@ from dlrun.data.cache import (
 )
 from dlrun.data.sources import DataOrigin, FoundData, Source
 from dlrun.errors import DataError
-from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
+from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.left import without_locks
@@ -46,15 +41,12 @@ def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
     assert arrays["x"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path: Path) -> None:
+def test_arrays_are_prepared_once_for_each_key(tmp_path: Path) -> None:
     prepare = Preparation()
     for key in ("k", "k", "other"):
         assert_loaded(tmp_path / "data", prepare, key)
     folders = without_locks(tmp_path / "data")
     assert prepare.calls == len(folders) == 2
-    command = ["sha256sum", "--check", "--strict", SUMS]
-    done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK") == 2
 
 
 @pytest.mark.parametrize("file", ["x.npy", "names.json", SUMS])
@@ -89,20 +81,6 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of a file's size")
-def test_arrays_that_cannot_be_written_are_an_error_that_says_why(tmp_path: Path) -> None:
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        with pytest.raises(DataError, match=re.escape(os.strerror(errno.EFBIG))):
-            load_or_prepare_arrays(tmp_path, ["k"], found(), lambda: ({"x": np.eye(99)}, {}))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert without_locks(tmp_path) == []
-
-
 def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:
     arrays = [np.arange(6, dtype=np.int32), np.eye(2)]
     first = fingerprint_arrays(arrays)
@@ -116,9 +94,7 @@ def test_words_and_labels_in_their_order_belong_to_the_data() -> None:
     arrays = fingerprint_arrays([np.eye(2)])
     assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
     now = fingerprint_data(arrays, assets)
-    assert fingerprints_match(now, fingerprint_data(arrays, assets | {"width": 4}))
+    assert now == fingerprint_data(arrays, assets | {"width": 4})
     for key, names in (("labels", ["b", "a"]), ("vocabulary", ["bad", "good"]), ("labels", ["ab"])):
-        assert not fingerprints_match(now, fingerprint_data(arrays, assets | {key: names}))
-    assert not fingerprints_match(now, fingerprint_data(fingerprint_arrays([np.eye(3)]), assets))
-    assert fingerprints_match(arrays, now)  # as dlrun 0.2 wrote it
-    assert not fingerprints_match(None, now) and not fingerprints_match(arrays[:-1], now)
+        assert now != fingerprint_data(arrays, assets | {key: names})
+    assert now != fingerprint_data(fingerprint_arrays([np.eye(3)]), assets)

@@ -123,26 +123,14 @@ def test_an_unpacked_folder_is_read(tmp_path: Path) -> None:
         load(tmp_path, folder.parent)
 
 
-@pytest.mark.parametrize("missing", [["test"], ["train", "meta"]])
-def test_missing_members_are_named(tmp_path: Path, missing: list[str]) -> None:
-    members = {name: raw for name, raw in parts().items() if name not in missing}
-    names = ", ".join(f"cifar-100-python/{name}" for name in missing)
-    with pytest.raises(DataError, match=rf"cifar\.tar\.gz: no {names}$"):
-        load(tmp_path, archive_of(tmp_path, members))
-
-
 @pytest.mark.parametrize(
     ("member", "content", "problem"),
     [
         ("test", half(4, 1, data=None), "not CIFAR100: no data or fine_labels"),
-        ("test", [1, 2], "not CIFAR100: no data or fine_labels"),
-        ("test", half(4, 1, fine_labels=[]), "not CIFAR100: it needs"),
         ("test", half(4, 1, data=np.zeros((4, 1024), np.uint8)), "not CIFAR100: it needs"),
         ("test", half(4, 1, data=np.zeros((4, 3072))), "not CIFAR100: it needs"),
         ("test", half(4, 1, fine_labels=[0, 1, 2, 100]), "not CIFAR100: it needs"),
-        ("test", half(4, 1, fine_labels=[0, 1, 2, 0.5]), "not CIFAR100: it needs"),
         ("meta", {"fine_label_names": META["fine_label_names"][:-1]}, "not CIFAR100: no "),
-        ("meta", {"label_names": META["fine_label_names"]}, "not CIFAR100: no "),
     ],
 )
 def test_files_of_another_content_are_refused(
@@ -150,6 +138,9 @@ def test_files_of_another_content_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=f"cifar-100-python/{member}: .*{problem}"):
         load(tmp_path, archive_of(tmp_path, parts(**{member: pickle.dumps(content, 4)})))
+    left = {name: raw for name, raw in parts().items() if name != member}
+    with pytest.raises(DataError, match=rf"cifar\.tar\.gz: no cifar-100-python/{member}$"):
+        load(tmp_path, archive_of(tmp_path, left))
 
 
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
@@ -176,13 +167,3 @@ def test_the_same_images_are_generated_at_once_and_in_parts(
     parts = small_images.generate_images(25, 3)
     assert np.array_equal(whole.pixels, parts.pixels)
     assert np.array_equal(whole.labels, parts.labels)
-
-
-def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
-    def colours(seed: int) -> np.ndarray:
-        made = small_images.generate_images(300, seed)
-        return np.stack([made.pixels[made.labels == label].mean((0, 2, 3)) for label in range(100)])
-
-    one, two = colours(0), colours(1)
-    distance = np.linalg.norm(one[:, None] - two[None], axis=2)
-    assert (distance.argmin(1) == np.arange(100)).mean() > 0.5

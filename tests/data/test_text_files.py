@@ -11,7 +11,7 @@ from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
     NotTextError,
-    read_csv_column,
+    read_csv_rows,
     read_text_file,
     stream_lines,
 )
@@ -26,10 +26,11 @@ def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding
     table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
     assert read_text_file(file) == table
-    assert list(read_csv_column(file, "text")) == [
+    found = [(row.get("text"), error) for row, error in read_csv_rows(file, ["text"])]
+    assert found == [
         ('na\u00efve, "in" two\nlines', None),
         ("", None),
-        ("", f"{file}:6: no cell 'text'"),
+        (None, f"{file}:6: 1 cells for 2 columns"),
         ("long " * 50_000, None),
     ]
     assert csv.field_size_limit() == limit
@@ -91,7 +92,7 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
     rows, warnings = read(tmp_path, raw, label_column="\u00e9tat")
     latin1 = ("na\u00efve \u201cx\u201d", "\u00e9t\u00e9", 3)
     assert rows == [("caf\u00e9", "1", 2), latin1, ("\u00e9", "1", 4)]
-    assert warnings == ["f.csv:3: not UTF-8: read as Latin-1 (and 1 more)"]
+    assert warnings == ["f.csv:3: not UTF-8: read as Latin-1"]
     rows, warnings = read(tmp_path, b"text,\xe9tat\na,1\n", label_column="\u00e9tat")
     assert (rows, len(warnings)) == ([("a", "1", 2)], 1)
 
@@ -102,10 +103,8 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
         (b"text,label\na,1\nb\n", "f.csv:3: 1 cells for 2 columns"),
         (b'text,label\n"a\nb",1\nb,1,\n', "f.csv:4: 3 cells for 2 columns"),
         (b'text,label\na,1\n"b,1\nc,1\n', "f.csv:3: not CSV: unexpected end of data"),
-        (b'text,label\na,1\n"b" c,1\n', "f.csv:3: not CSV: ',' expected after '\"'"),
         (b'text,label\n"' + b"a\n" * (MAX_CELL // 2 + 2), "f.csv:2: a text of more than"),
         (b"\x89PNG\0", "f.csv:1: not CSV: it has a zero byte"),
-        (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: not CSV: it has a zero"),
     ],
 )
 def test_what_is_no_row_is_refused_with_its_line(tmp_path: Path, raw: bytes, message: str) -> None:

@@ -76,10 +76,10 @@ def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: lis
 
     (tmp_path / "a.csv").rename(tmp_path / "b.csv")
     more = setting("trainer.max_epochs=4", f"data.path={tmp_path / 'b.csv'}")
-    forked("resume", "latest", *more).is_told(0)
-    assert results(folder)["steps"] == 4
+    forked("resume", folder, *more).is_told(0)
+    assert results(latest(tmp_path, name))["steps"] == 4
     texts(tmp_path / "b.csv", names, count=110)
-    forked("resume", "latest", "--set", "trainer.max_epochs=5").is_told(1, "data")
+    forked("resume", folder, *more).is_told(1, "data")
 
 
 def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path) -> None:
@@ -96,45 +96,38 @@ def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path
     )
 
 
-@pytest.mark.parametrize("names", [["b", "a"], ["c", "a", "=b"]], ids=["two", "three"])
-def test_the_convolutional_network_on_images(
-    forked: Dlrun, tmp_path: Path, names: list[str]
-) -> None:
+def test_the_convolutional_network_on_images(forked: Dlrun, tmp_path: Path) -> None:
+    names = ["c", "a", "=b"]
     root = images(tmp_path / "photos", names)
     words = setting("data.source=folder", f"data.path={root}", "batch_size=8")
-    more = setting("trainer.max_epochs=2", "optimizer.lr=0.0005")
-    forked(IMAGES, *words, *more).is_told(0)
+    forked(IMAGES, *words, *setting("trainer.max_epochs=2", "optimizer.lr=0.0005")).is_told(0)
     folder = latest(tmp_path, IMAGES)
     check_accuracy(Run.open(folder), names, tmp_path / "again")
-    shutil.move(root, tmp_path / "moved")
-    more = setting("trainer.max_epochs=3", f"data.path={tmp_path / 'moved'}")
-    forked("resume", "latest", *more).is_told(0)
-    found = results(folder)
-    assert found["steps"] == 3
-    if len(names) == 2:
-        assert [found[f"{part}_rows"] for part in ("train", "valid", "test")] == [39, 9, 12]
+    moved = shutil.move(root, tmp_path / "moved")
+    more = setting("trainer.max_epochs=3", f"data.path={moved}")
+    forked("resume", folder, *more).is_told(0)
+    assert results(latest(tmp_path, IMAGES))["steps"] == 3
     (tmp_path / "moved" / "a").rename(tmp_path / "moved" / "aa")
-    forked("resume", "latest", *setting("trainer.max_epochs=4")).is_told(1, "labels")
-    assert results(folder) == found
+    forked("resume", folder, *more).is_told(1, "labels")
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, LASSO])
+@pytest.mark.parametrize("name", ["imdb-dense", LASSO])
 def test_a_run_does_not_go_on_with_exchanged_words(
     forked: Dlrun, tmp_path: Path, name: str
 ) -> None:
     """The arrays stay the same; only the vocabulary tells."""
     table = texts(tmp_path / "a.csv", ["pos", "neg"])
-    length = {LASSO: ["path.values=1000"], "imdb-lstm": ["data.max_length=5"]}.get(name, [])
+    length = ["path.values=1000"] if name == LASSO else []
     child = harness.start(tmp_path, name, *sets("csv", table, *length))
-    run = tmp_path / "runs" / name / "latest"
-    harness.wait_until((run / "checkpoint").exists, child)
+    harness.wait_until((tmp_path / "runs" / name / "latest" / "checkpoint").exists, child)
     child.end(after=0)
+    run = latest(tmp_path, name).resolve()
     whole = table.read_text()
     exchanged = whole.replace("class0", "x").replace("class1", "class0").replace("x ", "class1 ")
     table.write_text(exchanged)
     more = [] if name == LASSO else setting("trainer.max_epochs=31")
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
-    assert "vocabulary" in forked("resume", "latest", *more).is_told(1).stderr
+    assert "vocabulary" in forked("resume", run, *more).is_told(1).stderr
     assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
 
 
@@ -154,10 +147,6 @@ def test_own_texts_hold_a_fifth_out_and_seeds_may_share_a_split(
     assert digests["a"] == digests["c"] and len(set(digests.values())) == 3
     assert [found["a"][f"{part}_rows"] for part in ("train", "valid", "test")] == [77, 19, 24]
     assert (found["d"]["train_rows"], found["d"]["valid_rows"]) == (39, 57)
-    done = forked("runs", "compare", "a", "b")
-    assert "data.split_seed" in done.stderr
-    done = forked("runs", "compare", "a", "c")
-    assert "not on the same data" not in done.stderr
 
 
 def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> None:
