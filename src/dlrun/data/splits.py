@@ -68,10 +68,9 @@ def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
     from sklearn.model_selection import KFold, StratifiedKFold  # slow
 
     number, folds = fold
-    kind, targets = StratifiedKFold, classes
-    if isinstance(classes, int):
-        kind, targets = KFold, np.zeros(classes)
-    divided = kind(folds, shuffle=True, random_state=seed).split(targets, targets)
+    divider = KFold if isinstance(classes, int) else StratifiedKFold
+    targets = np.zeros(classes) if isinstance(classes, int) else classes
+    divided = divider(folds, shuffle=True, random_state=seed).split(targets, targets)
     held: Rows = [test for _, test in divided][number - 1]
     return held
 
