@@ -4,7 +4,6 @@ import gc
 import os
 import signal
 import sys
-import warnings
 
 
 def main() -> None:
@@ -12,10 +11,6 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, _exit_at_once)
-    if any(option.startswith("error") for option in sys.warnoptions):
-        # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
-        warnings.simplefilter("default")
-        os.environ.pop("PYTHONWARNINGS", None)  # so do the processes that this one starts
     from dlrun.system import resources
 
     gc.set_threshold(resources.GARBAGE_THRESHOLD)

@@ -174,12 +174,6 @@ def test_json_is_alone_on_stdout_whatever_else_is_printed(
     assert point["status"] == "finished"
 
 
-@pytest.mark.slow
-def test_warnings_as_errors_end_no_run(dlrun: Dlrun) -> None:
-    """Libraries warn at their import: PYTHONWARNINGS=error must not reach them."""
-    dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error").is_told(0)
-
-
 @pytest.mark.parametrize(
     "command", ["hitters-linear", pytest.param("sweep hitters-linear --seeds 1", marks=SLOW)]
 )

@@ -1,7 +1,5 @@
 """classify-images from the command line, on photographs that scikit-learn ships and made files."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -205,26 +203,6 @@ def test_weights_that_do_not_fit_or_are_no_numbers(forked: Dlrun, tmp_path: Path
     assert table(latest(tmp_path, NAME), "predictions.csv") == []
     run = Run.open(latest(tmp_path, NAME))
     assert run.state == "failed" and "NaN" in str(run.record.error)
-
-
-ODD = [
-    b"\xff.jpg", b"caf\xe9", b"new\nline.jpg", b"\x1b[31mred.jpg", b"-dash.jpg", b"=1+1.jpg",
-    b"[list].jpg", b"{map}.jpg", b"key: value.jpg", b"#comment.jpg", b"q'\".jpg", b"null", b"1",
-    b" space .jpg", b"$x_1$.jpg", "\N{PILE OF POO}.jpg".encode(),
-]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
-    names = [os.fsdecode(name) for name in ODD]
-    squares(tmp_path, names)
-    done = forked(NAME, *BUNDLED, "--json", "--", *names).is_told(0)
-    assert list(json.loads(done.stdout)["predictions"]) == [str(tmp_path / name) for name in names]
-    assert len(table(latest(tmp_path, NAME), "predictions.csv")) == 3 * len(names)
-    assert "\x1b" not in done.stderr + forked(NAME, *BUNDLED, "--", *names).stdout
-    run = Run.open(latest(tmp_path, NAME))
-    assert run.config.images == [tmp_path / name for name in names]
-    assert list(run.draw()) == ["contact_sheet.png"]
 
 
 class FailsOnce(torch.nn.Module):

@@ -22,7 +22,6 @@ from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
 from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
 
-MOST = 100  # runs
 MAX_CELL = 20  # columns; a longer value is wrapped
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
@@ -41,11 +40,6 @@ def compare(
     dlrun runs compare ab12 ff75
     """
     screen = Screen()
-    if len(runs) > MOST:
-        raise ConfigError(
-            f"a comparison of {len(runs):,} runs: at most {MOST} fit side by side",
-            "`dlrun runs list --where COND --sort KEY --columns KEY,KEY` has a line for each run",
-        )
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")

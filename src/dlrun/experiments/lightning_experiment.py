@@ -1,7 +1,6 @@
 """Define the base class of experiments whose LightningModule was not written for dlrun."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -31,11 +30,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
     logs in its test the results; `val_loss` and `val/loss` are called `valid_loss`. All random
     numbers of an epoch are seeded by the config's seed and the epoch, so that a resumed run has
     the same bits.
-
-    curve_limits: as in NetworkExperiment.
     """
-
-    curve_limits: Mapping[str, tuple[float, float]] = {}
 
     @abstractmethod
     def module(self, config: L) -> pl.LightningModule:
@@ -92,7 +87,5 @@ class LightningExperiment(Experiment[L], Generic[L]):
         """Draw the curves of everything that the module logged for each epoch, if anything."""
         if run.table.keys() <= {*NO_METRICS}:
             return {}
-        figure = draw_learning_curves(
-            run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits
-        )
+        figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}

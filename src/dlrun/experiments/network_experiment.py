@@ -2,7 +2,6 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,7 +22,6 @@ from dlrun.experiments.predictions import (
     add_class_metrics,
     keep_test_predictions,
 )
-from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import Results, RunContext
@@ -64,13 +62,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`.
-    curve_limits: the ends of the vertical axis of the learning curves of a metric, by its name
-    without the split, such as `accuracy`, on the data of the shipped config; by default, on other
-    data, and if a curve ends outside, the axis spans the values.
     """
 
     assets_class: type[A]
-    curve_limits: Mapping[str, tuple[float, float]] = {}
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
@@ -202,11 +196,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 
         title, kept = self.title(run), run.record.earlier_epoch
-        is_shipped_source = config.source == shipped_values(self.name).get("data.source")
-        limits = self.curve_limits if is_shipped_source else {}
-        figure = draw_learning_curves(
-            run.table, run.record.metrics, title=title, limits=limits, kept=kept
-        )
+        figure = draw_learning_curves(run.table, run.record.metrics, title=title, kept=kept)
         return {"learning_curves.png": figure}
 
 

@@ -40,13 +40,12 @@ def draw_learning_curves(
     test: Mapping[str, float | None],
     *,
     title: str,
-    limits: Mapping[str, tuple[float, float]] = {},
     kept: int | None = None,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis without limits spans only its values: if it started at 0 or at the accuracy of chance,
-    most of a panel would be empty for one experiment, and values of another would be cut off.
+    An axis spans only its values: if it started at 0 or at the accuracy of chance, most of a panel
+    would be empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
@@ -54,24 +53,19 @@ def draw_learning_curves(
             varies. NaN stands for an empty cell.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
-        limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
         kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
-    columns: dict[str, list[str]] = {}
-    for name in table:
-        if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1):
-            metric = name.removeprefix("train_").removeprefix("valid_")
-            columns.setdefault(metric, []).append(name)
-    figure, panels = create_panel_grid(len(columns), 5.5, 3.9)
-    for axes, (metric, names) in zip(panels, columns.items(), strict=True):
+    metrics = dict.fromkeys(
+        name.removeprefix("train_").removeprefix("valid_")
+        for name in table
+        if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1)
+    )
+    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
+    for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         if kept is not None:
             axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
             axes.legend()
-        low, high = limits.get(metric, axes.get_ylim())
-        curves = [_known_points(table["epoch"], table[name])[1] for name in names]
-        if all(low <= y <= high for curve in curves for y in curve[-1:]):
-            axes.set_ylim(low, high)
     add_figure_title(figure, title)
     return figure
 

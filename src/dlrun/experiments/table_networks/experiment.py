@@ -1,6 +1,5 @@
 """Define hitters-dense, nyse-rnn and nyse-dense: networks that read the rows of a table."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -83,13 +82,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
     assets_class = TableAssets
 
-    def __init__(
-        self,
-        name: str,
-        metric: Literal["mae", "r2"],
-        curve_limits: Mapping[str, tuple[float, float]],
-    ) -> None:
-        self.name, self.metric, self.curve_limits = name, metric, curve_limits
+    def __init__(self, name: str, metric: Literal["mae", "r2"]) -> None:
+        self.name, self.metric = name, metric
 
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
@@ -169,7 +163,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-dense": TableNetwork("hitters-dense", "mae", {"mae": (0, 400)}),
-    "nyse-rnn": TableNetwork("nyse-rnn", "r2", {}),
-    "nyse-dense": TableNetwork("nyse-dense", "r2", {}),
+    "hitters-dense": TableNetwork("hitters-dense", "mae"),
+    "nyse-rnn": TableNetwork("nyse-rnn", "r2"),
+    "nyse-dense": TableNetwork("nyse-dense", "r2"),
 }
