@@ -195,9 +195,9 @@ def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> 
     assert (continued / "metrics.csv").read_text().startswith(before)
     assert Run.open(continued).record.continues == run.name
     assert trained(tmp_path / "whole", "torchrun", *WORDS, *more[:2]) == spread
-    dlrun("resume", run, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1")).is_told(
-        0, "warning: ", "processes: 2 then, 1 now"
-    )
+    dlrun(
+        "resume", continued, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1")
+    ).is_told(0, "warning: ", "processes: 2 then, 1 now")
 
 
 def test_two_processes_stop_early_together_and_keep_the_same_epoch(tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ class ProgressRecorder:
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen)
         self.rows = list(checkpoint.rows) if checkpoint else []
-        check_not_fewer(total, len(self.rows), noun)
         self._takes_columns = columns is None
         self._columns = columns or (list(self.rows[0]) if self.rows else ())
         self.begun = True
@@ -108,18 +107,6 @@ class ProgressRecorder:
     def _line(self, row: Row) -> str:
         values = (row[column] for column in self._columns)
         return ",".join("" if math.isnan(one) else f"{one:.9g}" for one in values) + "\n"
-
-
-def check_not_fewer(total: int | None, finished: int, noun: str) -> None:
-    """Raise ConfigError if a resumed run is to have fewer steps in total than it has finished.
-
-    `total` is None if the number of steps is not known before the run.
-    """
-    if total is not None and total < finished:
-        raise ConfigError(
-            f"{pluralize(total, noun)} requested, but {finished:,} are finished",
-            "a resumed run cannot have fewer than it has",
-        )
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:

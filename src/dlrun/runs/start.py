@@ -57,7 +57,7 @@ from dlrun.run_folder.folder import (
     check_runs_folder_writable,
 )
 from dlrun.run_folder.notes import RunNotes, change_notes
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_not_fewer
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
@@ -80,10 +80,11 @@ from dlrun.runs.distributed import (
     set_devices_from_launcher,
 )
 from dlrun.system import accelerator, files, resources
-from dlrun.system.console import Screen, to_json
+from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.signals import StopRequest
 from dlrun.system.workarounds import scipy_signal_on_use
 
+log = logging.getLogger("dlrun")
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 
 
@@ -173,19 +174,19 @@ def resume_run(run: str, settings: RunSettings) -> int:
                 stack.enter_context(folder.locked())
                 opened = Run.in_folder(folder.path)  # another process may have finished it
             config = _resumed_config(opened, settings)
-            is_longer = config.total_steps != opened.config.total_steps
-            if opened.record.status == "finished" and not is_longer:
+            needs_new_run = config.total_steps != opened.config.total_steps
+            if opened.record.status == "finished" and not needs_new_run:
                 _note_nothing_to_resume(opened, screen)
                 if settings.json:
                     print_results_json(folder.path, screen)
                 return 0
-            if opened.record.status != "waiting" or is_longer:
+            if opened.record.status != "waiting" or needs_new_run:
                 _check_can_continue(opened, config, settings, screen)
-            if is_longer:
+            if needs_new_run:
                 check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
                 check_run_can_start(opened.record.experiment, config, settings)
             experiment = _load_experiment_to_run(opened.record.experiment, config)
-        if is_longer:
+        if needs_new_run:
             stack.close()
             return _run_in_new_folder(experiment, config, settings, opened)[0]
         processes = count_processes_to_start(config)
@@ -296,7 +297,9 @@ def _check_can_continue(
 ) -> None:
     """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
-    check_not_fewer(config.total_steps, record.steps or 0, "epoch")
+    if record.steps and config.total_steps is not None and config.total_steps < record.steps:
+        problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {record.steps:,} are"
+        raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
     check_loggers_installed(config)
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
@@ -331,9 +334,6 @@ def _note_nothing_to_resume(run: Run, screen: Screen) -> None:
     elif EPOCHS in resume_keys(run) and checkpoint_files(run.folder):
         hint = f"; {EPOCHS}=N continues it in a new run"
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
-
-
-log = logging.getLogger("dlrun")
 
 
 def new_record(
