@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import RunCheckpoint
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
@@ -40,12 +40,12 @@ def steps_of(folder: Path) -> ProgressRecorder:
 def steps(tmp_path: Path) -> ProgressRecorder:
     """Of a run that has begun."""
     steps = steps_of(tmp_path)
-    assert steps.begin(COLUMNS, "data", 3, "epoch") is None
+    assert steps.begin(COLUMNS, "data") is None
     return steps
 
 
-def begun_again(folder: Path, steps: int = 3) -> RunCheckpoint | None:
-    return steps_of(folder).begin(COLUMNS, "data", steps, "epoch")
+def begun_again(folder: Path) -> RunCheckpoint | None:
+    return steps_of(folder).begin(COLUMNS, "data")
 
 
 def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
@@ -66,8 +66,8 @@ def test_a_step_is_on_disk_before_it_is_shown_and_logged(
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
     again = steps_of(tmp_path)
     again.loggers = log
-    again.begin(COLUMNS, "data", 3, "epoch")
-    again.begin(COLUMNS, "data", 3, "epoch")  # another attempt, from the seed
+    again.begin(COLUMNS, "data")
+    again.begin(COLUMNS, "data")  # another attempt, from the seed
     assert log.begun == [2, 0]
 
 
@@ -75,14 +75,12 @@ def test_another_attempt_or_another_run_begins_from_nothing(
     tmp_path: Path, steps: ProgressRecorder
 ) -> None:
     do(steps, 1, 2)
-    assert steps.begin(COLUMNS, "data", 3, "epoch") is None
+    assert steps.begin(COLUMNS, "data") is None
     assert steps.rows == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
     do(steps, 1)
     found = begun_again(tmp_path)
     assert found is not None and found.parts == [b"part 1"]
-    with pytest.raises(ConfigError, match="0 epochs requested"):  # fewer than are done
-        begun_again(tmp_path, 0)
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(

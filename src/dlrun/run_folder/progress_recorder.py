@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
 from dlrun.run_folder.record import RunRecord, write_run_record
-from dlrun.system.console import ProgressHandle, Screen, pluralize
+from dlrun.system.console import ProgressHandle, Screen
 from dlrun.system.signals import StopRequest
 
 
@@ -32,16 +32,12 @@ class ProgressRecorder:
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
 
-    def begin(
-        self, columns: Sequence[str] | None, data: str, total: int, noun: str
-    ) -> RunCheckpoint | None:
+    def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
-        fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. Without columns they are those of the rows, and a later row may have more. Raises
-        ConfigError if more steps are finished than the total, DataError if the data have changed
-        since the run began.
+        fingerprint of the data. Without columns they are those of the rows, and a later row may
+        have more. Raises DataError if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()

@@ -210,7 +210,7 @@ def begin_training(
 
     columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
     """
-    found = context.steps.begin(columns, fingerprint, config.trainer.max_epochs, "epoch")
+    found = context.steps.begin(columns, fingerprint)
     check_cpu_devices(device, config.trainer.devices)
     return RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
 

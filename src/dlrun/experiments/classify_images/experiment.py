@@ -209,7 +209,7 @@ def classify_photographs(
     Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
-    found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
+    found = steps.begin(STEP_COLUMNS, fingerprint_files(files))
     done = [
         prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)

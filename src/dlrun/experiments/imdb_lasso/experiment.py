@@ -218,7 +218,7 @@ def _solve(
         )
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
-    found = steps.begin(COLUMNS, fingerprint, total, "lambda")
+    found = steps.begin(COLUMNS, fingerprint)
     models = [path.unpack_linear_model_at(part, 0) for part in found.parts] if found else []
     left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left}")

@@ -117,7 +117,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         train, test = ([f"{part}_{name}" for name in self.metrics] for part in ("train", "test"))
         columns = [self.step, *train, *self.validated, *test, SECONDS]
         fingerprint = fingerprint_data(table.fingerprint(), assets.values())
-        found = steps.begin(columns, fingerprint, total, self.step)
+        found = steps.begin(columns, fingerprint)
         betas = [np.frombuffer(part) for part in found.parts] if found else []
         with steps.progress("fit", total, self.step):
             started = time.perf_counter()
