@@ -61,12 +61,6 @@ def exact_wilson_coverage(share: float, n: int) -> float:
     return float(probabilities[inside].sum())
 
 
-def measure_wilson(random: np.random.Generator, share: float, n: int, draws: int) -> float:
-    """Return in which share of drawn test sets Wilson's interval contains the true share."""
-    ends = (stats.wilson_interval(int(count), n) for count in random.binomial(n, share, draws))
-    return statistics.fmean(low <= share <= high for low, high in ends)
-
-
 def measure_values(random: np.random.Generator, draws: int) -> Iterator[Measured]:
     """Yield the coverage of the intervals of a mean, and of one more run."""
     for of, distribution in [(True, NORMAL), *((False, other) for other in OTHERS)]:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,6 @@ class Known:
     folder: Path
     seed: int
     epochs: int
-    tags: set[str] = field(default_factory=set)
     disturbed: bool = False  # by an error of the disk: a figure that cannot be drawn is a warning
 
 
@@ -84,12 +83,6 @@ class LifeOfRuns(RuleBasedStateMachine):
         ended.is_told(ended.returncode)  # no traceback
         assert ended.returncode in (0, *([-signal.SIGKILL, 1, 2] if fault else [])), ended
         return ended.returncode
-
-    def new_place(self, known: Known, other: bool) -> Path:
-        self.places += 1
-        parent = self.lab / "runs" / "attic" if other else known.folder.parent
-        parent.mkdir(exist_ok=True)
-        return parent / f"place-{self.places}"
 
     def pick(self, number: int) -> Known:
         return self.runs[number % len(self.runs)]
@@ -136,25 +129,17 @@ class LifeOfRuns(RuleBasedStateMachine):
         self.note_begun(before, known.seed, known.epochs + 1, fault)
 
     @precondition(lambda self: self.runs)
-    @rule(number=ANY, other=st.booleans())
-    def move(self, number: int, other: bool) -> None:
+    @rule(number=ANY, other=st.booleans(), copied=st.booleans())
+    def move_or_copy(self, number: int, other: bool, copied: bool) -> None:
         known = self.pick(number)
-        known.folder = known.folder.rename(self.new_place(known, other))
-
-    @precondition(lambda self: self.runs)
-    @rule(number=ANY, other=st.booleans())
-    def copy(self, number: int, other: bool) -> None:
-        known = self.pick(number)
-        copy = shutil.copytree(known.folder, self.new_place(known, other))
-        self.runs.append(replace(known, folder=copy, tags={*known.tags}))
-
-    @precondition(lambda self: self.runs)
-    @rule(number=ANY, tag=st.sampled_from("ab"), adds=st.booleans())
-    def tag(self, number: int, tag: str, adds: bool) -> None:
-        known = self.pick(number)
-        code, _ = self.command("runs", "tag", known.folder, f"{'+' if adds else '-'}{tag}")
-        assert code == 0
-        known.tags = known.tags | {tag} if adds else known.tags - {tag}
+        self.places += 1
+        parent = self.lab / "runs" / "attic" if other else known.folder.parent
+        parent.mkdir(exist_ok=True)
+        place = parent / f"place-{self.places}"
+        if copied:
+            self.runs.append(replace(known, folder=shutil.copytree(known.folder, place)))
+        else:
+            known.folder = known.folder.rename(place)
 
     @precondition(lambda self: self.runs)
     @rule()
@@ -176,7 +161,7 @@ class LifeOfRuns(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(number=ANY, at=st.integers(0, 10_000))
     def damage(self, number: int, at: int) -> None:
-        """A flipped bit is noticed, and does no harm once it is mended."""
+        """A flipped bit is noticed, and does no harm once it is turned back."""
         opened = Run.open(self.pick(number).folder)
         for name in opened.record.files:
             file = opened.folder / name
@@ -199,7 +184,6 @@ class LifeOfRuns(RuleBasedStateMachine):
         for known in self.runs:
             one, opened = listed[str(known.folder)], Run.open(known.folder)
             assert one["state"] in STATES and one["problem"] is None
-            assert {*one["tags"]} == known.tags
             for name in opened.record.files:
                 opened.read(name)
             if one["state"] == "finished":
