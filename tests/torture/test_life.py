@@ -32,7 +32,6 @@ from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.checkpoint import checkpoint_files
 from tests.child import Fault
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import flip
@@ -115,17 +114,13 @@ class LifeOfRuns(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(number=ANY, fault=FAULTS)
     def train_longer(self, number: int, fault: Fault | None) -> None:
-        """A finished run is continued by a new one; it stays as it is, also without checkpoints."""
+        """A finished run is continued by a new one, and stays as it is."""
         known = self.pick(number)
         opened = Run.open(known.folder)
         if opened.state != "finished":
             return
         before = {*self.lab.glob("runs/*/*T*Z-*")}
-        longer = ["resume", known.folder, f"{EPOCHS}={known.epochs + 1}"]
-        if not checkpoint_files(known.folder):  # `clean --checkpoints` said so
-            run(self.lab, *longer).is_told(1, "checkpoint")
-            return
-        self.train(fault, *longer)
+        self.train(fault, "resume", known.folder, f"{EPOCHS}={known.epochs + 1}")
         self.note_begun(before, known.seed, known.epochs + 1, fault)
 
     @precondition(lambda self: self.runs)
