@@ -40,7 +40,6 @@ def of(
         ("imdb-dense", "early_stopping.monitor=valid_loss", "valid_loss", "null"),
         ("imdb-dense", "keep=best", "best", "last"),
         ("imdb-dense", "loss.label_smoothing=0.1", "0.1", "0.0"),
-        ("imdb-dense", "balanced_batches=true", "true", "false"),
         ("imdb-lstm", "data.max_length=10", "10", "500"),
         ("imdb-lasso", "tolerance=0.9", "0.9", "0.0001"),
         ("cifar100", "model.dropout=0", "0.0", "0.5"),

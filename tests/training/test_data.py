@@ -106,32 +106,6 @@ def test_batches_come_in_groups_to_the_training_only() -> None:
     assert [len(group) for group in data.first_training_batch()] == [1]
 
 
-def test_balanced_batches_have_as_many_rows_of_each_class() -> None:
-    classes = np.array([0] * 50 + [1] * 9 + [2] * 4)
-    rows = TensorBatches(np.arange(len(classes)), classes)
-    data = ArrayData(rows, rows, rows, batch_size=6, seed=3)
-
-    def drawn(epoch_number: int, processes: int = 1) -> list[list[list[int]]]:
-        loaders = [
-            data.training_batches(rank, processes, balanced=True) for rank in range(processes)
-        ]
-        for loader in loaders:
-            assert isinstance(loader.sampler, EpochBatches)
-            loader.sampler.set_epoch(epoch_number)
-        return [[inputs.tolist() for ((inputs, _),) in loader] for loader in loaders]
-
-    (batches,) = drawn(0)
-    assert [len(batch) for batch in batches] == [6] * 10 + [3]
-    for batch in batches:
-        assert set(np.bincount(classes[batch], minlength=3)) == {len(batch) // 3}
-    counts = np.bincount(list(chain(*batches)), minlength=len(classes))
-    assert {*counts[:50]} == {0, 1} and {*counts[50:59]} == {2, 3} and {*counts[59:]} == {5, 6}
-    assert drawn(2) == drawn(2) != drawn(0)
-    shares = drawn(0, processes=2)
-    together = zip(*(chain(*share) for share in shares), strict=True)
-    assert [*chain(*together)] == [*chain(*batches)][:62]  # all do equally many updates
-
-
 @pytest.mark.parametrize(
     ("limit", "batches"), [(None, 9), (1, 1), (4, 4), (40, 9), (0.5, 4), (0.01, 1), (1.0, 9)]
 )

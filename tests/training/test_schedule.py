@@ -1,7 +1,6 @@
 """The learning rate of each epoch: a warm-up, and torch's schedulers after it."""
 
 import math
-import re
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from dlrun.config.network_sections import OptimizerConfig, SchedulerConfig
 from dlrun.config.torch_arguments import SCHEDULERS, Scheduler
 from dlrun.errors import ConfigError
 from dlrun.training.schedule import LearningRateSchedule
-from tests.conftest import ROOT
 
 LR, UPDATES = 0.8, 3  # updates of an epoch
 LOSSES = [1.0, 0.9, 0.95, 0.96, 0.97, 0.5, 0.6, 0.6, 0.6, 0.6]
@@ -147,16 +145,6 @@ def test_a_new_scheduler_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPat
         optimizer.step()
         schedule.end_epoch(epoch, None)
     assert found == pytest.approx([LR * (1 - epoch / 10) for epoch in range(10)])
-
-
-def test_the_comment_and_the_page_name_every_scheduler() -> None:
-    yaml = (ROOT / "configs" / "defaults" / "network.yaml").read_text(encoding="utf-8")
-    section = yaml.partition("\nscheduler:")[2].partition("\ntrainer:")[0]
-    named = re.findall(r"\w+", section.partition("name: none")[2].partition("(")[0])
-    assert named == ["none", *SCHEDULERS]
-    page = (ROOT / "docs" / "how-to" / "configure-a-run.md").read_text(encoding="utf-8")
-    section = page.partition("\n## The learning rate\n")[2].partition("\n## ")[0]
-    assert SCHEDULERS.keys() <= {*re.findall(r"`(\w+)`", section)}
 
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (1, 2, 3, 6, 9)])

@@ -28,7 +28,7 @@ from dlrun.config.torch_arguments import (
     check_scheduler,
     given_arguments,
 )
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
 SCHEDULER = "scheduler.name"
@@ -209,7 +209,6 @@ class NetworkConfig(LightningConfig):
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
     loss: LossConfig
-    balanced_batches: bool
 
     @property
     def keeps_best_by(self) -> str | None:
@@ -235,14 +234,9 @@ class NetworkConfig(LightningConfig):
         return cls.changeable_keys - ({EPOCHS} if spans else set())
 
     def check(self, runs_dir: Path) -> None:
-        """Check too that a batch divides among the processes, and the balance of the classes."""
+        """Check too that a batch divides among the processes."""
         super().check(runs_dir)
         check_batch_divisible(self.batch_size, self.world or 1)
-        if self.balanced_batches and self.loss.class_weights:
-            raise ConfigError(
-                "balanced_batches and loss.class_weights: each alone makes the classes equal",
-                "choose one",
-            )
 
 
 class HiddenLayersConfig(Section):

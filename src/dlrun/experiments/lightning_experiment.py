@@ -7,9 +7,7 @@ import lightning.pytorch as pl
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import DlrunError
-from dlrun.experiments.base import Experiment, NetworkToExport
-from dlrun.experiments.predictions import TrueAndPredicted
+from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
@@ -68,20 +66,6 @@ class LightningExperiment(Experiment[L], Generic[L]):
         module = self.module(config)
         module.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
         return module.eval()
-
-    def test(self, run: Run, config: L, context: RunContext) -> TrueAndPredicted:
-        """Raise DlrunError: only the experiment knows what a prediction of its module is."""
-        raise DlrunError(
-            f"{self.name} does not say how its test set is predicted",
-            "its class would need the method `test`; `dlrun verify` repeats the whole run",
-        )
-
-    def exported(self, run: Run, config: L) -> NetworkToExport:
-        """Raise DlrunError: only the experiment knows the inputs of its module."""
-        raise DlrunError(
-            f"{self.name} does not say how its module is exported",
-            "its class would need the method `exported` (dlrun.experiment.NetworkToExport)",
-        )
 
     def draw(self, run: Run, config: L) -> DrawnFigures:
         """Draw the curves of everything that the module logged for each epoch, if anything."""

@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -109,8 +108,6 @@ class EpochBatches(Sampler[Rows]):
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
     rows are shuffled, all take equally many, because all must do equally many updates.
     An epoch has `most` batches at most.
-    With `classes`, the class of each row, every class is drawn equally often: each row of a class
-    comes once before one comes again.
     """
 
     size: int
@@ -119,7 +116,6 @@ class EpochBatches(Sampler[Rows]):
     rank: int = 0
     world_size: int = 1
     most: int | None = None
-    classes: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         self.epoch = 0
@@ -138,23 +134,9 @@ class EpochBatches(Sampler[Rows]):
         rows = self._indices
         if self.seed is not None:
             random = np.random.default_rng([self.seed, self.epoch])
-            if self.classes is None:
-                rows = random.permutation(self.size)[rows]
-            else:
-                rows = _balanced_order(self.classes, random)[rows]
+            rows = random.permutation(self.size)[rows]
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield rows[start : start + self.batch_size]
-
-
-def _balanced_order(classes: NDArray[np.integer], random: np.random.Generator) -> Rows:
-    """Return as many row indices as there are rows, in random order; all classes take turns."""
-    members = [np.flatnonzero(classes == one) for one in np.unique(classes)]
-    turns = math.ceil(len(classes) / len(members))
-    columns = [
-        np.concatenate([random.permutation(rows) for _ in range(0, turns, len(rows))])[:turns]
-        for rows in members
-    ]
-    return random.permuted(np.stack(columns, axis=1), axis=1).ravel()[: len(classes)]
 
 
 @dataclass(eq=False)
@@ -218,18 +200,14 @@ class ArrayData:
         batches = math.ceil(len(self.train) // processes / (self.batch_size // processes))
         return min(batches, _limited(batches, limit) or batches)
 
-    def training_batches(
-        self, rank: int = 0, processes: int = 1, *, limit: Limit = None, balanced: bool = False
-    ) -> Loader:
+    def training_batches(self, rank: int = 0, processes: int = 1, *, limit: Limit = None) -> Loader:
         """Return the training batches of one process, in a new order every epoch.
 
-        An item is a list of `group_size` batches. `limit` as in tested_rows. `balanced` draws
-        each class equally often.
+        An item is a list of `group_size` batches. `limit` as in tested_rows.
         """
         size = self.batch_size // processes
         most = self.count_training_batches(processes, limit)
-        classes = self.train.targets.cpu().numpy() if balanced else None
-        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most, classes)
+        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most)
         return self._loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:

@@ -134,9 +134,9 @@ class Training:
                     f"{pluralize(rows, 'row')} of training data for {world} processes",
                     "fewer trainer.devices, or more rows",
                 )
-            limit, balanced = section.limit_train_batches, config.balanced_batches
+            limit = section.limit_train_batches
             module.batches = data.count_training_batches(world, limit)
-            train = data.training_batches(rank, world, limit=limit, balanced=balanced)
+            train = data.training_batches(rank, world, limit=limit)
             limit = section.limit_val_batches
             valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
             test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)

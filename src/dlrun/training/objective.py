@@ -136,7 +136,6 @@ def make_training_loss(config: NetworkConfig, objective: Objective, targets: Ten
     changed = {
         "loss.label_smoothing": options.label_smoothing,
         "loss.class_weights": options.class_weights,
-        "balanced_batches": config.balanced_batches,
     }
     if objective.training_loss is None and (given := [key for key in changed if changed[key]]):
         raise ConfigError(
