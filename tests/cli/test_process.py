@@ -138,18 +138,6 @@ def test_a_removed_working_folder_is_one_message(
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
-) -> None:
-    code = "import os, atexit; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))"
-    script = f"{code}; from dlrun.__main__ import main; main()"
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    command = [sys.executable, "-c", script, "--version"]
-    said = subprocess.check_output(command, text=True, env=clean_environment(**given))
-    assert said.split()[-1] == given.get("OMP_WAIT_POLICY", "passive")
-
-
 LOUD = """
 import atexit, os, subprocess, sys
 print("printed as it is loaded")
@@ -187,13 +175,3 @@ def test_matplotlibs_settings_and_cache_folder_are_no_matter_of_a_run(
         env = {"MPLBACKEND": "none", "HOME": str(tmp_path / "file"), "TMPDIR": short}
         done = dlrun(*words, **env).is_told(0)
     assert done.stderr == ""
-
-
-@pytest.mark.slow
-def test_a_temporary_folder_that_is_too_deep_for_a_socket_is_named(
-    dlrun: Dlrun, tmp_path: Path
-) -> None:
-    deep = tmp_path / ("d" * 100)
-    deep.mkdir()
-    words = ["sweep", "hitters-linear", "--seeds", "1", *setting("data.source=sample")]
-    dlrun(*words, TMPDIR=str(deep)).is_told(1, "TMPDIR")

@@ -52,13 +52,11 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
     ("text", "expected"),
     [
         ("1e-3", 0.001),
-        ("-.5", -0.5),
         ("010", 10),
         ("-.inf", -math.inf),
         ("true", True),
         ("null", None),
         ("", None),
-        ("'1e-3'", "1e-3"),
         ('"true"', "true"),
     ],
 )
@@ -144,7 +142,6 @@ def test_depth_and_size_are_bounded(tmp_path: Path) -> None:
         ("optimizer.lr=1e-3", {"optimizer": {"lr": 0.001}}),
         (" a.b = [1, x]", {"a": {"b": [1, "x"]}}),
         ("a={b: {c: off}}", {"a": {"b": {"c": "off"}}}),
-        ("a=b=c", {"a": "b=c"}),
         ("a=", {"a": None}),
         ("a='x: y'", {"a": "x: y"}),
     ],
