@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.cli.errors import report_error
+from dlrun.cli.main import report_error
 from dlrun.errors import DlrunError, Interrupted, Stopped, explain_failure, first_line
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Out

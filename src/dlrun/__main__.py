@@ -14,8 +14,12 @@ def main() -> None:
     from dlrun.system import resources
 
     gc.set_threshold(resources.GARBAGE_THRESHOLD)
-    from dlrun.cli.errors import report_error  # slow
-    from dlrun.cli.main import exit_process, prepare_process, run_command_line
+    from dlrun.cli.main import (  # slow
+        exit_process,
+        prepare_process,
+        report_error,
+        run_command_line,
+    )
 
     arguments = sys.argv[1:]
     try:

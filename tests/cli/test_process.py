@@ -85,7 +85,7 @@ def stopped(*arguments, **options):
 
 def trace(frame, event, argument):
     global left
-    if not frame.f_code.co_filename.endswith(("__main__.py", "cli/main.py", "cli/errors.py")):
+    if not frame.f_code.co_filename.endswith(("__main__.py", "cli/main.py")):
         return None
     if event == "line":
         left -= 1

@@ -5,13 +5,15 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
-from dlrun.cli.errors import unknown_command_error
+from dlrun.errors import UsageError, did_you_mean
 from dlrun.experiments import registry
 
 # The functions of the commands in dlrun.commands, by group and name.
@@ -71,6 +73,30 @@ PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 DASHED = {"show:change_tags"}  # functions of commands whose arguments may begin with a dash
 # A package cannot take the name of a command.
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
+
+
+# What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
+# pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
+SPELLINGS = (
+    (r"(fit|run|train) EXPERIMENT(?P<more>.*)", "dlrun {experiment}{more}"),
+    (r"(fit|run|train)\b.*", "dlrun EXPERIMENT; dlrun --help lists them"),
+    (r"(validate|test)\b.*", "dlrun predict RUN --test"),
+    (r"ls\b.*", "dlrun runs list"),
+    (r"(ui|view)\b.*", "dlrun report"),
+    (r"help(?P<more>.*)", "dlrun{more} --help"),
+    (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
+    (r"runs delete\b.*", "dlrun runs rm RUN"),
+    (r"runs diff\b.*", "dlrun runs compare RUN RUN"),
+    (r"runs info\b.*", "dlrun runs show RUN"),
+    (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
+    (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
+     "dlrun sweep {experiment}{words}{more}"),
+    (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
+     "dlrun sweep {experiment}{more}"),
+    (r"EXPERIMENT(?P<words>.*) --print[-_]config(?P<more>.*)",
+     "dlrun config {experiment}{words}{more}"),
+    (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
+)  # fmt: skip
 
 
 class UntypedFlags:
@@ -135,7 +161,7 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         if name not in self.commands:
             options = [option for param in self.get_params(ctx) for option in param.opts]
             group = "dlrun" if self.name == "dlrun" else f"dlrun {self.name}"
-            raise unknown_command_error([name, *words], self.commands, options, group)
+            raise _unknown_command_error([name, *words], self.commands, options, group)
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
@@ -158,6 +184,37 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         """Return the command name, the command and the remaining arguments of a command line."""
         self.commands[args[0]] = self.load_command(ctx, *args)
         return super().resolve_command(ctx, args)
+
+
+def _unknown_command_error(
+    words: Sequence[str], commands: Mapping[str, Any], options: Collection[str], group: str
+) -> UsageError:
+    """Return the error for an unknown command, the first of some words, with similar ones.
+
+    commands, options: those of the group of commands; `dlrun` itself is one, or `dlrun runs`.
+    """
+    name = words[0]
+    close = [command for command in commands if command.startswith(name)] or [
+        f"{other} {name}"
+        for other, command in commands.items()
+        if name in getattr(command, "commands", ())
+    ]
+    if not close and f"--{name}" in options:
+        close = [f"dlrun --{name}"]
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    meant = meant or did_you_mean(name, commands)
+    hint = spelling([*group.split()[1:], *words]) or f"{group} --help lists them"
+    return UsageError(f"no command {name!r}{meant}", hint)
+
+
+def spelling(arguments: Sequence[str]) -> str:
+    """Return what a command line of another program is here; an empty text if it is not known."""
+    line = shlex.join(arguments)
+    experiment = f"(?P<experiment>{'|'.join(registry.experiment_names())})(?= |$)"
+    for pattern, hint in SPELLINGS:
+        if match := re.fullmatch(pattern.replace("EXPERIMENT", experiment), line, re.DOTALL):
+            return hint.format(**match.groupdict(""))
+    return ""
 
 
 def _read_help(function: str) -> str:
