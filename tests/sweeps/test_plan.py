@@ -37,19 +37,15 @@ def errors(*overrides: str, **options: Any) -> str:
     return error.value.message
 
 
-def test_one_message_has_each_error_once_with_its_points(tmp_path: Path) -> None:
-    """Also what can only be known before a run; an error of all points names none."""
+def test_one_message_has_each_error_once(tmp_path: Path) -> None:
+    """Also what can only be known before a run."""
     grid = ["optimizer.lr=0.001,-1,fast", "batch_size=0,10"]
     first, *lines = errors(seeds="3", grid=grid).splitlines()
     assert first == "3 errors in the sweep:"
-    assert [(line.split(":")[0].strip(), line.partition("(")[2]) for line in lines] == [
-        ("batch_size=0", "9 of 18 points, the first is 1)"),
-        ("optimizer.lr=-1", "6 of 18 points, the first is 7)"),
-        ("optimizer.lr=fast", "6 of 18 points, the first is 13)"),
-    ]
+    found = [line.split(":")[0].strip() for line in lines]
+    assert found == ["batch_size=0", "optimizer.lr=-1", "optimizer.lr=fast"]
     message = errors(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"])
-    assert message.startswith("2 errors in the sweep:")
-    assert f"{tmp_path}/b" in message and "(2 of 4 points, the first is 3)" in message
+    assert message.startswith("2 errors in the sweep:") and f"{tmp_path}/b" in message
     message = errors("batch_sise=3", seeds="3")
     assert message == "batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
 

@@ -276,9 +276,9 @@ def _validate(
 ) -> list[ExperimentConfig]:
     """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
-    errors: dict[str, list[int]] = {}
+    errors: dict[str, None] = {}  # each once, in order
     hint = ""
-    for number, settings in enumerate(points, start=1):
+    for settings in points:
         try:
             config = validate_config(experiment, _with_settings(base, settings))
             if config.world != 1:
@@ -291,16 +291,10 @@ def _validate(
         except DlrunError as error:
             hint = hint or error.hint
             texts = error.problems if isinstance(error, InvalidConfigError) else [error.message]
-            for text in texts:
-                errors.setdefault(text, []).append(number)
-    lines = []
-    for text, numbers in errors.items():
-        some = f" ({len(numbers)} of {len(points)} points, the first is {numbers[0]})"
-        lines.append(text + (some if len(numbers) < len(points) else ""))
-    if len(lines) > 1:
-        lines.insert(0, f"{len(lines)} errors in the sweep:")
-    if lines:
-        raise ConfigError("\n  ".join(lines[: ERRORS_SHOWN + 1]), hint)
+            errors |= dict.fromkeys(texts)
+    if errors:
+        head = [f"{len(errors)} errors in the sweep:"] if len(errors) > 1 else []
+        raise ConfigError("\n  ".join([*head, *list(errors)[:ERRORS_SHOWN]]), hint)
     return configs
 
 

@@ -32,7 +32,6 @@ from dlrun.system.console import Screen, printable
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
-NO_BREAK = "\N{NO-BREAK SPACE}"
 ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
@@ -171,9 +170,8 @@ def show_sweep_summary(
     screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
     if selection := judge_selection(results):
         for label, text in selection.describe().items():
-            whole = printable(text).replace(" %", f"{NO_BREAK}%")
-            lines = f"\n{' ' * INDENT}".join(textwrap.wrap(whole, WIDTH))
-            screen.labelled((label, lines.replace(NO_BREAK, " ")))
+            lines = textwrap.wrap(printable(text), WIDTH)
+            screen.labelled((label, f"\n{' ' * INDENT}".join(lines)))
     if best is not None:
         screen.labelled(("repeat", printable(best.command(plan.experiment))))
     for warning in warnings_of_selection(results):
