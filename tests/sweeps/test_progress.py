@@ -16,7 +16,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.sweeps.plan import SweepPlan, make_sweep_plan
-from dlrun.sweeps.progress import SweepProgress
+from dlrun.sweeps.runner import SweepProgress
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.system.console import Screen
 from tests.conftest import Out, clean_environment, smoke

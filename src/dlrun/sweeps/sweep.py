@@ -19,8 +19,7 @@ from dlrun.sweeps import summary
 from dlrun.sweeps.configs import group_runs_by_config
 from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
-from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.runner import run_sweep_points
+from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system.console import Screen, pluralize
