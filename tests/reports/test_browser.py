@@ -149,28 +149,6 @@ def test_a_link_to_a_folded_run_unfolds_it(opened: Open) -> None:
     assert page.locator("#run-2").is_visible() and page.locator("#run-1").is_hidden()
 
 
-# WCAG's contrast of an element's colour and the page's ground.
-CONTRAST = """(one, what) => {
-    const luminance = (colour) => colour.match(/\\d+/g).slice(0, 3).map((part) => part / 255)
-        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, part, place) => sum + [0.2126, 0.7152, 0.0722][place] * part, 0.05);
-    const ground = luminance(getComputedStyle(document.body).backgroundColor);
-    const own = luminance(getComputedStyle(one)[what]);
-    return Math.max(own, ground) / Math.min(own, ground);
-}"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark_have_contrast(opened: Open, scheme: Any) -> None:
-    page = opened(color_scheme=scheme)
-    texts = [(one, "color", 4.5) for one in ("body", ".quiet", "#all-runs a", ".problem strong")]
-    curves = [(f"g.line.{one} polyline", "stroke", 3) for one in ("train", "valid", "run0", "run1")]
-    for selector, what, least in (*texts, (".axis text", "fill", 4.5), *curves):
-        assert page.locator(selector).first.evaluate(CONTRAST, what) >= least, selector
-    found = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (found == "rgb(255, 255, 255)") == (scheme == "light")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_core_finds_no_fault(

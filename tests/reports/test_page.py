@@ -1,6 +1,5 @@
 """`dlrun report`: what it takes, what it refuses, what it writes."""
 
-import errno
 import json
 import re
 import shutil
@@ -8,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.commands.report_reproduce import write_report
-from dlrun.errors import DlrunError
 from dlrun.reports import page
 from dlrun.run_folder.folder import update_latest_link
 from dlrun.run_folder.record import FORMAT
@@ -156,18 +153,6 @@ def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     assert not list(tmp_path.glob(".new-*"))
 
 
-def test_a_full_disk_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_classification(tmp_path / "runs" / "imdb-dense" / "r")
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(page, "write_file_atomically", fail)
-    with pytest.raises(DlrunError, match="No space") as caught:
-        write_report([], tmp_path / "report.html", runs_dir=tmp_path / "runs")
-    assert caught.value.hint == "free some space"
-
-
 def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
     mistake = {"row": 1, "label": HOSTILE, "predicted": "b", "probability": 1, "text": HOSTILE}
     a_classification(
@@ -246,7 +231,7 @@ def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Pa
             put(folder, name, (folder / name).read_bytes())
     names = [folder.name for folder in runs.iterdir()]
     assert report(forked, tmp_path, *names).count('<details class="run"') == 4
-    forked("runs", "compare", "far", "same", "--out", "curves.png").is_told(0)
+    forked("runs", "compare", "far", "same").is_told(0)
 
 
 def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:
@@ -269,3 +254,9 @@ def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path
     page = report(forked, tmp_path)
     assert all(one in page for one in ("0.6125", "0.7321", "epoch 17", "0.9146", "10 seeds"))
     assert page.count(">Recall of each class<") == 1  # of two classes one table
+
+
+def test_a_reproduction_whose_runs_all_failed_has_a_page(tmp_path: Path) -> None:
+    content = page.PageContent([], warnings=["Failed: `e`"], title="The lab, reproduced")
+    page.write_report_page(content, tmp_path / "page.html")
+    assert "Failed: <code>e</code>" in (tmp_path / "page.html").read_text()

@@ -1,6 +1,5 @@
 """`dlrun reproduce`, by its command line, on small data in the published layouts."""
 
-import hashlib
 import html
 import json
 import os
@@ -20,9 +19,6 @@ from tests.conftest import Dlrun
 from tests.experiments.test_registry import (
     CHAPTER,
     CONFIG,
-    SEVERAL,
-    SEVERAL_CONFIGS,
-    WORDS_YAML,
     WORKING,
     YAML,
     plugin,
@@ -357,80 +353,3 @@ def test_a_variant_that_was_published_too_is_run_and_compared(
     assert {name for name, _ in table(tmp_path)} == {"count-words", "count-words words=5"}
     other = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "words is 4 (book: 3)" in other.stdout
-
-
-WORDS = "to be or not"
-
-
-def published_words(folder: Path) -> Path:
-    """An experiment `count-words` that reads a published file; returns the file."""
-    digest = hashlib.sha256(WORDS.encode()).hexdigest()
-    config = re.sub(r'"md5", "\w+"', f'"sha256", "{digest}"', SEVERAL_CONFIGS)
-    config = config.replace("    data: Data\n", "    data: Data\n    reference: Reference\n")
-    config = config.replace("LocalPath, Section", "LocalPath, Reference, Section")
-    code = SEVERAL.replace("data.origin)", "data.origin, reference=config.reference.model_dump())")
-    values = f"{WORDS_YAML}reference: {{source: a book, book: {{found: 4.0}}}}\n"
-    plugin(folder, "count-words", module="counting", code=code, config=config, values=values)
-    (folder / "counting-1.0.dist-info" / "top_level.txt").write_text("counting\n")
-    file = folder / "counting" / "words.txt"
-    file.write_text(WORDS)
-    return file
-
-
-def test_runs_of_other_commands_are_taken_for_its_seeds(
-    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    published_words(folder)
-    dlrun("count-words", "seed=1", **env).is_told(0)
-    dlrun("sweep", "count-words", "--seeds", "3,", **env).is_told(0)
-    env = {**env, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}
-    for is_first in (True, False):
-        done = dlrun("reproduce", "count-words", "--seeds", "4", "--json", **env).is_told(0)
-        assert ("2/2 runs" in done.stderr) == is_first
-        (about,) = json.loads(done.stdout)["experiments"]
-        runs = finished(tmp_path, "count-words")
-        assert set(runs) == {0, 1, 2, 3}
-        assert about["taken"] == [runs[seed]["run"] for seed in (1, 3)]
-        assert about["rows"][0]["values"] == [4.0] * 4
-        assert all(f"taken from {run}" in done.stderr for run in about["taken"])
-
-
-@pytest.mark.slow
-def test_a_run_is_not_taken_if_anything_may_differ(
-    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    file = published_words(folder)
-
-    def run(*settings: str) -> Path:
-        dlrun("count-words", *settings, **env).is_told(0)
-        return (tmp_path / "runs" / "count-words" / "latest").resolve()
-
-    def taken() -> int:
-        done = dlrun("reproduce", "count-words", "--seeds", "2", "--json", **env).is_told(0)
-        (about,) = json.loads(done.stdout)["experiments"]
-        return len(about["taken"])
-
-    run("threads=2")
-    file.write_text("that is")
-    run()
-    file.write_text(WORDS)
-    with (run() / "environment.json").open("a") as stream:
-        stream.write(" ")
-    edit(run() / "results.json", lambda record: record.update(metrics={"found": 5.0}))
-    edit(run() / "results.json", lambda record: record.update(status="failed"))
-    assert taken() == 0
-    run("seed=1")
-    shutil.rmtree(tmp_path / "runs" / "sweeps")
-    file.write_text("that is")
-    assert taken() == 1, "the run of seed 0 that read this file"
-    shutil.rmtree(tmp_path / "runs" / "sweeps")
-    file.write_text(WORDS)
-    about = folder / "counting-1.0.dist-info" / "METADATA"
-    before = about.read_text()
-    about.write_text(before.replace("Version: 1.0", "Version: 1.1"))
-    assert taken() == 0
-    shutil.rmtree(tmp_path / "runs" / "sweeps")
-    about.write_text(before)
-    assert taken() == 2, "nothing differs any more"

@@ -157,7 +157,7 @@ def reproduce(
 ) -> int:
     """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
 
-    A seed that was run before, by this or another command, is not run again.
+    A seed that it ran before is not run again.
 
     Examples:
     dlrun reproduce imdb-dense imdb-lasso --seeds 5

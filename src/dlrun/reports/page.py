@@ -95,7 +95,7 @@ def write_report_page(
     Raises OSError if the page cannot be written.
     """
     count = len(content.runs)
-    cells = min(CELLS_OF_ONE, CELLS // count)
+    cells = min(CELLS_OF_ONE, CELLS // max(1, count))  # none, if all runs of a sweep failed
     sections = [
         RunSection(number, run, ROOM, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)

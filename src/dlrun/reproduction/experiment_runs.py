@@ -14,7 +14,7 @@ from dlrun.config.sections import Baseline, Reference, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_damage, scan_runs
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import MetricSpread, PairedComparison, compare_pairs
@@ -29,7 +29,6 @@ from dlrun.run_folder.recorded_metrics import (
 )
 from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
-from dlrun.sweeps.processes import select_device
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
@@ -102,11 +101,9 @@ class ReproducedExperiment:
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
-    its files. is_published: whether they are the book's, or there are none. missing: why it cannot
-    be run. stochastic: whether numbers depend on the seed.
+    its files. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
     baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
-    the seeds. taken: those of them that other commands began. failed: the errors of the others, by
-    seed.
+    the seeds. failed: the errors of the others, by seed.
     """
 
     name: str
@@ -115,12 +112,10 @@ class ReproducedExperiment:
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
-    is_published: bool = False
     missing: str = ""
     stochastic: bool = True
     baseline: Baseline | None = None
     runs: list[Run] = field(default_factory=list)
-    taken: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -150,8 +145,7 @@ class ReproducedExperiment:
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run, at most `jobs` of them in parallel.
 
-        A run that another command began is taken if it equals the one that a seed would have. If
-        all runs of the sweep have finished, nothing is written.
+        If all runs of the sweep have finished, nothing is written.
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         current runs have ended.
         """
@@ -168,18 +162,12 @@ class ReproducedExperiment:
             sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
-            taken = self._find_equal_runs(sweep, points)
-            for number, run in taken.items():
-                screen.note(f"seed {seed_of[number]}: taken from {run.folder}")
-            self.taken = [*taken.values()]
-            points = [point for point in points if point.number not in taken]
             try:
                 state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
                 numbers = {point.number for point in points} & state.failed.keys()
                 self.failed = {seed_of[one]: state.failed[one] for one in sorted(numbers)}
             finally:  # also the seeds that finished before an error
-                found = sweep.find_runs() | taken
-                by_seed = {seed_of[number]: run for number, run in found.items()}
+                by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
                 runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
                 self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
@@ -197,43 +185,6 @@ class ReproducedExperiment:
         by_seed = {point.settings[SEED]: runs.get(point.number) for point in plan.points}
         found = [run for seed in self.seeds if (run := by_seed.get(seed)) and is_run_complete(run)]
         return found if len(found) == len(self.seeds) else None
-
-    def _find_equal_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> dict[int, Run]:
-        """Return runs that other commands began and that equal those of points, by their numbers.
-
-        A point with a finished run in the sweep needs no other.
-        """
-        own, found = sweep.find_runs(), dict[int, Run]()
-        missing = [point for point in points if not is_run_complete(own.get(point.number))]
-        by_seed = {point.settings[SEED]: point for point in missing}
-        runs = [run for run in scan_runs(sweep.runs_dir, self.name) if run.record.seed in by_seed]
-        device = select_device(sweep.plan.validate_points()) if runs else ""
-        for run in runs:
-            point = by_seed[run.record.seed]
-            if point.number not in found and self._equals_run_of(point, sweep.plan, device, run):
-                found[point.number] = run
-        return {number: found[number] for number in sorted(found)}
-
-    def _equals_run_of(self, point: SweepPoint, plan: SweepPlan, device: str, run: Run) -> bool:
-        """Return whether a run of another command is the one that a plan has for a point.
-
-        It is finished, undamaged and never resumed, was on the device, began with the same config,
-        code and packages, and read the same data.
-        """
-        record, accelerator = run.record, run.record.accelerator
-        if run.state != "finished" or record.resumed or not accelerator:
-            return False
-        begun = run.environment
-        configs = (flatten_keys(values) for values in (record.config, plan.values(point).values))
-        then, now = ({k: v for k, v in one.items() if k not in RUNTIME_KEYS} for one in configs)
-        return (
-            (then, begun.code, begun.packages) == (now, plan.code, plan.packages)
-            and accelerator.used == device
-            and self.is_published
-            and bool(record.reference)
-            and record.reference_differs is None
-            and not any(find_damage(run))
-        )
 
     def command(self) -> str:
         """Return the shell command that runs the experiment with its seeds."""
@@ -419,11 +370,6 @@ def prepare_reproduction(
                 looked_at.add(source)
                 files, part.settings = experiment.lab_setup(config, data_dir, said)
                 part.data = {path.name: file_digest(path) for path in files if path.is_file()}
-                if dataset is not None:
-                    section, seed = config.data_section, config.split_seed
-                    part.is_published = dataset.find(section, data_dir, seed, said).origin.is_book
-                else:
-                    part.is_published = not files
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:

@@ -180,15 +180,13 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
 
 
 def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
-    """Describe the machine of the runs; if there were several, with all their values."""
-    machine: dict[str, list[str]] = {}
-    for section in (section for part in parts if part.runs for section in part.group.sections):
-        accelerator = section.record.accelerator
-        about = section.environment() | {"accelerator": accelerator and accelerator.used}
-        for name, key in MACHINE.items():
-            if about.get(key) and str(about[key]) not in machine.setdefault(name, []):
-                machine[name].append(str(about[key]))
-    return {name: " and ".join(values) for name, values in machine.items()}
+    """Describe the machine of the first run; empty without a run."""
+    section = next((part.group.sections[0] for part in parts if part.runs), None)
+    if section is None:
+        return {}
+    accelerator = section.record.accelerator
+    about = section.environment() | {"accelerator": accelerator and accelerator.used}
+    return {name: str(about[key]) for name, key in MACHINE.items() if about.get(key)}
 
 
 def _describe_machine(parts: Sequence[ReproducedExperiment]) -> str:
@@ -316,7 +314,6 @@ def _print_json(
             "not_run": part.missing or None,
             "failed": part.failed,
             "runs": [str(run.folder) for run in part.runs],
-            "taken": [str(run.folder) for run in part.taken],
             "reserved": part.not_comparable or None,
             "seconds": part.seconds if part.runs else None,
             "command": part.command(),
