@@ -26,7 +26,6 @@ REASONS = {
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"torchrun|trainer.devices=": "several processes: tests/experiments/test_processes.py",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
-    r"^dlrun resume latest --set trainer.max_epochs=40": "of the autoencoder: the same",
     r"^dlrun demo": "takes minutes: tests/commands/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
     r"data (fetch|verify)": "reads the published files: tests/data, tests/test_realdata.py",
