@@ -62,7 +62,10 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
         if problem := find_damaged_files(cache):
             failed = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
-    data = dataset.load(config.data, folder, config.split_seed, screen)
+    try:
+        data = dataset.load(config.data, folder, config.split_seed, screen)
+    except ConfigError as error:  # such as of a column that the file does not have
+        raise DataError(error.message, error.hint) from None
     screen.show(Text(f"contents are complete: {_describe(data)}"))
     if not data.origin.is_book:
         screen.show(Text(f"{NOT_THE_BOOKS}: its numbers are not compared"))
