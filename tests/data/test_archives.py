@@ -54,11 +54,11 @@ def test_archives_are_read_in_every_compression(
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_an_archive_with_a_flipped_bit_is_refused_or_read_right(
-    tmp_path: Path, compress: Callable[[bytes], bytes], torture: bool
+    tmp_path: Path, compress: Callable[[bytes], bytes]
 ) -> None:
     """The checksum stands at the end, behind all that is read of the archive."""
     raw, chance = compress(tar("part/1", "part/2")), random.Random(1)
-    for _ in range(1000 if torture else 200):
+    for _ in range(200):
         bit = chance.randrange(8 * len(raw))
         flipped = bytearray(raw)
         flipped[bit // 8] ^= 1 << bit % 8

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torchvision.datasets import CIFAR100
 
 from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import small_images
@@ -22,10 +21,6 @@ META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
     "coarse_label_names": [f"coarse {number}" for number in range(20)],
 }
-
-
-def test_the_archive_is_the_published_one() -> None:
-    assert small_images.ARCHIVE.digest == CIFAR100.tgz_md5
 
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
@@ -157,13 +152,3 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
     assert data.names[99] == "generated 99"
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)
-
-
-def test_the_same_images_are_generated_at_once_and_in_parts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    whole = small_images.generate_images(25, 3)
-    monkeypatch.setattr(small_images, "GENERATED_AT_ONCE", 10)
-    parts = small_images.generate_images(25, 3)
-    assert np.array_equal(whole.pixels, parts.pixels)
-    assert np.array_equal(whole.labels, parts.labels)

@@ -124,7 +124,6 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         ("x,y\n", {}, r"own\.csv: no rows"),
         ("x,y\n1,\n2,\n", {}, "no row has a value in every column"),
         ("", {}, "is empty"),
-        ("x;y\n1,5;1\n2,5;2\n3,5;3\n", {}, r"'1,5' is no number \(such as 1851\.5"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
         ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: 2 columns are named 'x'"),
@@ -136,9 +135,7 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
             r"own\.csv:5: column 'y': 'many' is no num",
         ),
         (OWN.replace("4,green", "four,green"), {}, r"own\.csv:5: column 'x': 'four' is no number"),
-        (OWN.replace("4,green", "1e999,green"), {}, r"own\.csv:5: column 'x': '1e999' is no numb"),
         (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* at most 1e\+19"),
-        (OWN.replace("4,green", "z" * 999 + ",green"), {}, r"own\.csv:5: .*'z{39}…' is no"),
         (
             "x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)),
             {},
@@ -151,7 +148,6 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
             "y has one value in all train",
         ),
         ("x,y\n1,2\n2,3\n", {}, "own table.*: 1 of 2 rows for the test leave too few"),
-        ("x,y\n1,2\n1.0,3\n", {}, "column 'x' has one value in all of 2 rows"),
         (
             "x,y\n" + "".join(f"{x},{x}\n" for x in range(9)),
             {"task": "classification"},
@@ -246,7 +242,6 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
         ("date,log_volume\n1,2\n", "no column"),
         (f"{DAYS}1,2,3,mon,TRUE\n4,5,6,tues,FALSE\n", "1 of 1 days to train with|0 of 1"),
         (f"{DAYS}1,,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
-        (f"{DAYS}1,1e300,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
         (f"{DAYS}1,2,3,,TRUE\n", r"NYSE\.csv:2: no value in column 'day_of_week'"),
         (f"{DAYS}1,2,3,mon,yes\n", r"NYSE\.csv:2: column 'train': 'yes' is neither"),
         (f"{DAYS}1,2,3,mon,TRUE\n4,2,6,tues,FALSE\n", "column 'log_volume' has one value in all 2"),

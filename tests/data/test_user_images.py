@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from dlrun.data import small_images
 from dlrun.data.user_data import check_places
-from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.test_cifar100 import caches, config
@@ -88,15 +86,3 @@ def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: 
         assert "21 images of 3 classes: a, b, c" in said
     assert len(data.train.labels) == 12
     assert len(caches(tmp_path)) == 1
-
-
-def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
-    train, test = images(tmp_path / "train", "a", "b", "c"), images(tmp_path / "test", "a", seed=9)
-    for file in (train / "b").iterdir():
-        file.write_bytes(b"no image")
-    data = load(tmp_path, train=train, test=test)
-    assert data.names == ["a", "c"]
-    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
-    images(test, "b")
-    with pytest.raises(DataError, match="the label 'b' is in no row"):
-        load(tmp_path, train=train, test=test)

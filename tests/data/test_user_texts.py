@@ -1,7 +1,6 @@
 """A user's own texts become the arrays that the published reviews become."""
 
 import csv
-import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,14 +90,6 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     assert len(caches(tmp_path)) == 2
 
 
-def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
-    rows = [(f"text {row}", str(row % 12)) for row in range(120)]
-    reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows))
-    assert reviews.labels == [str(number) for number in range(12)]
-    assert reviews.train.labels.dtype == np.int64  # what torch's cross-entropy takes
-    assert np.bincount(reviews.test.labels).tolist() == [2] * 12
-
-
 def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: Out) -> None:
     train = [("good", "a"), ("bad", "b"), ("...", "a"), ("bad", "c"), ("lost", ""), ("lost", " ")]
     test = [("fine", "a"), ("bad", "b"), ("good", "b"), ("", "a")]
@@ -143,18 +134,3 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
     load(tmp_path, path=written(path, rows, ("a", "b")), **columns)
     load(tmp_path, path=path, **columns, test_share=0.5)
     assert len(caches(tmp_path)) == 5
-
-
-def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
-    """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
-    text = " ".join(labelled_texts.generate_reviews(1, 0)[0] * 3)
-    rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(2000)]
-    path = written(tmp_path / "a.csv", rows)
-    words = sum(len(text.split()) for text, _ in rows)
-    del rows
-    load(tmp_path, path=written(tmp_path / "small.csv", generated(20, 0)))  # imports
-    tracemalloc.start()
-    load(tmp_path, path=path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 30 * words < path.stat().st_size * 6

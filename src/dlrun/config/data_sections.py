@@ -76,30 +76,26 @@ class OwnDataConfig(Section):
         return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
 
     @model_validator(mode="after")
-    def _fold_of_undivided_rows(self) -> "OwnDataConfig":
-        if self.folds is None and self.fold is None:
-            return self
-        if self.folds is None or self.fold is None or self.fold > self.folds:
-            given = f"folds is {self.folds}, fold is {self.fold}"
-            remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
-            raise error_of_key(f"{given}; {remedy}", "folds" if self.fold is None else "fold")
-        if self.source not in self.undivided or self.test is not None:
-            why = f"the test rows of source {self.source} are given"
-            raise error_of_key(f"{why}; folds divide rows that are in one place", "folds")
-        return self
-
-    @model_validator(mode="after")
-    def _one_place_or_two(self) -> "OwnDataConfig":
+    def _places_and_folds(self) -> "OwnDataConfig":
         given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
         if not self.is_own and given:
             sources = get_args(type(self).model_fields["source"].annotation)
-            own = " or ".join(f"data.source={one}" for one in sources if one in OWN_SOURCES)
+            own = " or ".join(f"data.source={name}" for name in sources if name in OWN_SOURCES)
             problem = f"for data of your own; source is {self.source}: add {own}"
             raise error_of_key(problem, given[0])
         if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
             names = ", ".join(given) or "none"
             problem = f"source {self.source} needs path, or train and test; given: {names}"
             raise error_of_key(problem, given[-1] if given else "source")
+        if self.folds is None and self.fold is None:
+            return self
+        if self.folds is None or self.fold is None or self.fold > self.folds:
+            problem = f"folds is {self.folds}, fold is {self.fold}"
+            remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
+            raise error_of_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
+        if self.source not in self.undivided or self.test is not None:
+            why = f"the test rows of source {self.source} are given"
+            raise error_of_key(f"{why}; folds divide rows that are in one place", "folds")
         return self
 
 

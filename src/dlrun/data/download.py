@@ -181,9 +181,8 @@ def _why_not_connected(error: Exception) -> str:
     """Return why a request failed in a few words, without urllib3's description of its objects."""
     if type(error).__name__ == "NameResolutionError":
         return "its host is not found; is this machine online?"
-    proxy = "its proxy: " if type(error).__name__ == "ProxyError" else ""
     text = first_line(error.args[-1] if error.args else error)
-    return proxy + re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
+    return re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
 
 
 def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
@@ -194,8 +193,6 @@ def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen)
         return f"HTTP {response.status}"
     if response.status == 200:
         size = 0  # a server without ranges sends all of it
-    elif not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
-        return "it sent another part than was asked for"
     left = response.length_remaining
     with (
         part.open("ab" if size else "wb") as stream,

@@ -177,10 +177,7 @@ def _generate_players(found: FoundData) -> list[list[Record]]:
 
 
 def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
-    """Return what else the origin of a table names, so that other test rows have another origin.
-
-    The origin of own and of generated rows has the seed already.
-    """
+    """Return what else the origin of a table names, so that other test rows have another origin."""
     text = ""
     if config.is_own or (config.target, config.task) != (PLAYER_NUMBERS[-1], "regression"):
         text = f", {'classes' if config.task == 'classification' else 'target'} {config.target}"
@@ -200,8 +197,8 @@ def _standardise(
     centre = np.where(are_numbers, X[fitted].mean(0), 0)
     scale = np.where(are_numbers, X[fitted].std(0), 1)
     scale[scale == 0] = 1
-    found = zip(columns.names, centre.tolist(), scale.tolist(), strict=True)
-    scales = {name: (mean, sd) for name, mean, sd in found if columns.levels.get(name) == []}
+    pairs = zip(columns.names, zip(centre.tolist(), scale.tolist(), strict=True), strict=True)
+    scales = {name: pair for name, pair in pairs if columns.levels.get(name) == []}
     return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
@@ -321,8 +318,7 @@ def _divide(
     held = math.ceil(config.test_share * rows) if separate is None else rows - separate
     if rows - held < 2:
         problem = f"{held:,} of {pluralize(rows, 'row')} for the test leave too few to train with"
-        remedy = "give more rows" + ("" if separate else ", or a smaller data.test_share")
-        raise DataError(f"{origin}: {problem}", remedy)
+        raise DataError(f"{origin}: {problem}", "give more rows, or a smaller data.test_share")
     order = np.random.RandomState(seed).permutation(rows)
     if separate is not None:
         order = np.roll(np.arange(rows), held)
