@@ -144,7 +144,7 @@ def test_the_network_knows_its_test_digits_from_files(
 ) -> None:
     """Three of the thirty epochs; ten of its test images as files, of them some on white paper."""
     found = digits(forked, tmp_path, real_data, "mnist-dense", 3)
-    assert found["metrics"]["test_accuracy"] > 0.93 and found["parameters"] == 235_146
+    assert found["metrics"]["test_accuracy"] > 0.92 and found["parameters"] == 235_146
     files = (real_data / "mnist" / file.name for file in small_images.MNIST_FILES[2:])
     images = small_images.read_digits(*files)
     (tmp_path / "digits").mkdir()

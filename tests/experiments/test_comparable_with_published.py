@@ -35,12 +35,8 @@ def of(
     [
         ("imdb-dense", "optimizer.lr=1", "1.0", "0.001"),
         ("imdb-dense", "model.hidden=[2]", "[2]", "[16, 16]"),
-        ("imdb-dense", "batch_size=1", "1", "512"),
         ("imdb-dense", "trainer.precision=bf16-mixed", "bf16-mixed", "32-true"),
-        ("imdb-dense", "early_stopping.monitor=valid_loss", "valid_loss", "null"),
         ("imdb-dense", "keep=best", "best", "last"),
-        ("imdb-dense", "loss.label_smoothing=0.1", "0.1", "0.0"),
-        ("imdb-lstm", "data.max_length=10", "10", "500"),
         ("imdb-lasso", "tolerance=0.9", "0.9", "0.0001"),
         ("cifar100", "model.dropout=0", "0.0", "0.5"),
         ("hitters-linear", "data.split_seed=3", "3", "1"),  # other players are the test rows

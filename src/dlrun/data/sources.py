@@ -56,12 +56,10 @@ class RemoteFile:
         said = f"data.{self.key}: {path}"
         if path.is_dir() and (self.gzipped or self.unpacked):
             return
-        if self.gzipped:
-            hint = f"it names the folder with {self.name}; null downloads it"
-            raise ConfigError(f"{said}: no such folder", hint)
-        if not path.is_file():
-            problem = "not a regular file" if path.exists() else "no such file"
-            raise ConfigError(f"{said}: {problem}", f"data.{self.key}: null downloads it")
+        if self.gzipped or not path.is_file():
+            kind = "folder" if self.gzipped else "file"
+            hint = f"it names the {kind} with {self.name}; null downloads it"
+            raise ConfigError(f"{said}: no such {kind}", hint)
         with path.open("rb") as stream:
             head = stream.read(512)
         for suffix, starts in STARTS.items():
