@@ -56,7 +56,9 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
             raise DataError(f"{path}: not there", f"`dlrun data fetch {name}` downloads it")
         digest = file.hash_of(path)
         failed = failed or digest != file.digest
-        verdict = "the published one" if digest == file.digest else f"NOT the published {file.digest}"
+        verdict = (
+            "the published one" if digest == file.digest else f"NOT the published {file.digest}"
+        )
         screen.show(Text(f"{path}: {file.algorithm} {digest} is {verdict}"))
     for cache in sorted(sums.parent for sums in (folder / dataset.name).glob(f"*/{SUMS}")):
         if problem := find_damaged_files(cache):
