@@ -3,8 +3,6 @@
 import csv
 import json
 import shlex
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -252,20 +250,6 @@ def test_a_terminal_gets_what_fits_and_no_empty_columns(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and any(line.endswith("…") for line in lines)
     assert max(map(len, lines)) <= 80
-
-
-def test_1000_runs_take_a_second(tmp_path: Path, capsys: Out) -> None:
-    own = [
-        a_whole_run(tmp_path / NETWORKS[number % 2] / DAY.format(number, "a"), seed=number, lr=lr)
-        for number, lr in enumerate((0.001, 0.01) * 4)
-    ]
-    for number in range(1000 - len(own)):
-        run = own[number % len(own)]
-        shutil.copytree(run, run.with_name(f"20260102T{number:06}Z-{number:04x}"))
-    started = time.process_time()
-    assert len(objects(tmp_path, capsys)) == 1000
-    taken = time.process_time() - started
-    assert taken < 1.5, "seconds of CPU; a whole command took 0.6 on an idle machine"
 
 
 def test_differences_are_short() -> None:
