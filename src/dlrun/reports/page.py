@@ -41,30 +41,19 @@ CELLS, CELLS_OF_ONE = 9_000, 2_000  # numbers in the curves' tables: 20 runs tak
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
-class BestConfig(NamedTuple):
-    """Says which config of a sweep is the best by validation, and what that is worth, by label.
-
-    is_reliable: whether it is reliably better than the second.
-    """
-
-    text: str
-    worth: Mapping[str, str]
-    is_reliable: bool
-
-
 class PageContent(NamedTuple):
     """Holds the runs of a page, and what it says besides them.
 
     title: empty for the number of runs. note: what the runs are. warnings: what the reader must
-    know of them, with commands in backticks. best: of a sweep. figures: PNGs by caption. findings:
-    sentences on experiments. with_published: whether published numbers are shown that the runs are
-    not judged by.
+    know of them, with commands in backticks. best: of a sweep, the best config by validation and
+    what that is worth, by label. figures: PNGs by caption. findings: sentences on experiments.
+    with_published: whether published numbers are shown that the runs are not judged by.
     """
 
     runs: Sequence[Run]
     note: str = ""
     warnings: Sequence[str] = ()
-    best: BestConfig | None = None
+    best: Mapping[str, str] = {}
     figures: Mapping[str, bytes] = {}
     findings: Sequence[str] = ()
     title: str = ""

@@ -13,7 +13,7 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError, first_line, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import BestConfig, PageContent, write_report_page
+from dlrun.reports.page import PageContent, write_report_page
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
@@ -87,7 +87,8 @@ def _page_content(
     sweep: Sweep, runs: Mapping[int, Run], results: Sequence[ConfigResults]
 ) -> PageContent:
     """Return what a page shows of a sweep."""
-    plan, best, shown = sweep.plan, find_best_config(results), None
+    plan, best = sweep.plan, find_best_config(results)
+    shown: dict[str, str] = {}
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     finished = sum(run.record.status == "finished" for run in runs.values())
     if finished < plan.size:
@@ -95,7 +96,7 @@ def _page_content(
         note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
     note += f" {ROUGH}." if any(result.folds for result in results) else ""
     if best and (selection := judge_selection(results)):
-        shown = BestConfig(best.describe(), selection.describe(), selection.verdict == "better")
+        shown = {"the best config by validation": best.describe()} | selection.describe()
     ordered = [run for _, run in sorted(runs.items())]
     warnings = warnings_of_selection(results)
     figures: dict[str, bytes] = {}
