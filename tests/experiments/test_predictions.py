@@ -74,9 +74,3 @@ def test_a_resumed_run_gives_the_same_files(tmp_path: Path) -> None:
     continued = finished(tmp_path, ["resume", "imdb-dense/latest", *two])
     for file in ("predictions.csv", "mistakes.json", "words.csv"):
         assert Run.open(continued).read(file) == Run.open(whole).read(file)
-
-
-@pytest.mark.parametrize("name", ["imdb-dense", "nyse-rnn", "imdb-lasso", "hitters-lasso"])
-def test_none_where_none_are_wanted(tmp_path: Path, name: str) -> None:
-    run = finished(tmp_path, [*smoke(name), *setting("predictions=false")])
-    assert not {"predictions.csv", "mistakes.json"} & {file.name for file in run.iterdir()}

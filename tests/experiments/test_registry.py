@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
+from dlrun.config.yaml_loader import Values, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
@@ -262,16 +262,6 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
     assert ("'broken'" in shown.stderr) == ("config" in broken)
 
 
-def test_a_plugin_may_hold_every_value_itself(
-    forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    shared = shared_values("experiment")
-    plugin(folder, "count-words", values=dump_yaml({**shared, "words": 3}))
-    shown = forked("config", "count-words", **env).is_told(0).stdout
-    assert yaml.safe_load(shown) == {**shared, "words": 3}
-
-
 def test_values_come_from_the_defaults_that_a_plugin_names_and_its_own_win(
     forked: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
@@ -319,7 +309,3 @@ def test_a_data_set_has_each_source_of_the_config(name: str) -> None:
         assert section is not None
         sources = get_args(section.model_fields["source"].annotation)
         assert [*sources] == [source.name for source in dataset.sources]
-
-
-def test_only_another_package_is_to_be_uninstalled() -> None:
-    assert "uninstall" not in registry.experiment_entry("hitters-linear").broken("why").hint

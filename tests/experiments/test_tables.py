@@ -135,27 +135,6 @@ def test_a_fit_of_too_few_rows_is_warned_of(
     assert ("4 coefficients for " in told) is is_exact
 
 
-def test_the_straw_man_is_explained(forked: Dlrun) -> None:
-    assert "straw_man_r2 is " in forked(*smoke("nyse-linear")).is_told(0).stderr
-    assert "straw_man" not in forked(*smoke("hitters-linear")).is_told(0).stderr
-
-
-@pytest.mark.slow
-def test_a_sweep_that_the_test_rows_decide_warns(tmp_path: Path) -> None:
-    sweep = ["sweep", *smoke("hitters-dense"), "--grid", "optimizer.lr=0.001,0.01"]
-    for values, warned in (("test", True), ("0.2", False)):
-        words = [*sweep, "--name", f"by-{values}", *setting(f"data.validation={values}")]
-        done = harness.run(tmp_path, *words).is_told(0)
-        page = (tmp_path / "runs" / "sweeps" / f"by-{values}" / "report.html").read_text()
-        again = harness.run(tmp_path, "sweep", "--resume", f"by-{values}", "--json").is_told(0)
-        found = json.loads(again.stdout)["warnings"]
-        assert len(found) == (done.stdout + done.stderr).count("the test rows:") == warned
-        assert ("<li>The validation rows are the test rows" in page) is warned
-        assert ("<code>--set data.validation=0.2</code>" in page) is warned
-    seeds = ["sweep", *smoke("hitters-dense"), "--seeds", "2"]  # nothing is selected
-    assert "too good" not in harness.run(tmp_path, *seeds).is_told(0).stderr
-
-
 def test_days_are_compared_with_the_day_before(done: Done) -> None:
     for name in ("nyse-linear", "nyse-rnn", "nyse-dense"):
         found = results(done(name))
@@ -227,19 +206,6 @@ def test_standardised_columns_are_those_of_predict_and_the_target_is_as_it_is(
         assert "straw_man_r2" not in run.record.metrics
     assert found[1][0] == pytest.approx(found[0][0]) and found[1][1] == pytest.approx(found[0][1])
     assert run.assets["columns"]["scales"].keys() == {"price_1"}
-
-
-def test_own_classes_are_learnt_by_the_network_if_the_columns_are_standardised(
-    forked: Dlrun, tmp_path: Path
-) -> None:
-    (tmp_path / "big.csv").write_text(
-        "size,noise,kind\n"
-        + "".join(f"{row},{(row * 7919) % 101 * 1e6},{'ab'[row > 60]}\n" for row in range(120))
-    )
-    words = setting("data.source=csv", "data.path=big.csv", "data.target=kind")
-    words += setting("data.task=classification", "data.standardise=true", "trainer.max_epochs=60")
-    forked("hitters-dense", *words).is_told(0)
-    assert results(latest(tmp_path, "hitters-dense"))["metrics"]["test_accuracy"] > 0.85
 
 
 def test_own_classes_are_learnt_by_the_network_alone(forked: Dlrun, tmp_path: Path) -> None:

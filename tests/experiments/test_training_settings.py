@@ -1,6 +1,5 @@
 """How a network is trained, by the command line: schedules, clipping, accumulation, and limits."""
 
-import csv
 import math
 import os
 import re
@@ -140,15 +139,6 @@ def test_epochs_without_validation_have_empty_cells_which_all_commands_bear(
         assert "nan" not in said.stdout
     page = re.sub("<script.*?</script>", "", (tmp_path / "page.html").read_text(), flags=re.DOTALL)
     assert "nan" not in page.lower().replace("nano", "")
-
-
-def test_a_sweep_ranks_by_the_newest_validation(forked: Dlrun, tmp_path: Path) -> None:
-    settings = ["--grid", "optimizer.lr=0.0001,0.01", *setting("trainer.check_val_every_n_epoch=2")]
-    forked("sweep", *WORDS, *to(3), *settings, "--json").is_told(0)
-    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
-    with (sweep / "table.csv").open() as stream:
-        chosen = {row["metric"]: row["chosen"] for row in csv.DictReader(stream)}
-    assert "valid_mae" in chosen
 
 
 def test_limits_are_of_batches_and_of_the_rows_tested(tmp_path: Path) -> None:

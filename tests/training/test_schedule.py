@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlrun.config.network_sections import OptimizerConfig, SchedulerConfig
-from dlrun.config.torch_arguments import SCHEDULERS, Scheduler
+from dlrun.config.network_sections import SchedulerConfig
 from dlrun.errors import ConfigError
 from dlrun.training.schedule import LearningRateSchedule
 
@@ -130,21 +129,6 @@ def test_one_cycle_changes_only_a_momentum_that_is_there(
     LearningRateSchedule(config, made, epochs=5, updates=20)
     after = [made.param_groups[0].get(name) for name in ("momentum", "betas")]
     assert (before != after) == cycles
-
-
-def test_a_new_scheduler_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = Scheduler("PolynomialLR", {"total_iters": "epochs"})
-    monkeypatch.setitem(SCHEDULERS, "polynomial", entry)
-    assert entry.spans_all_epochs and not Scheduler("StepLR").spans_all_epochs
-    config = SchedulerConfig.model_construct(name="polynomial", warmup_epochs=0)
-    config.check(OptimizerConfig(name="sgd", lr=LR), 10)
-    optimizer = new_optimizer()
-    schedule, found = LearningRateSchedule(config, optimizer, epochs=10, updates=10), []
-    for epoch in range(10):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.end_epoch(epoch, None)
-    assert found == pytest.approx([LR * (1 - epoch / 10) for epoch in range(10)])
 
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (1, 2, 3, 6, 9)])
