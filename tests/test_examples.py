@@ -118,7 +118,7 @@ def test_a_lightning_module_of_others_is_an_experiment(forked: Dlrun, tmp_path: 
     assert outcome(longer) == outcome(whole)
     forked("report", run, "--out", "report.html", **env).is_told(0)
     forked("predict", "latest", "a", **env).is_told(1, "its class would need the method")
-    options = "--grid", "width=2,16", "--config", smoke
+    options = "width=2,16", "--config", smoke
     forked("sweep", "autoencoder", *options, **env).is_told(0)
     script = "import dlrun, torch\nprint(dlrun.open().network().encoder(torch.zeros(2, 64)).shape)"
     used = python(tmp_path, "-c", script, **env)

@@ -59,7 +59,6 @@ FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
         ("imdb", "'imdb-dense' or 'imdb-lasso' or 'imdb-lstm'?"),
         ("list", "'runs list'?"),
         ("data list", "dlrun data --help lists them"),
-        (f"sweep {DENSE} --grid optimizer.lr", "as in optimizer.lr="),
         ("resume", "RUN"),
         ("sweep --resume latest --seeds 2", "--seeds: "),
         ("sweep", "EXPERIMENT"),

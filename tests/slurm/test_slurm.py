@@ -274,7 +274,7 @@ def test_a_sweep_is_an_array(cluster: Cluster) -> None:
 
 def test_a_sweep_with_a_point_that_fails(cluster: Cluster) -> None:
     done = cluster.dlrun(
-        "sweep", *RUN, *setting("trainer.max_epochs=2"), "--grid", "optimizer.lr=0.001,1e30",
+        "sweep", *RUN, *setting("trainer.max_epochs=2"), "optimizer.lr=0.001,1e30",
         "--slurm", "time=5", "--wait", "--json", code=1,
     )  # fmt: skip
     said = json.loads(done.stdout)

@@ -67,7 +67,7 @@ def test_least_squares_by_folds_is_scikit_learns(tmp_path: Path, table: list[str
 @pytest.mark.slow
 def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str]) -> None:
     small = setting("trainer.max_epochs=2", "data.validation=5")
-    crossed = ["--folds", "3", "--seeds", "2", "--grid", "model.hidden=[2],[3]"]
+    crossed = ["--folds", "3", "--seeds", "2", "model.hidden=[2],[3]"]
     crossed += setting("model.dropout=[0]")
     done = harness.run(
         tmp_path, "sweep", DENSE, *table, *small, *crossed, "--name", "s", "--json"

@@ -176,7 +176,7 @@ def test_what_does_not_fit(cli: Dlrun, without_package: Hide) -> None:
     """Before anything begins, with one message."""
     space = [*PENALTY, "--trials", "4"]
     cli(*words(*PENALTY)).is_told(2, "--trials")
-    cli(*words(*space, "--grid", "seed=1,2")).is_told(2, "--space KEY=A|B")
+    cli(*words(*space, "seed=1,2")).is_told(2, "--space KEY=A|B")
     cli(*words("--sampler", "tpe", "--seeds", "3")).is_told(2, "--space")
     cli(*words(*space, "--space", "path.values=lin:3..9")).is_told(2, "path.values=3.0")
     dry = cli(*words(*space, "--dry-run", "--json")).is_told(0)

@@ -16,7 +16,7 @@ from tests.run_folder.making import change_record
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
-GRID = ["--seeds", "2", "--grid", "path.smallest=0.01,0.1", *setting("path.values=4")]
+GRID = ["--seeds", "2", "path.smallest=0.01,0.1", *setting("path.values=4")]
 QUIETLY = setting("compare_with=null")  # no warning that there is no run to compare with
 
 
@@ -120,7 +120,7 @@ def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> No
             text = f"{label} words {number} of a film"
             (tmp_path / "good" / label / f"{number}.txt").write_text(text)
     sets = setting("data.source=folder", "data.validation=5", "path.values=3", *QUIETLY[1:])
-    points = ["--grid", f"data.path={tmp_path}/bad,{tmp_path}/good", "--seeds", "2"]
+    points = [f"data.path={tmp_path}/bad,{tmp_path}/good", "--seeds", "2"]
     sweep = ["sweep", QUICK, *points, *sets, "--jobs", "1"]
     failed = harness.run(tmp_path, *sweep, "--name", "f").is_told(1)
     assert "failed point 1" in failed.stdout and "failed point 2" in failed.stdout

@@ -121,7 +121,7 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
 def test_a_sweep_whose_point_and_itself_are_killed_ends_as_one_that_never_was(
     tmp_path: Path,
 ) -> None:
-    points = ["--grid", "path.smallest=0.001,0.01", "--seeds", "4", "--name", "s", "--jobs", "2"]
+    points = ["path.smallest=0.001,0.01", "--seeds", "4", "--name", "s", "--jobs", "2"]
     begin = [*sweeps.words(*points), *setting("compare_with=null")]
     whole, lab = tmp_path / "whole", tmp_path / "killed"
     run(whole, *begin).is_told(0)

@@ -14,7 +14,6 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
 from dlrun.slurm.submit import submit_run_to_slurm
-from dlrun.sweeps.search_space import refuse_functions
 from dlrun.system.console import to_json
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
@@ -37,7 +36,6 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     ) -> int:
         items = [one for one in words or () if argument and not opt.is_setting(one)]
         given = [one for one in words or () if one not in items]
-        refuse_functions(name, given)
         overrides = [*settings.overrides, *opt.check_settings(given)]
         settings = replace(settings, overrides=overrides)
         if items and argument:

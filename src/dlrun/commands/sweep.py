@@ -9,7 +9,7 @@ from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings, refuse_functions
+from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings
 from dlrun.sweeps.sweep import run_sweep
 
 # Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
@@ -35,18 +35,12 @@ def sweep(
     words: opt.Words = None,
     seeds: Annotated[str | None, opt.Seeds] = None,
     folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
-    grid: Annotated[
-        list[str] | None, opt.option("Each of these values; repeatable.", "KEY=A,B")
-    ] = None,
     space: Annotated[list[str] | None, opt.option(SPACE, "KEY=SPACE")] = None,
     sampler: Annotated[
         Sampler | None, typer.Option(help="How to take points from the spaces (default: random).")
     ] = None,
     trials: Annotated[
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)
-    ] = None,
-    space_seed: Annotated[
-        int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
     ] = None,
     jobs: opt.Jobs = None,
     fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
@@ -59,7 +53,7 @@ def sweep(
 ) -> int:
     """Run an experiment for several seeds and config values in parallel, and name the best config.
 
-    KEY=A,B is --grid KEY=A,B.
+    KEY=A,B runs each of these values, KEY=A is the same in all runs.
 
     Examples:
     dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
@@ -76,7 +70,6 @@ def sweep(
         _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    refuse_functions(experiment or "", words or ())
     single, several = divide_settings(opt.check_settings(words or ()))
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
@@ -85,9 +78,7 @@ def sweep(
     return run_sweep(
         experiment or "",
         replace(settings, overrides=[*settings.overrides, *single]),
-        SearchSpace(
-            seeds, [*(grid or ()), *several], space or (), trials, space_seed, sampler, folds
-        ),
+        SearchSpace(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
         fail_fast=fail_fast,

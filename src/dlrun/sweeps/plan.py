@@ -182,7 +182,7 @@ def make_sweep_plan(
         adaptive = AdaptiveSearch(
             trials=search.trials,
             spaces=search.parse_spaces(),
-            seed=search.draws_seed(seed),
+            seed=seed,
             repeats=search.repeats,
         )
         keys = [space.key for space in adaptive.spaces]
