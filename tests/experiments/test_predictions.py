@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import labelled_texts, mnist, small_images
+from dlrun.data import labelled_texts, small_images
 from dlrun.experiments.saved_run import Run
 from tests.conftest import NAMES, Done, setting, smoke
 from tests.experiments.use import finished, reader
@@ -45,7 +45,7 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, 
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
     loaders = {"cifar100": small_images.load_configured_images}
-    loaders |= dict.fromkeys(("mnist-dense", "mnist-logistic"), mnist.load_digits)
+    loaders |= dict.fromkeys(("mnist-dense", "mnist-logistic"), small_images.load_digits)
     load = loaders.get(name, labelled_texts.load_reviews)
     data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
