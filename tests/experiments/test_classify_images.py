@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from dlrun.data import photographs
-from dlrun.experiments.classify_images.experiment import classify_photographs
+from dlrun.experiments.classify_images.experiment import classify_photographs, find_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.reports.run_data import RunSection
@@ -131,15 +131,14 @@ def test_a_moved_run_is_used_and_its_config_has_absolute_paths(
 
 
 def test_without_images_it_classifies_the_books_and_shows_the_books_names(
-    forked: Dlrun, tmp_path: Path
+    forked: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the data folder. In the authors' package the same photographs have other names."""
     config: Any = load_experiment_config(NAME, RunSettings())
     reference = config.reference
-    forked(NAME, *BUNDLED).is_told(0)
-    found = results(latest(tmp_path, NAME))
-    assert "scikit-learn" in found["data"]
-    assert found["reference_differs"] == "not the book's data"
+    monkeypatch.setattr(photographs, "packaged_paths", lambda path: [])  # as if not installed
+    files, origin = find_photographs(config, tmp_path / "data")
+    assert files == photographs.sample_photographs() and "scikit-learn" in origin
     folder = tmp_path / "data" / "book_images"
     folder.parent.mkdir()
     squares(folder, [*reference.book])
@@ -154,9 +153,11 @@ def test_without_images_it_classifies_the_books_and_shows_the_books_names(
         (folder / name).rename(tmp_path / place)
     done = forked(NAME, "ISLP", *BUNDLED).is_told(0)
     assert "Cape_Weaver.jpg" in done.stdout and "weaver.jpg" not in done.stdout
-    photographs = RunSection(1, Run.open(latest(tmp_path, NAME)), 10**6, 1).photographs
-    assert {one.name for one in photographs} == reference.book.keys()
-    assert all(one.published["book"] for one in photographs)
+    shown = RunSection(
+        1, Run.open(latest(tmp_path, NAME)), 10**6, 1, with_published=True
+    ).photographs
+    assert {one.name for one in shown} == reference.book.keys()
+    assert all(one.published["book"] for one in shown)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dlrun.commands.verify import first_difference_of_repetition
+from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, Done, setting, smoke
@@ -324,3 +325,19 @@ def test_networks_learn_as_the_labs_do(
 ) -> None:  # fmt: skip
     forked(name, *setting(f"data.archive={real_data / file}.csv")).is_told(0)
     assert low < results(latest(tmp_path, name))["metrics"][metric] < high
+
+
+@pytest.mark.parametrize(("source", "is_used"), [("hitters", True), ("sample", False)])
+def test_the_ends_of_an_axis_are_for_the_shipped_data(
+    done: Done, source: str, is_used: bool
+) -> None:
+    run = Run.open(done("hitters-dense"))
+    data = run.config.data_section.model_copy(update={"source": source})
+    config = run.config.model_copy(update={"data": data})
+    (axes,) = load_experiment("hitters-dense").draw(run, config)["learning_curves.png"].axes[1:]
+    assert (axes.get_ylabel(), axes.get_ylim() == (0, 400)) == ("mae", is_used)
+
+
+def test_the_labs_other_axes() -> None:
+    for name in ("mnist-dense", "mnist-logistic", "imdb-lstm"):
+        assert load_experiment(name).curve_limits == {"accuracy": (0.5, 1)}  # type: ignore[attr-defined]

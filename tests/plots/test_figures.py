@@ -74,6 +74,18 @@ def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]
     assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
 
 
+@pytest.mark.parametrize(
+    ("limits", "is_used"), [((0.65, 0.9), True), ((0.75, 1.0), False), ((0.5, 0.75), False)]
+)
+def test_a_fixed_axis_is_used_where_both_curves_end_on_it(
+    limits: tuple[float, float], is_used: bool
+) -> None:
+    figure = draw_learning_curves(EPOCHS, {}, title="x", limits={"accuracy": limits}, kept=1)
+    bottom, top = figure.axes[1].get_ylim()
+    assert ((bottom, top) == limits) == is_used
+    assert bottom < 0.7 and top > 0.8  # the last values
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 100, 1234])
 def test_ticks_are_epochs(epochs: int) -> None:
     table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}

@@ -2,8 +2,9 @@
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from dlrun.experiments.predictions import (
     add_class_metrics,
     keep_test_predictions,
 )
+from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import Results, RunContext
@@ -62,9 +64,12 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`.
+    curve_limits: the ends of a metric's axis in the learning curves, by the metric's name without
+    the split, such as `accuracy`, on the data of the shipped config.
     """
 
     assets_class: type[A]
+    curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
@@ -195,8 +200,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Draw the learning curves of a run."""
         from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
 
-        title, kept = self.title(run), run.record.earlier_epoch
-        figure = draw_learning_curves(run.table, run.record.metrics, title=title, kept=kept)
+        is_shipped_source = config.source == shipped_values(self.name).get("data.source")
+        figure = draw_learning_curves(
+            run.table,
+            run.record.metrics,
+            title=self.title(run),
+            limits=self.curve_limits if is_shipped_source else {},
+            kept=run.record.earlier_epoch,
+        )
         return {"learning_curves.png": figure}
 
 

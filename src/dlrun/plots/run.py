@@ -40,12 +40,13 @@ def draw_learning_curves(
     test: Mapping[str, float | None],
     *,
     title: str,
+    limits: Mapping[str, tuple[float, float]] = {},
     kept: int | None = None,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis spans only its values: if it started at 0 or at the accuracy of chance, most of a panel
-    would be empty for one experiment, and values of another would be cut off.
+    An axis without limits spans only its values: if it started at 0 or at the accuracy of chance,
+    most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
@@ -53,6 +54,7 @@ def draw_learning_curves(
             varies. NaN stands for an empty cell.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
+        limits: the ends of a metric's axis, by metric; not used if a curve ends outside them.
         kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
     """
     metrics = dict.fromkeys(
@@ -63,6 +65,9 @@ def draw_learning_curves(
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
+        if metric in limits and limits[metric][0] <= min(ends) <= max(ends) <= limits[metric][1]:
+            axes.set_ylim(limits[metric])
         if kept is not None:
             axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
             axes.legend()

@@ -58,7 +58,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = context.screen
-        files, origin = _find_photographs(config, context.data_dir)
+        files, origin = find_photographs(config, context.data_dir)
         if not config.images:
             screen.note(f"no image given: classifying {origin}")
         with temporary_training_settings(1), context.phase("model"):
@@ -186,7 +186,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         return files, settings
 
 
-def _find_photographs(config: Config, data_dir: Path) -> tuple[list[Path], str]:
+def find_photographs(config: Config, data_dir: Path) -> tuple[list[Path], str]:
     """Return the photographs to classify, and in words where they are from."""
     if config.images:
         files = photographs.find_images(config.images)

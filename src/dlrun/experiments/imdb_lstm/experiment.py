@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
 
     name = "imdb-lstm"
     assets_class = ReviewAssets
+    curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as sequences of their last word ids."""

@@ -1,7 +1,7 @@
 """Define hitters-dense, nyse-rnn and nyse-dense: networks that read the rows of a table."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -81,6 +81,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     """
 
     assets_class = TableAssets
+    curve_limits: ClassVar = {"mae": (0.0, 400.0)}
 
     def __init__(self, name: str, metric: Literal["mae", "r2"]) -> None:
         self.name, self.metric = name, metric
