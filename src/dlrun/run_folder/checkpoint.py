@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.errors import DataError
-from dlrun.run_folder.folder import CONFIG, Row, RunFolder
+from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.system.console import Screen
 from dlrun.system.files import (
     open_regular_file,
@@ -60,7 +60,7 @@ class CheckpointFile:
         if the data have changed since the run began, or if the checkpoint is another run's.
         """
         folder = self._folder.path
-        remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
+        remedy = "`dlrun runs show RUN` has the command that repeats the run"
         paths = checkpoint_files(folder)
         for path in paths:
             try:

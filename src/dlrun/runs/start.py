@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import logging
 import shlex
+import shutil
 import time
 import traceback
 import uuid
@@ -46,11 +47,12 @@ from dlrun.run_folder.external_loggers import (
     check_lightning_loggers,
     check_loggers_installed,
 )
-from dlrun.run_folder.find import find_run
+from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import (
     CONFIG,
     ENVIRONMENT,
     LOG,
+    METRICS,
     RESULTS,
     SUMMARY,
     RunFolder,
@@ -146,13 +148,20 @@ def _run_in_new_folder(
     if processes > 1:
         config = set_devices_from_launcher(config, ProcessGroup("dlrun", processes, processes))
     record = new_record(experiment.name, config, settings, begins_with)
-    with folder.locked():
-        if processes == 1:
-            recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
-            return recorder.execute(), folder.path
-        write_first_files(folder, record, settings, begins_with)
-    launched = replace(settings, overrides=())  # the record has them
-    return launch_training_processes(processes, folder.path, launched), folder.path
+    try:
+        with folder.locked():
+            if processes == 1:
+                recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
+                return recorder.execute(), folder.path
+            write_first_files(folder, record, settings, begins_with)
+        launched = replace(settings, overrides=())  # the record has them
+        return launch_training_processes(processes, folder.path, launched), folder.path
+    except DlrunError:
+        if begins_with is not None and not (folder.path / METRICS).exists():
+            # It was refused, as if its data have changed: nothing is there to be resumed.
+            shutil.rmtree(folder.path)
+            repair_latest_link(runs_dir, experiment.name)
+        raise
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
