@@ -93,7 +93,8 @@ def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -
         1
     )
     assert "the data have changed since the run began" in done.stderr
-    assert len(rows(run)) == 2 and len(rows(latest(tmp_path, DENSE))) == 3  # the refused one is gone
+    # The refused one is gone.
+    assert len(rows(run)) == 2 and len(rows(latest(tmp_path, DENSE))) == 3
 
 
 def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
