@@ -14,8 +14,7 @@ from rich.text import Text
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder, check_run_name
-from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import ClassSummary, SweepMembership
+from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest

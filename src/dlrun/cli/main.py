@@ -28,7 +28,7 @@ from dlrun.errors import (
     os_error_remedy,
 )
 from dlrun.experiments import registry
-from dlrun.system import library_logs, resources  # noqa: F401
+from dlrun.system import resources, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout
 from dlrun.system.signals import (
     handled_stop_signals,

@@ -18,8 +18,7 @@ from dlrun.reports.evaluation import compare_with_baseline
 from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
+from dlrun.run_folder.record import ACCURACY, SPLIT_SEED, RunNotes
 from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped

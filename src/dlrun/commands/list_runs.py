@@ -20,7 +20,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
 from dlrun.run_folder.folder import LATEST, SWEEPS, to_csv
-from dlrun.run_folder.notes import RunNotes, check_tag
+from dlrun.run_folder.record import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     format_metric,

@@ -30,12 +30,13 @@ from dlrun.run_folder.folder import (
     RESULTS,
     RunFolder,
 )
-from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
+    RunNotes,
     RunRecord,
     read_json_object,
+    read_notes,
     read_run_environment,
     read_run_record,
 )

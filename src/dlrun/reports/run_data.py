@@ -31,8 +31,7 @@ from dlrun.reports.evaluation import (
 )
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
-from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import ACCURACY, RunEnvironment
+from dlrun.run_folder.record import ACCURACY, RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     HOLD_OUT,

@@ -25,8 +25,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import flatten_keys
 from dlrun.errors import first_line
 from dlrun.run_folder.folder import Row, RunFolder
-from dlrun.run_folder.notes import read_notes
-from dlrun.run_folder.record import read_run_environment
+from dlrun.run_folder.record import read_notes, read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file

@@ -1,12 +1,13 @@
-"""Define, read and write the record of a run: results.json and environment.json.
+"""Define, read and write the record of a run: results.json, environment.json and notes.json.
 
-results.json holds the SHA-256 of each file that the run wrote, and its own.
+results.json holds the SHA-256 of each file that the run wrote, and its own. notes.json may change
+after the end of the run.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -14,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.run_folder.folder import ENVIRONMENT, NOTES, NOTES_LOCK, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
-from dlrun.system.files import read_regular_file
+from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
 
 FORMAT = 3
 SHA256 = "sha256"  # the key of the digest of all other values
@@ -27,6 +28,8 @@ SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed spli
 ACCURACY = "test_accuracy"
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 SINGLE = 1e-6  # error of metrics, which are of single precision
+# A sign at its start would be that of `runs tag RUN +TAG -TAG`.
+TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -83,6 +86,29 @@ class RunEnvironment(ChecksummedModel):
     code: str | None = None  # version of the code that computes
     packages: dict[str, str | None] = {}
     threads: int | None = None  # cores that it might use
+
+
+class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its letters
+    """Holds a run's note, and its tags in the order in which they were added."""
+
+    note: str = ""
+    tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = []
+
+    def changed(
+        self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> "RunNotes":
+        """Return the notes with another note, if it is not None, and with tags added and removed.
+
+        Raises ConfigError if a tag is not a plain word.
+        """
+        added, removed = [*add], [*remove]
+        for tag in (*added, *removed):
+            check_tag(tag)
+        text = self.note if note is None else note
+        # Bytes of the command line that are not UTF-8 are escaped.
+        text = text.encode("utf-8", "backslashreplace").decode().strip()
+        tags = [tag for tag in dict.fromkeys([*self.tags, *added]) if tag not in removed]
+        return self.model_copy(update={"note": text, "tags": tags})
 
 
 class RunRecord(ChecksummedModel):
@@ -173,6 +199,35 @@ def write_run_record(folder: RunFolder, record: RunRecord) -> None:
 def read_run_environment(folder: Path) -> RunEnvironment:
     """Read the environment.json of a run. Raises DlrunError if it is missing or damaged."""
     return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, 1)
+
+
+def check_tag(tag: str) -> None:
+    """Raise ConfigError if a tag is not a plain word."""
+    if not TAG.fullmatch(tag):
+        raise ConfigError(
+            f"tag {tag!r}: not a plain word of at most 40 characters",
+            "use letters, digits and . + - _, and no + or - at the start",
+        )
+
+
+def read_notes(folder: Path) -> RunNotes:
+    """Return the note and tags of the run in a folder; raise DlrunError if they are damaged."""
+    path = folder / NOTES
+    return read_checksummed_json(RunNotes, path, 1) if path.exists() else RunNotes()
+
+
+def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
+    """Replace a run's note and tags by what `change` makes of them, and return the new ones.
+
+    Other processes that change them wait, so that no change is lost; the run itself may be running.
+    Raises DlrunError if notes.json is damaged, OSError if it cannot be written.
+    """
+    with hold_file_lock(folder / NOTES_LOCK, on_wait=lambda: None):
+        notes = change(read_notes(folder))
+        for left in folder.glob(f".new-*-{NOTES}"):  # by a killed process
+            left.unlink()
+        write_file_atomically(folder / NOTES, checksummed_json(notes).encode())
+    return notes
 
 
 def read_json_object(path: Path) -> Values:

@@ -58,13 +58,14 @@ from dlrun.run_folder.folder import (
     RunFolder,
     check_runs_folder_writable,
 )
-from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
+    RunNotes,
     RunRecord,
     Status,
+    change_notes,
     checksummed_json,
     write_run_record,
 )

@@ -152,7 +152,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
     modules = [
-        "dlrun.system.library_logs",
+        "dlrun.system.workarounds",
         __name__,
         "filelock",
         "matplotlib.backends.backend_agg",

@@ -68,17 +68,11 @@ def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
 
 def folder_size(folder: Path) -> int:
     """Return the total size in bytes of the readable files in a folder and its subfolders."""
-    total, folders = 0, [os.fspath(folder)]
-    while folders:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                    continue
-                try:
-                    total += entry.stat(follow_symlinks=False).st_size
-                except OSError:  # a file of a running run that was replaced
-                    continue
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a file of a running run that was replaced
+                total += os.lstat(f"{parent}/{name}").st_size
     return total
 
 

@@ -1,12 +1,16 @@
 """Work around what single versions of libraries do; each function names them."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 SIGNAL = "scipy.signal"
+
+# Messages of matplotlib, such as where its cache folder is, go into a run's log.txt alone.
+logging.getLogger("matplotlib").addHandler(logging.NullHandler())
 
 
 class _LateSignal(ModuleType):
