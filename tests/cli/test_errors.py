@@ -82,7 +82,7 @@ FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
         (f"{DENSE} --dry-run --set data.archive=README.md", "README.md: "),
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: no such file"),
         (f"{DENSE} --set data.source=sample --set data.validation=1000000", "held out of "),
-        ("imdb-lasso --dry-run --set compare_with=folder", "folder"),
+        ("imdb-lasso --dry-run --set compare_with=folder", "compare_with"),
         (f"{OWN} --set data.path=none.csv", "data.path: "),
         (f"{FOLDER}=folder/only", "error: folder/only: no sub-folders in it"),
         (f"{OWN} --set data.path=a.csv --set data.text_column=texts", ": a.csv:1: no column"),

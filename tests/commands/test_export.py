@@ -112,12 +112,8 @@ def test_difference_is_relative_to_the_largest_output(tmp_path: Path, done: Done
         last -= network(inputs).median()  # outputs on both sides of 0
         expected = network(inputs).numpy()
     put(run, WEIGHTS, bytes(serialize_tensors(network.state_dict())))
-    out, refused = tmp_path / "network.onnx", tmp_path / "refused.onnx"
+    out = tmp_path / "network.onnx"
     harness.run(tmp_path, "export", run, "--out", out).is_told(0)
-    words = "export", run, "--out", refused, "--tolerance"
-    harness.run(tmp_path, *words, 0).is_told(1, "--tolerance")
-    harness.run(tmp_path, *words, -1).is_told(2, "--tolerance")
-    assert not refused.exists()
     (got,) = onnxruntime.InferenceSession(out).run(None, {"bags": inputs.numpy()})
     assert abs(expected).max() > 1000
     assert (abs(got - expected) / abs(expected).clip(min=1)).max() > 1e-5

@@ -67,7 +67,7 @@ def test_a_signal_while_a_figure_is_drawn_is_not_lost(
         return b"figure"
 
     with monkeypatch.context() as patch:
-        patch.setattr("dlrun.plots.style.figure_to_png", draw)
+        patch.setattr("dlrun.plots.figure_to_png", draw)
         cli(*smoke("nyse-rnn")).is_told(130)
     folder = harness.newest_run(tmp_path, "nyse-rnn")
     assert Run.open(folder).state == "interrupted"

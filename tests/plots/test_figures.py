@@ -10,17 +10,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dlrun.plots import (
+    add_figure_title,
+    create_panel_grid,
+    escape_figure_text,
+    figure_to_png,
+)
 from dlrun.plots.run import (
     draw_contact_sheet,
     draw_lasso_path,
     draw_learning_curves,
     draw_true_and_predicted,
-)
-from dlrun.plots.style import (
-    add_figure_title,
-    create_panel_grid,
-    escape_figure_text,
-    figure_to_png,
 )
 from dlrun.plots.sweep import PlottedRun, draw_sweep_figure
 

@@ -18,8 +18,8 @@ from dlrun.reports.evaluation import compare_with_baseline
 from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.record import ACCURACY, SPLIT_SEED, RunNotes
-from dlrun.system.console import Screen, format_size, pluralize, shorten_paths
+from dlrun.run_folder.record import ACCURACY, RunNotes
+from dlrun.system.console import Screen, pluralize, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 
@@ -45,22 +45,17 @@ def compare(
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
-    same = dict.fromkeys(("config", "versions"), "the same")
     if len({run.record.experiment for run in opened}) > 1:
         _keep_common_config_keys(described, screen)
-        same["config"] = "the shared keys are the same"
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
         if not differing and group != "run":
-            screen.note(f"{group}: {same[group]}")
+            screen.note(f"{group}: no difference")
         rows += differing
     same_data = len({run.record.data for run in opened}) == 1
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
-        data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
-        if SPLIT_SEED in described[0]["config"] and not data_keys:
-            screen.note(f"set {SPLIT_SEED} to one value, so that all runs have the same data")
     measured = _metrics(opened, mark_best=same_data)
     _show(rows + measured, heads, screen)
     if any(cell.endswith("*") for _, row in measured for cell in row):
@@ -125,10 +120,7 @@ def _differing(runs: Sequence[Values]) -> Rows:
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
-    """Return the rows of a table for metrics (the best value marked), epochs, seconds and sizes.
-
-    The epochs: after which runs stopped early, and whose weights were kept, if it is not the last.
-    """
+    """Return the rows of a table for the metrics (the best value marked) and the seconds."""
     rows: Rows = []
     newest = [run.newest_metrics for run in runs]
     judged_by = {metrics.main_metric(run.record) for run in runs}
@@ -156,15 +148,8 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
                 cells = [metrics.format_metric(one.get(edition, {}).get(name)) for one in published]
                 if any(cells):
                     rows.append((f"{edition}'s {name}", [cell or EMPTY for cell in cells]))
-    records = [run.record for run in runs]
-    if any(one.stopped_epoch for one in records):
-        stopped = [str(one.stopped_epoch or EMPTY) for one in records]
-        rows.append(("stopped after epoch", stopped))
-    if any(one.earlier_epoch for one in records):
-        rows.append(("kept epoch", [str(one.weights_epoch or EMPTY) for one in records]))
-    totals = [one.seconds.get("total") for one in records]
+    totals = [run.record.seconds.get("total") for run in runs]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
-    rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
     return rows
 
 

@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH_SIZES = (1, 7, 300)  # numbers of rows with which the file is checked
+TOLERANCE = 1e-5  # largest difference from the network's outputs, relative to the largest output
 
 
 def export_network(
     run: opt.Run,
     out: Annotated[Path, opt.option("The network's file.", "FILE")],
-    tolerance: Annotated[
-        float,
-        opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
-    ] = 1e-5,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
@@ -45,10 +42,10 @@ def export_network(
     opened = Run.open(run, runs_dir)
     inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
     check_output_path("--out", out, force=force, inputs=inputs)
-    _write_network(opened, out, tolerance, screen)
+    _write_network(opened, out, screen)
 
 
-def _write_network(run: Run, out: Path, tolerance: float, screen: Screen) -> None:
+def _write_network(run: Run, out: Path, screen: Screen) -> None:
     """Write a run's network, and say how far its outputs are from the network's."""
     with StopRequest().listening(), replace_atomically(out) as file:
         from dlrun.networks import files  # slow: torch
@@ -68,22 +65,18 @@ def _write_network(run: Run, out: Path, tolerance: float, screen: Screen) -> Non
                 f"{run.folder}: its network cannot be written as ONNX: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
-        if not difference <= tolerance * largest:  # also if it is NaN
+        if not difference <= TOLERANCE * largest:  # also if it is NaN
             raise DlrunError(
-                f"{run.folder}: outputs of the ONNX file differ from the network's by "
-                f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
-                f"{tolerance:g} allows {tolerance * largest:.2g}",
-                "nothing was written; a larger --tolerance accepts the file",
+                f"{run.folder}: outputs of the ONNX file differ from the network's by up to "
+                f"{difference:.2g}, of up to {largest:.3g}: nothing was written"
             )
     dtype, shape = about["input"]["dtype"], " x ".join(map(str, about["input"]["shape"]))
-    lines = {
-        "input": f"{exported.input}: {dtype}, {shape}",
-        "output": about["output"]["name"],
-        "check": f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
-        f"batches of {', '.join(map(str, BATCH_SIZES))}",
-        "file": f"{out} ({out.stat().st_size / 1e6:.1f} MB)",
-    }
-    screen.labelled(*lines.items())
+    screen.labelled(
+        ("input", f"{exported.input}: {dtype}, {shape}"),
+        ("output", about["output"]["name"]),
+        ("check", f"at most {difference:.1e} from the network's outputs (up to {largest:.3g})"),
+        ("file", f"{out} ({out.stat().st_size / 1e6:.1f} MB)"),
+    )
 
 
 def _metadata(run: Run, exported: NetworkToExport) -> Values:

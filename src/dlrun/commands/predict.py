@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +31,6 @@ from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
-UNCOUNTED = 20  # predictions up to which no total is shown
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
@@ -56,7 +54,6 @@ def predict_inputs(
     csv: Annotated[Path | None, opt.option("A table of texts, or of rows.", "FILE")] = None,
     column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
     test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
-    words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
     out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
     force: opt.Replace = False,
     json: opt.Json = False,
@@ -79,19 +76,12 @@ def predict_inputs(
         check_output_path("--out", out, force=force, inputs=files)
     try:
         if test:
-            if inputs or csv or words:
+            if inputs or csv:
                 raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
             return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-        reads = opened.predictor.reads
-        if (words and reads != "text") or (csv and reads == "image"):
-            option = "--words" if words else "--csv"
-            raise ConfigError(f"{option} is not for this run, which reads {reads}s")
-        is_named = bool(inputs) and list(inputs) != ["-"]
-        if reads == "row":
-            batches = _read_rows(inputs, csv, opened.predictor)
-        else:
-            batches = _read_inputs(inputs, csv, column, reads)
-        return _predict(opened, batches, screen, words=words or is_named, out=out, json=json)
+        batches = _read_inputs(inputs, csv, column, opened.predictor)
+        words = bool(inputs) and inputs != ["-"]
+        return _predict(opened, batches, screen, words=words, out=out, json=json)
     except BrokenPipeError:  # the reader of the output has closed the pipe: flush nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
@@ -107,8 +97,7 @@ def _predict(
     json: bool,
 ) -> int:
     """Predict inputs batch by batch, show or write each prediction, and return the exit code."""
-    predictor, rows, done, failed = run.predictor, itertools.count(), 0, 0
-    counts = Counter[str]()
+    predictor, rows, failed = run.predictor, itertools.count(), 0
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
             table.write(to_plain_csv([_columns(predictor)]))
@@ -125,38 +114,34 @@ def _predict(
                 screen.rows(_to_json(next(rows), *pair) for pair in named)
             else:
                 screen.rows(line for pair in named for line in _to_lines(*pair, predictor.reads))
-            counts.update(one.label for _, one in named if one.labels)
-            failures = sum(one.error is not None for _, one in named)
-            done, failed = done + len(named) - failures, failed + failures
+            failed += sum(one.error is not None for _, one in named)
     if out is not None:
-        screen.note(f"table {out}")
-    if out is not None or done + failed > UNCOUNTED:
-        classes = ", ".join(f"{number:,} {label}" for label, number in counts.most_common(5))
-        screen.note(
-            pluralize(done, predictor.reads) + (f": {classes}" if classes else " predicted")
-        )
+        screen.note(f"table {out}: {pluralize(next(rows) - failed, predictor.reads)} predicted")
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
 
 
 def _read_inputs(
-    inputs: Sequence[str], csv: Path | None, column: str, reads: str
+    inputs: Sequence[str], csv: Path | None, column: str, predictor: Predictor
 ) -> Iterator[list[Input]]:
     """Return the inputs of the command in batches. Raises ConfigError if one is missing."""
+    reads = predictor.reads
+    if reads == "row":
+        return _read_rows(inputs, csv, predictor)
     if csv is not None:
+        if reads == "image":
+            raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
         return _batches(
             (text := row.get(column, ""), text if error is None else Prediction(error=error))
             for row, error in read_csv_rows(csv, [column], "--column")
         )
-    if not inputs or list(inputs) == ["-"]:
+    if not inputs or inputs == ["-"]:
         if sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
         return _read_lines(reads)
-    if "-" in inputs:
-        raise ConfigError("-: standard input cannot be mixed with others", "dlrun predict --help")
     if reads == "image":
         return _batches((str(file), file) for file in find_images(list(map(Path, inputs))))
     for one in inputs:
@@ -176,7 +161,6 @@ def _read_inputs(
 def _read_rows(
     inputs: Sequence[str], csv: Path | None, predictor: Predictor
 ) -> Iterator[list[Input]]:
-    """Return the rows of a table in batches. Raises ConfigError if it lacks a column."""
     if inputs or csv is None:
         raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
     return _batches(
@@ -259,24 +243,21 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
 def _to_json(row: int, name: str, prediction: Prediction) -> str:
     """Return a prediction as a line of JSON, without the keys that it has no value for."""
     found: dict[str, object] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
-    if prediction.error is not None:
-        return to_json(found | {"error": prediction.error}, indent=None).rstrip()
-    if prediction.value is not None:
-        return to_json(found | {"predicted": prediction.value}, indent=None).rstrip()
-    moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
+    if prediction.labels:
+        found |= {"label": prediction.label, "probability": prediction.probability}
+        found["probabilities"] = dict(prediction.labels)
     found |= {
-        "label": prediction.label,
-        "probability": prediction.probability,
-        "probabilities": dict(prediction.labels),
+        "predicted": prediction.value,
         "words": prediction.words,
         "read": prediction.read,
         "unknown": prediction.unknown,
-        "towards": prediction.towards or None,
-        "moved_by": prediction.by or None,
-        "moved": moved if prediction.towards else None,
+        "error": prediction.error,
     }
-    found = {key: value for key, value in found.items() if value is not None}
-    return to_json(found, indent=None).rstrip()
+    if prediction.towards:
+        moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
+        found |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
+    known = {key: value for key, value in found.items() if value is not None}
+    return to_json(known, indent=None).rstrip()
 
 
 def _columns(predictor: Predictor) -> list[str]:
@@ -334,11 +315,8 @@ def _predict_test_set(
         comparison = f"row for row as in the run's {PREDICTIONS}"
     else:
         used = run.record.accelerator.used if run.record.accelerator else "cpu"
-        how = "values"
-        if (classes := result.get("different_classes")) is not None:
-            how = f"{classes:,} of another class, probabilities"
         comparison = (
-            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: {how} up to "
+            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: up to "
             f"{result['largest_difference']:.2g} apart (the run computed on {used})"
         )
     metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in found.metrics.items())

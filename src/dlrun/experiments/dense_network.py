@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
-from dlrun.kernels.dropout import FastDropout
+from dlrun.kernels.batch_parts import FastDropout
 
 
 class DenseNetwork(nn.Module):

