@@ -192,15 +192,14 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
 class Selection:
     """Says what the choice of the best config by a validation metric is worth.
 
-    metric: its name. configs: the number of configs with the same seeds and folds. left_out: that
-    of the others. unit: what the runs of a config differ in, `seed` or `fold`. n: how many those
-    are. The rest is None without a second config, the interval also for one seed, and the optimism
-    also if there is no such test metric or the test rows are those of the validation.
+    metric: its name. configs: the number of configs with the same seeds and folds. unit: what the
+    runs of a config differ in, `seed` or `fold`. n: how many those are. The rest is None without a
+    second config, the interval also for one seed, and the optimism also if there is no such test
+    metric or the test rows are those of the validation.
     """
 
     metric: str
     configs: int
-    left_out: int
     unit: str
     n: int
     second: str | None = None  # the second config
@@ -222,39 +221,26 @@ class Selection:
 
     def describe(self) -> dict[str, str]:
         """Return the comparison in words, by what each text is about."""
-        texts = {"second": self._describe_lead()}
-        if self.left_out:
-            texts["except"] = f"{pluralize(self.left_out, 'config')}, for lack of seeds or folds"
-        if self.optimism is not None and self.optimism_of_all is not None:
-            texts["test"] = self._describe_optimism(self.optimism, self.optimism_of_all)
-        return texts
-
-    def _describe_lead(self) -> str:
-        """Return in words whether the lead over the second config may be chance."""
         if self.lead is None:
-            return "no other config has the same seeds: nothing to compare"
-        worse = f"is worse by {self.lead:.4g}" if self.lead else "is as good"
-        text = f"{self.second} {worse} in {'mean ' if self.n > 1 else ''}{self.metric}"
+            return {"second": "no other config has the same seeds: nothing to compare"}
+        lead = f"{self.second} is worse by {self.lead:.4g} in {self.metric}"
         if self.interval is None:
-            return f"{text} in one run: --seeds 5 says whether that is chance"
-        low, high = (f"{end:.4g}" for end in self.interval)
-        if low == high:  # as of fits that depend on no seed
-            return f"{text}, with each {self.unit} alike"
-        where = "is above 0: reliably worse"
-        if self.verdict != "better":
-            where = f"contains 0: no reliable difference, the {self.unit}s alone can make it"
-        interval = f"95 % interval of the difference {low} to {high}"
-        return f"{text} over {pluralize(self.n, self.unit)}, {interval}, {where}"
-
-    def _describe_optimism(self, own: float, of_all: float) -> str:
-        """Return in words by how much the validation flatters the best config."""
-        tested = self.metric.replace(VALID, TESTED)
-        gaps = [f"{abs(gap):.4g} {'worse' if gap < 0 else 'better'}" for gap in (own, of_all)]
-        says = f"the choice flatters it by about {own - of_all:.4g}"
-        if own <= of_all:
-            says = "no sign that the choice flatters it"
-        text = f"its {self.metric} is {gaps[0]} than its {tested}, on average over the configs "
-        return f"{text}{gaps[1]}: {says}"
+            return {"second": f"{lead} in one run: --seeds 5 says whether that is chance"}
+        low, high = self.interval
+        lead += f" over {pluralize(self.n, self.unit)}, 95 % interval of the difference "
+        lead += f"{low:.4g} to {high:.4g}, "
+        is_better = self.verdict == "better"
+        lead += "is above 0: reliably worse" if is_better else "contains 0: no reliable difference"
+        texts = {"second": lead}
+        if self.optimism is not None and self.optimism_of_all is not None:
+            beyond = self.optimism - self.optimism_of_all
+            flatters = f"the choice flatters it by about {beyond:.4g}"
+            texts["test"] = (
+                f"its {self.metric} is better than its {self.metric.replace(VALID, TESTED)} by "
+                f"{self.optimism:.4g}, on average over the configs by {self.optimism_of_all:.4g}: "
+                f"{flatters if beyond > 0 else 'no sign that the choice flatters it'}"
+            )
+        return texts
 
 
 def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
@@ -266,13 +252,8 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
     repeats = {*best.repeats}
     configs = [one for one in results if metric in one.spreads and {*one.repeats} == repeats]
     values = best.values(metric)
-    selection = Selection(
-        metric=metric,
-        configs=len(configs),
-        left_out=len(results) - len(configs),
-        unit="fold" if best.folds else "seed",
-        n=len(values),
-    )
+    unit = "fold" if best.folds else "seed"
+    selection = Selection(metric, len(configs), unit, len(values))
     if len(configs) < 2:
         return selection
     second = configs[-2]
@@ -281,16 +262,14 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
     leads = [
         stats.without_rounding(sign * (value - theirs[key]), value) for key, value in values.items()
     ]
-    gaps = [config.optimism(metric) for config in configs]
-    known = [gap for gap in gaps if gap is not None]
-    is_tested = len(known) == len(gaps)
+    gaps = [gap for config in configs if (gap := config.optimism(metric)) is not None]
     return replace(
         selection,
         second=format_settings_briefly(second.settings),
         lead=stats.without_rounding(statistics.fmean(leads), best.validated.mean),
         interval=stats.mean_interval(leads),
-        optimism=known[-1] if is_tested else None,
-        optimism_of_all=statistics.fmean(known) if is_tested else None,
+        optimism=best.optimism(metric),
+        optimism_of_all=statistics.fmean(gaps) if gaps else None,
     )
 
 

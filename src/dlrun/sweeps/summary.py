@@ -45,28 +45,24 @@ def write_sweep_files(
 
     An error is shown: the results, which need no disk, follow.
     """
-    plan, folder, files = sweep.plan, RunFolder(sweep.folder), dict[str, str]()
+    plan = sweep.plan
+    folder = RunFolder(sweep.folder)
+    files: dict[str, str] = {}
     try:
         folder.write(TABLE, to_csv(_table(plan, results)))
         files["table"] = str(folder.path / TABLE)
-    except OSError as error:
-        screen.fail(f"{folder.path / TABLE}: {error.strerror}", os_error_remedy(error))
-    if not state.runs:
-        return files
-    try:
-        if (figure := _draw(plan, state.runs, results)) is not None:
+        if not state.runs:
+            return files
+        if (figure := _draw(plan, state.runs, results, screen)) is not None:
             folder.write(FIGURE, figure)
             files["figure"] = str(folder.path / FIGURE)
-    except Exception as error:  # a font, a backend: no reason to lose the result
-        screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
-    try:
         content = _page_content(sweep, state.runs, results)
         _, problems = write_report_page(content, folder.path / PAGE)
         files["report"] = str(folder.path / PAGE)
+        for problem in problems:
+            screen.warn(problem)
     except OSError as error:
-        problems = [f"{folder.path / PAGE}: {error.strerror}"]
-    for problem in problems:
-        screen.warn(problem)
+        screen.fail(f"{folder.path}: {error.strerror}", os_error_remedy(error))
     return files
 
 
@@ -107,11 +103,10 @@ def _page_content(
 
 def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[object]]:
     """Return the rows of table.csv, one per config and metric, with the mean's 95 % interval."""
-    keys = list(results[0].settings) if results else plan.keys
     names = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
-    rows: list[list[object]] = [[*keys, *names]]
+    rows: list[list[object]] = [[*plan.keys, *names]]
     for result in results:
-        values = (result.settings[key] for key in keys)
+        values = result.settings.values()
         cells = [one if isinstance(one, str | int | float) else str(one) for one in values]
         for metric, spread in result.spreads.items():
             low, high = spread.interval or (None, None)
@@ -122,31 +117,37 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
 
 
 def _draw(
-    plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults]
+    plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults], screen: Screen
 ) -> bytes | None:
-    """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
+    """Return the figure of a sweep as PNG; None if no finished run has metrics, or it failed."""
     from dlrun.plots import sweep  # slow: matplotlib
 
     main = next((one.tested or one.validated for one in results), None)
     if main is None:
         return None
-    best, metric = find_best_config(results), main.metric.partition("_")[2]
-    keys, dots = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED], []
+    best = find_best_config(results)
+    metric = main.metric.partition("_")[2]
+    keys = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED]
+    dots = []
     for number, run in sorted(runs.items()):
         found = {part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
         known = {part: float(value) for part, value in found.items() if value is not None}
         if known and run.record.status == "finished":
             settings = dict.fromkeys(keys) | plan.points[number - 1].settings
             dots.append(sweep.PlottedRun(settings, known))
-    figure = sweep.draw_sweep_figure(
-        dots,
-        keys,
-        metric,
-        chosen=best.settings if best else {},
-        book=best.book(metrics.TESTED + metric) if best else None,
-        title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
-    )
-    return figure.to_png()
+    try:
+        figure = sweep.draw_sweep_figure(
+            dots,
+            keys,
+            metric,
+            chosen=best.settings if best else {},
+            book=best.book(metrics.TESTED + metric) if best else None,
+            title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
+        )
+        return figure.to_png()
+    except Exception as error:  # a font, a backend: no reason to lose the result
+        screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
+        return None
 
 
 def show_sweep_summary(
@@ -182,35 +183,27 @@ def show_sweep_summary(
 def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
     rows: list[dict[str, str]] = []
-    names: dict[str, str] = {}
     for result in results:
-        tested = result.tested
-        validated = result.validated
-        for head, spread in (("valid", validated), ("test", tested)):
-            if spread is not None:
-                names[head] = shorten_metric(spread.metric)
-        numbers = result.numbers(tested.metric) if tested else {}
-        interval = metrics.format_interval(tested.interval) if tested and tested.interval else ""
-        rows.append(
-            {
-                "config": printable(format_settings_briefly(result.settings)),
-                "n": result.missing or str(result.folds or len(result.runs)),
-                "valid": format_metric(validated.mean) if validated else "",
-                "test": format_metric(numbers.get("mean")),
-                "test sd": format_metric(numbers.get("sd")),
-                "mean's 95 %": interval,
-                "book": format_metric(numbers.get("book")),
-            }
-        )
-    heads = [head for head in (rows[0] if rows else ()) if any(row[head] for row in rows)]
+        row = {
+            "config": printable(format_settings_briefly(result.settings)),
+            "n": result.missing or str(result.folds or len(result.runs)),
+        }
+        if validated := result.validated:
+            row[shorten_metric(validated.metric)] = format_metric(validated.mean)
+        if tested := result.tested:
+            interval = tested.interval
+            row[shorten_metric(tested.metric)] = format_metric(tested.mean)
+            row["test sd"] = format_metric(tested.deviation)
+            row["mean's 95 %"] = metrics.format_interval(interval) if interval else ""
+            row["book"] = format_metric(result.book(tested.metric))
+        rows.append({head: text for head, text in row.items() if text})
+    heads = list(max(rows, key=len, default={}))
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        if head == "config":
-            table.add_column(head)
-        else:
-            table.add_column(names.get(head, head), justify="right", no_wrap=True)
+        is_config = head == "config"
+        table.add_column(head, justify="left" if is_config else "right", no_wrap=not is_config)
     for row in rows:
-        table.add_row(*(Text(row[head]) for head in heads))
+        table.add_row(*(Text(row.get(head, "")) for head in heads))
     return table
 
 
