@@ -9,9 +9,8 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import checksummed_json
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import Sweep, SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT
 

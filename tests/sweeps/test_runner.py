@@ -1,8 +1,6 @@
 """How several runs share the machine, and what their processes have imported."""
 
 import multiprocessing
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +11,9 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
-from dlrun.sweeps.runner import ASSUMED_PEAK, choose_jobs_and_threads, jobs_that_fit_in_memory
+from dlrun.sweeps.runner import choose_jobs_and_threads
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
-
-GB = 1_000_000_000
 
 
 def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
@@ -29,6 +25,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None
 def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runner, "usable_cores", lambda: 4)
+    monkeypatch.setattr(runner, "available_memory", lambda: None)
     monkeypatch.setattr("dlrun.system.resources.usable_cores", lambda: 4)
 
 
@@ -54,14 +51,12 @@ def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:
     assert select_device(configs) == select_accelerator("auto")[0]
 
 
-def test_not_more_runs_than_memory_holds() -> None:
-    assert jobs_that_fit_in_memory(4, None, 0, 0) == 4
-    assert jobs_that_fit_in_memory(4, 100 * GB, 0, 0) == 4
-    assert jobs_that_fit_in_memory(4, 3 * GB, 0, 0) == int(2.7 * GB / ASSUMED_PEAK)
-    assert jobs_that_fit_in_memory(4, 3 * GB, 2 * GB, 1 * GB) == 4, (
-        "what its own runs hold is theirs"
-    )
-    assert jobs_that_fit_in_memory(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
+def test_not_more_runs_than_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "available_memory", lambda: int(2.5 * runner.RUN_MEMORY))
+    assert share("imdb-lstm", None) == (2, 2)
+    assert share("imdb-lstm", 3) == (3, 1), "the user's number"
+    monkeypatch.setattr(runner, "available_memory", lambda: 1)
+    assert share("imdb-lstm", None) == (1, 4), "one always runs"
 
 
 def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,18 +71,6 @@ def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.Monk
     assert resources.available_memory() == 1_500_000
     (tmp_path / "memory.max").write_text("max\n")
     assert resources.available_memory() == 5_120_000
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
-def test_memory_that_a_process_gave_back_is_not_counted() -> None:
-    block = b"x" * 300_000_000
-    held, peak = resources.process_private_memory(os.getpid()), resources.peak_memory()
-    assert held >= len(block) and peak is not None and peak >= len(block)
-    del block
-    assert resources.process_private_memory(os.getpid()) <= held - 200_000_000
-    with subprocess.Popen(["true"]) as ended:
-        pass
-    assert resources.process_private_memory(ended.pid) == 0
 
 
 def run_and_note_imports(name: str, folder: Path) -> None:

@@ -12,10 +12,9 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace, Settings
 from dlrun.sweeps.study import choose_config
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, Hide, setting

@@ -17,10 +17,9 @@ from dlrun.sweeps.configs import (
     find_best_config,
     group_runs_by_config,
 )
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.summary import format_sweep_configs, show_sweep_summary, write_sweep_files
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, Out

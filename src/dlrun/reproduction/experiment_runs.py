@@ -28,10 +28,16 @@ from dlrun.run_folder.recorded_metrics import (
     format_metric,
 )
 from dlrun.runs.start import load_experiment_config
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import (
+    Sweep,
+    SweepPlan,
+    SweepPoint,
+    is_run_complete,
+    make_sweep_plan,
+    read_sweep_plan,
+)
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
-from dlrun.sweeps.sweep_folder import Sweep, is_run_complete
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import file_digest
 

@@ -56,7 +56,6 @@ class ProcessMessage:
     exit_code: int | None = None  # once the run has ended; negative: of a signal
     error: str = ""
     hint: str = ""  # what to do about the error
-    peak: int = 0  # bytes that its process held at most
 
 
 class ChildProcess:
@@ -70,11 +69,6 @@ class ChildProcess:
         )
         _start_isolated(self._process)
         theirs.close()
-
-    @property
-    def memory(self) -> int:
-        """Return the number of bytes in memory that the process uses now."""
-        return resources.process_private_memory(self._process.pid or 0)
 
     def receive(self) -> ProcessMessage:
         """Return the next message; if the process has died, return a message that says how."""
@@ -200,8 +194,7 @@ def run_point_in_child_process(
         else:
             code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
     ignore_signals_until_exit()
-    peak = resources.peak_memory() or 0
-    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, hint=hint, peak=peak))
+    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, hint=hint))
     sys.stderr.flush()
     os._exit(0)  # a normal exit takes 0.7 s to unload torch
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
-from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
@@ -20,17 +19,14 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
 from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.configs import ConfigResults, find_best_config, results_of_config
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState, is_run_complete
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
-from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
-from dlrun.system import resources
-from dlrun.system.console import Screen, format_position, pluralize, printable
-from dlrun.system.resources import choose_thread_count, usable_cores
+from dlrun.system.console import Screen, cut, format_position, pluralize, printable
+from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
-ASSUMED_PEAK = 1_200_000_000  # bytes of a run until one was measured; the lab's runs need less
-SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
+RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
 WIDTH = 80  # columns of a line about a point
 BAR_WIDTH = 16
 SPEED_SECONDS = 600  # the time left is estimated from the progress in so many seconds
@@ -41,26 +37,18 @@ def choose_jobs_and_threads(
 ) -> tuple[int, int | None]:
     """Choose how many runs execute in parallel, and the number of CPU threads of each run.
 
-    `jobs` is the user's number; None: as many as the cores allow. A run has fewer threads than it
-    would take alone (None) only if that changes none of its bits.
+    `jobs` is the user's number; None: as many as the cores and the free memory allow. A run has
+    fewer threads than it would take alone (None) only if that changes none of its bits.
     """
     cores = usable_cores()
-    if all(config.threads == "auto" and config.thread_invariant for config in configs):
-        return jobs or cores, max(1, cores // (jobs or cores))
-    alone = max(choose_thread_count(config.threads, config.max_threads, 1) for config in configs)
-    return jobs or max(1, cores // alone), None
-
-
-def jobs_that_fit_in_memory(jobs: int, free: int | None, held: int, peak: int) -> int:
-    """Return how many parallel runs fit into memory, from 1 to `jobs`.
-
-    `free` bytes are available (None if unknown), this sweep's own runs hold `held` bytes, and a run
-    has held `peak` bytes at most (0 before one was measured).
-    """
-    if free is None:
-        return jobs
-    room = (1 - SPARE_MEMORY) * (free + held)
-    return max(1, min(jobs, int(room / (peak or ASSUMED_PEAK))))
+    share_cores = all(config.threads == "auto" and config.thread_invariant for config in configs)
+    if jobs is None:
+        counts = (choose_thread_count(one.threads, one.max_threads, 1) for one in configs)
+        jobs = cores // (1 if share_cores else max(counts))
+        if (free := available_memory()) is not None:
+            jobs = min(jobs, int(free / RUN_MEMORY))
+        jobs = max(1, jobs)
+    return jobs, max(1, cores // jobs) if share_cores else None
 
 
 def run_sweep_points(
@@ -218,9 +206,8 @@ def format_point_line(
         known = {name: one for name in names if (one := record.metrics[name]) is not None}
         result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
     head = f"point {format_position(point.number, plan.size)} {state:<6} "
-    label = Text(printable(point.label))
-    label.truncate(max(1, WIDTH - cell_len(head) - cell_len(result)), overflow="ellipsis")
-    return f"{head}{label.plain}{result}".rstrip()
+    label = cut(printable(point.label), max(1, WIDTH - len(head) - len(result)))
+    return f"{head}{label}{result}".rstrip()
 
 
 @dataclass
@@ -236,7 +223,6 @@ class _Runner:
     jobs: int
     fail_fast: bool
     children: dict[int, ChildProcess] = field(default_factory=dict)  # processes by point
-    peak: int = 0  # the most bytes that a run has held
     stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun
     warnings: set[str] = field(default_factory=set)
@@ -273,14 +259,7 @@ class _Runner:
             child.send_signal(signal_number)
 
     def _start(self) -> None:
-        """Start new runs, or resume runs, as many as cores and memory allow."""
-        if self.jobs > 1:
-            held = sum(child.memory for child in self.children.values())
-            free = resources.available_memory()
-            jobs = jobs_that_fit_in_memory(self.jobs, free, held, self.peak)
-            if jobs < self.jobs:
-                self.jobs = jobs
-                self.screen.note(f"{pluralize(jobs, 'run')} at once: memory holds no more")
+        """Start new runs, or resume runs, as many as may run at once."""
         plan = self.sweep.plan
         while len(self.children) < self.jobs:
             if not self.todo and plan.runs_to_choose:
@@ -310,7 +289,6 @@ class _Runner:
         if message.exit_code is None:
             return
         self.children.pop(point.number).end()
-        self.peak = max(self.peak, message.peak)
         # The record, not the exit code, says whether the run is done.
         state = self.state
         run = self.sweep.find_run_of_point(point, state.runs.get(point.number))

@@ -21,9 +21,8 @@ from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, is_run_complete
 from dlrun.sweeps.search_space import Space
-from dlrun.sweeps.sweep_folder import is_run_complete
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
 

@@ -24,9 +24,8 @@ from dlrun.sweeps.configs import (
     judge_selection,
     warnings_of_selection,
 )
-from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, read_sweep_plan
 from dlrun.sweeps.search_space import SEED
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
@@ -197,7 +196,7 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
             row["mean's 95 %"] = metrics.format_interval(interval) if interval else ""
             row["book"] = format_metric(result.book(tested.metric))
         rows.append({head: text for head, text in row.items() if text})
-    heads = list(max(rows, key=len, default={}))
+    heads = max(rows, key=len) if rows else {}
     table = Table(box=None, pad_edge=False)
     for head in heads:
         is_config = head == "config"

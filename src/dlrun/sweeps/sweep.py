@@ -17,11 +17,17 @@ from dlrun.slurm import submit
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
 from dlrun.sweeps import summary
 from dlrun.sweeps.configs import group_runs_by_config
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import (
+    Sweep,
+    SweepPlan,
+    SweepState,
+    is_run_complete,
+    make_sweep_plan,
+    read_sweep_plan,
+)
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
-from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system.console import Screen, pluralize
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point

@@ -52,23 +52,6 @@ def _container_memory() -> int | None:
         return None
 
 
-def process_private_memory(process: int) -> int:
-    """Return the bytes of private memory that a process uses; 0 if unknown."""
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):  # only Linux has this file
-            fields = Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()
-            return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
-def peak_memory() -> int | None:
-    """Return the peak memory of this process in bytes, or None if unknown."""
-    if sys.platform != "win32":
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return None
-
-
 def address_space_limit() -> int | None:
     """Return the address-space limit (`ulimit -v`) in bytes; None if unset or enough for torch."""
     if sys.platform != "win32":
