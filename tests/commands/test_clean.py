@@ -177,7 +177,7 @@ def test_rm_refuses_a_run_in_use(runs: Path, cli: Dlrun) -> None:
 
 
 @pytest.mark.parametrize(("answer", "expected"), [("y\n", "bcdefghij"), ("n\n", "abcdefghij")])
-def test_rm_asks_and_says_what_is_lost(
+def test_rm_asks_and_says_of_a_sweep_that_it_loses_a_point(
     runs: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
 ) -> None:
     folder = runs / EXPERIMENT / names("a")[0]
@@ -185,5 +185,5 @@ def test_rm_asks_and_says_what_is_lost(
     (runs / "sweeps" / "mysweep").mkdir(parents=True)
     (runs / "sweeps" / "mysweep" / "sweep.json").touch()
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    done = cli("runs", "rm", "a").is_told(0, "1 finished run", "dlrun sweep --resume mysweep")
+    done = cli("runs", "rm", "a").is_told(0, "dlrun sweep --resume mysweep")
     assert left(runs) == expected and ("nothing was removed" in done.stderr) == ("n" in answer)

@@ -162,7 +162,7 @@ def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: P
     latest.symlink_to("20260103T000000Z-gone")
     repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == run.name
-    remove_run(run, lambda: None)
+    remove_run(run)
     repair_latest_link(tmp_path, "x")
     assert not latest.is_symlink()
     latest.mkdir()  # a user's own

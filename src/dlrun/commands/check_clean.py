@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -80,17 +79,12 @@ def clean(
     if not (older_than or status):
         hint = "--older-than 30d, --status failed; --dry-run only lists"
         raise ConfigError("no option selects runs to remove", hint)
-    before = _parse_age(older_than) if older_than else None
+    before = _parse_age(older_than) if older_than else datetime.max.replace(tzinfo=UTC)
     runs = list(scan_or_fail(folder, experiment))
-    states = {*status} if status else ENDED
-    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     chosen = [
         (run, folder_size(run.folder))
         for run in runs
-        if run.state in states
-        and (before is None or _end_time(run) < before)
-        # A run that is being started looks damaged.
-        and not (run.is_damaged and _end_time(run) > a_minute_ago)
+        if run.state in (status or ENDED) and _end_time(run) <= before
     ]
     _show_chosen(chosen, screen)
     if running := sum(run.state == "running" for run in runs):
@@ -110,7 +104,7 @@ def remove(
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
-    """Remove the named runs with all their files. Lists them, says what is lost, and asks.
+    """Remove the named runs with all their files. Lists them, and asks.
 
     No run is removed if one of them is running or damaged.
 
@@ -128,9 +122,6 @@ def remove(
             raise DlrunError(f"{run.folder}: running, so it is kept", "wait for its end, or end it")
     chosen = [(run, folder_size(run.folder)) for run in named]
     _show_chosen(chosen, screen)
-    if finished := sum(run.state == "finished" for run in named):
-        files = "metrics, predictions, weights and checkpoints"
-        screen.note(f"lost for good: {files} of {pluralize(finished, 'finished run')}")
     for sweep in sorted({run.record.sweep.name for run in named if run.record.sweep}):
         if (folder / SWEEPS / sweep / PLAN).is_file():
             again = f"`dlrun sweep --resume {sweep}` runs them again"
@@ -153,7 +144,9 @@ def _remove(chosen: Sequence[tuple[Run, int]], screen: Screen) -> int:
     try:
         for run, size in chosen:
             try:
-                remove_run(run.folder, partial(_check_unchanged, run))
+                if scan_folder(run.folder).state != run.state:  # it was resumed meanwhile
+                    raise DlrunError(f"{run.folder}: changed meanwhile, so it was not removed")
+                remove_run(run.folder)
                 freed += size
             except DlrunError as error:
                 exit_code = 1
@@ -178,12 +171,9 @@ def _parse_age(text: str) -> datetime:
 
 def _end_time(run: Run) -> datetime:
     """Return when a run ended or last began; the latest possible time if that is unknown."""
-    record = run.record
-    try:
-        found = datetime.fromisoformat(record.ended or record.resumed or record.started or "")
-    except ValueError:
-        return start_time_from_folder_name(run.folder) or datetime.max.replace(tzinfo=UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if time := run.record.ended or run.record.resumed or run.record.started:
+        return datetime.fromisoformat(time)
+    return start_time_from_folder_name(run.folder) or datetime.max.replace(tzinfo=UTC)
 
 
 def _confirm(screen: Screen) -> bool:
@@ -197,10 +187,3 @@ def _confirm(screen: Screen) -> bool:
         return True
     screen.note("nothing was removed")
     return False
-
-
-def _check_unchanged(before: Run) -> None:
-    """Raise DlrunError if a run has changed since it was chosen."""
-    now = scan_folder(before.folder)
-    if (now.record, now.is_damaged) != (before.record, before.is_damaged):
-        raise DlrunError(f"{before.folder}: changed meanwhile, so it was not removed", "look at it")

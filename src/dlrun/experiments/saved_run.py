@@ -18,18 +18,9 @@ from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import (
-    checkpoint_files,
-    find_damaged_checkpoints,
-)
+from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.find import find_run, runs_newest_first
-from dlrun.run_folder.folder import (
-    CONFIG,
-    LOCK,
-    METRICS,
-    RESULTS,
-    RunFolder,
-)
+from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
@@ -108,17 +99,12 @@ class Run:
     @property
     def state(self) -> str:
         """Return the run's state; a running run whose lock no process holds was killed."""
-        if self.record.status == "running" and not is_file_locked(self.folder / LOCK):
-            return self._state_at_end
-        return "damaged" if self.is_damaged else self.record.status
-
-    @cached_property
-    def _state_at_end(self) -> str:
-        """Return how a run ended that was running when its record was read."""
+        status = "damaged" if self.is_damaged else self.record.status
+        if status != "running" or is_file_locked(self.folder / LOCK):
+            return status
         with contextlib.suppress(DlrunError):  # removed
-            if (status := read_run_record(self.folder).status) != "running":
-                return status
-        return "killed"
+            status = read_run_record(self.folder).status  # it may have ended since it was read
+        return "killed" if status == "running" else status
 
     @property
     def results(self) -> Values:
@@ -200,10 +186,8 @@ class Run:
 
         Raises DlrunError if the run has no such file, DataError if the file was changed since.
         """
-        # A run draws its figures from its files before its record lists them.
-        is_drawn = self.record.status == "running" and self.record.ended is not None
-        is_listed = name in self.record.files
-        if (is_listed or is_drawn) and (content := self.read_if_written(name)) is not None:
+        content = self.read_if_written(name) if name in self.record.files else None
+        if content is not None:
             return content
         self.check_has_result()
         raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
@@ -211,10 +195,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if self.record.status != "finished":
-            is_running = self.state == "running"
-            hint = (
-                "wait for its end" if is_running else f"`dlrun resume {self.folder}` continues it"
-            )
+            hint = f"`dlrun resume {self.folder}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
@@ -316,12 +297,10 @@ class Run:
             inputs = [inputs]
         inputs = [*inputs]  # an iterator can be read only once
         reads_rows = self.predictor.reads == "row"
-        kind = Mapping if reads_rows else (str, Path)
-        if wrong := [one for one in inputs if not isinstance(one, kind)]:
-            known = (
-                "not a row of a table" if reads_rows else "neither a text nor the Path of a file"
-            )
-            raise ConfigError(f"{wrong[0]!r}: {known}")
+        for value in inputs:
+            if not isinstance(value, Mapping if reads_rows else (str, Path)):
+                known = "not a row" if reads_rows else "neither a text nor the Path of a file"
+                raise ConfigError(f"{value!r}: {known}")
         if self.predictor.reads == "text":
             inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []

@@ -16,11 +16,7 @@ from pathlib import Path
 from dlrun.errors import DataError
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.system.console import Screen
-from dlrun.system.files import (
-    open_regular_file,
-    replace_atomically,
-    sync_file,
-)
+from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
@@ -71,9 +67,7 @@ class CheckpointFile:
             if checkpoint.run != self._run:
                 raise DataError(f"{path}: the checkpoint of another run", remedy)
             if checkpoint.data != self._data:
-                then, now = (data.partition("-")[0] for data in (checkpoint.data, self._data))
-                what = "data" if then != now else "vocabulary or the labels"
-                raise DataError(f"the {what} have changed since the run began", remedy)
+                raise DataError("the data have changed since the run began", remedy)
             self._digests = _digests(checkpoint.parts)
             if self._folder.writes:
                 if checkpoint.parts:  # a killed process may have appended half of the next one
@@ -114,7 +108,7 @@ def copy_checkpoint(source: Path, earlier: str, folder: RunFolder, run: str) -> 
     """Write the newest undamaged checkpoint of a run into the folder of the new run that goes on.
 
     `earlier` and `run` are the ids of the two runs. Raises DataError if every checkpoint of the
-    earlier run is damaged.
+    earlier run is damaged, or of another run.
     """
     for path in checkpoint_files(source):
         with contextlib.suppress(*UNREADABLE):

@@ -5,7 +5,6 @@ import glob
 import os
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,15 +162,13 @@ def _sort_newest_first(runs: Iterable[Path]) -> list[Path]:
     Runs that began in the same second are ordered by the time of config.yaml, which is written
     once.
     """
-    began = {folder: _began(folder) for folder in runs}
-    number = Counter(began.values())
 
     def key(folder: Path) -> tuple[str, int, str]:
-        config, is_alone = folder / CONFIG, number[began[folder]] == 1
-        written = 0 if is_alone or not config.exists() else config.stat().st_mtime_ns
-        return began[folder], written, folder.name
+        config = folder / CONFIG
+        written = config.stat().st_mtime_ns if config.exists() else 0
+        return _began(folder), written, folder.name
 
-    return sorted(began, key=key, reverse=True)
+    return sorted(runs, key=key, reverse=True)
 
 
 def _began(folder: Path) -> str:

@@ -7,19 +7,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import printable, to_json
-from dlrun.system.files import (
-    hold_file_lock,
-    sync_file,
-    sync_folder,
-    write_file_atomically,
-)
+from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
@@ -58,16 +53,13 @@ class RunFolder:
         check_run_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
         _make_folder(parent, runs_dir)
-        while True:
-            path = parent / f"{datetime.now(UTC):{STAMP}}-{suffix}"
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
-            except OSError as error:
-                raise _unusable(parent, error.strerror) from None
         try:
+            while True:
+                path = parent / f"{datetime.now(UTC):{STAMP}}-{suffix}"
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+                suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
             update_latest_link(parent, path.name)
             sync_folder(parent)
         except OSError as error:
@@ -192,10 +184,9 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.unlink(missing_ok=True)
 
 
-def remove_run(folder: Path, check: Callable[[], None]) -> None:
+def remove_run(folder: Path) -> None:
     """Remove the folder of a run, its record first, so that a half-removed run counts as damaged.
 
-    `check` is called once the run is locked; it raises if the run has changed since it was chosen.
     Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
@@ -203,7 +194,6 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
             f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
         )
     with hold_file_lock(folder / LOCK):
-        check()
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)
     # Now a resume finds no record. A system may not remove the lock's file while it is held.

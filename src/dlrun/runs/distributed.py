@@ -53,41 +53,26 @@ def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None.
 
     The variables of a SLURM allocation, which `salloc` and batch scripts set too, do not count.
-    Raises ConfigError if the nodes have different numbers of processes, or if a variable is not a
-    number.
+    Raises ConfigError if the nodes have different numbers of processes.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        world, here, rank, local_rank = map(
-            _environment_number, ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK")
-        )
-        group = ProcessGroup("torchrun", here, world, rank, local_rank)
+        names = ["LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK"]
+        group = ProcessGroup("torchrun", *(int(os.environ.get(name, "0")) for name in names))
     elif "SLURM_STEP_ID" in os.environ:
-        world, rank, local_rank = map(
-            _environment_number, ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID")
-        )
         tasks = re.fullmatch(r"(\d+)(\(x\d+\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
-        group = ProcessGroup("srun", int(tasks[1]) if tasks else 0, world, rank, local_rank)
+        names = ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"]
+        numbers = (int(os.environ.get(name, "0")) for name in names)
+        group = ProcessGroup("srun", int(tasks[1]) if tasks else 0, *numbers)
     else:
         return None
-    if world < 2:
+    if group.world < 2:
         return None
-    if group.here == 0 or world % group.here:  # as 2,1 tasks
+    if group.here == 0 or group.world % group.here:  # as 2,1 tasks
         raise ConfigError(
-            f"{group.by} starts {world} processes, not as many on each node",
+            f"{group.by} starts {group.world} processes, not as many on each node",
             "give each node the same number, as by `srun --ntasks-per-node=N`",
         )
     return group
-
-
-def _environment_number(name: str) -> int:
-    """Return the integer in an environment variable, 0 if unset; raise ConfigError for a text."""
-    value = os.environ.get(name) or "0"
-    try:
-        return int(value)
-    except ValueError:
-        raise ConfigError(
-            f"the environment variable {name}={value!r} is not a number", f"unset {name}"
-        ) from None
 
 
 def set_devices_from_launcher(

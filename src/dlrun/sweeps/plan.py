@@ -417,7 +417,7 @@ class Sweep:
                 names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
                 # Killed before it had its first files; nothing else is ours to remove.
                 if names <= {ENVIRONMENT, RESULTS, NOTES, NOTES_LOCK, LOCK, LOG}:
-                    remove_run(folder, lambda: None)
+                    remove_run(folder)
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
         """Return the folders whose names are those of a point's run, or of any point's."""
