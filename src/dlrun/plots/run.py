@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dlrun.plots import (
     COLOURS,
+    LINE,
     NAMES,
     Figure,
     add_figure_title,
@@ -29,9 +29,7 @@ LABELLED = 8  # coefficients of a path that are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
-CARD_WIDTH, PHOTOGRAPH_HEIGHT, NAME_HEIGHT, LABEL_HEIGHT = 4.0, 2.5, 0.3, 0.26
-GAP = 0.08
-CARD_COLOUR, BAR_COLOUR = "#f3f3f3", "#9ecae1"
+CARD_WIDTH, PHOTOGRAPH_HEIGHT, GAP = 4.0, 2.5, 0.08
 
 
 @matplotlib_defaults()
@@ -85,7 +83,9 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
-    _label_axes(axes, "epoch", metric)
+    axes.set(xlabel="epoch", ylabel=escape_figure_text(metric, 40))
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
     axes.legend()
 
@@ -207,18 +207,16 @@ def draw_contact_sheet(
     *,
     title: str,
 ) -> Figure:
-    """Draw photographs with their labels on bars, whose length shows the probability.
+    """Draw photographs, each with its name above and its labels and probabilities below.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
         predictions: the labels of each photograph, by name.
         title: the figure's title.
     """
-    columns = max(1, min(CARDS_PER_ROW, len(thumbnails)))
-    rows = max(1, math.ceil(len(thumbnails) / columns))
-    lines = LABEL_HEIGHT * max(len(labels) for labels in predictions.values())
-    card = NAME_HEIGHT + PHOTOGRAPH_HEIGHT + GAP + lines + 2 * GAP
-    width, height = CARD_WIDTH * columns, card * rows + 2 * GAP
+    columns = min(CARDS_PER_ROW, len(thumbnails))
+    card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))
+    width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
     add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
@@ -226,43 +224,16 @@ def draw_contact_sheet(
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
         row, column = divmod(place, columns)
-        left, top = CARD_WIDTH * column, card * row + GAP
-        size = (CARD_WIDTH - GAP, card - GAP)
-        axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD_COLOUR, zorder=-1))
-        _draw_card(axes, left + GAP, top, Path(file).name, pixels, predictions[file])
+        left, bottom = CARD_WIDTH * column + GAP, card * row + 1.5 * LINE + PHOTOGRAPH_HEIGHT
+        tall, wide, _ = pixels.shape
+        scale = min((CARD_WIDTH - 2 * GAP) / wide, PHOTOGRAPH_HEIGHT / tall)
+        top = bottom - scale * tall
+        axes.imshow(pixels, extent=(left, left + scale * wide, bottom, top), aspect="auto")
+        axes.text(left, top, escape_figure_text(Path(file).name, 40), va="bottom", fontsize=10)
+        lines = [
+            f"{value:.3f}  {escape_figure_text(label, 44)}" for label, value in predictions[file]
+        ]
+        axes.text(left, bottom + GAP / 2, "\n".join(lines), va="top", fontsize=9)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return figure
-
-
-def _draw_card(
-    axes: Axes, left: float, top: float, name: str, pixels: NDArray[np.uint8], labels: Labels
-) -> None:
-    """Draw a photograph with its name above and its labels below."""
-    width = CARD_WIDTH - 2 * GAP
-    bottom, middle = top + NAME_HEIGHT + PHOTOGRAPH_HEIGHT, left + width / 2
-    scale = min(width / pixels.shape[1], PHOTOGRAPH_HEIGHT / pixels.shape[0])
-    half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
-    # The labels follow directly below the photograph.
-    axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
-    above = bottom - tall - GAP / 2
-    axes.text(middle, above, escape_figure_text(name, 40), va="bottom", ha="center", fontsize=10)
-    for place, (label, probability) in enumerate(labels):
-        top = bottom + GAP + LABEL_HEIGHT * place
-        axes.add_patch(
-            Rectangle((left, top), probability * width, 0.9 * LABEL_HEIGHT, color=BAR_COLOUR)
-        )
-        y, right = top + 0.45 * LABEL_HEIGHT, left + width - 0.04
-        axes.text(left + 0.04, y, escape_figure_text(label, 44), va="center", fontsize=9)
-        axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)
-
-
-def _label_axes(axes: Axes, steps: str, metric: str) -> None:
-    """Label the axes of a panel; an axis of penalties is logarithmic, others have whole numbers."""
-    axes.set(xlabel=escape_figure_text(steps, 40), ylabel=escape_figure_text(metric, 40))
-    axes.grid(alpha=0.3)
-    if steps == "lambda":
-        axes.set_xscale("log")
-        axes.invert_xaxis()
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
