@@ -30,7 +30,7 @@ def test_of_a_finished_run_nothing_is_left_to_do(cli: Dlrun, run: Path) -> None:
     record = json.loads((run / "results.json").read_text())
     assert json.loads(cli("resume", run, "--json").is_told(0).stdout) == record
     change_record(run, steps=3, stopped_epoch=3)
-    cli("resume", run).is_told(0, " 3\n")
+    cli("resume", run).is_told(0, "nothing to resume\n")
     more = f"trainer.max_epochs={EPOCHS + 1}"
     cli("resume", run, more).is_told(2, "stopped early, after epoch 3")
 

@@ -24,7 +24,7 @@ from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, dump_yaml, flatten_keys
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
+from dlrun.errors import ConfigError, DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import (
@@ -39,7 +39,6 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import (
     checkpoint_files,
     copy_checkpoint,
-    find_damaged_checkpoints,
     remove_previous_checkpoint,
 )
 from dlrun.run_folder.external_loggers import (
@@ -54,7 +53,6 @@ from dlrun.run_folder.folder import (
     LOG,
     METRICS,
     RESULTS,
-    SUMMARY,
     RunFolder,
     check_runs_folder_writable,
 )
@@ -186,7 +184,9 @@ def resume_run(run: str, settings: RunSettings) -> int:
             config = _resumed_config(opened, settings)
             needs_new_run = config.total_steps != opened.config.total_steps
             if opened.record.status == "finished" and not needs_new_run:
-                _note_nothing_to_resume(opened, screen)
+                more = opened.resume_command
+                hint = f"; {more} continues it in a new run" if more else ""
+                screen.note(f"{folder.path}: finished, there is nothing to resume{hint}")
                 if settings.json:
                     print_results_json(folder.path, screen)
                 return 0
@@ -328,22 +328,9 @@ def _check_can_continue(
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         if not is_helper_process():
             screen.warn(problem)
-    checkpoints = checkpoint_files(path)
-    if checkpoints and len(list(find_damaged_checkpoints(path, record.id))) == len(checkpoints):
-        raise DataError(f"{path}: every checkpoint is damaged", again)
-    if record.steps and not checkpoints:
+    if record.steps and not checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
         raise DlrunError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
-
-
-def _note_nothing_to_resume(run: Run, screen: Screen) -> None:
-    """Say that a run has finished, and how it can be continued."""
-    hint = ""
-    if run.record.stopped_epoch:
-        hint = f": it stopped early after epoch {run.record.stopped_epoch}"
-    elif EPOCHS in resume_keys(run) and checkpoint_files(run.folder):
-        hint = f"; {EPOCHS}=N continues it in a new run"
-    screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
 
 
 def new_record(
@@ -461,17 +448,12 @@ class RunRecorder:
         """
         folder, context, screen = self.folder, self.context, self.context.screen
         with _logging_to(folder), context.stop.listening():
-            if not folder.writes:
-                return self._help()
             try:
-                with context.stop.in_steps(lambda: None):  # a resume needs all first files
-                    folder.remove_temporary_files()
-                    screen.note(f"run folder: {folder.path}")
-                    if not self.is_resumed:
-                        write_first_files(folder, self.record, self.settings, self.begins_with)
-                context.stop.after_step()
+                if folder.writes:
+                    self._begin()
                 results = self.experiment.run(self.config, context)
-                self._finish(results)
+                if folder.writes:
+                    self._finish(results)
             except BaseException as error:
                 shown = self._end_early(error)
                 if shown is error:
@@ -479,28 +461,24 @@ class RunRecorder:
                 raise shown from error
             finally:
                 # The record of a failed or stopped run is printed too.
-                if self.settings.json:
+                if self.settings.json and folder.writes:
                     print_results_json(folder.path, screen)
-            try:
-                self._show(results)
-            except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
-                why = f"the result is not shown ({error.strerror})"
-                screen.warn(f"{why}: see {folder.path / RESULTS}")
+            if folder.writes:
+                try:
+                    self._show(results)
+                except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
+                    why = f"the result is not shown ({error.strerror})"
+                    screen.warn(f"{why}: see {folder.path / RESULTS}")
         return results.exit_code
 
-    def _help(self) -> int:
-        """Train with the process that writes the run, which also reports a signal to the user."""
-        try:
-            return self.experiment.run(self.config, self.context).exit_code
-        except BaseException as error:
-            self.context.stop.ignore_signals()
-            cause = self.context.stop.cause_of(error)
-            if isinstance(cause, Stopped):
-                raise SystemExit(cause.exit_code) from error
-            shown = explain_failure(cause, self.folder.path, self.package)
-            if shown is error:
-                raise
-            raise shown from error
+    def _begin(self) -> None:
+        """Write the first files of a new run; a stop signal waits: a resume needs all of them."""
+        with self.context.stop.in_steps(lambda: None):
+            self.folder.remove_temporary_files()
+            self.context.screen.note(f"run folder: {self.folder.path}")
+            if not self.is_resumed:
+                write_first_files(self.folder, self.record, self.settings, self.begins_with)
+        self.context.stop.after_step()
 
     def _finish(self, results: Results) -> None:
         """Write the results of the experiment, its figures and the final record."""
@@ -585,8 +563,6 @@ class RunRecorder:
         else:  # photographs: their labels were printed above
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
             screen.show(Text(counts))
-        if self.settings.summary and not (folder / SUMMARY).exists():
-            screen.note(f"{record.experiment} has no layers to summarise")
         lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
@@ -603,6 +579,8 @@ class RunRecorder:
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = explain_failure(error, self.folder.path, self.package)
+        if not self.folder.writes:  # the process that writes the run reports a signal
+            return SystemExit(error.exit_code) if isinstance(error, Stopped) else shown
         if self.is_resumed and not steps.begun:
             return shown  # a resume that was refused changes nothing
         context.seconds["total"] = time.perf_counter() - self._started
