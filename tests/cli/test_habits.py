@@ -17,7 +17,7 @@ DENSE = "imdb-dense"
     [
         ("config imdb-dense seed=3 optimizer.lr=0.5", "--set seed=3 --set optimizer.lr=0.5"),
         ("config imdb-dense seed=3 --set seed=4", "--set seed=4 --set seed=3"),
-        ("config imdb-dense 'model.hidden=[4, 5]' data.mirrors=[a=b]", None),
+        ("config imdb-dense 'model.hidden=[4, 5]' data.text_column=a=b", None),
         ("imdb-dense --dry-run seed=3 --quiet batch_size=9", None),
         ("hitters-linear --dry-run data.source=sample", None),
         ("classify-images --dry-run model.name=efficientnet-lite0 top=5", None),

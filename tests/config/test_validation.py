@@ -162,7 +162,7 @@ def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(
     name: str, first: str, key: str, remedy: str
 ) -> None:
     section = key.partition(".")[0]
-    last = {"data": "data.mirrors=[]", "trainer": "trainer.max_epochs=2"}[section]
+    last = {"data": "data.archive=null", "trainer": "trainer.max_epochs=2"}[section]
     (said,) = problems(first, last, name=name)
     assert said.startswith(f"{first}: {key}: ") and remedy in said
 

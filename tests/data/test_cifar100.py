@@ -65,7 +65,7 @@ def config(**changes: Any) -> ImagesDataConfig:
         "fold": None,
         "validation": None,
     }
-    values |= {"archive": None, "mirrors": [], "sample_images": 100}
+    values |= {"archive": None, "sample_images": 100}
     return ImagesDataConfig.model_validate(values | changes)
 
 

@@ -54,7 +54,7 @@ def config(**changes: Any) -> ReviewsDataConfig:
     values = {"source": "stanford", "path": None, "train": None, "test": None, "test_share": 0.2}
     values |= {"folds": None, "fold": None}
     values |= {"text_column": "text", "label_column": "label", "archive": None, "word_index": None}
-    values |= {"mirrors": [], "num_words": 100, "validation": 1, "split_seed": None}
+    values |= {"num_words": 100, "validation": 1, "split_seed": None}
     return ReviewsDataConfig.model_validate(values | {"sample_reviews": 20} | changes)
 
 

@@ -47,7 +47,7 @@ def folder_of(folder: Path, files: dict[str, bytes], *, packed: bool = True) -> 
 
 
 def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> SmallImages:
-    values = {"source": "torchvision", "archive": archive, "mirrors": [], "validation": 0.2}
+    values = {"source": "torchvision", "archive": archive, "validation": 0.2}
     values |= {"split_seed": None, "sample_images": 100, **changes}
     config = DigitsDataConfig.model_validate(values)
     return small_images.load_digits(config, folder / "data", seed, Screen(quiet=True))
@@ -119,21 +119,25 @@ def test_downloaded_files_are_checked_by_what_they_hold(
     files = contents()
     published = [
         RemoteFile(
-            f"{name}.gz", f"{server.url}/none", "md5", hashlib.md5(raw).hexdigest(), gzipped=True
+            f"{name}.gz",
+            f"{server.url}/{name}.gz",
+            "md5",
+            hashlib.md5(raw).hexdigest(),
+            gzipped=True,
         )
         for name, raw in files.items()
     ]
     source = replace(small_images.MNIST.sources[0], files=tuple(published))
     monkeypatch.setattr(small_images, "MNIST", replace(small_images.MNIST, sources=(source,)))
-    server.more = {f"/m/{name}.gz": gzip.compress(raw, 3) for name, raw in files.items()}
+    server.more = {f"/{name}.gz": gzip.compress(raw, 3) for name, raw in files.items()}
     for _ in range(2):  # the second time they are in the data folder
-        digits = load(tmp_path, None, mirrors=[f"{server.url}/m"])
+        digits = load(tmp_path, None)
         assert digits.origin == DataOrigin("MNIST (mnist)", is_book=True)
     assert len(server.asked) == 4
     (tmp_path / "data" / "mnist" / f"{TEST}.gz").unlink()
-    server.more[f"/m/{TEST}.gz"] = BODY
+    server.more[f"/{TEST}.gz"] = BODY
     with pytest.raises(DownloadError, match="published hash"):
-        load(tmp_path, None, mirrors=[f"{server.url}/m"])
+        load(tmp_path, None)
 
 
 def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

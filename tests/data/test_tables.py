@@ -24,7 +24,6 @@ DEFAULTS = {
     "fold": None,
     "split_seed": 1,
     "archive": None,
-    "mirrors": [],
     "target": "y",
     "task": "regression",
     "ignore": [],
@@ -38,7 +37,7 @@ def config(**values: object) -> TableDataConfig:
 
 
 def days(**values: object) -> TradingDaysDataConfig:
-    defaults = {"source": "sample", "archive": None, "mirrors": [], "lags": 5}
+    defaults = {"source": "sample", "archive": None, "lags": 5}
     return TradingDaysDataConfig.model_validate(defaults | values)
 
 

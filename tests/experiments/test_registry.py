@@ -137,7 +137,6 @@ from dlrun.experiment import ExperimentConfig, LocalPath, Section
 class Data(Section):
     source: str
     archive: LocalPath | None
-    mirrors: list[str]
 
 class Config(ExperimentConfig):
     dataset_location = "counting.config:DATASET"
@@ -175,9 +174,7 @@ EXPERIMENTS = {{
     "count-letters": Counting("count-letters", len),
 }}
 """
-WORDS_YAML = (
-    f"{(YAML or '').replace('words: 3', '')}data: {{source: web, archive: null, mirrors: []}}\n"
-)
+WORDS_YAML = f"{(YAML or '').replace('words: 3', '')}data: {{source: web, archive: null}}\n"
 
 
 def test_a_package_has_several_experiments_and_the_file_that_they_need(

@@ -143,13 +143,13 @@ def test_runs_that_validated_no_epoch_are_compared_by_their_training(tmp_path: P
 
 
 def test_commands_that_repeat_it(tmp_path: Path) -> None:
-    values = {"seed": 3, "compare_with": "a b", "data": {"archive": "null", "mirrors": ["x", "y"]}}
+    values = {"seed": 3, "compare_with": "a b", "data": {"archive": "null", "word_index": "x y"}}
     run = a_classification(tmp_path / "imdb-lasso" / "r", config=values)
     (one,) = sections(run)
     there, anywhere = one.commands().values()
     assert there == f"dlrun imdb-lasso --config {run.folder}/config.yaml"
     assert anywhere == (
         "dlrun imdb-lasso --set seed=3 "
-        '--set \'data.archive="null"\' --set \'data.mirrors=["x", "y"]\' '
+        "--set 'data.archive=\"null\"' --set 'data.word_index=x y' "
         "--set 'compare_with=a b'"
     )

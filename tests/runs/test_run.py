@@ -85,12 +85,12 @@ def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
     config = shipped(name)
     config["seed"] = 3
     config["optimizer"]["lr"] = 0.5
-    config["data"]["mirrors"] = ["https://example.org"]
+    config["data"]["validation"] = 7
     config["fallback"] = None
     assert opened(tmp_path / name / "a", config).changed_settings() == {
         "seed": 3,
         "fallback": None,
-        "data.mirrors": ["https://example.org"],
+        "data.validation": 7,
         "optimizer.lr": 0.5,
     }
     with pytest.raises(ConfigError, match="no experiment 'gone'"):

@@ -22,7 +22,7 @@ FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
-COPY_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"})  # published files
+COPY_KEYS = frozenset({"data.archive", "data.word_index"})  # published files
 HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
 
 
@@ -113,7 +113,6 @@ class ReviewsDataConfig(UserDataConfig):
     label_column: str
     archive: LocalPath | None
     word_index: LocalPath | None
-    mirrors: list[str]
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
 
@@ -123,7 +122,6 @@ class ImagesDataConfig(UserDataConfig):
 
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
-    mirrors: list[str]
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
@@ -132,7 +130,6 @@ class DigitsDataConfig(Section):
 
     source: Literal["torchvision", "sample"]
     archive: LocalPath | None
-    mirrors: list[str]
     validation: PositiveInt | Fraction
     split_seed: Seed | None
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
@@ -145,7 +142,6 @@ class TableDataConfig(OwnDataConfig):
 
     source: Literal["hitters", "sample", "csv"]
     archive: LocalPath | None
-    mirrors: list[str]
     target: str
     task: Literal["regression", "classification"]
     ignore: list[str]
@@ -165,7 +161,6 @@ class TradingDaysDataConfig(Section):
 
     source: Literal["nyse", "sample"]
     archive: LocalPath | None
-    mirrors: list[str]
     lags: Annotated[int, Field(ge=1, le=250)]
 
 
@@ -188,7 +183,7 @@ class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
 class TableConfig(ExperimentConfig):
     """Defines the config keys of every experiment on Hitters, NYSE or a user's own table."""
 
-    changeable_keys = frozenset({"data.archive", "data.mirrors"}) | OWN_DATA_KEYS
+    changeable_keys = frozenset({"data.archive"}) | OWN_DATA_KEYS
     real_in_demo = True
 
     reference: Reference

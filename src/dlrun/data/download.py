@@ -5,7 +5,7 @@ import importlib.util
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     expected = match.group(1) if match else ""
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
-        download_file([url], path, hash_file_or_listing, expected, screen, remedy)
+        download_file(url, path, hash_file_or_listing, expected, screen, remedy)
     elif not hash_file_or_listing(path).startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
@@ -100,61 +100,55 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
 
 
 def download_file(
-    urls: Sequence[str],
+    url: str,
     target: Path,
     hash_of: Callable[[Path], str],
     expected: str,
     screen: Screen,
     remedy: str,
 ) -> None:
-    """Download a file from the first URL that provides it, check its hash, and move it into place.
+    """Download a file, check its hash, and move it into place.
 
-    The URLs are https, or http on this machine's own loopback. `hash_of` computes the hash of the
-    file; a prefix of the expected hash is enough. `remedy` says what to do if no URL can be
-    reached. What was received before a failure or a kill stays as `.part`, and the next attempt
-    asks only for the rest. Of several processes that need the same file, one downloads and the
-    others wait.
+    The URL is https, or http on this machine's own loopback. `hash_of` computes the hash of the
+    file; a prefix of the expected hash is enough. `remedy` says what to do if the download fails.
+    What was received before a failure or a kill stays as `.part`, and the next attempt asks only
+    for the rest. Of several processes that need the same file, one downloads and the others wait.
 
-    Raises DownloadError, or DataError if a URL is not allowed or the folder cannot be written.
+    Raises DownloadError, or DataError if the URL is not allowed or the folder cannot be written.
     """
     if is_offline():
         problem = f"{target.name} is not in {target.parent}, and downloads are off"
         raise DownloadError(f"{problem} ({OFFLINE}, or the demo)", remedy)
-    for url in urls:
-        if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
-            raise DataError(f"{url}: only https addresses are downloaded from")
+    if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
+        raise DataError(f"{url}: only https addresses are downloaded from")
     part = target.with_name(f"{target.name}.part")
     with lock_while_writing(target, screen):
         if target.exists():
             return
-        problems = []
-        for url in urls:
-            why = _download_part(url, part, hash_of, expected, screen)
-            if why is None:
-                part.replace(target)
-                return
-            problems.append(f"{url}: {why}")
-    raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(problems)})", remedy)
+        screen.note(f"downloading {url}")
+        problem = _download_part(url, part, screen)
+        if not problem and not hash_of(part).startswith(expected):
+            part.unlink()
+            problem = "its contents do not have the published hash; removed"
+        if problem:
+            raise DownloadError(f"{target.name} could not be downloaded ({url}: {problem})", remedy)
+        part.replace(target)
 
 
-def _download_part(
-    url: str, part: Path, hash_of: Callable[[Path], str], expected: str, screen: Screen
-) -> str | None:
-    """Download what a partial file lacks, and check its hash; return the problem, or None."""
+def _download_part(url: str, part: Path, screen: Screen) -> str:
+    """Download what a partial file lacks; return the problem, or an empty text."""
     import urllib3  # only a download needs it
 
-    screen.note(f"downloading {url}")
     retries = urllib3.Retry(  # for one request; a response may break off too
         total=ATTEMPTS - 1,
         connect=CONNECT_RETRIES,
-        redirect=5,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),
         retry_after_max=RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
-    problem: str | None = None
+    problem = ""
     for attempt in range(ATTEMPTS):
         time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1) if attempt else 0)
         size = part.stat().st_size if part.exists() else 0
@@ -162,18 +156,11 @@ def _download_part(
         try:
             response = manager.request("GET", url, headers=headers, preload_content=False)
             with contextlib.closing(response):
-                problem = _append(response, part, size, screen)
+                return _append(response, part, size, screen)
         except urllib3.exceptions.MaxRetryError as error:
             return _why_not_connected(error.reason or error)
         except urllib3.exceptions.HTTPError as error:
             problem = _why_not_connected(error)
-            continue
-        if problem is None and not hash_of(part).startswith(expected):
-            part.unlink()
-            problem = "its contents do not have the published hash; removed"
-            if size:  # its beginning may have been of another file
-                continue
-        break
     return problem
 
 
@@ -185,10 +172,10 @@ def _why_not_connected(error: Exception) -> str:
     return re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
 
 
-def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
-    """Append an HTTP response to a partial file that had `size` bytes when it was requested."""
+def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str:
+    """Append an HTTP response to a partial file that had `size` bytes; return the problem."""
     if size and response.status == 416:  # nothing is left to send; the hash decides
-        return None
+        return ""
     if response.status not in (200, 206):
         return f"HTTP {response.status}"
     if response.status == 200:
@@ -202,4 +189,4 @@ def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen)
         for chunk in response.stream(CHUNK, decode_content=False):
             stream.write(chunk)
             bar.to(stream.tell() / MB)
-    return None
+    return ""

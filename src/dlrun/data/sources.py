@@ -215,9 +215,8 @@ class Dataset:
                 continue
             if getattr(config, file.key) is not None:
                 raise DataError(f"data.{file.key}: {path}: no such file")
-            urls = [f"{base.rstrip('/')}/{file.name}" for base in config.mirrors]
             remedy = _remedy(self.source(config), file, path.parent)
-            download_file([*urls, file.url], path, file.hash_of, file.digest, screen, remedy)
+            download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
 
 
 def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:

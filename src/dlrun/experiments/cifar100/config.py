@@ -21,9 +21,7 @@ class Config(NetworkConfig):
     """Defines the keys of configs/cifar100.yaml."""
 
     dataset_location = "dlrun.data.small_images:CIFAR100"
-    changeable_keys = (
-        NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
-    )
+    changeable_keys = NetworkConfig.changeable_keys | {"data.archive"} | OWN_DATA_KEYS
 
     data: ImagesDataConfig
     model: ConvolutionalNetworkConfig
