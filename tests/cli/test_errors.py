@@ -79,7 +79,6 @@ FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
         (f"{DENSE} --config bad.yaml", "bad.yaml:3: "),
         (f"{DENSE} --dry-run --runs-dir README.md", "README.md"),
         (f"{DENSE} --dry-run --name a/b", "a/b"),
-        (f"{DENSE} --dry-run --set data.archive=README.md", "README.md: "),
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: no such file"),
         (f"{DENSE} --set data.source=sample --set data.validation=1000000", "held out of "),
         ("imdb-lasso --dry-run --set compare_with=folder", "compare_with"),

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data.cache import (
+from dlrun.data.sources import (
     SUMS,
+    DataOrigin,
+    FoundData,
     Prepared,
+    Source,
     find_damaged_files,
     fingerprint_arrays,
     load_or_prepare_arrays,
 )
-from dlrun.data.sources import DataOrigin, FoundData, Source
 from dlrun.errors import DataError
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen

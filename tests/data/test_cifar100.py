@@ -105,19 +105,6 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(tmp_path: Path, cap
     assert len(caches(tmp_path)) == 2
 
 
-def test_an_unpacked_folder_is_read(tmp_path: Path) -> None:
-    folder = tmp_path / "mine" / "cifar-100-python"
-    folder.mkdir(parents=True)
-    for name, raw in parts().items():
-        (folder / name).write_bytes(raw)
-    data = load(tmp_path, folder.parent)
-    assert_complete(data)
-    assert not data.origin.is_book
-    (folder / "test").unlink()
-    with pytest.raises(DataError, match="cifar-100-python/test: No such file"):
-        load(tmp_path, folder.parent)
-
-
 @pytest.mark.parametrize(
     ("member", "content", "problem"),
     [

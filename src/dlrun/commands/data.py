@@ -7,8 +7,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.data.cache import SUMS, find_damaged_files
-from dlrun.data.sources import NOT_THE_BOOKS, Dataset
+from dlrun.data.sources import NOT_THE_BOOKS, SUMS, Dataset, find_damaged_files
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings

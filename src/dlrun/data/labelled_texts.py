@@ -18,8 +18,15 @@ from scipy import sparse
 from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
-from dlrun.data.cache import Prepared, load_or_prepare_arrays
-from dlrun.data.sources import DataOrigin, Dataset, FoundData, RemoteFile, Source
+from dlrun.data.sources import (
+    DataOrigin,
+    Dataset,
+    FoundData,
+    Prepared,
+    RemoteFile,
+    Source,
+    load_or_prepare_arrays,
+)
 from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError

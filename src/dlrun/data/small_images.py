@@ -21,26 +21,26 @@ from rich.text import Text
 from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
-from dlrun.data.cache import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import (
     MAX_UNPACKED_BYTES,
     DataOrigin,
     Dataset,
     FoundData,
+    Prepared,
     RemoteFile,
     Source,
+    load_or_prepare_arrays,
 )
 from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular_file, read_unpacked
+from dlrun.system.files import read_unpacked
 
 ARCHIVE = RemoteFile(
     "cifar-100-python.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     "md5",
     "eb9058c3a382ffc7106e4002c42a8d85",
-    unpacked=True,
 )
 CLASSES = 100
 # Files of the archive, and what dlrun reads of each.
@@ -108,30 +108,18 @@ def load_configured_images(
     return SmallImages(train, test, names["labels"], found.origin)
 
 
-def _read_members(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:
-    """Return the contents of the files of CIFAR100's archive or unpacked folder."""
-    members = read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, screen)
-    if path.is_dir():
-        try:
-            members = iter([(name, read_regular_file(path / name)) for name in MEMBERS])
-        except OSError as error:
-            raise DataError(f"{error.filename}: {error.strerror}") from None
+def _read_cifar100(found: FoundData) -> Prepared:
+    """Return the arrays and the class names of CIFAR100's archive."""
+    (path,) = found.paths
     entries: dict[str, dict[str, Any]] = {}
-    for name, content in members:
+    for name, content in read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, found.screen):
         entry = load_pickle(io.BytesIO(content), f"{path / name}")
         if not isinstance(entry, dict) or not entry.keys() >= set(MEMBERS[name]):
             raise DataError(f"{path / name}: not CIFAR100: no {' or '.join(MEMBERS[name])}")
         entries[name] = entry
     if missing := [name for name in MEMBERS if name not in entries]:
         raise DataError(f"{path}: no {', '.join(missing)}")
-    return entries
-
-
-def _read_cifar100(found: FoundData) -> Prepared:
-    """Return the arrays and the class names of CIFAR100's archive or unpacked folder."""
-    (path,) = found.paths
     train, test, meta = MEMBERS
-    entries = _read_members(path, found.screen)
     arrays: dict[str, Array] = {}
     for part, name in (("train", train), ("test", test)):
         pixels = to_array(entries[name]["data"], f"{path / name}")
@@ -146,7 +134,7 @@ def _read_cifar100(found: FoundData) -> Prepared:
             raise DataError(f"{path / name}: not CIFAR100: it needs {needed}")
         # A row has the red, the green and the blue pixels.
         arrays[f"{part}_pixels"] = pixels.reshape(-1, 3, SIDE, SIDE)
-        arrays[f"{part}_labels"] = np.asarray(labels, dtype=np.int64)
+        arrays[f"{part}_labels"] = np.array(labels, np.int64)
     names = entries[meta]["fine_label_names"]
     if not isinstance(names, list) or len(names) != CLASSES:
         raise DataError(f"{path / meta}: not CIFAR100: no {CLASSES} names of classes")

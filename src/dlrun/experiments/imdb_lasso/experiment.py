@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import expit
 
-from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
+from dlrun.data.sources import fingerprint_arrays
 from dlrun.data.splits import shorten_list
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError
