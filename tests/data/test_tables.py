@@ -1,6 +1,5 @@
 """Tables become matrices: Hitters, NYSE and a user's own, with their faults said in words."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -133,14 +132,18 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
             {},
             r"own\.csv:5: column 'y': 'many' is no num",
         ),
-        (OWN.replace("4,green", "four,green"), {}, r"own\.csv:5: column 'x': 'four' is no number"),
+        (
+            OWN.replace("4,green", "four,green"),
+            {},
+            r"own\.csv:5: column 'x' has numbers, but 'four' is no number",
+        ),
         (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* at most 1e\+19"),
         (
             "x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)),
             {},
             r":2: column 'z' has one value in all of 9 rows",
         ),
-        ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different values are no "),
+        ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different ones are no "),
         (
             "x,y\n" + "".join(f"{x},5\n" for x in range(9)),
             {},
@@ -162,24 +165,12 @@ def test_table_that_cannot_be_used_is_an_error_in_words(
         load(tmp_path, text, **values)
 
 
-@pytest.mark.parametrize(
-    ("text", "remedy"),
-    [
-        (OWN.replace(",", ";").replace("40", "46489,72"), "with a decimal point"),
-        (OWN.replace(",", ";").replace("4;g", "45,915;g"), "without thousands separators"),
-        (OWN.replace(",", ";").replace("40", "1.046.489,72"), "with a decimal point"),
-        (OWN.replace("40", "many"), "data.task=classification of hitters-dense takes words"),
-        (f",{OWN}", r"to_csv\(index=False\)"),
-        (OWN.replace("y", ""), "delete it"),
-        (OWN.replace("colour", "x"), "rename one"),
-    ],
-)
-def test_a_fault_of_programs_that_write_tables_has_its_remedy(
-    tmp_path: Path, text: str, remedy: str
-) -> None:
-    with pytest.raises(DataError) as caught:
-        load(tmp_path, text, target="y" if "y" in text else "x")
-    assert re.search(remedy, caught.value.hint)
+@pytest.mark.parametrize("number", ["46489,72", "45,915", "1.046.489,72"])
+def test_numbers_with_commas_are_no_categories(tmp_path: Path, number: str) -> None:
+    with pytest.raises(DataError, match=f"own.csv:5: .*'{number}' is no number .*1851.5, without"):
+        load(tmp_path, OWN.replace(",", ";").replace("40", number))
+    with pytest.raises(DataError, match=f"own.csv:5: .*'{number}' is no number .*1851.5, without"):
+        load(tmp_path, OWN.replace(",", ";").replace("4;green", f"{number};green"))
 
 
 def test_the_origin_tells_targets_and_numbers_of_rows_apart(tmp_path: Path) -> None:
@@ -241,9 +232,6 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
         ("date,log_volume\n1,2\n", "no column"),
         (f"{DAYS}1,2,3,mon,TRUE\n4,5,6,tues,FALSE\n", "1 of 1 days to train with|0 of 1"),
         (f"{DAYS}1,,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
-        (f"{DAYS}1,2,3,,TRUE\n", r"NYSE\.csv:2: no value in column 'day_of_week'"),
-        (f"{DAYS}1,2,3,mon,yes\n", r"NYSE\.csv:2: column 'train': 'yes' is neither"),
-        (f"{DAYS}1,2,3,mon,TRUE\n4,2,6,tues,FALSE\n", "column 'log_volume' has one value in all 2"),
     ],
 )
 def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str) -> None:

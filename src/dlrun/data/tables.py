@@ -44,11 +44,10 @@ ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
 WITH_COMMA = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # categories of a column, at most
-COMMA_HINT = "write numbers with a decimal point and without thousands separators"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
+NUMBER = f"(such as 1851.5, without thousands separators, of at most {LARGEST:g})"
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
-MOST_SHOWN = 40  # characters of a cell in a message
 SAMPLE_ROWS = 300
 PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
 PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
@@ -255,22 +254,23 @@ def _is_missing(cells: Cells, name: str) -> bool:
 
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     """Return the categories of a column, or none if it has numbers."""
-    remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
     cells = [cells[name].strip() for cells, _ in records]
-    words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
-    if len(levels) == 1 or (not words and len({*map(float, cells)}) == 1):
-        problem = f"column {name!r} has one value in all of {pluralize(len(cells), 'row')}"
-        raise DataError(f"{records[0][1]}: {problem}", remedy)
-    if not words:
-        return []
-    commas = all(WITH_COMMA.fullmatch(cells[place]) for place in words)
-    has_numbers = commas or len(words) < len(cells) / 2
-    if has_numbers or len(levels) > MOST_LEVELS:
-        why = "" if has_numbers else f", and {len(levels):,} different values are no categories"
-        problem = f"column {name!r}: {_no_number(cells[words[0]])}{why}"
-        raise DataError(f"{records[words[0]][1]}: {problem}", COMMA_HINT if commas else remedy)
-    return levels
+    words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
+    problem = ""
+    if len(levels) == 1:
+        problem = f"has one value in all of {pluralize(len(cells), 'row')}"
+    elif words and (
+        len(words) < len(cells) / 2 or all(WITH_COMMA.fullmatch(cells[place]) for place in words)
+    ):
+        problem = f"has numbers, but {_quote(cells[words[0]])} is no number {NUMBER}"
+    elif words and len(levels) > MOST_LEVELS:
+        problem = f"has words, and {len(levels):,} different ones are no categories"
+    if problem:
+        place = records[words[0] if words else 0][1]
+        remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
+        raise DataError(f"{place}: column {name!r} {problem}", remedy)
+    return levels if words else []
 
 
 def _is_number(cell: str) -> bool:
@@ -283,19 +283,13 @@ def _is_number(cell: str) -> bool:
 def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
         remedy = "correct the cell; data.task=classification of hitters-dense takes words"
-        if WITH_COMMA.fullmatch(cells[name].strip()):
-            remedy = COMMA_HINT
-        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}", remedy)
+        raise DataError(f"column {name!r}: {_quote(cells[name])} is no number {NUMBER}", remedy)
     return float(cells[name])
-
-
-def _no_number(cell: str) -> str:
-    return f"{_quote(cell)} is no number (such as 1851.5, of at most {LARGEST:g})"
 
 
 def _quote(cell: str) -> str:
     """Return a cell in quotes for a message, cut if it is long."""
-    return repr(cut(cell, MOST_SHOWN))
+    return repr(cut(cell.strip(), 40))
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
@@ -317,18 +311,20 @@ def _divide(
     separate: the number of training rows, which are the first ones, if the test rows are given.
     With a fold in the config, this fold is the test.
     """
-    if config.chosen_fold is not None:
+    if separate is not None:
+        fitted, tested = np.arange(separate), np.arange(separate, rows)
+    elif config.chosen_fold is not None:
         check_fold_count(config.chosen_fold, rows, "the table")
         tested = rows_of_fold(config.chosen_fold, rows, seed)
-        return np.setdiff1d(np.arange(rows), tested), tested
-    held = math.ceil(config.test_share * rows) if separate is None else rows - separate
-    if rows - held < 2:
-        problem = f"{held:,} of {pluralize(rows, 'row')} for the test leave too few to train with"
+        fitted = np.setdiff1d(np.arange(rows), tested)
+    else:
+        held = math.ceil(config.test_share * rows)
+        order = np.random.RandomState(seed).permutation(rows)
+        fitted, tested = order[held:], order[:held]
+    if len(fitted) < 2:
+        problem = f"{len(tested):,} of {pluralize(rows, 'row')} for the test leave too few"
         raise DataError(f"{origin}: {problem}", "give more rows, or a smaller data.test_share")
-    order = np.random.RandomState(seed).permutation(rows)
-    if separate is not None:
-        order = np.roll(np.arange(rows), held)
-    return order[held:], order[:held]
+    return fitted, tested
 
 
 def load_days(
@@ -346,35 +342,31 @@ def load_days(
     """
     found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
     records: list[Record] = found.read()
-    origin = found.origin
-    values = np.array(_read_each(records, _series_of_day))
-    centre, scale = values.mean(0), values.std(0)
-    if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
-        problem = f"column {constant[0]!r} has one value in all {len(values):,} days"
-        raise DataError(f"{origin.text}: {problem}", "give days on which it varies")
+    values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
+    pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
+    scales = dict(zip(SERIES, pairs, strict=True))
     lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
-    cells = [
-        {column: records[row - lag][0][name] for column, lag, name in lags} | records[row][0]
-        for row in range(config.lags, len(records))
-    ]
+    days: list[Record] = []
+    for row in range(config.lags, len(records)):
+        before = {column: records[row - lag][0][name] for column, lag, name in lags}
+        days.append((before | records[row][0], records[row][1]))
+    cells = [day for day, _ in days]
     is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day in cells], bool)
     if not 1 < is_train.sum() < len(cells):
         problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
-        remedy = "choose a smaller data.lags, or other days"
         why = f"the first {config.lags} days serve only as lags"
-        raise DataError(f"{origin.text}: {problem}: {why}", remedy)
-    scales = zip(centre.tolist(), scale.tolist(), strict=True)
-    by_name = dict(zip(SERIES, scales, strict=True))
+        remedy = "choose a smaller data.lags, or other days"
+        raise DataError(f"{found.origin.text}: {problem}: {why}", remedy)
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
     if day_of_week:
         levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day in cells})
     columns = TableColumns(
-        levels=levels, first_level=0, scales={column: by_name[name] for column, _, name in lags}
+        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lags}
     )
-    X = np.array([columns.encode(day) for day in cells])
+    X = np.array(_read_each(days, columns.encode))
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
     train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
-    return Table(columns, VOLUME, None, train, test, origin, by_name[VOLUME])
+    return Table(columns, VOLUME, None, train, test, found.origin, scales[VOLUME])
 
 
 def _read_days(found: FoundData) -> list[Record]:
@@ -384,15 +376,6 @@ def _read_days(found: FoundData) -> list[Record]:
 
 def _generate_days(found: FoundData) -> list[Record]:
     return generate_rows(SAMPLE_ROWS, found.seed, SERIES, DAY_WORDS)
-
-
-def _series_of_day(cells: Cells) -> list[float]:
-    """Return a day's values of the series; raise DataError if a cell that is used is invalid."""
-    if _is_missing(cells, WEEKDAY):
-        raise DataError(f"no value in column {WEEKDAY!r}")
-    if cells[IS_TRAIN].strip().lower() not in ("true", "false"):
-        raise DataError(f"column {IS_TRAIN!r}: {_quote(cells[IS_TRAIN])} is neither TRUE nor FALSE")
-    return [_to_number(cells, name) for name in SERIES]
 
 
 def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:
