@@ -155,7 +155,6 @@ def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) ->
         ("hitters-lasso", "data.path=a.csv", "data.path", "add data.source=csv"),
         ("hitters-lasso", "data.fold=3", "data.fold", "dlrun sweep --folds N"),
         ("imdb-dense", "data={folds: 3, fold: 1}", "data.folds", "in one place"),
-        ("hitters-lasso", "data.ignore=[Salary]", "data.ignore", "name another one as target"),
     ],
 )
 def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(

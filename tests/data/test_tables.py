@@ -153,7 +153,7 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         (
             "x,y\n" + "".join(f"{x},{x}\n" for x in range(9)),
             {"task": "classification"},
-            "each of 9 rows has a class of its own",
+            "9 for the training and 0 for the test: too few",
         ),
         ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "classes: 1"),
     ],
@@ -199,11 +199,6 @@ def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, prob
     chosen = config(train=tmp_path / "own.csv", test=tmp_path / "test.csv")
     with pytest.raises(DlrunError, match=problem):
         tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
-
-
-def test_a_target_that_is_ignored_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'y' is the target"):
-        config(path="own.csv", ignore=["y"])
 
 
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:

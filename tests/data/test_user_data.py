@@ -34,7 +34,7 @@ def test_a_folder_may_have_both_parts(tmp_path: Path, files: list[str], parts: l
 
 def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     names = ["b/2.txt", "b/1.txt", "b/in/3.txt", "b/.hidden", "a/1.txt", "a/x.md", "a/y.md"]
-    written(tmp_path, *names, "b/.git/x.txt", "README.txt", " /unnamed.txt")
+    written(tmp_path, *names, "b/.git/x.txt", "README.txt")
     (tmp_path / "c").mkdir()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "a" / "z.txt").symlink_to(tmp_path / "nothing.txt")
@@ -43,9 +43,9 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     expected = [("a", "a/1.txt"), ("b", "b/1.txt"), ("b", "b/2.txt"), ("b", "b/in/3.txt")]
     assert [(label, file.relative_to(tmp_path).as_posix()) for label, file in found] == expected
     assert warnings.lines() == [
-        f"{tmp_path / ' '}: a folder without a name or files: left out",
         f"{tmp_path / 'a' / 'x.md'}: not of a kind that is read: left out",
         f"{tmp_path / 'b' / '.hidden'}: a hidden file: left out",
+        f"{tmp_path / 'c'}: a folder without files: left out",
     ]
     with pytest.raises(ConfigError, match="no sub-folders in it"):
         list_files_by_class(tmp_path / "c", warnings)

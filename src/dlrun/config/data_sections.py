@@ -148,13 +148,6 @@ class TableDataConfig(OwnDataConfig):
     missing: Literal["drop", "refuse"]
     standardise: bool
 
-    @model_validator(mode="after")
-    def _target_is_used(self) -> "TableDataConfig":
-        if self.target in self.ignore:
-            problem = f"{self.target!r} is the target; name another one as target"
-            raise error_of_key(problem, "ignore")
-        return self
-
 
 class TradingDaysDataConfig(Section):
     """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""

@@ -235,13 +235,10 @@ def _read_mnist(found: FoundData) -> tuple[LabelledImages, LabelledImages]:
 def read_digits(images: Path, labels: Path) -> LabelledImages:
     """Return the images of a file and their labels of another."""
     pixels, classes = _read_idx(images, 3), _read_idx(labels, 1)
-    if pixels.shape[1:] != (DIGIT_SIDE, DIGIT_SIDE):
-        shape = "x".join(map(str, pixels.shape[1:]))
-        raise DataError(f"{images}: not MNIST: images of {shape} pixels, not 28x28")
-    if not 0 < len(pixels) == len(classes):
-        raise DataError(f"{labels}: {len(classes):,} labels for {len(pixels):,} of {images.name}")
-    if classes.max() >= len(DIGITS):
-        raise DataError(f"{labels}: not MNIST: a label is {classes.max()}, and 9 is the largest")
+    is_mnist = pixels.shape == (len(classes), DIGIT_SIDE, DIGIT_SIDE) and len(classes)
+    if not is_mnist or classes.max() >= len(DIGITS):
+        needed = "images of 28x28 pixels, and as many labels from 0 to 9"
+        raise DataError(f"{images} and {labels.name}: not MNIST: it needs {needed}")
     return LabelledImages(pixels, classes.astype(np.int64))
 
 
@@ -256,12 +253,10 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     start, magic = 4 + 4 * dimensions, bytes([0, 0, 8, dimensions])
-    if not content.startswith(magic):
-        raise DataError(f"{path}: not MNIST: it begins with {content[:4].hex()}, not {magic.hex()}")
     shape = np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist()
-    if len(content) != start + math.prod(shape):
-        size, needed = len(content), start + math.prod(shape)
-        raise DataError(f"{path}: {size:,} bytes instead of {needed:,}: is it a part of the file?")
+    if not content.startswith(magic) or len(content) != start + math.prod(shape):
+        begins = f"it begins with {content[:4].hex()} and has {len(content):,} bytes"
+        raise DataError(f"{path}: not MNIST, or a part of it: {begins}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -39,37 +39,30 @@ def split_off_validation(
     held = held_out_rows(validation, len(train))
     fit = len(train) - held
     screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
-    if fit < held:
-        screen.warn(
-            f"only {pluralize(fit, 'row')} to fit, but {held:,} for validation: "
-            "data.validation is too large"
-        )
     order = np.arange(len(train))[::-1]
     if shuffle:
         order = np.random.default_rng(seed).permutation(len(train))
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def check_fold_count(fold: Fold, rows: int, what: str) -> None:
-    """Raise ConfigError if there are more folds than the rows of `what`."""
-    if fold[1] > rows:
-        raise ConfigError(
-            f"data.folds: {fold[1]:,} folds, but {what} has only {pluralize(rows, 'row')}",
-            "choose fewer folds, or give more rows",
-        )
-
-
 def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
     """Return the indices of the rows of a fold, as scikit-learn's KFold with `shuffle` makes it.
 
     classes: the class of each row, of which each fold gets equal shares (StratifiedKFold), or the
-    number of rows.
+    number of rows. Raises ConfigError if there are more folds than rows, or rows of a class.
     """
     from sklearn.model_selection import KFold, StratifiedKFold  # slow
 
     number, folds = fold
-    divider = KFold if isinstance(classes, int) else StratifiedKFold
-    targets = np.zeros(classes) if isinstance(classes, int) else classes
+    is_count = isinstance(classes, int)
+    rows, what = (classes, "table") if is_count else (np.bincount(classes).min(), "rarest class")
+    if folds > rows:
+        raise ConfigError(
+            f"data.folds: {folds:,} folds, but the {what} has only {pluralize(rows, 'row')}",
+            "choose fewer folds, or give more rows",
+        )
+    divider = KFold if is_count else StratifiedKFold
+    targets = np.zeros(classes) if is_count else classes
     divided = divider(folds, shuffle=True, random_state=seed).split(targets, targets)
     held: Rows = [test for _, test in divided][number - 1]
     return held
@@ -136,8 +129,6 @@ class LabelledRows:
         if len(self._parts) > 1:
             is_test = np.arange(len(labels)) >= self._parts[1][1]
         elif fold is not None:
-            rarest = int(np.bincount(labels).argmin())
-            check_fold_count(fold, int((labels == rarest).sum()), f"class {names[rarest]!r}")
             is_test = np.isin(np.arange(len(labels)), rows_of_fold(fold, labels, seed))
         else:
             is_test = np.zeros(len(labels), bool)
@@ -148,12 +139,11 @@ class LabelledRows:
                 is_test[random.permutation(rows)[:held]] = True
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:
-            problem = f"{train} for the training and {test} for the test: too few"
-            remedy = "give more rows, or separate test data as data.test"
-            if len(names) == len(labels):
-                problem = f"each of {len(labels):,} rows has a class of its own"
-                remedy = "give more rows of each class, or name another column of classes"
-            raise DataError(f"{place}: {problem}", remedy)
+            raise DataError(
+                f"{place}: {train} for the training and {test} for the test: too few",
+                "give more rows of each class, name another column of classes, or give separate "
+                "test data as data.test",
+            )
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
         last = self._parts[-1][0]

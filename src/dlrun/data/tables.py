@@ -30,7 +30,6 @@ from dlrun.data.sources import (
 from dlrun.data.splits import (
     LabelledRows,
     Rows,
-    check_fold_count,
     rows_of_fold,
     shorten_list,
     warn_of_repeated_rows,
@@ -314,7 +313,6 @@ def _divide(
     if separate is not None:
         fitted, tested = np.arange(separate), np.arange(separate, rows)
     elif config.chosen_fold is not None:
-        check_fold_count(config.chosen_fold, rows, "the table")
         tested = rows_of_fold(config.chosen_fold, rows, seed)
         fitted = np.setdiff1d(np.arange(rows), tested)
     else:

@@ -6,12 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.data_sections import (
-    OwnDataConfig,
-    ReviewsDataConfig,
-    TableDataConfig,
-    held_out_rows,
-)
+from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig, TableDataConfig
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
@@ -28,14 +23,11 @@ class TextSource:
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
-    """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
+    """Raise ConfigError if text files or CSV columns that a config names are invalid."""
     check_places(config)
-    if config.is_own:
-        # A folder's many files are listed only by the run.
-        for place in user_data_paths(config) if config.source != "folder" else ():
+    if config.source == "csv":  # a folder's many files are listed only by the run
+        for place in user_data_paths(config):
             open_text_source(config, place, DataWarnings())
-    elif config.source == "sample":
-        held_out_rows(config.validation, config.sample_reviews)
 
 
 def check_table_files(config: TableDataConfig) -> None:
@@ -55,22 +47,17 @@ def check_places(config: OwnDataConfig) -> None:
     """Raise ConfigError if the files or folders of a user's own data are missing or invalid."""
     if not config.is_own:
         return
-    is_folder = config.source == "folder"
+    kind = "folder" if config.source == "folder" else "file"
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
-        if place is not None and not (place.is_dir() if is_folder else place.is_file()):
+        if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
             remedy = "source `folder` reads a sub-folder for each class, `csv` a file with a header"
-            kind = "folder" if is_folder else "file"
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
     if config.folds and len(user_data_paths(config)) > 1:
         raise ConfigError(
             f"data.folds: {config.path} has a test part of its own",
             f"`--set data.path=null --set data.train={config.path}/train` divides the other part",
         )
-    if is_folder:
-        train = _class_folders(user_data_paths(config)[0])
-        if len(train) < 2:
-            raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
@@ -117,10 +104,14 @@ def list_files_by_class(
 
     Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
+    class_folders = _sub_folders(folder)
+    if not class_folders:
+        remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
+        raise ConfigError(f"{folder}: no sub-folders in it", remedy)
     found: list[tuple[str, Path]] = []
-    for class_folder in _class_folders(folder):
+    for class_folder in class_folders:
         before = len(found)
-        for file in list_files(class_folder) if class_folder.name.strip() else ():
+        for file in list_files(class_folder):
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
             elif (suffixes and file.suffix.lower() not in suffixes) or not file.is_file():
@@ -128,7 +119,7 @@ def list_files_by_class(
             else:
                 found.append((class_folder.name, file))
         if len(found) == before:
-            warnings.add("a folder without a name or files: left out", class_folder)
+            warnings.add("a folder without files: left out", class_folder)
     return found
 
 
@@ -141,13 +132,6 @@ def list_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names))
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    if not (found := _sub_folders(folder)):
-        remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
-        raise ConfigError(f"{folder}: no sub-folders in it", remedy)
-    return found
 
 
 def _sub_folders(folder: Path) -> list[Path]:

@@ -1,8 +1,6 @@
 """Define the config of the experiments mnist-dense and mnist-logistic."""
 
-from pathlib import Path
-
-from dlrun.config.data_sections import DigitsDataConfig, held_out_rows
+from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import Reference
 
@@ -19,12 +17,6 @@ class DigitsConfig(NetworkConfig):
     data: DigitsDataConfig
     model: HiddenLayersConfig
     reference: Reference
-
-    def check(self, runs_dir: Path) -> None:
-        """Check that generated images are left to fit."""
-        super().check(runs_dir)
-        if self.data.source == "sample":
-            held_out_rows(self.data.validation, self.data.sample_images)
 
 
 CONFIGS = dict.fromkeys(("mnist-dense", "mnist-logistic"), DigitsConfig)
