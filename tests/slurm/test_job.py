@@ -13,8 +13,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.runs.start import load_experiment_config, new_record, write_first_files
-from dlrun.slurm.job import Job
-from dlrun.slurm.submit import make_resume_job
+from dlrun.slurm import Job, make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import NETWORK

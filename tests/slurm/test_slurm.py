@@ -76,8 +76,8 @@ def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
     assert state(run) == "waiting"
     pickled = (run / "slurm" / f"{job}_submitted.pkl").read_bytes()
     names = [arg for op, arg, _ in pickletools.genops(pickled) if op.name == "SHORT_BINUNICODE"]
-    assert "dlrun.slurm.job" in names
-    assert {names[names.index("dlrun.slurm.job") + 1]} == {"Job"}
+    assert "dlrun.slurm" in names
+    assert {names[names.index("dlrun.slurm") + 1]} == {"Job"}
     assert not any("torch" in str(name) or "config" in str(name) for name in names)
     cluster.run("scancel", job)
     cluster.dlrun("resume", run)  # here, without SLURM

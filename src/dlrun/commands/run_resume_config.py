@@ -13,7 +13,7 @@ from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
-from dlrun.slurm.submit import submit_run_to_slurm
+from dlrun.slurm import submit_run_to_slurm
 from dlrun.system.console import to_json
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."

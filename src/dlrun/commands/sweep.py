@@ -8,7 +8,7 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
-from dlrun.slurm.submit import parse_slurm_options
+from dlrun.slurm import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings
 from dlrun.sweeps.sweep import run_sweep
 
@@ -82,7 +82,7 @@ def sweep(
         resume=resume,
         jobs=jobs,
         fail_fast=fail_fast,
-        slurm=on_slurm,
+        slurm_options=on_slurm,
         wait=wait,
     )
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dlrun import run_context
+from dlrun import run_context, slurm
 from dlrun.config.plugins import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import find_process_group
-from dlrun.slurm import submit
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
 from dlrun.sweeps import summary
 from dlrun.sweeps.configs import group_runs_by_config
 from dlrun.sweeps.plan import (
@@ -41,14 +39,14 @@ def run_sweep(
     resume: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
-    slurm: submit.SlurmOptions | None = None,
+    slurm_options: slurm.SlurmOptions | None = None,
     wait: bool = False,
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
     resume: the sweep to continue, whose experiment is then empty. jobs: None: as many runs at once
-    as the machine can hold. fail_fast: stop all runs once one has failed. slurm: None: run on this
-    machine. wait: until SLURM's jobs have ended.
+    as the machine can hold. fail_fast: stop all runs once one has failed. slurm_options: None:
+    run on this machine. wait: until SLURM's jobs have ended.
 
     Returns 1 if a point failed or the table cannot be written. Raises ConfigError with every error
     before anything begins; DlrunError if another process runs this sweep, or code or packages have
@@ -57,10 +55,8 @@ def run_sweep(
     """
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
-        if slurm is not None:
-            submit.check_slurm_available()
-            if {slurm.nodes, slurm.tasks} - {None, 1}:
-                raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
+        if slurm_options is not None:
+            slurm.check_slurm_available()
         elif group := find_process_group():
             raise ConfigError(
                 f"{group}, each of which would start this sweep", f"leave {group.by} out"
@@ -72,9 +68,10 @@ def run_sweep(
         else:
             check_runs_folder_writable(runs_dir)
             name = options.name or secrets.token_hex(4)
-            plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm)
-        if plan.search is not None:
-            _check_search_can_run(on_slurm=slurm is not None)
+            plan = make_sweep_plan(
+                name, experiment, options, search, screen, here=not slurm_options
+            )
+        _check_can_run(plan, slurm_options)
         if resume is None and options.dry_run:
             _show_points(plan, screen, json=options.json)
             checked = "points" if plan.search is None else "ends of spaces"
@@ -84,19 +81,19 @@ def run_sweep(
         if resume is None:
             folder = RunFolder.claim_sweep(runs_dir, plan.name).path
         sweep = Sweep(plan, folder, options.data_dir)
-        again = sweep.resume_command + (" --slurm ... --wait" if slurm else "")
+        again = sweep.resume_command + (" --slurm ... --wait" if slurm_options else "")
         with RunFolder(folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
             if resume is None:
                 sweep.write_plan()
             screen.note(f"sweep folder: {folder}")
-            if slurm is None:
+            if slurm_options is None:
                 preload_fork_server([plan.experiment])
                 state = run_sweep_points(
                     sweep, screen, jobs=jobs, fail_fast=fail_fast, force=options.force
                 )
             else:
                 sweep.clean_up_if_killed(screen)
-                submitted = _submit(sweep, slurm, options, screen)
+                submitted = _submit(sweep, slurm_options, options, screen)
                 if submitted and not wait:
                     _show_jobs(sweep, submitted, again, screen, json=options.json)
                     return 0
@@ -104,12 +101,16 @@ def run_sweep(
             return _finish(sweep, state, options, screen)
 
 
-def _check_search_can_run(*, on_slurm: bool) -> None:
-    """Raise ConfigError if a package is missing, or SLURM cannot run what depends on results."""
-    require_extra("--sampler tpe", "optuna", "optuna")
-    if on_slurm:
-        problem = "--slurm: a sweep with --sampler tpe runs on this machine"
-        raise ConfigError(problem, "leave it out")
+def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) -> None:
+    """Raise ConfigError if a package is missing, or SLURM cannot run the sweep so."""
+    if plan.search is not None:
+        require_extra("--sampler tpe", "optuna", "optuna")
+    if slurm_options is None:
+        return
+    if {slurm_options.nodes, slurm_options.tasks} - {None, 1}:
+        raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
+    if plan.search is not None:
+        raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
 
 @contextlib.contextmanager
@@ -154,42 +155,42 @@ def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Scree
     return 0 if is_whole else 1
 
 
-def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
+def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, screen: Screen) -> Jobs:
     """Submit all points that are neither finished nor queued; return all unfinished jobs."""
-    plan, runs, queued = sweep.plan, sweep.find_runs(), jobs_in_queue()
-    common = replace(options, runs_dir=sweep.runs_dir)
+    plan = sweep.plan
+    runs = sweep.find_runs()
+    queued = slurm.jobs_in_queue()
     jobs: Jobs = {}
-    planned: dict[int, submit.RunToSubmit] = {}
+    planned: dict[int, slurm.RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
-        if is_run_complete(run):
+        job = slurm.read_job_number(run.folder) if run else None
+        if run is not None and is_run_complete(run):
             continue
-        if run is not None:
-            with contextlib.suppress(OSError):  # it was not submitted
-                number = (run.folder / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
-                if queued is None or number in queued:
-                    jobs[point.number] = run.folder, number
-                    continue
-        settings = plan.run_settings(point, common)
-        planned[point.number] = submit.RunToSubmit(config, settings, run.folder if run else None)
+        if run is not None and job and (queued is None or job in queued):
+            jobs[point.number] = run.folder, job
+            continue
+        settings = plan.run_settings(point, replace(given, runs_dir=sweep.runs_dir))
+        planned[point.number] = slurm.RunToSubmit(config, settings, run.folder if run else None)
     if planned:
-        name, folder = f"{plan.experiment} {plan.name}", sweep.folder.absolute()
-        submitted = submit.submit_runs_to_slurm(
-            plan.experiment, [*planned.values()], slurm, name, folder
+        name = f"{plan.experiment} {plan.name}"
+        folder = sweep.folder.absolute()
+        runs_to_submit = [*planned.values()]
+        submitted = slurm.submit_runs_to_slurm(
+            plan.experiment, runs_to_submit, options, name, folder
         )
         waiting = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
-        array = submitted[0][1].partition("_")[0]
-        screen.note(f"submitted {pluralize(len(planned), 'point')} as job {array}{waiting}")
+        screen.note(f"submitted {pluralize(len(planned), 'point')} as SLURM jobs{waiting}")
     return jobs
 
 
 def _show_jobs(sweep: Sweep, jobs: Jobs, again: str, screen: Screen, *, json: bool) -> None:
     """Print the submitted jobs of a sweep, and the command that continues it later."""
-    name, folder = sweep.plan.name, str(sweep.folder)
+    folder = str(sweep.folder)
     if json:
         numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
-        about = {"status": "waiting", "sweep": name, "folder": folder, "jobs": numbers}
+        about = {"status": "waiting", "sweep": sweep.plan.name, "folder": folder, "jobs": numbers}
         screen.print_json(about)
         return
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
@@ -205,28 +206,25 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
 
     Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
-    plan, state = sweep.plan, SweepState(sweep.find_runs())
-    begun, done = set[int](), len(plan.points) - len(jobs)
+    plan = sweep.plan
+    state = SweepState(sweep.find_runs())
+    point_of = {folder: plan.points[number - 1] for number, (folder, _) in jobs.items()}
+    done = len(plan.points) - len(jobs)
     progress = SweepProgress(plan, screen, state.runs, len(jobs), done)
     try:
         with progress:
-            for codes in watch_jobs(dict(jobs.values())):
-                for number, (folder, job) in jobs.items():
-                    point = plan.points[number - 1]
-                    if number not in begun and job_has_started(folder):
-                        begun.add(number)
-                        progress.begin(point)
-                    if folder in codes:
-                        run = sweep.find_run_of_point(point)
-                        if run is not None and is_run_complete(run):
-                            state.runs[number] = run
-                            progress.end(point, "done", run.record)
-                            continue
-                        why = "its job ended without a result"
-                        if codes[folder] is None:
-                            why = f"job {job} left SLURM's queue without a result"
-                        state.failed[number] = (run and run.record.error) or why
-                        progress.end(point, "FAILED")
+            for ended in slurm.watch_jobs(dict(jobs.values())):
+                for folder, code in ended.items():
+                    point = point_of[folder]
+                    run = sweep.find_run_of_point(point)
+                    if run is not None and is_run_complete(run):
+                        state.runs[point.number] = run
+                        progress.end(point, "done", run.record)
+                        continue
+                    how = "left SLURM's queue" if code is None else "ended"
+                    why = f"job {jobs[point.number][1]} {how} without a result"
+                    state.failed[point.number] = (run and run.record.error) or why
+                    progress.end(point, "FAILED")
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop

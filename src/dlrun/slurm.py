@@ -1,4 +1,7 @@
-"""Submit runs to SLURM through submitit, for `dlrun EXPERIMENT --slurm KEY=VALUE,...`."""
+"""Submit runs to SLURM as jobs through submitit, execute them there, and wait for their end.
+
+submitit stores a Job in a file and loads it in the job, so a Job consists of texts only.
+"""
 
 import contextlib
 import io
@@ -6,10 +9,14 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 from pydantic import Field
 
@@ -19,11 +26,13 @@ from dlrun.config.plugins import require_extra
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DlrunError, Interrupted, OutOfTime
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.experiments.saved_run import Run
+from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
+from dlrun.run_folder.record import read_run_record
 from dlrun.runs import distributed
 from dlrun.runs.start import (
     check_run_can_start,
@@ -32,15 +41,19 @@ from dlrun.runs.start import (
     print_dry_run,
     write_first_files,
 )
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
+from dlrun.system.signals import EXIT_CODES
 
+SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
+STDOUT, STDERR, EXIT_CODE, NUMBER = "stdout.txt", "stderr.txt", "exit-code", "job"
+TICK = 0.5  # seconds between two looks at the run's folder
+QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call too
 SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 CLIENT = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
-REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
+REQUEUES = 1000  # a job that finishes no step is not requeued (Job)
 
 
 class SlurmOptions(Section, strict=False, str_min_length=1):
@@ -99,6 +112,71 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
     except ConfigError as error:
         raise ConfigError(error.message, hint) from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Represents a SLURM job by a run's folder and the dlrun arguments that continue the run."""
+
+    run: str
+    words: tuple[str, ...]
+
+    def __call__(self) -> None:
+        """Execute the dlrun command in a child process, and exit with its exit code.
+
+        submitit requeues a run that was stopped because its time was nearly over, or that failed on
+        several nodes, if it has finished a step since this start.
+        """
+        if sys.platform == "win32":
+            raise DlrunError("there is no SLURM on Windows")
+        # SLURM signals the child too, whose step ends; submitit's handler is called afterwards.
+        requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
+        if int(os.environ.get("SLURM_PROCID", "0")) > 0:
+            sys.exit(self._execute(None, None))
+        run, before = Path(self.run), self._finished_steps()
+        about = run / SLURM_FOLDER
+        about.mkdir(exist_ok=True)
+        (about / EXIT_CODE).unlink(missing_ok=True)
+        with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
+            code = self._execute(out, err)
+            # The other nodes notice a lost one before SLURM does, for which their job just failed.
+            lost = code == 1 and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
+            if (code == OutOfTime.exit_code or lost) and self._finished_steps() > before:
+                assert callable(requeue)  # submitit's
+                if lost:
+                    err.write(b"a node may be lost: the job waits in the queue again\n")
+                    err.flush()
+                requeue(signal.SIGUSR2, None)
+            if code == OutOfTime.exit_code:
+                err.write(b"error: no step was finished in the time that --slurm requested\n")
+        if code:
+            lines = (about / STDERR).read_text(encoding="utf-8", errors="replace").splitlines()
+            errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            distributed.mark_waiting_run_failed(
+                run, (errors or ["its job ended before it began"])[-1]
+            )
+        (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
+        sys.exit(code)
+
+    def checkpoint(self) -> object:
+        """Return the job that submitit runs after a requeue: the same job, which will resume."""
+        from submitit.helpers import DelayedSubmission  # an extra
+
+        return DelayedSubmission(self)
+
+    def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
+        """Execute the dlrun command, and return its exit code as a shell reports it."""
+        command = [sys.executable, "-m", "dlrun", *self.words]
+        code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
+        ).returncode
+        return 128 - code if code < 0 else code
+
+    def _finished_steps(self) -> int:
+        try:
+            return read_run_record(Path(self.run)).steps or 0
+        except DlrunError:
+            return 0
 
 
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
@@ -237,3 +315,88 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
         ) from None
     finally:
         os.environ.update(hidden)
+
+
+def jobs_in_queue() -> set[str] | None:
+    """Return the ids of the user's jobs in SLURM's queue, such as `17`, or `17_3` of a job array.
+
+    Returns None if SLURM does not answer. Every cluster has squeue, but not all have sacct.
+    """
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+    try:
+        done = subprocess.run(  # noqa: S603 (squeue is where PATH says)
+            command, capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(done.stdout.split())
+
+
+def read_job_number(run: Path) -> str | None:
+    """Return the id of the SLURM job of a run, or None if it was not submitted."""
+    with contextlib.suppress(OSError):
+        return (run / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
+    return None
+
+
+def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
+    """Wait for the SLURM jobs of runs; yield the exit codes of the jobs that have just ended.
+
+    Yields a dictionary by the run's folder, as `jobs` is, twice a second. The exit code is None if
+    the job has left the queue without one.
+    """
+    waiting, asked = dict(jobs), float("-inf")
+    while waiting:
+        time.sleep(TICK)
+        if time.monotonic() > asked + QUEUE_TICK:
+            queued, asked = jobs_in_queue(), time.monotonic()
+        ended = {}
+        for run, job in waiting.items():
+            code = _read_exit_code(run)
+            # After a signal the job may be queued again.
+            if (queued is not None and job not in queued) or code not in {None, *EXIT_CODES}:
+                ended[run] = code
+        waiting = {run: job for run, job in waiting.items() if run not in ended}
+        yield ended
+
+
+def _read_exit_code(run: Path) -> int | None:
+    file = run / SLURM_FOLDER / EXIT_CODE
+    try:
+        # NFS remembers for up to a minute that a file was missing, unless its folder is listed.
+        if file not in file.parent.iterdir():
+            return None
+        return int(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # missing, or being written now
+        return None
+
+
+def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
+    """Wait until the SLURM job of a run has ended, show its output, and return its exit code.
+
+    Raises DlrunError if the job ended before its run did, Interrupted by Ctrl-C.
+    """
+    streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
+    shown = dict.fromkeys(streams, 0)  # bytes of each file
+    code = None
+    try:
+        for ended in watch_jobs({run: job}):
+            code = ended.get(run)
+            for name, stream in streams.items():
+                with contextlib.suppress(FileNotFoundError):  # it has not started
+                    new = (run / SLURM_FOLDER / name).read_bytes()[shown[name] :]
+                    lines = new[: new.rfind(b"\n") + 1]  # whole ones
+                    stream.write(lines.decode("utf-8", "replace"))
+                    stream.flush()
+                    shown[name] += len(lines)
+    except Interrupted:
+        screen.note(f"job {job} continues; `scancel {job}` ends it")
+        raise
+    if code is None:
+        raise DlrunError(
+            f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}",
+            f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
+        )
+    if as_json:
+        print_results_json(run, screen)
+    return code
