@@ -121,7 +121,7 @@ class RunContext:
         layers = summary(
             network,
             input_data=example,
-            col_names=("output_size", "num_params"),
+            col_names=("input_size", "output_size", "num_params"),
             col_width=20,
             verbose=0,
         )

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from scipy.sparse import csr_matrix
 
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.experiments.dense_network import DenseNetwork
+from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.kernels.bag_linear import Bags
 
 

@@ -9,8 +9,8 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from dlrun.experiments.cifar100.experiment import ConvNet
-from dlrun.experiments.imdb_dense.experiment import DenseNet
+from dlrun.experiments.image_networks.experiment import ConvNet
+from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.bag_linear import Bags
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_labelled_texts import REVIEWS, archive_of

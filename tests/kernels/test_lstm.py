@@ -1,15 +1,18 @@
 """The network that skips its padding is the plain one."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dlrun.experiments.imdb_lstm.experiment import LSTMClassifier
+from dlrun.experiments.text_networks.experiment import LSTMClassifier
 from dlrun.kernels.jit import LANES as WIDTH
 from dlrun.kernels.lstm import FEW, WIDEST
+from tests.experiments.use import reader
 
 WORDS = 10_003
 Result = tuple[Tensor, list[Tensor]]
@@ -233,13 +236,16 @@ def test_errors() -> None:
             model(torch.zeros(shape, dtype=torch.int64))
 
 
-def test_summary_shapes() -> None:
-    info = pytest.importorskip("torchinfo").summary(
-        LSTMClassifier(WORDS, 32, 32), input_data=reviews(realistic(10)), verbose=0
-    )
-    shapes = {layer.class_name: layer.output_size for layer in info.summary_list}
-    assert shapes["Embedding"] == shapes["LSTM"] == [10, 500, 32]
-    assert shapes["LSTMClassifier"] == [10]
+def test_the_summary_has_each_layers_input_and_output(tmp_path: Path) -> None:
+    reader(tmp_path).write_layers(LSTMClassifier(WORDS, 32, 32), reviews(realistic(10)))
+    summary = (tmp_path / "summary.txt").read_text()
+    for layer, shapes in {
+        "LSTMClassifier": ["[10, 500]", "[10]"],
+        "Embedding": ["[10, 500]", "[10, 500, 32]"],
+        "LSTM:": ["[10, 500, 32]", "[10, 500, 32]"],
+    }.items():
+        (row,) = (line for line in summary.splitlines() if layer in line.split(" ")[0])
+        assert re.findall(r"\[.*?\]", row) == shapes
 
 
 def test_more_than_two_classes_have_a_logit_each() -> None:

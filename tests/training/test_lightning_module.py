@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
-from dlrun.experiments.imdb_dense.experiment import DenseNet
 from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.fit import make_trainer

@@ -1,9 +1,10 @@
-"""Define the base class of experiments that train a network."""
+"""Define the base class of experiments that train a network, and the dense network of several."""
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -25,6 +26,8 @@ from dlrun.experiments.predictions import (
 )
 from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
+from dlrun.kernels.batch_parts import FastDropout
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -58,6 +61,39 @@ class LoadedData(Generic[A]):
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
         return fingerprint_data(self.data.fingerprint(), self.assets.values())
+
+
+class DenseNetwork(nn.Module):
+    """Applies hidden layers, each with a ReLU and dropout, and a linear output layer.
+
+    inputs: values of a row, whatever its shape. hidden: units of each hidden layer; none for a
+    linear model. dropout: the share of each hidden layer's units that is dropped in training.
+    sparse: whether the first layer reads bags, and so skips zeros.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        dropout: Sequence[float],
+        outputs: int,
+        *,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs, *hidden, outputs]
+        linear: list[nn.Module] = [nn.Linear(*pair) for pair in pairwise(sizes)]
+        if sparse:
+            linear[0] = BagLinear(*sizes[:2])
+        layers = [linear[0]]
+        for layer, share in zip(linear[1:], dropout, strict=True):
+            layers += [nn.ReLU(), FastDropout(share), layer]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
+        """Return the outputs (batch, outputs) of rows (batch, ...), or (batch,) of one output."""
+        outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
+        return outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs
 
 
 class NetworkExperiment(Experiment[N], Generic[N, A]):

@@ -13,8 +13,7 @@ from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES, Table
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.dense_network import DenseNetwork
-from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig

@@ -1,0 +1,229 @@
+"""Define cifar100, mnist-dense and mnist-logistic: networks that classify small images."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from dlrun.config.network_sections import NetworkConfig
+from dlrun.data.photographs import encode_png
+from dlrun.data.small_images import (
+    DIGIT_SIDE,
+    SIDE,
+    LabelledImages,
+    SmallImages,
+    crop_to_square,
+    load_configured_images,
+    load_digits,
+    to_digit,
+)
+from dlrun.data.splits import Rows, split_off_validation
+from dlrun.experiments.base import AnyExperiment, NetworkAssets
+from dlrun.experiments.image_networks.config import Cifar100Config, DigitsConfig
+from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
+from dlrun.experiments.predictions import ImagePredictor
+from dlrun.experiments.saved_run import Run
+from dlrun.kernels.bag_linear import sparse_bytes
+from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
+from dlrun.run_context import RunContext
+from dlrun.training.data import ArrayData, BagBatches, BatchDataset, TensorBatches
+from dlrun.training.objective import Objective, fast_optimizer
+
+C = TypeVar("C", bound=NetworkConfig)
+SCALE = 255  # divides the bytes of an image
+
+
+class ImageAssets(NetworkAssets, frozen=True):
+    """Holds the class names and the description of the preprocessing of an image network.
+
+    preprocessing: how an image becomes the network's input, for programs without dlrun.
+    """
+
+    labels: list[str]
+    preprocessing: dict[str, object]
+
+
+class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
+    """Defines an experiment that trains a network to classify images of one small size.
+
+    size: of an image: height and width, after the number of channels if it has colours.
+    group_size, eval_batch_size: see ArrayData; neither changes the numbers of a run.
+    """
+
+    assets_class = ImageAssets
+    size: ClassVar[tuple[int, ...]]
+    group_size: ClassVar[int] = 1
+    eval_batch_size: ClassVar[int | None] = None
+
+    @abstractmethod
+    def read(self, config: C, context: RunContext) -> SmallImages:
+        """Return the images that a config names."""
+
+    @abstractmethod
+    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return an image of any size as the bytes of an input of the network."""
+
+    def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
+        """Load the images; the seed selects the training images held out for validation."""
+        images = self.read(config, context)
+        train, test = images.train, images.test
+        fitted, held_out = split_off_validation(
+            config.data_section.validation, train, test, config.split_seed, context.screen
+        )
+        data = ArrayData(
+            *self.batches(config, train, fitted, held_out),
+            *self.batches(config, test, np.arange(len(test.labels))),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            group_size=self.group_size,
+            eval_batch_size=self.eval_batch_size,
+        )
+        return LoadedData(
+            data,
+            images.origin,
+            ImageAssets(
+                labels=images.names, preprocessing={"scale": SCALE, "size": list(self.size)}
+            ),
+            lambda row: {"image": encode_png(_channels_last(test.pixels[row]))},
+        )
+
+    def batches(self, config: C, images: LabelledImages, *parts: Rows) -> list[BatchDataset]:
+        """Return the data set of each part of the images, given by the indices of its rows."""
+        return [
+            TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
+        ]
+
+    def objective(self, config: C, assets: ImageAssets) -> Objective:
+        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
+        return replace(super().objective(config, assets), optimizer=fast_optimizer)
+
+    def example(self, config: C, assets: ImageAssets) -> Tensor:
+        """Return a batch of black images, or fewer images if a batch would fill the memory."""
+        return torch.zeros(min(config.batch_size, 512), *self.size)
+
+    def predictor(self, run: Run, config: C) -> ImagePredictor:
+        """Return a predictor for images of any size."""
+        network, assets = self.network(run, config), self.assets(run)
+        objective = self.objective(config, assets)
+
+        def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+            return objective.infer(network, torch.from_numpy(np.stack(inputs)) / SCALE)
+
+        # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
+        smallest = 4 * self.size[-1]
+        return ImagePredictor(assets.labels, self.to_input, probabilities, 5, smallest)
+
+
+def _channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+
+
+class ConvNet(nn.Module):
+    """Applies convolution blocks that each halve the image, then two dense layers.
+
+    channels: output channels of each block's 3x3 convolution. hidden: units of the first dense
+    layer. dropout: share of this layer's inputs that is dropped. Two classes have one logit.
+    """
+
+    def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, kernel_size=3, padding="same"),
+                    # The book's ReLU comes first. Both orders compute the same: the maximum of
+                    # ReLUs is the ReLU of the maximum. This one has a quarter of the ReLUs.
+                    nn.MaxPool2d(2),
+                    nn.ReLU(inplace=True),
+                )
+                for inputs, outputs in zip([3, *channels], channels, strict=False)
+            )
+        )
+        side = 32 >> len(channels)
+        self.output = nn.Sequential(
+            nn.Flatten(),
+            FastDropout(dropout),
+            nn.Linear(side * side * channels[-1], hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1 if classes == 2 else classes),
+        )
+        self._binary = classes == 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
+        # The layout in which convolutions and pooling are fastest.
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.output(compute_in_parts(self.blocks, images))
+        return logits.squeeze(-1) if self._binary else logits
+
+
+class Cifar100Experiment(ImageNetworkExperiment[Cifar100Config]):
+    """Trains a convolutional network on small colour images."""
+
+    name = "cifar100"
+    size = 3, SIDE, SIDE
+
+    def read(self, config: Cifar100Config, context: RunContext) -> SmallImages:
+        """Return CIFAR100's images, synthetic images, or the user's own."""
+        return load_configured_images(
+            config.data, context.data_dir, config.split_seed, context.screen
+        )
+
+    def build(self, config: Cifar100Config, assets: ImageAssets) -> ConvNet:
+        """Build the untrained convolutional network."""
+        model = config.model
+        return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
+
+    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return an image's largest centred square, resized to the network's input."""
+        return crop_to_square(image)
+
+
+class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
+    """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
+
+    size = DIGIT_SIDE, DIGIT_SIDE
+    group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
+    curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self, config: DigitsConfig, context: RunContext) -> SmallImages:
+        """Return MNIST's digits, or synthetic ones."""
+        seed, screen = config.split_seed, context.screen
+        return load_digits(config.data, context.data_dir, seed, screen)
+
+    def batches(
+        self, config: DigitsConfig, images: LabelledImages, *parts: Rows
+    ) -> list[BatchDataset]:
+        """Return the data set of each part.
+
+        A hidden layer reads bags, without the zeros, which are four fifths of the pixels.
+        """
+        if not config.model.hidden:
+            return super().batches(config, images, *parts)
+        matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
+        return [BagBatches(matrix, images.labels, rows, binary=False) for rows in parts]
+
+    def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
+        """Build the untrained dense network."""
+        model = config.model
+        sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
+        return DenseNetwork(*sizes, sparse=bool(model.hidden))
+
+    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return an image of a digit as MNIST's are: grey, light on black, resized."""
+        return to_digit(image)
+
+
+EXPERIMENTS: dict[str, AnyExperiment] = {
+    "cifar100": Cifar100Experiment(),
+    "mnist-dense": MnistExperiment("mnist-dense"),
+    "mnist-logistic": MnistExperiment("mnist-logistic"),
+}

@@ -1,0 +1,272 @@
+"""Define imdb-dense, a dense network on bags of words, and imdb-lstm, an LSTM on last words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
+from dlrun.experiments.base import AnyExperiment, NetworkToExport
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
+from dlrun.experiments.predictions import Words
+from dlrun.experiments.reviews import (
+    ReviewAssets,
+    ReviewsPredictor,
+    load_and_split_reviews,
+    network_reading_bags,
+    review_describer,
+    word_weights_csv,
+)
+from dlrun.experiments.saved_run import Run
+from dlrun.experiments.text_networks.config import ImdbDenseConfig, ImdbLstmConfig
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
+from dlrun.kernels.lstm import LSTMLastState, lstm_states
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import WORDS
+from dlrun.training.data import ArrayData, BagBatches, TensorBatches
+from dlrun.training.objective import Objective, fast_optimizer
+
+# Neither changes the numbers of a run.
+GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
+EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
+
+
+class DenseNet(nn.Module):
+    """Applies dense layers, with a ReLU after each but the last; two classes have one logit.
+
+    width: how many different word ids a bag can hold. hidden: units of each layer but the last.
+    """
+
+    def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
+        super().__init__()
+        sizes = [*hidden, 1 if classes == 2 else classes]
+        first = BagLinear(width, sizes[0])  # as nn.Linear, without the dense matrix of the bags
+        layers: list[nn.Module] = [first]
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
+        self.layers = nn.Sequential(*layers)
+        self._binary = classes == 2
+
+    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
+        """Return the logits of bags of words, (batch,), or (batch, classes) for 3 or more."""
+        return self._logits(self.layers(bags))
+
+    @torch.no_grad()
+    def words_alone(self, start: int) -> Tensor:
+        """Return the effect on the logits of adding each word to a bag of `start`, (width, ...)."""
+        weight, bias = self.layers[0].parameters()
+        empty = weight[start] + bias
+        return self._after_first(empty + weight) - self._after_first(empty)
+
+    @torch.no_grad()
+    def words_left_out(self, ids: Tensor) -> Tensor:
+        """Return how much the presence of each word of a bag adds to the logits, (n_ids, ...)."""
+        weight, bias = self.layers[0].parameters()
+        sums = weight[ids].sum(0) + bias
+        return self._after_first(sums) - self._after_first(sums - weight[ids])
+
+    def _after_first(self, sums: Tensor) -> Tensor:
+        return self._logits(self.layers[1:](sums))
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1) if self._binary else outputs
+
+
+class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
+    """Trains a dense network on the set of words that a review contains."""
+
+    name = "imdb-dense"
+    assets_class = ReviewAssets
+
+    def load(self, config: ImdbDenseConfig, context: RunContext) -> LoadedData[ReviewAssets]:
+        """Load the reviews as bags of words."""
+        reviews, fitted, held_out = load_and_split_reviews(config, context)
+        bags, labels = reviews.train.bags, reviews.train.labels
+        data = ArrayData(
+            BagBatches(bags, labels, fitted),
+            BagBatches(bags, labels, held_out),
+            BagBatches(reviews.test.bags, reviews.test.labels),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            group_size=GROUP_SIZE,
+            eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
+        )
+        return LoadedData(data, reviews.origin, ReviewAssets.of(reviews), review_describer(reviews))
+
+    def build(self, config: ImdbDenseConfig, assets: ReviewAssets) -> DenseNet:
+        """Build the untrained dense network."""
+        return DenseNet(assets.width, config.model.hidden, len(assets.labels))
+
+    def objective(self, config: ImdbDenseConfig, assets: ReviewAssets) -> Objective:
+        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
+        return replace(super().objective(config, assets), optimizer=fast_optimizer)
+
+    def example(self, config: ImdbDenseConfig, assets: ReviewAssets) -> Tensor:
+        """Return a batch of empty reviews that share one zero, which takes almost no memory."""
+        return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
+
+    def extra_files(self, network: nn.Module, assets: ReviewAssets) -> dict[str, bytes]:
+        """Return words.csv: the effect of each word on a review of only this word, lowest first."""
+        if len(assets.labels) != 2:
+            return {}
+        assert isinstance(network, DenseNet)
+        weights = network.words_alone(START)[FIRST_WORD:].tolist()
+        words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
+        return {WORDS: word_weights_csv(words)}
+
+    def predictor(self, run: Run, config: ImdbDenseConfig) -> ReviewsPredictor:
+        """Return a predictor for texts; a word's effect is how the logit differs without it."""
+        network, assets = self.network(run, config), self.assets(run)
+        assert isinstance(network, DenseNet)
+        return _BagsPredictor(assets, network, self.objective(config, assets))
+
+    def exported(self, run: Run, config: ImdbDenseConfig) -> NetworkToExport:
+        """Return the trained dense network for export; its input is a matrix of 0 and 1."""
+        return network_reading_bags(self.network(run, config), self.assets(run))
+
+
+@dataclass
+class _BagsPredictor(ReviewsPredictor):
+    network: DenseNet
+    objective: Objective
+
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
+        bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
+        return self.objective.infer(self.network, bags)
+
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+        names = dict(zip(ids.tolist(), words, strict=True))
+        effects = self.network.words_left_out(torch.tensor([START, *names]))
+        effects = effects if effects.dim() == 1 else effects[:, towards]
+        pairs = zip(names.items(), effects[1:].tolist(), strict=True)
+        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN]
+
+
+class LSTMClassifier(nn.Module):
+    """Classifies a review from its word ids, padded in front with 0; two classes have one logit.
+
+    words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
+    of the state.
+    threads: see `LSTMLastState`.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        embedding: int,
+        hidden: int,
+        classes: int = 2,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
+        self.last_state = LSTMLastState(threads)
+        self._binary = classes == 2
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits of reviews, (batch,), or (batch, classes) for more than two classes."""
+        logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
+        return logits.flatten() if self._binary else logits
+
+    def after_each(self, ids: Tensor) -> Tensor:
+        """Return the logits (time, ...) after each word id of one review (time,)."""
+        logits: Tensor = self.output(lstm_states(self.lstm, self.embedding, ids))
+        return logits.squeeze(-1)
+
+
+class ImdbLstmExperiment(NetworkExperiment[ImdbLstmConfig, ReviewAssets]):
+    """Trains an LSTM that reads a review word by word."""
+
+    name = "imdb-lstm"
+    assets_class = ReviewAssets
+    curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
+
+    def load(self, config: ImdbLstmConfig, context: RunContext) -> LoadedData[ReviewAssets]:
+        """Load the reviews as sequences of their last word ids."""
+        reviews, fitted, held_out = load_and_split_reviews(config, context)
+        length, train, test = config.data.max_length, reviews.train, reviews.test
+        data = ArrayData(
+            TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
+            TensorBatches(train.ids.padded(length, held_out), train.labels[held_out]),
+            TensorBatches(test.ids.padded(length), test.labels),
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        return LoadedData(
+            data, reviews.origin, ReviewAssets.of(reviews, length), review_describer(reviews)
+        )
+
+    def build(self, config: ImdbLstmConfig, assets: ReviewAssets) -> LSTMClassifier:
+        """Build the untrained LSTM network."""
+        return LSTMClassifier(
+            assets.width,
+            config.model.embedding,
+            config.model.hidden,
+            len(assets.labels),
+            threads=None if config.threads == "auto" else config.threads,
+        )
+
+    def torch_threads(self, config: ImdbLstmConfig, threads: int) -> int:
+        """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
+        return 1
+
+    def example(self, config: ImdbLstmConfig, assets: ReviewAssets) -> Tensor:
+        """Return ten reviews that consist of padding, as in the lab's summary of the network."""
+        return torch.zeros(10, config.data.max_length, dtype=torch.int32)
+
+    def predictor(self, run: Run, config: ImdbLstmConfig) -> ReviewsPredictor:
+        """Return a predictor for texts; a word's effect is the change in probability when read."""
+        network, assets = self.network(run, config), self.assets(run)
+        assert isinstance(network, LSTMClassifier)
+        return _SequencesPredictor(
+            assets, network, self.objective(config, assets), config.data.max_length
+        )
+
+    def exported(self, run: Run, config: ImdbLstmConfig) -> NetworkToExport:
+        """Return the trained network, computed by nn.LSTM, for export."""
+        network, assets = self.network(run, config), self.assets(run)
+        assert isinstance(network, LSTMClassifier)
+        network.last_state.skip_padding = False
+        length = config.data.max_length
+
+        def inputs(rows: int) -> Tensor:
+            random = torch.Generator().manual_seed(0)
+            ids = torch.randint(assets.width, (rows, length), generator=random)
+            pads = torch.randint(length, (rows, 1), generator=random)
+            return ids * (torch.arange(length) >= pads)
+
+        return NetworkToExport(network, "ids", inputs, assets.for_export(), any_length=True)
+
+
+@dataclass
+class _SequencesPredictor(ReviewsPredictor):
+    by = "probability"
+    network: LSTMClassifier
+    objective: Objective
+    length: int
+
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
+        return self.objective.infer(self.network, self._padded(reviews))
+
+    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+        (sequence,) = self._padded(RaggedWordIds.from_ids([ids.tolist()], self.assets.width - 3))
+        after = self.objective.infer(self.network.after_each, sequence)[:, towards]
+        moved = np.diff(after, prepend=after[0])
+        return list(zip(words, moved[-len(words) :].tolist(), strict=True))
+
+    def _padded(self, reviews: RaggedWordIds) -> Tensor:
+        return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
+
+
+EXPERIMENTS: dict[str, AnyExperiment] = {
+    "imdb-dense": ImdbDenseExperiment(),
+    "imdb-lstm": ImdbLstmExperiment(),
+}
