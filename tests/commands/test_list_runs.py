@@ -99,7 +99,6 @@ def test_of_an_error_the_smallest_is_first(tmp_path: Path, capsys: Out, key: str
 def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
     run = objects(runs, capsys, where=["optimizer.lr>0.05"])[0]
     folder = runs / EXPERIMENT / DAY.format(1, "a")
-    size = sum(file.stat().st_size for file in folder.iterdir())
     assert run.pop("config")["optimizer.lr"] == 0.1
     assert run.pop("interval") == pytest.approx([0.4691, 0.5309], abs=1e-4)
     assert (
@@ -112,7 +111,6 @@ def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
             "value": 0.5,
             "book": 0.421,
             "seconds": 10.5,
-            "size": size,
             "differs": {"optimizer.lr": 0.1},
             "began": "2026-01-01T00:00:00+00:00",
             "folder": str(folder),
@@ -185,8 +183,6 @@ def test_runs_of_an_older_dlrun_without_a_metric_come_last(runs: Path, capsys: O
         ({"where": ["seed"]}, "expected a key, one of"),
         ({"where": ["optimizer.name>1"]}, "optimizer.name is 'rmsprop' in a run"),
         ({"where": ["seconds>1s"]}, "cannot be compared with '1s'"),
-        ({"where": ["seed=true"]}, "cannot be compared with True"),
-        ({"where": ["model.channels=32"]}, "cannot be compared with 32"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
         ({"experiment": "nothing"}, "no experiment 'nothing'"),

@@ -90,7 +90,7 @@ def json_default(value: object) -> object:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
+def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> str:
     """Return an object as JSON text, with null for NaN and for numbers too large for a float.
 
     Characters that a terminal would interpret are escaped.
