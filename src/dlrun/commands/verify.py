@@ -114,17 +114,13 @@ def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | Non
     """Return the first difference of a run and its repetition, and the names of the compared files.
 
     Compared are metrics.csv without its times, the metrics in the run's result, weights or
-    coefficients, and tables such as predictions. Raises DataError if a file was
-    damaged.
+    coefficients, and tables such as predictions. Raises DataError if a file was damaged.
     """
     written = (run.record.files | repetition.record.files).keys() - {METRICS}
     others = sorted(name for name in written if Path(name).suffix in COMPARED)
     compared = [*([METRICS] if METRICS in run.record.files else []), RESULTS, *others]
     for name in compared:
-        then, now = _read_arrays(run, name), _read_arrays(repetition, name)
-        if name == RESULTS:  # a newer dlrun may have further metrics
-            now = {metric: value for metric, value in now.items() if metric in then}
-        if difference := _compare_arrays(then, now):
+        if difference := _compare_arrays(_read_arrays(run, name), _read_arrays(repetition, name)):
             return f"{name}: {difference}", compared
     return None, compared
 
@@ -133,30 +129,25 @@ def _read_arrays(run: Run, name: str) -> Arrays:
     """Return the arrays in a file of a run by their names: tensors, or the columns of a table.
 
     Another version of torch or numpy may write the same numbers as different bytes, and the times
-    in metrics.csv always differ. A file of another kind gives one array, its bytes; a file that
-    the run did not write gives no array.
+    in metrics.csv always differ. A file that the run did not write gives no array.
     """
     if name == RESULTS:
         return {metric: np.array(value) for metric, value in run.record.metrics.items()}
     if name not in run.record.files:
         return {}
     content = run.read(name)
-    with contextlib.suppress(ValueError):  # not a CSV table
-        if name.endswith(".csv"):
-            table = pd.read_csv(
-                io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False
-            ).drop(columns=SECONDS, errors="ignore")
-            return {str(column): table[column].to_numpy(object) for column in table}
+    if name.endswith(".csv"):
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
+        columns = table.columns.drop(SECONDS, errors="ignore")
+        return {column: table[column].to_numpy(object) for column in columns}
     if name.endswith(".npz"):
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    if name.endswith(".pt"):
-        from dlrun.networks.files import read_tensors  # slow: torch
+    from dlrun.networks.files import read_tensors  # slow: torch
 
-        tensors = read_tensors(run.folder / name, content)
-        # numpy has no bfloat16.
-        return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors.items()}
-    return {"content": np.frombuffer(content, np.uint8)}
+    tensors = read_tensors(run.folder / name, content)
+    # numpy has no bfloat16.
+    return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors.items()}
 
 
 def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
@@ -182,9 +173,12 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 def _differing_causes(run: Run, repetition: Run) -> Differences:
     """Return the differences in code, packages, machine and data between two runs."""
     then, now = run_provenance(run), run_provenance(repetition)
-    causes: Differences = {}
-    for kind, values in now.items():
-        pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
-        if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
-            causes[kind] = changed
-    return causes
+    causes = {
+        kind: {
+            name: (then[kind].get(name), value)
+            for name, value in values.items()
+            if then[kind].get(name) != value
+        }
+        for kind, values in now.items()
+    }
+    return {kind: changed for kind, changed in causes.items() if changed}

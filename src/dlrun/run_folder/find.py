@@ -5,7 +5,6 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def runs_newest_first(
             return True
         return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
 
-    return _sort_newest_first(filter(is_run, runs))
+    return sorted(filter(is_run, runs), key=_began, reverse=True)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
@@ -156,25 +155,18 @@ def start_time_from_folder_name(folder: Path) -> datetime | None:
         return None
 
 
-def _sort_newest_first(runs: Iterable[Path]) -> list[Path]:
-    """Sort runs by when they began, according to their names, or to their records if renamed.
+def _began(folder: Path) -> tuple[str, int, str]:
+    """Return the second in which a run began, by its name or its record, and what orders a second.
 
     Runs that began in the same second are ordered by the time of config.yaml, which is written
     once.
     """
-
-    def key(folder: Path) -> tuple[str, int, str]:
-        config = folder / CONFIG
-        written = config.stat().st_mtime_ns if config.exists() else 0
-        return _began(folder), written, folder.name
-
-    return sorted(runs, key=key, reverse=True)
-
-
-def _began(folder: Path) -> str:
-    """Return the second in which a run began; empty if neither its name nor its record says it."""
+    second, written = "", 0
     if stamp := _STAMP.match(folder.name):
-        return stamp[0]
-    with contextlib.suppress(DlrunError):
-        return re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
-    return ""
+        second = stamp[0]
+    else:
+        with contextlib.suppress(DlrunError):
+            second = re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
+    with contextlib.suppress(OSError):
+        written = (folder / CONFIG).stat().st_mtime_ns
+    return second, written, folder.name

@@ -76,7 +76,7 @@ def _number(cell: str) -> float:
 def main_metric(record: RunRecord) -> str | None:
     """Return the name of a run's main metric: the first of its test that is no loss."""
     tested = (name for name in record.metrics if name.startswith(TESTED))
-    return min(tested, key=_is_loss, default=None)
+    return min(tested, key=lambda name: name.endswith("loss"), default=None)
 
 
 def selection_metric(metrics: Iterable[str]) -> str | None:
@@ -85,11 +85,7 @@ def selection_metric(metrics: Iterable[str]) -> str | None:
     It is the first that is no loss, or the loss, if the name says whether higher is better.
     """
     validated = (name for name in metrics if name.startswith(VALID) and metric_direction(name))
-    return min(validated, key=_is_loss, default=None)
-
-
-def _is_loss(metric: str) -> bool:
-    return metric.endswith("loss")
+    return min(validated, key=lambda name: name.endswith("loss"), default=None)
 
 
 def best_epoch(
@@ -169,13 +165,10 @@ def published_metrics(
 
 def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
     """Return the source and the metrics of each of the authors' earlier runs in a run's record."""
-    reruns, found = record.reference.get("reruns"), []
-    for rerun in reruns if isinstance(reruns, list) else []:
-        if isinstance(rerun, dict):
-            values = ((name, value) for name, value in rerun.items() if isinstance(value, float))
-            metrics = {name: value for name, value in values if is_plottable(value)}
-            found.append((str(rerun.get("source", "")), metrics))
-    return found
+    return [
+        (rerun["source"], {name: rerun[name] for name in rerun if isinstance(rerun[name], float)})
+        for rerun in record.reference.get("reruns", [])
+    ]
 
 
 def describe_direction(metric: str) -> str:
@@ -221,8 +214,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if record.stopped_epoch:
         lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
     if record.earlier_epoch:
-        kept = f"the weights of epoch {record.earlier_epoch}, not of the last one"
-        lines.append(("kept", kept))
+        lines.append(("kept", f"the weights of epoch {record.earlier_epoch}, not of the last one"))
     last = record.metrics.get(best.metric) if best else None
     if best and best.is_notable(last):
         name = best.metric.removeprefix(VALID).replace("_", " ")
@@ -231,7 +223,8 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         same = " (of the test rows: they validate too)" if best.on_test else ""
         lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
-        name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
+        name = metric.replace("_", " ")
+        ends = format_interval((expected.low, expected.high))
         seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
         lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
@@ -267,12 +260,13 @@ def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore
     for (label, guess), number in counts.items():
         rows[label] += number
         predicted[guess] += number
-    scores = {}
-    for name in sorted(rows.keys() | predicted.keys()):
+
+    def score(name: str) -> ClassScore:
         right = counts.get((name, name), 0)
         precision, recall = (right / one[name] if one[name] else None for one in (predicted, rows))
-        scores[name] = ClassScore(rows[name], precision, recall)
-    return scores
+        return ClassScore(rows[name], precision, recall)
+
+    return {name: score(name) for name in sorted(rows | predicted)}
 
 
 def format_interval(ends: tuple[float, float]) -> str:

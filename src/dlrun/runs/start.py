@@ -407,13 +407,12 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.package = settings, registry.experiment_entry(experiment.name).package
         self.is_resumed = record.status != "waiting"
-        threads = record.threads if self.is_resumed or record.continues else None
         self.record = record.model_copy(
             update={
                 "status": "running",
                 "run": str(folder.path),
                 "resumed" if self.is_resumed else "started": _now(),
-                "threads": threads or _choose_threads(config, settings),
+                "threads": record.threads or _choose_threads(config, settings),
                 "config": config.model_dump(mode="json"),
             }
         )
