@@ -21,8 +21,8 @@ from typing import IO, Annotated
 from pydantic import Field
 
 from dlrun import run_context
+from dlrun.config.named_classes import require_extra
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
-from dlrun.config.plugins import require_extra
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.config.torch_arguments import SCHEDULERS
+from dlrun.config.named_classes import SCHEDULERS
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke

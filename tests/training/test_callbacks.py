@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from dlrun.config.plugins import check_package_installed
+from dlrun.config.named_classes import check_package_installed
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun

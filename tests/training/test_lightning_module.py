@@ -14,8 +14,8 @@ from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
+from dlrun.config.named_classes import optimizer_classes
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
-from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.experiments.text_networks.experiment import DenseNet

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from dlrun.commands import options as opt
-from dlrun.config.plugins import require_extra
+from dlrun.config.named_classes import require_extra
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.base import NetworkToExport

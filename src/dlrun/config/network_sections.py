@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from dlrun.config.plugins import EACH_ONCE, ClassWithArguments, check_package_installed
+from dlrun.config.named_classes import (
+    EACH_ONCE,
+    LARGEST_RATE,
+    SCHEDULERS,
+    ArgumentError,
+    ClassWithArguments,
+    check_optimizer,
+    check_optimizer_name,
+    check_package_installed,
+    check_scheduler,
+    given_arguments,
+)
 from dlrun.config.sections import (
     EPOCHS,
     Count,
@@ -18,15 +29,6 @@ from dlrun.config.sections import (
     Predictions,
     Section,
     error_of_key,
-)
-from dlrun.config.torch_arguments import (
-    LARGEST_RATE,
-    SCHEDULERS,
-    ArgumentError,
-    check_optimizer,
-    check_optimizer_name,
-    check_scheduler,
-    given_arguments,
 )
 from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
@@ -62,10 +64,7 @@ class OptimizerConfig(Section, extra="allow"):
     def _is_of_torch(cls, name: str) -> str:
         lower = name.lower()  # torch's own spelling has capitals: AdamW
         if lower not in get_args(CommonOptimizer):
-            try:
-                check_optimizer_name(lower)
-            except ArgumentError as error:
-                raise ValueError(error.message) from None
+            check_optimizer_name(lower)
         return lower
 
     @model_validator(mode="after")
@@ -103,7 +102,7 @@ class SchedulerConfig(Section, extra="allow"):
         """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
         if self.name == "none":
             if self.arguments:
-                raise ArgumentError(next(iter(self.arguments)), kind="extra_forbidden")
+                raise ArgumentError(next(iter(self.arguments)), "unknown key without a schedule")
             return
         scheduler, left = SCHEDULERS[self.name], epochs - self.warmup_epochs
         if scheduler.by_update and self.warmup_epochs:
@@ -121,8 +120,7 @@ def _errors_of_keys(*section: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        path = (*section, error.key)
-        raise error_of_key(error.message, *path, kind=error.kind, known=error.known) from None
+        raise error_of_key(error.message, *section, error.key) from None
 
 
 class TrainerConfig(Section):

@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dlrun.config.plugins import EACH_ONCE, Item, class_name, is_dotted_name
+from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
@@ -62,18 +62,12 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def error_of_key(
-    message: str,
-    *path: str,
-    kind: Literal["value_error", "missing", "extra_forbidden"] = "value_error",
-    known: Collection[str] = (),
-) -> ValidationError:
+def error_of_key(message: str, *path: str) -> ValidationError:
     """Return pydantic's error about one key, for a validator that checks a whole section.
 
-    path: the names from the validated section to the key. known: the keys that there are, if it is
-    unknown.
+    path: the names from the validated section to the key.
     """
-    error = PydanticCustomError(kind, "{error}", {"error": message, "known": [*known]})
+    error = PydanticCustomError("value_error", "{error}", {"error": message})
     detail = InitErrorDetails(type=error, loc=path, input=None)
     return ValidationError.from_exception_data("config", [detail])
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.plugins import (
+from dlrun.config.named_classes import (
     CLASS,
     Item,
     check_package_installed,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context, slurm
-from dlrun.config.plugins import require_extra
+from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep

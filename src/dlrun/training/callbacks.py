@@ -10,8 +10,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from dlrun.config.named_classes import class_name, load_class
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
-from dlrun.config.plugins import class_name, load_class
 from dlrun.errors import ConfigError, DlrunError, describe_with_place
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 
@@ -27,7 +27,7 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     """
     callbacks = []
     for item in config.trainer.callbacks:
-        make, name = load_class(KEY, item, pl.Callback), class_name(item)
+        make, name = load_class(KEY, item, pl.Callback, {}), class_name(item)
         try:
             callback = make()
             key_type = type(callback.state_key)  # Lightning reads it outside of any hook

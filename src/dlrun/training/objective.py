@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlrun.config.named_classes import optimizer_classes
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
-from dlrun.config.torch_arguments import optimizer_classes
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 

@@ -3,8 +3,8 @@
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from dlrun.config.named_classes import SCHEDULERS, ArgumentError, make_scheduler
 from dlrun.config.network_sections import SchedulerConfig
-from dlrun.config.torch_arguments import SCHEDULERS, ArgumentError, make_scheduler
 from dlrun.errors import ConfigError
 
 

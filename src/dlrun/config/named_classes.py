@@ -1,26 +1,116 @@
-"""Make torch's optimizers and learning-rate schedulers, and check their arguments in a config.
+"""Find the classes that a config names with their arguments, and check the arguments.
 
-A class's own signature says which arguments it has, and the class which values it refuses. torch is
+Lightning's callbacks and loggers have dotted names; torch's optimizers and schedulers are known. A
+class's own signature says which arguments it has, and the class which values it refuses. torch is
 imported when a function is called, because most configs give no such argument.
 """
 
+import importlib
+import importlib.util
 import inspect
 import re
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from dlrun.errors import did_you_mean, first_line
+from pydantic import AfterValidator
+
+from dlrun.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-Kind = Literal["value_error", "missing", "extra_forbidden"]  # pydantic's types of an error
 OURS = ("params", "lr", "optimizer", "last_epoch", "verbose")  # arguments that are set here
 UPDATES = 1000  # those of a schedule that is made only to check its arguments
 LARGEST_RATE = 1e30  # a learning rate has to fit in the float32 of the weights
+CLASS = "class"  # the key of the class's dotted name, beside those of its arguments
+T = TypeVar("T")
+# The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
+Item = str | dict[str, Any]
+
+
+def is_dotted_name(name: object) -> bool:
+    """Return whether a value is the dotted name of a class in a module."""
+    return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)+", name) is not None
+
+
+def _check_class(item: Item) -> Item:
+    if not is_dotted_name(class_name(item)):
+        raise ValueError(f"expected package.module.Class or {{{CLASS}: ..., ...}}, got {item!r}")
+    return item
+
+
+ClassWithArguments = Annotated[Item, AfterValidator(_check_class)]
+
+
+def _check_each_once(items: list[Item]) -> list[Item]:
+    for place, item in enumerate(items):
+        if item in items[:place]:
+            raise ValueError(f"{item!r} is given twice; give it once")
+    return items
+
+
+EACH_ONCE = AfterValidator(_check_each_once)  # checks that a list has no item twice
+
+
+def class_name(item: Item) -> str:
+    """Return the name of the class of an item, which may have arguments."""
+    return item if isinstance(item, str) else str(item.get(CLASS))
+
+
+def require_extra(what: str, extra: str, *packages: str) -> None:
+    """Raise ConfigError if a package of an extra of dlrun, which `what` needs, is not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            hint = f"`pip install 'dlrun[{extra}]'` installs it"
+            raise ConfigError(f"{what} needs the package {package}", hint)
+
+
+def check_package_installed(key: str, item: Item) -> None:
+    """Raise ConfigError if there is no package of a class; nothing is imported for this."""
+    package = class_name(item).partition(".")[0]
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"{key}: {class_name(item)}: no package {package} is installed",
+            "install the class's package, or correct its name",
+        )
+
+
+def load_class(
+    key: str, item: Item, kind: type[T], defaults: Mapping[str, object]
+) -> Callable[[], T]:
+    """Import the class that an item of a config names, and return a function that makes an object.
+
+    defaults: arguments that are given too if the class has them and the item does not.
+    Raises ConfigError, which names the key, if the class cannot be imported, is no subclass of
+    `kind` or does not have these arguments.
+    """
+    name = class_name(item)
+    arguments = {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
+    path, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(path)
+    except (Exception, SystemExit) as error:  # code of other packages can raise anything
+        raise ConfigError(
+            f"{key}: {path} cannot be imported: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        similar = did_you_mean(attribute, vars(module))
+        raise ConfigError(f"{key}: {path} has no class {attribute!r}{similar}")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise ConfigError(f"{key}: {name} is no {kind.__module__}.{kind.__name__}")
+    signature = inspect.signature(found)
+    arguments = {key: defaults[key] for key in signature.parameters if key in defaults} | arguments
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "none"
+        raise ConfigError(f"{key}: {name}: {error}", f"its arguments: {known}") from None
+    return partial(found, **arguments)
 
 
 @dataclass(frozen=True)
@@ -62,9 +152,7 @@ class ArgumentError(Exception):
     """Says what is wrong with one key of a config section whose keys are a class's arguments."""
 
     key: str
-    message: str = ""
-    kind: Kind = "value_error"
-    known: Collection[str] = ()  # the class's arguments, if the key is unknown
+    message: str
 
 
 @cache
@@ -82,11 +170,11 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
 
 
 def check_optimizer_name(name: str) -> None:
-    """Raise ArgumentError if torch has no such optimizer; `name` is in lower case."""
+    """Raise ValueError if torch has no such optimizer; `name` is in lower case."""
     classes = optimizer_classes()
     if name not in classes:
         hint = did_you_mean(name, classes) or f"; it has {', '.join(sorted(classes))}"
-        raise ArgumentError("name", f"torch.optim has no {name!r}{hint}")
+        raise ValueError(f"torch.optim has no {name!r}{hint}")
 
 
 def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
@@ -163,14 +251,14 @@ def _check_arguments(torch_class: type, further: Mapping[str, Any], ours: Collec
     known = [key for key in parameters if key not in ours]
     for key, value in further.items():
         if key not in known:
-            raise ArgumentError(key, kind="extra_forbidden", known=known)
+            hint = did_you_mean(key, known) or f"; {torch_class.__name__} has {', '.join(known)}"
+            raise ArgumentError(key, f"unknown key{hint}")
         annotation = str(parameters[key].annotation)
         if isinstance(value, str) and not re.search(r"\bstr\b|Literal", annotation):
             raise ArgumentError(key, f"expected true, false or numbers, got {value!r}")
     for key in known:
         if parameters[key].default is inspect.Parameter.empty and further.get(key) is None:
-            kind: Kind = "value_error" if key in further else "missing"
-            raise ArgumentError(key, "this key must be given", kind)
+            raise ArgumentError("name", f"torch's {torch_class.__name__} needs {key}")
 
 
 def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
