@@ -1,12 +1,9 @@
 """`dlrun demo`: run the whole chapter in about two minutes, for real where that takes seconds."""
 
 import shlex
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.text import Text
 
@@ -102,7 +99,10 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     screen.show(Text("\n".join(["", "Figures", *figures, ""])))
     screen.show(Text(head, style="bold"))
     remarks = [one for text in _remarks(fits) for one in textwrap.wrap(printable(text), WIDTH)]
-    screen.show(Text("\n".join([*lines, *remarks, "Now try", *_next_commands(runs[-1], settings)])))
+    option = f" --runs-dir {shlex.quote(str(settings.runs_dir))}" if settings.runs_dir else ""
+    commands = ("runs list", "report", f"runs show {runs[-1].name}")
+    following = [f"  dlrun {command}{option}" for command in commands]
+    screen.show(Text("\n".join([*lines, *remarks, "Now try", *following])))
     return 1 if any(fit.failed for fit in fits) else 0
 
 
@@ -150,22 +150,3 @@ def _remarks(fits: Sequence[_Fit]) -> list[str]:
         elif fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")
     return remarks
-
-
-def _next_commands(run: Run, settings: RunSettings) -> list[str]:
-    """Return commands about the demo's runs that work as printed."""
-    option = ""
-    if settings.runs_dir is not None:
-        option = f" --runs-dir {shlex.quote(str(settings.runs_dir))}"
-    words = ("runs list", "report", f"runs show {run.name}")
-    return [f"  {_command()} {one}{option}" for one in words]
-
-
-def _command() -> str:
-    """Return the command that starts dlrun in the user's shell: `dlrun` if it is on PATH."""
-    if shutil.which("dlrun"):
-        return "dlrun"
-    started = Path(sys.argv[0])
-    if started.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m dlrun"
-    return shlex.quote(str(started))

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.errors import PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import DictSchema, LiteralSchema
+from pydantic.json_schema import GenerateJsonSchema
 
 from dlrun.config.sections import Section
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath, flatten_keys, merge_config_layers
@@ -27,23 +26,11 @@ JsonSchema = dict[str, Any]
 
 
 class _Generator(GenerateJsonSchema):
-    """Generates a JSON Schema that is the same by each version of pydantic, without titles."""
+    """Generates a JSON Schema without titles."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         """Return False: the title of a field would be its name."""
         return False
-
-    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
-        """Return the JSON Schema of a dict, without `additionalProperties: true`."""
-        found = super().dict_schema(schema)
-        if found.get("additionalProperties") is True:
-            del found["additionalProperties"]
-        return found
-
-    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
-        """Return the JSON Schema of a Literal, with `enum` also if it has one value."""
-        found = super().literal_schema(schema)
-        return found if "const" not in found else {"enum": [found["const"]]}
 
 
 def config_json_schema(

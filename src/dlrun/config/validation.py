@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,8 +45,7 @@ OTHER_NAMES = {
     "random_state": "seed",
     "sched": "scheduler",
 }
-# Keys of the section `optimizer` that only some optimizers have, so that its schema lists none.
-OPTIMIZER_KEYS = ("betas", "eps", "momentum", "nesterov", "weight_decay")
+OPTIMIZER_KEYS = ("betas", "momentum", "weight_decay")  # only some optimizers have them
 SWEEP_KEYS = ("seeds", "folds")  # options of `dlrun sweep` that users write as keys
 
 
@@ -124,46 +123,37 @@ def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
 def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str, key: str) -> str:
     """Return a sentence that describes the validation errors of one key of a config."""
     error = errors[0]
+    given = error["input"]
     match error["type"]:
+        case "extra_forbidden" if key in SWEEP_KEYS:
+            return f"unknown key; {_sweep_command(experiment, f'--{key}', _values(given))}"
         case "extra_forbidden":
-            if key in SWEEP_KEYS:
-                value = _format_values(error["input"])
-                return f"unknown key; {_sweep_command(experiment, f'--{key}', value)} runs each"
-            known = error.get("ctx", {}).get("known", ())  # the arguments of a class of torch
-            path = [str(part) for part in error["loc"]]
-            return f"unknown key; {_hint(path, schema, known)}"
+            return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
         case "missing":
             return "this key must be given"
         case "value_error":  # raised by one of our validators
             return str(error["ctx"]["error"])
     expected = " or ".join(dict.fromkeys(map(_expected, errors)))  # without duplicates
-    value = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
+    shown = "nothing" if given is None else cut(repr(given), 60)
     suggestion = ""
-    named = ".".join([*map(str, error["loc"]), "name"])
     if error["type"] == "literal_error":
-        allowed = re.findall("'(.*?)'", error["ctx"]["expected"])
-        suggestion = did_you_mean(str(error["input"]), allowed)
-    elif error["type"] == "model_type" and named in config_keys(schema):
-        suggestion = f"; did you mean {named!r}?"
-    given = error["input"]
-    is_key = key in config_keys(schema)
-    if error["type"] == "list_type" and is_key and isinstance(given, str | int | float):
+        suggestion = did_you_mean(str(given), re.findall("'(.*?)'", error["ctx"]["expected"]))
+    elif error["type"] == "model_type" and f"{key}.name" in config_keys(schema):
+        suggestion = f"; did you mean '{key}.name'?"
+    elif error["type"] == "list_type" and isinstance(given, str | int | float):
         suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(given)}]')}?"
-    several = _format_values(given) if isinstance(given, str | list) else ""
-    if not suggestion and "," in several and is_key:
-        suggestion = f"; {_sweep_command(experiment, f'{key}={several}')} runs each"
-    return f"expected {expected}, got {value}{suggestion}"
+    if not suggestion and isinstance(given, str | list) and "," in _values(given):
+        suggestion = f"; {_sweep_command(experiment, f'{key}={_values(given)}')}"
+    return f"expected {expected}, got {shown}{suggestion}"
 
 
-def _format_values(given: object) -> str:
+def _values(given: object) -> str:
     """Return one value, or the values of a list, as the command line of a sweep has them."""
-    if isinstance(given, str):
-        return given
     return ",".join(map(format_setting, given if isinstance(given, list) else [given]))
 
 
 def _sweep_command(experiment: str, *words: str) -> str:
-    return f"`{shlex.join(['dlrun', 'sweep', experiment, *words])}`"
+    return f"`{shlex.join(['dlrun', 'sweep', experiment, *words])}` runs each"
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -173,20 +163,18 @@ def _expected(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Input should be ")
 
 
-def _hint(path: list[str], schema: type[Section], known: Iterable[str]) -> str:
-    """Return what to write instead of an unknown key, whose section may have `known` keys too."""
+def _hint(path: list[str], schema: type[Section]) -> str:
+    """Return what to write instead of an unknown key."""
     section, name = ".".join(path[:-1]), path[-1]
     if "." in name:
         *parents, key = name.split(".")
         return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"
-    if similar := closest_name(name, known):
-        return f"did you mean {similar!r}?"
     if suggested := suggest_config_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
     keys = [key.rpartition(".") for key in config_keys(schema)]
     siblings = [leaf for parent, _, leaf in keys if parent == section]
-    return f"{section or 'a config'} has {', '.join([*siblings, *known])}"
+    return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
 def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
@@ -214,7 +202,5 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
         by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
-    if "optimizer" in keys and parent != ["optimizer"]:
-        similar = closest_name(name, OPTIMIZER_KEYS)
-        return similar and f"optimizer.{similar}"
-    return None
+    similar = closest_name(name, OPTIMIZER_KEYS) if "optimizer" in keys else None
+    return similar and f"optimizer.{similar}"

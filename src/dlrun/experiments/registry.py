@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from dlrun.data.sources import Dataset
     from dlrun.experiments.base import AnyExperiment
 
-UNKNOWN = object()  # the value of a key that the shipped config does not have
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -74,6 +73,11 @@ class ExperimentEntry:
     def shipped(self) -> ConfigLayer:
         """Return a value for every config key; raises ConfigError as `layers` does."""
         return merge_config_layers(self.layers)
+
+    @cached_property
+    def shipped_values(self) -> Values:
+        """Return the values of `shipped` by dotted keys."""
+        return flatten_keys(self.shipped.values)
 
     @cached_property
     def help(self) -> str:
@@ -240,7 +244,7 @@ def experiment_dataset(name: str) -> "Dataset | None":
 
 def shipped_values(name: str) -> Values:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
-    return flatten_keys(experiment_entry(name).shipped.values)
+    return experiment_entry(name).shipped_values
 
 
 def changed_from_shipped(name: str, values: Values) -> Values:
@@ -249,20 +253,7 @@ def changed_from_shipped(name: str, values: Values) -> Values:
     A key that is missing has the shipped value. Published numbers (`reference`) change no result,
     and are left out.
     """
-    shipped = experiment_entry(name).shipped.values
-    return _changed({key: values[key] for key in values if key != "reference"}, shipped)
-
-
-def _changed(values: Values, shipped: Values) -> Values:
-    """Return the values that differ from the shipped ones, by dotted keys in the shipped order."""
-    changed: Values = {}
-    for key in shipped | values:
-        default = shipped.get(key, UNKNOWN)
-        if key not in values or (value := values[key]) == default:
-            continue
-        if isinstance(value, dict) and (value or isinstance(default, dict)):
-            section = _changed(value, default if isinstance(default, dict) else {})
-            changed |= {f"{key}.{name}": one for name, one in section.items()}
-        else:
-            changed[key] = value
-    return changed
+    shipped = shipped_values(name)
+    own = flatten_keys({key: values[key] for key in values if key != "reference"})
+    changed = {key: own[key] for key in own if key not in shipped or own[key] != shipped[key]}
+    return {key: changed[key] for key in shipped | changed if key in changed}
