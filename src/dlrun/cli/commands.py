@@ -86,8 +86,6 @@ SPELLINGS = (
     (r"help(?P<more>.*)", "dlrun{more} --help"),
     (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
     (r"runs delete\b.*", "dlrun runs rm RUN"),
-    (r"runs diff\b.*", "dlrun runs compare RUN RUN"),
-    (r"runs info\b.*", "dlrun runs show RUN"),
     (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
     (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
      "dlrun sweep {experiment}{words}{more}"),
@@ -194,17 +192,12 @@ def _unknown_command_error(
     commands, options: those of the group of commands; `dlrun` itself is one, or `dlrun runs`.
     """
     name = words[0]
-    close = [command for command in commands if command.startswith(name)] or [
-        f"{other} {name}"
-        for other, command in commands.items()
-        if name in getattr(command, "commands", ())
-    ]
-    if not close and f"--{name}" in options:
-        close = [f"dlrun --{name}"]
+    close = [command for command in commands if command.startswith(name)]
+    close += [other + f" {name}" for other in GROUPS if name in COMMANDS[other]]
+    close += [f"dlrun --{name}"] if f"--{name}" in options else []
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    meant = meant or did_you_mean(name, commands)
     hint = spelling([*group.split()[1:], *words]) or f"{group} --help lists them"
-    return UsageError(f"no command {name!r}{meant}", hint)
+    return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)
 
 
 def spelling(arguments: Sequence[str]) -> str:

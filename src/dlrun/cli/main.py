@@ -114,11 +114,11 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
-    if error.ctx is None:  # an option without a value, or a flag with a value
-        words = takewhile(lambda word: not word.startswith("-"), arguments)
-        return UsageError(message, shlex.join(["dlrun", *words, "--help"]))
-    hint = f"{error.ctx.command_path} --help"
-    if not hasattr(error, "possibilities"):
+    words = takewhile(lambda word: not word.startswith("-"), arguments)
+    # An option without a value, or a flag with a value, has no context.
+    command = error.ctx.command_path if error.ctx else shlex.join(["dlrun", *words])
+    hint = f"{command} --help"
+    if error.ctx is None or not hasattr(error, "possibilities"):
         return UsageError(message, hint)
     option: str = error.option_name
     parameters = error.ctx.command.get_params(error.ctx)
@@ -126,26 +126,27 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     similar = did_you_mean(option, [name for name in options if name.startswith("--")])
     meant = spelling(arguments)
     if not meant and not similar and "--set" in options:
-        setting = _as_setting(option, arguments)
-        meant = f"config values are given as KEY=VALUE: {setting}" if setting else ""
+        meant = _as_setting(option, arguments)
     return UsageError(f"no such option: {option}{similar}", meant or hint)
 
 
 def _as_setting(option: str, arguments: Sequence[str]) -> str:
-    """Return `optimizer.lr=0.1` for the unknown option `--lr 0.1`; an empty text without a key.
+    """Return how to write `optimizer.lr=0.1` for the unknown option `--lr 0.1`; empty if unknown.
 
     Without an experiment, as in `dlrun resume`, an option with a full stop is taken at its word.
     """
-    path = option.lstrip("-").replace("-", "_").split(".")
-    experiment = next((word for word in arguments if word in registry.experiment_names()), None)
-    key = ".".join(path) if len(path) > 1 else None
-    if experiment is not None:
+    key: str | None = option.lstrip("-").replace("-", "_")
+    if experiment := next((word for word in arguments if word in registry.experiment_names()), ""):
         from dlrun.config.validation import suggest_config_key  # needs pydantic
 
         with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-            key = suggest_config_key(path, registry.load_config_class(experiment))
+            schema = registry.load_config_class(experiment)
+            key = suggest_config_key(str(key).split("."), schema)
+    if key is None or (not experiment and "." not in key):
+        return ""
     given = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
-    return shlex.quote(f"{key}={given[1] if given else '...'}") if key else ""
+    setting = shlex.quote(f"{key}={given[1] if given else '...'}")
+    return f"config values are given as KEY=VALUE: {setting}"
 
 
 def prepare_process(arguments: Sequence[str]) -> None:
