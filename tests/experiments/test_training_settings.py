@@ -130,7 +130,7 @@ def test_epochs_without_validation_have_empty_cells_which_all_commands_bear(
     for words in (
         ["runs", "list", "--where", "trainer.check_val_every_n_epoch=2"],
         ["runs", "show", run],
-        ["runs", "compare", run, whole, "--out", "curves.png"],
+        ["runs", "compare", run, whole],
         ["runs", "check"],
         ["verify", run],
         ["report", run, whole, "--out", "page.html"],
