@@ -21,7 +21,7 @@ from dlrun.run_folder.recorded_metrics import (
     selection_metric,
     too_good_by_test_rows,
 )
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.system.console import pluralize
 
@@ -156,27 +156,21 @@ class ConfigResults:
         return shlex.join(words)
 
 
-def results_of_config(
-    plan: SweepPlan, config: Sequence[SweepPoint], runs: Mapping[int, Run]
-) -> ConfigResults | None:
-    """Return the results of the points of one config, or None if none of their runs has any."""
-    finished: list[Run] = []
-    folds: list[int | None] = []
-    for point in config:
-        run = runs.get(point.number)
-        if run is not None and run.record.status == "finished" and run.record.metrics:
-            finished.append(run)
-            folds.append(point.settings.get(FOLD))
-    if not finished:
-        return None
-    settings = {key: config[0].settings.get(key) for key in plan.keys}
-    return ConfigResults(finished, settings, len(config), folds)
-
-
 def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[ConfigResults]:
     """Group the finished runs of a sweep by config, the best config last."""
-    results = [results_of_config(plan, config, runs) for config in plan.configs]
-    return sorted((one for one in results if one is not None), key=lambda one: one.rank)
+    results: list[ConfigResults] = []
+    for config in plan.configs:
+        finished: list[Run] = []
+        folds: list[int | None] = []
+        for point in config:
+            run = runs.get(point.number)
+            if run is not None and run.record.status == "finished" and run.record.metrics:
+                finished.append(run)
+                folds.append(point.settings.get(FOLD))
+        if finished:
+            settings = {key: config[0].settings.get(key) for key in plan.keys}
+            results.append(ConfigResults(finished, settings, len(config), folds))
+    return sorted(results, key=lambda one: one.rank)
 
 
 def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:

@@ -1,14 +1,11 @@
 """Run the unfinished points of a sweep on this machine, in parallel, and show their progress."""
 
+import contextlib
 import signal
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
@@ -18,18 +15,17 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
 from dlrun.runs.start import download_missing_data
-from dlrun.sweeps.configs import ConfigResults, find_best_config, results_of_config
+from dlrun.sweeps.configs import find_best_config, group_runs_by_config
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState, is_run_complete
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
-from dlrun.system.console import Screen, cut, format_position, pluralize, printable
+from dlrun.sweeps.search_space import Settings
+from dlrun.system.console import MoveBar, Screen, cut, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
 RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
 WIDTH = 80  # columns of a line about a point
-BAR_WIDTH = 16
-SPEED_SECONDS = 600  # the time left is estimated from the progress in so many seconds
 
 
 def choose_jobs_and_threads(
@@ -91,7 +87,7 @@ def run_sweep_points(
     done = len(points) - len(todo)
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")
-    progress = SweepProgress(plan, screen, state.runs, left, done)
+    progress = SweepProgress(plan, screen, state.runs, done + left, done)
     runner = _Runner(sweep, screen, settings, state, todo, progress, jobs, fail_fast)
     try:
         runner.run()
@@ -106,58 +102,38 @@ def run_sweep_points(
     return state
 
 
-class SweepProgress(Progress):
-    """Shows how many runs of a sweep have ended, the time left, and the best config so far.
+class SweepProgress:
+    """Shows how many runs of a sweep have ended, and each new best config so far.
 
-    The bar is drawn on a terminal during a `with` block. runs: the runs of the plan's points by
-    number; the caller adds each before it calls `end`. to_do: the number of runs that have not
-    begun; the caller may change it. ended: how many have ended.
+    runs: the runs of the plan's points by number; the caller adds each before it calls `end`.
+    ended: how many of all `total` runs have ended before.
     """
 
-    _best = ""  # the best config so far
-
     def __init__(
-        self, plan: SweepPlan, screen: Screen, runs: Mapping[int, Run], to_do: int, ended: int = 0
+        self, plan: SweepPlan, screen: Screen, runs: Mapping[int, Run], total: int, ended: int = 0
     ) -> None:
-        super().__init__(
-            BarColumn(BAR_WIDTH),
-            TextColumn("{task.description}", markup=False),
-            TextColumn("elapsed"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=screen.err,
-            speed_estimate_period=SPEED_SECONDS,
-            transient=True,
-            disable=not screen.draws_bars,
-        )
-        self.stopping = False  # no more runs begin
-        self.to_do = to_do
         self._plan = plan
         self._screen = screen
         self._runs = runs
-        self._shares: dict[int, float] = {}  # share of its work that each running run has done
+        self._total = total
         self._ended = ended
         self._failed = 0
-        self._results: dict[int, ConfigResults] = {}  # by the number of the config's first point
-        for config in plan.configs:
-            self._add_result(config)
-        self.add_task("")
-        self._draw()
+        self._shares: dict[int, float] = {}  # share of its work that each running run has done
+        self._best: Settings = {}
+        self._move: MoveBar | None = None
 
-    def get_renderables(self) -> Iterator[RenderableType]:
-        """Return the bar, and the best config so far below it."""
-        yield self.make_tasks_table(self.tasks)
-        if self._best:
-            yield Text(self._best, no_wrap=True, overflow="ellipsis")
+    @contextlib.contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw the bar on a terminal during a `with` block."""
+        with self._screen.bar("runs", self._total) as self._move:
+            self._draw()
+            yield
 
     def begin(self, point: SweepPoint) -> None:
         """Show that the run of a point has begun."""
         self._shares[point.number] = 0
-        self.to_do -= 1
-        if self.disable:
+        if not self._screen.draws_bars:
             self._screen.note(format_point_line(self._plan, point, "begun"))
-        self._draw()
 
     def move(self, point: SweepPoint, share: float) -> None:
         """Show the share of its work that a running run has done."""
@@ -166,34 +142,21 @@ class SweepProgress(Progress):
 
     def end(self, point: SweepPoint, state: str, record: RunRecord | None = None) -> None:
         """Show that the run of a point is `done`, with its record, has `FAILED`, or `ended`."""
-        if self._shares.pop(point.number, None) is None:  # it never began
-            self.to_do -= 1
+        self._shares.pop(point.number, None)
         self._ended += 1
         self._failed += state == "FAILED"
-        if record is not None:
-            self._add_result(next(config for config in self._plan.configs if point in config))
         self._screen.note(format_point_line(self._plan, point, state, record))
+        best = find_best_config(group_runs_by_config(self._plan, self._runs)) if record else None
+        if best is not None and best.settings != self._best:
+            self._best = best.settings
+            self._screen.note(f"best so far {best.describe()}")
         self._draw()
 
-    def _add_result(self, config: list[SweepPoint]) -> None:
-        """Compute the results of a config from its runs so far, if they are shown."""
-        result = None if self.disable else results_of_config(self._plan, config, self._runs)
-        if result is None:
-            return
-        self._results[config[0].number] = result
-        best = find_best_config(sorted(self._results.values(), key=lambda one: one.rank))
-        if best is not None:
-            label = "best" if best.settings else "mean"
-            self._best = printable(f"{label} so far {best.describe()}")
-
     def _draw(self) -> None:
-        total = self._ended + len(self._shares) + self.to_do
-        text = f"{self._ended}/{pluralize(total, 'run')}"
-        text += f", {len(self._shares)} running" if self._shares else ""
-        text += f", {self._failed} failed" if self._failed else ""
-        text += ", stopping" if self.stopping else ""
-        done = self._ended + sum(self._shares.values())
-        self.update(self.task_ids[0], total=total, completed=done, description=text)
+        failed = f", {self._failed} failed" if self._failed else ""
+        if self._move is not None:
+            done = self._ended + sum(self._shares.values())
+            self._move(done, f"{self._ended}/{self._total}{failed}")
 
 
 def format_point_line(
@@ -231,8 +194,9 @@ class _Runner:
         """Run the points in parallel, and those that a search chooses meanwhile."""
         stopping = "stopping; what each run has finished is kept; a second signal stops at once"
         announcing = self.stop.in_steps(lambda: self.screen.note(stopping))
-        with self.stop.listening(), announcing, self.progress:
-            while self.children or (self.progress.to_do and not self.ending):
+        plan = self.sweep.plan
+        with self.stop.listening(), announcing, self.progress.drawn():
+            while self.children or ((self.todo or plan.runs_to_choose) and not self.ending):
                 try:
                     self._run_for_a_tick()
                 except Stopped as again:  # a second signal
@@ -246,7 +210,6 @@ class _Runner:
             self._end(self.stop.received)
         if not self.ending:
             self._start()
-        self.progress.to_do = len(self.todo) + self.sweep.plan.runs_to_choose
         ready = wait([child.connection for child in self.children.values()], TICK)
         for number, child in list(self.children.items()):
             if child.connection in ready:
@@ -254,7 +217,7 @@ class _Runner:
 
     def _end(self, signal_number: int) -> None:
         """Stop all runs with a signal; runs that have not started yet never start."""
-        self.ending = self.progress.stopping = True
+        self.ending = True
         for child in self.children.values():
             child.send_signal(signal_number)
 

@@ -210,9 +210,9 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     state = SweepState(sweep.find_runs())
     point_of = {folder: plan.points[number - 1] for number, (folder, _) in jobs.items()}
     done = len(plan.points) - len(jobs)
-    progress = SweepProgress(plan, screen, state.runs, len(jobs), done)
+    progress = SweepProgress(plan, screen, state.runs, len(plan.points), done)
     try:
-        with progress:
+        with progress.drawn():
             for ended in slurm.watch_jobs(dict(jobs.values())):
                 for folder, code in ended.items():
                     point = point_of[folder]
