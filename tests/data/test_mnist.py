@@ -171,3 +171,4 @@ def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2 * 29
     cli("data", "show", "mnist", *archive, "--first", "20").is_told(2, "there are 20 train")
     cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(2, "no such folder")
+    cli("mnist-dense", "--set", "data.validation=1.5").is_told(2, "data.validation")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.text import Text
 
-from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
+from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig, held_out_rows
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.sources import (
@@ -223,6 +223,12 @@ def load_digits(config: DigitsDataConfig, data_dir: Path, seed: int, screen: Scr
     return SmallImages(train, test, DIGITS, found.origin)
 
 
+def _check_digits(config: DigitsDataConfig) -> None:
+    """Raise ConfigError if no generated images are left to fit."""
+    if config.source == "sample":
+        held_out_rows(config.validation, config.sample_images)
+
+
 def _generate_sample_digits(found: FoundData) -> tuple[LabelledImages, LabelledImages]:
     count = found.config.sample_images
     return generate_digits(count, found.seed), generate_digits(count // 5, found.seed + 1)
@@ -322,4 +328,5 @@ MNIST = Dataset(
     ),
     load_digits,
     _show_digits,
+    _check_digits,
 )

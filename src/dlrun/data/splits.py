@@ -54,15 +54,14 @@ def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
     from sklearn.model_selection import KFold, StratifiedKFold  # slow
 
     number, folds = fold
-    is_count = isinstance(classes, int)
-    rows, what = (classes, "table") if is_count else (np.bincount(classes).min(), "rarest class")
+    rows = classes if isinstance(classes, int) else int(np.bincount(classes).min())
     if folds > rows:
         raise ConfigError(
-            f"data.folds: {folds:,} folds, but the {what} has only {pluralize(rows, 'row')}",
+            f"data.folds: {folds:,} folds of {pluralize(rows, 'row')}, of the table or of a class",
             "choose fewer folds, or give more rows",
         )
-    divider = KFold if is_count else StratifiedKFold
-    targets = np.zeros(classes) if is_count else classes
+    divider = KFold if isinstance(classes, int) else StratifiedKFold
+    targets = np.zeros(classes) if isinstance(classes, int) else classes
     divided = divider(folds, shuffle=True, random_state=seed).split(targets, targets)
     held: Rows = [test for _, test in divided][number - 1]
     return held

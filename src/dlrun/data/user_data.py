@@ -6,7 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig, TableDataConfig
+from dlrun.config.data_sections import (
+    OwnDataConfig,
+    ReviewsDataConfig,
+    TableDataConfig,
+    held_out_rows,
+)
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
@@ -23,11 +28,13 @@ class TextSource:
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
-    """Raise ConfigError if text files or CSV columns that a config names are invalid."""
+    """Raise ConfigError if text files CSV columns or counts that a config names are invalid."""
     check_places(config)
     if config.source == "csv":  # a folder's many files are listed only by the run
         for place in user_data_paths(config):
             open_text_source(config, place, DataWarnings())
+    elif config.source == "sample":
+        held_out_rows(config.validation, config.sample_reviews)
 
 
 def check_table_files(config: TableDataConfig) -> None:
@@ -58,6 +65,8 @@ def check_places(config: OwnDataConfig) -> None:
             f"data.folds: {config.path} has a test part of its own",
             f"`--set data.path=null --set data.train={config.path}/train` divides the other part",
         )
+    if kind == "folder":
+        _class_folders(user_data_paths(config)[0])
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
@@ -104,12 +113,8 @@ def list_files_by_class(
 
     Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
-    class_folders = _sub_folders(folder)
-    if not class_folders:
-        remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
-        raise ConfigError(f"{folder}: no sub-folders in it", remedy)
     found: list[tuple[str, Path]] = []
-    for class_folder in class_folders:
+    for class_folder in _class_folders(folder):
         before = len(found)
         for file in list_files(class_folder):
             if file.name.startswith("."):
@@ -132,6 +137,13 @@ def list_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names))
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if found := _sub_folders(folder):
+        return found
+    remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
+    raise ConfigError(f"{folder}: no sub-folders in it", remedy)
 
 
 def _sub_folders(folder: Path) -> list[Path]:
