@@ -122,7 +122,7 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     rates, sizes = figure.axes
     assert (rates.get_xscale(), sizes.get_xscale()) == ("log", "linear")
     assert [label.get_text() for label in sizes.get_xticklabels()] == ["[16, 16]", "[32]"]
-    valid, test = rates.collections[0], rates.collections[2]
+    valid, test = rates.collections
     for drawn, part in ((valid, "valid"), (test, "test")):
         expected = [[dot.settings["lr"], dot.metric[part]] for dot in runs]
         assert drawn.get_offsets().data == pytest.approx(np.array(expected))
@@ -130,18 +130,6 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     assert any(one == pytest.approx([0.805, 0.825, 0.845]) for one in means)
     assert rates.get_ylabel() == "accuracy"
     assert is_drawn(figure)
-
-
-def legend(figure: Figure) -> list[str]:
-    shown = figure.axes[0].get_legend()
-    assert shown is not None
-    return [text.get_text() for text in shown.get_texts()]
-
-
-def test_a_validation_by_the_test_rows_is_drawn_once() -> None:
-    runs = [PlottedRun({"lr": lr}, {"valid": lr, "test": lr}) for lr in (0.1, 0.2)]
-    figure = draw_sweep_figure(runs, ["lr"], "r2", chosen={}, book=None, title="t")
-    assert legend(figure) == ["validation = test"] and len(figure.axes[0].collections) == 1
 
 
 def test_a_sweep_over_seeds_or_folds_alone_and_over_odd_values() -> None:
