@@ -1,7 +1,6 @@
 """Texts and CSV files as people write them, and as nobody should."""
 
 import csv
-import io
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from dlrun.data.text_files import (
     NotTextError,
     read_csv_rows,
     read_text_file,
-    stream_lines,
 )
 from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
@@ -46,18 +44,6 @@ def test_files_that_are_no_texts_are_refused(
     for name, problem in problems.items():
         with pytest.raises(NotTextError, match=problem):
             read_text_file(tmp_path / name)
-
-
-def test_lines_of_a_stream_come_as_soon_as_they_are_there() -> None:
-    class Slow(io.RawIOBase):
-        blocks = [b"one\r\ntw", b"o\n\nla", b"st"]
-
-        def read(self, size: int = -1) -> bytes:
-            return self.blocks.pop(0) if self.blocks else b""
-
-    found = stream_lines(Slow())  # type: ignore[arg-type]
-    assert next(found) == [b"one"]
-    assert list(found) == [[b"two", b""], [b"last"]]
 
 
 Row = tuple[str, str, int]

@@ -20,7 +20,6 @@ from dlrun.data.text_files import (
     decode_bytes,
     read_csv_rows,
     read_text_file,
-    stream_lines,
 )
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
@@ -34,7 +33,7 @@ BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
-WAYS = "a text in quotes, a file, --csv FILE, --test, or - to type them (dlrun predict -h)"
+WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
@@ -139,9 +138,9 @@ def _read_inputs(
             for row, error in read_csv_rows(csv, [column], "--column")
         )
     if not inputs or inputs == ["-"]:
-        if sys.stdin is None or (not inputs and sys.stdin.isatty()):
+        if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
-        return _read_lines(reads)
+        return _read_lines()
     if reads == "image":
         return _batches((str(file), file) for file in find_images(list(map(Path, inputs))))
     for one in inputs:
@@ -185,20 +184,15 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
     return name or text, text
 
 
-def _read_lines(reads: str) -> Iterator[list[Input]]:
-    """Yield batches of the lines of standard input as soon as they arrive.
-
-    Raises ConfigError if standard input has no line.
-    """
-    is_empty = True
-    for block in stream_lines(sys.stdin.buffer):
-        is_empty = False
-        if reads == "image":
-            yield from _batches((name, Path(name)) for name in map(os.fsdecode, block))
-        else:
-            yield from _batches(_decode_text("", decode_bytes, line) for line in block)
-    if is_empty:
+def _read_lines() -> Iterator[list[Input]]:
+    """Return the lines of standard input in batches. Raises ConfigError if it has none."""
+    lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+    first = next(lines, None)
+    if first is None:
         raise ConfigError("nothing to predict: standard input is empty", WAYS)
+    return _batches(
+        _decode_text("", decode_bytes, line) for line in itertools.chain([first], lines)
+    )
 
 
 def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:

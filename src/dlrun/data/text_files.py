@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
 from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 64 << 20  # size of a text, at most
-BLOCK_BYTES = 1 << 16  # bytes that are read from a stream at once, as soon as there are any
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DELIMITERS = (",", ";", "\t")  # delimiters of a table: the first that gives all columns
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
@@ -69,20 +67,6 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     if len(raw) > MAX_BYTES:
         raise NotTextError(f"more than {MAX_BYTES >> 20} MB: refused")
     return decode_bytes(raw, path, warnings)
-
-
-def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a stream as they arrive, in lists of all lines available at the time."""
-    read = getattr(stream, "read1", stream.read)
-    rest = b""
-    while block := read(BLOCK_BYTES):
-        *whole, rest = (rest + block).split(b"\n")
-        if whole:
-            yield [line.removesuffix(b"\r") for line in whole]
-        if len(rest) > MAX_BYTES:
-            raise DataError(f"standard input: a line of more than {MAX_BYTES >> 20} MB: refused")
-    if rest:
-        yield [rest]
 
 
 def read_csv_rows(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
+from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
-from torchvision.transforms.v2 import functional
 
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
@@ -195,32 +194,21 @@ def photograph_transform(
     Not `exact`: torch resizes instead of Pillow, in half of the time, and a pixel may differ by 1
     of 255.
     """
+    size = published.resize_size * 2 if squash else published.resize_size
 
-    def resize_by_torch(image: Image.Image, size: list[int]) -> Image.Image:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        resized = functional.resize(pixels, size, published.interpolation, antialias=True)
-        return Image.fromarray(resized.permute(1, 2, 0).numpy())
+    def to_input(image: Image.Image) -> Tensor:
+        if not squash:
+            width, height = image.size
+            longest = LONGEST * min(width, height)
+            across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
+            image = image.crop((across, down, width - across, height - down))
+        if not exact:
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+            resized = v2.functional.resize(pixels, size, published.interpolation, antialias=True)
+            image = Image.fromarray(resized.permute(1, 2, 0).numpy())
+        elif squash:
+            image = transforms.functional.resize(image, size, published.interpolation)
+        found: Tensor = published(image)  # its own resize has nothing left to do if one was done
+        return found
 
-    if squash:
-        size = published.resize_size[:1] * 2
-        by_pillow = transforms.Resize(size, published.interpolation)
-        squashed: Transform = transforms.Compose(
-            [
-                by_pillow if exact else partial(resize_by_torch, size=size),
-                transforms.CenterCrop(published.crop_size),
-                transforms.ToTensor(),
-                transforms.Normalize(published.mean, published.std),
-            ]
-        )
-        return squashed
-
-    def in_ratio(image: Image.Image) -> Tensor:
-        width, height = image.size
-        longest = LONGEST * min(width, height)
-        across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
-        middle = image.crop((across, down, width - across, height - down))
-        middle = middle if exact else resize_by_torch(middle, published.resize_size)
-        pixels: Tensor = published(middle)
-        return pixels
-
-    return in_ratio
+    return to_input

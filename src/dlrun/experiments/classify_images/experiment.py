@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -297,17 +296,15 @@ def _labels_table(
         with_published_name(Path(file), packaged): labels
         for file, labels in list(predictions.items())[:SHOWN]
     }
-    names = Counter(file.name for file in first)
-    show_book = any(name in published for name in names)
+    show_book = any(file.name in published for file in first)
     table = Table("photograph", "label", box=None, pad_edge=False)
     table.add_column("probability", justify="right")
     if show_book:
         table.add_column("book")
     for file, labels in first.items():
         book = [f"{label} {value:.4f}" for label, value in published.get(file.name, {}).items()]
-        shown = file.name if names[file.name] == 1 else str(file)
         for rank, (label, probability) in enumerate(labels):
-            row = ["" if rank else shown, label, f"{probability:.4f}", *book[rank : rank + 1]]
+            row = ["" if rank else file.name, label, f"{probability:.4f}", *book[rank : rank + 1]]
             table.add_row(*(Text(printable(cell)) for cell in row))
     if (more := len(predictions) - SHOWN) <= 0:
         return [table]

@@ -90,12 +90,8 @@ class ImdbLassoExperiment(Experiment[Config]):
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
-                "training_reviews": len(splits["train"].labels),
                 "train_rows": len(splits["train"].labels),
                 "valid_rows": len(splits["valid"].labels),
-                "duality_gap": row["duality_gap"],
-                "peak_valid_accuracy": row["valid_accuracy"],
-                "peak_test_accuracy": max(other["test_accuracy"] for other in rows),
                 "compared_with": str(baseline.folder) if baseline else None,
                 "compared_experiment": compared and compared.experiment,
                 "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
@@ -143,7 +139,7 @@ class ImdbLassoExperiment(Experiment[Config]):
                 read_metrics_csv(run.folder / COMPARED),
                 results["compared_test_accuracy"],
             )
-        rows, best = results["training_reviews"], results["best_index"]
+        rows, best = results["train_rows"], results["best_index"]
         figure = draw_lasso_path(run.table, rows, best, baseline, title=self.title(run))
         return {"lasso_path.png": figure}
 
