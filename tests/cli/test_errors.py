@@ -15,7 +15,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "README.md").write_text("# not an archive\n" * 50)
     (tmp_path / "bad.yaml").write_text("a: 1\nb: [1\n")
     (tmp_path / "a.csv").write_text("text,label\ngood,1\n")
-    (tmp_path / "three.txt").write_text("a\nb\nc\n")
     (tmp_path / "folder" / "only").mkdir(parents=True)
     (tmp_path / "folder" / "only" / "1.txt").touch()
     (tmp_path / "damaged.tar.gz").write_bytes(b"\x1f\x8b\x08" + b"not an archive" * 50)
@@ -88,7 +87,6 @@ FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
         ("classify-images nowhere.jpg", "nowhere.jpg: "),
         ("classify-images " + "nowhere.jpg " * 9999, "name the folder that they are in"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
-        ("classify-images --set model.labels=three.txt", "3 labels, but the model has 1,000"),
         (f"{DENSE} --accelerator cpu --set trainer.devices=[5]", "devices"),
         (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),
     ],

@@ -101,18 +101,6 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
     assert results(latest(tmp_path, NAME))["metrics"] == {"images": 2, "unreadable": 2}
 
 
-def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
-    network = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
-    torch.save({"state_dict": network.state_dict()}, tmp_path / "two.pt")
-    (tmp_path / "two.txt").write_text("cat\ndog\n")
-    own = setting("model.num_classes=2", "model.labels=two.txt")
-    options = [*squeezenet_options(Path("two.pt")), *own]
-    forked(NAME, photographs.sample_photographs()[0], *options).is_told(0)
-    rows = table(latest(tmp_path, NAME), "predictions.csv")
-    assert {row["label"] for row in rows} == {"cat", "dog"}
-    assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=1e-5)
-
-
 def test_a_moved_run_is_used_and_its_config_has_absolute_paths(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:

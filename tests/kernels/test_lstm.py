@@ -73,18 +73,6 @@ def equal(first: Result, second: Result) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_parameters() -> None:
-    model = LSTMClassifier(WORDS, 32, 32)
-    assert sum(p.numel() for p in model.parameters()) == 328_577
-    assert [name for name, _ in model.named_children()] == ["embedding", "lstm", "output"]
-    assert set(model.state_dict()) == {
-        "embedding.weight",
-        *(f"lstm.{kind}_{side}_l0" for kind in ("weight", "bias") for side in ("ih", "hh")),
-        "output.weight",
-        "output.bias",
-    }
-
-
 LENGTHS = {
     "realistic": realistic(300),
     "nothing but padding": [0],
@@ -140,15 +128,6 @@ def test_same_bits_for_any_number_of_threads_and_again() -> None:
         model.load_state_dict(skip.state_dict())
         results += [run(model, ids), run(model, ids)]
     assert all(equal(results[0], other) for other in results[1:])
-
-
-def test_a_row_is_the_same_in_any_batch() -> None:
-    skip, _ = pair()
-    ids = reviews(realistic(60))
-    with torch.no_grad():
-        every = skip.last_state(skip.lstm, skip.embedding, ids)
-        some = skip.last_state(skip.lstm, skip.embedding, ids[20:50])
-    assert torch.equal(every[20:50], some)
 
 
 def test_batches_between_forward_and_backward() -> None:

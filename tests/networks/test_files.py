@@ -1,12 +1,15 @@
-"""Files of weights are read to the bit; code in them is refused."""
+"""Files of weights are read to the bit; code in them, and what fits no network, is refused."""
 
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import squeezenet1_1
 
+from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
+from dlrun.networks import pretrained
 from dlrun.networks.files import read_tensors, serialize_tensors
 from tests.data.test_pickles import creating
 
@@ -41,3 +44,28 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -
         read_tensors(path)
     with pytest.raises(DataError, match="not a file of weights: .*No such file"):
         read_tensors(tmp_path / "none.pt")
+
+
+FIRST = "features.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (1, torch.zeros(1)),
+        (FIRST, torch.zeros(64, 3, 3, 3).to_sparse()),
+        (FIRST, torch.quantize_per_tensor(torch.zeros(64, 3, 3, 3), 0.1, 0, torch.quint8)),
+        (FIRST, torch.zeros(64, 3, 3, 3, dtype=torch.int8)),
+        (FIRST, torch.tensor(1.0)),
+        ("more", torch.zeros(1)),
+    ],
+    ids=["number", "sparse", "quantised", "whole", "scalar", "one more"],
+)
+def test_weights_that_do_not_fit_the_model_are_refused(
+    tmp_path: Path, name: str, value: torch.Tensor
+) -> None:
+    torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match="these weights do not fit the model"):
+        pretrained.load_pretrained(
+            PretrainedModelConfig(name="squeezenet1_1", weights=str(tmp_path / "w.pt"))
+        )

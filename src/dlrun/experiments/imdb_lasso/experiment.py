@@ -77,7 +77,11 @@ class ImdbLassoExperiment(Experiment[Config]):
         context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
-        context.write_summary(_summarize(loaded, splits, chosen, len(rows)))
+        context.write_summary(
+            f"data    {loaded.origin.text}\n"
+            f"lambda  {format_metric(chosen.penalty)} of {len(rows)}, by the validation accuracy\n"
+            f"model   {row['nonzero']:,} of {len(chosen.coef):,} coefficients are not zero"
+        )
         positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
@@ -266,21 +270,6 @@ def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str])
     for left, right in zip_longest(*sides, fillvalue=(Text(), "")):
         table.add_row(*left, *right)
     return table
-
-
-def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, count: int) -> str:
-    """Return a text that describes the data and the lasso model chosen from `count` penalties."""
-    X, coef = splits["train"].bags, model.coef
-    nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
-    sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
-    lines = {
-        "data": loaded.origin.text,
-        "reviews": ", ".join(sizes),
-        "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
-        "lambda": f"{format_metric(model.penalty)} of {count}, by the validation accuracy",
-        "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
-    }
-    return "\n".join(f"{name:<8}{value}" for name, value in lines.items())
 
 
 def _chosen_model(run: Run) -> LinearModel:
