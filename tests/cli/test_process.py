@@ -26,7 +26,7 @@ MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
     [["-m", "dlrun"], ["-c", f"from {MODULE} import {FUNCTION}; {FUNCTION}()"]],
     ids=["module", "script"],
 )
-@pytest.mark.parametrize("loaded", ["dlrun.cli", "typing", "unicodedata"])
+@pytest.mark.parametrize("loaded", ["dlrun.cli", "typing"])
 @pytest.mark.parametrize(
     ("number", "code", "told"),
     [(signal.SIGINT, 130, "error: interrupted"), (signal.SIGTERM, 143, "error: terminated")],

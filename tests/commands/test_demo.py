@@ -35,12 +35,12 @@ def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path:
 
 
 @pytest.mark.slow
-def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun) -> None:
+def test_demo_prints_commands_that_work(dlrun: Dlrun) -> None:
     """Where the runs lie in a folder of their own."""
     done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs")
     table, _, commands = done.stdout.partition("\nfit ")[2].partition("Now try\n")
     (row,) = [line for line in table.splitlines() if line.startswith("imdb-lasso")]
-    assert "generated" in row and "0.88" not in row and "guessing: 0.5 (imdb-lasso)" in table
+    assert "generated" in row and "0.88" not in row
     lines = [shlex.split(line) for line in commands.splitlines()]
     assert len(lines) == 3
     for command, *words in lines:

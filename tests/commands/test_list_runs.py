@@ -126,13 +126,9 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["state"] for row in rows][:2] == ["damaged", "interrupted"]
     assert json.loads(rows[4]["differs"]) == {"optimizer.lr": 0.1}
-    list_runs(csv=True, columns="name, optimizer.lr,metrics.test_accuracy", limit=2, runs_dir=runs)
+    list_runs(csv=True, columns="name, optimizer.lr", limit=2, runs_dir=runs)
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    assert rows[1] == {
-        "name": DAY.format(4, "d"),
-        "optimizer.lr": "0.001",
-        "metrics.test_accuracy": "0.5",
-    }
+    assert rows[1] == {"name": DAY.format(4, "d"), "optimizer.lr": "0.001"}
 
 
 @pytest.mark.parametrize(
@@ -164,16 +160,6 @@ def test_when_a_run_began_is_known_if_it_is_damaged(runs: Path, capsys: Out) -> 
     for condition, names in (("began>=2026-01-02", "f"), ("began<2026-01-02", "edcba")):
         found = objects(runs, capsys, where=[condition])
         assert "".join(one["name"][-1] for one in found) == names
-
-
-def test_runs_of_an_older_dlrun_without_a_metric_come_last(runs: Path, capsys: Out) -> None:
-    metric = "test_macro_f1"
-    for place, value in enumerate((0.3, 0.4), 6):
-        metrics = {"test_accuracy": 0.5, metric: value}
-        a_whole_run(runs / EXPERIMENT / DAY.format(place, "f"), metrics=metrics)
-    found = objects(runs, capsys, sort=f"metrics.{metric}")
-    assert [one["metrics"].get(metric) for one in found[:3]] == [0.4, 0.3, None]
-    assert found[0]["metric"] == "test_accuracy"
 
 
 @pytest.mark.parametrize(

@@ -129,14 +129,7 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
     """Return what the reader of the table must know."""
-    remarks, guesses = [], dict[str, list[str]]()
-    for fit in fits:
-        record = fit.run and fit.run.record
-        if record and record.classes:
-            guesses.setdefault(f"{1 / record.classes.number:.3g}", []).append(fit.name)
-    if guesses:
-        chances = (f"{chance} ({', '.join(names)})" for chance, names in guesses.items())
-        remarks.append(f"Accuracy of guessing: {', '.join(chances)}.")
+    remarks = []
     if not all(fit.is_real for fit in fits):
         remarks.append(
             "Fits that take longer than seconds, or whose data are missing, are on generated data, "

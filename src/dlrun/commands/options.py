@@ -27,12 +27,10 @@ NEWEST = 100  # runs offered at most
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of a run: `latest`, then suffixes and names, newest first."""
-    folders = _run_folders(ctx)
-    latest = (
-        ["latest", *(f"{name}/latest" for name in complete_experiments(ctx, ""))] if folders else []
-    )
-    newest = folders[:NEWEST]
-    return [*latest, *map(run_name_without_time, newest), *(folder.name for folder in newest)]
+    runs = _run_folders(ctx)[:NEWEST]
+    experiments = sorted({folder.parent.name for folder in runs})
+    latest = ["latest", *(f"{name}/latest" for name in experiments)] if runs else []
+    return [*latest, *map(run_name_without_time, runs), *(folder.name for folder in runs)]
 
 
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -46,12 +44,9 @@ def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _run_folders(ctx: typer.Context) -> list[Path]:
-    """Return the folders of runs, newest first, without names that a shell could execute.
-
-    zsh evaluates the completions, and bash inserts them unquoted.
-    """
-    folders = runs_newest_first(_runs_dir(ctx))
-    return [one for one in folders if all(map(PLAIN_NAME.fullmatch, one.parts[-2:]))]
+    """Return the folders of runs, newest first, without names that a shell could execute."""
+    runs = runs_newest_first(_runs_dir(ctx))
+    return [run for run in runs if all(map(PLAIN_NAME.fullmatch, run.parts[-2:]))]
 
 
 def _runs_dir(ctx: typer.Context) -> Path:
@@ -141,10 +136,8 @@ RUN_OPTIONS: dict[str, object] = {
 def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
     """Return a decorator that adds options to a command, whose function gets them as `settings`.
 
-    A command with the option --set also has it as the argument KEY=VALUE, unless the function has a
-    parameter `words` of its own.
-
-    `names` are keys of RUN_OPTIONS, `own` options with a help text of this command, by such keys.
+    A command with --set also takes KEY=VALUE, unless its function has a parameter `words`. `names`
+    are keys of RUN_OPTIONS, `own` options with a help text of this command, by such keys.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 
@@ -173,15 +166,11 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
                 default=False if get_args(annotation)[0] is bool else None,
                 annotation=annotation,
             )
-        return set_parameters(command, [*parameters.values()])
+        signature = inspect.Signature([*parameters.values()])
+        command.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
+        return command
 
     return decorate
-
-
-def set_parameters(function: Function, parameters: Sequence[inspect.Parameter]) -> Function:
-    """Set the parameters of a function from which typer makes a command's options and arguments."""
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return function
 
 
 def is_setting(word: str) -> bool:

@@ -46,7 +46,7 @@ def _check_class(item: Item) -> Item:
 ClassWithArguments = Annotated[Item, AfterValidator(_check_class)]
 
 
-def _check_each_once(items: list[Item]) -> list[Item]:
+def _check_each_once(items: list[T]) -> list[T]:
     for place, item in enumerate(items):
         if item in items[:place]:
             raise ValueError(f"{item!r} is given twice; give it once")

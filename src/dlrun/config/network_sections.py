@@ -37,6 +37,7 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
+Devices = Annotated[list[Count], Field(min_length=1), EACH_ONCE]
 Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 if TYPE_CHECKING:
     SchedulerName = str
@@ -128,7 +129,7 @@ class TrainerConfig(Section):
     max_epochs: PositiveInt
     deterministic: bool
     precision: Precision
-    devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
+    devices: PositiveInt | Devices | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
@@ -140,21 +141,13 @@ class TrainerConfig(Section):
     limit_test_batches: Limit
     callbacks: Annotated[list[ClassWithArguments], EACH_ONCE]
 
-    @model_validator(mode="after")
-    def _each_device_once(self) -> "TrainerConfig":
-        if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
-            problem = f"{self.devices} names a device twice; name each once"
-            raise error_of_key(problem, "devices")
-        return self
-
     @property
     def world(self) -> int | None:
         """Return the number of nodes times devices; None if the accelerator decides how many."""
         if self.devices == "auto":
             return None
-        return self.num_nodes * (
-            self.devices if isinstance(self.devices, int) else len(self.devices)
-        )
+        devices = self.devices if isinstance(self.devices, int) else len(self.devices)
+        return self.num_nodes * devices
 
 
 class EarlyStoppingConfig(Section):

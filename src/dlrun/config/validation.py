@@ -122,7 +122,8 @@ def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
 
 def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str, key: str) -> str:
     """Return a sentence that describes the validation errors of one key of a config."""
-    error = errors[0]
+    ours = [error for error in errors if error["type"] == "value_error"]
+    error = (ours or errors)[0]
     given = error["input"]
     match error["type"]:
         case "extra_forbidden" if key in SWEEP_KEYS:

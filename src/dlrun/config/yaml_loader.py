@@ -7,12 +7,11 @@ YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off
 
 import contextlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
 
@@ -178,11 +177,6 @@ def format_settings_briefly(values: Mapping[str, object]) -> str:
         f"{leaf if leaves.count(leaf) == 1 else key}={_shorten(values[key])}"
         for key, leaf in zip(ordered, leaves, strict=True)
     )
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a config value is a finite number; `true` and `false` are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _shorten(value: object) -> str:

@@ -9,7 +9,6 @@ from matplotlib.ticker import NullFormatter
 
 from dlrun import stats
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import is_number
 from dlrun.plots import (
     COLOURS,
     NAMES,
@@ -72,7 +71,9 @@ def draw_sweep_figure(
 def _draw_key(axes: Axes, dots: Sequence[PlottedRun], key: str) -> dict[str, float]:
     """Draw the metric of all runs, and its means, by the values of one key; return their places."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
-    numbers = sorted(value for value in values if is_number(value))
+    numbers = sorted(
+        value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+    )
     is_numeric = len(numbers) == len(values)
     if is_numeric:
         places = {repr(number): float(number) for number in numbers}
