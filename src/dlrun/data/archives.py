@@ -54,13 +54,10 @@ def read_tar(
                     assert content is not None  # a regular file has content
                     yield name, content.read()
             _check_end(tar)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise DataError(f"{archive}: damaged, or not a tar archive: {error}") from None
+    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise DataError(f"{archive}: unreadable, damaged, or not a tar archive: {error}") from None
     except RecursionError:
         raise DataError(f"{archive}: damaged, or not a tar archive: too many headers") from None
-    except OSError as error:
-        what = "cannot be read" if error.errno else "damaged, or not a tar archive"
-        raise DataError(f"{archive}: {what}: {error.strerror or error}") from None
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

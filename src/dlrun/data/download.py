@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,7 +138,7 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
     """Download what a partial file lacks; return the problem, or an empty text."""
     import urllib3  # only a download needs it
 
-    retries = urllib3.Retry(  # for one request; a response may break off too
+    retries = urllib3.Retry(
         total=ATTEMPTS - 1,
         connect=CONNECT_RETRIES,
         backoff_factor=BACKOFF_SECONDS,
@@ -148,20 +147,16 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
         raise_on_status=False,
     )
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
-    problem = ""
-    for attempt in range(ATTEMPTS):
-        time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1) if attempt else 0)
-        size = part.stat().st_size if part.exists() else 0
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
-        try:
-            response = manager.request("GET", url, headers=headers, preload_content=False)
-            with contextlib.closing(response):
-                return _append(response, part, size, screen)
-        except urllib3.exceptions.MaxRetryError as error:
-            return _why_not_connected(error.reason or error)
-        except urllib3.exceptions.HTTPError as error:
-            problem = _why_not_connected(error)
-    return problem
+    size = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
+    try:
+        response = manager.request("GET", url, headers=headers, preload_content=False)
+        with contextlib.closing(response):
+            return _append(response, part, size, screen)
+    except urllib3.exceptions.MaxRetryError as error:
+        return _why_not_connected(error.reason or error)
+    except urllib3.exceptions.HTTPError as error:
+        return f"{_why_not_connected(error)}; the next attempt asks for the rest"
 
 
 def _why_not_connected(error: Exception) -> str:

@@ -175,26 +175,24 @@ def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str
 
     Raises DataError if the file is another archive, is damaged, or lacks one of the four folders.
     """
-    folders: dict[tuple[str, str], dict[str, slice]] = {
-        (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
+    folders: dict[str, dict[str, bytes]] = {
+        f"{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }
     (archive,) = found.paths
-    contents = bytearray()  # bytes of all reviews: unlike many small objects, freed at once
     for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, found.screen):
         _, part, label, name = path.split("/")
-        folders[part, label][name] = slice(len(contents), len(contents) + len(content))
-        contents += content
-    if empty := ["/".join(("aclImdb", *folder)) for folder in folders if not folders[folder]]:
+        folders[f"{part}/{label}"][name] = content
+    if empty := [f"aclImdb/{folder}" for folder, reviews in folders.items() if not reviews]:
         raise DataError(
             f"{archive}: no reviews in {', '.join(empty)}",
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
     sources = []
     for part in ("train", "test"):
-        both = folders[part, "neg"], folders[part, "pos"]
-        labels = np.repeat([0, 1], [len(folder) for folder in both])
-        places = [folder[name] for folder in both for name in sorted(folder)]
-        texts = (contents[place].decode("utf-8", "replace") for place in places)
+        classes = folders[f"{part}/neg"], folders[f"{part}/pos"]
+        labels = np.repeat([0, 1], [len(reviews) for reviews in classes])
+        ordered = (reviews[name] for reviews in classes for name in sorted(reviews))
+        texts = (review.decode("utf-8", "replace") for review in ordered)
         sources.append(_in_memory(part, texts, labels))
     return sources, []
 

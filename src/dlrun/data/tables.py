@@ -176,10 +176,6 @@ def _read_table(found: FoundData) -> list[list[Record]]:
     return parts
 
 
-def _generate_players(found: FoundData) -> list[list[Record]]:
-    return [generate_rows(SAMPLE_ROWS, found.seed, PLAYER_NUMBERS, PLAYER_WORDS)]
-
-
 def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
     """Return what else the origin of a table names, so that other test rows have another origin."""
     text = ""
@@ -372,23 +368,19 @@ def _read_days(found: FoundData) -> list[Record]:
     return _read_csv(found.paths[0], needed, found.warnings)
 
 
-def _generate_days(found: FoundData) -> list[Record]:
-    return generate_rows(SAMPLE_ROWS, found.seed, SERIES, DAY_WORDS)
-
-
-def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:
+def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Record]:
     """Return synthetic rows of numbers, the last of them predictable, and categories in turn.
 
     words: the categories of each column, separated by spaces.
     """
-    values = np.random.default_rng(seed).normal(0, 1, (count, len(numbers)))
+    values = np.random.default_rng(found.seed).normal(0, 1, (SAMPLE_ROWS, len(numbers)))
     values[:, -1] += values[:, :3].sum(1)
-    for row in range(1, count):
+    for row in range(1, SAMPLE_ROWS):
         values[row] += values[row - 1] / 2
     records: list[Record] = []
-    for row, found in enumerate(values.tolist()):
-        cells = {name: f"{value:.6f}" for name, value in zip(numbers, found, strict=True)}
-        cells |= {name: found.split()[row % len(found.split())] for name, found in words.items()}
+    for row, one_row in enumerate(values.tolist()):
+        cells = {name: f"{value:.6f}" for name, value in zip(numbers, one_row, strict=True)}
+        cells |= {name: levels.split()[row % len(levels.split())] for name, levels in words.items()}
         records.append((cells, f"generated row {row + 1}"))
     return records
 
@@ -419,7 +411,7 @@ HITTERS = Dataset(
     "hitters",
     (
         Source("hitters", "Hitters", _read_table, (HITTERS_CSV,), is_book=True),
-        Source("sample", "players", _generate_players),
+        Source("sample", "players", lambda found: [_generate(found, PLAYER_NUMBERS, PLAYER_WORDS)]),
         Source("csv", "own table", _read_table),
     ),
     load_table,
@@ -430,7 +422,7 @@ NYSE = Dataset(
     "nyse",
     (
         Source("nyse", "NYSE", _read_days, (NYSE_CSV,), is_book=True),
-        Source("sample", "days", _generate_days),
+        Source("sample", "days", lambda found: _generate(found, SERIES, DAY_WORDS)),
     ),
     load_days,
     _show,
