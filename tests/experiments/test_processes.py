@@ -296,7 +296,7 @@ def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
 
 @pytest.mark.parametrize(
     ("how", "number"),
-    [*(("ddp", number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    [("ddp", signal.SIGINT), ("ddp", signal.SIGHUP),
      ("torchrun", signal.SIGTERM), ("nodes", signal.SIGINT)],
 )  # fmt: skip
 def test_a_signal_ends_all_in_order(

