@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 from lightning.pytorch.loggers.logger import DummyLogger
 
 
@@ -76,15 +75,3 @@ class OddState(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {"self": self}
-
-
-class Unnamed(pl.Callback):
-    @property
-    def state_key(self) -> str:
-        raise ZeroDivisionError("no key")
-
-
-class OddKey(pl.Callback):
-    @property
-    def state_key(self) -> Any:
-        return np.float64(1)

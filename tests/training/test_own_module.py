@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
+from dlrun.experiments.lightning_experiment import ModuleTraining, TrainedModule
 from dlrun.training.fit import train_on_accelerator
-from dlrun.training.own_module import ModuleTraining, TrainedModule
 from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
@@ -119,7 +119,6 @@ def train(
     context, config = reader(folder), lightning_config(epochs, **trainer)
     training = ModuleTraining(config, context, module, lambda: Data(kind))
     with temporary_training_settings(1):
-        training.write_summary()
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in context.steps.rows]
     weights = torch.load(io.BytesIO(bytes(context.kept["weights.pt"])), weights_only=True)
@@ -159,17 +158,6 @@ def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     }
     lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     assert (lines[0], len(lines)) == (",".join(rows[0]), 4)
-    assert "Dropout" in (tmp_path / "run" / "summary.txt").read_text()
-
-
-def test_what_a_module_logs_does_not_replace_the_number_of_the_epoch(tmp_path: Path) -> None:
-    class Counting(Module):
-        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            self.log("epoch", float(self.current_epoch))
-            return super().training_step(batch, batch_idx)
-
-    _, rows, _ = train(tmp_path / "run", 2, module=Counting)
-    assert [row["epoch"] for row in rows] == [1, 2]
 
 
 def test_another_seed_gives_other_numbers_and_the_same_one_the_same(tmp_path: Path) -> None:

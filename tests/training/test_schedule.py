@@ -9,7 +9,7 @@ from torch import nn
 
 from dlrun.config.network_sections import SchedulerConfig
 from dlrun.errors import ConfigError
-from dlrun.training.schedule import LearningRateSchedule
+from dlrun.training.lightning_module import LearningRateSchedule
 
 LR, UPDATES = 0.8, 3  # updates of an epoch
 LOSSES = [1.0, 0.9, 0.95, 0.96, 0.97, 0.5, 0.6, 0.6, 0.6, 0.6]

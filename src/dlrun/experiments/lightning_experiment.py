@@ -1,24 +1,54 @@
-"""Define the base class of experiments whose LightningModule was not written for dlrun."""
+"""Define the base class of experiments whose LightningModule was not written for dlrun.
 
+Lightning's automatic optimization does the updates. Each finished epoch is a row of metrics.csv
+with what the module logged, and a checkpoint with the state that Lightning itself would save.
+"""
+
+import math
+import re
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
+from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.networks.files import read_tensors
+from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.recorded_metrics import NO_METRICS
-from dlrun.training.fit import train_on_accelerator
-from dlrun.training.own_module import ModuleTraining
+from dlrun.run_folder.progress_recorder import check_metrics_finite
+from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, newest_metrics
+from dlrun.training.fit import (
+    RunLogger,
+    begin_training,
+    explain_failures,
+    fit,
+    make_callbacks,
+    make_trainer,
+    train_on_accelerator,
+)
 from dlrun.training.process_settings import temporary_training_settings
+from dlrun.training.recorder import EpochRecorder, seed_generators
 
 L = TypeVar("L", bound=LightningConfig)
+
+# Keys of the config that Lightning does by itself where it does the updates.
+AUTOMATIC = {
+    *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
+    *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_test_batches"),
+}
+SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 
 
 class LightningExperiment(Experiment[L], Generic[L]):
@@ -48,7 +78,8 @@ class LightningExperiment(Experiment[L], Generic[L]):
             config, context, lambda: self.module(config), lambda: self.datamodule(config, context)
         )
         with temporary_training_settings(context.threads):
-            parameters = training.write_summary()
+            summary = ModelSummary(self.module(config), max_depth=-1)
+            context.write_summary(str(summary))
             trained, report = train_on_accelerator(
                 config, context.screen.warn, training.probe, training.run
             )
@@ -56,7 +87,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             metrics=trained.metrics,
             accelerator=report,
             origin=self.origin(config),
-            extra={"parameters": parameters, "epochs": config.trainer.max_epochs},
+            extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},
             processes=trained.processes,
             stopped_epoch=trained.stopped_epoch,
         )
@@ -73,3 +104,198 @@ class LightningExperiment(Experiment[L], Generic[L]):
             return {}
         figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
+
+
+@dataclass(frozen=True)
+class TrainedModule:
+    """Holds the newest metrics and those of the test, and the number of processes.
+
+    stopped_epoch: the epoch after which a callback ended the training; None if none did.
+    """
+
+    metrics: dict[str, float]
+    processes: int
+    stopped_epoch: int | None
+
+
+@dataclass(frozen=True)
+class ModuleTraining:
+    """Trains and tests a LightningModule, and writes metrics.csv and weights.pt.
+
+    It changes settings of the process, see process_settings.temporary_training_settings.
+
+    build, load: make the untrained module and its data module; called again for every attempt.
+    """
+
+    config: LightningConfig
+    context: RunContext
+    build: Callable[[], pl.LightningModule]
+    load: Callable[[], pl.LightningDataModule]
+
+    def probe(self, device: str) -> None:
+        """Update the weights once, in the run's own precision; raise the error of a failure."""
+        module, data = self._seeded()
+        # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
+        trainer = make_trainer(
+            self.config,
+            device,
+            probe=True,
+            logger=DummyLogger(),
+            max_steps=-1,
+            limit_train_batches=1,
+            limit_val_batches=1,
+        )
+        trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
+
+    def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+        """Return the module and its data; what `setup` draws does not depend on the module."""
+        self._seed()
+        module, data = self.build(), self.load()
+        self._seed()
+        return module, data
+
+    def _seed(self) -> None:
+        pl.seed_everything(self.config.seed, verbose=False)
+
+    def run(self, device: str) -> TrainedModule:
+        """Do the whole training on a device; the first attempt continues from the checkpoint."""
+        config, context, steps = self.config, self.context, self.context.steps
+        epochs = config.trainer.max_epochs
+        state = begin_training(config, context, device)
+        module, data = self._seeded()
+        with steps.progress("training", epochs, "epoch") as bar:
+            recorder, callbacks = ModuleRecorder(steps, bar, config, state), make_callbacks(config)
+            trainer = make_trainer(
+                config,
+                device,
+                [recorder, *callbacks],
+                epochs,
+                logger=RunLogger(steps),
+                plugins=[state],
+                use_distributed_sampler=True,
+                **config.trainer.model_dump(include=AUTOMATIC),
+            )
+            recorder.seed_loaders_of(trainer)
+            with explain_failures(context, trainer.world_size, callbacks):
+                fit(trainer, module, recorder, context, device, datamodule=data)
+                with context.phase("test"):
+                    metrics = self._test(trainer, module, data)
+        context.keep(WEIGHTS, serialize_tensors(module.cpu().state_dict()))
+        metrics = newest_metrics(steps.rows) | metrics
+        stopped = len(steps.rows) if state.is_stopped else None
+        return TrainedModule(metrics, trainer.world_size, stopped)
+
+    def _test(
+        self, trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule
+    ) -> dict[str, float]:
+        """Return the metrics of the test; none if the module or its data have no test."""
+        if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
+            return {}
+        self._seed()  # a resumed run may have trained less before
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics = _by_column(trainer.callback_metrics)
+        check_metrics_finite(metrics, "test")
+        return metrics
+
+
+@dataclass(eq=False)
+class ModuleRecorder(EpochRecorder):
+    """Records each finished epoch of a LightningModule by what the module has logged."""
+
+    def seed_loaders_of(self, trainer: pl.Trainer) -> None:
+        """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
+        strategy, places = trainer.strategy, iter(range(1000))
+        process = strategy.process_dataloader
+
+        def seeded(loader: object) -> object:
+            loader = process(loader)
+            if not trainer.training:
+                return loader
+            if getattr(loader, "persistent_workers", False):
+                self.steps.screen.warn(
+                    "persistent_workers: if the run is resumed, its workers draw other numbers"
+                )
+            return SeededLoader(loader, self, strategy.root_device, next(places))
+
+        strategy.process_dataloader = seeded  # type: ignore[method-assign, assignment]
+
+    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return what the module has logged in this epoch.
+
+        Lightning keeps the values of an earlier epoch, the last that was validated.
+        """
+        logged, old = dict(trainer.callback_metrics), self.state.logged
+        self.state.logged = logged
+        return _by_column({name: one for name, one in logged.items() if one is not old.get(name)})
+
+    def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return a row with a column for each metric of this epoch and of the one before."""
+        before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
+        return {
+            name: metrics.get(name, math.nan)
+            for name in sorted(before | metrics.keys(), key=_order)
+        }
+
+
+@dataclass(eq=False)
+class SeededLoader:
+    """Iterates over a loader, in an order that depends only on the seed and the epoch."""
+
+    loader: Any
+    recorder: EpochRecorder
+    device: torch.device
+    place: int  # number of this loader among those of the training data
+    _epoch: int = -1
+    _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches; the generators are seeded when one of the first two is asked for.
+
+        The second one may be fetched in advance, before or after the hooks of an epoch's start.
+        """
+        epoch = len(self.recorder.steps.rows)
+        self._turn = self._turn + 1 if epoch == self._epoch else 0
+        self._epoch = epoch
+        self._seed(0)
+        batches = iter(self.loader)
+        yield from islice(batches, 1)
+        self._seed(1)
+        yield from batches
+
+    def _seed(self, batch: int) -> None:
+        seed = self.recorder.seed_of(1 + self.place, self._turn, batch)
+        seed_generators(seed, self.device)
+        if (own := getattr(self.loader, "generator", None)) is not None:
+            own.manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
+
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
+    `epoch` and `seconds` are columns of dlrun. Raises DlrunError if two names are one column.
+    """
+    metrics: dict[str, float] = {}
+    names: dict[str, str] = {}
+    for name, value in logged.items():
+        whole, _, kind = name.rpartition("_")
+        if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
+            continue
+        found = SPLIT.fullmatch(name)
+        column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
+        if (other := names.setdefault(column, name)) != name:
+            problem = f"the module logs {other} and {name}, which are both the column {column}"
+            raise DlrunError(problem, "give one of them another name")
+        metrics[column] = float(value)
+    return metrics
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Return what columns are sorted by: those of the training come first, then the validation."""
+    return (0 if name.startswith("train_") else 1 if name.startswith("valid_") else 2), name

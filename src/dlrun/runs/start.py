@@ -247,7 +247,7 @@ def check_callbacks_and_loggers(config: ExperimentConfig) -> None:
     """
     check_lightning_loggers(config)
     if isinstance(config, LightningConfig) and config.trainer.callbacks:
-        from dlrun.training.callbacks import make_callbacks
+        from dlrun.training.fit import make_callbacks
 
         make_callbacks(config)
 

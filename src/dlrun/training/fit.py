@@ -6,7 +6,8 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,20 +20,22 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
+from dlrun.config.named_classes import class_name, load_class
 from dlrun.config.network_sections import LightningConfig, NetworkConfig
-from dlrun.errors import AcceleratorError, ConfigError, DlrunError
+from dlrun.errors import AcceleratorError, ConfigError, DlrunError, describe_with_place
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
@@ -42,7 +45,6 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training.callbacks import RunLogger, check_callbacks, make_callbacks
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     LightningNetwork,
@@ -66,6 +68,7 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
+CALLBACKS = "trainer.callbacks"
 T = TypeVar("T")
 
 
@@ -266,6 +269,60 @@ def explain_failures(
             f"one of the {processes} processes that train together {how}",
             "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
         ) from error
+
+
+def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
+    """Return the callbacks that a config names.
+
+    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or
+    cannot be made with its arguments, or if dlrun does itself what it does.
+    """
+    callbacks = []
+    for item in config.trainer.callbacks:
+        make, name = load_class(CALLBACKS, item, pl.Callback, {}), class_name(item)
+        try:
+            callback = make()
+        except (Exception, SystemExit) as error:  # code of other packages can raise anything
+            reason = describe_with_place(error, name)
+            raise ConfigError(f"{CALLBACKS}: {name} cannot be made: {reason}") from error
+        if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
+            hint = "the section early_stopping does this, also in a resumed run"
+            raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
+        callbacks.append(callback)
+    return callbacks
+
+
+def check_callbacks(callbacks: Sequence[pl.Callback], error: BaseException) -> None:
+    """Raise DlrunError, which names the callback, if one of these has raised an error."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if any(owner is callback for callback in callbacks):
+            name = f"{type(owner).__module__}.{type(owner).__qualname__}"
+            raise DlrunError(
+                f"{CALLBACKS}: {name} has failed: {describe_with_place(error, name)}",
+                "correct its arguments or its code, or leave it out; the traceback is in log.txt",
+            ) from error
+
+
+class RunLogger(DummyLogger):
+    """Hands what callbacks and modules log through Lightning to the loggers of a run.
+
+    Its `experiment` accepts every call and does nothing.
+    """
+
+    def __init__(self, steps: ProgressRecorder) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values of an update."""
+        if self._steps.loggers is not None:
+            self._steps.loggers.log_update(step or 0, metrics)
+
+    @property
+    def save_dir(self) -> str:
+        """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
+        return str(self._steps.folder.path.absolute())
 
 
 def make_trainer(
