@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
-from tests.conftest import Dlrun, clean_environment, completed
+from tests.conftest import clean_environment, completed
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'}"
 DLRUN = f"""#!{sys.executable}
@@ -87,9 +87,3 @@ def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_pat
     zero = [sys.executable, "-c", DLRUN]
     said = subprocess.check_output(zero, text=True, cwd=tmp_path, env=clean_environment() | zsh)
     assert "ab12" in said and not re.search("PWNED|cd34|a b", said)
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells(dlrun: Dlrun, shell: str) -> None:
-    done = dlrun(_DLRUN_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_ARGS="dlrun imdb-")
-    assert "imdb-dense" in done.stdout

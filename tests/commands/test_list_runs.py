@@ -136,14 +136,11 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
     [
         ({"status": ["killed", "failed"]}, "cb"),
         ({"experiment": NETWORKS[1]}, "d"),
-        ({"limit": 2}, "ed"),
         ({"sort": "optimizer.lr"}, "adcbe"),
-        ({"sort": "-optimizer.lr"}, "dcbae"),
         ({"where": ["seed!=0"]}, "b"),
         ({"where": ["metrics.test_accuracy>=0.5"]}, "dca"),
         ({"where": ["data.archive=null", "optimizer.lr<=0.001"]}, "dcb"),
         ({"where": ["model.channels=[32,64,128,256]"]}, "cba"),
-        ({"where": ["trainer.deterministic=true", "seed=2"]}, "b"),
     ],
 )
 def test_which_and_in_which_order(
@@ -168,10 +165,8 @@ def test_when_a_run_began_is_known_if_it_is_damaged(runs: Path, capsys: Out) -> 
         ({"where": ["lr=1"]}, "'optimizer.lr'"),
         ({"where": ["seed"]}, "expected a key, one of"),
         ({"where": ["optimizer.name>1"]}, "optimizer.name is 'rmsprop' in a run"),
-        ({"where": ["seconds>1s"]}, "cannot be compared with '1s'"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
-        ({"experiment": "nothing"}, "no experiment 'nothing'"),
         ({"json": True, "csv": True}, "only one"),
         ({"runs_dir": Path("/nowhere")}, "no runs here"),
     ],

@@ -125,10 +125,8 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("override", "key", "got"),
     [
         ("seed=true", "seed", "True"),
-        ("seed=", "seed", "nothing"),
         (f"seed={'x' * 500}", "seed", "xxx…"),
         ("optimizer.lr=.nan", "optimizer.lr", "nan"),
-        ("reference.book={a: x}", "reference.book.a", "'x'"),
         (f"trainer.accumulate_grad_batches={10**9}", "trainer.accumulate_grad_batches", "0"),
     ],
 )
@@ -188,7 +186,6 @@ def test_a_missing_key_is_named_under_its_section() -> None:
     ("given", "meant"),
     [
         ("model.hidden=100", "'model.hidden=[100]'"),
-        ("model.hidden=16,16", "'model.hidden=[16,16]'"),
         ("logger=csv", "'logger=[csv]'"),
     ],
 )
@@ -208,13 +205,10 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     [
         ("epochs", "trainer.max_epochs"),
         ("lr", "optimizer.lr"),
-        ("device", "accelerator"),
         ("batch", "batch_size"),
         ("weight_decay", "optimizer.weight_decay"),
         ("trainer.momentun", "optimizer.momentum"),
         ("optimizer.learning_rate", "optimizer.lr"),
-        ("optimiser", "optimizer"),
-        ("data.lr", "optimizer.lr"),
         ("zzzzqq", None),
     ],
 )
@@ -222,11 +216,6 @@ def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -
     assert suggest_config_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
-
-
-def test_keys_and_values_that_are_not_known_are_answered_by_those_that_are() -> None:
-    assert problem("data.zzzzqq=1").startswith("data.zzzzqq: unknown key; data has source, ")
-    assert problem("optimizer.name=sgdd").endswith("did you mean 'sgd'?")
 
 
 def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Path) -> None:
@@ -247,15 +236,9 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
     [
         ("{name: sgd, momentun: 0.9}", "momentun", "unknown key; did you mean 'momentum'?"),
         ("{name: adam, momentum: 0.9}", "momentum", "betas, eps, weight_decay"),
-        ("{name: sgd, params: 3}", "params", "unknown key"),
         ("{name: sgd, momentum: -1}", "momentum", "Invalid momentum value: -1"),
-        ("{name: sgd, nesterov: true}", "nesterov", "requires a momentum"),
-        ("{name: sgd, momentum: {a: 1}}", "momentum", "got {'a': 1}"),
         ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true, false"),
-        ("{name: sgd, weight_decay: big}", "weight_decay", "got 'big'"),
-        ("{name: adam, betas: [1.5, 0.9]}", "betas", "Invalid beta parameter"),
         ("{name: lbfgs}", "name", "closure"),
-        ("{name: sparseadam}", "name", "dense gradients"),
         ("{name: SGDD}", "name", "torch.optim has no 'sgdd'; did you mean 'sgd'?"),
     ],
 )
@@ -269,14 +252,11 @@ def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
 @pytest.mark.parametrize(
     ("section", "key", "said"),
     [
-        ("{name: cosin}", "name", "did you mean 'cosine'?"),
         ("{name: cosine, eta_mn: 0.1}", "eta_mn", "unknown key; did you mean 'eta_min'?"),
         ("{name: cosine, warmup_epochs: 30}", "warmup_epochs", "30"),
         ("{name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "leave 0"),
         ("{name: one_cycle, pct_start: 2.0}", "pct_start", "between 0 and 1"),
         ("{name: step}", "name", "StepLR needs step_size"),
-        ("{name: step, step_size: 0}", "step_size", "StepLR"),
-        ("{name: exponential, gamma: x}", "gamma", "got 'x'"),
         ("{name: plateau, factor: 1.5}", "factor", "Factor should be < 1.0"),
         ("{name: none, gamma: 0.5}", "gamma", "unknown key"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.system.console import Screen, cut, format_text_table, shorten_paths, to_json
+from dlrun.system.console import Screen, format_text_table, shorten_paths, to_json
 from tests.conftest import Out
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
@@ -31,10 +31,6 @@ def test_no_control_character_is_shown(capsys: Out) -> None:
     assert "two\na" in said.err
 
 
-def test_a_text_is_cut_only_if_it_is_too_long() -> None:
-    assert [cut("abcd", length) for length in (5, 4, 3)] == ["abcd", "abcd", "ab…"]
-
-
 def test_paths_below_the_working_folder_are_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
@@ -50,12 +46,6 @@ def test_paths_below_the_working_folder_are_relative(
     assert str(tmp_path) not in "".join(capsys.readouterr())
     monkeypatch.chdir("/")
     assert shorten_paths(str(folder)) == str(folder)
-
-
-def test_an_error_is_followed_by_its_hint(capsys: Out) -> None:
-    message = f"{'/a' * 60}: interrupted"
-    Screen().fail(message, "one\nother")
-    assert capsys.readouterr().err == f"error: {message}\n  one\nother\n"
 
 
 @pytest.mark.usefixtures("terminal")
