@@ -1,9 +1,7 @@
 """MNIST's files from a folder or a server, what is refused of them, and the synthetic digits."""
 
 import gzip
-import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from PIL import Image
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import small_images
 from dlrun.data.small_images import SmallImages
-from dlrun.data.sources import DataOrigin, RemoteFile
+from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun
@@ -109,35 +107,6 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
         (folder / f"{TRAIN}.gz").write_bytes(damaged)
         with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read: damaged"):
             load(tmp_path, folder)
-
-
-def test_downloaded_files_are_checked_by_what_they_hold(
-    tmp_path: Path,
-    server: Server,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    files = contents()
-    published = [
-        RemoteFile(
-            f"{name}.gz",
-            f"{server.url}/{name}.gz",
-            "md5",
-            hashlib.md5(raw).hexdigest(),
-            gzipped=True,
-        )
-        for name, raw in files.items()
-    ]
-    source = replace(small_images.MNIST.sources[0], files=tuple(published))
-    monkeypatch.setattr(small_images, "MNIST", replace(small_images.MNIST, sources=(source,)))
-    server.more = {f"/{name}.gz": gzip.compress(raw, 3) for name, raw in files.items()}
-    for _ in range(2):  # the second time they are in the data folder
-        digits = load(tmp_path, None)
-        assert digits.origin == DataOrigin("MNIST (mnist)", is_book=True)
-    assert len(server.asked) == 4
-    (tmp_path / "data" / "mnist" / f"{TEST}.gz").unlink()
-    server.more[f"/{TEST}.gz"] = BODY
-    with pytest.raises(DownloadError, match="published hash"):
-        load(tmp_path, None)
 
 
 def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

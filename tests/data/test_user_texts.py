@@ -119,18 +119,3 @@ def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
     assert f"warning: {root / 'neg' / 'x.png'}: not a text" in said
     assert f"warning: {root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1\n" in said
     assert len(reviews.train.labels) + len(reviews.test.labels) == 22
-
-
-def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
-    rows = generated(30, 0)
-    path = written(tmp_path / "a.csv", rows)
-    load(tmp_path, path=path)
-    load(tmp_path, path=path.rename(tmp_path / "b.csv"), validation=2)
-    assert len(caches(tmp_path)) == 1
-    path = tmp_path / "b.csv"
-    load(tmp_path, path=path, num_words=20)
-    load(tmp_path, path=written(path, rows[1:]))
-    columns = {"text_column": "a", "label_column": "b"}
-    load(tmp_path, path=written(path, rows, ("a", "b")), **columns)
-    load(tmp_path, path=path, **columns, test_share=0.5)
-    assert len(caches(tmp_path)) == 5

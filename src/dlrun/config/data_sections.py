@@ -21,8 +21,6 @@ MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.val
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
-OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
-COPY_KEYS = frozenset({"data.archive", "data.word_index"})  # published files
 HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
 
 
@@ -161,7 +159,6 @@ class ReviewsConfig(ExperimentConfig):
     """Defines the config keys of every experiment on movie reviews."""
 
     dataset_location = "dlrun.data.labelled_texts:IMDB"
-    changeable_keys: ClassVar[frozenset[str]] = COPY_KEYS | OWN_DATA_KEYS
 
     data: ReviewsDataConfig
     reference: Reference
@@ -170,13 +167,10 @@ class ReviewsConfig(ExperimentConfig):
 class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
     """Defines the config keys of every experiment that trains a network on movie reviews."""
 
-    changeable_keys = NetworkConfig.changeable_keys | COPY_KEYS | OWN_DATA_KEYS
-
 
 class TableConfig(ExperimentConfig):
     """Defines the config keys of every experiment on Hitters, NYSE or a user's own table."""
 
-    changeable_keys = frozenset({"data.archive"}) | OWN_DATA_KEYS
     real_in_demo = True
 
     reference: Reference

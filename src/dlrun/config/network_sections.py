@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -168,7 +168,7 @@ class LossConfig(Section):
 class LightningConfig(ExperimentConfig):
     """Defines the config keys of every experiment that Lightning trains."""
 
-    changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
+    changeable_keys = ExperimentConfig.changeable_keys | {EPOCHS}
 
     trainer: TrainerConfig
 

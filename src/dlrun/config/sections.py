@@ -123,6 +123,10 @@ class Reference(PublishedMetrics):
     baseline: Baseline | None = None
 
 
+# Keys that say where data are, not what they are.
+DATA_PLACES = frozenset({"data.archive", "data.word_index", "data.path", "data.train", "data.test"})
+
+
 @dataclass(frozen=True)
 class Argument:
     """Describes a command's positional arguments, which become a list in the config."""
@@ -138,7 +142,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments
     dataset_location: ClassVar[str | None] = None  #: where its `Dataset` is: "package.module:NAME"
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
-    changeable_keys: ClassVar[frozenset[str]] = frozenset()  #: keys for `dlrun resume --set`
+    changeable_keys: ClassVar[frozenset[str]] = DATA_PLACES  #: keys for `dlrun resume --set`
     neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
     standalone_values: ClassVar[Mapping[str, object]] = {}  #: values that need no other run
     max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain

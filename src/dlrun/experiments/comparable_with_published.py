@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS, OwnDataConfig
-from dlrun.config.sections import ExperimentConfig, MetricInterval, PublishedMetrics, Variant
+from dlrun.config.data_sections import FOLD, OwnDataConfig
+from dlrun.config.sections import (
+    DATA_PLACES,
+    ExperimentConfig,
+    MetricInterval,
+    PublishedMetrics,
+    Variant,
+)
 from dlrun.config.yaml_loader import format_setting
 from dlrun.data.sources import NOT_THE_BOOKS
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
@@ -15,14 +21,9 @@ PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # those of chance and rounding, of output, and of where the data are (DataOrigin.is_book says
 # whether they are the book's).
-NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS | COPY_KEYS
-NEUTRAL |= {
-    f"data.{key}"
-    for key in (
-        *("source", "sample_reviews", "sample_images"),
-        *("text_column", "label_column", "test_share", "split_seed"),
-    )
-}
+NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions"}
+NEUTRAL |= {"data.source", "data.sample_reviews", "data.sample_images"}
+NEUTRAL |= {"data.text_column", "data.label_column", "data.test_share", "data.split_seed"}
 
 
 def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dlrun.config.data_sections import COPY_KEYS, FOLD, OWN_DATA_KEYS
+from dlrun.config.data_sections import FOLD
+from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
@@ -26,7 +27,6 @@ from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
 MOST_NAMES = 20  # runs that a sentence names, at most
-PLACES = COPY_KEYS | OWN_DATA_KEYS  # keys that say where data lie, not what they are
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
         keys = {key for other in others for key in first.values | other.values}
         varied = {
             key
-            for key in keys - CHANCE - PLACES | {FOLD}
+            for key in keys - CHANCE - DATA_PLACES | {FOLD}
             if any(other.values.get(key) != first.values.get(key) for other in others)
         }
         for run in (first, *others):
@@ -238,7 +238,7 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     for run in sections:
         # A run that failed before it read its data has no description of them: only the paths
         # tell such runs apart.
-        ignored = CHANCE | PLACES if run.record.data else CHANCE
+        ignored = CHANCE | DATA_PLACES if run.record.data else CHANCE
         settings = {key: value for key, value in run.values.items() if key not in ignored}
         compared = [run.record.experiment, data[run.number], settings]
         key = json.dumps(compared, sort_keys=True, default=str) if run.values else run.number

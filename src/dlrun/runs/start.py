@@ -297,7 +297,7 @@ def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
         if EPOCHS in refused and EPOCHS in schema.changeable_keys:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
-        allowed = ", ".join(sorted(resume_keys(run) - PROCESSES))
+        allowed = ", ".join(sorted(resume_keys(run) & now.keys() - PROCESSES))
         raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
     return config
 

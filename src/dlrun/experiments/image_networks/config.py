@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import OWN_DATA_KEYS, DigitsDataConfig, ImagesDataConfig
+from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Reference, Section
 
@@ -21,7 +21,6 @@ class Cifar100Config(NetworkConfig):
     """Defines the keys of configs/cifar100.yaml."""
 
     dataset_location = "dlrun.data.small_images:CIFAR100"
-    changeable_keys = NetworkConfig.changeable_keys | {"data.archive"} | OWN_DATA_KEYS
 
     data: ImagesDataConfig
     model: ConvolutionalNetworkConfig
@@ -32,7 +31,6 @@ class DigitsConfig(NetworkConfig):
     """Defines the keys of configs/mnist-dense.yaml and configs/mnist-logistic.yaml."""
 
     dataset_location = "dlrun.data.small_images:MNIST"
-    changeable_keys = NetworkConfig.changeable_keys | {"data.archive"}
     max_threads = 1  # two were not faster while other programs ran
     real_in_demo = True
     epochs_in_demo = 3  # an epoch takes two seconds

@@ -29,7 +29,6 @@ class TableNetworkConfig(TableConfig, NetworkConfig):
     """Defines the config keys of every network on a table."""
 
     max_threads = 1
-    changeable_keys = NetworkConfig.changeable_keys | TableConfig.changeable_keys
 
     model: HiddenLayersConfig | RecurrentConfig
 
