@@ -12,12 +12,11 @@ from dlrun.slurm import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings
 from dlrun.sweeps.sweep import run_sweep
 
-# Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
+# Options that `sweep --resume` accepts.
 CONTINUING = {
-    *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
+    *("--resume", "--jobs", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
-LOCAL = {"--jobs", "--fail-fast"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
@@ -43,7 +42,6 @@ def sweep(
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)
     ] = None,
     jobs: opt.Jobs = None,
-    fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
         str | None,
         opt.option("Continue this sweep, or latest.", "NAME", autocompletion=opt.complete_sweeps),
@@ -73,7 +71,7 @@ def sweep(
     single, several = divide_settings(opt.check_settings(words or ()))
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
-        _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
+        _forbid(given & {"--jobs"}, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_slurm_options(slurm or [])
     return run_sweep(
         experiment or "",
@@ -81,7 +79,6 @@ def sweep(
         SearchSpace(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
-        fail_fast=fail_fast,
         slurm_options=on_slurm,
         wait=wait,
     )

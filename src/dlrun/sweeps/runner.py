@@ -1,7 +1,6 @@
 """Run the unfinished points of a sweep on this machine, in parallel, and show their progress."""
 
 import contextlib
-import signal
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +52,6 @@ def run_sweep_points(
     *,
     points: Sequence[SweepPoint] | None = None,
     jobs: int | None = None,
-    fail_fast: bool = False,
     force: bool = False,
 ) -> SweepState:
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
@@ -88,7 +86,7 @@ def run_sweep_points(
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")
     progress = SweepProgress(plan, screen, state.runs, done + left, done)
-    runner = _Runner(sweep, screen, settings, state, todo, progress, jobs, fail_fast)
+    runner = _Runner(sweep, screen, settings, state, todo, progress, jobs)
     try:
         runner.run()
     except Stopped as stop:  # a second signal, outside of the loop's own `try`
@@ -162,7 +160,7 @@ class SweepProgress:
 def format_point_line(
     plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
 ) -> str:
-    """Return a line of text about a sweep point and its result, cut to fit into 80 columns."""
+    """Return a line of text about a sweep point and its result, cut to 80 columns."""
     result = ""
     if record is not None:
         names = filter(None, (selection_metric(record.metrics), main_metric(record)))
@@ -184,7 +182,6 @@ class _Runner:
     todo: deque[SweepPoint]
     progress: SweepProgress
     jobs: int
-    fail_fast: bool
     children: dict[int, ChildProcess] = field(default_factory=dict)  # processes by point
     stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun
@@ -266,5 +263,3 @@ class _Runner:
             why = message.error or "its run is no longer there"
             state.failed[point.number] = why
             self.screen.fail(f"point {point.number}: {why}", message.hint)
-            if self.fail_fast and not self.ending:
-                self._end(signal.SIGTERM)

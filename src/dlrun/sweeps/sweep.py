@@ -38,15 +38,14 @@ def run_sweep(
     *,
     resume: str | None = None,
     jobs: int | None = None,
-    fail_fast: bool = False,
     slurm_options: slurm.SlurmOptions | None = None,
     wait: bool = False,
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
     resume: the sweep to continue, whose experiment is then empty. jobs: None: as many runs at once
-    as the machine can hold. fail_fast: stop all runs once one has failed. slurm_options: None:
-    run on this machine. wait: until SLURM's jobs have ended.
+    as the machine can hold. slurm_options: None: run on this machine. wait: until SLURM's
+    jobs have ended.
 
     Returns 1 if a point failed or the table cannot be written. Raises ConfigError with every error
     before anything begins; DlrunError if another process runs this sweep, or code or packages have
@@ -88,9 +87,7 @@ def run_sweep(
             screen.note(f"sweep folder: {folder}")
             if slurm_options is None:
                 preload_fork_server([plan.experiment])
-                state = run_sweep_points(
-                    sweep, screen, jobs=jobs, fail_fast=fail_fast, force=options.force
-                )
+                state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
             else:
                 sweep.clean_up_if_killed(screen)
                 submitted = _submit(sweep, slurm_options, options, screen)
