@@ -127,9 +127,6 @@ def _files_and_versions(run: Run) -> Lines:
     ]
 
 
-SHORT = 40  # characters of a note in a table
-
-
 def write_note(
     run: opt.Run,
     text: Annotated[str, opt.argument('"" removes the note.', "TEXT")],
@@ -182,4 +179,4 @@ def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
 
 def shorten_note(note: str) -> str:
     """Return a note as one line, cut to a cell of a table."""
-    return cut(" ".join(note.split()), SHORT)
+    return cut(" ".join(note.split()), 40)

@@ -74,22 +74,17 @@ class Run:
     @classmethod
     def in_folder(cls, folder: Path) -> "Run":
         """Open the run in a folder. Raises DlrunError if its record or config.yaml is damaged."""
-        run = cls(folder, read_run_record(folder))
-        run.check_config_file()
-        return run
-
-    def check_config_file(self) -> None:
-        """Raise DataError if config.yaml, which is written once, is missing or was edited."""
-        path = self.folder / CONFIG
+        run, config = cls(folder, read_run_record(folder)), folder / CONFIG
         try:
-            is_whole = file_digest(path) == self.record.files.get(CONFIG)
+            is_whole = file_digest(config) == run.record.files.get(CONFIG)
         except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
+            raise DataError(f"{config}: {error.strerror}") from None
         if not is_whole:
             raise DataError(
-                f"{path}: damaged, or edited: the config of a run never changes",
-                f"{self.repeat_command} starts a new run with this config",
+                f"{config}: damaged, or edited: the config of a run never changes",
+                f"{run.repeat_command} starts a new run with this config",
             )
+        return run
 
     @property
     def name(self) -> str:
@@ -124,10 +119,11 @@ class Run:
     @property
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file in the run folder and below, the largest first."""
-        files = [
-            file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
-        ]
-        sizes = {str(file.relative_to(self.folder)): file.stat().st_size for file in files}
+        sizes = {
+            str(file.relative_to(self.folder)): file.stat().st_size
+            for file in self.folder.rglob("*")
+            if file.is_file() and not file.is_symlink()
+        }
         return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
     @property
@@ -264,12 +260,12 @@ class Run:
             return None
         if not schema.resumable or self.state == "running":
             return None
-        resumable = checkpoint_files(self.folder)
+        has_checkpoint = bool(checkpoint_files(self.folder))
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
-            return command if resumable or not self.record.steps else None
+            return command if has_checkpoint or not self.record.steps else None
         ended = self.record.stopped_epoch is not None
-        if resumable and EPOCHS in schema.changeable_by_resume(self.settings) and not ended:
+        if has_checkpoint and EPOCHS in schema.changeable_by_resume(self.settings) and not ended:
             return f"{command} {EPOCHS}=N"
         return None
 
@@ -302,7 +298,12 @@ class Run:
                 known = "not a row" if reads_rows else "neither a text nor the Path of a file"
                 raise ConfigError(f"{value!r}: {known}")
         if self.predictor.reads == "text":
-            inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
+            for place, value in enumerate(inputs):
+                if isinstance(value, Path):
+                    try:
+                        inputs[place] = read_text_file(value)
+                    except NotTextError as error:
+                        raise DataError(f"{value}: {error.message}") from None
         return self.predictor.predict(inputs, words=True) if inputs else []
 
     def test(
@@ -358,13 +359,6 @@ class Run:
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
 
 
-def _read_text(file: Path) -> str:
-    try:
-        return read_text_file(file)
-    except NotTextError as error:
-        raise DataError(f"{file}: {error.message}") from None
-
-
 def scan_folder(folder: Path) -> Run:
     """Return the run in a folder, also if it is damaged, without reading its large files.
 
@@ -378,8 +372,10 @@ def scan_folder(folder: Path) -> Run:
             raise FileNotFoundError(folder) from None
         empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
         return Run(folder, empty, error.message.removeprefix(f"{folder}/"), is_damaged=True)
-    if _has_lost_its_checkpoint(run):
-        return Run(folder, run.record, "no checkpoint of its finished steps")
+    if run.state in ("killed", "failed", "interrupted") and not checkpoint_files(folder):
+        with contextlib.suppress(DataError):  # a damaged metrics.csv
+            if run.record.steps or run.newest_metrics:
+                return Run(folder, run.record, "no checkpoint of its finished steps")
     return run
 
 
@@ -394,15 +390,6 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
     for folder in runs_newest_first(runs_dir, experiment, damaged=True):
         with contextlib.suppress(FileNotFoundError):  # removed in the meantime
             yield scan_folder(folder)
-
-
-def _has_lost_its_checkpoint(run: Run) -> bool:
-    """Return whether a stopped run has finished steps but no checkpoint to continue from."""
-    if run.state not in ("killed", "failed", "interrupted") or checkpoint_files(run.folder):
-        return False
-    with contextlib.suppress(DataError):  # a damaged metrics.csv
-        return bool(run.record.steps or run.newest_metrics)
-    return False
 
 
 def find_damage(run: Run) -> Iterator[str]:

@@ -26,7 +26,6 @@ FORMAT = 3
 SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
-NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 SINGLE = 1e-6  # error of metrics, which are of single precision
 # A sign at its start would be that of `runs tag RUN +TAG -TAG`.
 TAG = re.compile(r"[\w.][\w.+-]{0,39}")
@@ -65,10 +64,6 @@ class BestEpoch(_Part):
     epoch: Count
     value: float
     on_test: bool = False  # whether the validation rows are the test rows
-
-    def is_notable(self, last: float | None) -> bool:
-        """Return whether the best value is so much better than the last that it is noted."""
-        return last is not None and abs(self.value - last) > NOTABLE * abs(self.value)
 
 
 class ClassSummary(_Part):
@@ -159,10 +154,8 @@ class RunRecord(ChecksummedModel):
         """Return the device, processes and threads as ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
             return ""
-        threads = pluralize(self.threads, "thread") if self.threads else ""
-        processes = f"{self.processes} processes" if (self.processes or 1) > 1 else ""
-        parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
-        return " on " + ", ".join(filter(None, parts))
+        processes = f"{self.processes} processes of " if (self.processes or 1) > 1 else ""
+        return f" on {self.accelerator.used}, {processes}{pluralize(self.threads or 1, 'thread')}"
 
     def data_without_chance(self, values: Mapping[str, object]) -> str:
         """Return what data the run had, without its fold, and without a seed that split the data.

@@ -26,6 +26,7 @@ TESTED, VALID = "test_", "valid_"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
 SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
+NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 EDITIONS = ("book", "notebook")  # of the published metrics
 HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
@@ -216,7 +217,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if record.earlier_epoch:
         lines.append(("kept", f"the weights of epoch {record.earlier_epoch}, not of the last one"))
     last = record.metrics.get(best.metric) if best else None
-    if best and best.is_notable(last):
+    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")
         epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
         values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
