@@ -15,7 +15,6 @@ from dlrun.experiments.predictions import (
     add_class_metrics,
     keep_test_predictions,
 )
-from dlrun.run_folder.record import ClassSummary
 from tests.experiments.use import reader
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
@@ -69,11 +68,6 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
     labels, predicted = random.integers(present, size=(2, 200))
     found = TrueAndPredictedClasses(NAMES, labels, predicted, np.ones(200))
     assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
-
-
-def test_the_largest_class_is_the_baseline() -> None:
-    found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
-    assert found.classes == ClassSummary(number=3, largest=NAMES[1], share=0.75)
 
 
 def test_macro_f1_is_a_metric_after_the_accuracy_that_is_never_the_main_one() -> None:

@@ -92,15 +92,6 @@ def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
     assert results(continued) == stopped and harness.newest_run(tmp_path, NAME) == continued
 
 
-def test_the_kept_epoch_is_shown(forked: Dlrun, tmp_path: Path, best: int) -> None:
-    run = finished(tmp_path, [*WORDS, *to(EPOCHS), *SETTINGS["both"]])
-    shown = forked("runs", "show", run).is_told(0).stdout
-    assert f"after epoch {best + 2}" in shown and f"of epoch {best}, " in shown
-    forked("report", run, "--out", "page.html").is_told(0)
-    page = (tmp_path / "page.html").read_text()
-    assert f"after epoch {best + 2}" in page and "chosen epoch" in page
-
-
 @pytest.mark.parametrize(
     ("values", "words"),
     [

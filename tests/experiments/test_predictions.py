@@ -13,8 +13,8 @@ from PIL import Image
 
 from dlrun.data import labelled_texts, small_images
 from dlrun.experiments.saved_run import Run
-from tests.conftest import NAMES, Done, setting, smoke
-from tests.experiments.use import finished, reader
+from tests.conftest import NAMES, Done
+from tests.experiments.use import reader
 
 pytestmark = pytest.mark.slow
 OTHERS = ("classify-images", "hitters", "nyse")  # a table of its own, and no classes
@@ -65,12 +65,3 @@ def test_words_with_their_weights(done: Done, name: str) -> None:
     assert weights == sorted(weights)
     words = {row["word"] for row in rows}
     assert words == {*run.vocabulary} if name == "imdb-dense" else words <= {*run.vocabulary}
-
-
-def test_a_resumed_run_gives_the_same_files(tmp_path: Path) -> None:
-    two = setting("trainer.max_epochs=2")
-    whole = finished(tmp_path / "whole", [*smoke("imdb-dense"), *two])
-    finished(tmp_path, smoke("imdb-dense"))
-    continued = finished(tmp_path, ["resume", "imdb-dense/latest", *two])
-    for file in ("predictions.csv", "mistakes.json", "words.csv"):
-        assert Run.open(continued).read(file) == Run.open(whole).read(file)

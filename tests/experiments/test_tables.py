@@ -2,16 +2,13 @@
 
 import csv
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
-from tests import harness
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
@@ -86,27 +83,6 @@ def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done,
     assert coefficients[0]["column"] == "(intercept)"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "steps"),
-    [("hitters-lasso", "path.values=200"), ("hitters-dense", "trainer.max_epochs=100"),
-     ("nyse-rnn", "trainer.max_epochs=60")],
-)  # fmt: skip
-def test_a_run_that_is_stopped_resumes_bit_for_bit(tmp_path: Path, name: str, steps: str) -> None:
-    words = [*smoke(name), *setting(steps)]
-    whole = Run.open(finished(tmp_path / "whole", words))
-    child = harness.start(tmp_path / "half", *words)
-    table = tmp_path / "half" / "runs" / name / "latest" / "metrics.csv"
-    harness.wait_until(lambda: table.exists() and table.read_text().count("\n") > 4, child)
-    child.signal(signal.SIGINT)
-    assert child.end().returncode == 130
-    half = Run.open(table.parent.resolve())
-    assert 0 < (half.record.steps or 0) < (whole.record.steps or 0)
-    harness.run(tmp_path, "resume", half.folder).is_told(0)
-    resumed = Run.open(half.folder)
-    assert first_difference_of_repetition(whole, resumed)[0] is None
-
-
 def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
     run = Run.open(done("hitters-lasso"))
     best = int(np.argmin(run.table["valid_mae"]))
@@ -134,13 +110,6 @@ def test_a_fit_of_too_few_rows_is_warned_of(
     words = setting("data.source=csv", f"data.path={file}", "data.target=y")
     told = forked("hitters-linear", *words).is_told(0).stderr
     assert ("4 coefficients for " in told) is is_exact
-
-
-def test_days_are_compared_with_the_day_before(done: Done) -> None:
-    for name in ("nyse-linear", "nyse-rnn", "nyse-dense"):
-        found = results(done(name))
-        assert -1 < found["metrics"]["straw_man_r2"] < 1 and "test_period.png" in found["figures"]
-    assert results(done("nyse-linear"))["metrics"]["train_r2"] > 0.1
 
 
 def test_a_weekday_is_one_more_column_of_the_linear_fit(tmp_path: Path) -> None:
@@ -336,8 +305,3 @@ def test_the_ends_of_an_axis_are_for_the_shipped_data(
     config = run.config.model_copy(update={"data": data})
     (axes,) = load_experiment("hitters-dense").draw(run, config)["learning_curves.png"].axes[1:]
     assert (axes.get_ylabel(), axes.get_ylim() == (0, 400)) == ("mae", is_used)
-
-
-def test_the_labs_other_axes() -> None:
-    for name in ("mnist-dense", "mnist-logistic", "imdb-lstm"):
-        assert load_experiment(name).curve_limits == {"accuracy": (0.5, 1)}  # type: ignore[attr-defined]

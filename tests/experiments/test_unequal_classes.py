@@ -41,32 +41,7 @@ def test_balanced_classes_find_more_of_the_rare_one(
     assert recall(run, "rare") > recall(plain, "rare") + 0.2
 
 
-def test_smoothed_labels_make_probabilities_less_certain(tmp_path: Path) -> None:
-    words = own(tmp_path, {"common": 0.6, "rare": 0.4})
-    runs = [
-        finished(tmp_path / str(share), [*words, *setting(f"loss.label_smoothing={share}")])
-        for share in (0, 0.6)
-    ]
-    rows = [table(run, "predictions.csv") for run in runs]
-    certain = [np.mean([float(row["probability"]) for row in one]) for one in rows]
-    assert certain[1] < certain[0]
-
-
 @pytest.mark.parametrize("value", ["loss.class_weights=balanced", "loss.label_smoothing=0.1"])
 def test_a_regression_refuses_what_is_for_classes(forked: Dlrun, value: str) -> None:
     key = value.partition("=")[0]
     forked(*smoke("hitters-dense"), *setting(value)).is_told(2, key, "classifies")
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (["loss.label_smoothing=1"], ["loss.label_smoothing"]),
-        (["loss.class_weights=balance"], ["'balanced'"]),
-        (["loss.smoothing=0.1"], ["'label_smoothing'"]),
-    ],
-)
-def test_options_that_are_wrong_are_refused(
-    forked: Dlrun, values: list[str], words: list[str]
-) -> None:
-    forked(*smoke("imdb-dense"), *setting(*values)).is_told(2, *words)

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Dlrun, Done, setting, smoke
-from tests.experiments.use import flip, moved, results, rows
+from tests.experiments.use import moved, results, rows
 
 TWO_EPOCHS = setting("trainer.max_epochs=2")
 
@@ -73,16 +72,3 @@ def test_a_signal_while_a_figure_is_drawn_is_not_lost(
     assert Run.open(folder).state == "interrupted"
     cli("resume", folder).is_told(0)
     assert Run.open(folder).state == "finished" and Run.open(folder).figures
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
-    folder = moved(done(name), tmp_path)
-    for file in sorted(Run.open(folder).record.files.keys() - {"config.yaml"}):
-        flip(folder / file, at=-3)
-        with pytest.raises(DataError, match=f"{file}: damaged"):
-            Run.open(folder).read(file)
-    uses = Run.open(folder).network if name in NETWORKS else Run.open(folder).draw
-    if name != "imdb-lasso":  # its figure needs no file that is kept
-        with pytest.raises(DataError, match="damaged"):
-            uses()

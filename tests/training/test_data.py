@@ -83,18 +83,6 @@ def test_the_fingerprint_is_of_all_the_data() -> None:
     assert len({digest(part) for part in (None, "train", "valid", "test")}) == 4
 
 
-def test_the_order_of_an_epoch_depends_only_on_the_seed_and_the_epoch() -> None:
-    def order(epoch_number: int) -> list[list[int]]:
-        rows = TensorBatches(np.arange(9), np.arange(9))
-        data = ArrayData(rows, rows, rows, batch_size=4, seed=3)
-        loader = data.training_batches()
-        assert isinstance(loader.sampler, EpochBatches)
-        loader.sampler.set_epoch(epoch_number)
-        return [targets.tolist() for ((_, targets),) in loader]
-
-    assert order(2) == order(2) != order(1)
-
-
 def test_batches_come_in_groups_to_the_training_only() -> None:
     rows = TensorBatches(np.arange(9), np.arange(9))
     data = ArrayData(rows, rows, rows, batch_size=2, seed=3, group_size=3, eval_batch_size=8)

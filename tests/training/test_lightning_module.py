@@ -26,7 +26,6 @@ from dlrun.training.lightning_module import (
     LightningNetwork,
     PredictionCollector,
     StageMetrics,
-    epoch_columns,
 )
 from dlrun.training.objective import (
     Objective,
@@ -183,12 +182,6 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
     assert error.compute() == pytest.approx(2.5 / 4)
 
 
-def test_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
-    stages = ["train_loss", "train_mae", "valid_loss", "valid_mae"]
-    assert epoch_columns(regression()) == ["epoch", *stages, "seconds"]
-    assert epoch_columns(regression(), with_lr=True) == ["epoch", *stages, "lr", "seconds"]
-
-
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
     metrics = StageMetrics("valid", classification(3))
     metrics.add(torch.tensor(1.0), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
@@ -214,17 +207,6 @@ def test_two_classes_to_their_last_digit() -> None:
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
     assert probability[0] < 1  # in single precision it would be 1
-
-
-def test_more_classes() -> None:
-    collector = PredictionCollector(classification(3))
-    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
-    collector.add(logits, torch.tensor([2, 0]))
-    rows = collector.finish(CPU)
-    assert rows is not None
-    labels, predicted, probability = rows
-    assert (labels.tolist(), predicted.tolist()) == ([2, 0], [1, 0])
-    assert probability == pytest.approx(logits.softmax(-1).max(-1).values.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])

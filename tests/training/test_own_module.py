@@ -160,12 +160,6 @@ def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     assert (lines[0], len(lines)) == (",".join(rows[0]), 4)
 
 
-def test_another_seed_gives_other_numbers_and_the_same_one_the_same(tmp_path: Path) -> None:
-    first, again = (train(tmp_path / name, 2) for name in ("first", "again"))
-    are_equal(first, again)
-    assert first[1][0]["train_loss"] != first[1][1]["train_loss"]
-
-
 def test_state_of_any_kind_is_an_error_when_it_is_first_saved(tmp_path: Path) -> None:
     class Odd(Module):
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -91,12 +91,6 @@ def test_each_schedule_has_the_rates_of_torchs() -> None:
     assert by_epoch(SETTINGS["plateau"]) == pytest.approx(plateau)
 
 
-def test_plateau_waits_for_epochs_with_a_validation() -> None:
-    found = by_epoch({"name": "plateau", "patience": 0, "factor": 0.5}, validated=2)
-    # 0.9, 0.96, 0.5, 0.6, 0.6 after the epochs 2, 4, 6, 8, 10
-    assert found == pytest.approx([LR] * 4 + [LR / 2] * 4 + [LR / 4] * 2)
-
-
 def test_the_warm_up_rises_evenly_and_the_schedule_fills_the_rest() -> None:
     assert by_epoch(SETTINGS["none"]) == pytest.approx([0.2, 0.4, 0.6, *[LR] * 7])
     rest = [LR / 2 * (1 + math.cos(math.pi * epoch / 7)) for epoch in range(7)]

@@ -34,12 +34,9 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 CLASSES = {
-    name: f"lightning.pytorch.loggers.{class_of_lightning}"
-    for name, class_of_lightning in (
-        ("tensorboard", "TensorBoardLogger"),
-        ("mlflow", "MLFlowLogger"),
-        ("wandb", "WandbLogger"),
-    )
+    "tensorboard": "lightning.pytorch.loggers.TensorBoardLogger",
+    "mlflow": "lightning.pytorch.loggers.MLFlowLogger",
+    "wandb": "lightning.pytorch.loggers.WandbLogger",
 }
 TRACKED = "loggers.json"  # file in the run's folder: the ids of the run at MLflow and W&B
 TENSORBOARD = "tensorboard"  # folder in the run's folder

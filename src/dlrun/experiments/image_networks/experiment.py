@@ -1,6 +1,6 @@
 """Define cifar100, mnist-dense and mnist-logistic: networks that classify small images."""
 
-from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
@@ -51,6 +51,8 @@ class ImageAssets(NetworkAssets, frozen=True):
 class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     """Defines an experiment that trains a network to classify images of one small size.
 
+    read: returns the images that the section `data` names. to_input: returns an image of any size
+    as the bytes of an input of the network.
     size: of an image: height and width, after the number of channels if it has colours.
     group_size, eval_batch_size: see ArrayData; neither changes the numbers of a run.
     """
@@ -60,20 +62,21 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
 
-    @abstractmethod
-    def read(self, config: C, context: RunContext) -> SmallImages:
-        """Return the images that a config names."""
-
-    @abstractmethod
-    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return an image of any size as the bytes of an input of the network."""
+    def __init__(
+        self,
+        name: str,
+        read: Callable[..., SmallImages],
+        to_input: Callable[[Image.Image], NDArray[np.uint8]],
+    ) -> None:
+        self.name, self.read, self.to_input = name, read, to_input
 
     def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
-        images = self.read(config, context)
+        section, seed = config.data_section, config.split_seed
+        images = self.read(section, context.data_dir, seed, context.screen)
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
-            config.data_section.validation, train, test, config.split_seed, context.screen
+            section.validation, train, test, seed, context.screen
         )
         data = ArrayData(
             *self.batches(config, train, fitted, held_out),
@@ -165,23 +168,12 @@ class ConvNet(nn.Module):
 class Cifar100Experiment(ImageNetworkExperiment[Cifar100Config]):
     """Trains a convolutional network on small colour images."""
 
-    name = "cifar100"
     size = 3, SIDE, SIDE
-
-    def read(self, config: Cifar100Config, context: RunContext) -> SmallImages:
-        """Return CIFAR100's images, synthetic images, or the user's own."""
-        return load_configured_images(
-            config.data, context.data_dir, config.split_seed, context.screen
-        )
 
     def build(self, config: Cifar100Config, assets: ImageAssets) -> ConvNet:
         """Build the untrained convolutional network."""
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
-
-    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return an image's largest centred square, resized to the network's input."""
-        return crop_to_square(image)
 
 
 class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
@@ -190,14 +182,6 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     size = DIGIT_SIDE, DIGIT_SIDE
     group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def read(self, config: DigitsConfig, context: RunContext) -> SmallImages:
-        """Return MNIST's digits, or synthetic ones."""
-        seed, screen = config.split_seed, context.screen
-        return load_digits(config.data, context.data_dir, seed, screen)
 
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
@@ -217,13 +201,9 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
         return DenseNetwork(*sizes, sparse=bool(model.hidden))
 
-    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return an image of a digit as MNIST's are: grey, light on black, resized."""
-        return to_digit(image)
-
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "cifar100": Cifar100Experiment(),
-    "mnist-dense": MnistExperiment("mnist-dense"),
-    "mnist-logistic": MnistExperiment("mnist-logistic"),
+    "cifar100": Cifar100Experiment("cifar100", load_configured_images, crop_to_square),
+    "mnist-dense": MnistExperiment("mnist-dense", load_digits, to_digit),
+    "mnist-logistic": MnistExperiment("mnist-logistic", load_digits, to_digit),
 }

@@ -30,12 +30,10 @@ from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, to_csv
-from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics
+from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
 from dlrun.system.console import Screen, format_position, pluralize, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
-
-SECONDS = "seconds"
 
 
 class LinearFit(Experiment[LinearFitConfig]):
