@@ -10,12 +10,11 @@ from pathlib import Path
 
 SIMILARITY = 0.75  # least similarity of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
-PERMISSIONS = f"change its permissions, or {PLACES}"
 REMEDIES = {  # what helps against the system's errors
     errno.ENOSPC: "free some space",
     errno.EROFS: f"its file system cannot be written: {PLACES}",
-    errno.EACCES: PERMISSIONS,
-    errno.EPERM: PERMISSIONS,
+    errno.EACCES: f"change its permissions, or {PLACES}",
+    errno.EPERM: f"change its permissions, or {PLACES}",
 }
 # Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
 LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")

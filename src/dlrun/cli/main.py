@@ -21,7 +21,6 @@ from dlrun.errors import (
     ConfigError,
     DlrunError,
     Interrupted,
-    Stopped,
     UsageError,
     did_you_mean,
     first_line,
@@ -56,7 +55,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if "_DLRUN_COMPLETE" in os.environ:  # a shell asks for completions, and gets none
         return 1
     screen = Screen()
-    if stopped := _stopped_by(error):
+    is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
+    if stopped := Interrupted if is_interrupt else stop_behind(error):
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
         if not _is_reported_by_another_process():
             screen.fail(stopped.word)
@@ -66,18 +66,12 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         return UsageError.exit_code
     shown = _describe(error, arguments)
     if isinstance(shown, UsageError) and "--json" in arguments:
-        about = {"status": "failed", "error": shown.message, "hint": shown.hint}
-        screen.print_json(about)
+        screen.print_json({"status": "failed", "error": shown.message, "hint": shown.hint})
     if "--debug" in arguments:
         traceback.print_exception(error)
     elif not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
         screen.fail(shown.message, shown.hint)
     return shown.exit_code
-
-
-def _stopped_by(error: BaseException) -> type[Stopped] | None:
-    """Return the exception class of the signal that stopped the command, or None."""
-    return Interrupted if isinstance(error, KeyboardInterrupt | typer.Abort) else stop_behind(error)
 
 
 def _is_reported_by_another_process() -> bool:

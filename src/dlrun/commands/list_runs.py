@@ -35,7 +35,6 @@ from dlrun.system.console import (
     pluralize,
     printable,
     shorten_paths,
-    to_json,
 )
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
@@ -106,10 +105,16 @@ def list_runs(
     rows = (_sort(rows, sort) if sort else rows)[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
-        screen.out.file.write(to_json([{key: row.get(key) for key in keys} for row in rows]))
+        screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
         keys = keys or [*dict.fromkeys([*ABOUT, *filter(None, [order])])]
-        cells = [[_csv_cell(row.get(key)) for key in keys] for row in rows]
+        cells = [
+            [
+                yaml_loader.format_setting(cell) if isinstance(cell, dict | list) else cell
+                for cell in map(row.get, keys)
+            ]
+            for row in rows
+        ]
         screen.out.file.write(to_csv([keys, *cells]).decode().replace("\r\n", "\n"))
     else:
         _show(rows, keys or _columns(rows, order), screen)
@@ -284,18 +289,11 @@ def _show(rows: Sequence[Row], keys: Sequence[str], screen: Screen) -> None:
     }
     lines = format_text_table(table, left=left, gap=1)
     if on_terminal:
-        lines = [_truncate(line, screen.out.width) for line in lines]
+        texts = [Text(line) for line in lines]
+        for text in texts:
+            text.truncate(screen.out.width, overflow="ellipsis")
+        lines = [text.plain for text in texts]
     screen.rows(lines)
-
-
-def _truncate(line: str, width: int) -> str:
-    text = Text(line)
-    text.truncate(width, overflow="ellipsis")
-    return text.plain
-
-
-def _csv_cell(value: object) -> object:
-    return yaml_loader.format_setting(value) if isinstance(value, dict | list) else value
 
 
 def _format_cell(row: Row, key: str, *, name_metric: bool) -> str:

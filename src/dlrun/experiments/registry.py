@@ -107,12 +107,8 @@ class ExperimentEntry:
 
     def broken(self, why: str) -> DlrunError:
         """Return the error to raise if the experiment package cannot be used, with the reason."""
-        hint = f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}"
-        if self.package == "dlrun":
-            hint = "perhaps a package that it needs is damaged; --debug shows where"
-        return DlrunError(
-            f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}", hint
-        )
+        problem = f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}"
+        return DlrunError(problem, "fix or reinstall the package; --debug shows where it failed")
 
 
 @functools.cache
@@ -129,7 +125,7 @@ def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
         except Exception as error:  # files of other packages can be anything
             left_out.append(
                 f"experiment {point.name!r} ({point.value}) is left out: {first_line(error)}; "
-                "mend its package, or uninstall it"
+                "fix its package, or uninstall it"
             )
     return dict(sorted(installed.items())), left_out
 

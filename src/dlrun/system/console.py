@@ -215,7 +215,7 @@ class Screen:
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
         self.out.file.flush()
 
-    def print_json(self, value: Mapping[str, object]) -> None:
+    def print_json(self, value: Mapping[str, object] | Sequence[object]) -> None:
         """Print an object to stdout as `to_json` writes it; raise OSError if stdout was closed."""
         self.out.file.write(to_json(value))
         self.out.file.flush()
