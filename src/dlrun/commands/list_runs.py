@@ -19,7 +19,7 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
-from dlrun.run_folder.folder import LATEST, SWEEPS, to_csv
+from dlrun.run_folder.folder import LATEST, to_csv
 from dlrun.run_folder.record import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
@@ -134,12 +134,9 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
     if experiment != LATEST:
         refuse_sweep(experiment, runs_dir)
-    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} - {SWEEPS}
-    known.update(registry.experiment_names())
-    if experiment not in known:
-        problem = f"no experiment {experiment!r}{did_you_mean(experiment, known)}"
-        raise ConfigError(problem, f"known: {', '.join(sorted(known))}")
-    raise ConfigError(f"{runs_dir / experiment}: no runs here", "`dlrun runs list` has all")
+    known = registry.experiment_names()
+    meant = "" if experiment in known else did_you_mean(experiment, known)
+    raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", "`dlrun runs list` has all")
 
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
