@@ -87,15 +87,6 @@ def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     assert "other\N{REPLACEMENT CHARACTER}[31m reviews" in said.out
 
 
-def test_a_path_is_shortened_before_it_is_folded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b"):
-        a_whole_run(tmp_path / EXPERIMENT / name, data=f"{tmp_path}/{name}/tr.csv")
-    assert rows(capsys, tmp_path, "a", "b")["data"] == ["a/tr.csv", "b/tr.csv"]
-
-
 def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
     for number in range(10):
         a_whole_run(tmp_path / EXPERIMENT / f"run-number-{number:02}", seed=number)

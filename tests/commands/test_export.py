@@ -18,7 +18,7 @@ from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.folder import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Dlrun, Done, Hide, setting, smoke
-from tests.experiments.use import flip, moved, once, put
+from tests.experiments.use import finished, flip, moved, put
 
 REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
 WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
@@ -64,16 +64,6 @@ def test_onnx_file_is_the_network(tmp_path: Path, done: Done, name: str) -> None
         assert got == pytest.approx(outputs(run, inputs), rel=1e-5, abs=1e-5)
 
 
-@pytest.fixture(scope="module")
-def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished tiny run on texts of ten classes."""
-    table = tmp_path_factory.mktemp("data") / "ten.csv"
-    rows = [f"class {i % 10},word{i % 10} some film {i % 7}" for i in range(300)]
-    table.write_text("\n".join(["label,text", *rows]))
-    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
-    return once(tmp_path_factory, "ten-classes", lambda name: [*smoke(name), *own])
-
-
 def by_the_example(file: Path, texts: list[str]) -> list[tuple[str, float]]:
     """What the docs' example, examples/onnx_text.py, says of texts without dlrun installed."""
     page = (ROOT / "docs/how-to/predict-and-export.md").read_text()
@@ -86,12 +76,14 @@ def by_the_example(file: Path, texts: list[str]) -> list[tuple[str, float]]:
     return [(label, float(probability)) for label, _, probability in found]
 
 
-@pytest.mark.parametrize("classes", [2, 10])
-@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lstm"])
-def test_the_docs_example_classifies_as_the_run(
-    tmp_path: Path, done: Done, ten_classes: Done, name: str, classes: int
-) -> None:
-    run = Run.open(done(name) if classes == 2 else ten_classes(name))
+@pytest.mark.parametrize(("name", "classes"), [("imdb-dense", 2), ("imdb-lstm", 10)])
+def test_the_docs_example_classifies_as_the_run(tmp_path: Path, name: str, classes: int) -> None:
+    rows = [f"class {i % classes},word{i % classes} some film {i % 7}" for i in range(300)]
+    (tmp_path / "own").mkdir()
+    table = tmp_path / "own" / "own.csv"
+    table.write_text("\n".join(["label,text", *rows]))
+    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    run = Run.open(finished(tmp_path, [*smoke(name), *own]))
     assert len(run.labels) == classes
     file = exported(tmp_path, run.folder)
     texts = [REVIEW, "", "Word7 some film " * 200]

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from dlrun.kernels.jit import LANES, jit_inner, vload, vstore
@@ -41,14 +40,3 @@ def test_every_value_is_exact_but_for_its_last_bits() -> None:
     y, exact = of_each(tanhs, x), np.tanh(x.astype(float))
     assert np.abs([y - exact, y / exact - 1]).max() <= 5 * ULP
     assert y.min() == -y.max() >= -1
-
-
-@pytest.mark.parametrize("function", [sigmoids, tanhs])
-def test_nan_stays_nan_and_infinity_has_its_limit(
-    function: Callable[[Floats, Floats], None],
-) -> None:
-    for bits in (0x7FC00000, 0xFFC00000, 0x7FC00001, 0xFFFFFFFF):
-        x = np.full(LANES, bits, np.uint32).view(np.float32)
-        assert np.isnan(of_each(function, x)).all()
-    low, high = of_each(function, np.array([-np.inf, np.inf] * (LANES // 2), np.float32))[:2]
-    assert abs(low - (0 if function is sigmoids else -1)) <= 5 * ULP and abs(high - 1) <= 5 * ULP

@@ -65,15 +65,6 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
 
 
-@pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.01, 0.4), (0.5, 0.5)])
-def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]) -> None:
-    table = EPOCHS.assign(train_accuracy=accuracies, valid_accuracy=accuracies)
-    _, axes = draw_learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
-    bottom, top = axes.get_ylim()
-    assert bottom < accuracies[0] and accuracies[1] < top
-    assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
-
-
 @pytest.mark.parametrize(
     ("limits", "is_used"), [((0.65, 0.9), True), ((0.75, 1.0), False), ((0.5, 0.75), False)]
 )

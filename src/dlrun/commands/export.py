@@ -42,38 +42,29 @@ def export_network(
     opened = Run.open(run, runs_dir)
     inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
     check_output_path("--out", out, force=force, inputs=inputs)
-    _write_network(opened, out, screen)
-
-
-def _write_network(run: Run, out: Path, screen: Screen) -> None:
-    """Write a run's network, and say how far its outputs are from the network's."""
     with StopRequest().listening(), replace_atomically(out) as file:
         from dlrun.networks import files  # slow: torch
 
-        screen.note(f"reading the network of {run.folder}")
-        network, exported = run.network(), run.exported()
-        about = _metadata(run, exported)
+        network, exported = opened.network(), opened.exported()
+        about = _metadata(opened, exported)
         try:
             network_in_file = files.write_onnx(file, exported.network, exported.inputs(2), about)
-            screen.note("comparing the file with the network")
-            batches = _batches(exported)
-            difference, largest = files.largest_difference(network, network_in_file, batches)
+            difference, largest = files.largest_difference(
+                network, network_in_file, _batches(exported)
+            )
         except OSError:  # such as a full disk
             raise
         except Exception as error:  # a network may use operations that ONNX lacks
             raise DlrunError(
-                f"{run.folder}: its network cannot be written as ONNX: "
+                f"{opened.folder}: its network cannot be written as ONNX: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         if not difference <= TOLERANCE * largest:  # also if it is NaN
             raise DlrunError(
-                f"{run.folder}: outputs of the ONNX file differ from the network's by up to "
+                f"{opened.folder}: outputs of the ONNX file differ from the network's by up to "
                 f"{difference:.2g}, of up to {largest:.3g}: nothing was written"
             )
-    dtype, shape = about["input"]["dtype"], " x ".join(map(str, about["input"]["shape"]))
     screen.labelled(
-        ("input", f"{exported.input}: {dtype}, {shape}"),
-        ("output", about["output"]["name"]),
         ("check", f"at most {difference:.1e} from the network's outputs (up to {largest:.3g})"),
         ("file", f"{out} ({out.stat().st_size / 1e6:.1f} MB)"),
     )

