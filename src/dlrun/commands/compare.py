@@ -17,7 +17,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, pluralize, shorten_paths
+from dlrun.system.console import Screen, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 
@@ -43,8 +43,6 @@ def compare(
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
-    if len({run.record.experiment for run in opened}) > 1:
-        _keep_common_config_keys(described, screen)
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
@@ -71,16 +69,6 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
         "config": run.settings,
         "versions": {**causes["code"], **causes["packages"], **machine},
     }
-
-
-def _keep_common_config_keys(runs: Sequence[dict[str, Values]], screen: Screen) -> None:
-    """Remove config keys that not all runs, which are of different experiments, have."""
-    configs = [one["config"] for one in runs]
-    common = set.intersection(*map(set, configs))
-    left = pluralize(len(set.union(*map(set, configs)) - common), "config key")
-    screen.note(f"different experiments: left out {left} that not all of them have")
-    for one in runs:
-        one["config"] = {key: value for key, value in one["config"].items() if key in common}
 
 
 def run_provenance(run: Run) -> dict[str, Values]:

@@ -113,10 +113,6 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise DataError(f"{path}: not a state dict (names and tensors)")
     try:
-        for name, tensor in network.state_dict().items():  # load_state_dict would convert them
-            given = weights.get(name, tensor)
-            if given.is_floating_point() != tensor.is_floating_point():
-                raise TypeError(f"{name} is of {given.dtype}")
         network.load_state_dict(weights)
     except Exception as error:  # the names and tensors can be anything
         raise DataError(

@@ -306,9 +306,9 @@ def _labels_table(
         for rank, (label, probability) in enumerate(labels):
             row = ["" if rank else file.name, label, f"{probability:.4f}", *book[rank : rank + 1]]
             table.add_row(*(Text(printable(cell)) for cell in row))
-    if (more := len(predictions) - SHOWN) <= 0:
-        return [table]
-    return [table, Text(f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}")]
+    more = len(predictions) - SHOWN
+    text = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
+    return [table, Text(text)] if more > 0 else [table]
 
 
 experiment = ClassifyImagesExperiment()
