@@ -219,10 +219,8 @@ def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
     sources: list[TextSource] = []
     x_train, y_train, x_test, y_test = load_npz(arrays, ["x_train", "y_train", "x_test", "y_test"])
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        if x.ndim == 0 or x.shape[:1] != y.shape or not x.size:
-            raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
-        if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
-            raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
+        if y.ndim != 1 or x.shape[:1] != y.shape or not np.isin(y, (0, 1)).all():
+            raise DataError(f"{arrays}: {part}: not Keras's reviews, each with a label 0 or 1")
         sources.append(_in_memory(part, map(to_words, x), y.astype(int)))
     return sources, words
 

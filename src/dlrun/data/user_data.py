@@ -28,7 +28,7 @@ class TextSource:
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
-    """Raise ConfigError if text files CSV columns or counts that a config names are invalid."""
+    """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
     check_places(config)
     if config.source == "csv":  # a folder's many files are listed only by the run
         for place in user_data_paths(config):
@@ -55,8 +55,7 @@ def check_places(config: OwnDataConfig) -> None:
     if not config.is_own:
         return
     kind = "folder" if config.source == "folder" else "file"
-    for key in ("path", "train", "test"):
-        place: Path | None = getattr(config, key)
+    for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
         if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
             remedy = "source `folder` reads a sub-folder for each class, `csv` a file with a header"
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
