@@ -147,7 +147,7 @@ class SweepProgress:
         best = find_best_config(group_runs_by_config(self._plan, self._runs)) if record else None
         if best is not None and best.settings != self._best:
             self._best = best.settings
-            self._screen.note(f"best so far {best.describe()}")
+            self._screen.note(cut(f"best so far {best.describe()}", WIDTH))
         self._draw()
 
     def _draw(self) -> None:
