@@ -54,11 +54,10 @@ class Handler(BaseHTTPRequestHandler):
             if start >= len(BODY):
                 return 416, {}, b""
             rest = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
-            rest["Content-Length"] = str(len(BODY) - start)
             return 206, rest, BODY[start:]
         answers: dict[str, Answer] = {
             **dict.fromkeys(["/file", "/ranges", "/throttled"], (200, {}, BODY)),
-            **dict.fromkeys(["/stall"], (200, whole, BODY[:PIECE])),
+            "/stall": (200, whole, BODY[:PIECE]),
             "/wrong": (200, {}, BODY[::-1]),
             "/down": (503, {}, b""),
             "/short": (200, whole, BODY[:-1]),
@@ -66,8 +65,6 @@ class Handler(BaseHTTPRequestHandler):
         }
         if self.server.asked.count(self.path) == 1:
             answers["/throttled"] = (429, {"Retry-After": "86400"}, b"")
-        if self.path in self.server.more:
-            return 200, {}, self.server.more[self.path]
         return answers.get(self.path, (404, {}, b""))
 
     def log_message(self, *_: object) -> None:
@@ -81,7 +78,6 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
         self.stalled = threading.Event()
-        self.more: dict[str, bytes] = {}  # bodies of further addresses
 
     def handle_error(self, *_: object) -> None:
         """Silence: a client may hang up early."""

@@ -1,4 +1,4 @@
-"""MNIST's files from a folder or a server, what is refused of them, and the synthetic digits."""
+"""MNIST's files from a folder, what is refused of them, and the synthetic digits."""
 
 import gzip
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun
-from tests.data.test_download import BODY, Server, online, server  # noqa: F401 (fixtures)
 
 NAMES = [file.name.removesuffix(".gz") for file in small_images.MNIST_FILES]
 TRAIN, LABELS, TEST, _ = NAMES
