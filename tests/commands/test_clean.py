@@ -68,7 +68,7 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({}, "no option"),
         ({"older_than": "30"}, "not a time"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
-        ({"status": ["failed"], "experiment": "nothing"}, "no experiment"),
+        ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
     ],
 )
 def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:

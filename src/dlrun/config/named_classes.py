@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator
 
@@ -160,13 +160,9 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
     """Return torch's optimizers by their names in lower case."""
     from torch import optim
 
-    return {
-        name.lower(): found
-        for name, found in vars(optim).items()
-        if inspect.isclass(found)
-        and issubclass(found, optim.Optimizer)
-        and found is not optim.Optimizer
-    }
+    classes = {name.lower(): found for name, found in vars(optim).items() if inspect.isclass(found)}
+    del classes["optimizer"]  # the base class
+    return {name: found for name, found in classes.items() if issubclass(found, optim.Optimizer)}
 
 
 def check_optimizer_name(name: str) -> None:
@@ -198,7 +194,7 @@ def check_scheduler(
     _check_arguments(scheduler_class, further, {*OURS, *SCHEDULERS[name].arguments})
     changed = _optimizer_of_one_number(optimizer, arguments)
     scheduler = make_scheduler(name, further, changed, epochs=epochs, updates=UPDATES)
-    losses = (0.0,) if scheduler_class.__name__ == "ReduceLROnPlateau" else ()
+    losses = (0.0,) if name == "plateau" else ()
     try:
         changed.step()
         scheduler.step(*losses)  # of 0 epochs torch only now makes an error
@@ -233,8 +229,7 @@ def make_scheduler(
 def _scheduler_class(name: str) -> "type[LRScheduler]":
     from torch.optim import lr_scheduler
 
-    scheduler_class: type[LRScheduler] = getattr(lr_scheduler, SCHEDULERS[name].torch_class)
-    return scheduler_class
+    return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name].torch_class))
 
 
 def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,9 +262,7 @@ def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimi
 
     parameter = nn.Parameter(zeros(1))
     parameter.grad = zeros(1)
-    optimizer_class: Any = optimizer_classes()[name]
-    optimizer: Optimizer = optimizer_class([parameter], **arguments)
-    return optimizer
+    return cast("Callable[..., Optimizer]", optimizer_classes()[name])([parameter], **arguments)
 
 
 def _refused(torch_class: type, further: Mapping[str, Any], error: Exception) -> ArgumentError:

@@ -141,14 +141,6 @@ class TrainerConfig(Section):
     limit_test_batches: Limit
     callbacks: Annotated[list[ClassWithArguments], EACH_ONCE]
 
-    @property
-    def world(self) -> int | None:
-        """Return the number of nodes times devices; None if the accelerator decides how many."""
-        if self.devices == "auto":
-            return None
-        devices = self.devices if isinstance(self.devices, int) else len(self.devices)
-        return self.num_nodes * devices
-
 
 class EarlyStoppingConfig(Section):
     """Defines after how many epochs without an improvement the training ends."""
@@ -174,8 +166,11 @@ class LightningConfig(ExperimentConfig):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes of a run; None if the accelerator decides how many."""
-        return self.trainer.world
+        """Return the number of nodes times devices; None if the accelerator decides how many."""
+        devices = self.trainer.devices
+        if devices == "auto":
+            return None
+        return self.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
 
     @property
     def total_steps(self) -> int:

@@ -174,16 +174,13 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     @property
     def split_seed(self) -> int:
         """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
-        given: int | None = getattr(self.data_section, "split_seed", None)
-        return self.seed if given is None else given
+        split_seed: int | None = getattr(self.data_section, "split_seed", None)
+        return self.seed if split_seed is None else split_seed
 
     @property
     def depends_on_seed(self) -> bool:
         """Return whether the seed changes the numbers: by chance, or because it splits the data."""
-        splits_by_seed = hasattr(self.data_section, "split_seed") and (
-            self.data_section.split_seed is None
-        )
-        return self.stochastic or splits_by_seed
+        return self.stochastic or getattr(self.data_section, "split_seed", 0) is None
 
     @property
     def validates_on_test(self) -> bool:
