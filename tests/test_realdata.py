@@ -172,11 +172,11 @@ def test_the_book_reproduced(forked: Dlrun, tmp_path: Path, real_data: Path) -> 
     }
     for experiment in ("imdb-dense", "imdb-lasso"):
         row = found[experiment, "test_accuracy"]
-        assert row["in_range"]["book"] == "yes" and row["n"] == 3
-    photographs = found["classify-images", "first labels"]
+        assert row["in_range"]["book"] is None and len(row["values"]) == 3
+        assert abs(row["mean"] - row["book"]) < 0.02, "eight of the texts are others"
+    photographs = found["classify-images", "first labels of 6"]
     assert (photographs["book"], photographs["notebook"]) == (6, 4)
     assert photographs["values"][0] >= 3
-    assert "flamingo" in photographs["labels"]["Flamingo.jpg"]["here"]
 
 
 def classify(forked: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:

@@ -66,7 +66,7 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
     assert [line for line in lines if len(line) > 80] == []
     names = [line.split()[0] for line in lines[:2]]
     assert names == ["imdb-lasso", "classify-images"], "as they are named"
-    assert re.search(r"classify-images +labels +\d of 6 +6 +4 +real", lines[1])
+    assert re.search(r"classify-images +labels of 6 +\d +6 +4 +real", lines[1])
     assert re.search(r"imdb-lasso +accuracy +0\.\d{4} +generated", lines[0])
     assert re.search(r"hitters-linear +mae .* generated", lines[2])
     assert "pip install" not in done.stdout, "the package is there, though not its table"

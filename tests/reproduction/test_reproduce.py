@@ -143,8 +143,8 @@ def test_all_of_it(lab: Path) -> None:
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
     assert "model.name is efficientnet-lite0 (book: resnet50)" in page
-    cells = table(lab)[PHOTOGRAPHS, "first labels"]
-    assert (cells["book"], cells["notebook"]) == ("6", "4") and cells["here"].endswith(" of 6")
+    cells = table(lab)[PHOTOGRAPHS, "first labels of 6"]
+    assert (cells["book"], cells["notebook"]) == ("6", "4") and int(cells["here"]) <= 6
     (run,) = finished(lab, PHOTOGRAPHS).values()
     assert run["metrics"] == {"images": 6, "unreadable": 0}
 

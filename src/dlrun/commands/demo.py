@@ -13,7 +13,7 @@ from dlrun.data.download import packaged_paths, without_network
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
+from dlrun.reproduction import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.recorded_metrics import EDITIONS, TESTED, format_metric, main_metric
 from dlrun.runs.start import run_experiment

@@ -64,10 +64,7 @@ def write_report(
             content = PageContent(newest[:NEWEST], note)
     opened = content.runs
     if baseline is not None:
-        try:
-            first = Run.open(baseline, runs_dir)
-        except DlrunError as error:
-            raise type(error)(f"--baseline {baseline}: {error.message}", error.hint) from None
+        first = Run.open(baseline, runs_dir)
         opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
     inputs = [file for run in opened for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=inputs)
@@ -163,7 +160,7 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 5
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
-    from dlrun.reproduction.reproduce import reproduce_published_numbers  # slow: a sweep's modules
+    from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules
 
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
