@@ -43,14 +43,10 @@ def test_it_stays_within_0_and_1() -> None:
             assert 0 <= low <= correct / n <= high <= 1
 
 
-@pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])
-def test_what_is_no_share_is_refused(correct: int, n: int) -> None:
-    with pytest.raises(ValueError, match="is not a share"):
-        wilson_interval(correct, n)
-
-
-def test_the_interval_of_a_mean_is_students() -> None:
-    assert mean_interval(SECOND) == pytest.approx((0.8976775, 3.7623225), abs=5e-8)
+def test_what_is_no_share_is_refused() -> None:
+    for correct, n in ((0, 0), (-1, 5), (6, 5)):
+        with pytest.raises(ValueError, match="is not a share"):
+            wilson_interval(correct, n)
 
 
 def test_two_values_are_enough_for_an_interval_and_one_is_not() -> None:
@@ -59,7 +55,8 @@ def test_two_values_are_enough_for_an_interval_and_one_is_not() -> None:
         assert compute([1]) is compute([]) is None
 
 
-def test_the_interval_of_a_mean_difference_is_students_of_pairs() -> None:
+def test_the_interval_of_a_mean_and_of_a_mean_difference_is_students() -> None:
+    assert mean_interval(SECOND) == pytest.approx((0.8976775, 3.7623225), abs=5e-8)
     found = mean_interval([*map(sub, FIRST, SECOND)])
     assert found == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
 
@@ -82,11 +79,20 @@ def test_the_interval_of_a_paired_difference() -> None:
 PAGE = ROOT / "docs" / "explanation" / "statistics.md"
 
 
-@pytest.fixture(scope="module")
-def examples() -> dict[str, dict[str, Any]]:
-    """The variables after the examples of each section of the page, which print what it says."""
+INTERVALS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "The accuracy": lambda found: wilson_interval(found["correct"], found["rows"]),
+    "The mean over": lambda found: mean_interval(found["slow"]),
+    "One more run": lambda found: prediction_interval(found["slow"]),
+    "Two runs": lambda found: paired_difference_interval(
+        found["won"], found["lost"], found["rows"]
+    ),
+    "Two configs": lambda found: mean_interval([*map(sub, found["fast"], found["slow"])]),
+}
+
+
+def test_the_examples_of_the_page_print_what_it_says_and_dlrun_computes() -> None:
     variables: dict[str, Any] = {}
-    after = {}
+    compared = []
     for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
         heading = section.partition("\n")[0]
         for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
@@ -96,27 +102,9 @@ def examples() -> dict[str, dict[str, Any]]:
             runner.run(test, out=printed.append, clear_globs=False)
             assert runner.failures == 0, "".join(printed)
             variables.update(test.globs)
-        after[heading] = dict(variables)
-    return after
-
-
-@pytest.mark.parametrize(
-    ("section", "compute"),
-    [
-        ("The accuracy", lambda found: wilson_interval(found["correct"], found["rows"])),
-        ("The mean over", lambda found: mean_interval(found["slow"])),
-        ("One more run", lambda found: prediction_interval(found["slow"])),
-        (
-            "Two runs",
-            lambda found: paired_difference_interval(found["won"], found["lost"], found["rows"]),
-        ),
-        ("Two configs", lambda found: mean_interval([*map(sub, found["fast"], found["slow"])])),
-    ],
-)
-def test_an_interval_of_the_page_is_what_dlrun_computes(
-    examples: dict[str, dict[str, Any]],
-    section: str,
-    compute: Callable[[dict[str, Any]], tuple[float, float]],
-) -> None:
-    (found,) = (one for heading, one in examples.items() if heading.startswith(section))
-    assert compute(found) == pytest.approx((found["low"], found["high"]), rel=1e-9)
+        for start, compute in INTERVALS.items():
+            if heading.startswith(start):
+                ends = variables["low"], variables["high"]
+                assert compute(variables) == pytest.approx(ends, rel=1e-9), heading
+                compared.append(start)
+    assert {*compared} == {*INTERVALS}

@@ -248,7 +248,7 @@ class ReproducedExperiment:
     def group(self) -> ConfigGroup:
         """Return the runs as the group of one config, with published numbers of other data too."""
         sections = [
-            RunSection(number, run, room=0, cells=1, with_published=True)
+            RunSection(number, run, cells=1, with_published=True)
             for number, run in enumerate(self.runs, start=1)
         ]
         return ConfigGroup("", "", sections, sections)

@@ -75,7 +75,7 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
 
 
 def test_the_reviews_of_the_demo_are_the_same_for_all_their_experiments() -> None:
-    """So that `dlrun report --baseline` can compare them on the same test rows."""
+    """So that `dlrun runs compare` can compare them on the same test rows."""
     sizes = set()
     for name in ("imdb-dense", "imdb-lasso", "imdb-lstm"):
         overlays = registry.experiment_entry(name).overlays("smoke", "demo")

@@ -141,9 +141,7 @@ def test_without_images_it_classifies_the_books_and_shows_the_books_names(
         (folder / name).rename(tmp_path / place)
     done = forked(NAME, "ISLP", *BUNDLED).is_told(0)
     assert "Cape_Weaver.jpg" in done.stdout and "weaver.jpg" not in done.stdout
-    shown = RunSection(
-        1, Run.open(latest(tmp_path, NAME)), 10**6, 1, with_published=True
-    ).photographs
+    shown = RunSection(1, Run.open(latest(tmp_path, NAME)), 1, with_published=True).photographs
     assert {one.name for one in shown} == reference.book.keys()
     assert all(one.published["book"] for one in shown)
 

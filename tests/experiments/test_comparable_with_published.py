@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from dlrun.config.data_sections import NOT_THE_BOOKS
 from dlrun.config.sections import MetricInterval
 from dlrun.config.yaml_loader import format_override
-from dlrun.data.sources import NOT_THE_BOOKS, DataOrigin
+from dlrun.data.sources import DataOrigin
 from dlrun.experiments.comparable_with_published import (
     metric_ranges_over_seeds,
     select_reference,

@@ -1,56 +1,47 @@
-"""Confusion, calibration and area under the curve, against scikit-learn's and by hand."""
+"""Confusion and recall, against scikit-learn's; the comparison of two runs row by row."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
+from sklearn.metrics import confusion_matrix, recall_score
 
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import TrueAndPredictedValues
-from dlrun.reports.evaluation import BINS, DOTS, evaluate_predictions, evaluate_values
-from tests.reports.example_runs import predictions
+from dlrun.reports.evaluation import (
+    DOTS,
+    compare_test_rows,
+    evaluate_predictions,
+    evaluate_values,
+)
+from dlrun.reports.run_data import RunSection
+from dlrun.reports.spread import compare_pairs
+from tests.conftest import Dlrun
+from tests.reports.example_runs import a_classification, a_regression, predictions
+from tests.run_folder.making import a_run
 
 
 def as_texts(rows: list[list[Any]]) -> list[list[str]]:
     return [[str(cell) for cell in row] for row in rows]
 
 
-@pytest.mark.parametrize("digits", [9, 1])  # rounded, many scores are equal
-def test_two_classes(digits: int) -> None:
-    rows = [[*row[:3], round(row[3], digits)] for row in predictions(["bad", "good"], 500, seed=1)]
+def test_two_classes() -> None:
+    rows = predictions(["bad", "good"], 500, seed=1)
     found = evaluate_predictions(as_texts(rows), ["bad", "good"])
     label, predicted = [row[1] for row in rows], [row[2] for row in rows]
-    score = [row[3] if row[2] == "good" else 1 - row[3] for row in rows]
     assert found.matrix == confusion_matrix(label, predicted, labels=["bad", "good"]).tolist()
-    assert found.auroc == pytest.approx(roc_auc_score([one == "good" for one in label], score))
     assert found.correct == sum(one == other for one, other in zip(label, predicted, strict=True))
     recalls = dict(zip(["bad", "good"], recall_score(label, predicted, average=None), strict=True))
     assert {name: share for name, share, _ in found.recalls} == pytest.approx(recalls)
     assert [share for _, share, _ in found.recalls] == sorted(recalls.values())
-    assert found.picture is None
 
 
-def test_the_calibration_error_is_torchmetrics() -> None:
-    import torch
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    rows = predictions(["a", "b", "c"], 800, seed=5)
-    probability = torch.tensor([row[3] for row in rows], dtype=torch.float64)
-    right = torch.tensor([row[1] == row[2] for row in rows]).long()
-    expected = binary_calibration_error(probability, right, n_bins=BINS)
-    found = evaluate_predictions(as_texts(rows), ["a", "b", "c"])
-    assert found.error == pytest.approx(float(expected))
-    assert (sum(one.rows for one in found.bins), found.auroc) == (800, None)
-
-
-def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
+def test_many_classes_have_no_matrix_but_their_commonest_mistakes() -> None:
     labels = [f"class {n}" for n in range(100)]
     rows = predictions(labels, 3000, seed=3)
     found = evaluate_predictions(as_texts(rows), labels)
     assert found.matrix is None
-    assert found.picture and found.picture.startswith("data:image/png;base64,")
-    assert len(found.picture) < 20_000
     label, predicted, times = found.pairs[0]
     assert times == sum(row[1:3] == [label, predicted] for row in rows)
     name, share, count = found.recalls[0]
@@ -63,27 +54,13 @@ def test_classes_keep_their_order_and_unknown_ones_follow() -> None:
     rows = [["0", "b", "a", "0.5"], ["1", "'=x", "b", "0.5"]]
     assert evaluate_predictions(rows, ["never", "b", "a"]).classes == ["b", "a", "'=x"]
     alone = evaluate_predictions([["0", "a", "a", "1.0"]], ["a", "b"])
-    assert (alone.matrix, alone.auroc, alone.error) == ([[1]], None, 0)
-
-
-@pytest.mark.parametrize("probability", ["", "high", "1.5", "-0.1", "nan"])
-def test_what_is_no_probability_is_a_data_error(probability: str) -> None:
-    with pytest.raises(DataError, match="probability"):
-        evaluate_predictions([["0", "a", "b", probability]], ["a", "b"])
-
-
-def test_very_many_classes_have_no_matrix() -> None:
-    rows = [[str(n), f"class {n}", f"class {n // 2}", "0.5"] for n in range(20_000)]
-    found = evaluate_predictions(rows, [])
-    assert (len(found.classes), found.matrix, found.picture) == (20_000, None, None)
-    assert (found.correct, found.recalls[0]) == (1, ("class 1", 0.0, 1))
+    assert (alone.matrix, alone.pairs) == ([[1]], [])
 
 
 def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
     targets = np.array([1.0, 2000.5, 30.0])  # as penalties they would have a logarithmic axis
     found = evaluate_values(TrueAndPredictedValues(targets, targets + [10, -20, 300]).table())
-    assert (found.rows, found.mae, found.median) == (3, 110, 20)
-    assert found.bias == pytest.approx(290 / 3)
+    assert (found.median, found.bias) == (20, pytest.approx(290 / 3))
     assert found.chart.dots == [(1, 11), (2000.5, 1980.5), (30, 330)]
     assert not found.chart.x.logarithmic
     (right,) = found.chart.lines
@@ -96,3 +73,57 @@ def test_of_many_values_a_share_is_drawn(rows: int) -> None:
     values = np.arange(rows, dtype=float)
     dots = evaluate_values(TrueAndPredictedValues(values, values).table()).chart.dots
     assert DOTS / 2 <= len(dots) <= DOTS
+
+
+def test_classes_of_the_same_rows_are_compared_in_pairs() -> None:
+    baseline = [True] * 10 + [False] * 10
+    values = [False] * 2 + [True] * 18
+    found = compare_pairs("test_accuracy", values, baseline)
+    assert (found.baseline, found.value, found.pairs) == (0.5, 0.9, 20)
+    assert found.difference == pytest.approx(0.4)
+    low, high = found.interval or (0, 0)
+    assert 0 < low < 0.4 < high and found.verdict == "better"
+    assert compare_pairs("test_accuracy", baseline, values).verdict == "worse"
+    assert compare_pairs("test_accuracy", values, values).verdict == "no clear difference"
+
+
+def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:
+    head, targets = "row,target,predicted\n", [1.0, 2.0, 3.0, 4.0]
+
+    def run(name: str, *pairs: tuple[float, float]) -> Any:
+        rows = (f"{n},{one},{one + error}\n" for n, (one, error) in enumerate(pairs))
+        return a_regression(tmp_path / "e" / name, head + "".join(rows))
+
+    base = run("base", *zip(targets, (1, -1, 1, -1), strict=True))
+    near = run("near", *zip(targets, (0.5, -0.25, 0.25, 0.5), strict=True))
+    found = compare_test_rows(near, base)
+    assert (found.metric, found.baseline, found.value) == ("test_mae", 1, 0.375)
+    assert found.interval == pytest.approx((-0.854673, -0.395327), abs=1e-6)  # Student's, 3 degrees
+    assert found.verdict == "better"
+    rounded = compare_test_rows(run("rounded", *((one + 1e-6, 1) for one in targets)), base)
+    assert rounded.difference == pytest.approx(0, abs=1e-5)
+    with pytest.raises(ConfigError, match="different test rows"):
+        compare_test_rows(run("other", *((one + 1, 1) for one in targets)), base)
+
+
+def test_runs_compare_shows_the_difference_of_two(forked: Dlrun, tmp_path: Path) -> None:
+    runs, names = tmp_path / "runs" / "e", ("no", "yes")
+    for name, wrong, data in (("a", 30, "made"), ("b", 10, "made"), ("c", 10, "other")):
+        table = [[n, names[n % 2], names[(n + (n < wrong)) % 2], 0.9] for n in range(100)]
+        a_classification(runs / name, labels=names, table=table, data=data)
+    a_run(runs / "d", data="made", metrics={"test_accuracy": 0.5})
+    lines = forked("runs", "compare", "a", "b").is_told(0).stdout.splitlines()
+    assert lines[-1].startswith("b against a on 100 common test rows: test_accuracy +0.2000 (")
+    for other, why in (("c", "not on the same data"), ("d", "no predictions of a test set")):
+        assert "against" not in forked("runs", "compare", "a", other).is_told(0, why).stdout
+
+
+@pytest.mark.parametrize("value", ["three", "1e308", "nan"])
+def test_a_table_that_no_run_wrote_is_damaged(tmp_path: Path, value: str) -> None:
+    head = "row,target,predicted\n"
+    base = a_regression(tmp_path / "e" / "base", f"{head}1,2,3\n2,2,3\n")
+    run = a_regression(tmp_path / "e" / "r", f"{head}1,2,{value}\n2,2,-1e308\n")
+    with pytest.raises(DataError, match="predictions.csv: not what a run writes"):
+        compare_test_rows(run, base)
+    section = RunSection(1, run, 1_000)
+    assert section.evaluation is None and "predictions.csv" in section.problems[-1]

@@ -11,30 +11,21 @@ from dlrun.experiments.saved_run import Run
 from dlrun.reports import run_data
 from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.folder import RunFolder, to_csv
-from tests.reports.example_runs import a_classification, a_picture
+from tests.reports.example_runs import a_classification
 from tests.run_folder.making import a_run
 
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
 
 
-def section(run: Run, room: int = 100_000) -> RunSection:
-    return RunSection(1, run, room, 1_000)
+def section(run: Run) -> RunSection:
+    return RunSection(1, run, 1_000)
 
 
-def test_texts_are_cut_so_that_all_mistakes_have_room(tmp_path: Path) -> None:
+def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"text": "x" * 9000}] * 3000)
-    for room, length in ((200_000, run_data.MAX_TEXT), (20_000, 800)):
-        mistakes = section(run, room).mistakes
-        assert len(mistakes) == run_data.MISTAKES_SHOWN
-        assert {one.text.rstrip(" […]") for one in mistakes} == {"x" * length}
-
-
-def test_as_many_pictures_of_mistakes_as_have_room(tmp_path: Path) -> None:
-    picture = a_picture()
-    mistakes = [MISTAKE | {"row": n, "image": picture} for n in range(20)]
-    run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    found = section(run, 3 * (len(picture) + run_data.MARKUP + 30)).mistakes
-    assert [(one.row, one.image) for one in found] == [(n, picture) for n in range(3)]
+    mistakes = section(run).worst_rows
+    assert len(mistakes) == run_data.MISTAKES_SHOWN
+    assert {len(one.text) for one in mistakes} == {run_data.MAX_TEXT}
 
 
 def test_words_by_weight(tmp_path: Path) -> None:
@@ -63,7 +54,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
     unrecorded = Run(run.folder, run.record.model_copy(update={"files": {}, "status": "failed"}))
     for one, problem in ((run, f"{name}: damaged"), (unrecorded, f"{name}: not what a run")):
         found = section(one)
-        shown = (found.evaluation, found.mistakes, found.words, found.photographs)
+        shown = (found.evaluation, found.worst_rows, found.words, found.photographs)
         assert sum(map(bool, shown)) == 2  # the other two files
         assert len(found.problems) == 1 and problem in found.problems[0]
 
@@ -93,8 +84,6 @@ def test_photographs(tmp_path: Path) -> None:
     assert a.published == {"book": [("owl", 0.5)]}
     assert (b.error, b.picture) == ("no photograph", "")
     assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
-    without_room = section(Run.in_folder(folder), 10).photographs
-    assert [one.picture for one in without_room] == [""] * 3
 
 
 def _jpeg(colour: str) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":

@@ -68,9 +68,7 @@ def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
     part = a_part(tmp_path / "c", [230.0, 240.0, 250.0], baseline=baseline)
     other = replace(part, baseline=baseline.model_copy(update={"set": variant}))
     unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
-    verdicts = [
-        one.compare_with_baseline([part, simple, same]) for one in (other, unknown)
-    ]
+    verdicts = [one.compare_with_baseline([part, simple, same]) for one in (other, unknown)]
     assert verdicts[0] and verdicts[0].verdict == "worse" and verdicts[1] is None
     assert "which has no such runs here" in unknown.describe_baseline([part])
     (row,) = part.rows

@@ -12,12 +12,13 @@ from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
 from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.reports.evaluation import compare_test_rows
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, shorten_paths
+from dlrun.system.console import Screen, pluralize, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 
@@ -56,6 +57,8 @@ def compare(
     _show(rows + measured, heads, screen)
     if any(cell.endswith("*") for _, row in measured for cell in row):
         screen.note("*: the best of the runs")
+    if len(opened) == 2 and same_data:
+        _show_paired_difference(opened, heads, screen)
 
 
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
@@ -152,3 +155,23 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
         for key, row in rows:
             table.add_row(Text(key), *map(Text, row[first : first + columns]))
         screen.show(table)
+
+
+def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> None:
+    """Print the difference of the second of two runs to the first on their common test rows."""
+    try:
+        found = compare_test_rows(runs[1], runs[0])
+    except DlrunError as error:
+        screen.note(f"no difference row by row: {error.message}")
+        return
+    here, there = heads[1], heads[0]
+    around = f" (95 % interval {metrics.format_interval(found.interval)})" if found.interval else ""
+    sign = "+" if found.difference > 0 else ""
+    rows = pluralize(found.pairs, "common test row")
+    screen.show(
+        Text(
+            f"{here} against {there} on {rows}: {found.metric} "
+            f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict} "
+            "(of these two runs: other seeds give other differences)"
+        )
+    )

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.data.sources import NOT_THE_BOOKS, SUMS, Dataset, find_damaged_files
+from dlrun.config.data_sections import NOT_THE_BOOKS
+from dlrun.data.sources import SUMS, Dataset, find_damaged_files
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.evaluation import compare_with_baseline
 from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
-from dlrun.reports.spread import PairedComparison
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_newest_first
 from dlrun.system.console import Screen, pluralize, printable
@@ -29,14 +26,6 @@ def write_report(
         opt.argument(f"{opt.RUN} A sweep's name: its page. Default: the newest finished.", "RUN"),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
-    baseline: Annotated[
-        str | None,
-        opt.option(
-            "Compare the others with this run, on the same test rows.",
-            "RUN",
-            autocompletion=opt.complete_runs,
-        ),
-    ] = None,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
@@ -44,7 +33,7 @@ def write_report(
 
     Examples:
     dlrun report
-    dlrun report imdb-dense/latest --baseline imdb-lasso/latest --out lab.html
+    dlrun report imdb-dense/latest imdb-lasso/latest --out lab.html
     """
     screen = Screen()
     _check_number(len(runs or ()))
@@ -62,21 +51,16 @@ def write_report(
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
             content = PageContent(newest[:NEWEST], note)
-    opened = content.runs
-    if baseline is not None:
-        first = Run.open(baseline, runs_dir)
-        opened = [first, *(run for run in opened if run.folder.resolve() != first.folder)]
-    inputs = [file for run in opened for file in run.folder.iterdir()]
+    inputs = [file for run in content.runs for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=inputs)
-    against = _compare_all(opened) if baseline is not None else []
     try:
-        size, problems = write_report_page(content._replace(runs=opened), out, against=against)
+        size, problems = write_report_page(content, out)
     except OSError as error:
         hint = os_error_remedy(error, "choose another place")
         raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
     for problem in problems:
         screen.warn(printable(problem))
-    screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
+    screen.show(Text(f"{out}: {pluralize(len(content.runs), 'run')}, {size / 1e6:.2f} MB"))
 
 
 def _check_number(runs: int) -> None:
@@ -118,25 +102,6 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
     if not finished:
         raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
     return finished
-
-
-def _compare_all(runs: Sequence[Run]) -> list[PairedComparison | str]:
-    """Compare each other run with the first; return the differences, or reasons for having none.
-
-    Raises ConfigError if none can be compared.
-    """
-    baseline, *others = runs
-    against = compare_with_baseline(others, baseline)
-    if not others:
-        raise ConfigError("--baseline: it is the only run", "name another to compare with it")
-    if all(isinstance(found, str) for found in against):
-        reasons = zip(others, against, strict=True)
-        names = ", ".join(f"{run.name} ({reason})" for run, reason in reasons)
-        raise ConfigError(
-            f"--baseline {baseline.name}: not to be compared with {names}",
-            "name runs with the same data and test rows (of own data: the same data.split_seed)",
-        )
-    return against
 
 
 @opt.with_run_options(

@@ -21,6 +21,7 @@ MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.val
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
+NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
 
 

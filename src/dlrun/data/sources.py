@@ -24,7 +24,6 @@ from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, read_unpacked
 
-NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 MAX_UNPACKED_BYTES = 1 << 30
 FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # file in each folder of prepared arrays, in the format of sha256sum

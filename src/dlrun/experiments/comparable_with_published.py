@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dlrun.config.data_sections import FOLD, OwnDataConfig
+from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, OwnDataConfig
 from dlrun.config.sections import (
     DATA_PLACES,
     ExperimentConfig,
@@ -11,7 +11,6 @@ from dlrun.config.sections import (
     Variant,
 )
 from dlrun.config.yaml_loader import format_setting
-from dlrun.data.sources import NOT_THE_BOOKS
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results

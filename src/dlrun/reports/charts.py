@@ -6,7 +6,7 @@ parts.html writes the SVG, and curves.js shows the values under the pointer.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
@@ -28,7 +28,7 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 class ChartCurve:
     """Holds a curve of a chart: its name, points, CSS class and the label at its end.
 
-    Values of y that are not finite are gaps. kept: the x of the point that a dot marks.
+    Values of y that are not finite are gaps.
     """
 
     name: str
@@ -36,7 +36,6 @@ class ChartCurve:
     y: Sequence[float]
     look: str
     end: str = ""
-    kept: float | None = None
 
     @property
     def is_drawable(self) -> bool:
@@ -93,8 +92,7 @@ class Axis:
 class Chart:
     """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
 
-    bands: areas around curves that are means. faint: further curves, which have no names; what is
-    beyond the range of the others is not drawn.
+    bands: areas around curves that are means.
     """
 
     title: str
@@ -105,7 +103,6 @@ class Chart:
     mark: ReferenceLine | None = None  # vertical line at an x
     dots: Sequence[tuple[float, float]] = ()  # points in the curves' range; their axes are linear
     bands: Sequence[ChartBand] = ()
-    faint: Sequence[ChartCurve] = ()
 
     @cached_property
     def x(self) -> Axis:
@@ -113,9 +110,8 @@ class Chart:
 
         It descends if the longest curve does.
         """
-        lines = [*self.lines, *self.faint]
-        longest = max((line.x for line in lines), key=len)
-        values = [value for line in lines for value in line.x]
+        longest = max((line.x for line in self.lines), key=len)
+        values = [value for line in self.lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
         low, high = min(values), max(values)
         logarithmic = not (whole or self.dots) and stats.spans_magnitudes(low, high)
@@ -163,17 +159,6 @@ class Chart:
         there = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.high, strict=True)]
         back = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.low, strict=True)]
         return f"M{self.svg_points(there + back[::-1])}Z"
-
-    @property
-    def faint_path(self) -> str:
-        """Return the SVG path of all curves that have no names."""
-        low, high = self.y.start, self.y.end
-        visible = [
-            replace(line, y=[y if low <= y <= high else math.nan for y in line.y])
-            for line in self.faint
-        ]
-        pieces = [piece for line in visible for piece in self.points(line)]
-        return "".join(f"M{self.svg_points(piece)}" for piece in pieces)
 
     @property
     def ends(self) -> list[tuple[float, float, ChartCurve]]:

@@ -22,7 +22,7 @@ from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import MetricSpread
 from dlrun.run_folder.recorded_metrics import EDITIONS
 
-COLOURED = 5  # curves of a chart; the others are thin and grey
+COLOURED = 5  # curves of a chart; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a config's results, in SVG units
 LEAST_WIDTH = 0.005  # of the axis of a picture, as a share: rounding must not fill it
@@ -109,50 +109,37 @@ def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
 def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str) -> Chart | None:
     """Return the chart of one metric of configs; None if fewer than two runs have a curve."""
     curves: list[tuple[ChartCurve, ChartBand | None]] = []
-    faint: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
-        kept = [one for one in group.sections if not one.repeated_by]
-        found = {one.number: _run_line(one, step, metric) for one in kept}
-        known = {number: line for number, line in found.items() if line}
-        counted = [one.number for one in group.counted if one.number in known]
-        drawn += [one for one in group.sections if one.number in known]
-        mean = None
+        lines: dict[int, ChartCurve] = {}
+        part = ""
+        for run in group.sections:
+            if not run.repeated_by and (found := _run_line(run, step, metric)):
+                part, lines[run.number] = found
+                drawn.append(run)
+        counted = [run.number for run in group.counted if run.number in lines]
         if len(counted) >= FEWEST_FOR_MEAN:
-            part = PARTS[known[counted[0]][0]]
-            name = f"mean of {len(counted)} runs ({part})"
+            name = f"mean of {len(counted)} runs ({PARTS[part]})"
             name = f"{group.name}, {name}" if len(groups) > 1 else name
-            mean = mean_curve(name, [known[number][1] for number in counted])
-        if mean:
-            curves.append(mean)
-            if len(groups) == 1:
-                faint += [line for _, line in known.values()]
-                continue
-        for number, (_, line) in known.items():
-            if not (mean and number in counted):
-                curves.append((line, None))
+            if mean := mean_curve(name, [lines[number] for number in counted]):
+                curves.append(mean)
+                lines = {number: lines[number] for number in lines if number not in counted}
+        curves += [(line, None) for line in lines.values()]
     if len(drawn) < 2:
         return None
-    faint += [line for line, _ in curves[COLOURED:]]
     looks = [curve_css_classes(place) for place in range(COLOURED)]
     coloured = [
         (replace(line, look=look), band and replace(band, look=look))
         for (line, band), look in zip(curves, looks, strict=False)
     ]
     levels = dict.fromkeys(
-        replace(level, name=f"{level.name} of {one.record.experiment}")
-        for one in drawn
-        for level in published_levels(one.record, metric)
+        replace(level, name=f"{level.name} of {run.record.experiment}")
+        for run in drawn
+        for level in published_levels(run.record, metric)
     )
-    return Chart(
-        f"{metric} by {step}",
-        step,
-        metric,
-        [line for line, _ in coloured],
-        list(levels),
-        bands=[band for _, band in coloured if band],
-        faint=faint,
-    )
+    drawn_lines = [line for line, _ in coloured]
+    bands = [band for _, band in coloured if band]
+    return Chart(f"{metric} by {step}", step, metric, drawn_lines, list(levels), bands=bands)
 
 
 def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
@@ -168,5 +155,5 @@ def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve]
                 name += f", kept epoch {record.earlier_epoch}"
             line = measured_curve(name, run.steps, values, "", str(run.number))
             if line.is_drawable:
-                return part, replace(line, kept=record.earlier_epoch)
+                return part, line
     return None

@@ -11,12 +11,7 @@ from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
-from dlrun.reports.spread import (
-    Interval,
-    MetricSpread,
-    metric_spread,
-    place_of_published,
-)
+from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
 from dlrun.run_folder.record import ACCURACY
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
@@ -26,7 +21,6 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
-MOST_NAMES = 20  # runs that a sentence names, at most
 
 
 @dataclass(frozen=True)
@@ -131,8 +125,10 @@ class ConfigGroup:
         value = self.published_value(spread.metric, edition)
         if value is None or not self.is_judged:
             return None
-        by_chance = self.depends_on_seed(spread)
-        return place_of_published(value, spread.mean, self.interval(spread), by_chance=by_chance)
+        if self.depends_on_seed(spread):
+            return place_in_range(value, self.interval(spread))
+        place = place_in_range(value, (spread.mean, spread.mean))
+        return "equal" if place == "yes" else place
 
     @property
     def tags(self) -> list[Tag]:
@@ -236,9 +232,7 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     by_config: dict[object, list[RunSection]] = {}
     data = _data_names(sections)
     for run in sections:
-        # A run that failed before it read its data has no description of them: only the paths
-        # tell such runs apart.
-        ignored = CHANCE | DATA_PLACES if run.record.data else CHANCE
+        ignored = CHANCE | DATA_PLACES
         settings = {key: value for key, value in run.values.items() if key not in ignored}
         compared = [run.record.experiment, data[run.number], settings]
         key = json.dumps(compared, sort_keys=True, default=str) if run.values else run.number
@@ -265,14 +259,13 @@ def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     return group
 
 
-def describe_repeated(names: Sequence[str]) -> str:
+def describe_repeated(sections: Sequence[RunSection]) -> str:
     """Return that runs are left out because others repeat them, in words; empty if none is."""
-    if not names:
+    count = sum(run.repeated_by is not None for run in sections)
+    if not count:
         return ""
-    shown = ", ".join(names[:MOST_NAMES])
     return (
-        f"{pluralize(len(names), 'finished run')} left out of means and curves "
-        f"({shown}{', ...' if len(names) > MOST_NAMES else ''}): of runs with the same "
+        f"{pluralize(count, 'finished run')} left out of means and curves: of runs with the same "
         "config, seed and data only the one that began last counts"
     )
 
@@ -287,16 +280,14 @@ def _data_names(sections: Sequence[RunSection]) -> dict[int, str]:
         data = {key: value for key, value in run.values.items() if key.startswith("data.")}
         return json.dumps([run.record.experiment, data], sort_keys=True, default=str)
 
-    known: dict[str, str] = {}
-    for run in reversed(sections):
-        if run.record.data:
-            known[settings(run)] = run.record.data_without_chance(run.values)
     names: dict[int, str] = {}
+    known: dict[str, str] = {}
     for run in sections:
-        unknown = f"{run.record.experiment}, {run.record.source or 'its data'}"
-        names[run.number] = (
-            run.record.data_without_chance(run.values)
-            if run.record.data
-            else known.get(settings(run), unknown)
-        )
+        if run.record.data:
+            names[run.number] = run.record.data_without_chance(run.values)
+            known[settings(run)] = names[run.number]
+    for run in sections:
+        if run.number not in names:
+            unknown = f"{run.record.experiment}, {run.record.source or 'its data'}"
+            names[run.number] = known.get(settings(run), unknown)
     return names

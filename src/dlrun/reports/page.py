@@ -26,7 +26,6 @@ from dlrun.reports.groups import (
     test_metric_names,
 )
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
-from dlrun.reports.spread import PairedComparison
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
@@ -36,7 +35,6 @@ from dlrun.run_folder.recorded_metrics import (
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
-ROOM = 200_000  # characters of texts and pictures, in all
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # numbers in the curves' tables: 20 runs take less than 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
@@ -72,12 +70,8 @@ def check_page_is_writable(
     check_output_path("--out", out, force=force, inputs=inputs)
 
 
-def write_report_page(
-    content: PageContent, out: Path, *, against: Sequence[PairedComparison | str] = ()
-) -> tuple[int, list[str]]:
+def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     """Write a page about runs, a sweep or a reproduction.
-
-    against: the difference of each but the first run to the first, or why there is none.
 
     Returns its size in bytes, and a sentence for each damaged file, and for repeated runs.
 
@@ -86,33 +80,27 @@ def write_report_page(
     count = len(content.runs)
     cells = min(CELLS_OF_ONE, CELLS // max(1, count))  # none, if all runs of a sweep failed
     sections = [
-        RunSection(number, run, ROOM, cells, with_published=content.with_published)
+        RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
     add_varied_settings_to_titles(sections)
     groups = group_by_config(sections)
-    shown = [run for run in sections if run.representative is run]
-    for run in shown:
-        run.room = ROOM // len(shown)
-    repeated = [run for run in sections if run.repeated_by]
+    repeated = describe_repeated(sections)
     page = _render(
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        against=against,
         experiments=group_by_experiment(groups),
         compared=compare_by_data(groups),
         metrics=test_metric_names(sections),
         main_metrics=main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
-        repeated=describe_repeated([f"No. {run.number}" for run in repeated]),
+        repeated=repeated,
     ).encode()
     write_file_atomically(out, page)
     warnings = [problem for section in sections for problem in section.problems]
-    if repeated:
-        warnings.append(describe_repeated([run.run.name for run in repeated]))
-    return len(page), warnings
+    return len(page), [*warnings, repeated] if repeated else warnings
 
 
 def _render(**values: object) -> str:

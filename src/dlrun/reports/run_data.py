@@ -1,5 +1,6 @@
 """Read what the HTML report shows about one run, and note which files of the run are damaged."""
 
+import base64
 import csv
 import io
 import re
@@ -20,14 +21,10 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.reports.evaluation import (
-    CLASSES,
-    VALUES,
     PredictionEvaluation,
     ResidualEvaluation,
     csv_rows,
-    evaluate_predictions,
-    evaluate_values,
-    picture_data_uri,
+    evaluate_table,
 )
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
@@ -40,11 +37,10 @@ from dlrun.run_folder.recorded_metrics import (
     published_metrics,
     published_reruns,
 )
+from dlrun.system.console import cut
 
-MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
-MAX_TEXT = 4000  # characters of a mistake's text
-MAX_RESIDUAL_TEXT = 300
-MARKUP = 200  # characters of HTML around a mistake
+MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 10, 12, 24
+MAX_TEXT = 1000  # characters of a mistake's text
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
@@ -105,15 +101,13 @@ CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {
 class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
-    room, cells: how many characters of texts and pictures, and cells of the table of curves, it has
-    at most. with_published: whether published numbers are shown that it is not judged by.
+    cells: how many cells the table of its curves has at most. with_published: whether published
+    numbers are shown that it is not judged by.
     """
 
-    def __init__(
-        self, number: int, run: Run, room: int, cells: int, *, with_published: bool = False
-    ) -> None:
+    def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
-        self.number, self.run, self.record, self.room = number, run, run.record, room
+        self.number, self.run, self.record = number, run, run.record
         self.varied = ""  # the settings in which its experiment's runs on its data differ
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.representative: RunSection = self  # its config's run whose predictions are shown
@@ -194,59 +188,27 @@ class RunSection:
         return commands
 
     @cached_property
-    def evaluation(self) -> PredictionEvaluation | None:
-        """Return the evaluation of the run's test predictions; None if it wrote none."""
+    def evaluation(self) -> PredictionEvaluation | ResidualEvaluation | None:
+        """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
 
-        def evaluate() -> PredictionEvaluation | None:
-            rows = self._csv(PREDICTIONS, CLASSES)
-            return evaluate_predictions(rows, self.labels) if rows else None
+        def read() -> PredictionEvaluation | ResidualEvaluation | None:
+            return evaluate_table(self.run.read_if_written(PREDICTIONS) or b"", self.labels)
 
-        return self._read(evaluate, None, PREDICTIONS)
-
-    @cached_property
-    def residuals(self) -> ResidualEvaluation | None:
-        """Return the evaluation of the run's predicted test values; None if it wrote none."""
-
-        def evaluate() -> ResidualEvaluation | None:
-            content = self.run.read_if_written(PREDICTIONS)
-            if content is None or not content.startswith(VALUES.encode()):
-                return None
-            return evaluate_values(content)
-
-        return self._read(evaluate, None, PREDICTIONS)
+        return self._read(read, None, PREDICTIONS)
 
     @cached_property
-    def largest_residuals(self) -> list[Residual]:
-        """Return the test rows whose values were predicted worst; long texts are cut."""
-        return [
-            one.model_copy(update={"text": one.text[:MAX_RESIDUAL_TEXT]})
-            for one in self._worst_rows
-            if isinstance(one, Residual)
-        ]
+    def worst_rows(self) -> list[Mistake] | list[Residual]:
+        """Return the most certain mistakes among the test rows, or the largest residuals."""
 
-    @cached_property
-    def _worst_rows(self) -> list[Mistake] | list[Residual]:
         def read() -> list[Mistake] | list[Residual]:
             content = self.run.read_if_written(MISTAKES) or b'{"mistakes": []}'
-            return _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+            rows = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+            for row in rows:
+                row.text = cut(row.text, MAX_TEXT)
+            return rows
 
         nothing: list[Mistake] | list[Residual] = []
         return self._read(read, nothing, MISTAKES)
-
-    @cached_property
-    def mistakes(self) -> list[Mistake]:
-        """Return the run's most confident mistakes that fit on the page; long texts are cut."""
-        room = self.room
-        longest = max(0, min(MAX_TEXT, room // MISTAKES_SHOWN - MARKUP))
-        mistakes = [one for one in self._worst_rows if isinstance(one, Mistake)]
-        shown = []
-        for one in mistakes:
-            text = one.text[:longest]
-            room -= MARKUP + len(text) + len(one.image)
-            if room >= 0:
-                cut = " […]" if len(one.text) > longest else ""
-                shown.append(one.model_copy(update={"text": f"{text}{cut}"}))
-        return shown
 
     @cached_property
     def words(self) -> list[tuple[str, Weights]]:
@@ -265,7 +227,7 @@ class RunSection:
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
-        """Return the first photographs that the run classified, with the pictures that fit."""
+        """Return the first photographs that the run classified, with their pictures."""
         photographs: list[ClassifiedPhotograph] = self._read(self._photographs, [], PREDICTIONS)
         self._read(lambda: self._add_pictures(photographs), None, THUMBNAILS)
         return photographs
@@ -283,22 +245,21 @@ class RunSection:
         return list(photographs.values())
 
     def _add_pictures(self, photographs: list[ClassifiedPhotograph]) -> None:
-        """Add the stored thumbnails to their photographs, as many as fit on the page."""
+        """Add the stored thumbnails to their photographs."""
         content = self.run.read_if_written(THUMBNAILS) if photographs else None
         if content is None:
             return
         import numpy as np  # slow: few runs have photographs
 
-        room, readable = self.room, (one for one in photographs if not one.error)
+        readable = (one for one in photographs if not one.error)
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             for one, jpeg in zip(readable, stored.values(), strict=False):
                 picture = Image.open(io.BytesIO(jpeg.tobytes()))
                 picture.thumbnail((SIDE, SIDE))
-                uri = picture_data_uri(picture, "JPEG", quality=QUALITY)
-                room -= len(uri)
-                if room < 0:
-                    break
-                one.picture = uri
+                stream = io.BytesIO()
+                picture.save(stream, "JPEG", quality=QUALITY)
+                content = base64.b64encode(stream.getvalue())
+                one.picture = f"data:image/jpeg;base64,{content.decode()}"
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""

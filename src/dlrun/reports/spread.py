@@ -122,30 +122,17 @@ def compare_pairs(
     return PairedComparison(metric, len(pairs), statistics.fmean(values), mean, interval)
 
 
-def place_in_range(published: float | None, interval: Interval | None) -> str | None:
+def place_in_range(published: float, interval: Interval | None) -> str | None:
     """Return whether a published number lies inside an interval (`yes`), `above` or `below` it.
 
-    `yes`: the interval contains the number, which may be rounded. None if either is missing.
+    `yes`: the interval contains the number, which may be rounded. None without an interval.
     """
-    if published is None or interval is None:
+    if interval is None:
         return None
     half = half_unit_of_last_digit(published)
     if interval[1] < published - half:
         return "above"
     return "below" if interval[0] > published + half else "yes"
-
-
-def place_of_published(
-    published: float, mean: float, interval: Interval | None, *, by_chance: bool
-) -> str | None:
-    """Return where a published number lies beside an interval, or beside a fit without chance.
-
-    The latter is `equal`, `above` or `below`.
-    """
-    if by_chance:
-        return place_in_range(published, interval)
-    place = place_in_range(published, (mean, mean))
-    return "equal" if place == "yes" else place
 
 
 def half_unit_of_last_digit(value: float) -> float:
