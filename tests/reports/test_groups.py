@@ -206,9 +206,3 @@ def test_a_title_has_no_setting_that_differs_between_data_alone(tmp_path: Path) 
     write_report_page(PageContent(runs), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "2 configs, 2 runs: test mae" in page and "(lr=0.2) to" in page
-    write_report_page(
-        PageContent([*runs, run("d", "other table", 0.1, "z", test_mae=9.0)]),
-        tmp_path / "page.html",
-    )
-    page = (tmp_path / "page.html").read_text()
-    assert "(lr=0.2 on players) to" in page and "(other table)" in page
