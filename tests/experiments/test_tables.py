@@ -93,25 +93,6 @@ def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
     assert run.table["alpha"][-1] == pytest.approx(0.01 * run.table["alpha"][0])
 
 
-def test_a_penalty_at_the_end_of_the_path_is_warned_of(forked: Dlrun) -> None:
-    for smallest, is_last in (("0.9", True), ("0.001", False)):
-        words = [*smoke("hitters-lasso"), *setting(f"path.smallest={smallest}")]
-        told = forked(*words).is_told(0).stderr
-        assert ("path.smallest=0.09" in told) is is_last
-
-
-@pytest.mark.parametrize(("rows", "is_exact"), [(4, True), (40, False)])
-def test_a_fit_of_too_few_rows_is_warned_of(
-    forked: Dlrun, tmp_path: Path, rows: int, is_exact: bool
-) -> None:
-    numbers = np.random.default_rng(0).normal(size=(rows, 4))
-    file = tmp_path / "own.csv"
-    file.write_text("\n".join(["a,b,c,y", *(",".join(map(str, row)) for row in numbers)]))
-    words = setting("data.source=csv", f"data.path={file}", "data.target=y")
-    told = forked("hitters-linear", *words).is_told(0).stderr
-    assert ("4 coefficients for " in told) is is_exact
-
-
 def test_a_weekday_is_one_more_column_of_the_linear_fit(tmp_path: Path) -> None:
     columns = []
     for flag in ("false", "true"):

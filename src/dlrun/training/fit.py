@@ -256,7 +256,15 @@ def explain_failures(
         if isinstance(error, DlrunError):
             raise
         if isinstance(error, SystemExit) or not is_accelerator_error(error):
-            check_callbacks(callbacks, error)
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                owner = frame.f_locals.get("self")
+                if any(owner is callback for callback in callbacks):
+                    name = f"{type(owner).__module__}.{type(owner).__qualname__}"
+                    hint = "correct its arguments or its code, or leave it out"
+                    raise DlrunError(
+                        f"{CALLBACKS}: {name} has failed: {describe_with_place(error, name)}",
+                        f"{hint}; the traceback is in log.txt",
+                    ) from error
         if processes == 1 or not re.search(LOST, str(error)):
             raise
         if not context.folder.writes:  # the process that writes the run reports it
@@ -290,18 +298,6 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
             raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
         callbacks.append(callback)
     return callbacks
-
-
-def check_callbacks(callbacks: Sequence[pl.Callback], error: BaseException) -> None:
-    """Raise DlrunError, which names the callback, if one of these has raised an error."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        owner = frame.f_locals.get("self")
-        if any(owner is callback for callback in callbacks):
-            name = f"{type(owner).__module__}.{type(owner).__qualname__}"
-            raise DlrunError(
-                f"{CALLBACKS}: {name} has failed: {describe_with_place(error, name)}",
-                "correct its arguments or its code, or leave it out; the traceback is in log.txt",
-            ) from error
 
 
 class RunLogger(DummyLogger):

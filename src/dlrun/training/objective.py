@@ -104,8 +104,15 @@ def _accuracy(classes: int) -> "dict[str, Metric]":
 
 
 def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
-    """Return the cross-entropy with label smoothing and class weights, also of one logit."""
-    weights = balanced_class_weights(targets, classes) if options.class_weights else None
+    """Return the cross-entropy with label smoothing and class weights, also of one logit.
+
+    With weights, all classes weigh the same together, and the mean weight of a row is 1; a class
+    without rows has the weight 0.
+    """
+    weights = None
+    if options.class_weights:
+        counts = torch.bincount(targets.long(), minlength=classes)
+        weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         if classes == 2:  # softmax of (0, logit) is the sigmoid
@@ -115,16 +122,6 @@ def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tens
         return F.cross_entropy(logits, targets.long(), weight, label_smoothing=smoothing)
 
     return loss
-
-
-def balanced_class_weights(targets: Tensor, classes: int) -> Tensor:
-    """Return a weight for each class (classes,), with which all classes weigh the same together.
-
-    The mean weight of a row is 1; a class without rows has the weight 0.
-    """
-    counts = torch.bincount(targets.long(), minlength=classes)
-    weights = len(targets) / (counts.count_nonzero() * counts)
-    return weights.where(counts > 0, 0.0)
 
 
 def make_training_loss(config: NetworkConfig, objective: Objective, targets: Tensor) -> Loss:

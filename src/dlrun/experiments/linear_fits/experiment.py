@@ -31,7 +31,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import COEFFICIENTS, to_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
-from dlrun.system.console import Screen, format_position, pluralize, to_json
+from dlrun.system.console import Screen, format_position, to_json
 
 Fit = tuple[Matrix, dict[str, float]]  # intercept and coefficients, and a part of its metrics
 
@@ -61,14 +61,8 @@ class LinearFit(Experiment[LinearFitConfig]):
             # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
             spreads = X.std(0)
             spreads[spreads == 0] = 1
-            coef, _, rank, _ = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())
+            coef, *_ = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())
             coef /= spreads
-            if rank >= len(X) - 1:
-                counts = pluralize(len(coef) + 1, "coefficient"), pluralize(len(X), "row")
-                screen.warn(
-                    f"{counts[0]} for {counts[1]} to fit: they fit these rows exactly, whatever "
-                    "is in them, so the metrics of the training say nothing"
-                )
             yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
 
     def run(self, config: LinearFitConfig, context: RunContext) -> Results:
@@ -174,17 +168,6 @@ class Lasso(LinearFit):
 
     step = "alpha"
     validated = ("valid_mae", "nonzero")
-
-    def run(self, config: LinearFitConfig, context: RunContext) -> Results:
-        """Fit the path, and warn if the chosen penalty is its last one."""
-        assert isinstance(config, HittersLassoConfig)
-        results = super().run(config, context)
-        if results.extra["best_index"] == config.path.values - 1:
-            context.screen.warn(
-                "the best penalty is the last of the path: a smaller one may be better; "
-                f"`--set path.smallest={config.path.smallest / 10:g}` goes further"
-            )
-        return results
 
     def fits(
         self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
