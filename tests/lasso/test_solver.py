@@ -151,31 +151,6 @@ def test_rows_beyond_16_bits(n_rows: int) -> None:
     np.testing.assert_allclose(turned.coef, found.coef, atol=1e-6)
 
 
-def test_an_empty_path_no_columns_and_one_class() -> None:
-    X, y = problem(0)
-    assert list(solve_newton_path(binary_columns(X), y, np.array([]), SHIPPED)) == []
-    (found,) = solve_newton_path(binary_columns(X[:, :0]), y, np.array([1.0]), 1e-12)
-    assert found.coef.shape == (0,) and found.duality_gap <= 1e-6
-    for found in solve_newton_path(binary_columns(X), 0 * y, np.array([30.0, 3.0]), 1e-12):
-        assert found.duality_gap <= 1e-5 * found.objective and found.intercept <= 0
-
-
-@pytest.mark.parametrize("values", [[1, 2.0], [1, 0.0], [1, -1.0], [1, np.nan], [1, 1, 1]])
-def test_a_matrix_that_is_not_binary_is_refused(values: list[float]) -> None:
-    """Also one with an entry that is there twice."""
-    ends, columns = [0, 1, len(values)], [0, 1, 1][: len(values)]
-    X = csr_matrix((values, columns, ends), shape=(2, 2))
-    with pytest.raises(ValueError, match="binary"):
-        next(solve_newton_path(binary_columns(X), np.array([0, 1]), np.array([1.0]), SHIPPED))
-
-
-def test_unfit_labels_are_refused() -> None:
-    X, y = problem(0)
-    for labels in (y + 1, y[1:], 2 * y - 1):
-        with pytest.raises(ValueError, match="y must"):
-            solve_newton_path(binary_columns(X), labels, np.array([1.0]), SHIPPED)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_rows", [5, 16, 203])
 def test_passes_over_columns_of_any_density(n_rows: int, dtype: type[np.floating[Any]]) -> None:

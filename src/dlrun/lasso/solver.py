@@ -104,13 +104,8 @@ def solve_newton_path(
         tolerance: at least 0.
         start: the solution at the penalty before the first. A path resumed from it repeats the
             uninterrupted one bit for bit, because no other state is kept.
-
-    Raises:
-        ValueError: an array's size or numbers do not fit.
     """
     labels = y.astype(np.float64)
-    if labels.shape != (columns.n_rows,) or not np.all((labels == 0) | (labels == 1)):
-        raise ValueError(f"y must hold a 0 or 1 for each of the {columns.n_rows} rows")
     beta = np.zeros(columns.starts.size)  # the coefficients, then the intercept
     if start is not None:
         beta = np.append(start.coef, start.intercept)
@@ -244,11 +239,9 @@ def _extrapolate(
 
 
 def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
-    """Return a binary matrix (n_rows, n_columns) by columns; raise ValueError if it is another."""
+    """Return a matrix (n_rows, n_columns), of which all stored values are 1, by columns."""
     columns = X.tocsc(copy=True)
-    columns.sum_duplicates()  # sorts each column's rows too
-    if not np.all(columns.data == 1):
-        raise ValueError("X must be binary: every stored value 1, none repeated")
+    columns.sort_indices()
     n_rows, n_columns = columns.shape
     whole, as_rows = n_rows - n_rows % ROWS_PER_BLOCK, np.ones(columns.nnz, np.bool_)
     dense = np.flatnonzero(np.diff(columns.indptr) > DENSE * n_rows)
