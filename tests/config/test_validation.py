@@ -235,7 +235,7 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
     ("section", "key", "said"),
     [
         ("{name: sgd, momentun: 0.9}", "momentun", "unknown key; did you mean 'momentum'?"),
-        ("{name: adam, momentum: 0.9}", "momentum", "betas, eps, weight_decay"),
+        ("{name: adam, momentum: 0.9}", "momentum", "lr, betas, eps, weight_decay"),
         ("{name: sgd, momentum: -1}", "momentum", "Invalid momentum value: -1"),
         ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true, false"),
         ("{name: lbfgs}", "name", "closure"),

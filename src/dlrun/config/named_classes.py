@@ -246,7 +246,8 @@ def _check_arguments(torch_class: type, further: Mapping[str, Any], ours: Collec
     known = [key for key in parameters if key not in ours]
     for key, value in further.items():
         if key not in known:
-            hint = did_you_mean(key, known) or f"; {torch_class.__name__} has {', '.join(known)}"
+            names = [name for name in parameters if name in known or name == "lr"]
+            hint = did_you_mean(key, names) or f"; {torch_class.__name__} has {', '.join(names)}"
             raise ArgumentError(key, f"unknown key{hint}")
         annotation = str(parameters[key].annotation)
         if isinstance(value, str) and not re.search(r"\bstr\b|Literal", annotation):
