@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import RunCheckpoint
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import Screen
@@ -44,10 +43,6 @@ def steps(tmp_path: Path) -> ProgressRecorder:
     return steps
 
 
-def begun_again(folder: Path) -> RunCheckpoint | None:
-    return steps_of(folder).begin(COLUMNS, "data")
-
-
 def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
@@ -79,7 +74,7 @@ def test_another_attempt_or_another_run_begins_from_nothing(
     assert steps.rows == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
     do(steps, 1)
-    found = begun_again(tmp_path)
+    found = steps_of(tmp_path).begin(COLUMNS, "data")
     assert found is not None and found.parts == [b"part 1"]
 
 
@@ -95,7 +90,7 @@ def test_a_step_that_could_not_be_written_is_not_finished(
         patch.setattr("os.fsync", full)
         do(steps, 2)
     assert [row["epoch"] for row in steps.rows] == [1]
-    found = begun_again(tmp_path)
+    found = steps_of(tmp_path).begin(COLUMNS, "data")
     assert found is not None
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
 

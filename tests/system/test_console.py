@@ -54,7 +54,6 @@ def test_paths_below_the_working_folder_are_relative(
     [
         ("classifying", 12_345, "steps", 1234, "1,234/12,345 steps elapsed 0:00:00 left -:--:--"),
         ("a[b]c.tar.gz", 84.1, "MB", 84.1, "84/84 MB elapsed 0:00:00 left 0:00:00"),
-        ("a.tar.gz", None, "MB", 3.2, "3 MB elapsed 0:00:00"),
     ],
 )
 def test_a_bar_fits_80_columns_and_names_its_times(
