@@ -11,11 +11,9 @@ from tests import harness
 from tests.conftest import setting
 from tests.sweeps.use import (
     QUICK,
-    kill,
     runs,
     start,
     status,
-    wait_for_no_worker,
     wait_until,
     words,
     workers,
@@ -58,14 +56,3 @@ def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code
     assert [tmp_path / place for place in places] == list(runs(tmp_path).values())
     assert "continue with: dlrun sweep --resume s" in stderr
     assert "dlrun resume" not in stderr and "Traceback" not in stderr
-
-
-@pytest.mark.slow
-def test_the_runs_of_a_killed_sweep_end_after_their_step(tmp_path: Path) -> None:
-    """What follows, to the same bits and table: tests/torture/test_kills.py."""
-    sweep = start(tmp_path, *LONG, *ENDLESS)
-    wait_until(lambda: len(living(tmp_path)) == 2, sweep)
-    kill(sweep.pid)
-    sweep.communicate()
-    wait_for_no_worker(tmp_path)
-    assert [status(run) for run in runs(tmp_path).values()] == ["interrupted"] * 2

@@ -195,20 +195,6 @@ def test_the_table_fits_80_columns_and_says_which_seeds_lack() -> None:
     assert row.split()[:5] == "lr=0.002 2 of 3 0.8650".split()
 
 
-def test_a_sweep_over_seeds_alone_has_a_mean(tmp_path: Path, capsys: Out) -> None:
-    options = RunSettings(overrides=["data.source=sample"])
-    plan = make_sweep_plan("s", EXPERIMENT, options, SearchSpace(seeds="2"), Screen(quiet=True))
-    found = {}
-    for point in plan.points:
-        place = tmp_path / EXPERIMENT / str(point.number)
-        a_whole_run(place, seed=point.settings["seed"], metrics={"test_accuracy": 0.5})
-        found[point.number] = Run.in_folder(place)
-    sweep = Sweep(plan, tmp_path / "sweeps" / "s")
-    show_sweep_summary(sweep, SweepState(found), group_runs_by_config(plan, found), {}, Screen())
-    labels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert labels[-2:] == ["mean", "repeat"]
-
-
 def test_columns_that_would_be_empty_are_left_out() -> None:
     head, _ = lines(result({"top": 1}, 0.5, book=None))
     assert head.split() == "config n valid acc. test acc.".split()

@@ -17,7 +17,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
@@ -80,8 +79,8 @@ def _score(run: Run | None) -> float:
 
 def _distribution(space: Space) -> BaseDistribution:
     """Return Optuna's distribution of a space."""
-    if space.kind == "choice":  # as texts: Optuna stores no lists
-        return CategoricalDistribution(list(dict.fromkeys(map(format_setting, space.values))))
+    if space.kind == "choice":  # by place: Optuna stores no lists
+        return CategoricalDistribution(range(len(space.values)))
     low, high = space.values
     if space.kind == "int":
         return IntDistribution(int(low), int(high))
@@ -90,11 +89,11 @@ def _distribution(space: Space) -> BaseDistribution:
 
 def _param(space: Space, value: object) -> object:
     """Return Optuna's parameter for a config value."""
-    return format_setting(value) if space.kind == "choice" else value
+    return space.values.index(value) if space.kind == "choice" else value
 
 
 def _value(space: Space, param: object) -> object:
     """Return the config value of a parameter that Optuna has chosen from a space."""
-    if space.kind == "choice":
-        return {format_setting(value): value for value in space.values}[str(param)]
+    if space.kind == "choice" and isinstance(param, int):
+        return space.values[param]
     return space.rounded(param) if isinstance(param, float) else param

@@ -134,16 +134,13 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
     """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
     results = group_runs_by_config(sweep.plan, state.runs)
-    try:
-        if state.stopped:
-            raise state.stopped
-        files = summary.write_sweep_files(sweep, state, results, screen)
-        is_whole = "table" in files and not state.failed
-    except Stopped:
+    if state.stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
                 summary.print_sweep_json(sweep, state, results, screen, "interrupted")
-        raise
+        raise state.stopped
+    files = summary.write_sweep_files(sweep, state, results, screen)
+    is_whole = "table" in files and not state.failed
     if options.json:
         status = "finished" if is_whole else "failed"
         summary.print_sweep_json(sweep, state, results, screen, status)
