@@ -116,15 +116,6 @@ def check_network(folder: Path, found: dict, stdout: str) -> None:
     assert (folder / "weights.pt").stat().st_size > 4 * parameters
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_another_seed_gives_other_metrics(
-    forked: Dlrun, tmp_path: Path, done: Done, name: str
-) -> None:
-    """The same seed gives the same ones: commands/test_verify.py."""
-    run(forked, name, *setting("seed=1"))
-    assert table(latest(tmp_path, name)) != table(done(name))
-
-
 def test_json_prints_results_alone_and_quiet_leaves_them(forked: Dlrun, tmp_path: Path) -> None:
     done = run(forked, NETWORK, "--json")
     assert json.loads(done.stdout) == results(latest(tmp_path, NETWORK))

@@ -14,7 +14,6 @@ from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.config.named_classes import optimizer_classes
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import TrueAndPredictedValues
@@ -65,14 +64,6 @@ def test_steps_measure_what_the_network_predicts() -> None:
             f"{metrics.stage}_loss": pytest.approx(loss),
             f"{metrics.stage}_accuracy": 0.75,
         }
-
-
-@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw", "sgd", "nadam", "adafactor", "rprop"])
-def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
-    module = lightning_network(nn.Linear(2, 1), optimizer_config(name, lr=0.125))
-    optimizer = module.configure_optimizers()
-    assert type(optimizer) is optimizer_classes()[name]
-    assert optimizer.defaults["lr"] == 0.125
 
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
