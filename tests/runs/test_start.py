@@ -54,6 +54,14 @@ def test_what_cannot_be_resumed_is_one_message(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_continued_run_that_cannot_begin_leaves_no_folder(cli: Dlrun, run: Path) -> None:
+    (run / "checkpoint").write_bytes(b"damaged")
+    more = f"trainer.max_epochs={EPOCHS + 1}"
+    cli("resume", run, more).is_told(1, "every checkpoint is damaged")
+    assert {path.name for path in run.parent.iterdir()} == {run.name, "latest"}
+    assert (run.parent / "latest").resolve() == run.resolve()
+
+
 def test_with_other_packages_only_force_resumes(cli: Dlrun, run: Path) -> None:
     change_environment(run, packages=package_versions() | {"torch": "1.0"})
     change_record(run, status="failed", steps=None)
