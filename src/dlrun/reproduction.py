@@ -90,13 +90,13 @@ label is the book's. Seconds: the median run's, beside other runs."""
 class PublishedRow:
     """Holds a published number beside the numbers of the runs on this machine, as the JSON has it.
 
-    reruns: values of the authors' other runs, by source. interval: where 95 % of runs lie.
-    in_range: where the number of each edition lies; empty or None if it is not judged.
+    published: the number by edition of the book. reruns: values of the authors' other runs, by
+    source. interval: where 95 % of runs lie. in_range: where the number of each edition lies; empty
+    or None if it is not judged.
     """
 
     metric: str
-    book: float | None
-    notebook: float | None
+    published: Mapping[str, float | None]
     values: Sequence[float]
     mean: float
     sd: float | None = None
@@ -104,11 +104,6 @@ class PublishedRow:
     direction: str = ""
     reruns: Mapping[str, float] = field(default_factory=dict)
     in_range: Mapping[str, str | None] = field(default_factory=dict)
-
-    @property
-    def published(self) -> dict[str, float | None]:
-        """Return the published number by edition of the book."""
-        return {"book": self.book, "notebook": self.notebook}
 
     @property
     def cells(self) -> dict[str, str]:
@@ -269,8 +264,7 @@ class ReproducedExperiment:
                 in_range = {edition: self.group.place(here, edition) for edition in EDITIONS}
             row = PublishedRow(
                 metric,
-                book=self.group.published_value(metric, "book"),
-                notebook=self.group.published_value(metric, "notebook"),
+                published={one: self.group.published_value(metric, one) for one in EDITIONS},
                 values=here.values,
                 mean=here.mean,
                 sd=here.deviation,
@@ -294,8 +288,8 @@ class ReproducedExperiment:
                     counts[origin] += first.get(origin) == first["book"]
         if not photographs:
             return []
-        metric, here = f"first labels of {photographs}", counts["here"]
-        return [PublishedRow(metric, counts["book"], counts["notebook"], [here], here)]
+        here = counts.pop("here")
+        return [PublishedRow(f"first labels of {photographs}", counts, [here], here)]
 
     @property
     def figures(self) -> dict[str, bytes]:
