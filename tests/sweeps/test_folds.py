@@ -157,7 +157,7 @@ def test_what_cannot_be_divided_is_one_error(
 def test_more_folds_than_rows_of_a_class_are_one_error(cli: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "few.csv").write_text("text,label\n" + "a good film,good\n" * 9 + "dull,bad\n" * 3)
     few = setting("data.source=csv", "data.path=few.csv")
-    cli("sweep", "imdb-dense", *few, "--folds", "4").is_told(2, "'bad'")
+    cli("sweep", "imdb-dense", *few, "--folds", "4").is_told(2, "fewer folds")
     for part in ("train", "test"):
         for label in ("a", "b"):
             (tmp_path / "divided" / part / label).mkdir(parents=True)
