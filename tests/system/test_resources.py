@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.system.resources import choose_thread_count, usable_cores
-from dlrun.training.process_settings import temporary_training_settings
+from dlrun.system.resources import choose_thread_count, temporary_training_settings, usable_cores
 from tests.conftest import Dlrun, setting, smoke
 
 BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block

@@ -16,6 +16,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import is_accelerator_error
+from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import (
     Training,
@@ -25,7 +26,6 @@ from dlrun.training.fit import (
     train_on_accelerator,
 )
 from dlrun.training.objective import classification
-from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
 
 

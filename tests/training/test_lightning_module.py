@@ -19,6 +19,7 @@ from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
+from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.fit import make_trainer
 from dlrun.training.lightning_module import (
@@ -34,7 +35,6 @@ from dlrun.training.objective import (
     regression,
     torch_optimizer,
 )
-from dlrun.training.process_settings import temporary_training_settings
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
 

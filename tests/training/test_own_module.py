@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.lightning_experiment import ModuleTraining, TrainedModule
+from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import train_on_accelerator
-from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 

@@ -29,6 +29,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, newest_metrics
+from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import (
     RunLogger,
     begin_training,
@@ -38,7 +39,6 @@ from dlrun.training.fit import (
     make_trainer,
     train_on_accelerator,
 )
-from dlrun.training.process_settings import temporary_training_settings
 from dlrun.training.recorder import EpochRecorder, seed_generators
 
 L = TypeVar("L", bound=LightningConfig)
@@ -122,7 +122,7 @@ class TrainedModule:
 class ModuleTraining:
     """Trains and tests a LightningModule, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see process_settings.temporary_training_settings.
+    It changes settings of the process, see resources.temporary_training_settings.
 
     build, load: make the untrained module and its data module; called again for every attempt.
     """

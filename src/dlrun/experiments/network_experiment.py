@@ -33,9 +33,9 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
+from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective, classification
-from dlrun.training.process_settings import temporary_training_settings
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)

@@ -88,7 +88,7 @@ class TrainedNetwork:
 class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see process_settings.temporary_training_settings.
+    It changes settings of the process, see resources.temporary_training_settings.
     """
 
     config: NetworkConfig

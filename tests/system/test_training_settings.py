@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from dlrun.training.process_settings import temporary_training_settings
+from dlrun.system.resources import temporary_training_settings
 
 
 def test_what_the_user_had_set_is_given_back_after_an_interrupt(
