@@ -124,7 +124,7 @@ class RunRecord(ChecksummedModel):
     processes: int | None = None  # number of processes that trained together
     source: str | None = None
     sweep: SweepMembership | None = None
-    continues: str | None = None  # name of the finished run from whose last epoch it began
+    continues: str | None = None  # name of the run from whose last epoch it began
     config: Values = {}  # as in config.yaml, but for what a resume chose: the device, the paths
     steps: Count | None = None  # number of finished epochs or lambdas
     data: str = ""

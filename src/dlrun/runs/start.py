@@ -355,7 +355,7 @@ def new_record(
     if begins_with is None:
         return record
     earlier = begins_with.record
-    same = {"threads": earlier.threads, "steps": earlier.steps, "seconds": earlier.seconds}
+    same = {"threads": earlier.threads, "steps": earlier.steps}
     return record.model_copy(update=same | {"continues": begins_with.name})
 
 
@@ -475,6 +475,11 @@ class RunRecorder:
         with self.context.stop.in_steps(lambda: None):
             self.folder.remove_temporary_files()
             self.context.screen.note(f"run folder: {self.folder.path}")
+            if self.begins_with is not None:
+                name, steps = self.begins_with.name, self.begins_with.record.steps
+                self.context.screen.note(
+                    f"a new run, which continues {name} after epoch {steps}; {name} stays as it is"
+                )
             if not self.is_resumed:
                 write_first_files(self.folder, self.record, self.settings, self.begins_with)
         self.context.stop.after_step()
