@@ -28,13 +28,13 @@ COMMANDS = {
         "export": "export:export_network",
         "verify": "verify:verify_run",
         "config": "run_resume_config:config",
-        "accelerators": "data_new_accelerators:list_accelerators",
-        "new": "data_new_accelerators:write_experiment_package",
+        "accelerators": "accelerators:list_accelerators",
+        "new": "new:write_experiment_package",
     },
     "data": {
-        "fetch": "data_new_accelerators:fetch_dataset",
-        "verify": "data_new_accelerators:verify_dataset",
-        "show": "data_new_accelerators:show_dataset",
+        "fetch": "data:fetch_dataset",
+        "verify": "data:verify_dataset",
+        "show": "data:show_dataset",
     },
     "runs": {
         "list": "list_runs:list_runs",

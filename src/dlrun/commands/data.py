@@ -1,10 +1,5 @@
-"""`dlrun data`, `dlrun new`, `dlrun accelerators`: data sets, own packages, this machine."""
+"""`dlrun data`: download, check and show the data sets of the experiments."""
 
-import importlib.util
-import keyword
-import re
-import shutil
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -18,10 +13,7 @@ from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
-from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
-from dlrun.system.console import Screen, format_text_table
-
-TEMPLATE = Path(__file__).parent / "template"  # a working package, my-experiment
+from dlrun.system.console import Screen
 
 Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]
 with_data_options = opt.with_run_options(
@@ -131,68 +123,3 @@ def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, An
         raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
     dataset, experiment = datasets[name]
     return dataset, load_experiment_config(experiment, settings)
-
-
-def write_experiment_package(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As in my-experiment.")],
-    into: Annotated[Path, opt.option("Where the package's folder goes.", "DIR")] = Path(),
-) -> None:
-    """Write a package with an experiment of your own: code, configs, and a test that passes.
-
-    Examples:
-    dlrun new my-experiment
-    dlrun new my-experiment --into packages
-    """
-    commands: Any = context.find_root().command
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise ConfigError(
-            f"{name!r}: not a name for an experiment",
-            "small letters, digits and hyphens only: my-experiment",
-        )
-    if name in commands.commands:
-        raise ConfigError(f"dlrun has {name!r} already", "choose another name")
-    module = name.replace("-", "_")
-    spec = importlib.util.find_spec(module)  # a folder with this name has no origin
-    if keyword.iskeyword(module) or (spec and spec.origin):
-        raise ConfigError(f"{module!r} means something else in Python", "choose another name")
-    package = into / name
-    if package.exists():
-        raise ConfigError(f"{package} is there already", "choose another name, or --into")
-    files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    targets = [package / _rename(str(file.relative_to(TEMPLATE)), name) for file in files]
-    try:
-        for file, target in zip(files, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            text = _rename(file.read_text(encoding="utf-8"), name)
-            target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        shutil.rmtree(package, ignore_errors=True)
-        raise ConfigError(f"{package}: {error.strerror}", "choose another folder: --into") from None
-    screen = Screen()
-    screen.show(Text("\n".join(map(str, targets))))
-    screen.note(
-        f"Now:\n  pip install --editable '{package}[test]'\n  dlrun {name}\n"
-        f"  python -m pytest {package}\n"
-        f"{package / 'README.md'} describes the files."
-    )
-
-
-def _rename(text: str, name: str) -> str:
-    """Replace the names of the template in a text by those of the new package."""
-    text = text.replace("my-experiment", name).replace("my_experiment", name.replace("-", "_"))
-    camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
-    return text.replace("MyExperiment", f"{camel}Experiment")
-
-
-def list_accelerators() -> None:
-    """List the CPU and the accelerators, and why torch cannot use one that is missing.
-
-    Examples:
-    dlrun accelerators
-    """
-    rows = [["device", "state"]]
-    for device in ("cpu", *ACCELERATORS):
-        reason = why_accelerator_unavailable(device)
-        rows.append([device, f"missing: {reason}" if reason else "available"])
-    Screen().rows(format_text_table(rows, left=(0, 1)))

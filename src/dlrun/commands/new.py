@@ -1,0 +1,69 @@
+"""`dlrun new`: write a package with an experiment of one's own."""
+
+import importlib.util
+import keyword
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from dlrun.commands import options as opt
+from dlrun.errors import ConfigError
+from dlrun.system.console import Screen
+
+TEMPLATE = Path(__file__).parent / "template"  # a working package, my-experiment
+
+
+def write_experiment_package(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in my-experiment.")],
+    into: Annotated[Path, opt.option("Where the package's folder goes.", "DIR")] = Path(),
+) -> None:
+    """Write a package with an experiment of your own: code, configs, and a test that passes.
+
+    Examples:
+    dlrun new my-experiment
+    dlrun new my-experiment --into packages
+    """
+    commands: Any = context.find_root().command
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise ConfigError(
+            f"{name!r}: not a name for an experiment",
+            "small letters, digits and hyphens only: my-experiment",
+        )
+    if name in commands.commands:
+        raise ConfigError(f"dlrun has {name!r} already", "choose another name")
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module)  # a folder with this name has no origin
+    if keyword.iskeyword(module) or (spec and spec.origin):
+        raise ConfigError(f"{module!r} means something else in Python", "choose another name")
+    package = into / name
+    if package.exists():
+        raise ConfigError(f"{package} is there already", "choose another name, or --into")
+    files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    targets = [package / _rename(str(file.relative_to(TEMPLATE)), name) for file in files]
+    try:
+        for file, target in zip(files, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            text = _rename(file.read_text(encoding="utf-8"), name)
+            target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(package, ignore_errors=True)
+        raise ConfigError(f"{package}: {error.strerror}", "choose another folder: --into") from None
+    screen = Screen()
+    screen.show(Text("\n".join(map(str, targets))))
+    screen.note(
+        f"Now:\n  pip install --editable '{package}[test]'\n  dlrun {name}\n"
+        f"  python -m pytest {package}\n"
+        f"{package / 'README.md'} describes the files."
+    )
+
+
+def _rename(text: str, name: str) -> str:
+    """Replace the names of the template in a text by those of the new package."""
+    text = text.replace("my-experiment", name).replace("my_experiment", name.replace("-", "_"))
+    camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
+    return text.replace("MyExperiment", f"{camel}Experiment")
