@@ -83,6 +83,22 @@ def test_multirun_is_a_sweep(cli: Dlrun, option: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
+        ("seed=range(1,4)", "seed=A,B"),
+        ("optimizer.lr=choice(0.1, 0.2)", "optimizer.lr=0.1,0.2"),
+        ("optimizer.lr=interval(0,1)", "--trials 20 --space optimizer.lr=lin:0..1"),
+        ("optimizer.lr=loguniform[1e-4:1]", "--trials 20 --space optimizer.lr=log:1e-4..1"),
+    ],
+)
+@pytest.mark.parametrize("command", [("sweep", DENSE), (DENSE,)])
+def test_a_function_of_another_program_gets_our_spelling(
+    cli: Dlrun, command: tuple[str, ...], typed: str, meant: str
+) -> None:
+    cli(*command, typed).is_told(2, f"dlrun sweep EXPERIMENT {meant}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
         ("--seeds 3 batch_size=9", "--seeds 3 batch_size=9"),
         ("seeds=3", "--seeds 3"),
         ("seeds=[0,2]", "--seeds 0,2"),

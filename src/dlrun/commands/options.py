@@ -24,6 +24,14 @@ from dlrun.system.accelerator import RequestedAccelerator
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
 
+# The functions by which Hydra and Guild name several values of a key, and what they are here.
+SWEEP_FUNCTIONS = (
+    (r"([\w.]+)=loguniform[([](.+)[,:](.+)[)\]]", r"--trials 20 --space \1=log:\2..\3"),
+    (r"([\w.]+)=(?:uniform|interval)[([](.+)[,:](.+)[)\]]", r"--trials 20 --space \1=lin:\2..\3"),
+    (r"([\w.]+)=choice[([](.+)[)\]]", r"\1=\2"),
+    (r"([\w.]+)=(?:range|glob)[([].*[)\]]", r"\1=A,B"),
+)
+
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of a run: `latest`, then suffixes and names, newest first."""
@@ -179,11 +187,18 @@ def is_setting(word: str) -> bool:
 
 
 def check_settings(words: Sequence[str]) -> Sequence[str]:
-    """Return arguments, each of which must be KEY=VALUE; raise UsageError for another."""
+    """Return arguments, each of which must be KEY=VALUE; raise UsageError for another.
+
+    So it is for a value that is a function of Hydra or Guild, such as `range(1,4)`.
+    """
     for word in words:
         if "=" not in word:
             hint = "config values are KEY=VALUE, such as seed=3"
             raise UsageError(f"unexpected argument {word!r}", hint)
+        for pattern, meant in SWEEP_FUNCTIONS:
+            if match := re.fullmatch(pattern, word):
+                hint = f"dlrun sweep EXPERIMENT {match.expand(meant).replace(', ', ',')}"
+                raise UsageError(f"{word}: a value cannot be a function here", hint)
     return words
 
 
