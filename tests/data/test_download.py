@@ -24,7 +24,7 @@ from tests.data.left import without_locks
 from tests.data.test_labelled_texts import config
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
-GZIPPED = gzip.compress(b"reviews" * 1000)
+GZIPPED = gzip.compress(b"reviews" * 1000, mtime=0)  # the same in each process of the tests
 PIECE = 1_300_000
 REMEDY = "put the file there yourself"
 QUIET = Screen(quiet=True)

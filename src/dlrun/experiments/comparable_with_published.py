@@ -1,6 +1,7 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, OwnDataConfig
 from dlrun.config.sections import (
@@ -14,6 +15,9 @@ from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
+
+if TYPE_CHECKING:
+    from dlrun.data.sources import DataOrigin  # imports numpy
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
@@ -73,17 +77,19 @@ def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
     return section is None or type(section).model_validate(shipped["reference"]) == section
 
 
-def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, MetricInterval]:
-    """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
-    if not has_shipped_reference(name, config):
+def metric_ranges_over_seeds(
+    name: str, config: ExperimentConfig, origin: "DataOrigin"
+) -> dict[str, MetricInterval]:
+    """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured.
+
+    It says nothing of data that are not the book's.
+    """
+    if not origin.is_book or not has_shipped_reference(name, config):
         return {}
     numbers: object = find_variant(name, config)
     if numbers is None and not changed_result_keys(name, config):
         numbers = config.reference_section
-    has_shipped_source = config.source == shipped_values(name).get("data.source")
-    if not isinstance(numbers, PublishedMetrics) or not has_shipped_source:
-        return {}
-    return numbers.measured
+    return numbers.measured if isinstance(numbers, PublishedMetrics) else {}
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:

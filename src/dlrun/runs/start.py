@@ -24,7 +24,7 @@ from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, dump_yaml, flatten_keys
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DlrunError, Stopped, explain_failure, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import (
@@ -39,6 +39,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import (
     checkpoint_files,
     copy_checkpoint,
+    find_damaged_checkpoints,
     remove_previous_checkpoint,
 )
 from dlrun.run_folder.external_loggers import (
@@ -193,6 +194,11 @@ def resume_run(run: str, settings: RunSettings) -> int:
             if opened.record.status != "waiting" or needs_new_run:
                 _check_can_continue(opened, config, settings, screen)
             if needs_new_run:
+                if not checkpoint_files(folder.path):
+                    hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
+                    raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
+                for problem in find_damaged_checkpoints(folder.path, opened.record.id):
+                    screen.warn(problem)
                 check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
                 check_run_can_start(opened.record.experiment, config, settings)
             experiment = _load_experiment_to_run(opened.record.experiment, config)
@@ -307,8 +313,12 @@ def _check_can_continue(
 ) -> None:
     """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
-    if record.steps and config.total_steps is not None and config.total_steps < record.steps:
-        problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {record.steps:,} are"
+    finished = record.steps or 0
+    if not finished and (path / METRICS).exists():  # killed
+        with contextlib.suppress(DataError):  # a resume writes it anew
+            finished = len(run.rows)
+    if config.total_steps is not None and config.total_steps < finished:
+        problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
     check_loggers_installed(config)
     if record.stopped_epoch:
@@ -498,7 +508,7 @@ class RunRecorder:
             "test_rows": results.test_rows,
             "reference": select_reference(experiment, self.config, results.reference),
             "reference_differs": why_not_comparable(experiment, self.config, results),
-            "expected": metric_ranges_over_seeds(experiment, self.config),
+            "expected": metric_ranges_over_seeds(experiment, self.config, results.origin),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
             "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
