@@ -54,6 +54,17 @@ def test_what_cannot_be_resumed_is_one_message(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_killed_run_continues_only_behind_its_finished_epochs(cli: Dlrun, run: Path) -> None:
+    """Its record does not count them, as of a run that was killed."""
+    change_record(run, "steps", status="running")
+    (run / "metrics.csv").write_text("epoch,train_loss\n1,2.0\n2,1.0\n")
+    cli("resume", run, "trainer.max_epochs=1").is_told(2, "2 are finished")
+    (run / "metrics.csv").unlink()
+    more = f"trainer.max_epochs={EPOCHS + 1}"
+    cli("resume", run, more).is_told(1, "no finished epoch")
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == [run.name]
+
+
 def test_a_continued_run_that_cannot_begin_leaves_no_folder(cli: Dlrun, run: Path) -> None:
     (run / "checkpoint").write_bytes(b"damaged")
     more = f"trainer.max_epochs={EPOCHS + 1}"
