@@ -39,7 +39,7 @@ from dlrun.run_folder.recorded_metrics import (
 )
 from dlrun.system.console import cut
 
-MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 10, 12, 24
+MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 8, 12, 24
 MAX_TEXT = 1000  # characters of a mistake's text
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
