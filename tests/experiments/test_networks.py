@@ -1,6 +1,5 @@
 """What is each network's own: its logits, its data, what it says when training fails."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -156,12 +155,3 @@ def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_p
     found = results(run)
     assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
     assert len(rows(run)) == 2
-
-
-@pytest.mark.slow
-def test_imdb_lstm_without_numba_says_so_and_trains(dlrun: Dlrun, tmp_path: Path) -> None:
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "numba.py").write_text("raise ImportError('not for this NumPy')")
-    paths = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
-    done = dlrun(*smoke("imdb-lstm"), "--set", "data.max_length=20", PYTHONPATH=paths).is_told(0)
-    assert done.stderr.count("not for this NumPy") == 1

@@ -92,7 +92,7 @@ def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str
     dry = harness.run(tmp_path, *command[1:], "--dry-run", "--json").is_told(0)
     assert len(json.loads(dry.stdout)["points"]) == 6
     page = (tmp_path / "runs" / "sweeps" / "s" / "report.html").read_text()
-    assert ", 3 folds</h3>" in page and page.count("95 % interval</th>") >= 1
+    assert "3 folds" in page and "95 %" in page
     shutil.rmtree(found[4])
     again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
     configs = [json.loads(done.stdout)["configs"], json.loads(again.stdout)["configs"]]
