@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
@@ -109,6 +109,13 @@ class SweepPlan(ChecksummedModel):
     data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
     note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> "SweepPlan":
+        """Check that each point's number is its place in the list."""
+        if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
+            raise ValueError("the points are not numbered from 1")
+        return self
 
     @property
     def size(self) -> int:
