@@ -16,9 +16,9 @@ from dlrun.commands.compare import run_provenance
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.folder import CONFIG, METRICS, RESULTS
+from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, RESULTS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
@@ -117,7 +117,9 @@ def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | Non
     coefficients, and tables such as predictions. Raises DataError if a file was damaged.
     """
     written = (run.record.files | repetition.record.files).keys() - {METRICS}
-    others = sorted(name for name in written if Path(name).suffix in COMPARED)
+    others = sorted(
+        name for name in written if Path(name).suffix in COMPARED or name in (ASSETS, MISTAKES)
+    )
     compared = [*([METRICS] if METRICS in run.record.files else []), RESULTS, *others]
     for name in compared:
         if difference := _compare_arrays(_read_arrays(run, name), _read_arrays(repetition, name)):
@@ -136,6 +138,8 @@ def _read_arrays(run: Run, name: str) -> Arrays:
     if name not in run.record.files:
         return {}
     content = run.read(name)
+    if name.endswith(".json"):
+        return {"bytes": np.frombuffer(content, np.uint8)}
     if name.endswith(".csv"):
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
         columns = table.columns.drop(SECONDS, errors="ignore")
