@@ -64,7 +64,9 @@ def export_network(
                 f"{opened.folder}: outputs of the ONNX file differ from the network's by up to "
                 f"{difference:.2g}, of up to {largest:.3g}: nothing was written"
             )
+    shape = " x ".join(map(str, about["input"]["shape"]))
     screen.labelled(
+        ("input", f"{exported.input}: {about['input']['dtype']}, {shape}"),
         ("check", f"at most {difference:.1e} from the network's outputs (up to {largest:.3g})"),
         ("file", f"{out} ({out.stat().st_size / 1e6:.1f} MB)"),
     )
