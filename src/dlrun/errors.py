@@ -29,6 +29,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.is_in_printed_json = False  # in the record of a run
 
 
 class ConfigError(DlrunError):

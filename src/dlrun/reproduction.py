@@ -25,7 +25,7 @@ from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import Interval, PairedComparison, compare_pairs
-from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
@@ -390,45 +390,44 @@ def reproduce_published_numbers(
     or Terminated after the current runs have ended.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    with errors_as_json(screen, wanted=options.json):
-        if group := find_process_group():
-            raise ConfigError(f"{group}, each of which would reproduce", f"leave {group.by} out")
-        numbers = list(parse_seeds(seeds))
-        if len(numbers) > MAX_POINTS:
-            raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
-        chosen = _choose_experiments(names)
-        if out.suffix not in (".html", ".htm"):
-            raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-        check_page_is_writable(out, force=options.force)
-        table, mark = out.with_suffix(".md"), TABLE_MARK.encode()
-        check_page_is_writable(table, force=options.force, ours=mark)
-        parts = prepare_reproduction(chosen, numbers, options, screen)
-        runnable = [part for part in parts if not part.missing]
-        for part in parts:
-            if part.missing:
-                screen.warn(f"not run: {part.title}: {part.missing}")
-        if not runnable:
-            raise DlrunError("no experiment could be run", MISSING_HINT)
-        plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
-        preload_fork_server(part.name for part in runnable)
-        try:
-            for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
-                runs = pluralize(len(part.seeds), "run")
-                screen.note(f"[{place}/{len(runnable)}] {part.title}: {runs}")
-                part.run(plan, screen, jobs)
-                _write(parts, out, command)
-        except (Stopped, DlrunError) as error:
-            screen.warn(f"not done; continue with: {command}")
-            if any(part.runs for part in parts):
-                _write(parts, out, command)
-            if options.json and isinstance(error, Stopped):
-                _print_json(parts, out, command, "interrupted", screen)
-            raise
-        failed = any(part.failed for part in parts)
-        if options.json:
-            _print_json(parts, out, command, "failed" if failed else "finished", screen)
-        else:
-            _show(parts, out, run_context.resolve_data_dir(options.data_dir), screen)
+    if group := find_process_group():
+        raise ConfigError(f"{group}, each of which would reproduce", f"leave {group.by} out")
+    numbers = list(parse_seeds(seeds))
+    if len(numbers) > MAX_POINTS:
+        raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
+    chosen = _choose_experiments(names)
+    if out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
+    check_page_is_writable(out, force=options.force)
+    table, mark = out.with_suffix(".md"), TABLE_MARK.encode()
+    check_page_is_writable(table, force=options.force, ours=mark)
+    parts = prepare_reproduction(chosen, numbers, options, screen)
+    runnable = [part for part in parts if not part.missing]
+    for part in parts:
+        if part.missing:
+            screen.warn(f"not run: {part.title}: {part.missing}")
+    if not runnable:
+        raise DlrunError("no experiment could be run", MISSING_HINT)
+    plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
+    preload_fork_server(part.name for part in runnable)
+    try:
+        for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
+            runs = pluralize(len(part.seeds), "run")
+            screen.note(f"[{place}/{len(runnable)}] {part.title}: {runs}")
+            part.run(plan, screen, jobs)
+            _write(parts, out, command)
+    except (Stopped, DlrunError) as error:
+        screen.warn(f"not done; continue with: {command}")
+        if any(part.runs for part in parts):
+            _write(parts, out, command)
+        if options.json and isinstance(error, Stopped):
+            _print_json(parts, out, command, "interrupted", screen)
+        raise
+    failed = any(part.failed for part in parts)
+    if options.json:
+        _print_json(parts, out, command, "failed" if failed else "finished", screen)
+    else:
+        _show(parts, out, run_context.resolve_data_dir(options.data_dir), screen)
     return 1 if failed or (names and len(runnable) < len(parts)) else 0
 
 

@@ -149,20 +149,13 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")
 
 
-def print_results_json(folder: Path, screen: Screen) -> None:
-    """Print a run's results.json on stdout; raise OSError if stdout was closed."""
-    with contextlib.suppress(FileNotFoundError):  # an error message says why it is missing
+def print_results_json(folder: Path, screen: Screen, error: BaseException | None = None) -> None:
+    """Print a run's results.json on stdout, with the error that ended the run; OSError if it fails.
+
+    A run that was never begun has none: then the command's end prints the error.
+    """
+    with contextlib.suppress(FileNotFoundError):
         screen.out.file.write((folder / RESULTS).read_text(encoding="utf-8"))
         screen.out.file.flush()
-
-
-@contextlib.contextmanager
-def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
-    """Print an error of the `with` block as a JSON object on stdout too, if `wanted`."""
-    try:
-        yield
-    except DlrunError as error:
-        if wanted:
-            about = {"status": "failed", "error": error.message, "hint": error.hint}
-            screen.print_json(about)
-        raise
+        if isinstance(error, DlrunError):
+            error.is_in_printed_json = True

@@ -29,7 +29,7 @@ from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError, DlrunError, Interrupted, OutOfTime
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunSettings, errors_as_json, print_results_json
+from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import read_run_record
@@ -182,32 +182,31 @@ class Job:
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = Screen(quiet=settings.quiet, results=not settings.json)
-    with errors_as_json(screen, wanted=settings.json):
-        options = parse_slurm_options(texts)
-        if options.parallel is not None:
-            raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
-        check_slurm_available()
-        layer = merge_experiment_config(name, settings)
-        config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
-        nodes, tasks = _nodes_and_tasks(config)
-        nodes, tasks = options.nodes or nodes, options.tasks or tasks
-        if nodes * tasks > 1:
-            group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
-            config = distributed.set_devices_from_launcher(config, group)
-        checked = config
-        if isinstance(config, NetworkConfig):
-            check_batch_divisible(config.batch_size, config.world or 1)
-        if isinstance(config, LightningConfig):  # devices and cores are those of another machine
-            one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
-            checked = config.model_copy(update={"trainer": one})
-        check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
-        check_run_can_start(name, checked, settings, here=False)
-        if settings.dry_run:
-            place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
-            print_dry_run(config, place, screen, json=settings.json)
-            return 0
-        runs = [RunToSubmit(config, settings)]
-        ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
+    options = parse_slurm_options(texts)
+    if options.parallel is not None:
+        raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
+    check_slurm_available()
+    layer = merge_experiment_config(name, settings)
+    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+    nodes, tasks = _nodes_and_tasks(config)
+    nodes, tasks = options.nodes or nodes, options.tasks or tasks
+    if nodes * tasks > 1:
+        group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
+        config = distributed.set_devices_from_launcher(config, group)
+    checked = config
+    if isinstance(config, NetworkConfig):
+        check_batch_divisible(config.batch_size, config.world or 1)
+    if isinstance(config, LightningConfig):  # devices and cores are those of another machine
+        one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
+        checked = config.model_copy(update={"trainer": one})
+    check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
+    check_run_can_start(name, checked, settings, here=False)
+    if settings.dry_run:
+        place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
+        print_dry_run(config, place, screen, json=settings.json)
+        return 0
+    runs = [RunToSubmit(config, settings)]
+    ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
     if wait:
         screen.note(f"submitted {name}/{folder.name} as job {job}")
         return wait_for_job(folder, job, screen, as_json=settings.json)

@@ -64,9 +64,11 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return UsageError.exit_code
-    shown = _describe(error, arguments)
-    if isinstance(shown, UsageError) and "--json" in arguments:
-        screen.print_json({"status": "failed", "error": shown.message, "hint": shown.hint})
+    if hasattr(error, "format_message"):  # raised by the command-line parser
+        error = _usage_error(error, arguments)
+    if isinstance(error, DlrunError) and "--json" in arguments and not error.is_in_printed_json:
+        screen.print_json({"status": "failed", "error": error.message, "hint": error.hint})
+    shown = _describe(error)
     if "--debug" in arguments:
         traceback.print_exception(error)
     elif not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
@@ -82,12 +84,10 @@ def _is_reported_by_another_process() -> bool:
     return False
 
 
-def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
+def _describe(error: BaseException) -> DlrunError:
     """Return the error to show for an exception: its message, its hint and its exit code."""
     if isinstance(error, DlrunError):
         return error
-    if hasattr(error, "format_message"):  # raised by the command-line parser
-        return _usage_error(error, arguments)
     if isinstance(error, OSError):
         problem = f"{error.filename or 'the output'}: {error.strerror or error}"
         hint = os_error_remedy(error)

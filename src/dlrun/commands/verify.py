@@ -17,7 +17,7 @@ from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, RESULTS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.runs.start import run_experiment
@@ -46,22 +46,21 @@ def verify_run(
     dlrun verify imdb-lasso/latest --json
     """
     screen = Screen(quiet=quiet, results=not json)
-    with errors_as_json(screen, wanted=json):
-        opened = Run.open(run, runs_dir)
-        if opened.state != "finished":
-            hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
-            problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
-            raise DlrunError(problem, hint)
-        with _temporary_folder() as temporary:
-            settings = RunSettings(
-                runs_dir=temporary,
-                data_dir=data_dir,
-                temporary=True,
-                screen=Screen(quiet=quiet, results=False),
-            )
-            repetition = _repeat(opened, settings)
-            difference, compared = first_difference_of_repetition(opened, repetition)
-            causes = _differing_causes(opened, repetition)
+    opened = Run.open(run, runs_dir)
+    if opened.state != "finished":
+        hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
+        problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
+        raise DlrunError(problem, hint)
+    with _temporary_folder() as temporary:
+        settings = RunSettings(
+            runs_dir=temporary,
+            data_dir=data_dir,
+            temporary=True,
+            screen=Screen(quiet=quiet, results=False),
+        )
+        repetition = _repeat(opened, settings)
+        difference, compared = first_difference_of_repetition(opened, repetition)
+        causes = _differing_causes(opened, repetition)
     if json:
         result = {
             "run": str(opened.folder),

@@ -20,7 +20,7 @@ from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.accelerator import count_devices
@@ -146,7 +146,6 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     std, is_shown = multiprocessing.Std, settings.results and settings.screen is None
     redirects = dict.fromkeys(range(processes), std.OUT) | ({0: std.NONE} if is_shown else {})
     with (
-        errors_as_json(settings.console(), wanted=settings.json),
         tempfile.TemporaryDirectory(prefix="dlrun-") as logs,
         _settings_restored(),
     ):

@@ -11,7 +11,6 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +33,7 @@ from dlrun.experiments.comparable_with_published import (
     why_not_comparable,
 )
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
-from dlrun.run_context import Results, RunContext, RunSettings, errors_as_json, print_results_json
+from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import (
     checkpoint_files,
@@ -112,16 +111,15 @@ def validate_config(name: str, layer: ConfigLayer, *, resumed: bool = False) -> 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
     screen = settings.console()
-    with errors_as_json(screen, wanted=settings.json):
-        config = load_experiment_config(name, settings)
-        runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-        check_runs_folder_writable(runs_dir)
-        check_run_can_start(name, config, settings)
-        if settings.dry_run:
-            print_dry_run(config, runs_dir / name, screen, json=settings.json)
-            return 0, None
-        experiment = _load_experiment_to_run(name, config)
-        check_callbacks_and_loggers(config)
+    config = load_experiment_config(name, settings)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    check_runs_folder_writable(runs_dir)
+    check_run_can_start(name, config, settings)
+    if settings.dry_run:
+        print_dry_run(config, runs_dir / name, screen, json=settings.json)
+        return 0, None
+    experiment = _load_experiment_to_run(name, config)
+    check_callbacks_and_loggers(config)
     return _run_in_new_folder(experiment, config, settings)
 
 
@@ -137,13 +135,13 @@ def _run_in_new_folder(
     """
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     if is_helper_process():  # it reads the checkpoint where it is
-        path, record = runs_dir / experiment.name, new_record(experiment.name, config, settings)
-        if begins_with is not None:
-            path, record = begins_with.folder, begins_with.record
+        path = begins_with.folder if begins_with else runs_dir / experiment.name
+        record = (
+            begins_with.record if begins_with else new_record(experiment.name, config, settings)
+        )
         folder = RunFolder(path, writes=False)
         return RunRecorder(experiment, config, folder, settings, record).execute(), path
-    with errors_as_json(settings.console(), wanted=settings.json):
-        folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
+    folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
     processes = count_processes_to_start(config)
     if processes > 1:
         config = set_devices_from_launcher(config, ProcessGroup("dlrun", processes, processes))
@@ -171,44 +169,38 @@ def resume_run(run: str, settings: RunSettings) -> int:
     a run continues in a new folder, and its own is not written to. Beside these, the overrides in
     the settings can change only the keys in `resume_keys`.
     """
-    screen = settings.console()
-    with ExitStack() as stack:
-        with errors_as_json(screen, wanted=settings.json):
-            folder = RunFolder(
-                find_run(run, run_context.resolve_runs_dir(settings.runs_dir)),
-                writes=not is_helper_process(),
-            )
-            opened = Run.in_folder(folder.path)
-            if opened.record.status != "finished":
-                stack.enter_context(folder.locked())
-                opened = Run.in_folder(folder.path)  # another process may have finished it
-            config = _resumed_config(opened, settings)
-            needs_new_run = config.total_steps != opened.config.total_steps
-            if opened.record.status == "finished" and not needs_new_run:
-                more = opened.resume_command
-                hint = f"; {more} continues it in a new run" if more else ""
-                screen.note(f"{folder.path}: finished, there is nothing to resume{hint}")
-                if settings.json:
-                    print_results_json(folder.path, screen)
-                return 0
-            if opened.record.status != "waiting" or needs_new_run:
-                _check_can_continue(opened, config, settings, screen)
-            if needs_new_run:
-                if not checkpoint_files(folder.path):
-                    hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
-                    raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
-                for problem in find_damaged_checkpoints(folder.path, opened.record.id):
-                    screen.warn(problem)
-                check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
-                check_run_can_start(opened.record.experiment, config, settings)
+    screen, runs_dir = settings.console(), run_context.resolve_runs_dir(settings.runs_dir)
+    folder = RunFolder(find_run(run, runs_dir), writes=not is_helper_process())
+    is_final = Run.in_folder(folder.path).record.status == "finished"  # nothing is written to it
+    with contextlib.nullcontext() if is_final else folder.locked():
+        opened = Run.in_folder(folder.path)  # another process may have finished it
+        config = _resumed_config(opened, settings)
+        needs_new_run = config.total_steps != opened.config.total_steps
+        if opened.record.status == "finished" and not needs_new_run:
+            more = opened.resume_command
+            hint = f"; {more} continues it in a new run" if more else ""
+            screen.note(f"{folder.path}: finished, there is nothing to resume{hint}")
+            if settings.json:
+                print_results_json(folder.path, screen)
+            return 0
+        if opened.record.status != "waiting" or needs_new_run:
+            _check_can_continue(opened, config, settings, screen)
+        if not needs_new_run:
             experiment = _load_experiment_to_run(opened.record.experiment, config)
-        if needs_new_run:
-            stack.close()
-            return _run_in_new_folder(experiment, config, settings, opened)[0]
-        processes = count_processes_to_start(config)
-        if processes == 1:
-            return RunRecorder(experiment, config, folder, settings, opened.record).execute()
-    return launch_training_processes(processes, folder.path, settings)
+            processes = count_processes_to_start(config)
+            if processes == 1:
+                return RunRecorder(experiment, config, folder, settings, opened.record).execute()
+    if not needs_new_run:
+        return launch_training_processes(processes, folder.path, settings)
+    if not checkpoint_files(folder.path):
+        hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
+        raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
+    for problem in find_damaged_checkpoints(folder.path, opened.record.id):
+        screen.warn(problem)
+    check_runs_folder_writable(runs_dir)
+    check_run_can_start(opened.record.experiment, config, settings)
+    experiment = _load_experiment_to_run(opened.record.experiment, config)
+    return _run_in_new_folder(experiment, config, settings, opened)[0]
 
 
 def check_run_can_start(
@@ -413,9 +405,8 @@ class RunRecorder:
         record: RunRecord,
         begins_with: Run | None = None,
     ) -> None:
-        self.begins_with = begins_with
         self.experiment, self.config, self.folder = experiment, config, folder
-        self.settings, self.package = settings, registry.experiment_entry(experiment.name).package
+        self.settings, self.begins_with = settings, begins_with
         self.is_resumed = record.status != "waiting"
         self.record = record.model_copy(
             update={
@@ -427,22 +418,15 @@ class RunRecorder:
             }
         )
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        stop = StopRequest()
+        stop, resumed = StopRequest(), self.record if self.is_resumed else None
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
         seconds = dict(record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - seconds.pop("total", 0.0)
         self.context = RunContext(
-            folder=folder,
-            screen=screen,
-            stop=stop,
-            steps=ProgressRecorder(
-                folder,
-                screen,
-                stop,
-                record.id,
-                self.record if self.is_resumed else None,
-                self.loggers,
-            ),
+            folder,
+            screen,
+            stop,
+            ProgressRecorder(folder, screen, stop, record.id, resumed, self.loggers),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or 1,
@@ -465,14 +449,14 @@ class RunRecorder:
                     self._finish(results)
             except BaseException as error:
                 shown = self._end_early(error)
+                if self.settings.json and folder.writes:
+                    print_results_json(folder.path, screen, shown)
                 if shown is error:
                     raise
                 raise shown from error
-            finally:
-                # The record of a failed or stopped run is printed too.
-                if self.settings.json and folder.writes:
-                    print_results_json(folder.path, screen)
             if folder.writes:
+                if self.settings.json:
+                    print_results_json(folder.path, screen)
                 try:
                     self._show(results)
                 except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
@@ -592,7 +576,8 @@ class RunRecorder:
         error = context.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
-        shown = explain_failure(error, self.folder.path, self.package)
+        package = registry.experiment_entry(self.experiment.name).package
+        shown = explain_failure(error, self.folder.path, package)
         if not self.folder.writes:  # the process that writes the run reports a signal
             return SystemExit(error.exit_code) if isinstance(error, Stopped) else shown
         if self.is_resumed and not steps.begun:

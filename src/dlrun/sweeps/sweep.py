@@ -9,7 +9,7 @@ from pathlib import Path
 from dlrun import run_context, slurm
 from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
-from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import find_process_group
@@ -53,49 +53,44 @@ def run_sweep(
     requested, was printed.
     """
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
-    with errors_as_json(screen, wanted=options.json):
-        if slurm_options is not None:
-            slurm.check_slurm_available()
-        elif group := find_process_group():
-            raise ConfigError(
-                f"{group}, each of which would start this sweep", f"leave {group.by} out"
-            )
-        runs_dir = run_context.resolve_runs_dir(options.runs_dir)
-        if resume is not None:
-            folder = find_sweep(resume, runs_dir)
-            plan = read_sweep_plan(folder, force=options.force)
-        else:
-            check_runs_folder_writable(runs_dir)
-            name = options.name or secrets.token_hex(4)
-            plan = make_sweep_plan(
-                name, experiment, options, search, screen, here=not slurm_options
-            )
-        _check_can_run(plan, slurm_options)
-        if resume is None and options.dry_run:
-            _show_points(plan, screen, json=options.json)
-            checked = "points" if plan.search is None else "ends of spaces"
-            place = runs_dir / experiment
-            screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
-            return 0
+    if slurm_options is not None:
+        slurm.check_slurm_available()
+    elif group := find_process_group():
+        raise ConfigError(f"{group}, each of which would start this sweep", f"leave {group.by} out")
+    runs_dir = run_context.resolve_runs_dir(options.runs_dir)
+    if resume is not None:
+        folder = find_sweep(resume, runs_dir)
+        plan = read_sweep_plan(folder, force=options.force)
+    else:
+        check_runs_folder_writable(runs_dir)
+        name = options.name or secrets.token_hex(4)
+        plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm_options)
+    _check_can_run(plan, slurm_options)
+    if resume is None and options.dry_run:
+        _show_points(plan, screen, json=options.json)
+        checked = "points" if plan.search is None else "ends of spaces"
+        place = runs_dir / experiment
+        screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
+        return 0
+    if resume is None:
+        folder = RunFolder.claim_sweep(runs_dir, plan.name).path
+    sweep = Sweep(plan, folder, options.data_dir)
+    again = sweep.resume_command + (" --slurm ... --wait" if slurm_options else "")
+    with RunFolder(folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
         if resume is None:
-            folder = RunFolder.claim_sweep(runs_dir, plan.name).path
-        sweep = Sweep(plan, folder, options.data_dir)
-        again = sweep.resume_command + (" --slurm ... --wait" if slurm_options else "")
-        with RunFolder(folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
-            if resume is None:
-                sweep.write_plan()
-            screen.note(f"sweep folder: {folder}")
-            if slurm_options is None:
-                preload_fork_server([plan.experiment])
-                state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
-            else:
-                sweep.clean_up_if_killed(screen)
-                submitted = _submit(sweep, slurm_options, options, screen)
-                if submitted and not wait:
-                    _show_jobs(sweep, submitted, again, screen, json=options.json)
-                    return 0
-                state = _wait(sweep, submitted, screen)
-            return _finish(sweep, state, options, screen)
+            sweep.write_plan()
+        screen.note(f"sweep folder: {folder}")
+        if slurm_options is None:
+            preload_fork_server([plan.experiment])
+            state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
+        else:
+            sweep.clean_up_if_killed(screen)
+            submitted = _submit(sweep, slurm_options, options, screen)
+            if submitted and not wait:
+                _show_jobs(sweep, submitted, again, screen, json=options.json)
+                return 0
+            state = _wait(sweep, submitted, screen)
+        return _finish(sweep, state, options, screen)
 
 
 def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) -> None:
