@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder, check_run_name
+from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
@@ -45,14 +45,8 @@ class RunSettings:
     max_threads: int | None = None  # maximum number of threads of the CPU; None: as many as help
     json: bool = False
     quiet: bool = False
-    results: bool = True  # False: the caller shows them
     screen: Screen | None = None  # where to print instead of the terminal's own screen
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
-
-    def check(self) -> None:
-        """Raise ConfigError if the value of an option is invalid for a new run."""
-        check_run_name(self.name)
-        self.notes()
 
     def notes(self) -> RunNotes:
         """Return the note and tags of a new run. Raises ConfigError if one of them is invalid."""
@@ -60,7 +54,7 @@ class RunSettings:
 
     def console(self) -> Screen:
         """Return the screen to which the run prints its results, notes and progress."""
-        return self.screen or Screen(quiet=self.quiet, results=self.results and not self.json)
+        return self.screen or Screen(quiet=self.quiet, results=not self.json)
 
 
 @dataclass
@@ -155,7 +149,6 @@ def print_results_json(folder: Path, screen: Screen, error: BaseException | None
     A run that was never begun has none: then the command's end prints the error.
     """
     with contextlib.suppress(FileNotFoundError):
-        screen.out.file.write((folder / RESULTS).read_text(encoding="utf-8"))
-        screen.out.file.flush()
+        screen.write((folder / RESULTS).read_text(encoding="utf-8"))
         if isinstance(error, DlrunError):
             error.is_in_printed_json = True

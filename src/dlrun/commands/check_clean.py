@@ -48,11 +48,11 @@ def check(
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
     damaged = 0
     for checked in runs:
-        problems = list(find_damage(checked))
-        damaged += bool(problems)
-        for problem in problems:
-            screen.fail(problem)
-        if not problems:
+        if problems := list(find_damage(checked)):
+            damaged += 1
+            for problem in problems:
+                screen.fail(problem)
+        else:
             files = len(checked.record.files)
             screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
@@ -130,11 +130,7 @@ def remove(
 
 
 def _show_chosen(chosen: Sequence[tuple[Run, int]], screen: Screen) -> None:
-    """Print a table of the runs that are to be removed."""
-    rows = [
-        [format_size(size), run.state, f"{run.folder.parent.name}/{run.folder.name}"]
-        for run, size in chosen
-    ]
+    rows = [[format_size(size), run.state, "/".join(run.folder.parts[-2:])] for run, size in chosen]
     screen.rows(format_text_table(rows, left=(1, 2), gap=1))
 
 
@@ -177,7 +173,6 @@ def _end_time(run: Run) -> datetime:
 
 
 def _confirm(screen: Screen) -> bool:
-    """Ask the user whether to remove the runs. Raises ConfigError if standard input is closed."""
     screen.err.print(Text("remove them? [y/N] "), end="")
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:

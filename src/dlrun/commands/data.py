@@ -54,11 +54,9 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
     for file, path in dataset.files(config.data, folder):
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {name}` downloads it")
-        digest = file.hash_of(path)
-        failed = failed or digest != file.digest
-        verdict = (
-            "the published one" if digest == file.digest else f"NOT the published {file.digest}"
-        )
+        digest, verdict = file.hash_of(path), "the published one"
+        if digest != file.digest:
+            failed, verdict = True, f"NOT the published {file.digest}"
         screen.show(Text(f"{path}: {file.algorithm} {digest} is {verdict}"))
     for cache in sorted(sums.parent for sums in (folder / dataset.name).glob(f"*/{SUMS}")):
         if problem := find_damaged_files(cache):
@@ -100,7 +98,6 @@ def show_dataset(
 
 
 def _describe(data: Any) -> str:
-    """Return how many rows loaded data have, and where they are from."""
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     return f"{counts}, {data.origin.text}"
 
@@ -118,8 +115,7 @@ def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, An
             datasets[experiment] = dataset, experiment
             datasets.setdefault(dataset.name, datasets[experiment])
     if name not in datasets:
-        names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
-        hint = did_you_mean(name, datasets)
-        raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
+        names = ", ".join(dict.fromkeys(dataset.name for dataset, _ in datasets.values()))
+        raise ConfigError(f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {names}")
     dataset, experiment = datasets[name]
     return dataset, load_experiment_config(experiment, settings)

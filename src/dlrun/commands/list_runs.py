@@ -3,7 +3,7 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -45,6 +45,7 @@ SORT = "Best metric, largest number or A first; -KEY: reversed."
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 NUMBERS = ("value", "book", "seconds")  # columns that are aligned to the right
 LONG = 40  # characters to which a terminal cuts a cell
+WHOLE = ("name", "folder")  # ... but for these columns
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds",
     "tags", "differs", "note", "began", "folder", "problem",
@@ -101,7 +102,11 @@ def list_runs(
         is_met = [condition.meets(row) for condition in conditions]
         if (not status or row["state"] in status) and all(is_met):
             rows.append(row)
-    _check_keys(named, known)
+    for key in named - known:  # it is probably mistyped
+        close = [name for name in sorted(known) if name.endswith(f".{key}")]
+        hint = f"; did you mean {close[0]!r}?" if close else did_you_mean(key, known)
+        source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
+        raise ConfigError(f"no run has a key {key!r}{hint}", source)
     rows = (_sort(rows, sort) if sort else rows)[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
@@ -115,7 +120,7 @@ def list_runs(
             ]
             for row in rows
         ]
-        screen.out.file.write(to_csv([keys, *cells]).decode().replace("\r\n", "\n"))
+        screen.write(to_csv([keys, *cells]).decode().replace("\r\n", "\n"))
     else:
         _show(rows, keys or _columns(rows, order), screen)
     if len(rows) < number:
@@ -145,16 +150,15 @@ def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     row: Row = {"config": {}}
     differs: Row = {}
     began, notes = record.started, RunNotes()
-    if run.is_damaged:
-        named = start_time_from_folder_name(run.folder)
-        began = named.isoformat() if named else None
-    else:
+    if not run.is_damaged:
         notes = notes_or_warning(run, screen)
         if whole:
             recorded = yaml_loader.flatten_keys(record.model_dump(exclude={"config"}))
             row = recorded | run.settings | {"config": run.settings}
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
+    elif named := start_time_from_folder_name(run.folder):
+        began = named.isoformat()
     return row | {
         "name": run.name,
         "experiment": record.experiment,
@@ -174,18 +178,6 @@ def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     }
 
 
-def _check_keys(keys: Iterable[str], known: Collection[str]) -> None:
-    """Raise ConfigError if a key occurs in no run, because it is probably mistyped."""
-    for key in keys:
-        if key not in known:
-            close = [one for one in sorted(known) if one.endswith(f".{key}")]
-            hint = f"; did you mean {close[0]!r}?" if close else did_you_mean(key, known)
-            raise ConfigError(
-                f"no run has a key {key!r}{hint}",
-                "keys are those of `dlrun runs list --json`, of the configs and of results.json",
-            )
-
-
 class _Condition:
     """Tests a condition such as `KEY>VALUE`; raises ConfigError if the condition is invalid."""
 
@@ -197,35 +189,33 @@ class _Condition:
                 "as in --where 'optimizer.lr>0.001', in quotes for the shell",
             )
         self.text = text
-        self.key, self.sign, self.wanted_text = parts.groups()
-        self.wanted: Any = self.wanted_text
+        key, self.sign, self.limit_text = parts.groups()
+        self.key = "tags" if key == "tag" else key
+        self.limit: Any = self.limit_text
         with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
-            self.wanted = yaml_loader.parse_set_override(f"value={self.wanted}").values["value"]
-        if self.key in ("tag", "tags"):
-            self.key = "tags"
-            if self.sign not in ("=", "==", "!="):
-                raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
+            self.limit = yaml_loader.parse_set_override(f"value={self.limit}").values["value"]
+        if self.key == "tags" and self.sign not in ("=", "==", "!="):
+            raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
 
     def meets(self, row: Row) -> bool:
         """Return whether a run meets the condition; one without the key does not.
 
         Raises ConfigError if the two values cannot be ordered, such as a number and a text.
         """
-        if self.key not in row:
-            return False
-        value: Any = row[self.key]
+        value: Any = row.get(self.key)
         if self.key == "tags":
-            return (self.wanted_text in value) == (self.sign != "!=")
+            return (self.limit_text in value) == (self.sign != "!=")
         # A text such as the name 123 needs no quotes.
-        wanted = value if value == self.wanted_text else self.wanted
+        limit = value if value == self.limit_text else self.limit
         try:
-            return OPERATORS[self.sign](list(value) if isinstance(value, tuple) else value, wanted)
+            comparable = [*value] if isinstance(value, tuple) else value
+            return self.key in row and OPERATORS[self.sign](comparable, limit)
         except TypeError:
             if value is None:
                 return False
             raise ConfigError(
                 f"--where {self.text!r}: {self.key} is {value!r} in a run, "
-                f"which cannot be compared with {wanted!r}",
+                f"which cannot be compared with {limit!r}",
                 "compare numbers with numbers (without a unit), texts with texts, lists with lists",
             ) from None
 
@@ -246,8 +236,8 @@ def _sort(rows: Sequence[Row], key: str) -> list[Row]:
         return (False, -(metric_direction(metric) or 1) * value, "")
 
     known = [row for row in rows if row.get(name) is not None]
-    known.sort(key=rank, reverse=key.startswith("-"))
-    return known + [row for row in rows if row.get(name) is None]
+    unknown = [row for row in rows if row.get(name) is None]
+    return sorted(known, key=rank, reverse=key.startswith("-")) + unknown
 
 
 def _columns(rows: Sequence[Row], key: str) -> list[str]:
@@ -271,25 +261,22 @@ def _show(rows: Sequence[Row], keys: Sequence[str], screen: Screen) -> None:
     metric = metrics.pop() if len(metrics) == 1 else None
     heads = {"value": (metric or "metric").removeprefix(TESTED), "seconds": "sec"}
     on_terminal = screen.out.is_terminal
-    columns = {
-        key: [_format_cell(row, key, name_metric=metric is None) for row in rows] for key in keys
-    }
-    if on_terminal:
-        columns = {
-            key: [cell if key in ("name", "folder") else cut(cell, LONG) for cell in cells]
-            for key, cells in columns.items()
-            if {*cells} != {EMPTY}
-        }
+    columns = {}
+    for key in keys:
+        cells = [_format_cell(row, key, name_metric=metric is None) for row in rows]
+        if not on_terminal:
+            columns[key] = cells
+        elif {*cells} != {EMPTY}:
+            columns[key] = cells if key in WHOLE else [cut(cell, LONG) for cell in cells]
     table = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
-    left = {
-        place for place, key in enumerate(columns) if key not in NUMBERS and "metrics." not in key
-    }
+    texts = [key not in NUMBERS and "metrics." not in key for key in columns]
+    left = {place for place, is_text in enumerate(texts) if is_text}
     lines = format_text_table(table, left=left, gap=1)
     if on_terminal:
-        texts = [Text(line) for line in lines]
-        for text in texts:
+        for place, line in enumerate(lines):
+            text = Text(line)
             text.truncate(screen.out.width, overflow="ellipsis")
-        lines = [text.plain for text in texts]
+            lines[place] = text.plain
     screen.rows(lines)
 
 

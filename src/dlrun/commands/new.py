@@ -30,10 +30,8 @@ def write_experiment_package(
     """
     commands: Any = context.find_root().command
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise ConfigError(
-            f"{name!r}: not a name for an experiment",
-            "small letters, digits and hyphens only: my-experiment",
-        )
+        hint = "small letters, digits and hyphens only: my-experiment"
+        raise ConfigError(f"{name!r}: not a name for an experiment", hint)
     if name in commands.commands:
         raise ConfigError(f"dlrun has {name!r} already", "choose another name")
     module = name.replace("-", "_")

@@ -43,7 +43,8 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of a sweep: the names of all sweeps, newest first."""
-    return [folder.name for folder in sweeps_newest_first(_runs_dir(ctx))[:NEWEST]]
+    runs_dir = run_context.resolve_runs_dir(ctx.params.get("runs_dir"))
+    return [folder.name for folder in sweeps_newest_first(runs_dir)[:NEWEST]]
 
 
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -53,12 +54,8 @@ def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _run_folders(ctx: typer.Context) -> list[Path]:
     """Return the folders of runs, newest first, without names that a shell could execute."""
-    runs = runs_newest_first(_runs_dir(ctx))
+    runs = runs_newest_first(run_context.resolve_runs_dir(ctx.params.get("runs_dir")))
     return [run for run in runs if all(map(PLAIN_NAME.fullmatch, run.parts[-2:]))]
-
-
-def _runs_dir(ctx: typer.Context) -> Path:
-    return run_context.resolve_runs_dir(ctx.params.get("runs_dir"))
 
 
 def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
@@ -155,25 +152,22 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
 
         @functools.wraps(function)
         def command(**values: Any) -> Any:
-            given = {name: value for name in options if (value := values.pop(name)) is not None}
-            overrides = list(given.pop("overrides", ()))
+            chosen = {name: value for name in options if (value := values.pop(name)) is not None}
+            overrides = list(chosen.pop("overrides", ()))
             if takes_words:
                 overrides += check_settings(values.pop("words") or ())
-            if "accelerator" in given:
-                overrides.append(f"accelerator={given.pop('accelerator')}")
-            if given.pop("no_fallback", False):
+            if "accelerator" in chosen:
+                overrides.append(f"accelerator={chosen.pop('accelerator')}")
+            if chosen.pop("no_fallback", False):
                 overrides.append("fallback=false")
-            return function(settings=RunSettings(overrides=overrides, **given), **values)
+            return function(settings=RunSettings(overrides=overrides, **chosen), **values)
 
         del parameters["settings"]
         arguments = {"words": Words} if takes_words else {}
+        keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         for name, annotation in (arguments | options).items():
-            parameters[name] = inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=False if get_args(annotation)[0] is bool else None,
-                annotation=annotation,
-            )
+            default = False if get_args(annotation)[0] is bool else None
+            parameters[name] = keyword(name, default=default, annotation=annotation)
         signature = inspect.Signature([*parameters.values()])
         command.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
         return command

@@ -15,12 +15,7 @@ from typing import Annotated
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
-from dlrun.data.text_files import (
-    NotTextError,
-    decode_bytes,
-    read_csv_rows,
-    read_text_file,
-)
+from dlrun.data.text_files import NotTextError, decode_bytes, read_csv_rows, read_text_file
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
@@ -70,7 +65,7 @@ def predict_inputs(
     """
     inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()
-    files = [Path(one) for one in inputs if _exists(one)] + ([csv] if csv else [])
+    files = [Path(name) for name in inputs if _exists(name)] + ([csv] if csv else [])
     if out is not None:
         check_output_path("--out", out, force=force, inputs=files)
     try:
@@ -102,9 +97,9 @@ def _predict(
             table.write(to_plain_csv([_columns(predictor)]))
         for batch in batches:
             values = [value for _, value in batch if not isinstance(value, Prediction)]
-            found = iter(predictor.predict(values, words=words) if values else ())
+            predictions = iter(predictor.predict(values, words=words) if values else ())
             named = [
-                (name, value if isinstance(value, Prediction) else next(found))
+                (name, value if isinstance(value, Prediction) else next(predictions))
                 for name, value in batch
             ]
             if table is not None:
@@ -113,7 +108,7 @@ def _predict(
                 screen.rows(_to_json(next(rows), *pair) for pair in named)
             else:
                 screen.rows(line for pair in named for line in _to_lines(*pair, predictor.reads))
-            failed += sum(one.error is not None for _, one in named)
+            failed += sum(prediction.error is not None for _, prediction in named)
     if out is not None:
         screen.note(f"table {out}: {pluralize(next(rows) - failed, predictor.reads)} predicted")
     if failed:
@@ -127,7 +122,12 @@ def _read_inputs(
     """Return the inputs of the command in batches. Raises ConfigError if one is missing."""
     reads = predictor.reads
     if reads == "row":
-        return _read_rows(inputs, csv, predictor)
+        if inputs or csv is None:
+            raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
+        return _batches(
+            (", ".join(row.values()), row if error is None else Prediction(error=error))
+            for row, error in read_csv_rows(csv, predictor.columns)
+        )
     if csv is not None:
         if reads == "image":
             raise ConfigError("--csv is not for this run, which reads images")
@@ -143,29 +143,22 @@ def _read_inputs(
         return _read_lines()
     if reads == "image":
         return _batches((str(file), file) for file in find_images(list(map(Path, inputs))))
-    for one in inputs:
-        if not _exists(one):
-            if FILE_NAME.fullmatch(one):
-                raise ConfigError(f"{one}: no such file", "a text has blanks in it, or no ending")
-        elif Path(one).is_dir():
-            raise ConfigError(f"{one} is a folder", f"name the files in it: {one}/*.txt")
-        elif Path(one).suffix.lower() in (".csv", ".tsv"):
-            raise ConfigError(f"{one} is a table", f"--csv {one} --column NAME")
+    for text in inputs:
+        _check_text_or_file(text)
     return _batches(
-        _decode_text(one, read_text_file, Path(one)) if _exists(one) else (one, one)
-        for one in inputs
+        _decode_text(text, read_text_file, Path(text)) if _exists(text) else (text, text)
+        for text in inputs
     )
 
 
-def _read_rows(
-    inputs: Sequence[str], csv: Path | None, predictor: Predictor
-) -> Iterator[list[Input]]:
-    if inputs or csv is None:
-        raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
-    return _batches(
-        (", ".join(row.values()), row if error is None else Prediction(error=error))
-        for row, error in read_csv_rows(csv, predictor.columns)
-    )
+def _check_text_or_file(text: str) -> None:
+    if not _exists(text):
+        if FILE_NAME.fullmatch(text):
+            raise ConfigError(f"{text}: no such file", "a text has blanks in it, or no ending")
+    elif Path(text).is_dir():
+        raise ConfigError(f"{text} is a folder", f"name the files in it: {text}/*.txt")
+    elif Path(text).suffix.lower() in (".csv", ".tsv"):
+        raise ConfigError(f"{text} is a table", f"--csv {text} --column NAME")
 
 
 def _exists(name: str) -> bool:
@@ -176,7 +169,6 @@ def _exists(name: str) -> bool:
 
 
 def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> Input:
-    """Return an input with the text of a file or line, or with the reason why it is not text."""
     try:
         text = decode(source)
     except NotTextError as error:
@@ -185,7 +177,6 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
 
 
 def _read_lines() -> Iterator[list[Input]]:
-    """Return the lines of standard input in batches. Raises ConfigError if it has none."""
     lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
     first = next(lines, None)
     if first is None:
@@ -234,21 +225,16 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
 
 def _to_json(row: int, name: str, prediction: Prediction) -> str:
     """Return a prediction as a line of JSON, without the keys that it has no value for."""
-    found: dict[str, object] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
+    about: dict[str, object] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.labels:
-        found |= {"label": prediction.label, "probability": prediction.probability}
-        found["probabilities"] = dict(prediction.labels)
-    found |= {
-        "predicted": prediction.value,
-        "words": prediction.words,
-        "read": prediction.read,
-        "unknown": prediction.unknown,
-        "error": prediction.error,
-    }
+        about |= {"label": prediction.label, "probability": prediction.probability}
+        about["probabilities"] = dict(prediction.labels)
+    about["predicted"] = prediction.value
+    about |= {key: getattr(prediction, key) for key in ("words", "read", "unknown", "error")}
     if prediction.towards:
         moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
-        found |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
-    known = {key: value for key, value in found.items() if value is not None}
+        about |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
+    known = {key: value for key, value in about.items() if value is not None}
     return to_json(known, indent=None).rstrip()
 
 
@@ -261,7 +247,6 @@ def _columns(predictor: Predictor) -> list[str]:
 
 
 def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
-    """Return a prediction as a line of CSV."""
     error = prediction.error
     cells: dict[str, object] = {"row": row, "image": name}
     if error is not None:
@@ -285,37 +270,35 @@ def _predict_test_set(
     """Predict the run's own test set again; return 1 if a prediction differs, else 0."""
     run.check_has_result()
     screen.note(f"predicting the test set of {run.name}")
-    found = run.test(data_dir, screen)
+    tested = run.test(data_dir, screen)
     if out is not None:
-        write_file_atomically(out, found.table())
+        write_file_atomically(out, tested.table())
         screen.note(f"table {out}")
-    result: Values = {f"{TESTED}{name}": value for name, value in found.metrics.items()}
-    result |= {"test_rows": len(found), "different_rows": None}
+    result: Values = {f"{TESTED}{name}": value for name, value in tested.metrics.items()}
+    result |= {"test_rows": len(tested), "different_rows": None}
     if PREDICTIONS in run.record.files:
-        result |= _compare_tables(run.read(PREDICTIONS), found)
+        result |= _compare_tables(run.read(PREDICTIONS), tested)
     different = result["different_rows"]
+    comparison = f"row for row as in the run's {PREDICTIONS}"
     if different is None:
         comparison = f"{run.name} kept no {PREDICTIONS} to compare with"
-    elif not different:
-        comparison = f"row for row as in the run's {PREDICTIONS}"
-    else:
+    elif different:
         used = run.record.accelerator.used if run.record.accelerator else "cpu"
-        comparison = (
-            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: up to "
-            f"{result['largest_difference']:.2g} apart (the run computed on {used})"
-        )
-    metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in found.metrics.items())
-    lines = [f"test {metrics} ({pluralize(len(found), 'row')})", comparison]
+        apart = f"up to {result['largest_difference']:.2g} apart (the run computed on {used})"
+        rows = pluralize(different, "row")
+        comparison = f"{rows} not as in the run's {PREDICTIONS}: {apart}"
+    metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in tested.metrics.items())
+    lines = [f"test {metrics} ({pluralize(len(tested), 'row')})", comparison]
     screen.rows(to_json(result).splitlines() if json else lines)
     return 1 if different else 0
 
 
-def _compare_tables(kept: bytes, found: TrueAndPredicted) -> dict[str, float]:
+def _compare_tables(kept: bytes, tested: TrueAndPredicted) -> dict[str, float]:
     """Return how many new test predictions differ from those of the run, and by how much."""
-    tables = [csv_module.reader(io.StringIO(one.decode())) for one in (kept, found.table())]
-    pairs = [(one, other) for one, other in zip(*tables, strict=True) if one != other]
-    other_text = [one[:-1] != other[:-1] for one, other in pairs]
-    gaps = [abs(float(one[-1]) - float(other[-1])) for one, other in pairs]
-    is_far = [other or gap >= found.near for other, gap in zip(other_text, gaps, strict=True)]
-    classes = {"different_classes": sum(other_text)} if found.classes else {}
+    tables = [csv_module.reader(io.StringIO(table.decode())) for table in (kept, tested.table())]
+    pairs = [(then, now) for then, now in zip(*tables, strict=True) if then != now]
+    other_text = [then[:-1] != now[:-1] for then, now in pairs]
+    gaps = [abs(float(then[-1]) - float(now[-1])) for then, now in pairs]
+    is_far = [other or gap >= tested.near for other, gap in zip(other_text, gaps, strict=True)]
+    classes = {"different_classes": sum(other_text)} if tested.classes else {}
     return {"different_rows": sum(is_far), **classes, "largest_difference": max(gaps, default=0.0)}

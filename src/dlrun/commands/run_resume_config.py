@@ -34,13 +34,12 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
-        items = [one for one in words or () if argument and not opt.is_setting(one)]
-        given = [one for one in words or () if one not in items]
-        overrides = [*settings.overrides, *opt.check_settings(given)]
-        settings = replace(settings, overrides=overrides)
+        items = [word for word in words or () if argument and not opt.is_setting(word)]
+        values = opt.check_settings([word for word in words or () if word not in items])
+        settings = replace(settings, overrides=[*settings.overrides, *values])
         if items and argument:
-            values = [config_layer_without_file({argument.key: items}, argument.metavar)]
-            settings = replace(settings, values=values)
+            layer = config_layer_without_file({argument.key: items}, argument.metavar)
+            settings = replace(settings, values=[layer])
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]

@@ -1,5 +1,6 @@
 """`dlrun runs show`, `note`, `tag`: show everything about one run, change its note and its tags."""
 
+import contextlib
 import textwrap
 from collections.abc import Sequence
 from typing import Annotated
@@ -27,11 +28,9 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     dlrun runs show imdb-dense/latest
     dlrun runs show ff75 --json
     """
-    screen, opened = Screen(), Run.open(run, runs_dir)
-    try:
+    screen, opened, differs = Screen(), Run.open(run, runs_dir), None
+    with contextlib.suppress(ConfigError):  # its experiment is not installed
         differs = opened.changed_settings()
-    except ConfigError:  # its experiment is not installed
-        differs = None
     notes = notes_or_warning(opened, screen)
     if json:
         screen.print_json(_describe(opened, differs, notes))
@@ -44,7 +43,6 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
 
 
 def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
-    """Return everything about a run as the object that `--json` prints."""
     sizes = run.sizes
     return {
         "name": run.name,
@@ -68,7 +66,6 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
 
 
 def _show_lines(lines: Lines, screen: Screen) -> None:
-    """Print each text that is not empty beside its label."""
     width = max(20, screen.out.width - LABEL_WIDTH)
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     for label, text in lines:
@@ -90,9 +87,8 @@ def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
     for event in ("started", "resumed", "ended"):
         if stamp := getattr(record, event):
             state.append(f"{event} {stamp.replace('T', ' ').replace('+00:00', ' UTC')}")
-    if differs is None:
-        changes = f"unknown, because {record.experiment} is not installed"
-    else:
+    changes = f"unknown, because {record.experiment} is not installed"
+    if differs is not None:
         changes = ", ".join(format_override(key, value) for key, value in differs.items())
     return [
         ("run", f"{record.experiment} {run.name}"),
@@ -111,7 +107,8 @@ def _files_and_versions(run: Run) -> Lines:
     more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
     versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
-    known = [f"{name} {one}" for name, one in (versions | environment.packages).items() if one]
+    versions |= environment.packages
+    known = [f"{name} {version}" for name, version in versions.items() if version]
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
     return [

@@ -51,24 +51,15 @@ def verify_run(
         hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
         problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
         raise DlrunError(problem, hint)
-    with _temporary_folder() as temporary:
-        settings = RunSettings(
-            runs_dir=temporary,
-            data_dir=data_dir,
-            temporary=True,
-            screen=Screen(quiet=quiet, results=False),
-        )
+    with _temporary_folder() as runs:
+        own = Screen(quiet=quiet, results=False)
+        settings = RunSettings(runs_dir=runs, data_dir=data_dir, temporary=True, screen=own)
         repetition = _repeat(opened, settings)
         difference, compared = first_difference_of_repetition(opened, repetition)
         causes = _differing_causes(opened, repetition)
     if json:
-        result = {
-            "run": str(opened.folder),
-            "identical": difference is None,
-            "difference": difference,
-            "compared": compared,
-            "differs": causes,
-        }
+        result = {"run": str(opened.folder), "identical": difference is None}
+        result |= {"difference": difference, "compared": compared, "differs": causes}
         screen.print_json(result)
     lines = [f"different: {difference}" if difference else f"identical: {', '.join(compared)}"]
     for kind, pairs in causes.items():
@@ -96,10 +87,8 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     threads = run.record.threads or 1
     values = {**run.config.standalone_values, "threads": threads, "logger": []}
     settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
-    layers = [
-        config_layer_without_file(run.record.config, str(run.folder / CONFIG)),
-        config_layer_without_file(values, "dlrun verify"),
-    ]
+    own = config_layer_without_file(run.record.config, str(run.folder / CONFIG))
+    layers = [own, config_layer_without_file(values, "dlrun verify")]
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
@@ -154,34 +143,29 @@ def _read_arrays(run: Run, name: str) -> Arrays:
 
 
 def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
-    """Return a description of the first array that differs between two files, or None."""
     for name in then | now:
         if name not in then or name not in now:
             return f"{name}: only {'then' if name in then else 'now'}"
-        one, other = then[name], now[name]
-        if (one.dtype, one.shape) != (other.dtype, other.shape):
-            return f"{name} {one.dtype}{one.shape} then, {other.dtype}{other.shape} now"
-        is_text = one.dtype == object
-        bits = one.dtype if is_text else f"V{one.itemsize}"  # -0.0 is not 0.0, NaN is NaN
-        unequal = one.view(bits) != other.view(bits)
+        old, new = then[name], now[name]
+        if (old.dtype, old.shape) != (new.dtype, new.shape):
+            return f"{name} {old.dtype}{old.shape} then, {new.dtype}{new.shape} now"
+        is_text = old.dtype == object
+        bits = old.dtype if is_text else f"V{old.itemsize}"  # -0.0 is not 0.0, NaN is NaN
+        unequal = old.view(bits) != new.view(bits)
         if unequal.any():
-            count = f"{name}: {np.count_nonzero(unequal):,} of {one.size:,} values differ"
+            count = f"{name}: {np.count_nonzero(unequal):,} of {old.size:,} values differ"
             if is_text:
-                return f"{count}, first {one[unequal][0]} then, {other[unequal][0]} now"
-            gaps = np.abs(one[unequal].astype(float) - other[unequal].astype(float))
+                return f"{count}, first {old[unequal][0]} then, {new[unequal][0]} now"
+            gaps = np.abs(old[unequal].astype(float) - new[unequal].astype(float))
             return f"{count}, by at most {gaps.max():.3g}"
     return None
 
 
 def _differing_causes(run: Run, repetition: Run) -> Differences:
     """Return the differences in code, packages, machine and data between two runs."""
-    then, now = run_provenance(run), run_provenance(repetition)
-    causes = {
-        kind: {
-            name: (then[kind].get(name), value)
-            for name, value in values.items()
-            if then[kind].get(name) != value
-        }
-        for kind, values in now.items()
-    }
-    return {kind: changed for kind, changed in causes.items() if changed}
+    then, causes = run_provenance(run), Differences()
+    for kind, values in run_provenance(repetition).items():
+        pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
+        if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
+            causes[kind] = changed
+    return causes

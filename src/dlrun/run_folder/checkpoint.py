@@ -35,7 +35,6 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
 class RunCheckpoint:
     """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
 
-    run: str  # the id of the run
     data: str  # the fingerprint of the run's data
     rows: list[dict[str, float]]  # rows of metrics.csv, one per step
     state: bytes  # what the experiment wrote
@@ -47,25 +46,23 @@ class CheckpointFile:
 
     def __init__(self, folder: RunFolder, run: str, data: str) -> None:
         self._folder, self._run, self._data = folder, run, data
-        self._digests: list[list[int | str]] = []  # name and hash of each part
+        self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
         """Return the newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
 
-        A damaged checkpoint is replaced by the previous one. Raises DataError if both are damaged,
-        if the data have changed since the run began, or if the checkpoint is another run's.
+        A damaged checkpoint, or one of another run, is replaced by the previous one. Raises
+        DataError if both are damaged, or if the data have changed since the run began.
         """
         folder = self._folder.path
         remedy = "`dlrun runs show RUN` has the command that repeats the run"
         paths = checkpoint_files(folder)
         for path in paths:
             try:
-                checkpoint = _read(path)
+                checkpoint = _read(path, self._run)
             except UNREADABLE as error:
                 screen.warn(f"{path}: damaged, not used: {error}")
                 continue
-            if checkpoint.run != self._run:
-                raise DataError(f"{path}: the checkpoint of another run", remedy)
             if checkpoint.data != self._data:
                 raise DataError("the data have changed since the run began", remedy)
             self._digests = _digests(checkpoint.parts)
@@ -108,15 +105,14 @@ def copy_checkpoint(source: Path, earlier: str, folder: RunFolder, run: str) -> 
     """Write the newest undamaged checkpoint of a run into the folder of the new run that goes on.
 
     `earlier` and `run` are the ids of the two runs. Raises DataError if every checkpoint of the
-    earlier run is damaged, or of another run.
+    earlier run is damaged.
     """
     for path in checkpoint_files(source):
         with contextlib.suppress(*UNREADABLE):
-            checkpoint = _read(path)
-            if checkpoint.run == earlier:
-                file = CheckpointFile(folder, run, checkpoint.data)
-                file.save(checkpoint.rows, checkpoint.state, None)
-                return
+            checkpoint = _read(path, earlier)
+            file = CheckpointFile(folder, run, checkpoint.data)
+            file.save(checkpoint.rows, checkpoint.state, None)
+            return
     raise DataError(f"{source}: every checkpoint is damaged")
 
 
@@ -129,8 +125,7 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
     """Yield a message for each checkpoint in a folder that is damaged or of another run."""
     for path in checkpoint_files(folder):
         try:
-            if _read(path).run != run:
-                raise ValueError("of another run")
+            _read(path, run)
         except UNREADABLE as error:
             yield f"{path}: damaged: {error}"
 
@@ -141,8 +136,8 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
         folder.remove(PREVIOUS)
 
 
-def _read(path: Path) -> RunCheckpoint:
-    """Read a checkpoint with its parts. Raises one of UNREADABLE if it is damaged."""
+def _read(path: Path, run: str) -> RunCheckpoint:
+    """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
     with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
     if not head.startswith(MAGIC):
@@ -151,14 +146,15 @@ def _read(path: Path) -> RunCheckpoint:
         raise ValueError("its SHA-256 does not match")
     text, _, state = rest.partition(b"\n")
     about, parts = json.loads(text), []
+    if about["run"] != run:
+        raise ValueError("the checkpoint of another run")
     if about["parts"]:
         with open_regular_file(path.with_name(PARTS)) as stream:
             parts = [stream.read(length) for length, _ in about["parts"]]
     if _digests(parts) != about["parts"]:
         raise ValueError(f"{PARTS}: its SHA-256 does not match")
-    return RunCheckpoint(about["run"], about["data"], about["rows"], state, parts)
+    return RunCheckpoint(about["data"], about["rows"], state, parts)
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
-    """Return the length and the SHA-256 of each part."""
     return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

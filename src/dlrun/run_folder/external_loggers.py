@@ -109,26 +109,15 @@ class ExperimentLoggers:
         return logger
 
     def _arguments(self, name: str, run: str | None) -> dict[str, object]:
-        """Return what a logger is given if its class has such an argument, and the config does not.
-
-        run: the id of the run at the tracker, if it is continued.
-        """
+        """Return what a logger is given; `run` is the tracker's id of a run that is continued."""
         path, kind = self._folder.path.absolute(), CLASSES.get(name, name).rpartition(".")[2]
         if kind == "TensorBoardLogger":
             shutil.rmtree(path / TENSORBOARD, ignore_errors=True)  # it gets all steps again
-            return {
-                "save_dir": path,
-                "name": TENSORBOARD,
-                "version": "",
-                "default_hp_metric": False,
-            }
+            names = {"name": TENSORBOARD, "version": ""}
+            return {"save_dir": path, "default_hp_metric": False, **names}
         if kind == "MLFlowLogger":
-            return {
-                "experiment_name": self._experiment,
-                "run_name": path.name,
-                "tracking_uri": os.environ[MLFLOW_URI],
-                "run_id": run,
-            }
+            names = {"experiment_name": self._experiment, "run_name": path.name}
+            return {"tracking_uri": os.environ[MLFLOW_URI], "run_id": run, **names}
         if kind == "WandbLogger":
             # Steps that an earlier process could not send are sent again.
             shutil.rmtree(path / "wandb", ignore_errors=True)
@@ -148,11 +137,8 @@ class ExperimentLoggers:
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
         """Log the final metrics of a finished run, separately from those of its steps."""
         finished = status == "finished"
-        result = {
-            f"result/{name}": value
-            for name, value in metrics.items()
-            if value is not None and finished
-        }
+        known = {f"result/{name}": value for name, value in metrics.items() if value is not None}
+        result = known if finished else {}
 
         def end(logger: "Logger") -> None:
             from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -221,10 +207,7 @@ def check_lightning_loggers(config: ExperimentConfig) -> None:
 
 
 def _load_logger(item: Item, arguments: Mapping[str, object]) -> Callable[[], Any]:
-    """Return a function that makes a logger; raise ConfigError if its class or arguments are wrong.
-
-    arguments: those that the logger is given if its class has them and the item does not.
-    """
+    """Return a function that makes a logger, as `load_class` does."""
     from lightning.pytorch.loggers import Logger  # slow
 
     if isinstance(item, str):

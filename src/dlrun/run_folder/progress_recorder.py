@@ -80,8 +80,7 @@ class ProgressRecorder:
         screen. `state` is all that the next step needs. `part` holds data that this step adds for
         good; later checkpoints do not repeat them.
         """
-        if self._file is None or self._bar is None:
-            raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
+        assert self._file and self._bar, "finish needs begin() and progress() first"
         if self._takes_columns and [*row] != [*self._columns]:
             self._columns = list(row)
             self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
@@ -102,7 +101,7 @@ class ProgressRecorder:
 
     def _line(self, row: Row) -> str:
         values = (row[column] for column in self._columns)
-        return ",".join("" if math.isnan(one) else f"{one:.9g}" for one in values) + "\n"
+        return ",".join("" if math.isnan(value) else f"{value:.9g}" for value in values) + "\n"
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:

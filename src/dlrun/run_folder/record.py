@@ -258,5 +258,4 @@ def checksummed_json(model: ChecksummedModel) -> str:
 
 
 def _digest(value: dict[str, object]) -> str:
-    """Return the SHA-256 of a JSON object, independent of the order of its keys and spaces."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -35,8 +35,7 @@ HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Return the newest value of each metric in rows of metrics.csv.
 
-    It is that of the last row, or of the last epoch that was validated. A cell without a value is
-    NaN.
+    That is its value in the last row where it is not NaN: not every epoch is validated.
     """
     return {
         name: value

@@ -143,8 +143,9 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     from torch.distributed.elastic import multiprocessing  # slow
     from torch.distributed.launcher import api as launcher
 
-    std, is_shown = multiprocessing.Std, settings.results and settings.screen is None
-    redirects = dict.fromkeys(range(processes), std.OUT) | ({0: std.NONE} if is_shown else {})
+    redirects = dict.fromkeys(range(processes), multiprocessing.Std.OUT)
+    if settings.screen is None:
+        redirects[0] = multiprocessing.Std.NONE
     with (
         tempfile.TemporaryDirectory(prefix="dlrun-") as logs,
         _settings_restored(),

@@ -24,28 +24,13 @@ from dlrun.config.validation import config_to_yaml, read_and_merge_layers, valid
 from dlrun.config.yaml_loader import ConfigLayer, dump_yaml, flatten_keys
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
+from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.comparable_with_published import (
-    PROCESSES,
-    metric_ranges_over_seeds,
-    select_reference,
-    why_not_comparable,
-)
+from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
-from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import (
-    checkpoint_files,
-    copy_checkpoint,
-    find_damaged_checkpoints,
-    remove_previous_checkpoint,
-)
-from dlrun.run_folder.external_loggers import (
-    ExperimentLoggers,
-    check_lightning_loggers,
-    check_loggers_installed,
-)
+from dlrun.run_folder import checkpoint, environment, external_loggers
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -54,6 +39,7 @@ from dlrun.run_folder.folder import (
     METRICS,
     RESULTS,
     RunFolder,
+    check_run_name,
     check_runs_folder_writable,
 )
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -73,13 +59,8 @@ from dlrun.run_folder.recorded_metrics import (
     newest_metrics,
     remarks_on_metrics,
 )
-from dlrun.runs.distributed import (
-    ProcessGroup,
-    count_processes_to_start,
-    is_helper_process,
-    launch_training_processes,
-    set_devices_from_launcher,
-)
+from dlrun.runs import distributed
+from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.system import accelerator, files, resources
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.signals import StopRequest
@@ -136,15 +117,15 @@ def _run_in_new_folder(
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     if is_helper_process():  # it reads the checkpoint where it is
         path = begins_with.folder if begins_with else runs_dir / experiment.name
-        record = (
-            begins_with.record if begins_with else new_record(experiment.name, config, settings)
-        )
+        new = new_record(experiment.name, config, settings)
+        record = begins_with.record if begins_with else new
         folder = RunFolder(path, writes=False)
         return RunRecorder(experiment, config, folder, settings, record).execute(), path
     folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
-    processes = count_processes_to_start(config)
+    processes = distributed.count_processes_to_start(config)
     if processes > 1:
-        config = set_devices_from_launcher(config, ProcessGroup("dlrun", processes, processes))
+        group = distributed.ProcessGroup("dlrun", processes, processes)
+        config = set_devices_from_launcher(config, group)
     record = new_record(experiment.name, config, settings, begins_with)
     try:
         with folder.locked():
@@ -153,7 +134,7 @@ def _run_in_new_folder(
                 return recorder.execute(), folder.path
             write_first_files(folder, record, settings, begins_with)
         launched = replace(settings, overrides=())  # the record has them
-        return launch_training_processes(processes, folder.path, launched), folder.path
+        return distributed.launch_training_processes(processes, folder.path, launched), folder.path
     except DlrunError:
         if begins_with is not None and not (folder.path / METRICS).exists():
             # It was refused, as if its data have changed: nothing is there to be resumed.
@@ -187,15 +168,15 @@ def resume_run(run: str, settings: RunSettings) -> int:
             _check_can_continue(opened, config, settings, screen)
         if not needs_new_run:
             experiment = _load_experiment_to_run(opened.record.experiment, config)
-            processes = count_processes_to_start(config)
+            processes = distributed.count_processes_to_start(config)
             if processes == 1:
                 return RunRecorder(experiment, config, folder, settings, opened.record).execute()
     if not needs_new_run:
-        return launch_training_processes(processes, folder.path, settings)
-    if not checkpoint_files(folder.path):
+        return distributed.launch_training_processes(processes, folder.path, settings)
+    if not checkpoint.checkpoint_files(folder.path):
         hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
         raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
-    for problem in find_damaged_checkpoints(folder.path, opened.record.id):
+    for problem in checkpoint.find_damaged_checkpoints(folder.path, opened.record.id):
         screen.warn(problem)
     check_runs_folder_writable(runs_dir)
     check_run_can_start(opened.record.experiment, config, settings)
@@ -212,13 +193,12 @@ def check_run_can_start(
     working folder, which a run records, was removed.
     """
     Path.cwd()
-    settings.check()
+    check_run_name(settings.name)
+    settings.notes()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    check_loggers_installed(config)
-    limit = (
-        resources.address_space_limit() if here and isinstance(config, LightningConfig) else None
-    )
-    if limit is not None and limit < TORCH_MEMORY:
+    external_loggers.check_loggers_installed(config)
+    limit = resources.address_space_limit() or TORCH_MEMORY
+    if here and isinstance(config, LightningConfig) and limit < TORCH_MEMORY:
         allowed, needed = (f"{size // 10**6:,} MB" for size in (limit, TORCH_MEMORY))
         problem = f"memory is short: this process may use {allowed}, and torch needs {needed}"
         raise DlrunError(problem, "a higher `ulimit -v` allows more")
@@ -243,7 +223,7 @@ def check_callbacks_and_loggers(config: ExperimentConfig) -> None:
 
     This takes a second, unless the experiment has imported Lightning already.
     """
-    check_lightning_loggers(config)
+    external_loggers.check_lightning_loggers(config)
     if isinstance(config, LightningConfig) and config.trainer.callbacks:
         from dlrun.training.fit import make_callbacks
 
@@ -289,7 +269,8 @@ def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
     layer = read_and_merge_layers(name, [ConfigLayer(run.record.config), *settings.overrides])
     config = validate_config(name, layer, resumed=True)
-    then, now = (flatten_keys(one.model_dump(mode="json")) for one in (run.config, config))
+    then = flatten_keys(run.config.model_dump(mode="json"))
+    now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in then | now if then.get(key) != now.get(key)}
     if refused := changed - resume_keys(run):
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
@@ -312,7 +293,7 @@ def _check_can_continue(
     if config.total_steps is not None and config.total_steps < finished:
         problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
-    check_loggers_installed(config)
+    external_loggers.check_loggers_installed(config)
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
@@ -330,7 +311,7 @@ def _check_can_continue(
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         if not is_helper_process():
             screen.warn(problem)
-    if record.steps and not checkpoint_files(path):
+    if record.steps and not checkpoint.checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
         raise DlrunError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
 
@@ -352,12 +333,10 @@ def new_record(
         sweep=settings.sweep,
         config=config.model_dump(mode="json"),
     )
-    digest = hashlib.sha256(_config_file(record)).hexdigest()
-    record = record.model_copy(update={"files": {CONFIG: digest}})
+    record.files[CONFIG] = hashlib.sha256(_config_file(record)).hexdigest()
     if begins_with is None:
         return record
-    earlier = begins_with.record
-    same = {"threads": earlier.threads, "steps": earlier.steps}
+    same = {"threads": begins_with.record.threads, "steps": begins_with.record.steps}
     return record.model_copy(update=same | {"continues": begins_with.name})
 
 
@@ -369,14 +348,13 @@ def write_first_files(
     A run that waited has the last two. begins_with: the earlier run whose last checkpoint is
     copied. Raises DataError if all its checkpoints are damaged.
     """
-    package = registry.experiment_entry(record.experiment).package
-    about = RunEnvironment.model_validate(environment.describe_environment(package))
-    folder.write_text(ENVIRONMENT, checksummed_json(about))
+    about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
+    folder.write_text(ENVIRONMENT, checksummed_json(RunEnvironment.model_validate(about)))
     write_run_record(folder, record)
     if (folder.path / CONFIG).exists():
         return
     if begins_with is not None:
-        copy_checkpoint(begins_with.folder, begins_with.record.id, folder, record.id)
+        checkpoint.copy_checkpoint(begins_with.folder, begins_with.record.id, folder, record.id)
     if (notes := settings.notes()) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
@@ -384,7 +362,6 @@ def write_first_files(
 
 
 def _config_file(record: RunRecord) -> bytes:
-    """Return the content of config.yaml, which is written once."""
     return dump_yaml(record.config).encode("utf-8", "backslashreplace")
 
 
@@ -392,8 +369,7 @@ class RunRecorder:
     """Runs one experiment in its own folder, and writes the record of the run.
 
     record: that of a run that waits, or of one that is resumed. begins_with: the earlier run whose
-    last checkpoint a new run continues. A folder that is not written
-    (`RunFolder.writes`) is that of a helper process of distributed training.
+    last checkpoint a new run continues.
     """
 
     def __init__(
@@ -419,7 +395,7 @@ class RunRecorder:
         )
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
         stop, resumed = StopRequest(), self.record if self.is_resumed else None
-        self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
+        self.loggers = external_loggers.ExperimentLoggers(config, experiment.name, folder, screen)
         seconds = dict(record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - seconds.pop("total", 0.0)
         self.context = RunContext(
@@ -469,18 +445,17 @@ class RunRecorder:
         with self.context.stop.in_steps(lambda: None):
             self.folder.remove_temporary_files()
             self.context.screen.note(f"run folder: {self.folder.path}")
-            if self.begins_with is not None:
-                name, steps = self.begins_with.name, self.begins_with.record.steps
-                self.context.screen.note(
-                    f"a new run, which continues {name} after epoch {steps}; {name} stays as it is"
-                )
+            if earlier := self.begins_with:
+                after = f"after epoch {earlier.record.steps}; {earlier.name} stays as it is"
+                self.context.screen.note(f"a new run, which continues {earlier.name} {after}")
             if not self.is_resumed:
                 write_first_files(self.folder, self.record, self.settings, self.begins_with)
         self.context.stop.after_step()
 
     def _finish(self, results: Results) -> None:
         """Write the results of the experiment, its figures and the final record."""
-        folder, context, experiment = self.folder, self.context, self.experiment.name
+        folder, context = self.folder, self.context
+        name, config = self.experiment.name, self.config
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
@@ -490,26 +465,26 @@ class RunRecorder:
             "data_digest": context.steps.data,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
-            "reference": select_reference(experiment, self.config, results.reference),
-            "reference_differs": why_not_comparable(experiment, self.config, results),
-            "expected": metric_ranges_over_seeds(experiment, self.config, results.origin),
+            "reference": published.select_reference(name, config, results.reference),
+            "reference_differs": published.why_not_comparable(name, config, results),
+            "expected": published.metric_ranges_over_seeds(name, config, results.origin),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": best_epoch(context.steps.rows, on_test=self.config.validates_on_test),
+            "best_epoch": best_epoch(context.steps.rows, on_test=config.validates_on_test),
             "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
             "error": None,
             **results.extra,
         }
-        for name, content in context.kept.items():
-            folder.write(name, content)
+        for file, content in context.kept.items():
+            folder.write(file, content)
         changes["files"] = self._digests()  # the figures are drawn from these files
         with context.phase("figures"):
             figures = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
-        for name, content in figures.items():
-            folder.write(name, content)
+        for file, content in figures.items():
+            folder.write(file, content)
         changes["figures"] = list(figures)
         changes["files"] = self._digests()
         folder.sync_tables()
@@ -517,7 +492,6 @@ class RunRecorder:
         self._save("finished", seconds=context.seconds, **changes)
 
     def _digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file that the run has written, by its name."""
         names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG}
         digests = {name: files.file_digest(self.folder.path / name) for name in sorted(names)}
         return self.record.files | digests
@@ -552,7 +526,6 @@ class RunRecorder:
         return figures
 
     def _show(self, results: Results) -> None:
-        """Print the end of a run: its results, the published metrics and the paths of its files."""
         record, folder, screen = self.record, self.folder.path, self.context.screen
         for part in results.shown:
             screen.show(part)
@@ -595,7 +568,7 @@ class RunRecorder:
             try:
                 self._save(status, **changes)
             except OSError:
-                remove_previous_checkpoint(self.folder)
+                checkpoint.remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
         resumable = self.config.resumable and not self.settings.temporary

@@ -52,7 +52,7 @@ def run_sweep(
     changed since it began; Interrupted or Terminated after all runs have ended and the JSON, if
     requested, was printed.
     """
-    screen = Screen(quiet=options.quiet, results=options.results and not options.json)
+    screen = Screen(quiet=options.quiet, results=not options.json)
     if slurm_options is not None:
         slurm.check_slurm_available()
     elif group := find_process_group():

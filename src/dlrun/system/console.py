@@ -73,16 +73,13 @@ def format_text_table(
 
     The first row is the heading. `left`: numbers of the columns that are aligned to the left.
     """
-    sizes = [[*map(cell_len, row)] for row in rows]
-    widths = [max(column) for column in zip(*sizes, strict=True)]
-    lines = []
-    for row, taken in zip(rows, sizes, strict=True):
-        cells = []
-        for place, cell in enumerate(row):
-            blanks = " " * (widths[place] - taken[place])
-            cells.append(cell + blanks if place in left else blanks + cell)
-        lines.append((" " * gap).join(cells).rstrip())
-    return lines
+    columns = []
+    for place, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(cell_len, cells))
+        blanks = [" " * (width - cell_len(cell)) for cell in cells]
+        pairs = zip(cells, blanks, strict=True)
+        columns.append([cell + more if place in left else more + cell for cell, more in pairs])
+    return [(" " * gap).join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def json_default(value: object) -> object:
@@ -188,8 +185,7 @@ class Screen:
 
     def fail(self, message: str, hint: str = "") -> None:
         """Print an error message to stderr, and a hint about what to do."""
-        message, hint = printable_lines(message), printable_lines(hint)
-        log.error("%s%s", message, f" ({hint})" if hint else "")
+        log.error("%s", printable_lines(f"{message} ({hint})" if hint else message))
         self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
             self.err.print(Text(f"  {hint}"))
@@ -210,15 +206,18 @@ class Screen:
         for label, text in lines:
             self.show(Text(f"{label:<7}", style="bold") + Text(text))
 
+    def write(self, text: str) -> None:
+        """Print a text to stdout as it is, at once; raise OSError if stdout was closed."""
+        self.out.file.write(text)
+        self.out.file.flush()
+
     def rows(self, lines: Iterable[str]) -> None:
         """Print many lines of results to stdout at once; rich would take 0.2 ms for each."""
-        self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
-        self.out.file.flush()
+        self.write("".join(f"{printable(line)}\n" for line in lines))
 
     def print_json(self, value: Mapping[str, object] | Sequence[object]) -> None:
         """Print an object to stdout as `to_json` writes it; raise OSError if stdout was closed."""
-        self.out.file.write(to_json(value))
-        self.out.file.flush()
+        self.write(to_json(value))
 
     @property
     def draws_bars(self) -> bool:
