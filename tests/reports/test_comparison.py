@@ -52,9 +52,9 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     repeated = a_classification(tmp_path / "e" / "0", seed=0, config=config(0, 0.1), data="made")
     alike = [repeated, *(run(seed, 0.1) for seed in range(4))]
     ((chart, _),) = (one.charts for one in compared(sections(*alike)))
-    (mean,), (band,) = chart.lines, chart.bands
+    (mean,) = chart.lines
     assert mean.name == "mean of 4 runs (validation)"
-    assert band.low == band.high == mean.y
+    assert mean.low == mean.high == mean.y
     several = sections(*(run(9, 0.2 + n / 100) for n in range(COLOURED + 2)), *alike)
     add_varied_settings_to_titles(several)
     ((chart, _),) = (one.charts for one in compared(several))

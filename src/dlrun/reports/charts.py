@@ -28,7 +28,8 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 class ChartCurve:
     """Holds a curve of a chart: its name, points, CSS class and the label at its end.
 
-    Values of y that are not finite are gaps.
+    Values of y that are not finite are gaps. low, high: of a mean, the lowest and the highest of
+    the values; they are the ends of the band around it.
     """
 
     name: str
@@ -36,21 +37,13 @@ class ChartCurve:
     y: Sequence[float]
     look: str
     end: str = ""
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
     @property
     def is_drawable(self) -> bool:
         """Return whether the curve has at least one point, and every x is a finite number."""
         return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
-
-
-@dataclass(frozen=True)
-class ChartBand:
-    """Holds the area between the lowest and the highest of several curves, with its CSS class."""
-
-    x: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
-    look: str
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
-
-    bands: areas around curves that are means.
-    """
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
 
     title: str
     x_name: str
@@ -102,7 +92,11 @@ class Chart:
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # vertical line at an x
     dots: Sequence[tuple[float, float]] = ()  # points in the curves' range; their axes are linear
-    bands: Sequence[ChartBand] = ()
+
+    @property
+    def bands(self) -> list[ChartCurve]:
+        """Return the curves that have a band around them."""
+        return [line for line in self.lines if line.low]
 
     @cached_property
     def x(self) -> Axis:
@@ -124,9 +118,8 @@ class Chart:
     @cached_property
     def y(self) -> Axis:
         """Return the y axis, which holds the values of the curves and bands with a small margin."""
-        found = [line.y for line in self.lines]
-        found += [ends for band in self.bands for ends in (band.low, band.high)]
-        values = [value for one in found for value in one if is_plottable(value)]
+        found = [column for line in self.lines for column in (line.y, line.low, line.high)]
+        values = [value for column in found for value in column if is_plottable(value)]
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
     def value_in_legend(self, line: ChartCurve) -> float:
@@ -154,8 +147,8 @@ class Chart:
         """Return SVG coordinates as the text of a path or a polyline."""
         return " ".join(f"{x:g},{y:g}" for x, y in places)
 
-    def outline(self, band: ChartBand) -> str:
-        """Return the SVG path around a band."""
+    def outline(self, band: ChartCurve) -> str:
+        """Return the SVG path around the band of a curve."""
         there = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.high, strict=True)]
         back = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.low, strict=True)]
         return f"M{self.svg_points(there + back[::-1])}Z"
@@ -179,11 +172,8 @@ def measured_curve(
     return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look, end)
 
 
-def mean_curve(name: str, curves: Sequence[ChartCurve]) -> tuple[ChartCurve, ChartBand] | None:
-    """Return the mean of curves at the steps that all have, and the band around it.
-
-    Returns None if they have fewer than two steps in common.
-    """
+def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
+    """Return the mean of curves at the steps that all have; None of fewer than two such steps."""
     values = [
         {x: y for x, y in zip(curve.x, curve.y, strict=True) if is_plottable(y)} for curve in curves
     ]
@@ -191,8 +181,8 @@ def mean_curve(name: str, curves: Sequence[ChartCurve]) -> tuple[ChartCurve, Cha
     if len(steps) < 2:
         return None
     columns = [[one[x] for one in values] for x in steps]
-    mean = ChartCurve(name, steps, [fmean(column) for column in columns], "")
-    return mean, ChartBand(steps, [*map(min, columns)], [*map(max, columns)], "")
+    means = [fmean(column) for column in columns]
+    return ChartCurve(name, steps, means, "", low=[*map(min, columns)], high=[*map(max, columns)])
 
 
 def curve_css_classes(number: int) -> str:

@@ -8,7 +8,6 @@ from dlrun.reports.charts import (
     PARTS,
     Axis,
     Chart,
-    ChartBand,
     ChartCurve,
     curve_css_classes,
     mean_curve,
@@ -53,7 +52,7 @@ class DataComparison:
         for group, spread in self.rows:
             if group.interval(spread):
                 found.add("range" if spread.range else "interval")
-            found.update(edition for edition, _ in group.published_values(spread.metric))
+            found.update(group.published_values(spread.metric))
             if group.rerun_values(spread.metric):
                 found.add("rerun")
         return found
@@ -72,7 +71,7 @@ class DataComparison:
                 shown = values.setdefault(spread.metric, [])
                 shown += [*spread.values, *(group.interval(spread) or ())]
                 shown += [(1 + sign * LEAST_WIDTH / 2) * spread.mean for sign in (-1, 1)]
-                shown += [value for _, value in group.published_values(spread.metric)]
+                shown += group.published_values(spread.metric).values()
                 shown += [value for _, value in group.rerun_values(spread.metric)]
         ends = {metric: padded_range(shown, 0.02) for metric, shown in values.items()}
         return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
@@ -96,10 +95,10 @@ def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
     groups: the best first, for the first have colours. Several runs of one config are one curve,
     their mean.
     """
-    runs = [one for group in groups for one in group.sections if len(one.steps) > 1]
     panels = dict.fromkeys(
         (next(iter(run.table)), metric)
-        for run in runs
+        for group in groups
+        for run in group.sections
         for metric in metric_names_without_split(run.table)
     )
     found = (_chart_of_several_runs(groups, step, metric) for step, metric in panels)
@@ -108,7 +107,7 @@ def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
 
 def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str) -> Chart | None:
     """Return the chart of one metric of configs; None if fewer than two runs have a curve."""
-    curves: list[tuple[ChartCurve, ChartBand | None]] = []
+    curves: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:
         lines: dict[int, ChartCurve] = {}
@@ -124,22 +123,18 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
             if mean := mean_curve(name, [lines[number] for number in counted]):
                 curves.append(mean)
                 lines = {number: lines[number] for number in lines if number not in counted}
-        curves += [(line, None) for line in lines.values()]
+        curves += lines.values()
     if len(drawn) < 2:
         return None
-    looks = [curve_css_classes(place) for place in range(COLOURED)]
     coloured = [
-        (replace(line, look=look), band and replace(band, look=look))
-        for (line, band), look in zip(curves, looks, strict=False)
+        replace(line, look=curve_css_classes(place)) for place, line in enumerate(curves[:COLOURED])
     ]
     levels = dict.fromkeys(
         replace(level, name=f"{level.name} of {run.record.experiment}")
         for run in drawn
         for level in published_levels(run.record, metric)
     )
-    drawn_lines = [line for line, _ in coloured]
-    bands = [band for _, band in coloured if band]
-    return Chart(f"{metric} by {step}", step, metric, drawn_lines, list(levels), bands=bands)
+    return Chart(f"{metric} by {step}", step, metric, coloured, list(levels))
 
 
 def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
