@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import eq
 from statistics import median
+from typing import NamedTuple
 
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.saved_run import Run
@@ -121,13 +122,9 @@ def csv_rows(content: bytes, start: str) -> list[list[str]]:
     return rows
 
 
-@dataclass(frozen=True)
-class RowScores:
-    """Holds what is true of each row of a run's test set, and how well it was predicted.
+class _TestRows(NamedTuple):
+    """Holds the true class or value of each test row, and whether it is right, or its error.
 
-    metric: test_accuracy or test_mae, which is the mean of the scores.
-    true: the class or the value of each row.
-    scores: for each row whether its class is right, or the absolute error.
     near: how far true values of the same row can be apart, because of rounding.
     """
 
@@ -136,42 +133,34 @@ class RowScores:
     scores: Sequence[float]
     near: float = 0.0
 
-    @classmethod
-    def of_run(cls, run: Run) -> "RowScores":
-        """Return the scores of a run's test rows, from its predictions.csv.
-
-        Raises ConfigError if it wrote none, DataError if they are damaged.
-        """
-        content = run.read_if_written(PREDICTIONS) or b""
-        try:
-            if content.startswith(VALUES.encode()):
-                from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
-
-                table = TrueAndPredictedValues.of_table(content)
-                errors = abs(table.targets - table.predicted).tolist()
-                return cls(MAE, table.targets.tolist(), errors, table.near)
-            if rows := csv_rows(content, CLASSES):
-                _, true, predicted, *_ = zip(*rows, strict=True)
-                return cls(ACCURACY, true, [*map(eq, true, predicted)])
-        except (ValueError, csv.Error) as error:
-            problem = f"{run.folder / PREDICTIONS}: not what a run writes: {error}"
-            raise DataError(problem) from None
-        raise ConfigError(f"{run.name} kept no predictions of a test set")
-
-    def has_same_rows(self, other: "RowScores") -> bool:
-        """Return whether the true classes or values of two test sets are the same, row by row."""
-        if self.metric == other.metric == MAE and len(self.true) == len(other.true):
-            pairs = zip(map(float, self.true), map(float, other.true), strict=True)
-            return all(abs(value - another) <= self.near for value, another in pairs)
-        return self.metric == other.metric and self.true == other.true
-
 
 def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
     """Compare the predictions of two runs on the same data, row by row.
 
     Raises DlrunError if one has no predictions, or their test rows differ.
     """
-    ours, theirs = RowScores.of_run(run), RowScores.of_run(baseline)
-    if not ours.has_same_rows(theirs):
+    ours, theirs = _read_test_rows(run), _read_test_rows(baseline)
+    is_same = ours.metric == theirs.metric and len(ours.true) == len(theirs.true)
+    if not is_same or not all(
+        one == other or (ours.metric == MAE and abs(float(one) - float(other)) <= ours.near)
+        for one, other in zip(ours.true, theirs.true, strict=True)
+    ):
         raise ConfigError("the runs have different test rows")
     return compare_pairs(ours.metric, ours.scores, theirs.scores)
+
+
+def _read_test_rows(run: Run) -> _TestRows:
+    content = run.read_if_written(PREDICTIONS) or b""
+    try:
+        if content.startswith(VALUES.encode()):
+            from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
+
+            table = TrueAndPredictedValues.of_table(content)
+            errors = abs(table.targets - table.predicted).tolist()
+            return _TestRows(MAE, table.targets.tolist(), errors, table.near)
+        if rows := csv_rows(content, CLASSES):
+            _, true, predicted, *_ = zip(*rows, strict=True)
+            return _TestRows(ACCURACY, true, [*map(eq, true, predicted)])
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
+    raise ConfigError(f"{run.name} kept no predictions of a test set")

@@ -70,8 +70,11 @@ class Residual(BaseModel):
     text: str = ""
 
 
+WorstRows = list[Mistake] | list[Residual]
+
+
 class _Mistakes(BaseModel):
-    mistakes: list[Mistake] | list[Residual]
+    mistakes: WorstRows
 
 
 @dataclass
@@ -190,76 +193,42 @@ class RunSection:
     @cached_property
     def evaluation(self) -> PredictionEvaluation | ResidualEvaluation | None:
         """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
-
-        def read() -> PredictionEvaluation | ResidualEvaluation | None:
-            return evaluate_table(self.run.read_if_written(PREDICTIONS) or b"", self.labels)
-
-        return self._read(read, None, PREDICTIONS)
+        return self._parse(PREDICTIONS, lambda text: evaluate_table(text, self.labels), None)
 
     @cached_property
-    def worst_rows(self) -> list[Mistake] | list[Residual]:
+    def worst_rows(self) -> WorstRows:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
-
-        def read() -> list[Mistake] | list[Residual]:
-            content = self.run.read_if_written(MISTAKES) or b'{"mistakes": []}'
-            rows = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
-            for row in rows:
-                row.text = cut(row.text, MAX_TEXT)
-            return rows
-
-        nothing: list[Mistake] | list[Residual] = []
-        return self._read(read, nothing, MISTAKES)
+        nothing: WorstRows = []
+        return self._parse(MISTAKES, _parse_worst_rows, nothing)
 
     @cached_property
     def words(self) -> list[tuple[str, Weights]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
-
-        def read() -> list[Weights]:
-            rows = self._csv(WORDS, "word,")
-            weights = [(word, float(weight)) for word, weight, *_ in rows]
-            weights.sort(key=lambda one: one[1])
-            negative = [one for one in weights[:WORDS_SHOWN] if one[1] < 0]
-            return [negative, [one for one in weights[: -WORDS_SHOWN - 1 : -1] if one[1] > 0]]
-
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[Weights] = self._read(read, [], WORDS)
+        sides: list[Weights] = self._parse(WORDS, _parse_words, [])
         return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
         """Return the first photographs that the run classified, with their pictures."""
-        photographs: list[ClassifiedPhotograph] = self._read(self._photographs, [], PREDICTIONS)
-        self._read(lambda: self._add_pictures(photographs), None, THUMBNAILS)
+        nothing: list[ClassifiedPhotograph] = []
+        photographs = self._parse(PREDICTIONS, self._parse_photographs, nothing)
+        if photographs:
+            readable = [photograph for photograph in photographs if not photograph.error]
+            self._parse(THUMBNAILS, lambda content: _add_pictures(readable, content), None)
         return photographs
 
-    def _photographs(self) -> list[ClassifiedPhotograph]:
+    def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
         photographs: dict[str, ClassifiedPhotograph] = {}
         found = self.record.reference.get("packaged")
         packaged = found if isinstance(found, dict) else {}
-        for image, _, label, probability, error in self._csv(PREDICTIONS, "image,"):
+        for image, _, label, probability, error in csv_rows(content, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
                 photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
             if image in photographs and not error:
                 photographs[image].labels.append((label, float(probability)))
         return list(photographs.values())
-
-    def _add_pictures(self, photographs: list[ClassifiedPhotograph]) -> None:
-        """Add the stored thumbnails to their photographs."""
-        content = self.run.read_if_written(THUMBNAILS) if photographs else None
-        if content is None:
-            return
-        import numpy as np  # slow: few runs have photographs
-
-        readable = (one for one in photographs if not one.error)
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            for one, jpeg in zip(readable, stored.values(), strict=False):
-                picture = Image.open(io.BytesIO(jpeg.tobytes()))
-                picture.thumbnail((SIDE, SIDE))
-                stream = io.BytesIO()
-                picture.save(stream, "JPEG", quality=QUALITY)
-                content = base64.b64encode(stream.getvalue())
-                one.picture = f"data:image/jpeg;base64,{content.decode()}"
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
@@ -273,15 +242,17 @@ class RunSection:
             and isinstance(labels := photographs.get(photograph), dict)
         }
 
-    def _csv(self, name: str, start: str) -> list[list[str]]:
-        """Return the rows below the header of a CSV file; none if the header begins otherwise."""
-        return csv_rows(self.run.read_if_written(name) or b"", start)
+    def _parse(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
+        """Return what a file of the run says, or `otherwise` if it wrote none, or it is damaged."""
+
+        def read() -> T:
+            content = self.run.read_if_written(name)
+            return otherwise if content is None else parse(content)
+
+        return self._read(read, otherwise, name)
 
     def _read(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
-        """Return the result of `read`; if it raises, note the problem and return `otherwise`.
-
-        `name`: the file that `read` parses.
-        """
+        """Return the result of `read`; if it raises, note the problem and return `otherwise`."""
         try:
             return read()
         except DlrunError as error:
@@ -291,3 +262,31 @@ class RunSection:
         if problem not in self.problems:
             self.problems.append(problem)
         return otherwise
+
+
+def _parse_worst_rows(content: bytes) -> WorstRows:
+    rows = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+    for row in rows:
+        row.text = cut(row.text, MAX_TEXT)
+    return rows
+
+
+def _parse_words(content: bytes) -> list[Weights]:
+    """Return the words with the smallest weights below 0, and those with the largest above 0."""
+    rows = csv_rows(content, "word,")
+    weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
+    negative = [word for word in weights[:WORDS_SHOWN] if word[1] < 0]
+    return [negative, [word for word in weights[: -WORDS_SHOWN - 1 : -1] if word[1] > 0]]
+
+
+def _add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes) -> None:
+    import numpy as np  # slow: few runs have photographs
+
+    with np.load(io.BytesIO(thumbnails), allow_pickle=False) as stored:
+        for photograph, jpeg in zip(photographs, stored.values(), strict=False):
+            picture = Image.open(io.BytesIO(jpeg.tobytes()))
+            picture.thumbnail((SIDE, SIDE))
+            stream = io.BytesIO()
+            picture.save(stream, "JPEG", quality=QUALITY)
+            content = base64.b64encode(stream.getvalue())
+            photograph.picture = f"data:image/jpeg;base64,{content.decode()}"
