@@ -45,14 +45,7 @@ from dlrun.sweeps.plan import (
 )
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
-from dlrun.sweeps.search_space import (
-    MAX_POINTS,
-    SEED,
-    SearchSpace,
-    Settings,
-    format_seeds,
-    parse_seeds,
-)
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds, parse_seeds
 from dlrun.system.console import Screen, format_text_table, pluralize, printable
 from dlrun.system.files import file_digest, write_file_atomically
 
@@ -72,6 +65,7 @@ COLUMNS = {
     "command": "command",
 }
 ON_SCREEN = ("book", "book in range", "notebook", "notebook in range", "here", "sd", "interval")
+COMPARED = ("metric", "pairs", "value", "baseline", "interval", "verdict")  # in the JSON
 MACHINE = ("processor", "threads", "platform", "python", "torch", "scikit-learn", "dlrun")
 MISSING_HINT = (
     "put what is missing into the data folder; `pip install --no-deps islp` brings tables and "
@@ -108,16 +102,14 @@ class PublishedRow:
     @property
     def cells(self) -> dict[str, str]:
         """Return the texts of a table's cells by column, the published numbers for a screen."""
-        cells = {
+        cells = {edition: format_metric(value) for edition, value in self.published.items()}
+        cells |= {f"{edition} in range": self.in_range.get(edition) or "" for edition in EDITIONS}
+        return cells | {
             "here": format_metric(self.mean),
             "sd": format_metric(self.sd),
             "n": str(len(self.values)),
             "interval": format_interval(self.interval) if self.interval else "",
         }
-        for edition, value in self.published.items():
-            cells[edition] = format_metric(value)
-            cells[f"{edition} in range"] = self.in_range.get(edition) or ""
-        return cells
 
 
 @dataclass
@@ -254,24 +246,22 @@ class ReproducedExperiment:
         if not self.runs:
             return []
         published = self.group.sections[0].published
+        judged = EDITIONS if len(self.runs) > 1 or not self.stochastic else ()
         rows = []
         for metric in dict.fromkeys(name for values in published.values() for name in values):
             here = self.group.spread(metric)
             if here is None:
                 continue
-            in_range = dict[str, str | None]()
-            if len(self.runs) > 1 or not self.stochastic:
-                in_range = {edition: self.group.place(here, edition) for edition in EDITIONS}
             row = PublishedRow(
                 metric,
-                published={one: self.group.published_value(metric, one) for one in EDITIONS},
+                published=dict.fromkeys(EDITIONS) | self.group.published_values(metric),
                 values=here.values,
                 mean=here.mean,
                 sd=here.deviation,
                 interval=here.range,
                 direction=describe_direction(metric),
                 reruns=dict(self.group.rerun_values(metric)),
-                in_range=in_range,
+                in_range={edition: self.group.place(here, edition) for edition in judged},
             )
             rows.append(row)
         return rows or self._rows_of_photographs()
@@ -392,9 +382,7 @@ def reproduce_published_numbers(
     screen = Screen(quiet=options.quiet, results=not options.json)
     if group := find_process_group():
         raise ConfigError(f"{group}, each of which would reproduce", f"leave {group.by} out")
-    numbers = list(parse_seeds(seeds))
-    if len(numbers) > MAX_POINTS:
-        raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
+    numbers = parse_seeds(seeds)
     chosen = _choose_experiments(names)
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
@@ -606,7 +594,7 @@ def _print_json(parts: Parts, out: Path, command: str, status: str, screen: Scre
                 "seconds": part.seconds if part.runs else None,
                 "command": part.command,
                 "rows": [asdict(row) for row in part.rows],
-                "baseline": baseline and asdict(baseline) | {"verdict": baseline.verdict},
+                "baseline": baseline and {key: getattr(baseline, key) for key in COMPARED},
             }
         )
     about = {

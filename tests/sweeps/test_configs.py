@@ -24,13 +24,13 @@ def result(
 ) -> ConfigResults:
     """A config with these validation metrics by seed, and the same test metric for each."""
     best = BestEpoch(metric=f"valid_{metric}", epoch=1, value=0.9, on_test=on_test)
-    runs = []
+    runs: dict[tuple[int | None, int | None], Run] = {}
     for seed, accuracy in accuracies.items():
         test = accuracy - 0.01 if tested is None else tested
         metrics = {f"valid_{metric}": accuracy, f"test_{metric}": test}
         about = {"seed": seed, "metrics": metrics, "best_epoch": best} | record
-        runs.append(Run(Path(), RunRecord(experiment="e", status="finished", **about)))
-    return ConfigResults(runs, settings, len(runs), [None] * len(runs))
+        runs[seed, None] = Run(Path(), RunRecord(experiment="e", status="finished", **about))
+    return ConfigResults(runs, settings, len(runs))
 
 
 def selection(*values: list[float], metric: str = "accuracy") -> Selection:

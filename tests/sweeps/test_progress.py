@@ -14,7 +14,7 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, SweepState, make_sweep_plan
 from dlrun.sweeps.runner import SweepProgress
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.system.console import Screen
@@ -38,15 +38,15 @@ def finished(accuracy: float) -> Run:
 
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
-    runs: dict[int, Run] = {}
+    state = SweepState({})
     sweep = plan("optimizer.lr=0.1,0.2", f"model.hidden=[16,16],[{','.join(['32'] * 20)}]")
-    view = SweepProgress(sweep, Screen(), runs, len(sweep.points))
+    view = SweepProgress(sweep, Screen(), state, len(sweep.points))
     with view.drawn():
         for number, point in enumerate(sweep.points[:5]):
             view.begin(point)
             if number < 2:
-                runs[point.number] = finished(0.7 + number / 10)
-                view.end(point, "done", runs[point.number].record)
+                state.runs[point.number] = finished(0.7 + number / 10)
+                view.end(point, "done")
         view.end(sweep.points[2], "FAILED")
         view.move(sweep.points[3], 0.5)
     said = capsys.readouterr().err
@@ -56,11 +56,11 @@ def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
 
 
 def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
-    sweep, run = plan("optimizer.lr=0.1,0.2", seeds="1"), finished(0.7)
-    view = SweepProgress(sweep, Screen(), {1: run}, 2)
+    sweep = plan("optimizer.lr=0.1,0.2", seeds="1")
+    view = SweepProgress(sweep, Screen(), SweepState({1: finished(0.7)}), 2)
     with view.drawn():
         view.begin(sweep.points[0])
-        view.end(sweep.points[0], "done", run.record)
+        view.end(sweep.points[0], "done")
     assert capsys.readouterr().err.splitlines() == [
         "point 1/2 begun  lr=0.1 seed=0",
         "point 1/2 done   lr=0.1 seed=0  valid acc. 0.7000  test acc. 0.7000  10.0 s",

@@ -167,15 +167,15 @@ def result(
     book: float | None = 0.855,
     planned: int | None = None,
 ) -> ConfigResults:
-    runs = []
+    runs: dict[tuple[int | None, int | None], Run] = {}
     for seed, accuracy in enumerate(accuracies):
         metrics = {"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy}
         reference = {"book": {"test_accuracy": book}}
         record = RunRecord(
             experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
         )
-        runs.append(Run(Path(), record))
-    return ConfigResults(runs, settings, planned or len(runs), [None] * len(runs))
+        runs[seed, None] = Run(Path(), record)
+    return ConfigResults(runs, settings, planned or len(runs))
 
 
 def lines(*results: ConfigResults) -> list[str]:

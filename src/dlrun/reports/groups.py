@@ -13,11 +13,7 @@ from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
 from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
 from dlrun.run_folder.record import ACCURACY
-from dlrun.run_folder.recorded_metrics import (
-    TESTED,
-    main_metric,
-    metric_direction,
-)
+from dlrun.run_folder.recorded_metrics import TESTED, main_metric, metric_direction
 from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
@@ -50,8 +46,7 @@ class ConfigGroup:
     @cached_property
     def spreads(self) -> list[MetricSpread]:
         """Return the spread of each test metric that all counted runs have, the main one first."""
-        names = test_metric_names(self.counted)
-        spreads = (self.spread(name) for name in names)
+        spreads = map(self.spread, test_metric_names(self.counted))
         return [spread for spread in spreads if spread]
 
     def spread(self, metric: str) -> MetricSpread | None:
@@ -92,19 +87,10 @@ class ConfigGroup:
         except DlrunError:  # the experiment is not installed
             return True
 
-    @property
-    def is_judged(self) -> bool:
-        """Return whether the published numbers are those of the same data and config."""
-        return not self.sections[0].not_compared
-
-    def published_value(self, metric: str, edition: str) -> float | None:
-        """Return the value of a metric in an edition of the book, or None."""
-        return self.sections[0].published.get(edition, {}).get(metric)
-
-    def published_values(self, metric: str) -> list[tuple[str, float]]:
-        """Return the published values of a metric with their editions of the book."""
+    def published_values(self, metric: str) -> dict[str, float]:
+        """Return the published values of a metric by edition of the book."""
         editions = self.sections[0].published.items()
-        return [(edition, values[metric]) for edition, values in editions if metric in values]
+        return {edition: values[metric] for edition, values in editions if metric in values}
 
     def rerun_values(self, metric: str) -> list[tuple[str, float]]:
         """Return the values of a metric in the authors' earlier runs with their sources."""
@@ -122,8 +108,8 @@ class ConfigGroup:
 
         If the metric depends on no seed, `yes` is `equal`. None if it is not to be judged.
         """
-        value = self.published_value(spread.metric, edition)
-        if value is None or not self.is_judged:
+        value = self.published_values(spread.metric).get(edition)
+        if value is None or self.sections[0].not_compared:
             return None
         if self.depends_on_seed(spread):
             return place_in_range(value, self.interval(spread))
@@ -151,11 +137,6 @@ class ExperimentGroups:
         """Return the experiment's runs in the order of the page."""
         runs = [run for group in self.groups for run in group.sections]
         return sorted(runs, key=lambda run: run.number)
-
-    @property
-    def finished(self) -> int:
-        """Return the number of runs that have finished."""
-        return sum(run.state == "finished" for run in self.sections)
 
     @property
     def judged(self) -> list[ConfigGroup]:

@@ -75,20 +75,16 @@ def metric_spread(
 class PairedComparison:
     """Holds a metric of two models or configs, from what both have: test rows, seeds or folds.
 
-    value, baseline: the means. interval: the 95 % interval of the mean difference; None of fewer
-    than two pairs.
+    value, baseline: the means. difference: the mean difference. interval: its 95 % interval; None
+    of fewer than two pairs.
     """
 
     metric: str
     pairs: int
     value: float
     baseline: float
+    difference: float
     interval: Interval | None
-
-    @property
-    def difference(self) -> float:
-        """Return the mean minus the baseline's."""
-        return stats.without_rounding(self.value - self.baseline, self.baseline)
 
     @property
     def verdict(self) -> str:
@@ -108,18 +104,16 @@ def compare_pairs(
     The interval is Student's t of the differences, of Booleans (whether a row is right) that of
     paired proportions.
     """
-    pairs = list(zip(values, baseline, strict=True))
-    mean = statistics.fmean(baseline)
-    if isinstance(values[0], bool):
-        won = sum(value > other for value, other in pairs)
-        lost = sum(value < other for value, other in pairs)
-        interval: Interval | None = stats.paired_difference_interval(won, lost, len(pairs))
-    else:
-        interval = stats.mean_interval([value - other for value, other in pairs])
-        if interval is not None:
-            low, high = (stats.without_rounding(end, mean) for end in interval)
-            interval = low, high
-    return PairedComparison(metric, len(pairs), statistics.fmean(values), mean, interval)
+    pairs = zip(values, baseline, strict=True)
+    gaps = [stats.without_rounding(value - other, other) for value, other in pairs]
+    interval = (
+        stats.paired_difference_interval(gaps.count(1), gaps.count(-1), len(gaps))
+        if isinstance(values[0], bool)
+        else stats.mean_interval(gaps)
+    )
+    value, other = statistics.fmean(values), statistics.fmean(baseline)
+    gap = stats.without_rounding(statistics.fmean(gaps), other)
+    return PairedComparison(metric, len(gaps), value, other, gap, interval)
 
 
 def place_in_range(published: float, interval: Interval | None) -> str | None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-from dlrun import stats
 from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.spread import MetricSpread, metric_spread
+from dlrun.reports.spread import MetricSpread, compare_pairs, metric_spread
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     VALID,
@@ -21,29 +20,34 @@ from dlrun.run_folder.recorded_metrics import (
     selection_metric,
     too_good_by_test_rows,
 )
-from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.plan import SweepPlan, is_run_complete
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.system.console import pluralize
 
 
 @dataclass(frozen=True)
 class ConfigResults:
-    """Holds the finished runs of one config of a sweep, one for each seed and fold, with metrics.
+    """Holds the finished runs of one config of a sweep, with metrics.
 
-    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
-    fold_of_runs: the number of each run's fold, or None.
+    repeats: the runs by seed and fold, None if there are no folds. settings: the keys that vary in
+    the sweep, with their values. planned: the number of runs.
     """
 
-    runs: Sequence[Run]
+    repeats: Mapping[tuple[int | None, int | None], Run]
     settings: Settings
     planned: int
-    fold_of_runs: Sequence[int | None]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs in the order of the plan."""
+        return list(self.repeats.values())
 
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:
         """Return the mean and spread of each metric that all runs have."""
         records = [run.record.metrics for run in self.runs]
-        spreads = [metric_spread(name, records, self.fold_of_runs) for name in records[0]]
+        folds = [fold for _, fold in self.repeats]
+        spreads = [metric_spread(name, records, folds) for name in records[0]]
         return {spread.metric: spread for spread in spreads if spread is not None}
 
     @property
@@ -59,18 +63,17 @@ class ConfigResults:
     @property
     def seeds(self) -> list[int]:
         """Return the distinct seeds of the runs."""
-        seeds = (run.record.seed for run in self.runs)
-        return list(dict.fromkeys(seed for seed in seeds if seed is not None))
+        return list(dict.fromkeys(seed for seed, _ in self.repeats if seed is not None))
 
     @property
     def folds(self) -> int:
         """Return how many folds there are among the runs."""
-        return len({*self.fold_of_runs} - {None})
+        return len({fold for _, fold in self.repeats} - {None})
 
     @property
     def missing(self) -> str:
         """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
-        count = len(self.runs)
+        count = len(self.repeats)
         return f"{count} of {self.planned}" if count < self.planned else ""
 
     @property
@@ -79,13 +82,6 @@ class ConfigResults:
         by = self.validated
         value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
         return by is not None, not self.missing, value
-
-    @property
-    def repeats(self) -> list[tuple[object, object]]:
-        """Return the seed and the fold of each run, in which the runs differ."""
-        return [
-            (run.record.seed, fold) for run, fold in zip(self.runs, self.fold_of_runs, strict=True)
-        ]
 
     @property
     def is_chosen_by_test_rows(self) -> bool:
@@ -160,16 +156,14 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
     """Group the finished runs of a sweep by config, the best config last."""
     results: list[ConfigResults] = []
     for config in plan.configs:
-        finished: list[Run] = []
-        folds: list[int | None] = []
+        repeats: dict[tuple[int | None, int | None], Run] = {}
         for point in config:
             run = runs.get(point.number)
-            if run is not None and run.record.status == "finished" and run.record.metrics:
-                finished.append(run)
-                folds.append(point.settings.get(FOLD))
-        if finished:
+            if run is not None and is_run_complete(run) and run.record.metrics:
+                repeats[run.record.seed, point.settings.get(FOLD)] = run
+        if repeats:
             settings = {key: config[0].settings.get(key) for key in plan.keys}
-            results.append(ConfigResults(finished, settings, len(config), folds))
+            results.append(ConfigResults(repeats, settings, len(config)))
     return sorted(results, key=lambda one: one.rank)
 
 
@@ -243,8 +237,11 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
     if best is None or best.validated is None or not best.settings:
         return None
     metric = best.validated.metric
-    repeats = {*best.repeats}
-    configs = [one for one in results if metric in one.spreads and {*one.repeats} == repeats]
+    configs = [
+        config
+        for config in results
+        if metric in config.spreads and config.repeats.keys() == best.repeats.keys()
+    ]
     values = best.values(metric)
     unit = "fold" if best.folds else "seed"
     selection = Selection(metric, len(configs), unit, len(values))
@@ -252,16 +249,15 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
         return selection
     second = configs[-2]
     theirs = second.values(metric)
-    sign = metric_direction(metric)
-    leads = [
-        stats.without_rounding(sign * (value - theirs[key]), value) for key, value in values.items()
-    ]
+    pair = [*values.values()], [theirs[repeat] for repeat in values]
+    better, worse = pair if metric_direction(metric) > 0 else pair[::-1]
+    comparison = compare_pairs(metric, better, worse)
     gaps = [gap for config in configs if (gap := config.optimism(metric)) is not None]
     return replace(
         selection,
         second=format_settings_briefly(second.settings),
-        lead=stats.without_rounding(statistics.fmean(leads), best.validated.mean),
-        interval=stats.mean_interval(leads),
+        lead=comparison.difference,
+        interval=comparison.interval,
         optimism=best.optimism(metric),
         optimism_of_all=statistics.fmean(gaps) if gaps else None,
     )

@@ -2,14 +2,13 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
@@ -85,7 +84,7 @@ def run_sweep_points(
     done = len(points) - len(todo)
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")
-    progress = SweepProgress(plan, screen, state.runs, done + left, done)
+    progress = SweepProgress(plan, screen, state, done + left, done)
     runner = _Runner(sweep, screen, settings, state, todo, progress, jobs)
     try:
         runner.run()
@@ -103,19 +102,18 @@ def run_sweep_points(
 class SweepProgress:
     """Shows how many runs of a sweep have ended, and each new best config so far.
 
-    runs: the runs of the plan's points by number; the caller adds each before it calls `end`.
-    ended: how many of all `total` runs have ended before.
+    state: the caller adds a run, or its error, before it calls `end`. ended: how many of all
+    `total` runs have ended before.
     """
 
     def __init__(
-        self, plan: SweepPlan, screen: Screen, runs: Mapping[int, Run], total: int, ended: int = 0
+        self, plan: SweepPlan, screen: Screen, state: SweepState, total: int, ended: int = 0
     ) -> None:
         self._plan = plan
         self._screen = screen
-        self._runs = runs
+        self._state = state
         self._total = total
         self._ended = ended
-        self._failed = 0
         self._shares: dict[int, float] = {}  # share of its work that each running run has done
         self._best: Settings = {}
         self._move: MoveBar | None = None
@@ -138,20 +136,21 @@ class SweepProgress:
         self._shares[point.number] = share
         self._draw()
 
-    def end(self, point: SweepPoint, state: str, record: RunRecord | None = None) -> None:
-        """Show that the run of a point is `done`, with its record, has `FAILED`, or `ended`."""
+    def end(self, point: SweepPoint, how: str) -> None:
+        """Show that the run of a point is `done`, with its result, has `FAILED`, or `ended`."""
         self._shares.pop(point.number, None)
         self._ended += 1
-        self._failed += state == "FAILED"
-        self._screen.note(format_point_line(self._plan, point, state, record))
-        best = find_best_config(group_runs_by_config(self._plan, self._runs)) if record else None
+        record = self._state.runs[point.number].record if how == "done" else None
+        self._screen.note(format_point_line(self._plan, point, how, record))
+        results = group_runs_by_config(self._plan, self._state.runs) if record else []
+        best = find_best_config(results)
         if best is not None and best.settings != self._best:
             self._best = best.settings
             self._screen.note(cut(f"best so far {best.describe()}", WIDTH))
         self._draw()
 
     def _draw(self) -> None:
-        failed = f", {self._failed} failed" if self._failed else ""
+        failed = f", {len(self._state.failed)} failed" if self._state.failed else ""
         if self._move is not None:
             done = self._ended + sum(self._shares.values())
             self._move(done, f"{self._ended}/{self._total}{failed}")
@@ -254,12 +253,12 @@ class _Runner:
         run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
-        if run is not None and is_run_complete(run):
-            self.progress.end(point, "done", run.record)
+        if is_run_complete(run):
+            self.progress.end(point, "done")
         elif self.ending and message.exit_code in EXIT_CODES:
             self.progress.end(point, "ended")
         else:
-            self.progress.end(point, "FAILED")
             why = message.error or "its run is no longer there"
             state.failed[point.number] = why
+            self.progress.end(point, "FAILED")
             self.screen.fail(f"point {point.number}: {why}", message.hint)

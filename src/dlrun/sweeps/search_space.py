@@ -167,15 +167,15 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     is_number = text.strip().isdecimal() and len(text) <= 10
     ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")
+    hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
     for part in ranges.split(","):
         match = _SEEDS.fullmatch(part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
-        if last - first >= MAX_POINTS:
-            raise ConfigError(f"--seeds {text}: more than {MAX_POINTS:,} seeds", hint)
-        if last < first:
+        seeds_of_part = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not seeds_of_part:
             raise ConfigError(f"--seeds {text}: {part!r} is not a seed", hint)
-        seeds += range(first, last + 1)
+        if len(seeds) + len(seeds_of_part) > MAX_POINTS:
+            raise ConfigError(f"--seeds {text}: more than {MAX_POINTS:,} seeds", hint)
+        seeds += seeds_of_part
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text}: a seed is given twice", "give each once")
     return seeds

@@ -199,7 +199,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     state = SweepState(sweep.find_runs())
     point_of = {folder: plan.points[number - 1] for number, (folder, _) in jobs.items()}
     done = len(plan.points) - len(jobs)
-    progress = SweepProgress(plan, screen, state.runs, len(plan.points), done)
+    progress = SweepProgress(plan, screen, state, len(plan.points), done)
     try:
         with progress.drawn():
             for ended in slurm.watch_jobs(dict(jobs.values())):
@@ -208,7 +208,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
                     run = sweep.find_run_of_point(point)
                     if run is not None and is_run_complete(run):
                         state.runs[point.number] = run
-                        progress.end(point, "done", run.record)
+                        progress.end(point, "done")
                         continue
                     how = "left SLURM's queue" if code is None else "ended"
                     why = f"job {jobs[point.number][1]} {how} without a result"
