@@ -8,7 +8,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.data_sections import NOT_THE_BOOKS
-from dlrun.data.sources import SUMS, Dataset, find_damaged_files
+from dlrun.data.sources import Dataset, read_prepared
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -58,10 +58,12 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
         if digest != file.digest:
             failed, verdict = True, f"NOT the published {file.digest}"
         screen.show(Text(f"{path}: {file.algorithm} {digest} is {verdict}"))
-    for cache in sorted(sums.parent for sums in (folder / dataset.name).glob(f"*/{SUMS}")):
-        if problem := find_damaged_files(cache):
+    for cache in sorted((folder / dataset.name).glob("prepared-*.npz")):
+        try:
+            read_prepared(cache)
+        except DataError as error:
             failed = True
-            screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
+            screen.fail(error.message, "it is made again when it is needed")
     try:
         data = dataset.load(config.data, folder, config.split_seed, screen)
     except ConfigError as error:  # such as of a column that the file does not have

@@ -1,16 +1,16 @@
 """Define where data come from, find their files, and keep the arrays that are prepared of them.
 
-A folder of prepared arrays is written completely or not at all, by one process.
+A file of prepared arrays is written completely or not at all, by one process.
 """
 
 import contextlib
 import hashlib
+import io
 import json
-import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.download import download_file, lock_while_writing, packaged_paths
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError, DataError, first_line
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, read_unpacked
+from dlrun.system.files import open_new_file, read_unpacked
 
 MAX_UNPACKED_BYTES = 1 << 30
-FORMAT = "4"  # version of the prepared arrays; a new number invalidates every cache
-SUMS = "SHA256SUMS"  # file in each folder of prepared arrays, in the format of sha256sum
+FORMAT = "5"  # version of the prepared arrays; a new number invalidates every cache
+NAMES = "names"  # array in a file of prepared arrays: its lists of names, as JSON
 
 # Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]
@@ -249,47 +249,34 @@ def load_or_prepare_arrays(
     if not found.paths:
         return prepare()
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
-    cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
-    if find_damaged_files(cache):
-        with lock_while_writing(cache, found.screen):
-            if problem := find_damaged_files(cache):  # no other process has made it meanwhile
-                if cache.is_dir():
-                    found.screen.warn(f"{cache}: damaged, made again: {problem}")
-                    shutil.rmtree(cache)
-                found.screen.note(f"preparing {found.origin.text} (once)")
-                _write_folder(cache, *prepare())
-    arrays = {file.stem: np.load(file, mmap_mode="r") for file in cache.glob("*.npy")}
-    return arrays, json.loads((cache / "names.json").read_text(encoding="utf-8"))
+    cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
+    with contextlib.suppress(DataError):
+        return read_prepared(cache)
+    with lock_while_writing(cache, found.screen):
+        if cache.exists():
+            try:
+                return read_prepared(cache)  # another process has made it meanwhile
+            except DataError as error:
+                found.screen.warn(f"{error.message}; made again")
+        found.screen.note(f"preparing {found.origin.text} (once)")
+        arrays, names = prepare()
+        text = np.frombuffer(json.dumps(names).encode(), np.uint8)
+        with open_new_file(cache) as stream:
+            np.savez(stream, **arrays, **{NAMES: text})
+        return arrays, names
 
 
-def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[str]]) -> None:
-    temporary = cache.with_name(f".{cache.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
+def read_prepared(cache: Path) -> Prepared:
+    """Return the arrays and names in a file of prepared arrays; raise DataError if it is damaged.
+
+    To read a member of a .npz file whole compares its checksum.
+    """
     try:
-        temporary.mkdir()
-        for name, values in arrays.items():
-            with (temporary / f"{name}.npy").open("wb") as stream:
-                # Into a file itself numpy writes without the system's reason for a failure.
-                np.save(SimpleNamespace(write=stream.write), values)
-        (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
-        lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
-        (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
-        temporary.rename(cache)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def find_damaged_files(folder: Path) -> str | None:
-    """Return which files of a cached folder differ from their checksums; None if all match."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        different = {name for name, _ in written.items() ^ _digests(folder).items()}
-    except (OSError, ValueError) as error:
-        return str(error)
-    return f"{', '.join(sorted(different))}: not as in {SUMS}" if different else None
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = (file for file in sorted(folder.iterdir()) if file.name != SUMS)
-    return {file.name: file_digest(file) for file in files}
+        with zipfile.ZipFile(cache) as file:
+            arrays: dict[str, Array] = {
+                name.removesuffix(".npy"): np.load(io.BytesIO(file.read(name)))
+                for name in file.namelist()
+            }
+        return arrays, json.loads(arrays.pop(NAMES).tobytes())
+    except Exception as error:  # a damaged file can raise anything
+        raise DataError(f"{cache}: damaged: {first_line(error)}") from None
