@@ -74,7 +74,7 @@ def images(args: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from dlrun.data.small_images import load_configured_images
+    from dlrun.data.small_images import load_images
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
     from dlrun.runs.start import load_experiment_config
@@ -82,7 +82,7 @@ def images(args: argparse.Namespace) -> None:
 
     sets = ["data.source=sample", f"data.sample_images={args.count}"]
     config = load_experiment_config("cifar100", RunSettings(overrides=sets))
-    found = load_configured_images(config.data, args.to, config.split_seed, Screen())
+    found = load_images(config.data, args.to, config.split_seed, Screen())
     fitted, held = split_off_validation(
         config.data.validation, found.train, found.test, config.split_seed, Screen()
     )

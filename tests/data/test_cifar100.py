@@ -70,7 +70,7 @@ def config(**changes: Any) -> ImagesDataConfig:
 
 
 def load(folder: Path, source: Path | None) -> small_images.SmallImages:
-    return small_images.load_configured_images(config(archive=source), folder / "data", 0, Screen())
+    return small_images.load_images(config(archive=source), folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
@@ -126,7 +126,7 @@ def test_files_of_another_content_are_refused(
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     sample = config(source="sample", sample_images=200)
     data, again, other = (
-        small_images.load_configured_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
+        small_images.load_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
     )
     for part, count in ((data.train, 200), (data.test, 40)):
         assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)

@@ -47,7 +47,7 @@ def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> S
     values = {"source": "torchvision", "archive": archive, "validation": 0.2}
     values |= {"split_seed": None, "sample_images": 100, **changes}
     config = DigitsDataConfig.model_validate(values)
-    return small_images.load_digits(config, folder / "data", seed, Screen(quiet=True))
+    return small_images.load_images(config, folder / "data", seed, Screen(quiet=True))
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -45,7 +45,7 @@ def load(folder: Path, text: str, **values: object) -> Table:
     file = folder / "own.csv"
     file.write_text(text)
     chosen = config(path=file, **values)
-    user_data.check_table_files(chosen)
+    user_data.check_own_data(chosen)
     return tables.load_table(chosen, folder, 1, Screen(quiet=True))
 
 

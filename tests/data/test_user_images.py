@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from dlrun.data import small_images
-from dlrun.data.user_data import check_places
+from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.test_cifar100 import config
@@ -16,8 +16,8 @@ from tests.data.test_photographs import noise
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImages:
     checked = config(source="folder", **changes)
-    check_places(checked)
-    return small_images.load_configured_images(checked, folder / "data", seed, Screen())
+    check_own_data(checked)
+    return small_images.load_images(checked, folder / "data", seed, Screen())
 
 
 def images(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:

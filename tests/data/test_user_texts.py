@@ -10,7 +10,7 @@ import numpy as np
 from dlrun.data import labelled_texts
 from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
-from dlrun.data.user_data import check_review_files
+from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.test_labelled_texts import caches, config
@@ -45,7 +45,7 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
-    check_review_files(checked)
+    check_own_data(checked)
     return labelled_texts.load_reviews(checked, folder / "data", seed, Screen())
 
 

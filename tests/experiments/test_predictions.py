@@ -44,12 +44,11 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, 
 @pytest.mark.parametrize("name", CLASSIFY)
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    loaders = {"cifar100": small_images.load_configured_images}
-    loaders |= dict.fromkeys(("mnist-dense", "mnist-logistic"), small_images.load_digits)
-    load = loaders.get(name, labelled_texts.load_reviews)
+    reads_images = not name.startswith("imdb")
+    load = small_images.load_images if reads_images else labelled_texts.load_reviews
     data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
-        if name in loaders:
+        if reads_images:
             image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
             pixels = np.moveaxis(data.test.pixels[one["row"]], 0, 2 if name == "cifar100" else 0)
             assert np.array_equal(np.asarray(image), pixels)

@@ -74,6 +74,11 @@ class OwnDataConfig(Section):
         """Return the fold as text that follows the name of the data; empty without folds."""
         return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of a CSV file that the config names, by the keys that name them."""
+        return {}
+
     @model_validator(mode="after")
     def _places_and_folds(self) -> "OwnDataConfig":
         given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
@@ -115,6 +120,11 @@ class ReviewsDataConfig(UserDataConfig):
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of the texts and of their labels."""
+        return {"data.text_column": self.text_column, "data.label_column": self.label_column}
+
 
 class ImagesDataConfig(UserDataConfig):
     """Defines the config of the image data: CIFAR100, synthetic or a user's own small images."""
@@ -146,6 +156,12 @@ class TableDataConfig(OwnDataConfig):
     ignore: list[str]
     missing: Literal["drop", "refuse"]
     standardise: bool
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the target, and the columns that are left out."""
+        ignored = {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
+        return {"data.target": self.target, **ignored}
 
 
 class TradingDaysDataConfig(Section):

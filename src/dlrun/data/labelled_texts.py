@@ -291,5 +291,5 @@ IMDB = Dataset(
     ),
     load_reviews,
     _show,
-    user_data.check_review_files,
+    "sample_reviews",
 )

@@ -8,8 +8,10 @@ to its largest centred square and resized (bicubic, with antialiasing) to the ne
 import io
 import math
 import re
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.text import Text
 
-from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig, held_out_rows
+from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.sources import (
@@ -43,12 +45,7 @@ ARCHIVE = RemoteFile(
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
 CLASSES = 100
-# Files of the archive, and what dlrun reads of each.
-MEMBERS = {
-    "cifar-100-python/train": ("data", "fine_labels"),
-    "cifar-100-python/test": ("data", "fine_labels"),
-    "cifar-100-python/meta": ("fine_label_names",),
-}
+MEMBERS = [f"cifar-100-python/{name}" for name in ("train", "test", "meta")]
 MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 GENERATED_AT_ONCE = 1000  # images
@@ -90,64 +87,77 @@ class SmallImages:
     origin: DataOrigin
 
 
-def load_configured_images(
-    config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
+def load_images(
+    config: ImagesDataConfig | DigitsDataConfig, data_dir: Path, seed: int, screen: Screen
 ) -> SmallImages:
-    """Return the images that a config names: CIFAR100's, synthetic ones, or a user's own images."""
+    """Return the images that a config names: CIFAR100's, MNIST's, synthetic ones, or a user's own.
+
+    MNIST is unpacked anew for each run: prepared arrays would save 0.1 of 0.4 seconds, and would
+    need 55 MB. Raises DataError if a file is missing, damaged or holds something else.
+    """
+    dataset = MNIST if isinstance(config, DigitsDataConfig) else CIFAR100
     size = f"{config.sample_images:,} + {config.sample_images // 5:,}"
-    found = CIFAR100.find(config, data_dir, seed, screen, size)
-    arrays, names = load_or_prepare_arrays(
-        data_dir / CIFAR100.name, found.digests, found, found.read
-    )
+    found = dataset.find(config, data_dir, seed, screen, size)
+    if dataset is MNIST:
+        arrays, names = found.read()
+    else:
+        folder = data_dir / dataset.name
+        arrays, names = load_or_prepare_arrays(folder, found.digests, found, found.read)
     train, test = (
-        LabelledImages(np.array(arrays[f"{part}_pixels"]), np.array(arrays[f"{part}_labels"]))
+        LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")
     )
-    if config.is_own:
+    if "warnings" in names:  # of a user's own images
         show_class_counts(arrays, names, "images", screen)
     return SmallImages(train, test, names["labels"], found.origin)
 
 
+def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -> Prepared:
+    arrays: dict[str, Array] = {}
+    for part, images in (("train", train), ("test", test)):
+        arrays |= {f"{part}_pixels": images.pixels, f"{part}_labels": images.labels}
+    return arrays, names
+
+
 def _read_cifar100(found: FoundData) -> Prepared:
-    """Return the arrays and the class names of CIFAR100's archive."""
     (path,) = found.paths
-    entries: dict[str, dict[str, Any]] = {}
-    for name, content in read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, found.screen):
-        entry = load_pickle(io.BytesIO(content), f"{path / name}")
-        if not isinstance(entry, dict) or not entry.keys() >= set(MEMBERS[name]):
-            raise DataError(f"{path / name}: not CIFAR100: no {' or '.join(MEMBERS[name])}")
-        entries[name] = entry
+    wanted = re.compile("|".join(MEMBERS))
+    entries = {
+        name: load_pickle(io.BytesIO(content), f"{path / name}")
+        for name, content in read_tar(path, wanted, MAX_BYTES, found.screen)
+    }
     if missing := [name for name in MEMBERS if name not in entries]:
         raise DataError(f"{path}: no {', '.join(missing)}")
-    train, test, meta = MEMBERS
-    arrays: dict[str, Array] = {}
-    for part, name in (("train", train), ("test", test)):
-        pixels = to_array(entries[name]["data"], f"{path / name}")
-        labels = entries[name]["fine_labels"]
-        if not (
-            isinstance(labels, list)
-            and all(isinstance(label, int) and 0 <= label < CLASSES for label in labels)
-            and pixels.dtype == np.uint8
-            and pixels.shape == (len(labels), 3 * SIDE**2)
-        ):
-            needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
-            raise DataError(f"{path / name}: not CIFAR100: it needs {needed}")
-        # A row has the red, the green and the blue pixels.
-        arrays[f"{part}_pixels"] = pixels.reshape(-1, 3, SIDE, SIDE)
-        arrays[f"{part}_labels"] = np.array(labels, np.int64)
-    names = entries[meta]["fine_label_names"]
+    train, test = (_cifar100_images(entries[name], f"{path / name}") for name in MEMBERS[:2])
+    meta = entries[MEMBERS[-1]]
+    names = meta.get("fine_label_names") if isinstance(meta, dict) else None
     if not isinstance(names, list) or len(names) != CLASSES:
-        raise DataError(f"{path / meta}: not CIFAR100: no {CLASSES} names of classes")
-    return arrays, {"labels": [str(name) for name in names]}
+        raise DataError(f"{path / MEMBERS[-1]}: not CIFAR100: no {CLASSES} names of classes")
+    return _prepared(train, test, labels=[str(name) for name in names])
 
 
-def _generate_sample(found: FoundData) -> Prepared:
-    arrays: dict[str, Array] = {}
+def _cifar100_images(entry: Any, place: str) -> LabelledImages:
+    """Return the images of a file of CIFAR100; each row has its red, green, then blue pixels."""
+    try:
+        pixels, labels = to_array(entry["data"], place), np.array(entry["fine_labels"])
+    except (TypeError, KeyError, ValueError):
+        raise DataError(f"{place}: not CIFAR100: no data or fine_labels") from None
+    if (
+        pixels.dtype != np.uint8
+        or pixels.shape != (len(labels), 3 * SIDE**2)
+        or labels.dtype.kind != "i"
+        or not np.isin(labels, range(CLASSES)).all()
+    ):
+        needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
+        raise DataError(f"{place}: not CIFAR100: it needs {needed}")
+    return LabelledImages(pixels.reshape(-1, 3, SIDE, SIDE), labels.astype(np.int64))
+
+
+def _generate(
+    found: FoundData, make: Callable[[int, int], LabelledImages], names: list[str]
+) -> Prepared:
     count = found.config.sample_images
-    for part, images, seed in (("train", count, found.seed), ("test", count // 5, found.seed + 1)):
-        made = generate_images(images, seed)
-        arrays |= {f"{part}_pixels": made.pixels, f"{part}_labels": made.labels}
-    return arrays, {"labels": [f"generated {index}" for index in range(CLASSES)]}
+    return _prepared(make(count, found.seed), make(count // 5, found.seed + 1), labels=names)
 
 
 def _read_own_images(found: FoundData) -> Prepared:
@@ -174,10 +184,8 @@ def _read_own_images(found: FoundData) -> Prepared:
                     contents += content
     labels, names, is_test = rows.split(config.test_share, found.seed, config.chosen_fold)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
-    arrays: dict[str, Array] = {}
-    for part, chosen in (("train", ~is_test), ("test", is_test)):
-        arrays |= {f"{part}_pixels": pixels[chosen], f"{part}_labels": labels[chosen]}
-    return arrays, {"labels": names, "warnings": warnings.lines()}
+    train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
+    return _prepared(train, test, labels=names, warnings=warnings.lines())
 
 
 def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:
@@ -209,33 +217,6 @@ def generate_images(count: int, seed: int) -> LabelledImages:
         values = colour[labels[part]][:, None, None, :] + stripes[..., None] + noise
         pixels[part] = values.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
     return LabelledImages(pixels, labels.astype(np.int64))
-
-
-def load_digits(config: DigitsDataConfig, data_dir: Path, seed: int, screen: Screen) -> SmallImages:
-    """Return the digits that a config names: MNIST's, or synthetic ones.
-
-    They are unpacked anew for each run: prepared arrays would save 0.1 of 0.4 seconds, and would
-    need 55 MB. Raises DataError if a file is missing, damaged or holds something else.
-    """
-    size = f"{config.sample_images:,} + {config.sample_images // 5:,}"
-    found = MNIST.find(config, data_dir, seed, screen, size)
-    train, test = found.read()
-    return SmallImages(train, test, DIGITS, found.origin)
-
-
-def _check_digits(config: DigitsDataConfig) -> None:
-    """Raise ConfigError if no generated images are left to fit."""
-    if config.source == "sample":
-        held_out_rows(config.validation, config.sample_images)
-
-
-def _generate_sample_digits(found: FoundData) -> tuple[LabelledImages, LabelledImages]:
-    count = found.config.sample_images
-    return generate_digits(count, found.seed), generate_digits(count // 5, found.seed + 1)
-
-
-def _read_mnist(found: FoundData) -> tuple[LabelledImages, LabelledImages]:
-    return read_digits(*found.paths[:2]), read_digits(*found.paths[2:])
 
 
 def read_digits(images: Path, labels: Path) -> LabelledImages:
@@ -310,23 +291,36 @@ def _show_digits(digits: SmallImages, screen: Screen, part: str, first: int, cou
             screen.show(Text("".join(2 * SHADES[shade] for shade in row).rstrip()))
 
 
+def _read_mnist(found: FoundData) -> Prepared:
+    train, test = read_digits(*found.paths[:2]), read_digits(*found.paths[2:])
+    return _prepared(train, test, labels=DIGITS)
+
+
 CIFAR100 = Dataset(
     "cifar100",
     (
         Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), is_book=True),
-        Source("sample", "images", _generate_sample),
+        Source(
+            "sample",
+            "images",
+            partial(
+                _generate,
+                make=generate_images,
+                names=[f"generated {index}" for index in range(CLASSES)],
+            ),
+        ),
         Source("folder", "own images", _read_own_images),
     ),
-    load_configured_images,
-    check_own=user_data.check_places,
+    load_images,
+    sample_rows="sample_images",
 )
 MNIST = Dataset(
     "mnist",
     (
         Source("torchvision", "MNIST", _read_mnist, MNIST_FILES, is_book=True),
-        Source("sample", "digits", _generate_sample_digits),
+        Source("sample", "digits", partial(_generate, make=generate_digits, names=DIGITS)),
     ),
-    load_digits,
+    load_images,
     _show_digits,
-    _check_digits,
+    "sample_images",
 )

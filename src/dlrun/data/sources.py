@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.config.data_sections import OwnDataConfig
+from dlrun.config.data_sections import OwnDataConfig, held_out_rows
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.download import download_file, lock_while_writing, packaged_paths
@@ -137,14 +137,14 @@ class Dataset:
     folder, seed, screen), downloads missing files, and returns an object with `train` and `test`,
     whose length is that of their rows, and `origin`. show: prints some of the loaded data (data,
     screen, part, first, count), and is called only if the row `first` exists; None if they cannot
-    be printed. check_own: checks the user's own data before a run begins.
+    be printed. sample_rows: the key that says how many training rows are generated, if one does.
     """
 
     name: str
     sources: tuple[Source, ...]
     load: Callable[[Any, Path, int, Screen], Any]
     show: Callable[[Any, Screen, str, int, int], None] | None = None
-    check_own: Callable[[Any], None] = lambda config: None
+    sample_rows: str | None = None
 
     def source(self, config: Any) -> Source:
         """Return the source that a config names."""
@@ -158,11 +158,14 @@ class Dataset:
         ]
 
     def check(self, config: Any) -> None:
-        """Raise ConfigError if local copies or own data that a config names are invalid."""
+        """Raise ConfigError if local copies, own data or counts that a config names are invalid."""
         for file in self.source(config).files:
             if (local := getattr(config, file.key)) is not None:
                 file.check_local_copy(local)
-        self.check_own(config)
+        if isinstance(config, OwnDataConfig) and config.is_own:
+            user_data.check_own_data(config)
+        elif config.source == "sample" and self.sample_rows:
+            held_out_rows(config.validation, getattr(config, self.sample_rows))
 
     def find(
         self,
@@ -261,8 +264,9 @@ def load_or_prepare_arrays(
         found.screen.note(f"preparing {found.origin.text} (once)")
         arrays, names = prepare()
         text = np.frombuffer(json.dumps(names).encode(), np.uint8)
+        saved: dict[str, Any] = arrays | {NAMES: text}
         with open_new_file(cache) as stream:
-            np.savez(stream, **arrays, **{NAMES: text})
+            np.savez(stream, **saved)
         return arrays, names
 
 

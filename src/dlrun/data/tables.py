@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
-from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.sources import (
     DataOrigin,
@@ -34,7 +33,7 @@ from dlrun.data.splits import (
     shorten_list,
     warn_of_repeated_rows,
 )
-from dlrun.data.text_files import DataWarnings, check_cells, open_csv_table
+from dlrun.data.text_files import DataWarnings, Record, open_csv_table, whole_rows
 from dlrun.errors import DataError
 from dlrun.system.console import Screen, cut, pluralize
 
@@ -55,7 +54,6 @@ DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
 Cells = Mapping[str, str]  # cells of a row, by column
-Record = tuple[dict[str, str], str]  # the cells of a row, and its place
 
 
 class TableColumns(BaseModel, frozen=True):
@@ -168,7 +166,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
 
 
 def _read_table(found: FoundData) -> list[list[Record]]:
-    needed = user_data.columns_of_table(found.config)
+    needed = found.config.columns
     parts = []
     for path in found.paths:
         parts.append(_read_csv(path, needed, found.warnings))
@@ -214,11 +212,7 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
     if twice := [name for name in header if header.count(name) > 1]:
         problem = f"{twice.count(twice[0])} columns are named {_quote(twice[0])}"
         raise DataError(f"{path}:1: {problem}", "rename one of them")
-    records: list[Record] = []
-    for cells, line in rows:
-        check_cells(cells, header, f"{path}:{line}")
-        records.append((dict(zip(header, cells, strict=True)), f"{path}:{line}"))
-    if not records:
+    if not (records := list(whole_rows(rows))):
         raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
     return records
 
@@ -416,7 +410,6 @@ HITTERS = Dataset(
     ),
     load_table,
     _show,
-    user_data.check_table_files,
 )
 NYSE = Dataset(
     "nyse",

@@ -19,6 +19,9 @@ QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; doubl
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
+Record = tuple[dict[str, str], str]  # a row's cells by column, and its file and line
+CsvRow = tuple[dict[str, str], str, str]  # the same, and what is wrong with the number of cells
+
 
 class NotTextError(DataError):
     """Raised if the bytes of a file are not text."""
@@ -77,19 +80,22 @@ def read_csv_rows(
     option: that names the columns, for the error if one is missing.
     """
     needed = {f"{option} ({column})": column for column in columns}
-    header, rows = open_csv_table(path, needed, DataWarnings())
-    for row, line in rows:
-        cells = dict(zip(header, row, strict=False))
-        if len(row) == len(header):
-            yield cells, None
-        else:
-            yield cells, f"{path}:{line}: {len(row)} cells for {len(header)} columns"
+    for row, place, problem in open_csv_table(path, needed, DataWarnings())[1]:
+        yield row, f"{place}: {problem}" if problem else None
+
+
+def whole_rows(rows: Iterable[CsvRow]) -> Iterator[Record]:
+    """Yield the rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
+    for row, place, problem in rows:
+        if problem:
+            raise DataError(f"{place}: {problem}", QUOTES_HINT)
+        yield row, place
 
 
 def open_csv_table(
     path: Path, columns: Mapping[str, str], warnings: DataWarnings
-) -> tuple[list[str], Iterator[tuple[list[str], int]]]:
-    """Return the column names of a CSV file, and its rows: the cells and first line number of each.
+) -> tuple[list[str], Iterator[CsvRow]]:
+    """Return the column names of a CSV file, and its rows.
 
     The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
     Latin-1 (Windows-1252), with a warning. `columns` are those that it must have, by the setting or
@@ -116,15 +122,18 @@ def open_csv_table(
             raise ConfigError(f"{setting}: {path} is empty", "its first line names the columns")
         names = ", ".join(name[:40] for name in header[:20]) or "none"
         raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
-    records = islice(_read_records(path, delimiter, warnings), 1, None)
-    return header, (record for record in records if record[0])
+    return header, _read_rows(path, delimiter, header, warnings)
 
 
-def check_cells(cells: Sequence[str], header: Sequence[str], place: str) -> None:
-    """Raise DataError if a row has more or fewer cells than the header."""
-    if len(cells) != len(header):
-        problem = f"{len(cells)} cells for {len(header)} columns"
-        raise DataError(f"{place}: {problem}", QUOTES_HINT)
+def _read_rows(
+    path: Path, delimiter: str, header: Sequence[str], warnings: DataWarnings
+) -> Iterator[CsvRow]:
+    for cells, line in islice(_read_records(path, delimiter, warnings), 1, None):
+        if not cells:  # a blank line
+            continue
+        fits = len(cells) == len(header)
+        problem = "" if fits else f"{len(cells)} cells for {len(header)} columns"
+        yield dict(zip(header, cells, strict=False)), f"{path}:{line}", problem
 
 
 def _read_records(

@@ -6,12 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.data_sections import (
-    OwnDataConfig,
-    ReviewsDataConfig,
-    TableDataConfig,
-    held_out_rows,
-)
+from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
@@ -27,45 +22,24 @@ class TextSource:
     rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
 
 
-def check_review_files(config: ReviewsDataConfig) -> None:
-    """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
-    check_places(config)
-    if config.source == "csv":  # a folder's many files are listed only by the run
-        for place in user_data_paths(config):
-            open_text_source(config, place, DataWarnings())
-    elif config.source == "sample":
-        held_out_rows(config.validation, config.sample_reviews)
-
-
-def check_table_files(config: TableDataConfig) -> None:
-    """Raise ConfigError if a user's own table, or a column that a config names, is missing."""
-    check_places(config)
-    for place in user_data_paths(config) if config.is_own else ():
-        text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
-
-
-def columns_of_table(config: TableDataConfig) -> dict[str, str]:
-    """Return the columns that a config names, by the keys that name them."""
-    ignored = {f"data.ignore[{place}]": name for place, name in enumerate(config.ignore)}
-    return {"data.target": config.target, **ignored}
-
-
-def check_places(config: OwnDataConfig) -> None:
-    """Raise ConfigError if the files or folders of a user's own data are missing or invalid."""
-    if not config.is_own:
-        return
+def check_own_data(config: OwnDataConfig) -> None:
+    """Raise ConfigError if files, folders or columns of a user's own data are missing."""
     kind = "folder" if config.source == "folder" else "file"
     for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
         if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
             remedy = "source `folder` reads a sub-folder for each class, `csv` a file with a header"
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
-    if config.folds and len(user_data_paths(config)) > 1:
+    parts = user_data_paths(config)
+    if config.folds and len(parts) > 1:
         raise ConfigError(
             f"data.folds: {config.path} has a test part of its own",
             f"`--set data.path=null --set data.train={config.path}/train` divides the other part",
         )
     if kind == "folder":
-        _class_folders(user_data_paths(config)[0])
+        _class_folders(parts[0])  # their many files are listed only by the run
+    else:
+        for file in parts:
+            text_files.open_csv_table(file, config.columns, DataWarnings())
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
@@ -158,16 +132,9 @@ def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarni
     if config.source == "folder":
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
-    columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
-    header, records = text_files.open_csv_table(place, columns, warnings)
-    text, label = (header.index(column) for column in columns.values())
-
-    def rows() -> Iterator[tuple[str, str, str]]:
-        for row, line in records:
-            text_files.check_cells(row, header, f"{place}:{line}")
-            yield row[text], row[label], f"{place}:{line}"
-
-    return TextSource(str(place), None, rows())
+    rows = text_files.whole_rows(text_files.open_csv_table(place, config.columns, warnings)[1])
+    text, label = config.text_column, config.label_column
+    return TextSource(str(place), None, ((row[text], row[label], where) for row, where in rows))
 
 
 def _read_files(

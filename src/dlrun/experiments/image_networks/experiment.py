@@ -16,10 +16,8 @@ from dlrun.data.small_images import (
     DIGIT_SIDE,
     SIDE,
     LabelledImages,
-    SmallImages,
     crop_to_square,
-    load_configured_images,
-    load_digits,
+    load_images,
     to_digit,
 )
 from dlrun.data.splits import Rows, split_off_validation
@@ -51,8 +49,7 @@ class ImageAssets(NetworkAssets, frozen=True):
 class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     """Defines an experiment that trains a network to classify images of one small size.
 
-    read: returns the images that the section `data` names. to_input: returns an image of any size
-    as the bytes of an input of the network.
+    to_input: returns an image of any size as the bytes of an input of the network.
     size: of an image: height and width, after the number of channels if it has colours.
     group_size, eval_batch_size: see ArrayData; neither changes the numbers of a run.
     """
@@ -62,18 +59,13 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
 
-    def __init__(
-        self,
-        name: str,
-        read: Callable[..., SmallImages],
-        to_input: Callable[[Image.Image], NDArray[np.uint8]],
-    ) -> None:
-        self.name, self.read, self.to_input = name, read, to_input
+    def __init__(self, name: str, to_input: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
+        self.name, self.to_input = name, to_input
 
     def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
         section, seed = config.data_section, config.split_seed
-        images = self.read(section, context.data_dir, seed, context.screen)
+        images = load_images(section, context.data_dir, seed, context.screen)
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
             section.validation, train, test, seed, context.screen
@@ -203,7 +195,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "cifar100": Cifar100Experiment("cifar100", load_configured_images, crop_to_square),
-    "mnist-dense": MnistExperiment("mnist-dense", load_digits, to_digit),
-    "mnist-logistic": MnistExperiment("mnist-logistic", load_digits, to_digit),
+    "cifar100": Cifar100Experiment("cifar100", crop_to_square),
+    "mnist-dense": MnistExperiment("mnist-dense", to_digit),
+    "mnist-logistic": MnistExperiment("mnist-logistic", to_digit),
 }
