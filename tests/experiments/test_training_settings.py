@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.config.named_classes import SCHEDULERS
+from dlrun.config.named_classes import SPANNING
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
@@ -81,7 +81,7 @@ def test_a_run_is_continued_unless_its_schedule_depends_on_the_epochs(
 ) -> None:
     words = [*WORDS, *SGD, *setting(*SCHEDULES[kind])]
     run = finished(tmp_path, [*words, *to(3)])
-    if kind in SCHEDULERS and SCHEDULERS[kind].spans_all_epochs:
+    if kind in SPANNING:
         before = outcome(run), results(run)
         refused = forked("resume", run, *to(EPOCHS)).is_told(2, "trainer.max_epochs", "schedule")
         assert refused.stderr.count("error: ") == 1

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from dlrun.config.named_classes import error_of_key
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import (
     ExperimentConfig,
@@ -13,7 +14,6 @@ from dlrun.config.sections import (
     Reference,
     Section,
     Seed,
-    error_of_key,
 )
 from dlrun.errors import ConfigError
 

@@ -10,12 +10,13 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dlrun.errors import ConfigError, did_you_mean, first_line
 
@@ -23,13 +24,27 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-OURS = ("params", "lr", "optimizer", "last_epoch", "verbose")  # arguments that are set here
+# Arguments of torch's classes that a config cannot give: set here, or with torch's default.
+OURS = frozenset(
+    "params lr optimizer last_epoch verbose mode T_max max_lr total_steps epochs "
+    "steps_per_epoch".split()
+)
 UPDATES = 1000  # those of a schedule that is made only to check its arguments
 LARGEST_RATE = 1e30  # a learning rate has to fit in the float32 of the weights
 CLASS = "class"  # the key of the class's dotted name, beside those of its arguments
 T = TypeVar("T")
 # The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
 Item = str | dict[str, Any]
+
+
+def error_of_key(message: str, *path: str) -> ValidationError:
+    """Return pydantic's error about one key, for a validator that checks a whole section.
+
+    path: the names from the validated section to the key.
+    """
+    error = PydanticCustomError("value_error", "{error}", {"error": message})
+    detail = InitErrorDetails(type=error, loc=path, input=None)
+    return ValidationError.from_exception_data("config", [detail])
 
 
 def is_dotted_name(name: object) -> bool:
@@ -113,46 +128,16 @@ def load_class(
     return partial(found, **arguments)
 
 
-@dataclass(frozen=True)
-class Scheduler:
-    """Describes a learning-rate scheduler of torch, and how it is used here.
-
-    torch_class: its name in torch.optim.lr_scheduler. arguments: those that a config cannot give,
-    each with what it is: the number of epochs or updates, the optimizer's rates, a constant, or
-    None for torch's default. by_update: whether the rate changes after each update, not each epoch.
-    """
-
-    torch_class: str
-    arguments: Mapping[str, Literal["epochs", "updates", "rates"] | float | None] = field(
-        default_factory=dict
-    )
-    by_update: bool = False
-
-    @property
-    def spans_all_epochs(self) -> bool:
-        """Return whether the rates depend on the number of epochs, so that no run can be longer."""
-        return not {"epochs", "updates"}.isdisjoint(self.arguments.values())
-
-
+# torch's schedulers, by their names here. The rates of SPANNING ones depend on the number of
+# epochs, so that no run can be longer; that of BY_UPDATE changes after each update, not epoch.
 SCHEDULERS = {
-    "cosine": Scheduler("CosineAnnealingLR", {"T_max": "epochs"}),
-    "step": Scheduler("StepLR"),
-    "exponential": Scheduler("ExponentialLR"),
-    "one_cycle": Scheduler(
-        "OneCycleLR",
-        {"max_lr": "rates", "total_steps": "updates", "epochs": None, "steps_per_epoch": None},
-        by_update=True,
-    ),
-    "plateau": Scheduler("ReduceLROnPlateau", {"mode": None}),
+    "cosine": "CosineAnnealingLR",
+    "step": "StepLR",
+    "exponential": "ExponentialLR",
+    "one_cycle": "OneCycleLR",
+    "plateau": "ReduceLROnPlateau",
 }
-
-
-@dataclass
-class ArgumentError(Exception):
-    """Says what is wrong with one key of a config section whose keys are a class's arguments."""
-
-    key: str
-    message: str
+SPANNING, BY_UPDATE = ("cosine", "one_cycle"), "one_cycle"
 
 
 @cache
@@ -160,46 +145,32 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
     """Return torch's optimizers by their names in lower case."""
     from torch import optim
 
-    classes = {name.lower(): found for name, found in vars(optim).items() if inspect.isclass(found)}
-    del classes["optimizer"]  # the base class
-    return {name: found for name, found in classes.items() if issubclass(found, optim.Optimizer)}
-
-
-def check_optimizer_name(name: str) -> None:
-    """Raise ValueError if torch has no such optimizer; `name` is in lower case."""
-    classes = optimizer_classes()
-    if name not in classes:
-        hint = did_you_mean(name, classes) or f"; it has {', '.join(sorted(classes))}"
-        raise ValueError(f"torch.optim has no {name!r}{hint}")
+    return {
+        name.lower(): found
+        for name, found in vars(optim).items()
+        if inspect.isclass(found) and issubclass(found, optim.Optimizer)
+        if found is not optim.Optimizer
+    }
 
 
 def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
-    """Raise ArgumentError if torch's optimizer refuses arguments, or cannot train every network."""
-    optimizer_class = optimizer_classes()[name]
-    _check_arguments(optimizer_class, further, OURS)
-    try:
+    """Raise ValidationError if torch's optimizer refuses arguments, or cannot train any network."""
+    with _checked_arguments(optimizer_classes()[name], further):
         _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
-    except Exception as error:  # a class may raise anything
-        raise _refused(optimizer_class, further, error) from None
 
 
 def check_scheduler(
     name: str, further: Mapping[str, Any], optimizer: str, arguments: Mapping[str, Any], epochs: int
 ) -> None:
-    """Raise ArgumentError if torch's scheduler refuses arguments.
+    """Raise ValidationError if torch's scheduler refuses arguments.
 
     optimizer, arguments: the optimizer's name, with its arguments. epochs: those of the schedule.
     """
-    scheduler_class = _scheduler_class(name)
-    _check_arguments(scheduler_class, further, {*OURS, *SCHEDULERS[name].arguments})
-    changed = _optimizer_of_one_number(optimizer, arguments)
-    scheduler = make_scheduler(name, further, changed, epochs=epochs, updates=UPDATES)
-    losses = (0.0,) if name == "plateau" else ()
-    try:
+    with _checked_arguments(_scheduler_class(name), further, "scheduler"):
+        changed = _optimizer_of_one_number(optimizer, arguments)
+        scheduler = make_scheduler(name, further, changed, epochs=epochs, updates=UPDATES)
         changed.step()
-        scheduler.step(*losses)  # of 0 epochs torch only now makes an error
-    except Exception as error:
-        raise _refused(scheduler_class, further, error) from None
+        scheduler.step(*((0.0,) if name == "plateau" else ()))  # 0 epochs are refused only now
 
 
 def make_scheduler(
@@ -208,28 +179,22 @@ def make_scheduler(
     """Return the scheduler that changes an optimizer's learning rate in so many epochs or updates.
 
     It cycles a momentum only if the optimizer has one: torch would set it for RMSprop and SGD
-    without momentum too. Raises ArgumentError if torch refuses the values.
+    without momentum too. Raises what torch raises if it refuses the values.
     """
     groups = optimizer.param_groups
-    known = {"epochs": epochs, "updates": updates, "rates": [group["lr"] for group in groups]}
-    arguments: dict[str, Any] = {
-        key: known.get(str(value), value)
-        for key, value in SCHEDULERS[name].arguments.items()
-        if value is not None
-    }
-    scheduler_class = _scheduler_class(name)
-    if "cycle_momentum" in inspect.signature(scheduler_class).parameters:
+    arguments: dict[str, Any] = {}
+    if name == "cosine":
+        arguments["T_max"] = epochs
+    elif name == "one_cycle":
+        arguments["max_lr"], arguments["total_steps"] = [group["lr"] for group in groups], updates
         arguments["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
-    try:
-        return scheduler_class(optimizer, **(arguments | given_arguments(further)))
-    except Exception as error:
-        raise _refused(scheduler_class, further, error) from None
+    return _scheduler_class(name)(optimizer, **(arguments | given_arguments(further)))
 
 
 def _scheduler_class(name: str) -> "type[LRScheduler]":
     from torch.optim import lr_scheduler
 
-    return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name].torch_class))
+    return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name]))
 
 
 def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,24 +202,35 @@ def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in further.items() if value is not None}
 
 
-def _check_arguments(torch_class: type, further: Mapping[str, Any], ours: Collection[str]) -> None:
-    """Raise ArgumentError if a class has no such argument, needs another, or takes no text.
+@contextmanager
+def _checked_arguments(
+    torch_class: type, further: Mapping[str, Any], *section: str
+) -> Iterator[None]:
+    """Check the arguments of a class by its signature, then those that the `with` block makes.
 
-    torch would take the text `flase` for true. `ours`: arguments that a config cannot give.
+    torch would take the text `flase` for true. What it refuses is said of the key in its message,
+    or of the only one.
     """
-    parameters = inspect.signature(torch_class).parameters
-    known = [key for key in parameters if key not in ours]
+    parameters, name = inspect.signature(torch_class).parameters, torch_class.__name__
+    known = [key for key in parameters if key not in OURS]
     for key, value in further.items():
         if key not in known:
-            names = [name for name in parameters if name in known or name == "lr"]
-            hint = did_you_mean(key, names) or f"; {torch_class.__name__} has {', '.join(names)}"
-            raise ArgumentError(key, f"unknown key{hint}")
+            names = [key for key in parameters if key in known or key == "lr"]
+            hint = did_you_mean(key, names) or f"; {name} has {', '.join(names)}"
+            raise error_of_key(f"unknown key{hint}", *section, key)
         annotation = str(parameters[key].annotation)
         if isinstance(value, str) and not re.search(r"\bstr\b|Literal", annotation):
-            raise ArgumentError(key, f"expected true, false or numbers, got {value!r}")
+            raise error_of_key(f"expected true, false or numbers, got {value!r}", *section, key)
     for key in known:
         if parameters[key].default is inspect.Parameter.empty and further.get(key) is None:
-            raise ArgumentError("name", f"torch's {torch_class.__name__} needs {key}")
+            raise error_of_key(f"torch's {name} needs {key}", *section, "name")
+    try:
+        yield
+    except Exception as error:  # a class may raise anything
+        reason = first_line(error)
+        named = (key for key in further if key in reason.lower())
+        key = next(named, next(iter(further)) if len(further) == 1 else "name")
+        raise error_of_key(f"torch's {name}: {reason}", *section, key) from None
 
 
 def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
@@ -264,11 +240,3 @@ def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimi
     parameter = nn.Parameter(zeros(1))
     parameter.grad = zeros(1)
     return cast("Callable[..., Optimizer]", optimizer_classes()[name])([parameter], **arguments)
-
-
-def _refused(torch_class: type, further: Mapping[str, Any], error: Exception) -> ArgumentError:
-    """Return the error for what a class raised: of the key in its message, or of the only one."""
-    reason = first_line(error)
-    named = (key for key in further if key in reason.lower())
-    key = next(named, next(iter(further)) if len(further) == 1 else "name")
-    return ArgumentError(key, f"torch's {torch_class.__name__}: {reason}")

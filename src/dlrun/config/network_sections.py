@@ -1,23 +1,24 @@
 """Define the config keys of experiments that Lightning trains: types and bounds, no defaults."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dlrun.config.named_classes import (
+    BY_UPDATE,
     EACH_ONCE,
     LARGEST_RATE,
     SCHEDULERS,
-    ArgumentError,
+    SPANNING,
     ClassWithArguments,
     check_optimizer,
-    check_optimizer_name,
     check_package_installed,
     check_scheduler,
+    error_of_key,
     given_arguments,
+    optimizer_classes,
 )
 from dlrun.config.sections import (
     EPOCHS,
@@ -27,7 +28,6 @@ from dlrun.config.sections import (
     PositiveInt,
     Predictions,
     Section,
-    error_of_key,
 )
 from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
@@ -64,15 +64,17 @@ class OptimizerConfig(Section, extra="allow"):
     def _is_of_torch(cls, name: str) -> str:
         lower = name.lower()  # torch's own spelling has capitals: AdamW
         if lower not in get_args(CommonOptimizer):
-            check_optimizer_name(lower)
+            classes = optimizer_classes()
+            if lower not in classes:
+                hint = did_you_mean(lower, classes) or f"; it has {', '.join(sorted(classes))}"
+                raise ValueError(f"torch.optim has no {lower!r}{hint}")
         return lower
 
     @model_validator(mode="after")
     def _has_these_arguments(self) -> "OptimizerConfig":
         further = self.__pydantic_extra__ or {}
         if further or self.name not in get_args(CommonOptimizer):
-            with _errors_of_keys():
-                check_optimizer(self.name, self.lr, further)
+            check_optimizer(self.name, self.lr, further)
         return self
 
     @property
@@ -99,28 +101,20 @@ class SchedulerConfig(Section, extra="allow"):
         return dict(self.__pydantic_extra__ or {})
 
     def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
-        """Raise ArgumentError if the rate of an optimizer cannot be changed like this."""
+        """Raise ValidationError if the rate of an optimizer cannot be changed like this."""
         if self.name == "none":
             if self.arguments:
-                raise ArgumentError(next(iter(self.arguments)), "unknown key without a schedule")
+                key = next(iter(self.arguments))
+                raise error_of_key("unknown key without a schedule", "scheduler", key)
             return
-        scheduler, left = SCHEDULERS[self.name], epochs - self.warmup_epochs
-        if scheduler.by_update and self.warmup_epochs:
+        reason, left = "", epochs - self.warmup_epochs
+        if self.name == BY_UPDATE and self.warmup_epochs:
             reason = f"{self.name} begins with the first update; leave 0"
-            raise ArgumentError("warmup_epochs", reason)
-        if scheduler.spans_all_epochs and left < 1:
+        elif self.name in SPANNING and left < 1:
             reason = f"no epoch of the {epochs} is left for {self.name}"
-            raise ArgumentError("warmup_epochs", reason)
+        if reason:
+            raise error_of_key(reason, "scheduler", "warmup_epochs")
         check_scheduler(self.name, self.arguments, optimizer.name, optimizer.arguments, left)
-
-
-@contextmanager
-def _errors_of_keys(*section: str) -> Iterator[None]:
-    """Turn an ArgumentError about a key of a section into pydantic's error, which names the key."""
-    try:
-        yield
-    except ArgumentError as error:
-        raise error_of_key(error.message, *section, error.key) from None
 
 
 class TrainerConfig(Section):
@@ -207,16 +201,13 @@ class NetworkConfig(LightningConfig):
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
-        with _errors_of_keys("scheduler"):
-            self.scheduler.check(self.optimizer, self.trainer.max_epochs)
+        self.scheduler.check(self.optimizer, self.trainer.max_epochs)
         return self
 
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
         """Return the keys that a resume may change; not the epochs if a schedule needs them."""
-        scheduler = SCHEDULERS.get(str(values.get(SCHEDULER)))
-        spans = scheduler is not None and scheduler.spans_all_epochs
-        return cls.changeable_keys - ({EPOCHS} if spans else set())
+        return cls.changeable_keys - ({EPOCHS} if values.get(SCHEDULER) in SPANNING else set())
 
     def check(self, runs_dir: Path) -> None:
         """Check too that a batch divides among the processes."""

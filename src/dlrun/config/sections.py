@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
@@ -60,16 +59,6 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
-
-
-def error_of_key(message: str, *path: str) -> ValidationError:
-    """Return pydantic's error about one key, for a validator that checks a whole section.
-
-    path: the names from the validated section to the key.
-    """
-    error = PydanticCustomError("value_error", "{error}", {"error": message})
-    detail = InitErrorDetails(type=error, loc=path, input=None)
-    return ValidationError.from_exception_data("config", [detail])
 
 
 class MetricInterval(Section):

@@ -6,15 +6,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
 
 CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
@@ -150,9 +146,24 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
     size = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     try:
-        response = manager.request("GET", url, headers=headers, preload_content=False)
-        with contextlib.closing(response):
-            return _append(response, part, size, screen)
+        request = manager.request("GET", url, headers=headers, preload_content=False)
+        with contextlib.closing(request) as response:
+            if size and response.status == 416:  # nothing is left to send; the hash decides
+                return ""
+            if response.status not in (200, 206):
+                return f"HTTP {response.status}"
+            if response.status == 200:
+                size = 0  # a server without ranges sends all of it
+            left = response.length_remaining
+            with (
+                part.open("ab" if size else "wb") as stream,
+                screen.progress(part.stem, (size + left) / MB if left else None, "MB") as bar,
+            ):
+                # Not decoded: some servers label a .gz file as if it were compressed for transport.
+                for chunk in response.stream(CHUNK, decode_content=False):
+                    stream.write(chunk)
+                    bar.to(stream.tell() / MB)
+            return ""
     except urllib3.exceptions.MaxRetryError as error:
         return _why_not_connected(error.reason or error)
     except urllib3.exceptions.HTTPError as error:
@@ -165,23 +176,3 @@ def _why_not_connected(error: Exception) -> str:
         return "its host is not found; is this machine online?"
     text = first_line(error.args[-1] if error.args else error)
     return re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
-
-
-def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str:
-    """Append an HTTP response to a partial file that had `size` bytes; return the problem."""
-    if size and response.status == 416:  # nothing is left to send; the hash decides
-        return ""
-    if response.status not in (200, 206):
-        return f"HTTP {response.status}"
-    if response.status == 200:
-        size = 0  # a server without ranges sends all of it
-    left = response.length_remaining
-    with (
-        part.open("ab" if size else "wb") as stream,
-        screen.progress(part.stem, (size + left) / MB if left else None, "MB") as bar,
-    ):
-        # Not decoded: some servers label a .gz file as if it were compressed for transport.
-        for chunk in response.stream(CHUNK, decode_content=False):
-            stream.write(chunk)
-            bar.to(stream.tell() / MB)
-    return ""

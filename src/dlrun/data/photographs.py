@@ -1,7 +1,6 @@
 """Read photographs of any colour mode and orientation as RGB, and store their predicted labels."""
 
 import base64
-import importlib.util
 import io
 import json
 import os
@@ -71,23 +70,18 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [
-            file
-            for file in list_files(path)
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        ]
-        if not inside:
+        images = [file for file in list_files(path) if file.suffix.lower() in SUFFIXES]
+        if not (visible := [file for file in images if not file.name.startswith(".")]):
             kinds = ", ".join(sorted(SUFFIXES))
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
-        found += sorted(inside)
+        found += sorted(visible)
     return list(dict.fromkeys(found))
 
 
 def sample_photographs() -> list[Path]:
     """Return the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
-    spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
-    assert spec is not None and spec.origin is not None  # a dependency
-    return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+    names = "china.jpg", "flower.jpg"
+    return [path for name in names for path in packaged_paths(f"sklearn/datasets/images/{name}")]
 
 
 def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Path]:

@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, R2Score, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.named_classes import SCHEDULERS, ArgumentError, make_scheduler
+from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, first_line
 from dlrun.run_folder.recorded_metrics import (
     LR,
     SECONDS,
@@ -163,15 +163,16 @@ class LearningRateSchedule:
         self._optimizer, self._warmup, self._updates = optimizer, config.warmup_epochs, updates
         self.lr: float = optimizer.param_groups[0]["lr"]
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
-        self._by_update = config.name in SCHEDULERS and SCHEDULERS[config.name].by_update
+        self._by_update = config.name == BY_UPDATE
         self._scheduler, left = None, epochs - self._warmup
         if config.name != "none":
             try:
                 self._scheduler = make_scheduler(
                     config.name, config.arguments, optimizer, epochs=left, updates=updates
                 )
-            except ArgumentError as error:
-                raise ConfigError(f"scheduler, for {updates} updates: {error.message}") from None
+            except Exception as error:  # torch may raise anything
+                reason = f"torch's {SCHEDULERS[config.name]}: {first_line(error)}"
+                raise ConfigError(f"scheduler, for {updates} updates: {reason}") from None
 
     def begin_epoch(self, index: int) -> None:
         """Set the rate of an epoch of the warm-up, or of the first one after it.
