@@ -91,7 +91,6 @@ def test_batches_come_in_groups_to_the_training_only() -> None:
     assert [len(group) for group in groups] == [3, 2]
     assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for ((_, t),) in alone]
     assert [len(targets) for _, targets in data.evaluation_batches(rows)] == [8, 1]
-    assert [len(group) for group in data.first_training_batch()] == [1]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from dlrun.training.fit import (
     divergence_warning,
     make_trainer,
     predict_test_set,
-    train_on_accelerator,
 )
 from dlrun.training.objective import classification
 from tests.experiments.use import reader
@@ -92,11 +91,10 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     """Train as NetworkExperiment.run does."""
     around = reader(folder)
     config = network_config(accelerator, **changes)
-    training = Training(config, around, build, batches(), classification(2), "data")
     with temporary_training_settings(2):
-        trained, report = train_on_accelerator(
-            config, around.screen.warn, training.probe, training.run
-        )
+        trained, report = Training.of_network(
+            config, around, build, batches(), classification(2), "data"
+        ).run_on_accelerator()
     return trained.metrics, report, around
 
 

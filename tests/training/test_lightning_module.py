@@ -87,7 +87,8 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         optimizer = optimizer_config("rmsprop", lr=0.01)
         module = lightning_network(network, optimizer)
         with temporary_training_settings(1):
-            trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
+            config = network_config("cpu", precision=precision, max_epochs=2)
+            trainer = make_trainer(config, "cpu")
             trainer.fit(module, data.training_batches(), data.evaluation_batches(rows))
         assert trainer.optimizers[0].state_dict()["state"][0]["step"] == 14
         return network.state_dict(), module.valid_metrics.finish()
@@ -274,9 +275,9 @@ def weights_after_an_epoch(
     rows = TensorBatches(random.normal(size=(56, 3)).astype(np.float32), np.arange(56) % 2)
     data = ArrayData(rows, rows, rows, batch_size=8, seed=0, group_size=group)
     network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
-    module = lightning_network(network, optimizer_config("sgd", lr=10.0), **trainer)
+    module = lightning_network(network, optimizer_config("sgd", lr=10.0), max_epochs=1, **trainer)
     with temporary_training_settings(1):
-        made = make_trainer(module.config, "cpu", [], 1)
+        made = make_trainer(module.config, "cpu")
         if plugin is not None:
             made.strategy.precision_plugin = plugin
         made.fit(module, data.training_batches(), data.evaluation_batches(rows))

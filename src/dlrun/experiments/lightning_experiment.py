@@ -7,15 +7,13 @@ with what the module logged, and a checkpoint with the state that Lightning itse
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
@@ -23,31 +21,17 @@ from dlrun.data.sources import DataOrigin
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.networks.files import read_tensors, serialize_tensors
+from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, newest_metrics
+from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP
 from dlrun.system.resources import temporary_training_settings
-from dlrun.training.fit import (
-    RunLogger,
-    begin_training,
-    explain_failures,
-    fit,
-    make_callbacks,
-    make_trainer,
-    train_on_accelerator,
-)
+from dlrun.training.fit import Training
 from dlrun.training.recorder import EpochRecorder, seed_generators
 
 L = TypeVar("L", bound=LightningConfig)
 
-# Keys of the config that Lightning does by itself where it does the updates.
-AUTOMATIC = {
-    *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
-    *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_test_batches"),
-}
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 
 
@@ -74,15 +58,17 @@ class LightningExperiment(Experiment[L], Generic[L]):
 
     def run(self, config: L, context: RunContext) -> Results:
         """Train and test the module, and write the files of the run."""
-        training = ModuleTraining(
-            config, context, lambda: self.module(config), lambda: self.datamodule(config, context)
+        training = Training(
+            config,
+            context,
+            lambda: self.module(config),
+            lambda: self.datamodule(config, context),
+            ModuleRecorder,
         )
         with temporary_training_settings(context.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)
             context.write_summary(str(summary))
-            trained, report = train_on_accelerator(
-                config, context.screen.warn, training.probe, training.run
-            )
+            trained, report = training.run_on_accelerator()
         return Results(
             metrics=trained.metrics,
             accelerator=report,
@@ -106,104 +92,14 @@ class LightningExperiment(Experiment[L], Generic[L]):
         return {"learning_curves.png": figure}
 
 
-@dataclass(frozen=True)
-class TrainedModule:
-    """Holds the newest metrics and those of the test, and the number of processes.
-
-    stopped_epoch: the epoch after which a callback ended the training; None if none did.
-    """
-
-    metrics: dict[str, float]
-    processes: int
-    stopped_epoch: int | None
-
-
-@dataclass(frozen=True)
-class ModuleTraining:
-    """Trains and tests a LightningModule, and writes metrics.csv and weights.pt.
-
-    It changes settings of the process, see resources.temporary_training_settings.
-
-    build, load: make the untrained module and its data module; called again for every attempt.
-    """
-
-    config: LightningConfig
-    context: RunContext
-    build: Callable[[], pl.LightningModule]
-    load: Callable[[], pl.LightningDataModule]
-
-    def probe(self, device: str) -> None:
-        """Update the weights once, in the run's own precision; raise the error of a failure."""
-        module, data = self._seeded()
-        # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
-        trainer = make_trainer(
-            self.config,
-            device,
-            probe=True,
-            logger=DummyLogger(),
-            max_steps=-1,
-            limit_train_batches=1,
-            limit_val_batches=1,
-        )
-        trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
-
-    def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
-        """Return the module and its data; what `setup` draws does not depend on the module."""
-        self._seed()
-        module, data = self.build(), self.load()
-        self._seed()
-        return module, data
-
-    def _seed(self) -> None:
-        pl.seed_everything(self.config.seed, verbose=False)
-
-    def run(self, device: str) -> TrainedModule:
-        """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        config, context, steps = self.config, self.context, self.context.steps
-        epochs = config.trainer.max_epochs
-        state = begin_training(config, context, device)
-        module, data = self._seeded()
-        with steps.progress("training", epochs, "epoch") as bar:
-            recorder, callbacks = ModuleRecorder(steps, bar, config, state), make_callbacks(config)
-            trainer = make_trainer(
-                config,
-                device,
-                [recorder, *callbacks],
-                epochs,
-                logger=RunLogger(steps),
-                plugins=[state],
-                use_distributed_sampler=True,
-                **config.trainer.model_dump(include=AUTOMATIC),
-            )
-            recorder.seed_loaders_of(trainer)
-            with explain_failures(context, trainer.world_size, callbacks):
-                fit(trainer, module, recorder, context, device, datamodule=data)
-                with context.phase("test"):
-                    metrics = self._test(trainer, module, data)
-        context.keep(WEIGHTS, serialize_tensors(module.cpu().state_dict()))
-        metrics = newest_metrics(steps.rows) | metrics
-        stopped = len(steps.rows) if state.is_stopped else None
-        return TrainedModule(metrics, trainer.world_size, stopped)
-
-    def _test(
-        self, trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule
-    ) -> dict[str, float]:
-        """Return the metrics of the test; none if the module or its data have no test."""
-        if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
-            return {}
-        self._seed()  # a resumed run may have trained less before
-        trainer.test(module, datamodule=data, verbose=False)
-        metrics = _by_column(trainer.callback_metrics)
-        check_metrics_finite(metrics, "test")
-        return metrics
-
-
 @dataclass(eq=False)
 class ModuleRecorder(EpochRecorder):
     """Records each finished epoch of a LightningModule by what the module has logged."""
 
-    def seed_loaders_of(self, trainer: pl.Trainer) -> None:
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
+        if stage != "fit":
+            return
         strategy, places = trainer.strategy, iter(range(1000))
         process = strategy.process_dataloader
 
@@ -235,6 +131,10 @@ class ModuleRecorder(EpochRecorder):
             name: metrics.get(name, math.nan)
             for name in sorted(before | metrics.keys(), key=_order)
         }
+
+    def tested(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return what the module has logged in its test."""
+        return _by_column(trainer.callback_metrics)
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network, and write the files of the run."""
-        from dlrun.training.fit import Training, train_on_accelerator  # slow: Lightning
+        from dlrun.training.fit import Training  # slow: Lightning
 
         with context.phase("data"):
             loaded = self.load(config, context)
@@ -159,19 +159,18 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = context.write_layers(
                 self.build(config, assets), self.example(config, assets)
             )
-            training = Training(
+            training = Training.of_network(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
             )
-            trained, report = train_on_accelerator(
-                config, context.screen.warn, training.probe, training.run
-            )
+            trained, report = training.run_on_accelerator()
+            module: Any = trained.module
         with context.phase("predictions"):
-            predictions = _true_and_predicted(trained.predictions, assets.labels)
+            predictions = _true_and_predicted(module.predictions, assets.labels)
             if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
-            for name, content in self.extra_files(trained.network, assets).items():
+            for name, content in self.extra_files(module.network, assets).items():
                 context.keep(name, content)
         return Results(
             metrics=add_class_metrics(trained.metrics, predictions) | loaded.baselines,

@@ -210,11 +210,6 @@ class ArrayData:
         batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most)
         return self._loader(self.train, batches, self.group_size)
 
-    def first_training_batch(self) -> Loader:
-        """Return only the first training batch, in a list, to test whether a device works."""
-        size = min(self.batch_size, len(self.train))
-        return self._loader(self.train, EpochBatches(size, size, None), 1)
-
     def evaluation_batches(
         self, rows: BatchDataset, rank: int = 0, processes: int = 1, *, limit: Limit = None
     ) -> Loader:

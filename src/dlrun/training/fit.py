@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import nn
 
@@ -39,7 +40,6 @@ from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_f
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
-    check_batch_divisible,
     check_cpu_devices,
     is_accelerator_error,
     run_with_fallback,
@@ -48,6 +48,7 @@ from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     LightningNetwork,
+    NetworkData,
     NetworkRecorder,
     PredictionCollector,
     epoch_columns,
@@ -69,16 +70,20 @@ SRUN_VARIABLES = {
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 CALLBACKS = "trainer.callbacks"
-T = TypeVar("T")
+# Keys of the config that Lightning does by itself; all but the first, dlrun's networks do.
+VALIDATION = {"check_val_every_n_epoch"}
+AUTOMATIC = VALIDATION | {
+    *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
+    *("limit_train_batches", "limit_val_batches", "limit_test_batches"),
+}
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
-    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
+class Trained:
+    """Holds a trained module with the metrics of the epoch that was kept and of the test set."""
 
     metrics: dict[str, float]
-    network: nn.Module  # on the CPU
-    predictions: NDArray[np.float64] | None  # see PredictionCollector.finish
+    module: pl.LightningModule  # on the CPU
     processes: int  # number of processes that shared each batch
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
@@ -86,163 +91,147 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Training:
-    """Trains and tests a network, and writes metrics.csv and weights.pt.
+    """Trains and tests a module of Lightning, and writes metrics.csv and weights.pt.
 
     It changes settings of the process, see resources.temporary_training_settings.
+
+    build, load: make the untrained module and its data module; called again for every attempt.
+    recorder: the class that records each epoch. columns: of metrics.csv; None for those that the
+    module logs. fingerprint: hash of the data, for the checkpoints.
     """
 
-    config: NetworkConfig
+    config: LightningConfig
     context: RunContext
-    build: Callable[[], nn.Module]  # makes the untrained network, for every attempt
-    data: ArrayData
-    objective: Objective
-    fingerprint: str  # hash of the data, for the checkpoints
+    build: Callable[[], pl.LightningModule]
+    load: Callable[[], pl.LightningDataModule]
+    recorder: type[EpochRecorder]
+    columns: Sequence[str] | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    def of_network(
+        cls,
+        config: NetworkConfig,
+        context: RunContext,
+        build: Callable[[], nn.Module],
+        data: ArrayData,
+        objective: Objective,
+        fingerprint: str,
+    ) -> "Training":
+        """Return the training of a network on data in memory; `build` makes the network."""
+        loss = make_training_loss(config, objective, data.train.targets)
+        return cls(
+            config,
+            context,
+            lambda: LightningNetwork(build(), config, objective, loss),
+            lambda: NetworkData(data, config),
+            NetworkRecorder,
+            epoch_columns(objective, with_lr=config.scheduler.changes_rate),
+            fingerprint,
+        )
+
+    def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
+        """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
+        config = self.config
+        return run_with_fallback(
+            config.accelerator,
+            self.context.screen.warn,
+            self.probe,
+            self.run,
+            fallback=config.fallback,
+            processes=config.world or 1,
+            nodes=config.trainer.num_nodes,
+        )
 
     def probe(self, device: str) -> None:
-        """Update the weights once, in the run's own precision; raise the error of a failure."""
-        module = self._seeded_module()
-        trainer = make_trainer(self.config, device, probe=True)
-        trainer.fit(module, self.data.first_training_batch())
-        float(module.train_metrics.finish()["train_loss"])  # waits for the device
+        """Train on one batch, in the run's own precision; raise the error of a failure."""
+        module, data = self._seeded()
+        # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
+        limits: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1}
+        trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger(), **limits)
+        trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
 
-    def _seeded_module(self) -> LightningNetwork:
+    def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+        """Return the module and its data; what `setup` draws does not depend on the module."""
+        self._seed()
+        module, data = self.build(), self.load()
+        self._seed()
+        return module, data
+
+    def _seed(self) -> None:
         pl.seed_everything(self.config.seed, verbose=False)
-        loss = make_training_loss(self.config, self.objective, self.data.train.targets)
-        return LightningNetwork(self.build(), self.config, self.objective, loss)
 
-    def run(self, device: str) -> TrainedNetwork:
+    def run(self, device: str) -> Trained:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        section = config.trainer
-        columns = epoch_columns(self.objective, with_lr=config.scheduler.changes_rate)
-        state = begin_training(config, context, device, columns, self.fingerprint)
-        module = self._seeded_module()
-        with steps.progress("training", section.max_epochs, "epoch") as bar:
-            recorder = NetworkRecorder(steps, bar, config, state, module, columns)
+        config, context, steps = self.config, self.context, self.context.steps
+        section, limit = config.trainer, config.trainer.max_epochs
+        found = steps.begin(self.columns, self.fingerprint)
+        check_cpu_devices(device, section.devices)
+        state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+        module, data = self._seeded()
+        network = module.network if isinstance(module, LightningNetwork) else None
+        with steps.progress("training", limit, "epoch") as bar:
+            recorder = self.recorder(steps, bar, config, state, module)
             callbacks = make_callbacks(config)
             trainer = make_trainer(
                 config,
                 device,
                 [recorder, *callbacks],
-                section.max_epochs,
-                logger=RunLogger(steps) if callbacks else None,
+                logger=RunLogger(steps) if callbacks or not network else None,
                 plugins=[state],
-                check_val_every_n_epoch=section.check_val_every_n_epoch,
+                use_distributed_sampler=not network,
+                **section.model_dump(include=VALIDATION if network else AUTOMATIC),
             )
-            rank, world = trainer.global_rank, trainer.world_size
-            data = data.on(trainer.strategy.root_device)
-            check_batch_divisible(config.batch_size, world)
-            if (rows := len(data.train)) < world:
-                raise ConfigError(
-                    f"{pluralize(rows, 'row')} of training data for {world} processes",
-                    "fewer trainer.devices, or more rows",
-                )
-            limit = section.limit_train_batches
-            module.batches = data.count_training_batches(world, limit)
-            train = data.training_batches(rank, world, limit=limit)
-            limit = section.limit_val_batches
-            valid = data.evaluation_batches(data.valid, rank, world, limit=limit)
-            test = data.evaluation_batches(data.test, rank, world, limit=section.limit_test_batches)
+            world = trainer.world_size
             with explain_failures(context, world, callbacks):
-                fit(
-                    trainer,
-                    module,
-                    recorder,
-                    context,
-                    device,
-                    train_dataloaders=train,
-                    val_dataloaders=valid,
-                )
-                if state.best is not None:
-                    module.network.load_state_dict(state.best)
-                with context.phase("test"):
-                    trainer.test(module, test, verbose=False)
-                    metrics = module.test_metrics.finish()
-                    predictions = module.test_predictions.finish(trainer.strategy.root_device)
-        return self._result(module, metrics, predictions, world)
-
-    def _result(
-        self,
-        module: LightningNetwork,
-        metrics: dict[str, float],
-        predictions: NDArray[np.float64] | None,
-        processes: int,
-    ) -> TrainedNetwork:
-        """Return the tested network, after keeping its weights; raise DlrunError if it diverged."""
-        config, context, rows = self.config, self.context, self.context.steps.rows
+                self._fit(trainer, module, data, state, device)
+                if network and state.best is not None:
+                    network.load_state_dict(state.best)
+                metrics = dict[str, float]()
+                if is_overridden("test_step", module) and is_overridden("test_dataloader", data):
+                    with context.phase("test"):
+                        self._seed()  # a resumed run may have trained less before
+                        trainer.test(module, datamodule=data, verbose=False)
+                        metrics = recorder.tested(trainer)
         check_metrics_finite(metrics, "test")
-        if problem := divergence_warning([row["train_loss"] for row in rows]):
+        rows = steps.rows
+        losses = [row["train_loss"] for row in rows if "train_loss" in row]
+        if losses and (problem := divergence_warning(losses)):
             context.screen.warn(problem)
-        stopped, limit = None, config.trainer.max_epochs
+        stopped = None
         if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
-        network = module.network.cpu()
-        context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        kept = kept_epoch(rows, config.keeps_best_by)
-        metrics = newest_metrics(rows[:kept]) | metrics
-        return TrainedNetwork(metrics, network, predictions, processes, kept, stopped)
+        context.keep(WEIGHTS, serialize_tensors((network or module).cpu().state_dict()))
+        kept = kept_epoch(rows, config.keeps_best_by if isinstance(config, NetworkConfig) else None)
+        return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
 
+    def _fit(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        data: pl.LightningDataModule,
+        state: RunState,
+        device: str,
+    ) -> None:
+        """Train a module for the epochs that are left, or restore it if none is.
 
-def train_on_accelerator(
-    config: LightningConfig,
-    warn: Callable[[str], None],
-    probe: Callable[[str], None],
-    train: Callable[[str], T],
-) -> tuple[T, AcceleratorReport]:
-    """Train on the accelerator of a config, or on the CPU if it fails; say which was used."""
-    return run_with_fallback(
-        config.accelerator,
-        warn,
-        probe,
-        train,
-        fallback=config.fallback,
-        processes=config.world or 1,
-        nodes=config.trainer.num_nodes,
-    )
-
-
-def begin_training(
-    config: LightningConfig,
-    context: RunContext,
-    device: str,
-    columns: Sequence[str] | None = None,
-    fingerprint: str = "",
-) -> RunState:
-    """Begin the epochs of a run, and return the state from which they continue.
-
-    columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
-    """
-    found = context.steps.begin(columns, fingerprint)
-    check_cpu_devices(device, config.trainer.devices)
-    return RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
-
-
-def fit(
-    trainer: pl.Trainer,
-    module: pl.LightningModule,
-    recorder: EpochRecorder,
-    context: RunContext,
-    device: str,
-    **data: Any,
-) -> None:
-    """Train a module for the epochs that are left, or restore it if none is.
-
-    data: the arguments of Trainer.fit for the data. Raises DlrunError if there is no epoch at all.
-    """
-    config, state = recorder.config, recorder.state
-    done, world = len(context.steps.rows), trainer.world_size
-    left = 0 if state.is_stopped else config.trainer.max_epochs - done
-    by = f" by {world} processes" if world > 1 else ""
-    before = f", {done:,} finished before" if done else ""
-    context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
-    with context.phase("fit"):
-        if left:
-            trainer.fit(module, **data, ckpt_path=STATE if done else None, weights_only=True)
-        else:
-            module.load_state_dict(state.read()["state_dict"])
-    if not context.steps.rows:
-        raise DlrunError("the training has ended before its first epoch")
+        Raises DlrunError if there is no epoch at all.
+        """
+        context, world = self.context, trainer.world_size
+        done = len(context.steps.rows)
+        left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
+        by = f" by {world} processes" if world > 1 else ""
+        before = f", {done:,} finished before" if done else ""
+        context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
+        with context.phase("fit"):
+            if left:
+                start = STATE if done else None
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            else:
+                module.load_state_dict(state.read()["state_dict"])
+        if not context.steps.rows:
+            raise DlrunError("the training has ended before its first epoch")
 
 
 @contextlib.contextmanager
@@ -325,7 +314,6 @@ def make_trainer(
     config: LightningConfig,
     device: str,
     callbacks: Sequence[pl.Callback] = (),
-    epochs: int = 1,
     *,
     probe: bool = False,
     logger: Logger | None = None,
@@ -342,9 +330,6 @@ def make_trainer(
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
     several = not probe and (config.world or 1) > 1
-    defaults: dict[str, Any] = {"use_distributed_sampler": False}
-    if probe:
-        defaults |= {"max_steps": 1, "limit_val_batches": 0}
     try:
         return pl.Trainer(
             accelerator=device,
@@ -354,14 +339,14 @@ def make_trainer(
             plugins=[cluster_environment() if several else LightningEnvironment(), *plugins],
             precision=section.precision,
             deterministic=section.deterministic,
-            max_epochs=epochs,
+            max_epochs=1 if probe else section.max_epochs,
             callbacks=[*callbacks],
             logger=logger or False,
             enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            **{**defaults, **more},
+            **more,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None

@@ -27,6 +27,9 @@ from dlrun.run_folder.recorded_metrics import (
     is_stopped_early,
     kept_epoch,
 )
+from dlrun.system.accelerator import check_batch_divisible
+from dlrun.system.console import pluralize
+from dlrun.training.data import ArrayData, Loader
 from dlrun.training.objective import Loss, Objective
 from dlrun.training.recorder import EpochRecorder
 
@@ -242,6 +245,7 @@ class LightningNetwork(pl.LightningModule):
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
         self.test_predictions = PredictionCollector(objective)
+        self.predictions: NDArray[np.float64] | None = None  # see PredictionCollector.finish
 
     def training_step(self, batches: list[Batch], index: int) -> None:
         """Update the weights once for each of the given training batches, or for several of them.
@@ -333,6 +337,45 @@ class LightningNetwork(pl.LightningModule):
         self._saved_schedule = checkpoint.get("schedule")
 
 
+class NetworkData(pl.LightningDataModule):
+    """Hands Lightning the batches of data in memory, which lie on the device if they fit there."""
+
+    def __init__(self, data: ArrayData, config: NetworkConfig) -> None:
+        super().__init__()
+        self._data, self._config, self._is_placed = data, config, False
+
+    def setup(self, stage: str) -> None:
+        """Place the data. Raises ConfigError if the processes cannot share a batch."""
+        trainer: Any = self.trainer
+        self._process = trainer.global_rank, trainer.world_size
+        check_batch_divisible(self._config.batch_size, trainer.world_size)
+        if (rows := len(self._data.train)) < trainer.world_size:
+            raise ConfigError(
+                f"{pluralize(rows, 'row')} of training data for {trainer.world_size} processes",
+                "fewer trainer.devices, or more rows",
+            )
+        if not self._is_placed:
+            self._data, self._is_placed = self._data.on(trainer.strategy.root_device), True
+        limit = self._config.trainer.limit_train_batches
+        count = self._data.count_training_batches(trainer.world_size, limit)
+        trainer.lightning_module.batches = count
+
+    def train_dataloader(self) -> Loader:
+        """Return the lists of training batches of this process."""
+        limit = self._config.trainer.limit_train_batches
+        return self._data.training_batches(*self._process, limit=limit)
+
+    def val_dataloader(self) -> Loader:
+        """Return the batches of the validation of this process."""
+        limit = self._config.trainer.limit_val_batches
+        return self._data.evaluation_batches(self._data.valid, *self._process, limit=limit)
+
+    def test_dataloader(self) -> Loader:
+        """Return the batches of the test of this process."""
+        limit = self._config.trainer.limit_test_batches
+        return self._data.evaluation_batches(self._data.test, *self._process, limit=limit)
+
+
 def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
     """Return the columns of metrics.csv, which has a row for each epoch."""
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
@@ -345,7 +388,6 @@ class NetworkRecorder(EpochRecorder):
 
     config: NetworkConfig
     module: LightningNetwork
-    columns: list[str]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the learning rate of the epoch."""
@@ -380,5 +422,11 @@ class NetworkRecorder(EpochRecorder):
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return a row with all columns of the run."""
-        names = [name for name in self.columns if name not in (STEP, SECONDS)]
-        return {name: metrics.get(name, math.nan) for name in names}
+        names = epoch_columns(self.module.objective, with_lr=self.module.schedule is not None)
+        return {name: metrics.get(name, math.nan) for name in names[1:-1]}
+
+    def tested(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the test, and leave its predictions in the module."""
+        metrics, collected = self.module.test_metrics.finish(), self.module.test_predictions
+        self.module.predictions = collected.finish(trainer.strategy.root_device)
+        return metrics

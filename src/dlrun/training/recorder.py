@@ -96,6 +96,7 @@ class EpochRecorder(pl.Callback):
     bar: ProgressHandle
     config: LightningConfig
     state: RunState
+    module: Any  # the LightningModule that is trained
 
     def __post_init__(self) -> None:
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
@@ -107,6 +108,10 @@ class EpochRecorder(pl.Callback):
     @abstractmethod
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return the epoch's row of metrics.csv but for the columns `epoch` and `seconds`."""
+
+    @abstractmethod
+    def tested(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the test that has ended."""
 
     def seed_of(self, *place: int) -> int:
         """Return the seed of a place within the current epoch."""
