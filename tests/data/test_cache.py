@@ -58,7 +58,7 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, content: bytes | None, cap
     for _ in range(2):
         assert_loaded(tmp_path, prepare)
     assert prepare.calls == 2
-    assert capsys.readouterr().err.count(f"{cache}: damaged: ") == 1
+    assert capsys.readouterr().err.count(f"{cache}: damaged, ") == 1
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"y_test": None}, "no item named 'y_test.npy'"),
+        ({"y_test": None}, "no y_test"),
         ({"y_train": np.array([0])}, "train: not Keras's reviews, each"),
         ({"y_train": np.array([0, 7])}, "train: not Keras's reviews, each"),
         ({"x_train": objects([1.5], [1])}, "not Keras's reviews"),

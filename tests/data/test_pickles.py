@@ -134,14 +134,14 @@ def npy(array: np.ndarray) -> bytes:
 def test_a_damaged_npz_file_is_a_data_error(tmp_path: Path, member: bytes) -> None:
     file = tmp_path / "a.npz"
     np.savez_compressed(file, x=objects([1, 2], [3]), y=np.arange(6.0).reshape(2, 3))
-    y, x = load_npz(file, ["y", "x"])
-    assert x.tolist() == [[1, 2], [3]] and y.tolist() == [[0, 1, 2], [3, 4, 5]]
+    read = {name: array.tolist() for name, array in load_npz(file).items()}
+    assert read == {"x": [[1, 2], [3]], "y": [[0, 1, 2], [3, 4, 5]]}
     raw = file.read_bytes()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x.npy", member)
     with pytest.raises(DataError, match=r"a\.npz"):
-        load_npz(file, ["x"])
+        load_npz(file)
     for content in (b"<html>not found</html>", raw[: len(raw) // 2], raw[:-30]):
         file.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.npz: not an \.npz file: "):
-            load_npz(file, ["x"])
+        with pytest.raises(DataError, match=r"a\.npz: damaged, or not an \.npz file: "):
+            load_npz(file)

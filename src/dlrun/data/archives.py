@@ -21,6 +21,8 @@ from dlrun.system.files import open_regular_file
 MAX_MEMBERS = 200_000  # the largest published archive has about 100,000
 MAX_BYTES = 1 << 30  # expanded; the largest published archive has half as many
 
+READ_ERRORS = (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+
 Array = NDArray[Any]
 
 
@@ -54,18 +56,13 @@ def read_tar(
                     assert content is not None  # a regular file has content
                     yield name, content.read()
             _check_end(tar)
-    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+    except (*READ_ERRORS, RecursionError) as error:  # tarfile follows headers by recursion
         raise DataError(f"{archive}: unreadable, damaged, or not a tar archive: {error}") from None
-    except RecursionError:
-        raise DataError(f"{archive}: damaged, or not a tar archive: too many headers") from None
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise TarError if a tar archive does not end in zeros.
-
-    tarfile takes a damaged header for the archive's end. Reading all of a compressed file also
-    checks its checksum.
-    """
+    # tarfile takes a damaged header for the archive's end, which is zeros. Reading all of a
+    # compressed file also checks its checksum.
     assert tar.fileobj is not None  # it is open
     found = 0
     while block := tar.fileobj.read(tarfile.RECORDSIZE):
@@ -127,25 +124,27 @@ def to_array(pickled: Any, what: str) -> Array:
         raise DataError(f"{what}: not an array: {first_line(error)}") from None
 
 
-def load_npz(path: Path, names: list[str]) -> list[Array]:
+def load_npz(path: Path) -> dict[str, Array]:
     """Return the arrays of an .npz file by name, also object arrays; raise DataError if damaged."""
-    arrays = []
+    arrays: dict[str, Array] = {}
     try:
+        most = max(MAX_BYTES, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
-            for name in names:
-                if archive.getinfo(f"{name}.npy").file_size > MAX_BYTES:
-                    raise ValueError(f"{name} has more than {MAX_BYTES:,} bytes")
-                stream = io.BytesIO(archive.read(f"{name}.npy"))
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if member.file_size > most:
+                    raise ValueError(f"{name} has more than {most:,} bytes")
+                stream = io.BytesIO(archive.read(member))  # reading all compares its checksum
                 np.lib.format.read_magic(stream)
                 _, _, dtype = np.lib.format.read_array_header_1_0(stream)
                 if dtype.hasobject:  # a pickle follows
                     what = f"{path}: {name}"
-                    arrays.append(to_array(load_pickle(stream, what), what))
+                    arrays[name] = to_array(load_pickle(stream, what), what)
                 else:
                     stream.seek(0)
-                    arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
+                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{path}: not an .npz file: {first_line(error)}") from None
+        raise DataError(f"{path}: damaged, or not an .npz file: {first_line(error)}") from None
     return arrays

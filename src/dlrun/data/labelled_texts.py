@@ -56,7 +56,7 @@ KERAS_WORDS = RemoteFile(
 )
 
 MAX_REVIEW_BYTES = 1 << 20
-_MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
+_MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 _NO_WORD = "<UNK>"  # `split_words` never returns it
 
 
@@ -156,10 +156,8 @@ def _read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
 
 
 def _generate(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    sources = []
-    for part, seed in (("train", found.seed), ("test", found.seed + 1)):
-        sources.append(_in_memory(part, *generate_reviews(found.config.sample_reviews, seed)))
-    return sources, []
+    count, seeds = found.config.sample_reviews, {"train": found.seed, "test": found.seed + 1}
+    return [_in_memory(part, *generate_reviews(count, seed)) for part, seed in seeds.items()], []
 
 
 def _in_memory(
@@ -171,35 +169,30 @@ def _in_memory(
 
 
 def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    """Read the labelled reviews of the archive aclImdb_v1.tar.gz.
-
-    Raises DataError if the file is another archive, is damaged, or lacks one of the four folders.
-    """
-    folders: dict[str, dict[str, bytes]] = {
-        f"{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
+    reviews: dict[str, dict[str, bytes]] = {
+        f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }
     (archive,) = found.paths
     for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, found.screen):
-        _, part, label, name = path.split("/")
-        folders[f"{part}/{label}"][name] = content
-    if empty := [f"aclImdb/{folder}" for folder, reviews in folders.items() if not reviews]:
+        folder, _, name = path.rpartition("/")
+        reviews[folder][name] = content
+    if empty := [folder for folder, contents in reviews.items() if not contents]:
         raise DataError(
             f"{archive}: no reviews in {', '.join(empty)}",
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
     sources = []
     for part in ("train", "test"):
-        classes = folders[f"{part}/neg"], folders[f"{part}/pos"]
-        labels = np.repeat([0, 1], [len(reviews) for reviews in classes])
-        ordered = (reviews[name] for reviews in classes for name in sorted(reviews))
+        classes = reviews[f"aclImdb/{part}/neg"], reviews[f"aclImdb/{part}/pos"]
+        ordered = (contents[name] for contents in classes for name in sorted(contents))
         texts = (review.decode("utf-8", "replace") for review in ordered)
-        sources.append(_in_memory(part, texts, labels))
+        sources.append(_in_memory(part, texts, np.repeat([0, 1], [*map(len, classes)])))
     return sources, []
 
 
 def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
     """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
-    arrays, word_index = found.paths
+    path, word_index = found.paths
     try:
         ranks = dict(json.loads(read_regular_file(word_index)))
         words = sorted(ranks, key=ranks.__getitem__)
@@ -214,13 +207,16 @@ def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
                 raise ValueError(f"a word of rank {min(ranks)}")
             return [words[rank - 1] if rank <= len(words) else _NO_WORD for rank in ranks]
         except (ValueError, TypeError) as error:
-            raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
+            raise DataError(f"{path}: not Keras's reviews: {error}") from None
 
     sources: list[TextSource] = []
-    x_train, y_train, x_test, y_test = load_npz(arrays, ["x_train", "y_train", "x_test", "y_test"])
-    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+    arrays = load_npz(path)
+    for part in ("train", "test"):
+        if missing := {f"x_{part}", f"y_{part}"} - arrays.keys():
+            raise DataError(f"{path}: not Keras's reviews: no {', '.join(sorted(missing))}")
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if y.ndim != 1 or x.shape[:1] != y.shape or not np.isin(y, (0, 1)).all():
-            raise DataError(f"{arrays}: {part}: not Keras's reviews, each with a label 0 or 1")
+            raise DataError(f"{path}: {part}: not Keras's reviews, each with a label 0 or 1")
         sources.append(_in_memory(part, map(to_words, x), y.astype(int)))
     return sources, words
 

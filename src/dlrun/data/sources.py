@@ -5,9 +5,7 @@ A file of prepared arrays is written completely or not at all, by one process.
 
 import contextlib
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +15,10 @@ import numpy as np
 
 from dlrun.config.data_sections import OwnDataConfig, held_out_rows
 from dlrun.data import user_data
-from dlrun.data.archives import Array
+from dlrun.data.archives import Array, load_npz
 from dlrun.data.download import download_file, lock_while_writing, packaged_paths
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError, first_line
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import open_new_file, read_unpacked
 
@@ -186,17 +184,14 @@ class Dataset:
         digests: list[str] = []
         if source.files:
             self.download(config, data_dir, screen)
-            files = self.files(config, data_dir)
-            paths = [path for _, path in files]
-            digests = [file.hash_of(path) for file, path in files]
-            others = [
-                digest[:8]
-                for file, digest in zip(source.files, digests, strict=True)
-                if digest != file.digest
-            ]
+            paths = [path for _, path in self.files(config, data_dir)]
+            digests = [file.hash_of(path) for file, path in zip(source.files, paths, strict=True)]
+            pairs = zip(source.files, digests, strict=True)
+            others = [digest[:8] for file, digest in pairs if digest != file.digest]
             first = source.files[0]  # gzip files lie in a folder with the name of the data set
-            published = self.name if first.gzipped else first.name
-            named = f"not as published, {', '.join(others)}" if others else published
+            named = self.name if first.gzipped else first.name
+            if others:
+                named = f"not as published, {', '.join(others)}"
             origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
         elif isinstance(config, OwnDataConfig) and config.is_own:
             paths = user_data.user_data_paths(config)
@@ -271,16 +266,6 @@ def load_or_prepare_arrays(
 
 
 def read_prepared(cache: Path) -> Prepared:
-    """Return the arrays and names in a file of prepared arrays; raise DataError if it is damaged.
-
-    To read a member of a .npz file whole compares its checksum.
-    """
-    try:
-        with zipfile.ZipFile(cache) as file:
-            arrays: dict[str, Array] = {
-                name.removesuffix(".npy"): np.load(io.BytesIO(file.read(name)))
-                for name in file.namelist()
-            }
-        return arrays, json.loads(arrays.pop(NAMES).tobytes())
-    except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{cache}: damaged: {first_line(error)}") from None
+    """Return the prepared arrays and names in a file; raise DataError if it is damaged."""
+    arrays = load_npz(cache)
+    return arrays, json.loads(arrays.pop(NAMES).tobytes())
