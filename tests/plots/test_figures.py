@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dlrun.plots import (
-    add_figure_title,
     create_panel_grid,
     escape_figure_text,
     figure_to_png,
@@ -180,8 +179,7 @@ def test_plain_text_is_short_printable_and_no_formula() -> None:
 
 def test_a_title_is_whole_if_it_is_long() -> None:
     run = "20261125T125140Z-" + "x" * 180
-    figure, _ = create_panel_grid(1, 6, 2)
-    add_figure_title(figure, f"imdb, seed 0, run {run}\n$data$")
+    figure, _ = create_panel_grid(1, 6, 2, title=f"imdb, seed 0, run {run}\n$data$")
     (title,) = [text for text in figure.texts if text.get_text()]
     lines = title.get_text().split("\n")
     assert run in "".join(lines).replace(" ", "")

@@ -50,7 +50,7 @@ def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
 
 
 def create_panel_grid(
-    count: int, width: float, height: float, *, share_y: bool = False
+    count: int, width: float, height: float, *, title: str, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
     columns = min(PANELS_PER_ROW, count)
@@ -61,6 +61,7 @@ def create_panel_grid(
         axes.grid(alpha=0.3)
     for axes in panels[count:]:
         axes.axis("off")
+    add_figure_title(figure, title)
     return figure, panels[:count]
 
 

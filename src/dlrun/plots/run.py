@@ -60,7 +60,7 @@ def draw_learning_curves(
         for name in table
         if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1)
     )
-    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
+    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
@@ -69,7 +69,6 @@ def draw_learning_curves(
         if kept is not None:
             axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
             axes.legend()
-    add_figure_title(figure, title)
     return figure
 
 
@@ -119,7 +118,7 @@ def draw_lasso_path(
             empty if None.
         title: the figure's title.
     """
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, share_y=True)
+    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
     draw_splits(left, x, table, "accuracy", NAMES)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
@@ -134,7 +133,6 @@ def draw_lasso_path(
         right.set_title(escape_figure_text(name, 60), fontsize=11)
         _draw_metric(right, epochs, "accuracy", test_accuracy)
         right.tick_params(labelleft=True)
-    add_figure_title(figure, title)
     return figure
 
 
@@ -143,12 +141,11 @@ def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
-    figure, (axes,) = create_panel_grid(1, 5.5, 4.9)
+    figure, (axes,) = create_panel_grid(1, 5.5, 4.9, title=title)
     axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-    add_figure_title(figure, title)
     return figure
 
 
@@ -157,14 +154,13 @@ def draw_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of a series of test rows; `note` is above them."""
-    figure, (axes,) = create_panel_grid(1, 11, 4)
+    figure, (axes,) = create_panel_grid(1, 11, 4, title=title)
     axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
     axes.legend()
-    add_figure_title(figure, title)
     return figure
 
 
@@ -176,7 +172,7 @@ def draw_penalty_path(
 
     table: metrics.csv with the columns `alpha` and `<split>_mae`. chosen: the index of the penalty.
     """
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3)
+    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
     draw_splits(left, x, table, "mae", NAMES)
     left.set(ylabel="mean absolute error")
@@ -191,7 +187,6 @@ def draw_penalty_path(
         axes.axvline(x[chosen], linestyle=":", color="grey", label=label)
         axes.set(xlabel=r"$-\log(\alpha)$")
         axes.legend(fontsize=8)
-    add_figure_title(figure, title)
     return figure
 
 

@@ -14,7 +14,6 @@ from dlrun.plots import (
     NAMES,
     PANELS_PER_ROW,
     Figure,
-    add_figure_title,
     create_panel_grid,
     escape_figure_text,
     matplotlib_defaults,
@@ -52,7 +51,7 @@ def draw_sweep_figure(
         book: the published test value; None if it cannot be compared.
         title: the figure's title.
     """
-    figure, panels = create_panel_grid(len(keys), 4.4, 3.6, share_y=True)
+    figure, panels = create_panel_grid(len(keys), 4.4, 3.6, title=title, share_y=True)
     for axes, key in zip(panels, keys, strict=True):
         places = _draw_key(axes, dots, key)
         if (place := places.get(repr(chosen.get(key, ...)))) is not None:
@@ -63,7 +62,6 @@ def draw_sweep_figure(
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
-    add_figure_title(figure, title)
     return figure
 
 
