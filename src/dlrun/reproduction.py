@@ -21,10 +21,9 @@ from dlrun.config.yaml_loader import flatten_keys, format_override, format_setti
 from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
 from dlrun.reports.run_data import RunSection
-from dlrun.reports.spread import Interval, PairedComparison, compare_pairs
+from dlrun.reports.spread import Interval, PairedComparison, RunGroup, compare_pairs
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.recorded_metrics import (
@@ -231,37 +230,38 @@ class ReproducedExperiment:
             f"Failed: {self.title}, seed {seed}: {why}" for seed, why in self.failed.items()
         ]
 
-    @cached_property
-    def group(self) -> ConfigGroup:
+    @property
+    def group(self) -> RunGroup:
         """Return the runs as the group of one config, with published numbers of other data too."""
-        sections = [
-            RunSection(number, run, cells=1, with_published=True)
-            for number, run in enumerate(self.runs, start=1)
-        ]
-        return ConfigGroup("", "", sections, sections)
+        return RunGroup({(run.record.seed, None): run for run in self.runs}, with_published=True)
+
+    @cached_property
+    def first_section(self) -> RunSection:
+        """Return what a page shows of the first run."""
+        return RunSection(1, self.runs[0], cells=1, with_published=True)
 
     @property
     def rows(self) -> list[PublishedRow]:
         """Return a row for each published metric that all runs have; none without runs."""
         if not self.runs:
             return []
-        published = self.group.sections[0].published
+        group, published = self.group, self.first_section.published
         judged = EDITIONS if len(self.runs) > 1 or not self.stochastic else ()
         rows = []
         for metric in dict.fromkeys(name for values in published.values() for name in values):
-            here = self.group.spread(metric)
+            here = group.spread(metric)
             if here is None:
                 continue
             row = PublishedRow(
                 metric,
-                published=dict.fromkeys(EDITIONS) | self.group.published_values(metric),
+                published=dict.fromkeys(EDITIONS) | group.published_values(metric),
                 values=here.values,
                 mean=here.mean,
                 sd=here.deviation,
                 interval=here.range,
                 direction=describe_direction(metric),
-                reruns=dict(self.group.rerun_values(metric)),
-                in_range={edition: self.group.place(here, edition) for edition in judged},
+                reruns=dict(group.rerun_values(metric)),
+                in_range={edition: group.place(here, edition) for edition in judged},
             )
             rows.append(row)
         return rows or self._rows_of_photographs()
@@ -269,7 +269,7 @@ class ReproducedExperiment:
     def _rows_of_photographs(self) -> list[PublishedRow]:
         """Return a row with the number of photographs whose most probable label is the book's."""
         counts, photographs = dict.fromkeys((*EDITIONS, "here"), 0), 0
-        for photograph in self.group.sections[0].photographs:
+        for photograph in self.first_section.photographs:
             weights = photograph.published | {"here": photograph.labels}
             first = {origin: found[0][0] for origin, found in weights.items() if found}
             if "book" in first:
@@ -302,18 +302,12 @@ class ReproducedExperiment:
         wanted, metric = (self.baseline.experiment, self.baseline.set), self.baseline.metric
         for part in parts:
             if (part.name, part.variant) == wanted:
-                ours, theirs = self._values_by_seed(metric), part._values_by_seed(metric)
+                ours, theirs = self.group.values(metric), part.group.values(metric)
                 if theirs and not part.stochastic:
                     theirs = dict.fromkeys(ours, next(iter(theirs.values())))
                 pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
                 return compare_pairs(metric, *zip(*pairs, strict=True)) if pairs else None
         return None
-
-    def _values_by_seed(self, metric: str) -> dict[int | None, float]:
-        """Return the values of a metric by the seed of the run; none if a run lacks it."""
-        spread = self.group.spread(metric) if self.runs else None
-        seeds = (run.record.seed for run in self.runs)
-        return dict(zip(seeds, spread.values, strict=True)) if spread else {}
 
     def describe_baseline(self, parts: "Sequence[ReproducedExperiment]") -> str:
         """Return whether the runs are better than those of the baseline; empty without one."""
@@ -347,12 +341,9 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     except DlrunError as error:  # also if damaged, or if code or packages have changed
         screen.note(f"all seeds are run again: {error.message}")
         return new
-    points = list(earlier.points)
-    known = {point.settings[SEED] for point in points}
-    for point in new.points:
-        if point.settings[SEED] not in known:
-            points.append(SweepPoint(number=len(points) + 1, settings=point.settings))
-    return earlier.model_copy(update={"points": points})
+    known = {point.settings[SEED] for point in earlier.points}
+    earlier.add_points(one.settings for one in new.points if one.settings[SEED] not in known)
+    return earlier
 
 
 def reproduce_published_numbers(
@@ -500,7 +491,7 @@ def _write(parts: Parts, out: Path, command: str) -> None:
 
 def _describe_machine(parts: Parts) -> str:
     """Describe the machine of the first run; empty without a run."""
-    section = next((part.group.sections[0] for part in parts if part.runs), None)
+    section = next((part.first_section for part in parts if part.runs), None)
     about = section.environment() if section else {}
     return ", ".join(f"{key} {about[key]}" for key in MACHINE if about.get(key))
 

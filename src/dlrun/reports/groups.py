@@ -8,11 +8,9 @@ from functools import cached_property
 from dlrun.config.data_sections import FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import format_settings_briefly
-from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
-from dlrun.reports.spread import Interval, MetricSpread, metric_spread, place_in_range
-from dlrun.run_folder.record import ACCURACY
+from dlrun.reports.spread import MetricSpread, RunGroup
 from dlrun.run_folder.recorded_metrics import TESTED, main_metric, metric_direction
 from dlrun.system.console import pluralize
 
@@ -20,7 +18,7 @@ SAMPLE = "sample"  # the source of generated data
 
 
 @dataclass(frozen=True)
-class ConfigGroup:
+class ConfigGroup(RunGroup):
     """Holds the runs of a page with one config and the same data; only seed and fold may differ.
 
     data: a description, without the seed. title: the settings in which the config differs from the
@@ -49,12 +47,6 @@ class ConfigGroup:
         spreads = map(self.spread, test_metric_names(self.counted))
         return [spread for spread in spreads if spread]
 
-    def spread(self, metric: str) -> MetricSpread | None:
-        """Return the spread of a metric over the counted runs; None if any lacks it."""
-        metrics = [run.record.metrics for run in self.counted]
-        folds = [run.values.get(FOLD) for run in self.counted]
-        return metric_spread(metric, metrics, folds)
-
     @property
     def main(self) -> MetricSpread | None:
         """Return the spread of the metric by which the runs are judged, or None."""
@@ -74,47 +66,6 @@ class ConfigGroup:
             return self.counted[0] if self.counted else None
         by_value = sorted(self.counted, key=lambda run: run.record.metrics[main.metric] or 0)
         return by_value[(len(by_value) - 1) // 2]
-
-    def depends_on_seed(self, spread: MetricSpread) -> bool:
-        """Return whether the seed changes a metric; also if that is unknown.
-
-        Of several runs their values say so, of a single one its config.
-        """
-        if len(self.counted) > 1:
-            return len(set(spread.values)) > 1
-        try:
-            return self.counted[0].run.config.depends_on_seed
-        except DlrunError:  # the experiment is not installed
-            return True
-
-    def published_values(self, metric: str) -> dict[str, float]:
-        """Return the published values of a metric by edition of the book."""
-        editions = self.sections[0].published.items()
-        return {edition: values[metric] for edition, values in editions if metric in values}
-
-    def rerun_values(self, metric: str) -> list[tuple[str, float]]:
-        """Return the values of a metric in the authors' earlier runs with their sources."""
-        reruns = self.sections[0].reruns
-        return [(source, values[metric]) for source, values in reruns if metric in values]
-
-    def interval(self, spread: MetricSpread) -> Interval | None:
-        """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
-        if len(self.counted) == 1 and spread.metric == ACCURACY:
-            return self.counted[0].interval
-        return spread.range
-
-    def place(self, spread: MetricSpread, edition: str) -> str | None:
-        """Return where a published number lies: `yes` (in the interval), `above` or `below`.
-
-        If the metric depends on no seed, `yes` is `equal`. None if it is not to be judged.
-        """
-        value = self.published_values(spread.metric).get(edition)
-        if value is None or self.sections[0].not_compared:
-            return None
-        if self.depends_on_seed(spread):
-            return place_in_range(value, self.interval(spread))
-        place = place_in_range(value, (spread.mean, spread.mean))
-        return "equal" if place == "yes" else place
 
     @property
     def tags(self) -> list[Tag]:
@@ -223,7 +174,7 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
 
 def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     """Return runs of one config as a group; of repeated runs only the last one counts."""
-    repeats: dict[object, list[RunSection]] = {}
+    repeats: dict[tuple[int | str, int | None], list[RunSection]] = {}
     for run in sorted(sections, key=lambda run: run.record.started or ""):
         if run.state == "finished":
             seed = run.run.name if run.record.seed is None else run.record.seed
@@ -231,8 +182,18 @@ def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     for *earlier, last in repeats.values():
         for run in earlier:
             run.repeated_by = last.number
-    counted = sorted((runs[-1] for runs in repeats.values()), key=lambda run: run.number)
-    group = ConfigGroup(data, sections[0].varied, sections, counted)
+    counted = {
+        repeat: runs[-1]
+        for repeat, runs in sorted(repeats.items(), key=lambda one: one[1][-1].number)
+    }
+    group = ConfigGroup(
+        {repeat: run.run for repeat, run in counted.items()},
+        data,
+        sections[0].varied,
+        sections,
+        list(counted.values()),
+        with_published=sections[0].shows_published,
+    )
     if typical := group.typical:
         for run in sections:
             if run.state == "finished":

@@ -1,13 +1,21 @@
 """Say how a metric varies over runs, where a published number lies, and which of two is better."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 
 from dlrun import stats
-from dlrun.run_folder.recorded_metrics import is_plottable, metric_direction
+from dlrun.errors import DlrunError
+from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.record import ACCURACY
+from dlrun.run_folder.recorded_metrics import (
+    is_plottable,
+    metric_direction,
+    published_metrics,
+    published_reruns,
+)
 
 Interval = tuple[float, float]
 
@@ -52,23 +60,83 @@ class MetricSpread:
         return max(least, ends[0]), min(most, ends[1])
 
 
-def metric_spread(
-    metric: str, metrics: Iterable[Mapping[str, float | None]], folds: Sequence[object] = ()
-) -> MetricSpread | None:
-    """Return the spread of a metric over runs; None if any run lacks the metric.
+@dataclass(frozen=True)
+class RunGroup:
+    """Holds the finished runs of one config, by seed and by fold, which is None without folds.
 
-    folds: of each run the number of its fold, or None; empty if no run has one. Runs of one fold,
-    with several seeds, count as one value, their mean.
+    with_published: whether published numbers are shown that the runs are not judged by.
     """
-    values = [one.get(metric) for one in metrics]
-    known = [float(value) for value in values if value is not None and is_plottable(value)]
-    if not known or len(known) < len(values):
-        return None
-    by_fold: dict[object, list[float]] = {}
-    for place, value in enumerate(known):
-        fold = folds[place] if folds else None
-        by_fold.setdefault(f"run {place}" if fold is None else fold, []).append(value)
-    return MetricSpread(metric, [statistics.fmean(one) for one in by_fold.values()])
+
+    repeats: Mapping[tuple[int | str | None, int | None], Run]
+    with_published: bool = field(default=False, kw_only=True)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs in their order."""
+        return list(self.repeats.values())
+
+    def values(self, metric: str) -> dict[int | str | None, float]:
+        """Return the values of a metric by seed, or by fold; empty if any run lacks the metric.
+
+        Runs of one fold, with several seeds, count as one value, their mean.
+        """
+        values = [run.record.metrics.get(metric) for run in self.runs]
+        known = [float(value) for value in values if value is not None and is_plottable(value)]
+        if len(known) < len(values):
+            return {}
+        by_repeat: dict[int | str | None, list[float]] = {}
+        for (seed, fold), value in zip(self.repeats, known, strict=True):
+            by_repeat.setdefault(seed if fold is None else fold, []).append(value)
+        return {repeat: statistics.fmean(values) for repeat, values in by_repeat.items()}
+
+    def spread(self, metric: str) -> MetricSpread | None:
+        """Return the spread of a metric over the runs; None if any lacks it."""
+        values = self.values(metric)
+        return MetricSpread(metric, [*values.values()]) if values else None
+
+    def published_values(self, metric: str) -> dict[str, float]:
+        """Return the published values of a metric by edition of the book."""
+        record = self.runs[0].record
+        editions = published_metrics(record, ignoring_differences=self.with_published).items()
+        return {edition: values[metric] for edition, values in editions if metric in values}
+
+    def rerun_values(self, metric: str) -> list[tuple[str, float]]:
+        """Return the values of a metric in the authors' earlier runs with their sources."""
+        record = self.runs[0].record
+        is_shown = self.with_published or not record.reference_differs
+        reruns = published_reruns(record) if is_shown else []
+        return [(source, values[metric]) for source, values in reruns if metric in values]
+
+    def interval(self, spread: MetricSpread) -> Interval | None:
+        """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
+        if len(self.repeats) == 1 and spread.metric == ACCURACY:
+            return self.runs[0].record.interval
+        return spread.range
+
+    def depends_on_seed(self, spread: MetricSpread) -> bool:
+        """Return whether the seed changes a metric; also if that is unknown.
+
+        Of several runs their values say so, of a single one its config.
+        """
+        if len(self.repeats) > 1:
+            return len(set(spread.values)) > 1
+        try:
+            return self.runs[0].config.depends_on_seed
+        except DlrunError:  # the experiment is not installed
+            return True
+
+    def place(self, spread: MetricSpread, edition: str) -> str | None:
+        """Return where a published number lies: `yes` (in the interval), `above` or `below`.
+
+        If the metric depends on no seed, `yes` is `equal`. None if it is not to be judged.
+        """
+        value = self.published_values(spread.metric).get(edition)
+        if value is None or self.runs[0].record.reference_differs:
+            return None
+        if self.depends_on_seed(spread):
+            return place_in_range(value, self.interval(spread))
+        place = place_in_range(value, (spread.mean, spread.mean))
+        return "equal" if place == "yes" else place
 
 
 @dataclass(frozen=True)
@@ -123,12 +191,8 @@ def place_in_range(published: float, interval: Interval | None) -> str | None:
     """
     if interval is None:
         return None
-    half = half_unit_of_last_digit(published)
+    # Half a unit of its last decimal digit, such as 0.005 for 0.88.
+    half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
     if interval[1] < published - half:
         return "above"
     return "below" if interval[0] > published + half else "yes"
-
-
-def half_unit_of_last_digit(value: float) -> float:
-    """Return half a unit of the last decimal digit of a number, such as 0.005 for 0.88."""
-    return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)

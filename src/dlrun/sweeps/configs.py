@@ -9,14 +9,13 @@ from functools import cached_property
 from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.spread import MetricSpread, compare_pairs, metric_spread
+from dlrun.reports.spread import MetricSpread, RunGroup, compare_pairs
 from dlrun.run_folder.recorded_metrics import (
     TESTED,
     VALID,
     format_metric,
     main_metric,
     metric_direction,
-    published_metrics,
     selection_metric,
     too_good_by_test_rows,
 )
@@ -26,28 +25,19 @@ from dlrun.system.console import pluralize
 
 
 @dataclass(frozen=True)
-class ConfigResults:
+class ConfigResults(RunGroup):
     """Holds the finished runs of one config of a sweep, with metrics.
 
-    repeats: the runs by seed and fold, None if there are no folds. settings: the keys that vary in
-    the sweep, with their values. planned: the number of runs.
+    settings: the keys that vary in the sweep, with their values. planned: the number of runs.
     """
 
-    repeats: Mapping[tuple[int | None, int | None], Run]
     settings: Settings
     planned: int
-
-    @property
-    def runs(self) -> list[Run]:
-        """Return the runs in the order of the plan."""
-        return list(self.repeats.values())
 
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:
         """Return the mean and spread of each metric that all runs have."""
-        records = [run.record.metrics for run in self.runs]
-        folds = [fold for _, fold in self.repeats]
-        spreads = [metric_spread(name, records, folds) for name in records[0]]
+        spreads = map(self.spread, self.runs[0].record.metrics)
         return {spread.metric: spread for spread in spreads if spread is not None}
 
     @property
@@ -63,7 +53,7 @@ class ConfigResults:
     @property
     def seeds(self) -> list[int]:
         """Return the distinct seeds of the runs."""
-        return list(dict.fromkeys(seed for seed, _ in self.repeats if seed is not None))
+        return list(dict.fromkeys(seed for seed, _ in self.repeats if isinstance(seed, int)))
 
     @property
     def folds(self) -> int:
@@ -89,21 +79,12 @@ class ConfigResults:
         best_epoch = self.runs[0].record.best_epoch
         return best_epoch is not None and best_epoch.on_test
 
-    def values(self, metric: str) -> dict[object, float]:
-        """Return the values of a metric by seed, or by fold in a cross-validation."""
-        repeats = dict.fromkeys(seed if fold is None else fold for seed, fold in self.repeats)
-        return dict(zip(repeats, self.spreads[metric].values, strict=True))
-
     def optimism(self, metric: str) -> float | None:
         """Return by how much a validation metric is better than the same of the test, or None."""
         tested = self.spreads.get(metric.replace(VALID, TESTED, 1))
         if tested is None or self.is_chosen_by_test_rows:
             return None
         return metric_direction(metric) * (self.spreads[metric].mean - tested.mean)
-
-    def book(self, metric: str) -> float | None:
-        """Return the value of a metric in the book, or None if the config is not comparable."""
-        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
         """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
@@ -115,7 +96,7 @@ class ConfigResults:
             "min": min(spread.values),
             "max": max(spread.values),
             "interval": spread.interval,
-            "book": self.book(metric),
+            "book": self.published_values(metric).get("book"),
         }
 
     def as_object(self) -> dict[str, object]:
@@ -156,7 +137,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
     """Group the finished runs of a sweep by config, the best config last."""
     results: list[ConfigResults] = []
     for config in plan.configs:
-        repeats: dict[tuple[int | None, int | None], Run] = {}
+        repeats: dict[tuple[int | str | None, int | None], Run] = {}
         for point in config:
             run = runs.get(point.number)
             if run is not None and is_run_complete(run) and run.record.metrics:

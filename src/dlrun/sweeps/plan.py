@@ -1,7 +1,6 @@
 """Plan a sweep: validate the config of every run; keep the plan in a folder, and find its runs."""
 
 import contextlib
-import os
 import re
 import shlex
 import sys
@@ -145,11 +144,12 @@ class SweepPlan(ChecksummedModel):
             self.choices.append(known.index(repr(settings)))
             return []
         self.choices.append(len(known))
-        first = len(self.points) + 1
-        added = [
-            SweepPoint(number=number, settings=settings | repeat)
-            for number, repeat in enumerate(self.search.repeats, start=first)
-        ]
+        return self.add_points(settings | repeat for repeat in self.search.repeats)
+
+    def add_points(self, settings: Iterable[Settings]) -> list[SweepPoint]:
+        """Add a point with each of the settings, and return these points."""
+        numbered = enumerate(settings, start=len(self.points) + 1)
+        added = [SweepPoint(number=number, settings=one) for number, one in numbered]
         self.points.extend(added)
         return added
 
@@ -222,9 +222,11 @@ def make_sweep_plan(
         raise ConfigError(problem, "start a sweep for each")
     if here and not options.dry_run:
         check_callbacks_and_loggers(configs[0])
-        if search.folds is not None:
-            _check_data_has_folds(experiment, configs[0], options)
-    return SweepPlan(
+        dataset = registry.experiment_dataset(experiment)
+        if search.folds is not None and dataset:  # can its rows be divided?
+            data, split_seed = configs[0].data_section, configs[0].split_seed
+            dataset.load(data, resolve_data_dir(options.data_dir), split_seed, Screen(quiet=True))
+    plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
         name=name,
@@ -236,11 +238,13 @@ def make_sweep_plan(
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),
         keys=[key for key in keys if key not in REPEATS],
-        points=[SweepPoint(number=n, settings=one) for n, one in enumerate(distinct, start=1)],
+        points=[],
         search=adaptive,
         note=options.note,
         tags=list(options.tags),
     )
+    plan.add_points(distinct)
+    return plan
 
 
 def _distinct_points(
@@ -255,14 +259,6 @@ def _distinct_points(
     keys = [name for name in names if len(texts[name]) > 1 or name in first]
     settings = ({key: config[key] for key in keys if key in config} for config in values)
     return keys, list({repr(point): point for point in settings}.values())
-
-
-def _check_data_has_folds(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
-    """Load the data of an experiment; raise DlrunError if they cannot be divided into folds."""
-    dataset = registry.experiment_dataset(experiment)
-    if dataset:
-        data_dir = resolve_data_dir(options.data_dir)
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
@@ -429,15 +425,10 @@ class Sweep:
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
         """Return the folders whose names are those of a point's run, or of any point's."""
         name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
-        parent = self.runs_dir / self.plan.experiment
-        folders: list[Path] = []
-        with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
-            folders += (
-                parent / entry.name
-                for entry in entries
-                if re.fullmatch(name, entry.name) and not entry.is_symlink()
-            )
-        return sorted(folders)
+        folders = (self.runs_dir / self.plan.experiment).glob("*Z-*")
+        return sorted(
+            path for path in folders if re.fullmatch(name, path.name) and not path.is_symlink()
+        )
 
 
 @dataclass

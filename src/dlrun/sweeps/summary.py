@@ -140,7 +140,7 @@ def _draw(
             keys,
             metric,
             chosen=best.settings if best else {},
-            book=best.book(metrics.TESTED + metric) if best else None,
+            book=best.published_values(metrics.TESTED + metric).get("book") if best else None,
             title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
         )
         return figure.to_png()
@@ -194,7 +194,7 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
             row[shorten_metric(tested.metric)] = format_metric(tested.mean)
             row["test sd"] = format_metric(tested.deviation)
             row["mean's 95 %"] = metrics.format_interval(interval) if interval else ""
-            row["book"] = format_metric(result.book(tested.metric))
+            row["book"] = format_metric(result.published_values(tested.metric).get("book"))
         rows.append({head: text for head, text in row.items() if text})
     heads = max(rows, key=len) if rows else {}
     table = Table(box=None, pad_edge=False)
