@@ -122,7 +122,7 @@ def _prepare(found: FoundData) -> Prepared:
     The vocabulary is counted on the training part, unless the source brings it.
     """
     config, warnings = found.config, found.warnings
-    sources, vocabulary = found.read()
+    sources, vocabulary = found.source.read(found)
     rows = LabelledRows(warnings)
     texts = text_encoding.NumberedTexts(vocabulary)
     for source in sources:
@@ -245,10 +245,7 @@ _AGREE = 0.66  # share of the words of judgement that agree with the review's la
 
 
 def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
-    """Return synthetic reviews of 2 to 40 sentences and their labels, half of them positive.
-
-    Results on generated reviews say nothing about real reviews, so they are labelled as generated.
-    """
+    """Return synthetic reviews of 2 to 40 sentences and their labels, half of them positive."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)
     texts = []

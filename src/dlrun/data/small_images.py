@@ -99,10 +99,12 @@ def load_images(
     size = f"{config.sample_images:,} + {config.sample_images // 5:,}"
     found = dataset.find(config, data_dir, seed, screen, size)
     if dataset is MNIST:
-        arrays, names = found.read()
+        arrays, names = found.source.read(found)
     else:
         folder = data_dir / dataset.name
-        arrays, names = load_or_prepare_arrays(folder, found.digests, found, found.read)
+        arrays, names = load_or_prepare_arrays(
+            folder, found.digests, found, lambda: found.source.read(found)
+        )
     train, test = (
         LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")
@@ -197,8 +199,7 @@ def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:
 def generate_images(count: int, seed: int) -> LabelledImages:
     """Return synthetic images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
-    Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
-    generated images say nothing about real images, so they are labelled wherever they are shown.
+    Each class has a colour and a stripe pattern of its own; noise hides part of both.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % CLASSES)
@@ -262,8 +263,7 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
     """Return synthetic digits in MNIST's shape (count, 28, 28), and their labels.
 
     Pillow's own font is drawn in several sizes, near places and angles, and noise is added to
-    its strokes; as in MNIST, most pixels are 0. Results on generated digits say nothing about
-    MNIST, so they are labelled wherever they are shown.
+    its strokes; as in MNIST, most pixels are 0.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % len(DIGITS))

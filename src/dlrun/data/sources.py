@@ -93,8 +93,8 @@ class RemoteFile:
 class FoundData:
     """Holds the files of a source on this machine, their hashes, and what their reader needs.
 
-    config: the config's section `data`. digests: of a user's own data one text, with the settings
-    that divide the rows; none of generated data, which have no files either.
+    digests: of a user's own data one text, with the settings that divide the rows; none of
+    generated data, which have no files either.
     """
 
     source: "Source"
@@ -105,10 +105,6 @@ class FoundData:
     paths: list[Path] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     warnings: DataWarnings = field(default_factory=DataWarnings)
-
-    def read(self) -> Any:
-        """Return what the reader of the source makes of the files."""
-        return self.source.read(self)
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,7 @@ def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
 class LabelledRows:
     """Collects the class and content of each row, and divides the rows into training and test.
 
-    Add the training rows (or all rows) first, then the test rows if they are separate. Doubtful
-    classes and repeated rows are added to `warnings`.
+    Add the training rows (or all rows) first, then the test rows if they are separate.
     """
 
     def __init__(self, warnings: DataWarnings) -> None:
@@ -88,8 +87,7 @@ class LabelledRows:
         """Add a row, and return whether it has a label; a row with a blank label is left out.
 
         `content` is a hash of the row's content, and `where` its place. Raises DataError for a
-        label that cannot be a name, for too many classes, and for a class that the training part
-        does not have.
+        label that cannot be a class, or that no row of the training part has.
         """
         name = " ".join(label.split())
         if not name:
@@ -122,11 +120,12 @@ class LabelledRows:
         numbers by value, words by letters. Raises DataError if there are too few classes or rows,
         ConfigError if a class has fewer rows than there are folds.
         """
-        labels, names, place = np.array(self._labels), list(self._classes), self._parts[0][0]
+        labels, names = np.array(self._labels), list(self._classes)
+        (place, *_), (last, separate, _) = self._parts[0], self._parts[-1]
         if len(names) < 2:
             raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
-        if len(self._parts) > 1:
-            is_test = np.arange(len(labels)) >= self._parts[1][1]
+        if separate:
+            is_test = np.arange(len(labels)) >= separate
         elif fold is not None:
             is_test = np.isin(np.arange(len(labels)), rows_of_fold(fold, labels, seed))
         else:
@@ -145,9 +144,7 @@ class LabelledRows:
             )
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
-        last = self._parts[-1][0]
-        contents = np.array(self._hashes)
-        warn_of_repeated_rows(contents, np.flatnonzero(is_test), last, self._warnings)
+        warn_of_repeated_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
         are_numbers = all(map(_NUMBER.fullmatch, names))
         ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
         return np.array([ordered.index(name) for name in names])[labels], ordered, is_test

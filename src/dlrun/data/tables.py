@@ -81,7 +81,7 @@ class TableColumns(BaseModel, frozen=True):
             cell = cells[name].strip()
             if levels and cell not in levels:
                 known = shorten_list(levels)
-                raise DataError(f"column {name!r}: {_quote(cell)} is none of these: {known}")
+                raise DataError(f"column {name!r}: {cut(cell, 40)!r} is none of these: {known}")
             row += [float(cell == level) for level in levels[self.first_level :]]
             if not levels:
                 centre, scale = self.scales.get(name, (0, 1))
@@ -127,7 +127,7 @@ class Table:
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
     """Return the table that a config names, divided into training and test rows."""
     found = HITTERS.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
-    parts: list[list[Record]] = found.read()
+    parts: list[list[Record]] = found.source.read(found)
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
     if not names:
@@ -137,14 +137,12 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
     columns = TableColumns(levels={name: _find_levels(name, parts[0]) for name in names})
     records = [record for part in parts for record in part]
     X = np.array(_read_each(records, columns.encode))
-    contents = np.array([hash((*cells.values(),)) for cells, _ in records])
     if config.task == "classification":
         rows = LabelledRows(found.warnings)
-        hashes = iter(contents.tolist())
         for part in parts:
             rows.begin_part(part[0][1])
             for cells, place in part:
-                rows.add(cells[config.target], next(hashes), place)
+                rows.add(cells[config.target], _content(cells), place)
         targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
@@ -152,6 +150,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         targets, labels = np.array(numbers), None
         separate = len(parts[0]) if len(parts) > 1 else None
         fitted, tested = _divide(len(records), separate, config, seed, found.origin.text)
+        contents = np.array([_content(cells) for cells, _ in records])
         warn_of_repeated_rows(contents, tested, parts[-1][0][1], found.warnings)
         if np.ptp(targets[fitted]) == 0:
             problem = f"{found.origin.text}: {config.target} has one value in all training rows"
@@ -201,16 +200,13 @@ def _standardise(
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
-    """Return the rows of a CSV file, at least one, which all have the cells of the header.
-
-    Raises ConfigError if it lacks a column, by the key that names the column.
-    """
+    """Return the rows of a CSV file, at least one; raise ConfigError if it lacks a column."""
     header, rows = open_csv_table(path, columns, warnings)
     if "" in header:
         remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
         raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
     if twice := [name for name in header if header.count(name) > 1]:
-        problem = f"{twice.count(twice[0])} columns are named {_quote(twice[0])}"
+        problem = f"{twice.count(twice[0])} columns are named {cut(twice[0], 40)!r}"
         raise DataError(f"{path}:1: {problem}", "rename one of them")
     if not (records := list(whole_rows(rows))):
         raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
@@ -252,7 +248,7 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     elif words and (
         len(words) < len(cells) / 2 or all(WITH_COMMA.fullmatch(cells[place]) for place in words)
     ):
-        problem = f"has numbers, but {_quote(cells[words[0]])} is no number {NUMBER}"
+        problem = f"has numbers, but {cut(cells[words[0]], 40)!r} is no number {NUMBER}"
     elif words and len(levels) > MOST_LEVELS:
         problem = f"has words, and {len(levels):,} different ones are no categories"
     if problem:
@@ -272,13 +268,14 @@ def _is_number(cell: str) -> bool:
 def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
         remedy = "correct the cell; data.task=classification of hitters-dense takes words"
-        raise DataError(f"column {name!r}: {_quote(cells[name])} is no number {NUMBER}", remedy)
+        raise DataError(
+            f"column {name!r}: {cut(cells[name].strip(), 40)!r} is no number {NUMBER}", remedy
+        )
     return float(cells[name])
 
 
-def _quote(cell: str) -> str:
-    """Return a cell in quotes for a message, cut if it is long."""
-    return repr(cut(cell.strip(), 40))
+def _content(cells: Cells) -> int:
+    return hash((*cells.values(),))
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
@@ -298,7 +295,6 @@ def _divide(
     """Return the indices of training and test rows, as scikit-learn's train_test_split does.
 
     separate: the number of training rows, which are the first ones, if the test rows are given.
-    With a fold in the config, this fold is the test.
     """
     if separate is not None:
         fitted, tested = np.arange(separate), np.arange(separate, rows)
@@ -329,7 +325,7 @@ def load_days(
     Raises DataError if the file cannot be read.
     """
     found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
-    records: list[Record] = found.read()
+    records: list[Record] = found.source.read(found)
     values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     scales = dict(zip(SERIES, pairs, strict=True))
@@ -363,10 +359,7 @@ def _read_days(found: FoundData) -> list[Record]:
 
 
 def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Record]:
-    """Return synthetic rows of numbers, the last of them predictable, and categories in turn.
-
-    words: the categories of each column, separated by spaces.
-    """
+    """Return synthetic rows of numbers, the last of them predictable, and categories in turn."""
     values = np.random.default_rng(found.seed).normal(0, 1, (SAMPLE_ROWS, len(numbers)))
     values[:, -1] += values[:, :3].sum(1)
     for row in range(1, SAMPLE_ROWS):
@@ -391,16 +384,15 @@ def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> No
     screen.rows(stream.getvalue().splitlines())
 
 
-def _file(path: str, sha256: str) -> RemoteFile:
-    return RemoteFile(path.rpartition("/")[2], ADDRESS + path, "sha256", sha256, packaged=path)
+def _file(name: str, sha256: str) -> RemoteFile:
+    path = f"ISLP/data/{name}"
+    return RemoteFile(name, ADDRESS + path, "sha256", sha256, packaged=path)
 
 
 HITTERS_CSV = _file(
-    "ISLP/data/Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
+    "Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
 )
-NYSE_CSV = _file(
-    "ISLP/data/NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60"
-)
+NYSE_CSV = _file("NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60")
 HITTERS = Dataset(
     "hitters",
     (

@@ -90,8 +90,7 @@ class RaggedWordIds:
 class NumberedTexts:
     """Holds texts as integers that number the different words in the order of first appearance.
 
-    `ranked` is the vocabulary by frequency rank; if empty, the words are counted. Each text begins
-    with the integer 0, which becomes START.
+    `ranked` is the vocabulary by frequency rank; if empty, the words are counted.
     """
 
     def __init__(self, ranked: Sequence[str] = ()) -> None:

@@ -98,8 +98,7 @@ def open_csv_table(
     """Return the column names of a CSV file, and its rows.
 
     The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
-    Latin-1 (Windows-1252), with a warning. `columns` are those that it must have, by the setting or
-    option that names each.
+    Latin-1 (Windows-1252), with a warning. `columns`: those needed, by the setting that names each.
 
     Raises ConfigError if a column is missing or there are two, DataError, also when the rows are
     read, if the file cannot be read.
@@ -172,6 +171,6 @@ def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> I
             raise DataError(f"{path}:{number}: not CSV: it has a zero byte")
         if line.isascii() or not _INVALID_UTF8.search(line):
             yield line
-            continue
-        warnings.add(NOT_UTF8, f"{path}:{number}")
-        yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        else:
+            warnings.add(NOT_UTF8, f"{path}:{number}")
+            yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")

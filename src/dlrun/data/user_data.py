@@ -81,10 +81,8 @@ def list_files_by_class(
 ) -> list[tuple[str, Path]]:
     """Return the class and path of each file in a folder, sorted by class, then path.
 
-    Folders in a class's folder are read too; links to folders are not followed. Hidden files, files
-    without one of the suffixes and classes without files are left out, with a warning.
-
-    Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
+    Hidden files, files without one of the suffixes and classes without files are left out, with a
+    warning. Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
     found: list[tuple[str, Path]] = []
     for class_folder in _class_folders(folder):

@@ -1,8 +1,7 @@
 """Compile loops over arrays from LLVM instructions with llvmlite, on which numba is built.
 
-numba compiles plain loops too, but its import and first call cost a process about half a second of
-CPU time, and more memory; with torch's sums and RMSprop the updates of imdb-dense take
-twice the CPU time.
+The import of numba and its first call cost a process about half a second of CPU time; with torch's
+sums and RMSprop the updates of imdb-dense take twice the CPU time.
 """
 
 import ctypes
@@ -26,11 +25,8 @@ Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for
 def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
     """Compile LLVM instructions, for this machine, to a function without a return value.
 
-    Nothing is checked when it is called: arrays are given as addresses.
-
-    Args:
-        arguments: COUNT, FLOAT, or one of the addresses above, for each argument.
-        write: writes the function's instructions; gets a Builder and the arguments.
+    arguments: COUNT, FLOAT, or one of the addresses above; nothing is checked at a call. write:
+    writes the function's instructions; gets a Builder and the arguments.
     """
     module = ir.Module()
     written = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "function")

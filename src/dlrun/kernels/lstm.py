@@ -16,7 +16,6 @@ module `lstm_numba` has the equations.
 """
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,8 +77,7 @@ class LSTMLastState:
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
         """Return whether the numba kernels, not nn.LSTM, are to compute a batch of word ids.
 
-        An accelerator's own LSTM runs all time steps in one kernel. Without gradients a few reviews
-        are left to nn.LSTM, whose layers torchinfo then sees; all training uses the same code.
+        Without gradients a few reviews are left to nn.LSTM, whose layers torchinfo then sees.
         """
         return (
             self.skip_padding
@@ -102,10 +100,7 @@ def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
 
 
 def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> list[Tensor]:
-    """Return the embedding, weight_ih, weight_hh and bias, with sizes that `lanes` divides.
-
-    The bias is (1, 4 * hidden). Zeros fill up the sizes; each of the four gates gets its own.
-    """
+    """Return the embedding, weight_ih, weight_hh and bias, filled up with zeros for each gate."""
     more_hidden, more_inputs = -lstm.hidden_size % lanes, -embedding.embedding_dim % lanes
     vectors: Tensor = embedding.weight
     weights: dict[str, Tensor] = dict(lstm.named_parameters())
@@ -130,12 +125,8 @@ def _zeros(*shape: int) -> NDArray[np.float32]:
 class _Batch:
     """Holds the ids of a batch of reviews, its chunks, and the arrays that are used again.
 
-    Args:
-        ids: (reviews, time), padded in front with 0.
-        keep: keep the states of all time steps, for backward.
-        threads: number of threads that share the work.
-        memories: those that no batch uses now. A batch that comes before the backward pass of
-            another gets separate memory.
+    ids: (reviews, time), padded in front with 0. keep: keep the states of all time steps, for
+    backward. memories: those that no batch uses now; another batch may come before a backward.
     """
 
     def __init__(
@@ -159,10 +150,6 @@ class _Batch:
             self.memory[name] = _zeros(size + size // 8)  # batches differ by a few percent
         return self.memory[name][:size].reshape(shape)
 
-    def share(self, work: Callable[[int], None], count: int) -> None:
-        """Call work(0) .. work(count - 1) by the threads of the batch."""
-        share_work(work, count, self.threads)
-
 
 class _LastStates(torch.autograd.Function):
     """Computes the last states (batch, hidden) of a batch; sizes are multiples of LANES."""
@@ -183,11 +170,12 @@ class _LastStates(torch.autograd.Function):
             weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
         )
         projected = batch.array("projected", words, 4 * hidden)
-        batch.share(
+        share_work(
             lambda part: kernels.project_words(
                 part, CHUNKS, vectors, from_input, biases, projected
             ),
             CHUNKS,
+            batch.threads,
         )
         # The states of the review that is all padding come first, then those of the others.
         longest = int(batch.starts.max())
@@ -203,11 +191,12 @@ class _LastStates(torch.autograd.Function):
         last = _zeros(len(batch.ids), hidden)
         lstm.cells[0] = lstm.states[0] = 0
         kernels.lstm_forward(ONLY_REVIEW, pads, projected, from_state, lstm, last)
-        batch.share(
+        share_work(
             lambda chunk: kernels.lstm_forward(
                 batch.chunks[chunk], reviews, projected, from_state, lstm, last
             ),
             len(batch.chunks),
+            batch.threads,
         )
         if batch.keep:
             ctx.save_for_backward(embedding, weight_ih, weight_hh)
@@ -239,19 +228,11 @@ class _LastStates(torch.autograd.Function):
         d_hidden = _zeros(len(sizes), hidden, 4 * hidden)
         firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
         firsts.states[:] = gradients[0].numpy()
-        batch.share(
-            lambda chunk: kernels.lstm_backward(
-                chunk,
-                batch.chunks[chunk],
-                reviews,
-                weight_hh,
-                lstm,
-                firsts,
-                none,
-                word_sums,
-                d_hidden,
-            ),
+        shared = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
+        share_work(
+            lambda chunk: kernels.lstm_backward(chunk, batch.chunks[chunk], *shared),
             len(sizes),
+            batch.threads,
         )
         # Each review has the gradient of the state in which it begins: one of the all-pad review's.
         joined = state_gradients(pads.ids.shape[1] + 1)
@@ -262,11 +243,12 @@ class _LastStates(torch.autograd.Function):
         )
         d_embedding, d_bias = _zeros(words, width), _zeros(CHUNKS, 4 * hidden)
         d_input = _zeros(CHUNKS, width, 4 * hidden)
-        batch.share(
+        share_work(
             lambda part: kernels.gather_word_gradients(
                 part, word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
             ),
             CHUNKS,
+            batch.threads,
         )
         ctx.forward_pass = None
         batch.memories.append(batch.memory)

@@ -15,9 +15,7 @@ Backwards, with the gradients dh of h' and dc of c':
 `project_words` computes p = x W_ih + b once for each word of the vocabulary instead of at each time
 step, and `gather_word_gradients` the gradients of x, W_ih and b from the sums of dg by word.
 
-With hidden size H, a time step takes 8 H^2 operations forward and 16 H^2 backward, and moves 40 H
-and 76 H bytes. W_hh (16 H^2 bytes, 16 kB for H = 32) stays in the L1 cache, so arithmetic is the
-bound, and a time step must wait for the one before it.
+W_hh (16 kB for 32 units) stays in the L1 cache, so arithmetic is the bound.
 
 Weights are stored as (inputs, outputs); the gates lie side by side in nn.LSTM's order i, f, z, o.
 H and E must be multiples of LANES (pad with zeros: a unit without weights stays at 0 and gets no
@@ -193,10 +191,9 @@ def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Float
 def project_words(
     part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Compute what each word in a slice of the vocabulary adds to the gates: embedding @ W + bias.
+    """Write what each word in a slice of the vocabulary adds to the gates to `projected`.
 
-    embedding (words, embedding), W (embedding, 4 hidden), bias (1, 4 hidden),
-    projected (words, 4 hidden): is written.
+    That is embedding (words, embedding) @ W (embedding, 4 hidden) + bias (1, 4 hidden).
     """
     words = len(embedding)
     for w in range(words * part // parts, words * (part + 1) // parts):

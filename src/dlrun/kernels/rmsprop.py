@@ -69,11 +69,7 @@ class OnePassRMSprop(torch.optim.RMSprop):
 
 @cache
 def _compile_update() -> Callable[..., None]:
-    """Compile RMSprop's update of one array.
-
-    The compiled function's arguments are the addresses of w, g and v, their size, lr, alpha,
-    1 - alpha and eps.
-    """
+    """Compile RMSprop's update: addresses of w, g, v, their size, lr, alpha, 1 - alpha, eps."""
 
     def write(builder: Builder, *arguments: Value) -> None:
         count = arguments[3]

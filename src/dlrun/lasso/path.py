@@ -75,11 +75,8 @@ def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
-    """Return the lasso's dual objective, a lower bound, at a residual scaled to be feasible.
-
-    The dual point is the residual p - y, scaled until no column, nor the intercept's, exceeds the
-    penalty (Ndiaye et al. 2017, arXiv:1611.05780).
-    """
+    """Return the lasso's dual objective, a lower bound (Ndiaye et al. 2017, arXiv:1611.05780)."""
+    # The residual p - y, scaled until no column, nor the intercept's, exceeds the penalty.
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)), abs(float(residual.sum())))
     point = np.abs(residual) * (penalty / largest)
     return float(np.sum(entr(point) + entr(1.0 - point)))

@@ -23,12 +23,9 @@ arXiv:2011.10065). It needs no pass over the matrix.
 
 All entries of the matrix are one, so a column is only a list of rows, each in 16 bits up to 65,536
 rows; or a bit for each row, if so many are one that a pass over all rows, 16 at a time, takes less
-time (DENSE): on the lab's reviews 224 of 10,003 columns, with 47 % of the ones. A sweep reads, for
-each entry of the working set's columns, the row's residual, and does one addition; a column that
-moves also reads its rows' weights, and writes their residuals. Memory is the bound: so residuals
-and weights may be in single precision; sums are always in double. A Newton step also needs three
-passes over all or the chosen columns (gradient, curvature, margins). On the lab's reviews a path of
-50 penalties takes some 94 steps and 850 sweeps.
+time (DENSE): on the lab's reviews 224 of 10,003 columns, with 47 % of the ones. Memory is the
+bound: so residuals and weights may be in single precision; sums are always in double. On the lab's
+reviews a path of 50 penalties takes some 94 Newton steps and 850 sweeps.
 """
 
 from collections.abc import Iterator
@@ -90,12 +87,9 @@ def solve_newton_path(
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
     `tolerance` times the objective. The second usually comes first and is no bound: the objective
-    ends about one tolerance above the optimum on the lab's reviews, and was seen 10 above on
-    contrived data. The gap that is reported is rigorous but loose.
-
-    From COARSE on the rows' numbers are in single precision, which moves objective and gap by some
-    1e-7 of the objective. In double precision, of more rows than 65,536, they leave the cache, and
-    time grows faster than the rows.
+    ends about one tolerance above the optimum on the lab's reviews. The gap that is reported is
+    rigorous but loose. From COARSE on the rows' numbers are in single precision, which moves
+    objective and gap by some 1e-7 of the objective.
 
     Args:
         columns: the matrix, see binary_columns.
@@ -211,11 +205,8 @@ def _minimise_model(
 def _extrapolate(
     history: list[tuple[Vector, Vector]], weight: Vector, penalty: float
 ) -> tuple[Vector, Vector]:
-    """Return the model's best point in the span of the last sweeps' moves, or the last point.
-
-    It is computed by `einsum` rather than `@`: BLAS may sum in a different order if it has a
-    different number of threads.
-    """
+    """Return the model's best point in the span of the last sweeps' moves, or the last point."""
+    # By `einsum`, not `@`: the order in which BLAS sums may depend on the number of threads.
     beta, residual = history[-1]
     moves = np.diff([point for point, _ in history], axis=0)
     images = np.diff([point for _, point in history], axis=0)
@@ -344,15 +335,9 @@ def coordinate_descent_sweep(
 ) -> None:
     """Do one sweep of coordinate descent on the quadratic model; update beta and the residuals.
 
-    Args:
-        columns: the matrix.
-        chosen: indices of the columns that are minimised over, in turn.
-        curvature: the sum of the weights over the rows of each chosen column.
-        penalty: the factor of the coefficients' absolute values.
-        only_nonzero: whether to leave out coefficients that are zero.
-        beta: the coefficients, then the intercept, (n_columns + 1,).
-        residual: of each row, (n_rows,).
-        weight: p (1 - p) of each row, (n_rows,).
+    chosen: indices of the columns that are minimised over, in turn. curvature: the sum of the
+    weights over the rows of each. only_nonzero: whether to leave out coefficients that are zero.
+    beta (n_columns + 1,): the intercept last. residual, weight (n_rows,): weights are p (1 - p).
     """
     for q in range(chosen.size):
         j = chosen[q]
