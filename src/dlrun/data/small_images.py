@@ -102,9 +102,8 @@ def load_images(
         arrays, names = found.source.read(found)
     else:
         folder = data_dir / dataset.name
-        arrays, names = load_or_prepare_arrays(
-            folder, found.digests, found, lambda: found.source.read(found)
-        )
+        read = partial(found.source.read, found)
+        arrays, names = load_or_prepare_arrays(folder, found.digests, found, read)
     train, test = (
         LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")

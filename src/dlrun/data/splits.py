@@ -124,7 +124,7 @@ class LabelledRows:
         (place, *_), (last, separate, _) = self._parts[0], self._parts[-1]
         if len(names) < 2:
             raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
-        if separate:
+        if len(self._parts) > 1:
             is_test = np.arange(len(labels)) >= separate
         elif fold is not None:
             is_test = np.isin(np.arange(len(labels)), rows_of_fold(fold, labels, seed))
