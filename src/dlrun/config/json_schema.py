@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.errors import PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema
 
 from dlrun.config.sections import Section
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath, flatten_keys, merge_config_layers
@@ -25,14 +24,6 @@ COMMENT = re.compile(r"(?:^|\s)#\s?(.*)")
 JsonSchema = dict[str, Any]
 
 
-class _Generator(GenerateJsonSchema):
-    """Generates a JSON Schema without titles."""
-
-    def field_title_should_be_set(self, schema: object) -> bool:
-        """Return False: the title of a field would be its name."""
-        return False
-
-
 def config_json_schema(
     schema: type[Section], layers: Sequence[ConfigLayer], title: str
 ) -> JsonSchema:
@@ -43,12 +34,14 @@ def config_json_schema(
     if a type of the schema cannot be described.
     """
     try:
-        found: JsonSchema = schema.model_json_schema(schema_generator=_Generator)
+        found: JsonSchema = schema.model_json_schema()
     except PydanticUserError as error:
         raise DlrunError(f"{title}: a type of its config has no JSON Schema: {error}") from error
     defs = found.get("$defs", {})
     for section in (found, *defs.values()):
         section.pop("description", None)  # a docstring, for those who read the code
+        for field in section.get("properties", {}).values():
+            field.pop("title", None)  # its name
     comments: dict[KeyPath, str] = {}
     for layer in layers:
         comments |= _read_comments(layer)
@@ -72,10 +65,9 @@ def config_json_schema(
 
 
 def _read_comments(layer: ConfigLayer) -> dict[KeyPath, str]:
-    """Return the comment behind each key of a config file, with the lines that continue it.
+    """Return the comment behind each key that is first in its line of a config file.
 
-    A comment belongs to the first key of its line. The lines that continue it have nothing else,
-    and their `#` is in the same column.
+    The lines that continue a comment have nothing else, and their `#` is in the same column.
     """
     files: dict[str, list[str]] = {}
     comments: dict[KeyPath, str] = {}

@@ -85,7 +85,7 @@ def require_extra(what: str, extra: str, *packages: str) -> None:
 
 
 def check_package_installed(key: str, item: Item) -> None:
-    """Raise ConfigError if there is no package of a class; nothing is imported for this."""
+    """Raise ConfigError if there is no package of a class, without an import of it."""
     package = class_name(item).partition(".")[0]
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise ConfigError(
@@ -99,9 +99,8 @@ def load_class(
 ) -> Callable[[], T]:
     """Import the class that an item of a config names, and return a function that makes an object.
 
-    defaults: arguments that are given too if the class has them and the item does not.
-    Raises ConfigError, which names the key, if the class cannot be imported, is no subclass of
-    `kind` or does not have these arguments.
+    defaults: arguments that are given too if the class has them. Raises ConfigError, which names
+    the key, if the class cannot be imported, is no `kind` or does not have these arguments.
     """
     name = class_name(item)
     arguments = {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
@@ -234,7 +233,6 @@ def _checked_arguments(
 
 
 def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
-    """Return an optimizer of one number that has a gradient; some values are refused by step()."""
     from torch import nn, zeros
 
     parameter = nn.Parameter(zeros(1))

@@ -100,22 +100,6 @@ class SchedulerConfig(Section, extra="allow"):
         """Return the arguments of torch's class by name."""
         return dict(self.__pydantic_extra__ or {})
 
-    def check(self, optimizer: OptimizerConfig, epochs: int) -> None:
-        """Raise ValidationError if the rate of an optimizer cannot be changed like this."""
-        if self.name == "none":
-            if self.arguments:
-                key = next(iter(self.arguments))
-                raise error_of_key("unknown key without a schedule", "scheduler", key)
-            return
-        reason, left = "", epochs - self.warmup_epochs
-        if self.name == BY_UPDATE and self.warmup_epochs:
-            reason = f"{self.name} begins with the first update; leave 0"
-        elif self.name in SPANNING and left < 1:
-            reason = f"no epoch of the {epochs} is left for {self.name}"
-        if reason:
-            raise error_of_key(reason, "scheduler", "warmup_epochs")
-        check_scheduler(self.name, self.arguments, optimizer.name, optimizer.arguments, left)
-
 
 class TrainerConfig(Section):
     """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer."""
@@ -201,7 +185,19 @@ class NetworkConfig(LightningConfig):
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
-        self.scheduler.check(self.optimizer, self.trainer.max_epochs)
+        section, optimizer, epochs = self.scheduler, self.optimizer, self.trainer.max_epochs
+        name, left = section.name, epochs - section.warmup_epochs
+        key, problem = "warmup_epochs", ""
+        if name == "none" and section.arguments:
+            key, problem = next(iter(section.arguments)), "unknown key without a schedule"
+        elif name == BY_UPDATE and section.warmup_epochs:
+            problem = f"{name} begins with the first update; leave 0"
+        elif name in SPANNING and left < 1:
+            problem = f"no epoch of the {epochs} is left for {name}"
+        if problem:
+            raise error_of_key(problem, "scheduler", key)
+        if name != "none":
+            check_scheduler(name, section.arguments, optimizer.name, optimizer.arguments, left)
         return self
 
     @classmethod

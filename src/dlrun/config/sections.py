@@ -103,7 +103,6 @@ class Reference(PublishedMetrics):
     """Holds published metrics, their source, and what they are compared with.
 
     place: the numbers of the book's section, then the place within it: [10, 9, 1, 2].
-    variants: metrics that were published for other values of the config.
     """
 
     source: str

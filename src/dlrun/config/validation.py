@@ -149,7 +149,6 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
 
 
 def _values(given: object) -> str:
-    """Return one value, or the values of a list, as the command line of a sweep has them."""
     return ",".join(map(format_setting, given if isinstance(given, list) else [given]))
 
 
@@ -158,14 +157,12 @@ def _sweep_command(experiment: str, *words: str) -> str:
 
 
 def _expected(error: ErrorDetails) -> str:
-    """Return what a validation error expected, such as `greater than 0`."""
     if template := EXPECTED.get(error["type"]):
         return template.format_map(error.get("ctx", {}))
     return error["msg"].removeprefix("Input should be ")
 
 
 def _hint(path: list[str], schema: type[Section]) -> str:
-    """Return what to write instead of an unknown key."""
     section, name = ".".join(path[:-1]), path[-1]
     if "." in name:
         *parents, key = name.split(".")
@@ -191,8 +188,7 @@ def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
 def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
-    A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of a similar
-    name in another section (`lr` -> `optimizer.lr`, `epochs` -> `trainer.max_epochs`).
+    A sibling of a similar name comes first, then a key of another section: `lr` -> `optimizer.lr`.
     """
     *parent, name = path
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]

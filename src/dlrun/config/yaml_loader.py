@@ -105,7 +105,6 @@ _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.v
 
 
 def _position(source: Path | str, mark: yaml.Mark | None) -> str:
-    """Return the file and line of a YAML mark; a source that is no file is returned as it is."""
     return f"{source}:{mark.line + 1}" if mark and isinstance(source, Path) else str(source)
 
 
@@ -167,10 +166,7 @@ def format_setting(value: object) -> str:
 
 
 def format_settings_briefly(values: Mapping[str, object]) -> str:
-    """Return settings as one short text such as `lr=0.01 seed=3`, with long values cut.
-
-    Data settings and paths come last, because they are the least important.
-    """
+    """Return settings as one short text such as `lr=0.01 seed=3`; data and paths come last."""
     ordered = sorted(values, key=lambda key: (key.startswith("data."), "/" in str(values[key])))
     leaves = [key.rpartition(".")[2] for key in ordered]
     return " ".join(
@@ -235,7 +231,6 @@ def _merged(base: object, top: Values) -> Values:
 
 
 def _parse(text: str, source: Path | str) -> tuple[object, dict[KeyPath, str]]:
-    """Parse YAML to a value and the position of each key. Raises ConfigError if it is invalid."""
     try:
         loader = _Loader(text, source)
         node = loader.get_single_node()
