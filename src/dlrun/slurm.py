@@ -82,10 +82,10 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
         SLURM checks the time once a minute, and may send the signal that much earlier: a quarter
         of a short job's time is enough.
         """
-        given = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
+        values = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         reservation = {"reservation": self.reservation} if self.reservation else {}
-        return {names.get(key, key): value for key, value in given.items()} | {
+        return {names.get(key, key): value for key, value in values.items()} | {
             "job_name": name,
             "nodes": nodes,
             "ntasks_per_node": tasks,
@@ -107,7 +107,7 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         if key in values:
             raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
         values[key] = value
-    origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={one}" for key, one in values.items()}
+    origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={values[key]}" for key in values}
     try:
         return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
     except ConfigError as error:
@@ -150,11 +150,9 @@ class Job:
             if code == OutOfTime.exit_code:
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
-            lines = (about / STDERR).read_text(encoding="utf-8", errors="replace").splitlines()
-            errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-            distributed.mark_waiting_run_failed(
-                run, (errors or ["its job ended before it began"])[-1]
-            )
+            said = (about / STDERR).read_text(encoding="utf-8", errors="replace")
+            errors = ["its job ended before it began", *re.findall("^error: (.*)", said, re.M)]
+            distributed.mark_waiting_run_failed(run, errors[-1])
         (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
@@ -165,7 +163,6 @@ class Job:
         return DelayedSubmission(self)
 
     def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
-        """Execute the dlrun command, and return its exit code as a shell reports it."""
         command = [sys.executable, "-m", "dlrun", *self.words]
         code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
@@ -197,13 +194,13 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     if isinstance(config, NetworkConfig):
         check_batch_divisible(config.batch_size, config.world or 1)
     if isinstance(config, LightningConfig):  # devices and cores are those of another machine
-        one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
-        checked = config.model_copy(update={"trainer": one})
-    check_runs_folder_writable(run_context.resolve_runs_dir(settings.runs_dir))
+        trainer = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
+        checked = config.model_copy(update={"trainer": trainer})
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    check_runs_folder_writable(runs_dir)
     check_run_can_start(name, checked, settings, here=False)
     if settings.dry_run:
-        place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
-        print_dry_run(config, place, screen, json=settings.json)
+        print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
         return 0
     runs = [RunToSubmit(config, settings)]
     ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
@@ -223,10 +220,10 @@ def check_slurm_available() -> None:
     if group := distributed.find_process_group():
         raise ConfigError(f"{group}, each of which would submit this run", f"leave {group.by} out")
     require_extra("--slurm", "slurm", "submitit")
-    if missing := [name for name in ("sbatch", "srun") if shutil.which(name) is None]:
-        raise ConfigError(
-            f"--slurm: no {missing[0]} on the PATH", "submit on a login node of SLURM"
-        )
+    for name in ("sbatch", "srun"):
+        if shutil.which(name) is None:
+            problem = f"--slurm: no {name} on the PATH"
+            raise ConfigError(problem, "submit on a login node of SLURM")
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
@@ -309,9 +306,8 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
             return [job.job_id for job in submitted]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         lines = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line]
-        raise ConfigError(
-            f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
-        ) from None
+        problem = f"SLURM refuses it: {'; '.join(lines)}"
+        raise ConfigError(problem, "sinfo shows the partitions") from None
     finally:
         os.environ.update(hidden)
 
@@ -322,13 +318,12 @@ def jobs_in_queue() -> set[str] | None:
     Returns None if SLURM does not answer. Every cluster has squeue, but not all have sacct.
     """
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-    try:
-        done = subprocess.run(  # noqa: S603 (squeue is where PATH says)
-            command, capture_output=True, text=True, check=True, timeout=60
-        )
+    quiet = subprocess.DEVNULL
+    try:  # squeue is where PATH says
+        output = subprocess.check_output(command, stderr=quiet, text=True, timeout=60)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return set(done.stdout.split())
+    return set(output.split())
 
 
 def read_job_number(run: Path) -> str | None:
@@ -392,10 +387,9 @@ def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
         screen.note(f"job {job} continues; `scancel {job}` ends it")
         raise
     if code is None:
-        raise DlrunError(
-            f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}",
-            f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
-        )
+        problem = f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}"
+        more = f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here"
+        raise DlrunError(problem, more)
     if as_json:
         print_results_json(run, screen)
     return code

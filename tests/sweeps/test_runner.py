@@ -77,7 +77,7 @@ def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
     overlays = registry.experiment_entry(name).overlays("smoke")
     before = set(sys.modules)
-    run_experiment(name, RunSettings(config=overlays, runs_dir=folder, quiet=True, results=False))
+    run_experiment(name, RunSettings(config=overlays, runs_dir=folder, quiet=True))
     (folder / "imported").write_text("\n".join(set(sys.modules) - before))
 
 

@@ -70,11 +70,9 @@ PANELS = {
     "More": ("config", "data", "accelerators", "new"),
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
+MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
 DASHED = {"show:change_tags"}  # functions of commands whose arguments may begin with a dash
-# A package cannot take the name of a command.
-RESERVED = {*COMMANDS["dlrun"], *GROUPS}
-
-
+RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
 # What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
 # pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
 SPELLINGS = (
@@ -119,8 +117,8 @@ class DashedArgumentsCommand(PlainCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of a command line after moving those with a dash behind a `--`."""
         options = {name for param in self.get_params(ctx) for name in param.opts}
-        dashed = [one for one in args if re.match("-[^-]", one) and one not in options]
-        others = [one for one in args if one not in dashed and one != "--"]
+        dashed = [word for word in args if re.match("-[^-]", word) and word not in options]
+        others = [word for word in args if word not in dashed and word != "--"]
         return super().parse_args(ctx, [*others, *(["--", *dashed] if dashed else [])])
 
 
@@ -163,11 +161,10 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
-        if function := COMMANDS[str(self.name)].get(name):
-            called = pkgutil.resolve_name(f"dlrun.commands.{function}")
-        else:
-            function = "run_resume_config:make_experiment_command"
-            called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
+        function = COMMANDS[str(self.name)].get(name, MAKE_EXPERIMENT_COMMAND)
+        called = pkgutil.resolve_name(f"dlrun.commands.{function}")
+        if function == MAKE_EXPERIMENT_COMMAND:
+            called = called(name)
         single = typer.Typer(add_completion=False)
         kind = DashedArgumentsCommand if function in DASHED else PlainCommand
         text = _join_lines(listed.help or inspect.getdoc(called) or "")
@@ -215,15 +212,14 @@ def _read_help(function: str) -> str:
     module, _, name = function.partition(":")
     spec: Any = importlib.util.find_spec(f"dlrun.commands.{module}")
     nodes = ast.parse(spec.loader.get_source(spec.name)).body
-    (node,) = [one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == name]
+    (node,) = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name]
     return ast.get_docstring(node) or ""
 
 
 def _join_lines(text: str) -> str:
     """Return a help text with a line for each paragraph, and for each of the examples."""
-    paragraphs = text.split("\n\n")
-    lines = [one if one.startswith("Examples:") else one.replace("\n", " ") for one in paragraphs]
-    return "\n\n".join(lines)
+    about, examples, lines = text.partition("Examples:\n")
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", about) + examples + lines
 
 
 app = typer.Typer(
@@ -244,8 +240,8 @@ dlrun sweep --help                 # the options of a command
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"dlrun {__version__}")
         raise typer.Exit
 

@@ -77,7 +77,6 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _is_reported_by_another_process() -> bool:
-    """Return whether another process on this machine reports the errors that all processes have."""
     distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
     with contextlib.suppress(ConfigError):
         return distributed is not None and bool(distributed.another_process_prints_errors())
@@ -88,12 +87,11 @@ def _describe(error: BaseException) -> DlrunError:
     """Return the error to show for an exception: its message, its hint and its exit code."""
     if isinstance(error, DlrunError):
         return error
+    if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
+        return DlrunError("the working folder: it was removed", "change to another folder")
     if isinstance(error, OSError):
         problem = f"{error.filename or 'the output'}: {error.strerror or error}"
-        hint = os_error_remedy(error)
-        if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
-            problem, hint = "the working folder: it was removed", "change to another folder"
-        return DlrunError(problem, hint)
+        return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError):
         return DlrunError("out of memory", "a smaller batch_size needs less")
     problem = f"{type(error).__name__}: {first_line(error)}"
@@ -119,7 +117,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     options = [name for parameter in parameters for name in parameter.opts]
     similar = did_you_mean(option, [name for name in options if name.startswith("--")])
     meant = spelling(arguments)
-    if not meant and not similar and "--set" in options:
+    if not (meant or similar) and "--set" in options:
         meant = _as_setting(option, arguments)
     return UsageError(f"no such option: {option}{similar}", meant or hint)
 
@@ -138,8 +136,8 @@ def _as_setting(option: str, arguments: Sequence[str]) -> str:
             key = suggest_config_key(str(key).split("."), schema)
     if key is None or (not experiment and "." not in key):
         return ""
-    given = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
-    setting = shlex.quote(f"{key}={given[1] if given else '...'}")
+    value = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
+    setting = shlex.quote(f"{key}={value[1] if value else '...'}")
     return f"config values are given as KEY=VALUE: {setting}"
 
 

@@ -92,12 +92,10 @@ def set_devices_from_launcher(
         return config
     trainer = config.trainer
     if group is None:
-        if trainer.num_nodes > 1:
-            raise ConfigError(
-                f"trainer.num_nodes: {trainer.num_nodes}, but this process runs on one node",
-                f"start it on each node: `torchrun --nnodes={trainer.num_nodes} "
-                "--nproc-per-node=... -m dlrun ...`",
-            )
+        if (nodes := trainer.num_nodes) > 1:
+            problem = f"trainer.num_nodes: {nodes}, but this process runs on one node"
+            start = f"`torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`"
+            raise ConfigError(problem, f"start it on each node: {start}")
         return config
     listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
     fits = listed or trainer.devices in (1, "auto", group.here)
@@ -161,9 +159,8 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             logs_specs=multiprocessing.DefaultLogsSpecs(logs, redirects),
         )
         # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
-        config.signals_to_handle = ",".join(
-            signal.Signals(one).name for one in handled_stop_signals()
-        )
+        names = [signal.Signals(number).name for number in handled_stop_signals()]
+        config.signals_to_handle = ",".join(names)
         words = ["-m", "dlrun", *resume_command_arguments(run, settings)]
         try:
             launcher.elastic_launch(config, sys.executable)(*words)
@@ -202,9 +199,9 @@ def _settings_restored() -> Iterator[None]:
 
 def resume_command_arguments(run: Path, settings: RunSettings) -> list[str]:
     """Return the command-line arguments of dlrun that start a waiting run or continue a run."""
-    words = ["resume", str(run)]
-    words += ["--runs-dir", str(run_context.resolve_runs_dir(settings.runs_dir))]
-    words += ["--data-dir", str(run_context.resolve_data_dir(settings.data_dir))]
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    data_dir = run_context.resolve_data_dir(settings.data_dir)
+    words = ["resume", str(run), "--runs-dir", str(runs_dir), "--data-dir", str(data_dir)]
     words += [word for text in settings.overrides for word in ("--set", text)]
     flags = ("quiet", "summary", "json", "force")
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
@@ -215,5 +212,5 @@ def mark_waiting_run_failed(run: Path, why: str) -> None:
     with contextlib.suppress(DlrunError, OSError):
         record = read_run_record(run)
         if record.status == "waiting":
-            changes = {"status": "failed", "error": why}
-            write_run_record(RunFolder(run), record.model_copy(update=changes))
+            failed = record.model_copy(update={"status": "failed", "error": why})
+            write_run_record(RunFolder(run), failed)

@@ -584,7 +584,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
         path = folder.path / LOG
-        files.check_log_path(path)
+        files.check_regular_file(path)
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

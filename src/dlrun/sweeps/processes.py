@@ -32,7 +32,7 @@ from dlrun.runs.start import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen
-from dlrun.system.files import check_log_path
+from dlrun.system.files import check_regular_file
 from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal, stop_behind
 
 LOG = "workers.txt"  # what libraries print in the processes
@@ -62,7 +62,7 @@ class ChildProcess:
     """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
     def __init__(self, log: Path, experiment: str, settings: RunSettings, run: Path | None) -> None:
-        check_log_path(log)
+        check_regular_file(log)
         self.connection, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
             target=run_point_in_child_process, args=(theirs, log, experiment, settings, run)

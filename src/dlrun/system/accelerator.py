@@ -15,8 +15,6 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
-
-
 # Accelerators by torch's name of the device, in the order in which `auto` tries them, each with the
 # words in the messages of its errors as a regular expression.
 ACCELERATORS = {
@@ -27,10 +25,9 @@ NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the C
 # Names of classes of errors that a device caused, whatever their message. Not every torch has all
 # of these classes; AcceleratorError is also the name of dlrun's own class.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
+WORDS = "|".join(ACCELERATORS.values())
 DEVICE_MESSAGE = re.compile(
-    rf"\b({'|'.join(ACCELERATORS.values())})\b"
-    "|out of memory|deterministic implementation",
-    re.IGNORECASE,
+    rf"\b({WORDS})\b|out of memory|deterministic implementation", re.IGNORECASE
 )
 
 
@@ -96,19 +93,16 @@ def check_cpu_devices(device: str, devices: int | list[int] | str) -> None:
     possible = devices == "auto" or (isinstance(devices, int) and devices <= cores)
     if possible or "LOCAL_WORLD_SIZE" in os.environ or select_accelerator(device)[0] != "cpu":
         return
-    raise ConfigError(
-        f"trainer.devices: {devices} cannot be used on a CPU with {cores} cores",
-        f"on the CPU a device is a process: 1 to {cores}, or auto for one",
-    )
+    problem = f"trainer.devices: {devices} cannot be used on a CPU with {cores} cores"
+    raise ConfigError(problem, f"on the CPU a device is a process: 1 to {cores}, or auto for one")
 
 
 def check_batch_divisible(size: int, processes: int) -> None:
     """Raise ConfigError if a batch cannot be divided equally among the processes."""
     if size % processes:
-        raise ConfigError(
-            f"batch_size: {size} rows cannot be shared by {processes} processes",
-            f"take {size + processes - size % processes}: it is the whole batch's",
-        )
+        problem = f"batch_size: {size} rows cannot be shared by {processes} processes"
+        more = size + processes - size % processes
+        raise ConfigError(problem, f"take {more}: it is the whole batch's")
 
 
 def run_with_fallback(

@@ -128,8 +128,8 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def check_log_path(path: Path) -> None:
-    """Raise DlrunError if the path of a log is a link, a pipe or a folder, not a regular file."""
+def check_regular_file(path: Path) -> None:
+    """Raise DlrunError if the path of a new file is that of a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
 
@@ -173,10 +173,9 @@ def hold_file_lock(
 
     After `patience` seconds another process counts as its holder: then `on_wait` is called before
     waiting for it, or without `on_wait` LockedError is raised. Raises DlrunError if the file system
-    has no locks, OSError if the file cannot be made or is not a regular file.
+    has no locks or the file is not a regular one, OSError if the file cannot be made.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    check_regular_file(path)
     from filelock import FileLock  # imports asyncio; only a run needs it
 
     lock = FileLock(path, thread_local=False)
@@ -186,16 +185,13 @@ def hold_file_lock(
             lock.acquire(timeout=patience)
         except TimeoutError:
             if on_wait is None:
-                raise LockedError(
-                    f"{path.parent}: another process is writing to it", "wait for it, or stop it"
-                ) from None
+                problem = f"{path.parent}: another process is writing to it"
+                raise LockedError(problem, "wait for it, or stop it") from None
             on_wait()
             lock.acquire()
         except NotImplementedError:
-            raise DlrunError(
-                f"{path.parent}: this file system has no locks",
-                "update the package filelock: newer versions need none",
-            ) from None
+            hint = "update the package filelock: newer versions need none"
+            raise DlrunError(f"{path.parent}: this file system has no locks", hint) from None
     try:
         yield
     finally:

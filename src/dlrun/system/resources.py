@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,25 +21,17 @@ MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_MAX = 32 << 20  # bytes
 LIGHTNING_LOGGERS = (
-    "lightning",
-    "lightning.pytorch",
-    "lightning.fabric",
-    "lightning.pytorch.utilities.rank_zero",
-)
+    "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
+)  # fmt: skip
 
 
 def available_memory() -> int | None:
     """Return the bytes of free memory in the machine or container, or None if unknown."""
-    found = [one for one in (_machine_memory(), _container_memory()) if one is not None]
-    return min(found, default=None)
-
-
-def _machine_memory() -> int | None:
+    free = [] if (container := _container_memory()) is None else [container]
     with contextlib.suppress(OSError):  # only Linux has this file
-        for line in MEMINFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
+        available = re.search(r"MemAvailable: *(\d+)", MEMINFO.read_text(encoding="utf-8"))
+        free += [int(available[1]) * 1024] if available else []
+    return min(free, default=None)
 
 
 def _container_memory() -> int | None:

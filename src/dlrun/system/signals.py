@@ -28,8 +28,8 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
 
     A second signal, which may come anywhere in the handling of the first, ends the process.
     """
-    for each in handled_stop_signals():
-        signal.signal(each, _end_at_once)
+    for handled in handled_stop_signals():
+        signal.signal(handled, _end_at_once)
     _ignore_further_hangups(number)
     _raised_signals.append(number)
     raise SIGNALS[number]
@@ -56,11 +56,7 @@ def ignore_signals_until_exit() -> None:
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
-        signal.signal(number, _do_nothing)
-
-
-def _do_nothing(number: int, frame: FrameType | None) -> None:
-    pass
+        signal.signal(number, lambda *_: None)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
@@ -75,7 +71,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
 def _ignore_further_hangups(number: int) -> None:
     """Ignore SIGHUP after the first: the shell and the system both send it."""
     if sys.platform != "win32" and number == signal.SIGHUP:
-        signal.signal(number, _do_nothing)
+        signal.signal(number, lambda *_: None)
 
 
 class StopRequest:
