@@ -29,10 +29,7 @@ def packaged_paths(path: str) -> list[Path]:
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return the path of a file, under its published name if the file is the one in a package.
-
-    `packaged`: the path in the package by the published name.
-    """
+    """Return the path of a file, under its published name if it is one of the `packaged` paths."""
     for name, path in packaged.items():
         if file.as_posix().endswith(f"/{path}"):
             return file.with_name(name)
@@ -104,10 +101,9 @@ def download_file(
 ) -> None:
     """Download a file, check its hash, and move it into place.
 
-    The URL is https, or http on this machine's own loopback. `hash_of` computes the hash of the
-    file; a prefix of the expected hash is enough. `remedy` says what to do if the download fails.
-    What was received before a failure or a kill stays as `.part`, and the next attempt asks only
-    for the rest. Of several processes that need the same file, one downloads and the others wait.
+    `hash_of` computes the hash of the file; a prefix of the expected hash is enough. What was
+    received before a failure or a kill stays as `.part`, and the next attempt asks only for the
+    rest. Of several processes that need the same file, one downloads and the others wait.
 
     Raises DownloadError, or DataError if the URL is not allowed or the folder cannot be written.
     """

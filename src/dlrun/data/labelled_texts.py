@@ -117,10 +117,7 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
 
 
 def _prepare(found: FoundData) -> Prepared:
-    """Encode the training and test texts; divide the texts if they are in one place.
-
-    The vocabulary is counted on the training part, unless the source brings it.
-    """
+    """Encode the texts; the vocabulary is of the training part, unless the source brings one."""
     config, warnings = found.config, found.warnings
     sources, vocabulary = found.source.read(found)
     rows = LabelledRows(warnings)
@@ -263,7 +260,6 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
 
 
 def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
-    """Print training or test reviews as words, each with its label and its length in words."""
     split = reviews.train if part == "train" else reviews.test
     screen.note(f"{reviews.origin.text}: {len(reviews.vocabulary):,} words have an id")
     for index in range(first, min(first + count, len(split.ids))):

