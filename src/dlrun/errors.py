@@ -100,10 +100,9 @@ def os_error_remedy(error: OSError, otherwise: str = "") -> str:
 
 
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error message (a DlrunError) that the user sees for an exception that ended a run.
+    """Return what the user sees of an exception that ended a run of an experiment of `package`.
 
-    It is the same one if its message is clear, or if it is a bug in dlrun. `package` has the
-    experiment's code.
+    It is the same one if its message is clear, or if it is a bug in dlrun; else a DlrunError.
     """
     steps = f"finished steps are in {folder}"
     if isinstance(error, DlrunError | Stopped):

@@ -227,7 +227,6 @@ def check_slurm_available() -> None:
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
-    """Return the number of nodes in a config, and the number of processes on each."""
     if not isinstance(config, LightningConfig):
         return 1, 1
     devices = config.trainer.devices
@@ -252,8 +251,8 @@ def submit_runs_to_slurm(
 ) -> list[tuple[Path, str]]:
     """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
 
-    Several runs are submitted as a job array, with submitit's files in `array_folder`; None: in the
-    folder of the only run. Raises ConfigError if SLURM refuses them; then all new runs are removed.
+    submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
+    if SLURM refuses them; then all new runs are removed.
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     jobs: list[Job] = []
@@ -336,8 +335,7 @@ def read_job_number(run: Path) -> str | None:
 def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
     """Wait for the SLURM jobs of runs; yield the exit codes of the jobs that have just ended.
 
-    Yields a dictionary by the run's folder, as `jobs` is, twice a second. The exit code is None if
-    the job has left the queue without one.
+    `jobs` and the exit codes are by the run's folder; None: it has left the queue without one.
     """
     waiting, asked = dict(jobs), float("-inf")
     while waiting:

@@ -184,10 +184,7 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
 def _unknown_command_error(
     words: Sequence[str], commands: Mapping[str, Any], options: Collection[str], group: str
 ) -> UsageError:
-    """Return the error for an unknown command, the first of some words, with similar ones.
-
-    commands, options: those of the group of commands; `dlrun` itself is one, or `dlrun runs`.
-    """
+    """Return the error for an unknown command of a group: the first of some words."""
     name = words[0]
     close = [command for command in commands if command.startswith(name)]
     close += [other + f" {name}" for other in GROUPS if name in COMMANDS[other]]

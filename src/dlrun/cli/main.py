@@ -103,7 +103,6 @@ def _describe(error: BaseException) -> DlrunError:
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
-    """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
     words = takewhile(lambda word: not word.startswith("-"), arguments)
@@ -166,9 +165,8 @@ def prepare_process(arguments: Sequence[str]) -> None:
 def exit_process(code: int) -> NoReturn:
     """End this process without Python's own shutdown.
 
-    It takes 0.7 s if torch was imported, and gives the signals their default handlers back, by
-    which a late Ctrl-C would end the process. If several processes train together, each shuts down
-    as usual.
+    It takes 0.7 s if torch was imported, and a late Ctrl-C would end the process with a signal. If
+    several processes train together, each shuts down as usual.
     """
     ignore_signals_until_exit()
     distributed = sys.modules.get("torch.distributed")

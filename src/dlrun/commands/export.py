@@ -73,7 +73,6 @@ def export_network(
 
 
 def _metadata(run: Run, exported: NetworkToExport) -> Values:
-    """Return the metadata of an exported file: its inputs, outputs, preprocessing and origin."""
     example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     output: Values = {"name": "logits" if labels else "outputs"}

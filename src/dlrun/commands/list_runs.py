@@ -128,10 +128,7 @@ def list_runs(
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
-    """Return all runs, or those of one experiment, as `scan_runs` does.
-
-    Raises ConfigError if there is no run.
-    """
+    """Return runs as `scan_runs` does; raise ConfigError if there is none."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
         return chain([first], runs)
@@ -223,8 +220,7 @@ class _Condition:
 def _sort(rows: Sequence[Row], key: str) -> list[Row]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z; reversed for `-KEY`.
 
-    A metric of which less is better, such as a loss, begins with the smallest. Runs without a value
-    come last. Runs with equal values keep their order.
+    A metric of which less is better begins with the smallest. Runs without a value come last.
     """
     name = key.removeprefix("-")
 

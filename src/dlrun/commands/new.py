@@ -61,7 +61,6 @@ def write_experiment_package(
 
 
 def _rename(text: str, name: str) -> str:
-    """Replace the names of the template in a text by those of the new package."""
     text = text.replace("my-experiment", name).replace("my_experiment", name.replace("-", "_"))
     camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
     return text.replace("MyExperiment", f"{camel}Experiment")

@@ -141,8 +141,8 @@ RUN_OPTIONS: dict[str, object] = {
 def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
     """Return a decorator that adds options to a command, whose function gets them as `settings`.
 
-    A command with --set also takes KEY=VALUE, unless its function has a parameter `words`. `names`
-    are keys of RUN_OPTIONS, `own` options with a help text of this command, by such keys.
+    A command with --set also takes KEY=VALUE, unless its function has a parameter `words`. `own`:
+    options with a help text of this command.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 
@@ -181,10 +181,7 @@ def is_setting(word: str) -> bool:
 
 
 def check_settings(words: Sequence[str]) -> Sequence[str]:
-    """Return arguments, each of which must be KEY=VALUE; raise UsageError for another.
-
-    So it is for a value that is a function of Hydra or Guild, such as `range(1,4)`.
-    """
+    """Return arguments; raise UsageError for one that is not KEY=VALUE, or has a call as value."""
     for word in words:
         if "=" not in word:
             hint = "config values are KEY=VALUE, such as seed=3"

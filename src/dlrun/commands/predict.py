@@ -90,7 +90,6 @@ def _predict(
     out: Path | None,
     json: bool,
 ) -> int:
-    """Predict inputs batch by batch, show or write each prediction, and return the exit code."""
     predictor, rows, failed = run.predictor, itertools.count(), 0
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:

@@ -77,7 +77,6 @@ def _show_lines(lines: Lines, screen: Screen) -> None:
 
 
 def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
-    """Return labels and texts of the lines above the metrics: name, state, error, tags, data."""
     record = run.record
     state = [str(run.state)]
     if record.steps:
@@ -102,7 +101,6 @@ def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
 
 
 def _files_and_versions(run: Run) -> Lines:
-    """Return labels and texts of the lines below the metrics: versions, files, commands."""
     record, environment, sizes = run.record, run.environment, run.sizes
     more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())

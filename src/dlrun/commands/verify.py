@@ -101,8 +101,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
 def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
     """Return the first difference of a run and its repetition, and the names of the compared files.
 
-    Compared are metrics.csv without its times, the metrics in the run's result, weights or
-    coefficients, and tables such as predictions. Raises DataError if a file was damaged.
+    The times in metrics.csv are left out. Raises DataError if a file was damaged.
     """
     written = (run.record.files | repetition.record.files).keys() - {METRICS}
     others = sorted(
@@ -118,8 +117,8 @@ def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | Non
 def _read_arrays(run: Run, name: str) -> Arrays:
     """Return the arrays in a file of a run by their names: tensors, or the columns of a table.
 
-    Another version of torch or numpy may write the same numbers as different bytes, and the times
-    in metrics.csv always differ. A file that the run did not write gives no array.
+    Another version of torch or numpy may write the same numbers as different bytes. A file that the
+    run did not write gives no array.
     """
     if name == RESULTS:
         return {metric: np.array(value) for metric, value in run.record.metrics.items()}
@@ -162,7 +161,6 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 
 
 def _differing_causes(run: Run, repetition: Run) -> Differences:
-    """Return the differences in code, packages, machine and data between two runs."""
     then, causes = run_provenance(run), Differences()
     for kind, values in run_provenance(repetition).items():
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}

@@ -102,10 +102,9 @@ class CheckpointFile:
 
 
 def copy_checkpoint(source: Path, earlier: str, folder: RunFolder, run: str) -> None:
-    """Write the newest undamaged checkpoint of a run into the folder of the new run that goes on.
+    """Write the newest undamaged checkpoint of an earlier run into the folder of one that goes on.
 
-    `earlier` and `run` are the ids of the two runs. Raises DataError if every checkpoint of the
-    earlier run is damaged.
+    `earlier` and `run` are the ids of the two runs. Raises DataError if every one is damaged.
     """
     for path in checkpoint_files(source):
         with contextlib.suppress(*UNREADABLE):

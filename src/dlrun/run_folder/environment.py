@@ -59,8 +59,7 @@ def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
 def code_version(experiment_package: str) -> str:
     """Return the version of dlrun and of an experiment's package, such as `0.3.0+1a2b3c4d5e6f`.
 
-    The part after the plus is the commit of dlrun's git checkout. If the experiment is from another
-    package, its version follows.
+    The part after the plus is the commit of dlrun's git checkout.
     """
     commit = _git_commit()
     version = metadata.version("dlrun") + (f"+{commit[:12]}" if commit else "")

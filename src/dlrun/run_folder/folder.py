@@ -47,8 +47,7 @@ class RunFolder:
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
         """Create a folder for a new run, which no other run shares, and point `latest` at it.
 
-        `mkdir` fails if the folder exists, so a claim is atomic; if the name is taken, a
-        different suffix is used. Raises ConfigError if the folder cannot be created.
+        If the name is taken, another suffix is used. Raises ConfigError if it cannot be created.
         """
         check_run_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
@@ -74,10 +73,8 @@ class RunFolder:
             raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
         path = runs_dir / SWEEPS / name
         if (path / PLAN).exists():
-            raise ConfigError(
-                f"{path}: a sweep of that name exists",
-                f"`dlrun sweep --resume {name}` continues it; or choose another --name",
-            )
+            hint = f"`dlrun sweep --resume {name}` continues it; or choose another --name"
+            raise ConfigError(f"{path}: a sweep of that name exists", hint)
         _make_folder(path, runs_dir)
         return cls(path)
 
@@ -152,10 +149,8 @@ def _make_folder(path: Path, runs_dir: Path) -> None:
 def check_run_name(name: str | None) -> None:
     """Raise ConfigError if a run's name is not a valid folder name on every system."""
     if name is not None and not PLAIN_NAME.fullmatch(name):
-        raise ConfigError(
-            f"--name {name!r}: not a plain name of at most 200 characters",
-            "use letters, digits and . , + - _, and no full stop at the end",
-        )
+        hint = "use letters, digits and . , + - _, and no full stop at the end"
+        raise ConfigError(f"--name {name!r}: not a plain name of at most 200 characters", hint)
 
 
 def check_runs_folder_writable(runs_dir: Path) -> None:

@@ -94,7 +94,6 @@ class ProgressRecorder:
             self.loggers.log(len(rows), row)
 
     def _table(self) -> str:
-        """Return the text of metrics.csv, with a line for each finished step."""
         if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
         return "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
@@ -108,7 +107,5 @@ def check_metrics_finite(metrics: Row, when: str) -> None:
     """Raise DlrunError if a metric is infinite or NaN, as when training has diverged."""
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise DlrunError(
-                f"{when}: {name} is {value}",
-                "try a smaller optimizer.lr, or trainer.precision 32-true",
-            )
+            hint = "try a smaller optimizer.lr, or trainer.precision 32-true"
+            raise DlrunError(f"{when}: {name} is {value}", hint)

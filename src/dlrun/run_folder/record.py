@@ -197,10 +197,8 @@ def read_run_environment(folder: Path) -> RunEnvironment:
 def check_tag(tag: str) -> None:
     """Raise ConfigError if a tag is not a plain word."""
     if not TAG.fullmatch(tag):
-        raise ConfigError(
-            f"tag {tag!r}: not a plain word of at most 40 characters",
-            "use letters, digits and . + - _, and no + or - at the start",
-        )
+        hint = "use letters, digits and . + - _, and no + or - at the start"
+        raise ConfigError(f"tag {tag!r}: not a plain word of at most 40 characters", hint)
 
 
 def read_notes(folder: Path) -> RunNotes:

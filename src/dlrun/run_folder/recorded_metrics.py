@@ -48,9 +48,8 @@ def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
     """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
-    An empty cell, as of an epoch without validation, becomes NaN.
-    A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
-    file cannot be read or is damaged.
+    An empty cell becomes NaN. A last row without a line end, as a power cut may leave it, is
+    dropped. Raises DataError if the file cannot be read or is damaged.
     """
     try:
         text, _, _ = read_regular_file(path).decode().rpartition("\n")
@@ -93,8 +92,7 @@ def best_epoch(
 ) -> BestEpoch | None:
     """Return the epoch with the best validation metric, or None if no epoch was validated.
 
-    by: the metric; None: the one by which a sweep selects. on_test: whether the validation rows are
-    the test rows.
+    by: the metric; None: the one by which a sweep selects. on_test: it is noted in the result.
     """
     metric = by or (selection_metric(rows[0]) if rows and STEP in rows[0] else None) or ""
     validated = _rows_with(metric, rows)

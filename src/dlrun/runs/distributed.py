@@ -80,10 +80,9 @@ def set_devices_from_launcher(
 ) -> C:
     """Return the config with its devices and nodes set to those of a process group.
 
-    `group`: by default the one in which torchrun or srun started this process, if any. Raises
-    ConfigError if the config requests other numbers (unless `resumed`: such a run takes what is
-    available), if the experiment runs in one process only, or if the config requests several nodes
-    and no program started processes on them.
+    `group`: by default that of this process, if any. Raises ConfigError if the config requests
+    others (unless `resumed`: such a run takes what is available), or several nodes on which no
+    program started processes, or if the experiment runs in one process only.
     """
     group = group or find_process_group()
     if not isinstance(config, LightningConfig):
@@ -133,10 +132,8 @@ def count_processes_to_start(config: ExperimentConfig) -> int:
 def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
     """Execute a waiting or resumed run in several processes of this machine; return its exit code.
 
-    torch's own launcher, which torchrun uses too, starts `dlrun resume` in each process; the first
-    one writes the run's files and prints messages. This process forwards signals and waits. If one
-    process dies, torch ends the others. Raises DlrunError if the system killed a process and the
-    record does not say so.
+    torch's own launcher, which torchrun uses too, starts `dlrun resume` in each process, and ends
+    all if one dies. Raises DlrunError if the system killed one and the record does not say so.
     """
     from torch.distributed.elastic import multiprocessing  # slow
     from torch.distributed.launcher import api as launcher

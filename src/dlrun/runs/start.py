@@ -146,9 +146,8 @@ def _run_in_new_folder(
 def resume_run(run: str, settings: RunSettings) -> int:
     """Continue a run, and return the exit code; find_run explains the names.
 
-    A run that has not finished continues in its own folder. With more epochs than it was to have,
-    a run continues in a new folder, and its own is not written to. Beside these, the overrides in
-    the settings can change only the keys in `resume_keys`.
+    A run that has not finished continues in its own folder; with more epochs than it was to have,
+    in a new one. Beside these, the overrides in the settings can change only `resume_keys`.
     """
     screen, runs_dir = settings.console(), run_context.resolve_runs_dir(settings.runs_dir)
     folder = RunFolder(find_run(run, runs_dir), writes=not is_helper_process())
@@ -219,10 +218,7 @@ def check_run_can_start(
 
 
 def check_callbacks_and_loggers(config: ExperimentConfig) -> None:
-    """Import the callbacks and loggers of Lightning in a config; raise ConfigError if one is wrong.
-
-    This takes a second, unless the experiment has imported Lightning already.
-    """
+    """Import the callbacks and loggers in a config; raise ConfigError if one is wrong."""
     external_loggers.check_lightning_loggers(config)
     if isinstance(config, LightningConfig) and config.trainer.callbacks:
         from dlrun.training.fit import make_callbacks
@@ -345,8 +341,7 @@ def write_first_files(
 ) -> None:
     """Write the first files of a new run: environment.json, results.json, notes, config.yaml.
 
-    A run that waited has the last two. begins_with: the earlier run whose last checkpoint is
-    copied. Raises DataError if all its checkpoints are damaged.
+    begins_with: the earlier run whose last checkpoint is copied; DataError if all are damaged.
     """
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
     folder.write_text(ENVIRONMENT, checksummed_json(RunEnvironment.model_validate(about)))
@@ -453,7 +448,6 @@ class RunRecorder:
         self.context.stop.after_step()
 
     def _finish(self, results: Results) -> None:
-        """Write the results of the experiment, its figures and the final record."""
         folder, context = self.folder, self.context
         name, config = self.experiment.name, self.config
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
@@ -606,7 +600,6 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
-    """Return metrics as Python's own numbers. Raises DlrunError if one is not a number."""
     numbers: dict[str, int | float | None] = {}
     for name, value in metrics.items():
         plain = value.item() if hasattr(value, "item") else value
@@ -617,7 +610,6 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 
 def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
-    """Return the number of CPU threads for each process of a new run on this machine."""
     nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     return resources.choose_thread_count(

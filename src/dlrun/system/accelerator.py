@@ -85,10 +85,7 @@ def count_devices(requested: str) -> int:
 
 
 def check_cpu_devices(device: str, devices: int | list[int] | str) -> None:
-    """Raise ConfigError if `trainer.devices` is impossible on a CPU, such as too many processes.
-
-    The number of processes that torchrun starts is its user's choice.
-    """
+    """Raise ConfigError if `trainer.devices` is impossible on a CPU, unless torchrun decides it."""
     cores = os.cpu_count() or 1
     possible = devices == "auto" or (isinstance(devices, int) and devices <= cores)
     if possible or "LOCAL_WORLD_SIZE" in os.environ or select_accelerator(device)[0] != "cpu":

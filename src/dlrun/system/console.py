@@ -228,10 +228,7 @@ class Screen:
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
 
-        Args:
-            what: the text beside the bar.
-            total: the number of units; None if it is not known.
-            unit: the name of what is counted.
+        what: the text beside the bar. total: the number of units, if it is known.
         """
         with self.bar(what, total) as move:
             yield ProgressHandle(self, move, total, unit)

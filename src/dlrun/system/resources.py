@@ -63,9 +63,8 @@ def address_space_limit() -> int | None:
 def keep_freed_memory() -> Iterator[None]:
     """Make glibc reuse freed memory during a `with` block instead of returning it to the system.
 
-    An update frees and allocates the same large tensors again, and the system would clear
-    their pages each time. Afterwards unused memory is returned, and the thresholds are the largest
-    that glibc sets by itself, for mallopt ends its dynamic adjustment.
+    An update frees and allocates the same large tensors again, and the system would clear their
+    pages each time. Afterwards the thresholds are the largest that glibc sets by itself.
     """
     glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if glibc is None or not hasattr(glibc, "mallopt"):  # musl has none
@@ -136,8 +135,7 @@ def usable_cores() -> int:
 def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
     """Return the number of CPU threads for one process of a run.
 
-    `configured` is `threads` in the config, `most` the measured number beyond which more threads do
-    not help, and `processes` share the cores.
+    `configured` is `threads` in the config; more than `most` do not help; `processes` share cores.
     """
     if configured != "auto":
         return configured

@@ -38,8 +38,7 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
 def stop_behind(error: BaseException) -> type[Stopped] | None:
     """Return the exception class of the stop signal behind an error of this process, or None.
 
-    An import that a signal interrupts may raise anything instead of the signal's exception: Python
-    3.11 makes a RuntimeError of all that is raised while a class is made.
+    An import that a signal interrupts may raise anything instead of the signal's exception.
     """
     if isinstance(error, Stopped):
         return type(error)
@@ -92,9 +91,8 @@ class StopRequest:
         """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
         Signals that the process ignores stay ignored. A block that ends with an error after a
-        signal raises the signal's exception. After a signal has ended the block, the next one ends
-        the process. In a thread that is not the main one nothing is changed: Python runs signal
-        handlers in the main thread only.
+        signal raises the signal's exception; then the next signal ends the process. In another
+        thread than the main one nothing is changed: Python handles signals there.
         """
         if threading.current_thread() is threading.main_thread():
             self._handled = handled_stop_signals()
