@@ -17,7 +17,7 @@ from dlrun.errors import DataError
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
-from tests.data.left import without_locks
+from tests.data.use import without_locks
 
 
 def found() -> FoundData:

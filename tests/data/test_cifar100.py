@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.data_sections import ImagesDataConfig
 from dlrun.data import small_images
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
-from tests.data.left import without_locks
 from tests.data.test_pickles import python2_pickle
+from tests.data.use import shipped_data, without_locks
 
 META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
@@ -56,17 +55,8 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
     return path
 
 
-def config(**changes: Any) -> ImagesDataConfig:
-    values = {"source": "torchvision", "path": None, "train": None, "test": None}
-    values |= {
-        "test_share": 0.25,
-        "split_seed": None,
-        "folds": None,
-        "fold": None,
-        "validation": None,
-    }
-    values |= {"archive": None, "sample_images": 100}
-    return ImagesDataConfig.model_validate(values | changes)
+def config(**changes: Any) -> Any:
+    return shipped_data("cifar100", **{"test_share": 0.25, "sample_images": 100} | changes)
 
 
 def load(folder: Path, source: Path | None) -> small_images.SmallImages:

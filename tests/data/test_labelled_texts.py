@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import labelled_texts
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from tests.data.left import without_locks
 from tests.data.test_pickles import objects
+from tests.data.use import shipped_data, without_locks
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
@@ -32,29 +31,23 @@ WORDS = ["good", "it's", "bad", "film", "br", "the", "worst", "a"]
 
 
 def archive_of(
-    folder: Path,
-    reviews: Mapping[str, str | bytes] | None = None,
-    prefix: str = "aclImdb/",
-    more: list[tarfile.TarInfo] | None = None,
+    folder: Path, reviews: Mapping[str, str | bytes] = REVIEWS, *links: tarfile.TarInfo
 ) -> Path:
     path = folder / "reviews.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for member in more or []:
-            archive.addfile(member, io.BytesIO(b"x" * member.size) if member.size else None)
-        for name, text in (REVIEWS if reviews is None else reviews).items():
-            member = tarfile.TarInfo(prefix + name)
+        for link in links:
+            archive.addfile(link)
+        for name, text in reviews.items():
+            member = tarfile.TarInfo(f"aclImdb/{name}")
             raw = text.encode() if isinstance(text, str) else text
             member.size = len(raw)
             archive.addfile(member, io.BytesIO(raw))
     return path
 
 
-def config(**changes: Any) -> ReviewsDataConfig:
-    values = {"source": "stanford", "path": None, "train": None, "test": None, "test_share": 0.2}
-    values |= {"folds": None, "fold": None}
-    values |= {"text_column": "text", "label_column": "label", "archive": None, "word_index": None}
-    values |= {"num_words": 100, "validation": 1, "split_seed": None}
-    return ReviewsDataConfig.model_validate(values | {"sample_reviews": 20} | changes)
+def config(**changes: Any) -> Any:
+    sizes = {"num_words": 100, "validation": 1, "sample_reviews": 20}
+    return shipped_data("imdb-dense", **sizes | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
@@ -92,7 +85,7 @@ def test_what_is_no_review_is_ignored(tmp_path: Path) -> None:
     link = tarfile.TarInfo("aclImdb/train/pos/50_8.txt")
     link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
     others = dict.fromkeys(names, "strange words")
-    reviews = load(tmp_path, archive=archive_of(tmp_path, REVIEWS | others, more=[link]))
+    reviews = load(tmp_path, archive=archive_of(tmp_path, REVIEWS | others, link))
     assert reviews.vocabulary == WORDS
     assert len(reviews.train.labels) == 4
     latin1 = archive_of(tmp_path, {**REVIEWS, "train/pos/10_9.txt": b"caf\xe9 good"})
@@ -104,8 +97,6 @@ def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
     left = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
     with pytest.raises(DataError, match=f"no reviews in aclImdb/{missing}$"):
         load(tmp_path, archive=archive_of(tmp_path, left))
-    with pytest.raises(DataError, match="no reviews in"):
-        load(tmp_path, archive=archive_of(tmp_path, prefix="../aclImdb/"))
 
 
 def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None:

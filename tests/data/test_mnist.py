@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import small_images
 from dlrun.data.small_images import SmallImages
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun
+from tests.data.use import shipped_data
 
 NAMES = [file.name.removesuffix(".gz") for file in small_images.MNIST_FILES]
 TRAIN, LABELS, TEST, _ = NAMES
@@ -44,9 +44,7 @@ def folder_of(folder: Path, files: dict[str, bytes], *, packed: bool = True) -> 
 
 
 def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> SmallImages:
-    values = {"source": "torchvision", "archive": archive, "validation": 0.2}
-    values |= {"split_seed": None, "sample_images": 100, **changes}
-    config = DigitsDataConfig.model_validate(values)
+    config = shipped_data("mnist-dense", archive=archive, sample_images=100, **changes)
     return small_images.load_images(config, folder / "data", seed, Screen(quiet=True))
 
 
