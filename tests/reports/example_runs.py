@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
+from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.run_folder.making import a_run
 
@@ -75,6 +76,15 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
         files={name: _digest(folder / name) for name in sorted(run.written)},
     )
     return Run.open(folder)
+
+
+def sections(*runs: Run) -> list[RunSection]:
+    """The sections of a page."""
+    return [RunSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
+
+
+def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:
+    return {"seed": seed, "optimizer": {"lr": lr}, "threads": seed + 1} | more
 
 
 def a_picture() -> str:

@@ -8,22 +8,14 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import COLOURED, DataComparison, compare_by_data
-from dlrun.reports.groups import add_varied_settings_to_titles, group_by_config
+from dlrun.reports.groups import group_by_config
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
-from tests.reports.example_runs import a_classification
-
-
-def sections(*runs: Run) -> list[RunSection]:
-    return [RunSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
+from tests.reports.example_runs import a_classification, config, sections
 
 
 def compared(found: list[RunSection]) -> list[DataComparison]:
     return compare_by_data(group_by_config(found))
-
-
-def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:
-    return {"seed": seed, "optimizer": {"lr": lr}, "threads": seed + 1} | more
 
 
 def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None:
@@ -56,7 +48,6 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     assert mean.name == "mean of 4 runs (validation)"
     assert mean.low == mean.high == mean.y
     several = sections(*(run(9, 0.2 + n / 100) for n in range(COLOURED + 2)), *alike)
-    add_varied_settings_to_titles(several)
     ((chart, _),) = (one.charts for one in compared(several))
     assert chart.lines[0].name == "e lr=0.1, mean of 4 runs (validation)"
     assert [line.end for line in chart.lines[1:]] == [str(n) for n in range(1, COLOURED)]
@@ -107,14 +98,13 @@ def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Pa
     swept = a_classification(folder / "20260101T000002Z-s-3", seed=1, config=config(1), sweep=point)
     other = a_classification(tmp_path / "f" / "20260101T000000Z-12ab", config=config(5, lr=3))
     found = sections(named, unnamed, swept, other)
-    add_varied_settings_to_titles(found)
+    chart = compared(found)[0].charts[0]
     assert [one.title for one in found] == [
         "e, lab, seed 0, lr=0.1",
         "e, seed 0, lr=0.2 fold=1",
         "e, seed 1, lr=0.1",
         "f, seed 0",
     ]
-    chart = compared(found)[0].charts[0]
     assert sorted(line.name for line in chart.lines)[1].startswith(f"No. 2 {found[1].title} (")
 
 

@@ -11,30 +11,18 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.groups import (
     ExperimentGroups,
-    add_varied_settings_to_titles,
     group_by_config,
     group_by_experiment,
 )
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reports.run_data import RunSection
-from tests.reports.example_runs import a_classification
+from tests.reports.example_runs import a_classification, config, sections
 
 BEST = {"metric": "valid_accuracy", "epoch": 4, "value": 0.9, "on_test": True}
 SEED = "one seed"
 
 
-def sections(*runs: Run) -> list[RunSection]:
-    return [RunSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
-
-
-def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:
-    return {"seed": seed, "optimizer": {"lr": lr}, "threads": seed + 1} | more
-
-
 def judged(*runs: Run) -> list[ExperimentGroups]:
-    found = sections(*runs)
-    add_varied_settings_to_titles(found)
-    return group_by_experiment(group_by_config(found))
+    return group_by_experiment(group_by_config(sections(*runs)))
 
 
 def run(folder: Path, name: str = "r", experiment: str = "imdb-dense", **more: Any) -> Run:
@@ -172,7 +160,6 @@ def test_where_own_data_lie_makes_no_other_config(tmp_path: Path) -> None:
             for name in "ab"
         )
     )
-    add_varied_settings_to_titles(read)
     assert [(len(one.sections), one.title) for one in group_by_config(read)] == [(2, "")]
 
 
@@ -201,7 +188,7 @@ def test_a_title_has_no_setting_that_differs_between_data_alone(tmp_path: Path) 
         run("c", "own table", 0.1, "y", test_accuracy=0.5),
     )
     found = sections(*runs)
-    add_varied_settings_to_titles(found)
+    group_by_config(found)
     assert [one.varied for one in found] == ["lr=0.1", "lr=0.2", ""]
     write_report_page(PageContent(runs), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()

@@ -19,7 +19,7 @@ from dlrun.sweeps.configs import (
 )
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
-from dlrun.sweeps.summary import format_sweep_configs, show_sweep_summary, write_sweep_files
+from dlrun.sweeps.summary import SweepSummary, format_sweep_configs
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, Out
@@ -128,8 +128,7 @@ def test_dlrun_report_of_a_sweep_writes_the_sweeps_own_page(
     cli("report", "s").is_told(2, "has no runs")
     scores: dict[float, list[float | None]] = {0.001: [0.7, 0.8], 0.002: [0.6, None]}
     found = runs(plan, Path("runs"), scores | {0.003: [0.5, 0.5]})
-    results = group_runs_by_config(plan, found)
-    files = write_sweep_files(sweep, SweepState(found), results, Screen(quiet=True))
+    files = SweepSummary(sweep, SweepState(found)).write_files(Screen(quiet=True))
     cli("report", "s", "--out", "page.html").is_told(0)
     pages = [Path(files["report"]).read_text(), (tmp_path / "page.html").read_text()]
     own, page = (re.sub(r" on \d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text) for text in pages)
@@ -153,10 +152,10 @@ def test_a_table_that_cannot_be_written_hides_no_result(
 ) -> None:
     sweep, state = Sweep(plan, tmp_path / "sweeps" / "s"), SweepState(runs(plan, tmp_path, SCORES))
     (sweep.folder / "table.csv").mkdir(parents=True)
-    results = group_runs_by_config(plan, state.runs)
-    files = write_sweep_files(sweep, state, results, Screen())
+    summary = SweepSummary(sweep, state)
+    files = summary.write_files(Screen())
     assert not files and str(sweep.folder) in capsys.readouterr().err
-    show_sweep_summary(sweep, state, results, files, Screen())
+    summary.show(files, Screen())
     told = capsys.readouterr().out
     assert f"again  {sweep.resume_command}" in told and "best   lr=0.001" in told
 

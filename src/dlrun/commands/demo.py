@@ -128,7 +128,6 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
 
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
-    """Return what the reader of the table must know."""
     remarks = []
     if not all(fit.is_real for fit in fits):
         remarks.append(

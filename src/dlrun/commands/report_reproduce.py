@@ -39,18 +39,16 @@ def write_report(
     _check_number(len(runs or ()))
     if runs:
         found = [_open_run_or_sweep(one, runs_dir) for one in runs]
-        content = found[0]
-        if len(found) > 1:
-            each_once = {run.folder.resolve(): run for one in found for run in one.runs}
-            content = PageContent([*each_once.values()])
+        each_once = {run.folder.resolve(): run for one in found for run in one.runs}
+        content = found[0] if len(found) == 1 else PageContent([*each_once.values()])
         _check_number(len(content.runs))
     else:
         newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
-        content = PageContent(newest)
+        note = ""
         if len(newest) > NEWEST:
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
-            content = PageContent(newest[:NEWEST], note)
+        content = PageContent(newest[:NEWEST], note)
     inputs = [file for run in content.runs for file in run.folder.iterdir()]
     check_page_is_writable(out, force=force, inputs=inputs)
     try:
@@ -64,7 +62,6 @@ def write_report(
 
 
 def _check_number(runs: int) -> None:
-    """Raise ConfigError if a page would have too many runs."""
     if runs > MOST:
         raise ConfigError(
             f"a page about {runs:,} runs: at most {MOST} fit",

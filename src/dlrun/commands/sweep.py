@@ -85,6 +85,5 @@ def sweep(
 
 
 def _forbid(options: set[str], reason: str, hint: str) -> None:
-    """Raise UsageError if any of these options was given."""
     if options:
         raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)

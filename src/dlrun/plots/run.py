@@ -73,7 +73,6 @@ def draw_learning_curves(
 
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
-    """Draw one metric of training and validation by epoch into a panel."""
     if metric in table:
         points = _known_points(table["epoch"], table[metric])
         axes.plot(*points, marker="o", markersize=3, label=metric)

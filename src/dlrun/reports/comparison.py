@@ -4,18 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from dlrun.reports.charts import (
-    PARTS,
-    Axis,
-    Chart,
-    ChartCurve,
-    curve_css_classes,
-    mean_curve,
-    measured_curve,
-    metric_names_without_split,
-    padded_range,
-    published_levels,
-)
+from dlrun.reports import charts
+from dlrun.reports.charts import Axis, Chart, ChartCurve
 from dlrun.reports.groups import ConfigGroup
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import MetricSpread
@@ -73,7 +63,7 @@ class DataComparison:
                 shown += [(1 + sign * LEAST_WIDTH / 2) * spread.mean for sign in (-1, 1)]
                 shown += group.published_values(spread.metric).values()
                 shown += [value for _, value in group.rerun_values(spread.metric)]
-        ends = {metric: padded_range(shown, 0.02) for metric, shown in values.items()}
+        ends = {metric: charts.padded_range(shown, 0.02) for metric, shown in values.items()}
         return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
 
 
@@ -99,10 +89,10 @@ def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
         (next(iter(run.table)), metric)
         for group in groups
         for run in group.sections
-        for metric in metric_names_without_split(run.table)
+        for metric in charts.metric_names_without_split(run.table)
     )
-    found = (_chart_of_several_runs(groups, step, metric) for step, metric in panels)
-    return [chart for chart in found if chart]
+    drawn = (_chart_of_several_runs(groups, step, metric) for step, metric in panels)
+    return [chart for chart in drawn if chart]
 
 
 def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str) -> Chart | None:
@@ -118,21 +108,22 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
                 drawn.append(run)
         counted = [run.number for run in group.counted if run.number in lines]
         if len(counted) >= FEWEST_FOR_MEAN:
-            name = f"mean of {len(counted)} runs ({PARTS[part]})"
+            name = f"mean of {len(counted)} runs ({charts.PARTS[part]})"
             name = f"{group.name}, {name}" if len(groups) > 1 else name
-            if mean := mean_curve(name, [lines[number] for number in counted]):
+            if mean := charts.mean_curve(name, [lines[number] for number in counted]):
                 curves.append(mean)
                 lines = {number: lines[number] for number in lines if number not in counted}
         curves += lines.values()
     if len(drawn) < 2:
         return None
     coloured = [
-        replace(line, look=curve_css_classes(place)) for place, line in enumerate(curves[:COLOURED])
+        replace(line, look=charts.curve_css_classes(place))
+        for place, line in enumerate(curves[:COLOURED])
     ]
     levels = dict.fromkeys(
         replace(level, name=f"{level.name} of {run.record.experiment}")
         for run in drawn
-        for level in published_levels(run.record, metric)
+        for level in charts.published_levels(run.record, metric)
     )
     return Chart(f"{metric} by {step}", step, metric, coloured, list(levels))
 
@@ -143,12 +134,12 @@ def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve]
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := run.table.get(f"{part}_{metric}"):
-            name, record = f"{run.name} ({PARTS[part]})", run.record
+            name, record = f"No. {run.number} {run.title} ({charts.PARTS[part]})", run.record
             if record.stopped_epoch:
                 name += f", stopped after epoch {record.stopped_epoch}"
             if record.earlier_epoch:
                 name += f", kept epoch {record.earlier_epoch}"
-            line = measured_curve(name, run.steps, values, "", str(run.number))
+            line = charts.measured_curve(name, run.steps, values, "", str(run.number))
             if line.is_drawable:
                 return part, line
     return None

@@ -134,10 +134,9 @@ def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
     return {main_metric(run.record) for run in sections}
 
 
-def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
+def _add_varied_settings_to_titles(sections: Sequence[RunSection], data: dict[int, str]) -> None:
     """Add to each run's title the settings in which its experiment's runs on its data differ."""
     groups: dict[tuple[str, str], list[RunSection]] = {}
-    data = _data_names(sections)
     for run in sections:
         if run.values:
             groups.setdefault((run.record.experiment, data[run.number]), []).append(run)
@@ -159,10 +158,12 @@ def add_varied_settings_to_titles(sections: Sequence[RunSection]) -> None:
 def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     """Group runs on the same data whose configs differ at most in seed, fold and paths of data.
 
-    The median run of each config stands for its finished runs.
+    The median run of each config stands for its finished runs. The settings in which the runs of an
+    experiment differ become parts of their titles.
     """
     by_config: dict[object, list[RunSection]] = {}
     data = _data_names(sections)
+    _add_varied_settings_to_titles(sections, data)
     for run in sections:
         ignored = CHANCE | DATA_PLACES
         settings = {key: value for key, value in run.values.items() if key not in ignored}
@@ -174,30 +175,23 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
 
 def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     """Return runs of one config as a group; of repeated runs only the last one counts."""
-    repeats: dict[tuple[int | str, int | None], list[RunSection]] = {}
-    for run in sorted(sections, key=lambda run: run.record.started or ""):
-        if run.state == "finished":
-            seed = run.run.name if run.record.seed is None else run.record.seed
-            repeats.setdefault((seed, run.values.get(FOLD)), []).append(run)
-    for *earlier, last in repeats.values():
-        for run in earlier:
-            run.repeated_by = last.number
-    counted = {
-        repeat: runs[-1]
-        for repeat, runs in sorted(repeats.items(), key=lambda one: one[1][-1].number)
-    }
+    finished = [run for run in sections if run.state == "finished"]
+    finished.sort(key=lambda run: run.record.started or "")
+    newest = {run.repeat: run for run in finished}
+    counted = sorted(newest.values(), key=lambda run: run.number)
     group = ConfigGroup(
-        {repeat: run.run for repeat, run in counted.items()},
+        {run.repeat: run.run for run in counted},
         data,
         sections[0].varied,
         sections,
-        list(counted.values()),
+        counted,
         with_published=sections[0].shows_published,
     )
-    if typical := group.typical:
-        for run in sections:
-            if run.state == "finished":
-                run.representative = typical
+    typical = group.typical
+    for run in finished:
+        run.representative = typical or run
+        if newest[run.repeat] is not run:
+            run.repeated_by = newest[run.repeat].number
     return group
 
 
@@ -222,14 +216,15 @@ def _data_names(sections: Sequence[RunSection]) -> dict[int, str]:
         data = {key: value for key, value in run.values.items() if key.startswith("data.")}
         return json.dumps([run.record.experiment, data], sort_keys=True, default=str)
 
-    names: dict[int, str] = {}
-    known: dict[str, str] = {}
-    for run in sections:
-        if run.record.data:
-            names[run.number] = run.record.data_without_chance(run.values)
-            known[settings(run)] = names[run.number]
-    for run in sections:
-        if run.number not in names:
-            unknown = f"{run.record.experiment}, {run.record.source or 'its data'}"
-            names[run.number] = known.get(settings(run), unknown)
-    return names
+    own = {
+        run.number: run.record.data_without_chance(run.values)
+        for run in sections
+        if run.record.data
+    }
+    known = {settings(run): own[run.number] for run in sections if run.number in own}
+    return {
+        run.number: own.get(run.number)
+        or known.get(settings(run))
+        or f"{run.record.experiment}, {run.record.source or 'its data'}"
+        for run in sections
+    }

@@ -15,16 +15,8 @@ from markupsafe import Markup
 
 from dlrun.config.yaml_loader import format_setting
 from dlrun.experiments.saved_run import Run
-from dlrun.reports import charts
+from dlrun.reports import charts, groups
 from dlrun.reports.comparison import compare_by_data
-from dlrun.reports.groups import (
-    add_varied_settings_to_titles,
-    describe_repeated,
-    group_by_config,
-    group_by_experiment,
-    main_metric_names,
-    test_metric_names,
-)
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
@@ -83,17 +75,16 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
-    add_varied_settings_to_titles(sections)
-    groups = group_by_config(sections)
-    repeated = describe_repeated(sections)
+    configs = groups.group_by_config(sections)
+    repeated = groups.describe_repeated(sections)
     page = _render(
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        experiments=group_by_experiment(groups),
-        compared=compare_by_data(groups),
-        metrics=test_metric_names(sections),
-        main_metrics=main_metric_names(sections),
+        experiments=groups.group_by_experiment(configs),
+        compared=compare_by_data(configs),
+        metrics=groups.test_metric_names(sections),
+        main_metrics=groups.main_metric_names(sections),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         repeated=repeated,
@@ -119,11 +110,11 @@ def _render(**values: object) -> str:
     )
     environment.filters.update(
         base64=lambda content: base64.b64encode(content).decode(),
-        brief=shorten_setting,
+        brief=lambda value, length=60: cut(format_setting(value), length),
         code=mark_code,
         config=format_setting,
         number=format_metric,
-        short=format_curve_value,
+        short=_format_curve_value,
     )
     return environment.get_template("page.html").render(
         **values,
@@ -148,16 +139,10 @@ def mark_code(text: str) -> Markup:
     )
 
 
-def shorten_setting(value: object, length: int = 60) -> str:
-    """Return a setting as text, cut to a number of characters."""
-    return cut(format_setting(value), length)
-
-
-def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text, of an empty cell (NaN) an empty one."""
-    if math.isnan(value):
-        return ""
-    return str(value) if isinstance(value, int) else format_metric(value)
+def _format_curve_value(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "" if math.isnan(value) else format_metric(value)
 
 
 def _visible(value: object) -> object:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 from pydantic import BaseModel
 
+from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
@@ -141,9 +142,10 @@ class RunSection:
         self.interval = None if self.accuracy is None else self.record.interval
 
     @property
-    def name(self) -> str:
-        """Return the run's name in a chart of several runs."""
-        return f"No. {self.number} {self.title}"
+    def repeat(self) -> tuple[int | str, int | None]:
+        """Return the seed, or else the name, and the fold, in which runs of one config differ."""
+        seed = self.run.name if self.record.seed is None else self.record.seed
+        return seed, self.values.get(FOLD)
 
     @property
     def steps(self) -> Sequence[float]:

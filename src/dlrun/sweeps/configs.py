@@ -10,15 +10,8 @@ from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.spread import MetricSpread, RunGroup, compare_pairs
-from dlrun.run_folder.recorded_metrics import (
-    TESTED,
-    VALID,
-    format_metric,
-    main_metric,
-    metric_direction,
-    selection_metric,
-    too_good_by_test_rows,
-)
+from dlrun.run_folder import recorded_metrics as metrics
+from dlrun.run_folder.recorded_metrics import TESTED, VALID, format_metric, metric_direction
 from dlrun.sweeps.plan import SweepPlan, is_run_complete
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.system.console import pluralize
@@ -43,12 +36,12 @@ class ConfigResults(RunGroup):
     @property
     def validated(self) -> MetricSpread | None:
         """Return the spread of the metric by which the best config is chosen, or None."""
-        return self.spreads.get(selection_metric(self.spreads) or "")
+        return self.spreads.get(metrics.selection_metric(self.spreads) or "")
 
     @property
     def tested(self) -> MetricSpread | None:
         """Return the spread of the main test metric, or None."""
-        return self.spreads.get(main_metric(self.runs[0].record) or "")
+        return self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
 
     @property
     def seeds(self) -> list[int]:
@@ -250,7 +243,7 @@ def warnings_of_selection(results: Sequence[ConfigResults]) -> list[str]:
     if best is None or not best.is_chosen_by_test_rows:
         return []
     if best.settings:
-        return [too_good_by_test_rows("the best config's test metric")]
+        return [metrics.too_good_by_test_rows("the best config's test metric")]
     if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
-        return [too_good_by_test_rows("the test metric of an epoch that they choose")]
+        return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
     return []  # only the seed varies: nothing was chosen

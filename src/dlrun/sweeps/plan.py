@@ -111,7 +111,6 @@ class SweepPlan(ChecksummedModel):
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "SweepPlan":
-        """Check that each point's number is its place in the list."""
         if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
             raise ValueError("the points are not numbered from 1")
         return self
@@ -390,7 +389,10 @@ class Sweep:
             except DlrunError:
                 continue  # damaged: the point is run again, and `dlrun runs check` names it
             if (folder / CONFIG).is_file():  # otherwise it is damaged too
-                runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
+                known = runs.get(member.point, run)
+                runs[member.point] = max(
+                    known, run, key=lambda one: (is_run_complete(one), one.record.steps or 0)
+                )
         return runs
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
@@ -443,7 +445,3 @@ class SweepState:
 def is_run_complete(run: Run | None) -> bool:
     """Return whether there is a run, and it has finished."""
     return run is not None and run.record.status == "finished"
-
-
-def _progress(run: Run) -> tuple[bool, int]:
-    return is_run_complete(run), run.record.steps or 0

@@ -227,7 +227,6 @@ class _PointScreen(Screen):
         self._sent = 0.0
 
     def warn(self, text: str) -> None:
-        """Send a warning to the sweep."""
         _send(self._connection, ProcessMessage(warning=self.log(text, warning=True)))
 
     @contextmanager

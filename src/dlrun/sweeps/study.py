@@ -16,6 +16,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
@@ -41,18 +42,14 @@ def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
     scores = [statistics.fmean(_score(runs.get(point.number)) for point in one) for one in configs]
     while plan.runs_to_choose:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
-        study = optuna.create_study(
-            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
         for place in plan.choices:
             settings, score = configs[place][0].settings, scores[place]
             if math.isfinite(score):
                 params = {space.key: _param(space, settings[space.key]) for space in search.spaces}
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        params=params, distributions=distributions, value=score
-                    )
-                )
+                trial = create_trial(params=params, distributions=distributions, value=score)
+                study.add_trial(trial)
         params = study.ask(distributions).params
         settings = {space.key: _value(space, params[space.key]) for space in search.spaces}
         if points := plan.add_choice(settings):
@@ -78,7 +75,6 @@ def _score(run: Run | None) -> float:
 
 
 def _distribution(space: Space) -> BaseDistribution:
-    """Return Optuna's distribution of a space."""
     if space.kind == "choice":  # by place: Optuna stores no lists
         return CategoricalDistribution(range(len(space.values)))
     low, high = space.values
@@ -88,7 +84,6 @@ def _distribution(space: Space) -> BaseDistribution:
 
 
 def _param(space: Space, value: object) -> object:
-    """Return Optuna's parameter for a config value."""
     return space.values.index(value) if space.kind == "choice" else value
 
 

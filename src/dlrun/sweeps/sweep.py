@@ -13,8 +13,6 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import find_process_group
-from dlrun.sweeps import summary
-from dlrun.sweeps.configs import group_runs_by_config
 from dlrun.sweeps.plan import (
     Sweep,
     SweepPlan,
@@ -26,6 +24,7 @@ from dlrun.sweeps.plan import (
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.summary import SweepSummary
 from dlrun.system.console import Screen, pluralize
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
@@ -116,10 +115,8 @@ def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
-    """Print the points of a plan, for a dry run."""
     if json:
-        about = plan.model_dump(include={"experiment", "base", "points", "search"})
-        screen.print_json(about)
+        screen.print_json(plan.model_dump(include={"experiment", "base", "points", "search"}))
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
     lines += [f"--space {space}" for space in plan.search.spaces] if plan.search else []
@@ -128,19 +125,18 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
     """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
-    results = group_runs_by_config(sweep.plan, state.runs)
+    summary = SweepSummary(sweep, state)
     if state.stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                summary.print_sweep_json(sweep, state, results, screen, "interrupted")
+                summary.print_json("interrupted", screen)
         raise state.stopped
-    files = summary.write_sweep_files(sweep, state, results, screen)
+    files = summary.write_files(screen)
     is_whole = "table" in files and not state.failed
     if options.json:
-        status = "finished" if is_whole else "failed"
-        summary.print_sweep_json(sweep, state, results, screen, status)
+        summary.print_json("finished" if is_whole else "failed", screen)
     else:
-        summary.show_sweep_summary(sweep, state, results, files, screen)
+        summary.show(files, screen)
     return 0 if is_whole else 1
 
 
