@@ -47,6 +47,7 @@ def state_of_the_process() -> dict[str, Any]:
         "environment": dict(os.environ),
         "folder": Path.cwd(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "only warned": torch.is_deterministic_algorithms_warn_only_enabled(),
         "fill": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         "threads": torch.get_num_threads(),
         "grad": torch.is_grad_enabled(),

@@ -36,14 +36,11 @@ def test_it_is_wilsons(correct: int, n: int, low: float, high: float) -> None:
     assert wilson_interval(correct, n) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_it_stays_within_0_and_1() -> None:
+def test_it_stays_within_0_and_1_and_refuses_what_is_no_share() -> None:
     for n in range(1, 200):
         for correct in range(n + 1):
             low, high = wilson_interval(correct, n)
             assert 0 <= low <= correct / n <= high <= 1
-
-
-def test_what_is_no_share_is_refused() -> None:
     for correct, n in ((0, 0), (-1, 5), (6, 5)):
         with pytest.raises(ValueError, match="is not a share"):
             wilson_interval(correct, n)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Dlrun
+from tests.conftest import Dlrun, setting
 
 DENSE = "imdb-dense"
 
@@ -24,11 +24,8 @@ DENSE = "imdb-dense"
 def test_a_setting_after_the_experiment_is_set(cli: Dlrun, words: str, same: str | None) -> None:
     """`same`: the options that say the same; None: each setting behind a --set."""
     given = shlex.split(words)
-    plain = [one for one in given if "=" not in one]
-    settings = [one for one in given if "=" in one]
-    options = shlex.split(same) if same else [w for one in settings for w in ("--set", one)]
-    if "--set" in plain:
-        plain.remove("--set")
+    plain = [word for word in given if "=" not in word]
+    options = shlex.split(same) if same else setting(*(word for word in given if "=" in word))
     done = cli(*given).is_told(0)
     assert done.stdout == cli(*plain, *options).is_told(0).stdout
     assert yaml.safe_load(done.stdout)
@@ -45,9 +42,8 @@ def test_a_photograph_whose_name_has_an_equals_sign_is_no_setting(
     assert (config["batch_size"], config["top"]) == (3, 3)
 
 
-def test_other_commands_with_set_take_settings_too(cli: Dlrun, forked: Dlrun) -> None:
-    shown = cli("data", "show", "imdb", "data.source=sample", "--count", "1").is_told(0)
-    assert shown.stdout
+def test_other_commands_with_set_take_settings_too(cli: Dlrun) -> None:
+    assert cli("data", "show", "imdb", "data.source=sample", "--count", "1").is_told(0).stdout
     cli("resume", "nothing", "trainer.max_epochs=3").is_told(2, "no such run")
 
 
@@ -99,18 +95,6 @@ def test_a_function_of_another_program_gets_our_spelling(
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("--seeds 3 batch_size=9", "--seeds 3 batch_size=9"),
-        ("seeds=3", "--seeds 3"),
-        ("seeds=[0,2]", "--seeds 0,2"),
-    ],
-)
-def test_what_only_a_sweep_has_is_a_sweep(cli: Dlrun, typed: str, meant: str) -> None:
-    assert f"{SWEEP} {meant}" in cli(DENSE, *typed.split()).is_told(2).stderr
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
         (f"run {DENSE}", f"dlrun {DENSE}"),
         ("test", "dlrun predict RUN --test"),
         ("ui", "dlrun report"),
@@ -118,6 +102,9 @@ def test_what_only_a_sweep_has_is_a_sweep(cli: Dlrun, typed: str, meant: str) ->
         ("runs ls --limit 3", "dlrun runs list --limit 3"),
         (f"{DENSE} seed=3 --print_config", f"dlrun config {DENSE} seed=3"),
         ("help resume", "dlrun resume --help"),
+        (f"{DENSE} --seeds 3 batch_size=9", f"{SWEEP} --seeds 3 batch_size=9"),
+        (f"{DENSE} seeds=3", f"{SWEEP} --seeds 3"),
+        (f"{DENSE} seeds=[0,2]", f"{SWEEP} --seeds 0,2"),
         ("runs delete 1", "dlrun runs rm RUN"),
     ],
 )

@@ -41,11 +41,7 @@ def test_everything_about_a_finished_run(tmp_path: Path, capsys: Out) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "resume"),
-    [
-        ({"status": "running"}, True),
-        ({"experiment": "gone"}, False),
-    ],
+    ("record", "resume"), [({"status": "running"}, True), ({"experiment": "gone"}, False)]
 )
 def test_how_to_resume_it_if_it_can_be(
     tmp_path: Path, capsys: Out, record: dict[str, Any], resume: bool

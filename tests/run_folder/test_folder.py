@@ -10,12 +10,7 @@ import pytest
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import scan_folder
-from dlrun.run_folder.folder import (
-    RunFolder,
-    check_runs_folder_writable,
-    remove_run,
-    to_csv,
-)
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, remove_run, to_csv
 from tests.run_folder.making import a_run
 
 

@@ -86,14 +86,10 @@ def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(json.dumps(json.loads(text), sort_keys=True))
     assert read_run_record(tmp_path) == found, "another order and other blanks say the same"
-    path.write_text(text.replace("0.5", "0.4"))
-    with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_run_record(tmp_path)
-    changed = json.loads(path.read_text())
-    del changed["sha256"]
-    path.write_text(json.dumps(changed))
-    with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_run_record(tmp_path)
+    for changed in (text.replace("0.5", "0.4"), text.replace('"sha256"', '"sha512"')):
+        path.write_text(changed)
+        with pytest.raises(DlrunError, match="damaged, or edited"):
+            read_run_record(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,18 +110,12 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     assert RunRecord.model_validate(about).interval is None
 
 
-@pytest.mark.parametrize(
-    ("about", "text"),
-    [
-        ({"threads": 1, "processes": 1}, " on cpu, 1 thread"),
-        ({"threads": 2, "processes": 3}, " on cpu, 3 processes of 2 threads"),
-    ],
-)
-def test_what_a_run_was_computed_on(about: dict[str, Any], text: str) -> None:
-    known = {"experiment": "x", "status": "finished"} | about
+def test_what_a_run_was_computed_on() -> None:
+    known = {"experiment": "x", "status": "finished", "threads": 2, "processes": 3}
     assert RunRecord.model_validate(known).computed_on == ""
     cpu = {"requested": "auto", "used": "cpu", "reason": ""}
-    assert RunRecord.model_validate(known | {"accelerator": cpu}).computed_on == text
+    record = RunRecord.model_validate(known | {"accelerator": cpu})
+    assert record.computed_on == " on cpu, 3 processes of 2 threads"
 
 
 @pytest.mark.parametrize(("kept", "epoch"), [(None, None), (2, 2), (3, None)])

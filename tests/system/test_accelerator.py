@@ -8,11 +8,7 @@ import torch
 
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.system import accelerator
-from dlrun.system.accelerator import (
-    ACCELERATORS,
-    AcceleratorReport,
-    run_with_fallback,
-)
+from dlrun.system.accelerator import ACCELERATORS, AcceleratorReport, run_with_fallback
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 
