@@ -9,11 +9,7 @@ from dlrun.config.data_sections import NOT_THE_BOOKS
 from dlrun.config.sections import MetricInterval
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import DataOrigin
-from dlrun.experiments.comparable_with_published import (
-    metric_ranges_over_seeds,
-    select_reference,
-    why_not_comparable,
-)
+from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.run_context import Results, RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import AcceleratorReport
@@ -23,12 +19,20 @@ PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 BOOK = {"book": {"test_accuracy": 0.85}}
 
 
+def compared(
+    name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: Any = None
+) -> dict[str, Any]:
+    config: Any = load_experiment_config(name, RunSettings(overrides=[*overrides]))
+    numbers = config.reference.model_dump() if reference is None else reference
+    results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=numbers)
+    return compare_with_published(name, config, results)
+
+
 def of(
-    name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: dict[str, Any] = BOOK
+    name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: Any = BOOK
 ) -> str | None:
-    config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
-    results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
-    return why_not_comparable(name, config, results)
+    fields = compared(name, *overrides, origin=origin, reference=reference)
+    return fields["reference_differs"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +102,7 @@ def test_a_variant_has_published_numbers_of_its_own(
     """Exactly its keys differ from the shipped config, no more and no fewer."""
     found = of("nyse-linear", *overrides)
     assert found is None if reason is None else found is not None and reason in found
-    config: Any = load_experiment_config("nyse-linear", RunSettings(overrides=[*overrides]))
-    reference = select_reference("nyse-linear", config, config.reference.model_dump())
+    reference = compared("nyse-linear", *overrides)["reference"]
     assert reference["notebook"] == reference["book"] == notebook and reference["source"]
     assert of("nyse-linear", *overrides, origin=OTHER) == NOT_THE_BOOKS
 
@@ -109,10 +112,8 @@ def test_a_variant_has_published_numbers_of_its_own(
     ["reference.book.test_mae=1", "reference.variants=[{set: {seed: 1}, book: {test_mae: 1}}]"],
 )
 def test_own_numbers_are_not_taken_for_published_ones(override: str) -> None:
-    reason = of("hitters-linear", override)
-    assert reason is not None and "reference" in reason
-    config: Any = load_experiment_config("hitters-linear", RunSettings(overrides=[override]))
-    assert select_reference("hitters-linear", config, config.reference.model_dump()) == {}
+    fields = compared("hitters-linear", override)
+    assert "reference" in fields["reference_differs"] and fields["reference"] == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,5 +145,5 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
 
 
 def expecting(name: str, *overrides: str, is_book: bool = True) -> dict[str, MetricInterval]:
-    config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
-    return metric_ranges_over_seeds(name, config, DataOrigin("the data", is_book=is_book))
+    origin = DataOrigin("the data", is_book=is_book)
+    return compared(name, *overrides, origin=origin)["expected"]  # type: ignore[no-any-return]

@@ -1,23 +1,16 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, OwnDataConfig
 from dlrun.config.sections import (
     DATA_PLACES,
     ExperimentConfig,
-    MetricInterval,
     PublishedMetrics,
     Variant,
 )
-from dlrun.config.yaml_loader import format_setting
+from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
-
-if TYPE_CHECKING:
-    from dlrun.data.sources import DataOrigin  # imports numpy
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
@@ -29,67 +22,46 @@ NEUTRAL |= {"data.source", "data.sample_reviews", "data.sample_images"}
 NEUTRAL |= {"data.text_column", "data.label_column", "data.test_share", "data.split_seed"}
 
 
-def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:
-    """Return why a run of an experiment cannot be compared with the published numbers, or None.
+def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
+    """Return the fields of a run's record that compare its results with published numbers.
 
-    They are compared only on the book's data, with values as in the shipped config or in one of its
-    variants.
+    reference: the published numbers, of the experiment or of the variant whose values are exactly
+    those that differ; empty if the user has changed the numbers. reference_differs: why the run
+    cannot be compared, or None: only a run on the book's data is, with the values of the shipped
+    config or of a variant. expected: by metric, the range that holds 95 % of the config's runs on
+    the book's data; empty if it was not measured.
     """
-    if not results.reference:
-        return None
+    reference, is_book = results.reference, results.origin.is_book
     if not has_shipped_reference(name, config):
-        return "the config's published numbers (`reference`) are not the shipped ones"
-    if not results.origin.is_book:
-        return NOT_THE_BOOKS
-    if find_variant(name, config):
-        return None
-    defaults = shipped_values(name)
-    reasons = [
-        f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
-        for key, value in changed_result_keys(name, config).items()
-    ]
-    return ", ".join(reasons) or None
+        own = "the config's published numbers (`reference`) are not the shipped ones"
+        return _fields({}, own if reference else None, None)
+    section, changed = config.reference_section, changed_result_keys(name, config)
+    variants: list[Variant] = getattr(section, "variants", [])
+    variant = next((variant for variant in variants if variant.set == changed), None)
+    numbers: object = variant or (None if changed else section)
+    reason: str | None = None
+    if reference and not is_book:
+        reason = NOT_THE_BOOKS
+    elif reference and not variant:
+        defaults = shipped_values(name)
+        reasons = [
+            f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
+            for key, value in changed.items()
+        ]
+        reason = ", ".join(reasons) or None
+    published = {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
+    return _fields(published, reason, numbers if is_book else None)
 
 
-def find_variant(name: str, config: ExperimentConfig) -> Variant | None:
-    """Return the variant whose values are exactly those in which a config differs, or None."""
-    changed = changed_result_keys(name, config)
-    variants: list[Variant] = getattr(config.reference_section, "variants", [])
-    return next((variant for variant in variants if variant.set == changed), None)
-
-
-def select_reference(
-    name: str, config: ExperimentConfig, reference: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the published numbers to compare a run with: an experiment's, or its variant's.
-
-    If the user has changed these numbers in the config, the result is empty: nobody published them.
-    """
-    if not has_shipped_reference(name, config):
-        return {}
-    variant = find_variant(name, config)
-    return {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
+def _fields(reference: Values, reason: str | None, numbers: object) -> Values:
+    measured = numbers.measured if isinstance(numbers, PublishedMetrics) else {}
+    return {"reference": reference, "reference_differs": reason, "expected": measured}
 
 
 def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
     """Return whether the published numbers of a config are those of the shipped config."""
     section, shipped = config.reference_section, experiment_entry(name).shipped.values
     return section is None or type(section).model_validate(shipped["reference"]) == section
-
-
-def metric_ranges_over_seeds(
-    name: str, config: ExperimentConfig, origin: "DataOrigin"
-) -> dict[str, MetricInterval]:
-    """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured.
-
-    It says nothing of data that are not the book's.
-    """
-    if not origin.is_book or not has_shipped_reference(name, config):
-        return {}
-    numbers: object = find_variant(name, config)
-    if numbers is None and not changed_result_keys(name, config):
-        numbers = config.reference_section
-    return numbers.measured if isinstance(numbers, PublishedMetrics) else {}
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:

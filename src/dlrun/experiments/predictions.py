@@ -190,9 +190,18 @@ class TrueAndPredicted(ABC):
     def table(self) -> bytes:
         """Return the text of predictions.csv, whose last column has numbers."""
 
-    @abstractmethod
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the rows that were predicted worst, the worst first; `show` describes a row."""
+        return [
+            {"row": row, **self._cells(row), **(show(row) if show else {})}
+            for row in self._worst()[:MOST_MISTAKES].tolist()
+        ]
+
+    @abstractmethod
+    def _worst(self) -> NDArray[np.int64]: ...
+
+    @abstractmethod
+    def _cells(self, row: int) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -251,18 +260,11 @@ class TrueAndPredictedValues(TrueAndPredicted):
         rows = zip(range(len(self)), *columns, strict=True)
         return to_plain_csv([("row", "target", "predicted"), *rows])
 
-    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
-        """Return the rows with the largest absolute errors, the largest first."""
-        order = np.argsort(-np.abs(self.targets - self.predicted), kind="stable")[:MOST_MISTAKES]
-        return [
-            {
-                "row": row,
-                "target": float(self.targets[row]),
-                "predicted": float(self.predicted[row]),
-                **(show(row) if show else {}),
-            }
-            for row in order.tolist()
-        ]
+    def _worst(self) -> NDArray[np.int64]:
+        return np.argsort(-np.abs(self.targets - self.predicted), kind="stable")
+
+    def _cells(self, row: int) -> dict[str, object]:
+        return {"target": float(self.targets[row]), "predicted": float(self.predicted[row])}
 
 
 @dataclass(frozen=True, repr=False)
@@ -331,20 +333,16 @@ class TrueAndPredictedClasses(TrueAndPredicted):
         )
         return to_plain_csv([("row", "label", "predicted", "probability"), *rows])
 
-    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
-        """Return the wrong predictions with the highest probabilities, highest first."""
-        (wrong,) = np.nonzero(self.labels != self.predicted)
-        order = np.argsort(-self.probability[wrong], kind="stable")[:MOST_MISTAKES]
-        return [
-            {
-                "row": row,
-                "label": self.names[self.labels[row]],
-                "predicted": self.names[self.predicted[row]],
-                "probability": float(self.probability[row]),
-                **(show(row) if show else {}),
-            }
-            for row in wrong[order].tolist()
-        ]
+    def _worst(self) -> NDArray[np.int64]:
+        (wrong,) = np.nonzero(self.labels != self.predicted)  # those with high probabilities first
+        return wrong[np.argsort(-self.probability[wrong], kind="stable")]
+
+    def _cells(self, row: int) -> dict[str, object]:
+        return {
+            "label": self.names[self.labels[row]],
+            "predicted": self.names[self.predicted[row]],
+            "probability": float(self.probability[row]),
+        }
 
 
 def add_class_metrics(

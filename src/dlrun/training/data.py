@@ -191,10 +191,6 @@ class ArrayData:
         batches = self.evaluation_batches(self.test, 0, processes, limit=limit)
         return min(len(self.test), len(batches) * self.batch_size * processes)
 
-    def _evaluation_size(self, limit: Limit) -> int:
-        """Return the number of rows of a batch; a limit counts batches of `batch_size` rows."""
-        return (self.eval_batch_size if limit is None else None) or self.batch_size
-
     def count_training_batches(self, processes: int, limit: Limit = None) -> int:
         """Return how many training batches an epoch of each process has."""
         batches = math.ceil(len(self.train) // processes / (self.batch_size // processes))
@@ -215,9 +211,10 @@ class ArrayData:
     ) -> Loader:
         """Return the batches of the validation or test data for one process, in order.
 
-        limit: as in tested_rows; the processes have equally many batches, or one has a row less.
+        limit: as in tested_rows, of batches of `batch_size` rows. The processes have equally many
+        batches, or one has a row less.
         """
-        size = self._evaluation_size(limit)
+        size = (self.eval_batch_size if limit is None else None) or self.batch_size
         share = math.ceil(len(rows) // processes / size)  # what each process has at least
         batches = EpochBatches(len(rows), size, None, rank, processes, most=_limited(share, limit))
         return self._loader(rows, batches)

@@ -294,18 +294,12 @@ class LightningNetwork(pl.LightningModule):
 
     def test_step(self, batch: Batch, _: int) -> None:
         """Add a test batch to the metrics, and collect its predictions."""
-        self._measure(self.test_metrics, *batch, self.test_predictions)
+        self._measure(self.test_metrics, *batch)
 
-    def _measure(
-        self,
-        metrics: StageMetrics,
-        inputs: object,
-        targets: Tensor,
-        collector: PredictionCollector | None = None,
-    ) -> Tensor:
+    def _measure(self, metrics: StageMetrics, inputs: object, targets: Tensor) -> Tensor:
         outputs = self.network(inputs)
-        if collector is not None:
-            collector.add(outputs, targets)
+        if metrics is self.test_metrics:
+            self.test_predictions.add(outputs, targets)
         trains = metrics is self.train_metrics
         loss = (self.training_loss if trains else self.objective.loss)(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)

@@ -75,24 +75,25 @@ class Objective:
 
 def classification(classes: int) -> Objective:
     """Return the objective of a classification; for two classes, the logits have shape (batch,)."""
-    if classes == 2:
-        return Objective(
-            loss=lambda logits, targets: F.binary_cross_entropy_with_logits(
-                logits, targets.to(logits.dtype)
-            ),
-            predict=lambda logits: (logits > 0).long(),
-            metrics=partial(_accuracy, classes),
-            # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
-            probabilities=lambda logits: torch.stack([-logits, logits], -1).double().sigmoid(),
-            training_loss=partial(_cross_entropy_with_options, classes),
-        )
+    is_binary = classes == 2
     return Objective(
-        loss=F.cross_entropy,
-        predict=lambda logits: logits.argmax(-1),
+        loss=_binary_cross_entropy if is_binary else F.cross_entropy,
+        predict=lambda logits: (logits > 0).long() if is_binary else logits.argmax(-1),
         metrics=partial(_accuracy, classes),
-        probabilities=lambda logits: logits.double().softmax(-1),
+        probabilities=_binary_probabilities
+        if is_binary
+        else lambda logits: logits.double().softmax(-1),
         training_loss=partial(_cross_entropy_with_options, classes),
     )
+
+
+def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
+
+
+def _binary_probabilities(logits: Tensor) -> Tensor:
+    # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
+    return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
 def _accuracy(classes: int) -> "dict[str, Metric]":
@@ -130,17 +131,14 @@ def make_training_loss(config: NetworkConfig, objective: Objective, targets: Ten
     Raises ConfigError if they are for a classification, and the objective is none.
     """
     options = config.loss
-    changed = {
-        "loss.label_smoothing": options.label_smoothing,
-        "loss.class_weights": options.class_weights,
-    }
-    if objective.training_loss is None and (given := [key for key in changed if changed[key]]):
+    given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
+    if not given:
+        return objective.loss
+    if objective.training_loss is None:
         raise ConfigError(
-            f"{', '.join(given)}: only for a network that classifies",
+            f"{', '.join(f'loss.{key}' for key in given)}: only for a network that classifies",
             "an objective of your own needs `training_loss`, as that of `classification` has",
         )
-    if objective.training_loss is None or not (options.label_smoothing or options.class_weights):
-        return objective.loss
     return objective.training_loss(options, targets)
 
 

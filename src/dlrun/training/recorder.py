@@ -115,7 +115,8 @@ class EpochRecorder(pl.Callback):
 
     def seed_of(self, *place: int) -> int:
         """Return the seed of a place within the current epoch."""
-        return derive_seed(self.config.seed, len(self.steps.rows), *place)
+        sequence = np.random.SeedSequence((self.config.seed, len(self.steps.rows), *place))
+        return int(sequence.generate_state(1)[0])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
@@ -182,11 +183,6 @@ class EpochRecorder(pl.Callback):
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
         self.steps.finish(row, line, self.state.content)
-
-
-def derive_seed(*place: int) -> int:
-    """Return a seed that depends on a run's seed and a place in the run, such as an epoch."""
-    return int(np.random.SeedSequence(place).generate_state(1)[0])
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
