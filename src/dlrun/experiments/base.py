@@ -17,6 +17,8 @@ from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from dlrun.experiments.predictions import Predictor, TrueAndPredicted
@@ -41,6 +43,16 @@ class NetworkToExport:
     inputs: "Callable[[int], Tensor]"
     about: Values
     any_length: bool = False
+
+
+def linear_network(coef: "NDArray[np.float64]", intercept: float) -> Network:
+    """Return a linear model as a network: matrix (rows, columns) -> outputs (rows,)."""
+    import torch  # slow
+
+    linear = torch.nn.Linear(len(coef), 1)
+    weights = {"weight": torch.from_numpy(coef)[None], "bias": torch.tensor([intercept])}
+    linear.load_state_dict(weights)
+    return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
 
 class NetworkAssets(BaseModel, frozen=True):

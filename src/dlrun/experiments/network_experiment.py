@@ -3,7 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -35,7 +35,7 @@ from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData
-from dlrun.training.objective import Objective, classification
+from dlrun.training.objective import Objective, classification, torch_optimizer
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -100,11 +100,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`.
+    optimizer: makes the optimizer of the default objective.
     curve_limits: the ends of a metric's axis in the learning curves, by the metric's name without
     the split, such as `accuracy`, on the data of the shipped config.
     """
 
     assets_class: type[A]
+    optimizer: "ClassVar[staticmethod[..., torch.optim.Optimizer]]" = staticmethod(torch_optimizer)
     curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @abstractmethod
@@ -123,7 +125,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
         if not assets.labels:
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
-        return classification(len(assets.labels))
+        return replace(classification(len(assets.labels)), optimizer=self.optimizer)
 
     def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
         """Return further files to save about a trained network, by their file names."""

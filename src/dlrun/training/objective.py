@@ -19,6 +19,7 @@ from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
+MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
 
 
@@ -57,9 +58,7 @@ class Objective:
     predict: Callable[[Tensor], Tensor]
     metrics: "Callable[[], dict[str, Metric]]"
     probabilities: Callable[[Tensor], Tensor] | None = None
-    optimizer: Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
-        torch_optimizer
-    )
+    optimizer: MakeOptimizer = torch_optimizer
     training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def columns(self) -> list[str]:

@@ -1,7 +1,6 @@
 """Define cifar100, mnist-dense and mnist-logistic: networks that classify small images."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -30,7 +29,7 @@ from dlrun.kernels.bag_linear import sparse_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, BagBatches, BatchDataset, TensorBatches
-from dlrun.training.objective import Objective, fast_optimizer
+from dlrun.training.objective import fast_optimizer
 
 C = TypeVar("C", bound=NetworkConfig)
 SCALE = 255  # divides the bytes of an image
@@ -55,6 +54,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     """
 
     assets_class = ImageAssets
+    optimizer = staticmethod(fast_optimizer)
     size: ClassVar[tuple[int, ...]]
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
@@ -78,24 +78,15 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             group_size=self.group_size,
             eval_batch_size=self.eval_batch_size,
         )
-        return LoadedData(
-            data,
-            images.origin,
-            ImageAssets(
-                labels=images.names, preprocessing={"scale": SCALE, "size": list(self.size)}
-            ),
-            lambda row: {"image": encode_png(_channels_last(test.pixels[row]))},
-        )
+        preprocessing = {"scale": SCALE, "size": list(self.size)}
+        assets = ImageAssets(labels=images.names, preprocessing=preprocessing)
+        return LoadedData(data, images.origin, assets, lambda row: _as_png(test.pixels[row]))
 
     def batches(self, config: C, images: LabelledImages, *parts: Rows) -> list[BatchDataset]:
         """Return the data set of each part of the images, given by the indices of its rows."""
         return [
             TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
         ]
-
-    def objective(self, config: C, assets: ImageAssets) -> Objective:
-        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
-        return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def example(self, config: C, assets: ImageAssets) -> Tensor:
         """Return a batch of black images, or fewer images if a batch would fill the memory."""
@@ -114,8 +105,8 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         return ImagePredictor(assets.labels, self.to_input, probabilities, 5, smallest)
 
 
-def _channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+def _as_png(pixels: NDArray[np.uint8]) -> dict[str, str]:
+    return {"image": encode_png(pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels)}
 
 
 class ConvNet(nn.Module):
@@ -147,14 +138,13 @@ class ConvNet(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, 1 if classes == 2 else classes),
         )
-        self._binary = classes == 2
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
         # The layout in which convolutions and pooling are fastest.
         images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.output(compute_in_parts(self.blocks, images))
-        return logits.squeeze(-1) if self._binary else logits
+        return logits.squeeze(-1)
 
 
 class Cifar100Experiment(ImageNetworkExperiment[Cifar100Config]):

@@ -17,7 +17,7 @@ from dlrun.data.splits import shorten_list
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError
 from dlrun.experiments import reviews
-from dlrun.experiments.base import Experiment, Network, NetworkToExport
+from dlrun.experiments.base import Experiment, Network, NetworkToExport, linear_network
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
 from dlrun.experiments.predictions import (
     TrueAndPredictedClasses,
@@ -107,14 +107,8 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def network(self, run: Run, config: Config) -> Network:
         """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows,)."""
-        import torch  # slow
-
         model = _chosen_model(run)
-        linear = torch.nn.Linear(len(model.coef), 1)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(model.coef))
-            linear.bias.fill_(model.intercept)
-        return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
+        return linear_network(model.coef, model.intercept)
 
     def test(self, run: Run, config: Config, context: RunContext) -> TrueAndPredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
@@ -194,10 +188,9 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
         return None
     baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
     if baseline is None:
-        what = (
-            f"no finished {config.compare_with} run of two epochs or more on {loaded.origin.text}"
-        )
-        context.screen.note(f"{what}: the figure's right panel stays empty")
+        what = f"no finished {config.compare_with} run of two epochs or more"
+        where = loaded.origin.text
+        context.screen.note(f"{what} on {where}: the figure's right panel stays empty")
         return None
     context.folder.write(COMPARED, (baseline.folder / METRICS).read_bytes())
     context.screen.note(f"compared with {baseline.folder}")

@@ -9,7 +9,13 @@ import numpy as np
 
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
-from dlrun.experiments.base import AnyExperiment, Experiment, Network, NetworkToExport
+from dlrun.experiments.base import (
+    AnyExperiment,
+    Experiment,
+    Network,
+    NetworkToExport,
+    linear_network,
+)
 from dlrun.experiments.linear_fits.config import HittersLassoConfig, LinearFitConfig
 from dlrun.experiments.predictions import (
     RowPredictor,
@@ -129,12 +135,8 @@ class LinearFit(Experiment[LinearFitConfig]):
 
     def network(self, run: Run, config: LinearFitConfig) -> Network:
         """Return the linear model: matrix (rows, columns) -> outputs (rows,), see TableAssets."""
-        import torch  # slow
-
-        beta = torch.from_numpy(_read_fits(run)["chosen"]).float()
-        linear = torch.nn.Linear(len(beta) - 1, 1)
-        linear.load_state_dict({"weight": beta[None, 1:], "bias": beta[:1]})
-        return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
+        beta = _read_fits(run)["chosen"]
+        return linear_network(beta[1:], beta[0])
 
     def test(
         self, run: Run, config: LinearFitConfig, context: RunContext

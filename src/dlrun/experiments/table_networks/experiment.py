@@ -41,13 +41,11 @@ UNITS = 1000  # ratio of the standard deviations of two columns from which on th
 def warn_of_units(table: Table, screen: Screen) -> None:
     """Warn if a column varies so much more than another that a network learns little."""
     deviations = dict(zip(table.columns.names, table.train.X.std(0).tolist(), strict=True))
-    varying = {name: value for name, value in deviations.items() if value > 0}
-    if not varying:
-        return
-    most, least = max(varying, key=varying.__getitem__), min(varying, key=varying.__getitem__)
-    if varying[most] > UNITS * varying[least]:
+    varying = sorted((value, name) for name, value in deviations.items() if value > 0)
+    if varying and varying[-1][0] > UNITS * varying[0][0]:
+        (smallest, least), (largest, most) = varying[0], varying[-1]
         screen.warn(
-            f"{most} varies {varying[most] / varying[least]:,.0f} times as much as {least}, so a "
+            f"{most} varies {largest / smallest:,.0f} times as much as {least}, so a "
             "network learns little from the table: data.standardise=true gives all columns of "
             "numbers mean 0 and standard deviation 1"
         )
@@ -80,6 +78,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     """
 
     assets_class = TableAssets
+    optimizer = staticmethod(fast_optimizer)
     curve_limits: ClassVar = {"mae": (0.0, 400.0)}
 
     def __init__(self, name: str, metric: Literal["mae", "r2"]) -> None:
@@ -102,23 +101,18 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         if isinstance(section, TableDataConfig) and section.is_own and not section.standardise:
             warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
+        sets = [
+            TensorBatches(self._inputs(config, one.X), one.targets.astype(kind)) for one in parts
+        ]
         batches = ArrayData(
-            *(
-                TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-                for part in parts
-            ),
+            *sets,
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=GROUP_SIZE,
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
-        return LoadedData(
-            batches,
-            table.origin,
-            TableAssets.of(table),
-            row_describer(table),
-            straw_man_metrics(table, screen),
-        )
+        assets, baselines = TableAssets.of(table), straw_man_metrics(table, screen)
+        return LoadedData(batches, table.origin, assets, row_describer(table), baselines)
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
@@ -141,10 +135,9 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     def objective(self, config: TableNetworkConfig, assets: TableAssets) -> Objective:
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
-            chosen = super().objective(config, assets)
-        else:
-            chosen = regression([self.metric], centre=assets.centre, scale=assets.scale)
-        return replace(chosen, optimizer=fast_optimizer)
+            return super().objective(config, assets)
+        squared = regression([self.metric], centre=assets.centre, scale=assets.scale)
+        return replace(squared, optimizer=fast_optimizer)
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""

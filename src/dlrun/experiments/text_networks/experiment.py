@@ -1,7 +1,7 @@
 """Define imdb-dense, a dense network on bags of words, and imdb-lstm, an LSTM on last words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -50,11 +50,11 @@ class DenseNet(nn.Module):
         for inputs, outputs in pairwise(sizes):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
-        self._binary = classes == 2
 
     def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
         """Return the logits of bags of words, (batch,), or (batch, classes) for 3 or more."""
-        return self._logits(self.layers(bags))
+        logits: Tensor = self.layers(bags)
+        return logits.squeeze(-1)
 
     @torch.no_grad()
     def words_alone(self, start: int) -> Tensor:
@@ -71,10 +71,8 @@ class DenseNet(nn.Module):
         return self._after_first(sums) - self._after_first(sums - weight[ids])
 
     def _after_first(self, sums: Tensor) -> Tensor:
-        return self._logits(self.layers[1:](sums))
-
-    def _logits(self, outputs: Tensor) -> Tensor:
-        return outputs.squeeze(-1) if self._binary else outputs
+        logits: Tensor = self.layers[1:](sums)
+        return logits.squeeze(-1)
 
 
 class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
@@ -82,6 +80,7 @@ class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
 
     name = "imdb-dense"
     assets_class = ReviewAssets
+    optimizer = staticmethod(fast_optimizer)
 
     def load(self, config: ImdbDenseConfig, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as bags of words."""
@@ -101,10 +100,6 @@ class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
     def build(self, config: ImdbDenseConfig, assets: ReviewAssets) -> DenseNet:
         """Build the untrained dense network."""
         return DenseNet(assets.width, config.model.hidden, len(assets.labels))
-
-    def objective(self, config: ImdbDenseConfig, assets: ReviewAssets) -> Objective:
-        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
-        return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def example(self, config: ImdbDenseConfig, assets: ReviewAssets) -> Tensor:
         """Return a batch of empty reviews that share one zero, which takes almost no memory."""
@@ -156,25 +151,18 @@ class LSTMClassifier(nn.Module):
     """
 
     def __init__(
-        self,
-        words: int,
-        embedding: int,
-        hidden: int,
-        classes: int = 2,
-        *,
-        threads: int | None = None,
+        self, words: int, embedding: int, hidden: int, classes: int = 2, threads: int | None = None
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
         self.last_state = LSTMLastState(threads)
-        self._binary = classes == 2
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the logits of reviews, (batch,), or (batch, classes) for more than two classes."""
         logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
-        return logits.flatten() if self._binary else logits
+        return logits.squeeze(-1)
 
     def after_each(self, ids: Tensor) -> Tensor:
         """Return the logits (time, ...) after each word id of one review (time,)."""
@@ -206,13 +194,9 @@ class ImdbLstmExperiment(NetworkExperiment[ImdbLstmConfig, ReviewAssets]):
 
     def build(self, config: ImdbLstmConfig, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
-        return LSTMClassifier(
-            assets.width,
-            config.model.embedding,
-            config.model.hidden,
-            len(assets.labels),
-            threads=None if config.threads == "auto" else config.threads,
-        )
+        model, threads = config.model, None if config.threads == "auto" else config.threads
+        sizes = assets.width, model.embedding, model.hidden, len(assets.labels)
+        return LSTMClassifier(*sizes, threads)
 
     def torch_threads(self, config: ImdbLstmConfig, threads: int) -> int:
         """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
