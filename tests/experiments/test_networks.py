@@ -13,7 +13,7 @@ from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.experiments.image_networks.experiment import ConvNet
 from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.text_networks.experiment import DenseNet
-from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.bag_linear import BagLinear, Bags
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_labelled_texts import REVIEWS, archive_of
 from tests.experiments.use import finished, latest, results, rows
@@ -84,7 +84,7 @@ def test_an_image_is_a_row_and_only_training_drops_units() -> None:
 
 def test_a_sparse_first_layer_is_drawn_and_computes_as_a_dense_one() -> None:
     networks = [
-        DenseNetwork(784, [64], [0.5], 10, sparse=sparse).eval() for sparse in (True, False)
+        DenseNetwork(784, [64], [0.5], 10, first).eval() for first in (BagLinear(784, 64), None)
     ]
     weights = [next(network.parameters()) for network in networks]
     assert weights[0].std().item() == pytest.approx(weights[1].std().item(), rel=0.02)
@@ -114,7 +114,7 @@ def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
     ids = torch.tensor([1, 7, 30])
     bag = torch.zeros(50).index_fill(0, ids, 1)
     without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
-    torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))
+    torch.testing.assert_close(network.words_left_out(ids), network(bag[None]) - network(without))
 
 
 def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:

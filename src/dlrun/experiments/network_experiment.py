@@ -26,7 +26,7 @@ from dlrun.experiments.predictions import (
 )
 from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
-from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
+from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import Results, RunContext
@@ -67,8 +67,8 @@ class DenseNetwork(nn.Module):
     """Applies hidden layers, each with a ReLU and dropout, and a linear output layer.
 
     inputs: values of a row, whatever its shape. hidden: units of each hidden layer; none for a
-    linear model. dropout: the share of each hidden layer's units that is dropped in training.
-    sparse: whether the first layer reads bags, and so skips zeros.
+    linear model. dropout: the share of each hidden layer's units that is dropped in training; none
+    for layers without dropout. first: the first layer, if it is no nn.Linear.
     """
 
     def __init__(
@@ -77,23 +77,23 @@ class DenseNetwork(nn.Module):
         hidden: Sequence[int],
         dropout: Sequence[float],
         outputs: int,
-        *,
-        sparse: bool = False,
+        first: nn.Module | None = None,
     ) -> None:
         super().__init__()
         sizes = [inputs, *hidden, outputs]
-        linear: list[nn.Module] = [nn.Linear(*pair) for pair in pairwise(sizes)]
-        if sparse:
-            linear[0] = BagLinear(*sizes[:2])
+        linear = [
+            first or nn.Linear(sizes[0], sizes[1]),
+            *(nn.Linear(*pair) for pair in pairwise(sizes[1:])),
+        ]
         layers = [linear[0]]
-        for layer, share in zip(linear[1:], dropout, strict=True):
-            layers += [nn.ReLU(), FastDropout(share), layer]
+        for place, layer in enumerate(linear[1:]):
+            layers += [nn.ReLU(), *map(FastDropout, dropout[place : place + 1]), layer]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
         """Return the outputs (batch, outputs) of rows (batch, ...), or (batch,) of one output."""
         outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
-        return outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs
+        return outputs.squeeze(-1)
 
 
 class NetworkExperiment(Experiment[N], Generic[N, A]):

@@ -95,11 +95,11 @@ class Run:
     def state(self) -> str:
         """Return the run's state; a running run whose lock no process holds was killed."""
         status = "damaged" if self.is_damaged else self.record.status
-        if status != "running" or is_file_locked(self.folder / LOCK):
-            return status
-        with contextlib.suppress(DlrunError):  # removed
-            status = read_run_record(self.folder).status  # it may have ended since it was read
-        return "killed" if status == "running" else status
+        if status == "running" and not is_file_locked(self.folder / LOCK):
+            with contextlib.suppress(DlrunError):  # removed
+                status = read_run_record(self.folder).status  # it may have ended since it was read
+            return "killed" if status == "running" else status
+        return status
 
     @property
     def results(self) -> Values:
@@ -149,8 +149,8 @@ class Run:
     @property
     def rows(self) -> list[dict[str, float]]:
         """Return the rows of metrics.csv by column. Raises DataError as `table` does."""
-        table = self.table
-        return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        rows = zip(*self.table.values(), strict=True)
+        return [dict(zip(self.table, row, strict=True)) for row in rows]
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:

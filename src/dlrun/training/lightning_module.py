@@ -156,8 +156,8 @@ class LearningRateSchedule:
     In the warm-up the rate rises by the same amount from epoch to epoch; the first epoch after it
     has the full rate, with which torch's scheduler begins. `lr` is the rate of the last update.
 
-    Make it from a new optimizer, and restore the optimizer's state before the schedule's: the
-    restored state has the rate of a later epoch. Raises ConfigError if torch refuses the values.
+    Make it from a new optimizer: a restored one has the rate of a later epoch. Raises ConfigError
+    if torch refuses the values.
     """
 
     def __init__(
@@ -314,12 +314,9 @@ class LightningNetwork(pl.LightningModule):
             self.schedule = LearningRateSchedule(
                 config.scheduler, optimizer, epochs=section.max_epochs, updates=updates
             )
+            if self._saved_schedule is not None:
+                self.schedule.load_state_dict(self._saved_schedule)
         return optimizer
-
-    def on_train_start(self) -> None:
-        """Restore the schedule of a resumed run, after the optimizer, whose rate it changes."""
-        if self.schedule is not None and self._saved_schedule is not None:
-            self.schedule.load_state_dict(self._saved_schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the state of the schedule to a checkpoint."""
@@ -327,7 +324,7 @@ class LightningNetwork(pl.LightningModule):
             checkpoint["schedule"] = self.schedule.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the schedule until the optimizer has been restored."""
+        """Keep the state of the schedule until it is made."""
         self._saved_schedule = checkpoint.get("schedule")
 
 

@@ -25,7 +25,7 @@ from dlrun.experiments.image_networks.config import Cifar100Config, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
-from dlrun.kernels.bag_linear import sparse_bytes
+from dlrun.kernels.bag_linear import BagLinear, sparse_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 from dlrun.training.data import ArrayData, BagBatches, BatchDataset, TensorBatches
@@ -181,7 +181,10 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         """Build the untrained dense network."""
         model = config.model
         sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
-        return DenseNetwork(*sizes, sparse=bool(model.hidden))
+        network = DenseNetwork(*sizes)
+        if model.hidden:
+            network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])
+        return network
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import AnyExperiment, NetworkToExport
-from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
@@ -24,7 +23,7 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.text_networks.config import ImdbDenseConfig, ImdbLstmConfig
-from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
+from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import WORDS
@@ -36,25 +35,18 @@ GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the pro
 EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
 
 
-class DenseNet(nn.Module):
-    """Applies dense layers, with a ReLU after each but the last; two classes have one logit.
+class DenseNet(DenseNetwork):
+    """Applies dense layers to bags of words, with a ReLU after each but the last.
 
-    width: how many different word ids a bag can hold. hidden: units of each layer but the last.
+    width: how many different word ids a bag can hold. hidden: units of each layer but the last. Two
+    classes have one logit.
     """
 
     def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
-        super().__init__()
-        sizes = [*hidden, 1 if classes == 2 else classes]
-        first = BagLinear(width, sizes[0])  # as nn.Linear, without the dense matrix of the bags
-        layers: list[nn.Module] = [first]
-        for inputs, outputs in pairwise(sizes):
-            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return the logits of bags of words, (batch,), or (batch, classes) for 3 or more."""
-        logits: Tensor = self.layers(bags)
-        return logits.squeeze(-1)
+        outputs = 1 if classes == 2 else classes
+        # As nn.Linear, without the dense matrix of the bags.
+        first = BagLinear(width, [*hidden, outputs][0])
+        super().__init__(width, hidden, [], outputs, first)
 
     @torch.no_grad()
     def words_alone(self, start: int) -> Tensor:
