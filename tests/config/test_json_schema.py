@@ -29,12 +29,7 @@ def test_the_shipped_schema_is_what_the_command_prints(cli: Dlrun, name: str) ->
     printed = json.loads(cli("config", name, "--schema").is_told(0).stdout)
     assert printed == shipped(name)
     Draft7Validator.check_schema(printed)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_whole_shipped_config_is_valid(name: str) -> None:
-    values = registry.experiment_entry(name).shipped.values
-    Draft7Validator(shipped(name)).validate(values)
+    Draft7Validator(printed).validate(registry.experiment_entry(name).shipped.values)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS)))
@@ -53,9 +48,7 @@ def test_each_file_names_a_schema_by_which_it_is_valid(file: Path) -> None:
         ({"sede": 3}, []),
         ({"seed": -1}, ["seed"]),
         ({"optimizer": {"lr": 0}}, ["optimizer", "lr"]),
-        ({"trainer": {"max_epoch": 3}}, ["trainer"]),
         ({"model": {"hidden": ["many"]}}, ["model", "hidden", 0]),
-        ({"accelerator": "abacus"}, ["accelerator"]),
     ],
 )
 def test_a_mistake_is_found_where_it_is(values: dict[str, Any], path: list[str | int]) -> None:

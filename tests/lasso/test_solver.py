@@ -102,11 +102,10 @@ def test_resumes_bit_for_bit() -> None:
         assert list(map(bits, path)) == list(map(bits, whole[stop:]))
 
 
-@pytest.mark.parametrize("factor", [1.0, 1.5, 100.0])
-def test_all_zero_at_the_largest_penalty(factor: float) -> None:
+def test_all_zero_at_the_largest_penalty() -> None:
     X, y = problem(4)
     top = max(np.abs(X.T @ (y - 0.5)).max(), abs(np.sum(y - 0.5)))
-    (found,) = solve_newton_path(binary_columns(X), y, np.array([factor * top]), 0.0)
+    (found,) = solve_newton_path(binary_columns(X), y, np.array([top]), 0.0)
     assert not found.coef.any()
     assert found.intercept == pytest.approx(0, abs=1e-9)
     assert abs(found.duality_gap) <= 1e-9 * found.objective
