@@ -6,23 +6,18 @@ package with two modules:
 config.py
     A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, of
     `LightningConfig` for a LightningModule, or of `ExperimentConfig` if no network is trained. It
-    is read for `--help` and config errors, so it must not import torch; the names that it needs
-    are imported without it.
+    must not import torch: it is read for `--help` and config errors.
 
 experiment.py
-    An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
-    (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); of
-    `LightningExperiment`, which returns an ordinary LightningModule (`module`) and an ordinary
-    LightningDataModule (`datamodule`); or of `Experiment`, which only has to `run`. What a network
-    needs besides its weights (labels, sizes, preprocessing) is a subclass of `NetworkAssets`.
+    An object `experiment` of a subclass of `NetworkExperiment` (data, network, loss and metrics),
+    of `LightningExperiment` (a LightningModule and a LightningDataModule), or of `Experiment`,
+    which only has to `run`.
 
 The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
 values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
 `[experiment, network.trainer]` (of the file `network` one section) for a `LightningConfig`,
-`[experiment]` for an `ExperimentConfig`. The package's own values win.
-
-A package with several experiments has an entry point for each, and instead of `Config` and
-`experiment` the dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names.
+`[experiment]` for an `ExperimentConfig`. With several experiments, a package has an entry point
+for each, and the dicts `CONFIGS` and `EXPERIMENTS`, by their names.
 """
 
 import importlib

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
-from dlrun.experiments.lightning_experiment import ModuleRecorder
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Trained, Training
 from tests.experiments.use import reader
@@ -117,7 +116,7 @@ def train(
 ) -> tuple[Trained, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
     context, config = reader(folder), lightning_config(epochs, **trainer)
-    training = Training(config, context, module, lambda: Data(kind), ModuleRecorder)
+    training = Training(config, context, module, lambda: Data(kind))
     with temporary_training_settings(1):
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in context.steps.rows]
@@ -205,9 +204,7 @@ def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> Non
 
     context = reader(tmp_path / "probe")
     with temporary_training_settings(1):
-        Training(lightning_config(5), context, Stopping, lambda: Data(""), ModuleRecorder).probe(
-            "cpu"
-        )
+        Training(lightning_config(5), context, Stopping, lambda: Data("")).probe("cpu")
     assert seen == [0]
     assert not [*(tmp_path / "probe").iterdir()]
 
@@ -260,7 +257,7 @@ def test_a_device_that_fails_gives_way_to_the_cpu(
         torch.manual_seed(0)
         return next(made)
 
-    training = Training(config, context, build, lambda: Data(""), ModuleRecorder)
+    training = Training(config, context, build, lambda: Data(""))
     with temporary_training_settings(1):
         trained, report = training.run_on_accelerator()
     assert (report.requested, report.used) == (name, "cpu")

@@ -96,15 +96,13 @@ class Training:
     It changes settings of the process, see resources.temporary_training_settings.
 
     build, load: make the untrained module and its data module; called again for every attempt.
-    recorder: the class that records each epoch. columns: of metrics.csv; None for those that the
-    module logs. fingerprint: hash of the data, for the checkpoints.
+    columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
     """
 
     config: LightningConfig
     context: RunContext
     build: Callable[[], pl.LightningModule]
     load: Callable[[], pl.LightningDataModule]
-    recorder: type[EpochRecorder]
     columns: Sequence[str] | None = None
     fingerprint: str = ""
 
@@ -125,7 +123,6 @@ class Training:
             context,
             lambda: LightningNetwork(build(), config, objective, loss),
             lambda: NetworkData(data, config),
-            NetworkRecorder,
             epoch_columns(objective, with_lr=config.scheduler.changes_rate),
             fingerprint,
         )
@@ -171,7 +168,8 @@ class Training:
         module, data = self._seeded()
         network = module.network if isinstance(module, LightningNetwork) else None
         with steps.progress("training", limit, "epoch") as bar:
-            recorder = self.recorder(steps, bar, config, state, module)
+            recorder_class: type[EpochRecorder] = NetworkRecorder if network else EpochRecorder
+            recorder = recorder_class(steps, bar, config, state, module)
             callbacks = make_callbacks(config)
             trainer = make_trainer(
                 config,

@@ -380,6 +380,9 @@ class NetworkRecorder(EpochRecorder):
     config: NetworkConfig
     module: LightningNetwork
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave the loaders as they are: EpochBatches has an order of its own for each epoch."""
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the learning rate of the epoch."""
         super().on_train_epoch_start(trainer, pl_module)

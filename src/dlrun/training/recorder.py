@@ -1,11 +1,12 @@
 """Record each finished epoch of a training, with the state from which a resumed run continues."""
 
+import math
 import random
 import re
 import time
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DataError, first_line
+from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
@@ -24,6 +25,7 @@ from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
+SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
@@ -85,7 +87,7 @@ class RunState(TorchCheckpointIO):
 
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
-    """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
+    """Records each finished epoch of a LightningModule; epochs count from 1, also after a resume.
 
     An epoch is recorded when the next one starts, or after the last: only then have all callbacks
     seen its end. Its random numbers and the order of its rows depend only on the seed and the
@@ -101,22 +103,51 @@ class EpochRecorder(pl.Callback):
     def __post_init__(self) -> None:
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
 
-    @abstractmethod
-    def metrics(self, trainer: pl.Trainer) -> Mapping[str, float]:
-        """Return the metrics of the epoch that has ended; an epoch may lack some."""
+    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the epoch that has ended: what the module has logged in it.
 
-    @abstractmethod
+        Lightning keeps the values of an earlier epoch, the last that was validated.
+        """
+        logged, old = dict(trainer.callback_metrics), self.state.logged
+        self.state.logged = logged
+        return _by_column({name: one for name, one in logged.items() if one is not old.get(name)})
+
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the epoch's row of metrics.csv but for the columns `epoch` and `seconds`."""
+        """Return the epoch's row of metrics.csv but for the columns `epoch` and `seconds`.
 
-    @abstractmethod
+        It has a column for each metric of this epoch and of the one before.
+        """
+        before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
+        names = sorted(before | metrics.keys(), key=_order)
+        return {name: metrics.get(name, math.nan) for name in names}
+
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the test that has ended."""
+        """Return the metrics of the test that has ended: what the module has logged in it."""
+        return _by_column(trainer.callback_metrics)
 
     def seed_of(self, *place: int) -> int:
         """Return the seed of a place within the current epoch."""
         sequence = np.random.SeedSequence((self.config.seed, len(self.steps.rows), *place))
         return int(sequence.generate_state(1)[0])
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
+        if stage != "fit":
+            return
+        strategy, places = trainer.strategy, iter(range(1000))
+        process = strategy.process_dataloader
+
+        def seeded(loader: object) -> object:
+            loader = process(loader)
+            if not trainer.training:
+                return loader
+            if getattr(loader, "persistent_workers", False):
+                self.steps.screen.warn(
+                    "persistent_workers: if the run is resumed, its workers draw other numbers"
+                )
+            return SeededLoader(loader, self, strategy.root_device, next(places))
+
+        strategy.process_dataloader = seeded  # type: ignore[method-assign, assignment]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
@@ -183,6 +214,70 @@ class EpochRecorder(pl.Callback):
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
         self.steps.finish(row, line, self.state.content)
+
+
+@dataclass(eq=False)
+class SeededLoader:
+    """Iterates over a loader, in an order that depends only on the seed and the epoch."""
+
+    loader: Any
+    recorder: EpochRecorder
+    device: torch.device
+    place: int  # number of this loader among those of the training data
+    _epoch: int = -1
+    _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches; the generators are seeded when one of the first two is asked for.
+
+        The second one may be fetched in advance, before or after the hooks of an epoch's start.
+        """
+        epoch = len(self.recorder.steps.rows)
+        self._turn = self._turn + 1 if epoch == self._epoch else 0
+        self._epoch = epoch
+        self._seed(0)
+        batches = iter(self.loader)
+        yield from islice(batches, 1)
+        self._seed(1)
+        yield from batches
+
+    def _seed(self, batch: int) -> None:
+        seed = self.recorder.seed_of(1 + self.place, self._turn, batch)
+        seed_generators(seed, self.device)
+        if (own := getattr(self.loader, "generator", None)) is not None:
+            own.manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
+
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
+    `epoch` and `seconds` are columns of dlrun. Raises DlrunError if two names are one column.
+    """
+    metrics: dict[str, float] = {}
+    names: dict[str, str] = {}
+    for name, value in logged.items():
+        whole, _, kind = name.rpartition("_")
+        if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
+            continue
+        found = SPLIT.fullmatch(name)
+        column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
+        if (other := names.setdefault(column, name)) != name:
+            problem = f"the module logs {other} and {name}, which are both the column {column}"
+            raise DlrunError(problem, "give one of them another name")
+        metrics[column] = float(value)
+    return metrics
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Return what columns are sorted by: those of the training come first, then the validation."""
+    return (0 if name.startswith("train_") else 1 if name.startswith("valid_") else 2), name
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
