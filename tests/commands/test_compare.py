@@ -77,6 +77,7 @@ def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     assert found["state"] == ["finished", "finished", "failed"]
     assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
     assert found["optimizer.lr"] == ["0.001", "0.1", "0.1"]
+    assert not [key for key, cells in found.items() if "." in key and "-" in cells]
 
 
 def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:

@@ -144,7 +144,7 @@ class Config(ExperimentConfig):
 
 def load(config, data_dir, seed, screen):
     found = DATASET.find(config, data_dir, seed, screen)
-    words = found.read().split()
+    words = found.source.read(found).split()
     return SimpleNamespace(train=words, test=words, origin=found.origin)
 
 FILE = RemoteFile(
@@ -166,7 +166,7 @@ class Counting(Experiment):
 
     def run(self, config, context):
         data = DATASET.find(config.data, context.data_dir, 0, context.screen)
-        found = float(self.count(data.read()))
+        found = float(self.count(data.source.read(data)))
         return Results({{"found": found}}, AcceleratorReport("cpu", "cpu", None), data.origin)
 
 EXPERIMENTS = {{

@@ -47,7 +47,10 @@ def compare(
     rows = []
     for group in ("run", "config", "versions"):
         differing = _differing([one[group] for one in described])
-        if not differing and group != "run":
+        if group == "config" and len({run.record.experiment for run in opened}) > 1:
+            screen.note("config: keys that not all of these experiments have are left out")
+            differing = [(key, cells) for key, cells in differing if EMPTY not in cells]
+        elif not differing and group != "run":
             screen.note(f"{group}: no difference")
         rows += differing
     same_data = len({run.record.data for run in opened}) == 1
