@@ -18,6 +18,7 @@ REMEDIES = {  # what helps against the system's errors
 }
 # Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
 LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 
 
 class DlrunError(Exception):
@@ -114,15 +115,12 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
         isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
     ):
         return DlrunError("out of memory; a smaller batch_size needs less", steps)
-    if isinstance(error, SystemExit | GeneratorExit) or (
-        isinstance(error, Exception) and package != "dlrun"
-    ):
+    is_exit = isinstance(error, SystemExit | GeneratorExit)
+    if is_exit or (isinstance(error, Exception) and package != "dlrun"):
         while error.__cause__ is not None:
             error = error.__cause__
-        return DlrunError(
-            describe_with_place(error, package),
-            f"a bug in the package {package}; the traceback is in the run's log.txt",
-        )
+        hint = f"a bug in the package {package}; the traceback is in the run's log.txt"
+        return DlrunError(describe_with_place(error, package), hint)
     return error
 
 
@@ -131,22 +129,18 @@ def describe_with_place(error: BaseException, package: str) -> str:
 
     A user's code is in the package of `package`, a dotted name, or in no library.
     """
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if package.partition(".")[0] in (parts := Path(frame.filename).parts)
-        or not (
-            frame.filename.startswith(LIBRARIES) or {"site-packages", "dist-packages"} & {*parts}
-        )
-    ]
-    where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        parts = {*Path(frame.filename).parts}
+        in_library = frame.filename.startswith(LIBRARIES) or parts & PACKAGE_FOLDERS
+        if package.partition(".")[0] in parts or not in_library:
+            where = f"{frame.filename}, line {frame.lineno}, in {frame.name}: "
     return f"{where}{type(error).__name__}: {first_line(error)}"
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the name that is most similar to an unknown one, or None if none is similar."""
-    similar = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
-    return similar[0] if similar else None
+    return next(iter(difflib.get_close_matches(name, list(names), 1, SIMILARITY)), None)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

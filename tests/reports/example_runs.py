@@ -42,7 +42,7 @@ def a_classification(
     rows = len(found)
     right = sum(row[1] == row[2] for row in found)
     run.write("predictions.csv", to_csv([["row", "label", "predicted", "probability"], *found]))
-    run.write_json("mistakes.json", {"mistakes": list(mistakes)})
+    run.write_text("mistakes.json", json.dumps({"mistakes": list(mistakes)}))
     run.write("words.csv", to_csv([["word", "weight"], *words]))
     run.write_text("assets.json", json.dumps({"labels": list(labels)}))
     steps = range(1, epochs + 1)
@@ -67,7 +67,7 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
     folder.mkdir(parents=True)
     run = RunFolder(folder)
     run.write_text("predictions.csv", table)
-    run.write_json("mistakes.json", {"mistakes": list(mistakes)})
+    run.write_text("mistakes.json", json.dumps({"mistakes": list(mistakes)}))
     a_run(
         folder,
         metrics={"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5},

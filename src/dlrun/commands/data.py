@@ -109,13 +109,11 @@ def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, An
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment in registry.experiment_names():
         try:
-            dataset = registry.experiment_dataset(experiment)
+            if dataset := registry.experiment_dataset(experiment):
+                datasets[experiment] = dataset, experiment
+                datasets.setdefault(dataset.name, datasets[experiment])
         except DlrunError as error:
             screen.warn(error.message)
-            continue
-        if dataset is not None:
-            datasets[experiment] = dataset, experiment
-            datasets.setdefault(dataset.name, datasets[experiment])
     if name not in datasets:
         names = ", ".join(dict.fromkeys(dataset.name for dataset, _ in datasets.values()))
         raise ConfigError(f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {names}")

@@ -48,22 +48,18 @@ def export_network(
         network, exported = opened.network(), opened.exported()
         about = _metadata(opened, exported)
         try:
-            network_in_file = files.write_onnx(file, exported.network, exported.inputs(2), about)
-            difference, largest = files.largest_difference(
-                network, network_in_file, _batches(exported)
-            )
+            written = files.write_onnx(file, exported.network, exported.inputs(2), about)
+            difference, largest = files.largest_difference(network, written, _batches(exported))
         except OSError:  # such as a full disk
             raise
         except Exception as error:  # a network may use operations that ONNX lacks
-            raise DlrunError(
-                f"{opened.folder}: its network cannot be written as ONNX: "
-                f"{type(error).__name__}: {first_line(error)}"
-            ) from error
+            why = f"{type(error).__name__}: {first_line(error)}"
+            problem = f"{opened.folder}: its network cannot be written as ONNX: {why}"
+            raise DlrunError(problem) from error
         if not difference <= TOLERANCE * largest:  # also if it is NaN
-            raise DlrunError(
-                f"{opened.folder}: outputs of the ONNX file differ from the network's by up to "
-                f"{difference:.2g}, of up to {largest:.3g}: nothing was written"
-            )
+            problem = f"{opened.folder}: outputs of the ONNX file differ from the network's"
+            size = f"by up to {difference:.2g}, of up to {largest:.3g}: nothing was written"
+            raise DlrunError(f"{problem} {size}")
     shape = " x ".join(map(str, about["input"]["shape"]))
     screen.labelled(
         ("input", f"{exported.input}: {about['input']['dtype']}, {shape}"),
@@ -75,6 +71,7 @@ def export_network(
 def _metadata(run: Run, exported: NetworkToExport) -> Values:
     example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
+    shape, dtype = [*free, *example.shape[len(free) :]], str(example.dtype).removeprefix("torch.")
     output: Values = {"name": "logits" if labels else "outputs"}
     if labels:
         binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
@@ -84,11 +81,7 @@ def _metadata(run: Run, exported: NetworkToExport) -> Values:
         "dlrun": metadata.version("dlrun"),
         "experiment": run.record.experiment,
         "run": run.name,
-        "input": {
-            "name": exported.input,
-            "dtype": str(example.dtype).removeprefix("torch."),
-            "shape": [*free, *example.shape[len(free) :]],
-        },
+        "input": {"name": exported.input, "dtype": dtype, "shape": shape},
         "output": output,
         **exported.about,
     }

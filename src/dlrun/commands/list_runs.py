@@ -181,9 +181,9 @@ class _Condition:
     def __init__(self, text: str) -> None:
         parts = CONDITION.fullmatch(text)
         if not parts:
+            problem = f"--where {text!r}: expected a key, one of = != < <= > >=, a value"
             raise ConfigError(
-                f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
-                "as in --where 'optimizer.lr>0.001', in quotes for the shell",
+                problem, "as in --where 'optimizer.lr>0.001', in quotes for the shell"
             )
         self.text = text
         key, self.sign, self.limit_text = parts.groups()
@@ -210,11 +210,11 @@ class _Condition:
         except TypeError:
             if value is None:
                 return False
-            raise ConfigError(
-                f"--where {self.text!r}: {self.key} is {value!r} in a run, "
-                f"which cannot be compared with {limit!r}",
-                "compare numbers with numbers (without a unit), texts with texts, lists with lists",
-            ) from None
+            problem = f"{self.key} is {value!r} in a run, which cannot be compared with {limit!r}"
+            hint = (
+                "compare numbers with numbers (without a unit), texts with texts, lists with lists"
+            )
+            raise ConfigError(f"--where {self.text!r}: {problem}", hint) from None
 
 
 def _sort(rows: Sequence[Row], key: str) -> list[Row]:

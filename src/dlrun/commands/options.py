@@ -73,9 +73,14 @@ def flag(help: str, *names: str) -> object:
     return typer.Option(*names, help=help)
 
 
+def optional(kind: Any, help: str, metavar: str, *names: str) -> object:
+    """Return the annotation of an option of some type, which is None if it is not given."""
+    return Annotated[kind | None, option(help, metavar, *names)]
+
+
 def set_option(help: str) -> object:
     """Return the annotation of the option --set."""
-    return Annotated[list[str] | None, option(help, "KEY=VALUE", "--set")]
+    return optional(list[str], help, "KEY=VALUE", "--set")
 
 
 ACCELERATOR = "|".join(get_args(RequestedAccelerator))
@@ -115,21 +120,15 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 # Options that become fields of RunSettings, by the field's name, in the order of the help. The two
 # of the accelerator become overrides.
 RUN_OPTIONS: dict[str, object] = {
-    "config": Annotated[
-        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
-    ],
+    "config": optional(list[Path], "YAML over the defaults; repeatable, the later wins.", "FILE"),
     "overrides": set_option("One value, as in --set optimizer.lr=0.01."),
-    "accelerator": Annotated[
-        str | None, option("Where to train; falls back to the CPU.", ACCELERATOR)
-    ],
+    "accelerator": optional(str, "Where to train; falls back to the CPU.", ACCELERATOR),
     "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
     "runs_dir": RunsDir,
     "data_dir": DataDir,
-    "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
-    "note": Annotated[str | None, option("Why the run is done; may change later.", "TEXT")],
-    "tags": Annotated[
-        list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")
-    ],
+    "name": optional(str, "The run folder's suffix (default: random).", "NAME"),
+    "note": optional(str, "Why the run is done; may change later.", "TEXT"),
+    "tags": optional(list[str], "A word to find the run by; repeatable.", "TAG", "--tag"),
     "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],

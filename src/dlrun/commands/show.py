@@ -154,9 +154,8 @@ def change_tags(
     """
     for word in changes:
         if word[:1] not in ("+", "-"):
-            raise ConfigError(
-                f"{word!r}: neither +TAG nor -TAG", f"+{word} adds the tag, -{word} removes it"
-            )
+            hint = f"+{word} adds the tag, -{word} removes it"
+            raise ConfigError(f"{word!r}: neither +TAG nor -TAG", hint)
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))

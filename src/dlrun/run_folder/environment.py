@@ -38,13 +38,10 @@ def describe_environment_changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
     """Return how the installed code and packages differ from those that a run began with."""
-    here = code_version(experiment_package)
-    changed = [f"code: {code} then, {here} now"] if code != here else []
-    return changed + [
-        f"{name} {packages.get(name)} then, {version} now"
-        for name, version in package_versions(packages).items()
-        if packages.get(name) != version
-    ]
+    then = {"code:": code, **packages}
+    now = {"code:": code_version(experiment_package), **package_versions(packages)}
+    changed = [name for name in now if then.get(name) != now[name]]
+    return [f"{name} {then.get(name)} then, {now[name]} now" for name in changed]
 
 
 def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:

@@ -27,7 +27,7 @@ from dlrun.errors import first_line
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.run_folder.record import read_notes, read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, to_json
 from dlrun.system.files import read_regular_file
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ExperimentLoggers:
             done = logger.experiment.summary.get("step") or 0
         if isinstance(logger, MLFlowLogger | WandbLogger):
             self._runs[str(item)] = str(logger.version)
-            self._folder.write_json(TRACKED, self._runs)
+            self._folder.write_text(TRACKED, to_json(self._runs))
         for step, row in enumerate(rows, start=1):
             if step > done:
                 _log_step(logger, step, row)

@@ -132,12 +132,9 @@ def refuse_sweep(name: str, runs_dir: Path) -> None:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:
         return
-    condition = shlex.quote(f"sweep.name={sweep.name}")
-    raise ConfigError(
-        f"{name!r} is a sweep, not a run",
-        f"`dlrun report {shlex.quote(name)}` shows its runs, and `dlrun runs list --where "
-        f"{condition}` lists them",
-    )
+    shows = f"`dlrun report {shlex.quote(name)}` shows its runs"
+    lists = f"`dlrun runs list --where {shlex.quote(f'sweep.name={sweep.name}')}` lists them"
+    raise ConfigError(f"{name!r} is a sweep, not a run", f"{shows}, and {lists}")
 
 
 def run_name_without_time(folder: Path) -> str:

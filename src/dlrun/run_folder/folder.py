@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.system.console import printable, to_json
+from dlrun.system.console import printable
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
@@ -39,8 +39,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
-        self.path = path
-        self.writes = writes
+        self.path, self.writes = path, writes
         self.written: set[str] = set()  # names of the files that this process wrote
 
     @classmethod
@@ -103,10 +102,6 @@ class RunFolder:
         """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def write_json(self, name: str, value: Mapping[str, object]) -> None:
-        """Write an object as a JSON file, with null for NaN."""
-        self.write_text(name, to_json(value))
-
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
         """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
         if not self.writes:
@@ -124,9 +119,8 @@ class RunFolder:
 
     def sync_tables(self) -> None:
         """Flush the tables to which rows were appended to the disk."""
-        for table in (self.path / METRICS, self.path / PREDICTIONS):
-            if table.exists():
-                sync_file(table)
+        for table in filter(Path.exists, (self.path / METRICS, self.path / PREDICTIONS)):
+            sync_file(table)
 
     def remove(self, *names: str) -> None:
         """Remove the named files from the folder, if they exist."""
@@ -185,9 +179,8 @@ def remove_run(folder: Path) -> None:
     Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
-        raise DlrunError(
-            f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
-        )
+        hint = "remove the folder behind the link"
+        raise DlrunError(f"{folder}: behind a link, so it is kept", hint)
     with hold_file_lock(folder / LOCK):
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)

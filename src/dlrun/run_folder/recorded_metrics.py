@@ -113,9 +113,7 @@ def is_stopped_early(rows: Sequence[Mapping[str, float]], config: "EarlyStopping
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
-    metric, best, waited = config.monitor, -math.inf, 0
-    if metric is None:
-        return False
+    metric, best, waited = config.monitor or "", -math.inf, 0
     for row in _rows_with(metric, rows):
         value = metric_direction(metric) * row[metric]
         if value - best > config.min_delta:
@@ -178,13 +176,11 @@ def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
     """Add the accuracy of always predicting the largest class after the test metrics."""
-    tested = [name for name in metrics if name.startswith(TESTED)]
-    shown: dict[str, object] = {}
-    for name, value in metrics.items():
-        shown[name] = value
-        if [name] == tested[-1:] and ACCURACY in tested and record.classes:
-            shown["largest_class"] = record.classes.share
-    return shown
+    if ACCURACY not in metrics or not record.classes:
+        return dict(metrics)
+    *_, last = (place for place, name in enumerate(metrics, 1) if name.startswith(TESTED))
+    items = [*metrics.items()]
+    return dict([*items[:last], ("largest_class", record.classes.share), *items[last:]])
 
 
 def metrics_table(record: RunRecord) -> "Table":

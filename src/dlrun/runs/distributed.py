@@ -68,10 +68,9 @@ def find_process_group() -> ProcessGroup | None:
     if group.world < 2:
         return None
     if group.here == 0 or group.world % group.here:  # as 2,1 tasks
-        raise ConfigError(
-            f"{group.by} starts {group.world} processes, not as many on each node",
-            "give each node the same number, as by `srun --ntasks-per-node=N`",
-        )
+        problem = f"{group.by} starts {group.world} processes, not as many on each node"
+        hint = "give each node the same number, as by `srun --ntasks-per-node=N`"
+        raise ConfigError(problem, hint)
     return group
 
 
@@ -99,11 +98,10 @@ def set_devices_from_launcher(
     listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
     fits = listed or trainer.devices in (1, "auto", group.here)
     if not ((fits and trainer.num_nodes in (1, group.nodes)) or resumed):
-        raise ConfigError(
-            f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}, but "
-            f"{group}, on {pluralize(group.nodes, 'node')}",
-            f"leave out trainer.devices and trainer.num_nodes: {group.by} sets them",
-        )
+        wish = f"{trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}"
+        problem = f"trainer: {wish}, but {group}, on {pluralize(group.nodes, 'node')}"
+        hint = f"leave out trainer.devices and trainer.num_nodes: {group.by} sets them"
+        raise ConfigError(problem, hint)
     changes: dict[str, object] = {"num_nodes": group.nodes, "strategy": "ddp"}
     if not listed:
         changes["devices"] = group.here
@@ -141,10 +139,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     redirects = dict.fromkeys(range(processes), multiprocessing.Std.OUT)
     if settings.screen is None:
         redirects[0] = multiprocessing.Std.NONE
-    with (
-        tempfile.TemporaryDirectory(prefix="dlrun-") as logs,
-        _settings_restored(),
-    ):
+    with tempfile.TemporaryDirectory(prefix="dlrun-") as logs, _settings_restored():
         config = launcher.LaunchConfig(
             min_nodes=1,
             max_nodes=1,

@@ -164,7 +164,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
                 print_results_json(folder.path, screen)
             return 0
         if opened.record.status != "waiting" or needs_new_run:
-            _check_can_continue(opened, config, settings, screen)
+            _check_can_continue(opened, config, settings)
         if not needs_new_run:
             experiment = _load_experiment_to_run(opened.record.experiment, config)
             processes = distributed.count_processes_to_start(config)
@@ -277,9 +277,7 @@ def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     return config
 
 
-def _check_can_continue(
-    run: Run, config: ExperimentConfig, settings: RunSettings, screen: Screen
-) -> None:
+def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
     """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0
@@ -306,7 +304,7 @@ def _check_can_continue(
         if not settings.force:
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         if not is_helper_process():
-            screen.warn(problem)
+            settings.console().warn(problem)
     if record.steps and not checkpoint.checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
         raise DlrunError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
@@ -610,9 +608,8 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
-    return resources.choose_thread_count(
-        config.threads, min(limits, default=None), (config.world or 1) // nodes
-    )
+    most, processes = min(limits, default=None), (config.world or 1) // nodes
+    return resources.choose_thread_count(config.threads, most, processes)
 
 
 def _now() -> str:

@@ -147,7 +147,7 @@ class _Console(Console):
             yield Segment(shown, style, control)
 
 
-def reserve_stdout() -> IO[str]:
+def reserve_stdout() -> None:
     """Reserve stdout for results; everything else that is written to it goes to stderr.
 
     This lasts until the process ends, and also holds for child processes and libraries that write
@@ -160,7 +160,6 @@ def reserve_stdout() -> IO[str]:
     except OSError:  # stderr is closed, as by `2>&-`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stdout = sys.stderr
-    return _results
 
 
 class Screen:
