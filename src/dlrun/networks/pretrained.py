@@ -121,34 +121,34 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         ) from None
 
 
-def place_network(model: PretrainedNetwork, device: str, precision: str) -> PretrainedNetwork:
-    """Move a network to a device, with its weights as convolutions need them, and return it."""
+def place_network(
+    model: PretrainedNetwork, device: str, precision: str
+) -> Callable[[Tensor], Tensor]:
+    """Move a network to a device, and return a function that computes class probabilities there.
+
+    The function returns (n, classes) on the CPU for a batch (n, 3, height, width). It raises
+    DataError if they are not numbers.
+    """
     # Channels last in memory: the layout in which convolutions on a CPU are fastest.
     model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if precision == "bf16-mixed":  # autocast would convert the weights again for every batch
-        for module in model.network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.to(torch.bfloat16)
-    return model
+    is_half = precision == "bf16-mixed"
+    for module in model.network.modules():
+        if is_half and isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)  # autocast would convert the weights again for every batch
 
+    def probabilities(batch: Tensor) -> Tensor:
+        inputs = batch.to(device).to(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=is_half):
+            logits: Tensor = model.network(inputs)
+            found = logits.float().softmax(-1).cpu()
+        if not found.isfinite().all():
+            raise DataError(
+                f"{model.source}: its probabilities are not numbers (NaN)",
+                "the weights are damaged, of a training that diverged, or too large for the "
+                "precision",
+            )
+        return found
 
-def predict_probabilities(
-    model: PretrainedNetwork, batch: Tensor, device: str, precision: str
-) -> Tensor:
-    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
-
-    `place_network` has moved the network.
-    """
-    inputs = batch.to(device).to(memory_format=torch.channels_last)
-    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.inference_mode(), autocast:
-        logits: Tensor = model.network(inputs)
-        probabilities = logits.float().softmax(-1).cpu()
-    if not probabilities.isfinite().all():
-        raise DataError(
-            f"{model.source}: its probabilities are not numbers (NaN)",
-            "the weights are damaged, of a training that diverged, or too large for the precision",
-        )
     return probabilities
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -68,14 +67,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
             parameters = context.write_layers(model.network, example)
 
         with temporary_training_settings(1), context.phase("classify"):
-            place = partial(pretrained.place_network, model, precision=config.precision)
             found, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
-                lambda device: pretrained.predict_probabilities(
-                    place(device), example, device, config.precision
-                ),
-                lambda device: classify_photographs(config, context, files, place(device), device),
+                lambda device: pretrained.place_network(model, device, config.precision)(example),
+                lambda device: classify_photographs(config, context, files, model, device),
                 fallback=config.fallback,
             )
         errors = {str(one.file): one.error for one in found if one.error is not None}
@@ -118,13 +114,12 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return a predictor for further photographs."""
-        model = pretrained.place_network(_load_again(config), "cpu", config.precision)
+        model = _load_again(config)
+        compute = pretrained.place_network(model, "cpu", config.precision)
         transform, smallest = _input_transform(config, model)
 
         def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
-            batch = torch.stack(inputs)
-            found = pretrained.predict_probabilities(model, batch, "cpu", config.precision)
-            return found.double().numpy()
+            return compute(torch.stack(inputs)).double().numpy()
 
         return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
 
@@ -209,13 +204,10 @@ def classify_photographs(
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files))
-    done = [
-        prediction
-        for start, part in zip(starts, found.parts if found else [], strict=False)
-        for prediction in photographs.unpack_photograph_predictions(
-            part, files[start : start + config.batch_size]
-        )
-    ]
+    done: list[Photograph] = []
+    for start, content in zip(starts, found.parts if found else [], strict=False):
+        part = files[start : start + config.batch_size]
+        done += photographs.unpack_photograph_predictions(content, part)
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable = sum(one.error is not None for one in done)
@@ -223,19 +215,27 @@ def classify_photographs(
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
     threads, group_size = (context.threads, GROUP) if device == "cpu" else (1, config.batch_size)
-    classify = partial(_classify, config, model, device=device)
-    with (
-        steps.progress("classifying", len(starts), "step"),
-        ThreadPoolExecutor(threads) as pool,
-    ):
+    compute = pretrained.place_network(model, device, config.precision)
+
+    def classify(group: Sequence[Photograph]) -> list[Photograph]:
+        labels: dict[Path, Labelled] = {}
+        if readable := [photograph for photograph in group if photograph.error is None]:
+            found = compute(torch.stack([photograph.pixels for photograph in readable]))
+            best = found.topk(min(config.top, len(model.labels)))
+            rows = zip(readable, best.values.tolist(), best.indices.tolist(), strict=True)
+            for photograph, values, indices in rows:
+                names = [model.labels[index] for index in indices]
+                labels[photograph.file] = list(zip(names, values, strict=True))
+        return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in group]
+
+    with steps.progress("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
+            part = files[start : start + config.batch_size]
+            thumbnails = sum(one.thumbnail is not None for one in done) < SHOWN
             batch = list(
                 photographs.load_photographs(
-                    files[start : start + config.batch_size],
-                    transform,
-                    thumbnails=sum(one.thumbnail is not None for one in done) < SHOWN,
-                    smallest=smallest,
+                    part, transform, thumbnails=thumbnails, smallest=smallest
                 )
             )
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
@@ -249,27 +249,10 @@ def classify_photographs(
                 b"",
                 photographs.pack_photograph_predictions(predictions),
             )
-            context.folder.append(
-                PREDICTIONS, to_csv(photographs.prediction_table_rows(predictions))
-            )
+            table = to_csv(photographs.prediction_table_rows(predictions))
+            context.folder.append(PREDICTIONS, table)
             context.stop.after_step()
     return done
-
-
-def _classify(
-    config: Config, model: PretrainedNetwork, group: Sequence[Photograph], device: str
-) -> list[Photograph]:
-    labels: dict[Path, Labelled] = {}
-    if readable := [photograph for photograph in group if photograph.error is None]:
-        inputs = torch.stack([photograph.pixels for photograph in readable])
-        found = pretrained.predict_probabilities(model, inputs, device, config.precision)
-        best = found.topk(min(config.top, len(model.labels)))
-        for photograph, values, indices in zip(
-            readable, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            names = [model.labels[index] for index in indices]
-            labels[photograph.file] = list(zip(names, values, strict=True))
-    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in group]
 
 
 def _input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transform, int | None]:
