@@ -39,13 +39,9 @@ def of(
     ("name", "override", "value", "book"),
     [
         ("imdb-dense", "optimizer.lr=1", "1.0", "0.001"),
-        ("imdb-dense", "model.hidden=[2]", "[2]", "[16, 16]"),
-        ("imdb-dense", "trainer.precision=bf16-mixed", "bf16-mixed", "32-true"),
         ("imdb-dense", "keep=best", "best", "last"),
         ("imdb-lasso", "tolerance=0.9", "0.9", "0.0001"),
-        ("cifar100", "model.dropout=0", "0.0", "0.5"),
         ("hitters-linear", "data.split_seed=3", "3", "1"),  # other players are the test rows
-        ("hitters-dense", "data.test_share=0.9", "0.9", "0.3333333333333333"),
         ("classify-images", "model.name=resnet18", "resnet18", "resnet50"),
     ],
 )

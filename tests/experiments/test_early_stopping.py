@@ -96,10 +96,7 @@ def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
     ("values", "words"),
     [
         (["early_stopping.monitor=val_loss"], ["early_stopping.monitor", "'valid_loss'"]),
-        (["early_stopping.monitor=valid_acuracy"], ["'valid_accuracy'"]),
         (["early_stopping.monitor=train_loss"], ["early_stopping.monitor"]),
-        (["early_stopping.patience=0"], ["early_stopping.patience"]),
-        (["keep=first"], ["keep"]),
     ],
 )
 def test_what_cannot_decide_is_refused(forked: Dlrun, values: list[str], words: list[str]) -> None:

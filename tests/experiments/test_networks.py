@@ -57,26 +57,9 @@ def test_convolutions_compute_what_the_books_layers_compute() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("inputs", "hidden", "dropout", "outputs", "parameters"),
-    [
-        (784, [256, 128], [0.4, 0.3], 10, 235_146),
-        (784, [], [], 10, 7_850),
-        (19, [50], [0.4], 1, 1_051),
-        (20, [32], [0.5], 1, 705),
-    ],
-)
-def test_the_networks_of_the_book_have_its_numbers_of_parameters(
-    inputs: int, hidden: list[int], dropout: list[float], outputs: int, parameters: int
-) -> None:
-    network = DenseNetwork(inputs, hidden, dropout, outputs)
-    assert sum(part.numel() for part in network.parameters()) == parameters
-    shape = network(torch.zeros(3, inputs)).shape
-    assert shape == ((3, outputs) if outputs > 1 else (3,))
-
-
 def test_an_image_is_a_row_and_only_training_drops_units() -> None:
     network, images = DenseNetwork(784, [16], [0.5], 10), torch.rand(2, 28, 28)
+    assert network(images).shape == (2, 10)
     assert not torch.equal(network(images), network(images))
     network.eval()
     assert torch.equal(network(images), network(images.reshape(2, 784)))

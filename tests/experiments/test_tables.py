@@ -93,15 +93,6 @@ def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
     assert run.table["alpha"][-1] == pytest.approx(0.01 * run.table["alpha"][0])
 
 
-def test_a_weekday_is_one_more_column_of_the_linear_fit(tmp_path: Path) -> None:
-    columns = []
-    for flag in ("false", "true"):
-        words = [*smoke("nyse-linear"), *setting(f"model.day_of_week={flag}", "data.lags=2")]
-        columns.append(Run.open(finished(tmp_path, words)).assets["columns"]["levels"])
-    assert [len(levels) for levels in columns] == [6, 7]
-    assert len(columns[1]["day_of_week"]) == 5
-
-
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "hitters-dense"])
 def test_own_table_is_learnt_and_its_rows_are_predicted(
     forked: Dlrun, tmp_path: Path, name: str

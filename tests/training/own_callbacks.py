@@ -26,12 +26,6 @@ class FailingLogger(DummyLogger):
             raise ConnectionError("no answer")
 
 
-class Picky(pl.Callback):
-    def __init__(self, size: int) -> None:
-        if size < 0:
-            raise ValueError("size is negative")
-
-
 class Exiting(pl.Callback):
     """Exits the process, as it is made or in the first epoch."""
 

@@ -241,31 +241,6 @@ def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_p
     assert repr(resumed[1]) == repr(rows)  # NaN is not equal to NaN
 
 
-@pytest.mark.parametrize("fails", [None, (1, 2)])
-def test_a_device_that_fails_gives_way_to_the_cpu(
-    tmp_path: Path, fails: tuple[int, int] | None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In the probe, or in the middle of the second epoch."""
-    modules = [Module() for _ in range(3)]
-    name = "broken" if fails is None else "fragile"
-    if fails:
-        modules[1].fails, modules[1].error = fails, RuntimeError("CUDA error: gone")
-    config = lightning_config(3).model_copy(update={"accelerator": name})
-    context, made = reader(tmp_path / "fallen"), iter(modules)
-
-    def build() -> Module:
-        torch.manual_seed(0)
-        return next(made)
-
-    training = Training(config, context, build, lambda: Data(""))
-    with temporary_training_settings(1):
-        trained, report = training.run_on_accelerator()
-    assert (report.requested, report.used) == (name, "cpu")
-    assert capsys.readouterr().err.count("warning:") == 1
-    assert [row["epoch"] for row in context.steps.rows] == [1, 2, 3]
-    assert trained.metrics["test_loss"] > 0
-
-
 def test_two_names_of_one_column_are_an_error(tmp_path: Path) -> None:
     class Twice(Module):
         def validation_step(self, batch: Any, batch_idx: int) -> None:
