@@ -150,19 +150,6 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
     assert page.count('repeated by <a href="#run-2">No. 2</a>') == 4, "in the table, in chapters"
 
 
-def test_where_own_data_lie_makes_no_other_config(tmp_path: Path) -> None:
-    read = sections(
-        *(
-            a_classification(
-                tmp_path / "e" / name,
-                config=config(0, data={"source": "folder", "path": f"/{name}/birds"}),
-            )
-            for name in "ab"
-        )
-    )
-    assert [(len(one.sections), one.title) for one in group_by_config(read)] == [(2, "")]
-
-
 def test_the_median_run_stands_for_its_config(tmp_path: Path) -> None:
     found = [
         a_classification(

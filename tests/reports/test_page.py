@@ -12,7 +12,7 @@ from dlrun.run_folder.folder import update_latest_link
 from dlrun.run_folder.record import FORMAT
 from tests import harness
 from tests.conftest import Dlrun, Done, python
-from tests.experiments.use import put, taken
+from tests.experiments.use import taken
 from tests.reports.example_runs import a_classification, a_picture, a_regression
 from tests.run_folder.making import a_run, seal
 
@@ -48,15 +48,11 @@ def test_a_regression_has_values_and_residuals_in_place_of_classes(
     a_regression(runs / "20261125T120000Z-a", table, [worst])
     page = report(forked, tmp_path)
     assert [text for text in ("not what a run", "Confusion", "<img src=x") if text in page] == []
-    assert [text for text in ("1.7500", "On the test set") if text not in page] == []
+    assert "1.7500" in page and "On the test set" in page
     assert page.count('class="dots other"') == 2  # the dots, and their sign in the legend
-    assert [
-        text for text in ("<caption>The largest errors", "Name &lt;/") if text not in page
-    ] == []
-    damaged = [table.replace("12", "twelve"), table.replace("12", "inf"), table[:21]]
-    for place, text in enumerate(damaged, start=1):
-        run = a_regression(runs / f"20261125T12000{place}Z-b", text)
-        assert report(forked, tmp_path, run.folder).count("predictions.csv: not what a run") == 1
+    assert "<caption>The largest errors" in page and "Name &lt;/" in page
+    run = a_regression(runs / "20261125T120001Z-b", table.replace("12", "twelve"))
+    assert report(forked, tmp_path, run.folder).count("predictions.csv: not what a run") == 1
 
 
 def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
@@ -199,33 +195,6 @@ def test_twenty_full_runs_stay_below_a_megabyte(
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000, len(page)
     assert page.count("most certain mistakes</h4>") == configs, "the median run's of each"
-
-
-def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:
-    runs = tmp_path / "runs" / "e"
-    far = a_classification(runs / "far", seed=1)
-    table = "epoch,train_loss,valid_loss\n1,1e308,0.5\n2,-1e308,1.797e308\n"
-    table += f"{10**400},1,1\n"
-    (far.folder / "metrics.csv").write_text(table)
-    same = a_classification(runs / "same", seed=2)
-    (same.folder / "metrics.csv").write_text("epoch,train_loss\n1e17,0.5\n1e17,0.5\n")
-    a_classification(runs / "large", metrics={"test_loss": 1e308})
-    a_classification(runs / "larger", metrics={"test_loss": 1.7e308})
-    for folder in runs.iterdir():  # the checksums are right
-        for name in ("metrics.csv", "assets.json"):
-            put(folder, name, (folder / name).read_bytes())
-    names = [folder.name for folder in runs.iterdir()]
-    assert report(forked, tmp_path, *names).count('<details class="run"') == 4
-    forked("runs", "compare", "far", "same").is_told(0)
-
-
-def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:
-    run = a_classification(tmp_path / "runs" / "e" / "20260101T000000Z-a\nb")
-    (run.folder / "words.csv").write_text("")
-    done = forked("report", run.folder)
-    lines = done.stderr.splitlines()
-    assert all(line.startswith("warning: ") for line in lines)
-    assert any("a\ufffdb/words.csv: damaged" in line for line in lines)
 
 
 def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:

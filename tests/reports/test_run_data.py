@@ -59,14 +59,6 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
         assert len(found.problems) == 1 and problem in found.problems[0]
 
 
-def test_a_folder_in_place_of_metrics_is_one_problem(tmp_path: Path) -> None:
-    run = a_classification(tmp_path / "imdb-dense" / "r")
-    (run.folder / "metrics.csv").unlink()
-    (run.folder / "metrics.csv").mkdir()
-    found = section(run)
-    assert len(found.problems) == 1
-
-
 def test_photographs(tmp_path: Path) -> None:
     folder = a_run(
         tmp_path / "e" / "r", status="interrupted", reference={"book": {"a.jpg": {"owl": 0.5}}}

@@ -30,6 +30,7 @@ from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, worker
 
 __all__ = ["plugins"]
 DENSE, LASSO, LSTM, PHOTOGRAPHS = "imdb-dense", "imdb-lasso", "imdb-lstm", "classify-images"
+MNIST = {"mnist-dense", "mnist-logistic"}
 NOT_PUBLISHED = "not the book's data"
 CPU = ["--accelerator", "cpu"]
 COMMAND = ["reproduce", LASSO, "--seeds", "2", *CPU]
@@ -135,14 +136,22 @@ def test_all_of_it(lab: Path) -> None:
     done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     shown = [line for line in done.stdout.splitlines() if not line.startswith("Not run")]
     assert [line for line in shown if len(line) > 80] == []
-    names = [name for name in dict.fromkeys(name for name, _ in table(lab)) if name in CHAPTER]
-    assert {"cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM} <= set(names)
-    assert names == [name for name in CHAPTER if name in names]
+    names = list(dict.fromkeys(title.partition(" ")[0] for title, _ in table(lab)))
+    missing = set(re.findall(r"^Not run: ([\w-]+)", done.stdout, re.MULTILINE))
+    assert names == [name for name in CHAPTER if name not in missing]
+    on_the_machine = ("hitters", "nyse")  # the tables, if the package ISLP is installed
+    assert {name for name in missing if not name.startswith(on_the_machine)} == MNIST
     assert f"{PHOTOGRAPHS}: resnet50-11ad3fa6.pth is not in" in done.stderr
     page = (lab / "reproduction.html").read_text()
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
-    assert "not the book's data" in html.unescape(page)
+    other_data = {"cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM}
+    marked = re.findall(
+        r"^\| ([\w-]+), [^|]*\(\*\) \|", (lab / "reproduction.md").read_text(), re.M
+    )
+    assert set(marked) == other_data
+    why = rf"\(\*\) ([\w-]+): {NOT_PUBLISHED}"
+    assert re.findall(why, html.unescape(page)) == [name for name in CHAPTER if name in other_data]
     cells = table(lab)[PHOTOGRAPHS, "first labels of 6"]
     assert (cells["book"], cells["notebook"]) == ("6", "4") and int(cells["here"]) <= 6
     (run,) = finished(lab, PHOTOGRAPHS).values()
@@ -221,7 +230,6 @@ def finished_so_far(lab: Path) -> set[str]:
         (["--out", "other.html"], "--out other.md: exists already"),
         (["--out", "x.md"], "--out x.md: not a page's name"),
         (["--out", "no/x.html"], "there is no folder no"),
-        (["--out", "."], "--out"),
         ([DENSE, "--set", "seed=1"], "--set"),
         ([PHOTOGRAPHS, LASSO, "--seeds", "20000"], "--seeds 20000: "),
     ],
@@ -272,18 +280,6 @@ def test_a_plan_that_no_sweep_wrote_is_refused_and_removes_nothing(
 
 
 @pytest.mark.slow
-def test_a_run_without_its_config_is_not_removed(lab: Path) -> None:
-    (run_of(lab, 1) / "config.yaml").unlink()
-    notes = lab / "runs" / LASSO / f"MYNOTESZ-reproduce-{LASSO}-2" / "notes"
-    notes.parent.mkdir()
-    notes.write_text("precious")
-    kept = [notes, *notes.parents[1].rglob("*.npz")]
-    before = [path.read_bytes() for path in kept]
-    harness.run(lab, *COMMAND).is_told(0)
-    assert len(kept) == 3 and [path.read_bytes() for path in kept] == before
-
-
-@pytest.mark.slow
 def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
     shutil.rmtree(lab / "data" / "imdb")
     reviews(lab / "data" / "imdb" / "aclImdb_v1.tar.gz", test=300)
@@ -302,7 +298,6 @@ MARKUP = "<script>alert(1)</script>\n\x1b[1m|"
     "change",
     [
         lambda record: record.update(seconds={}, reference={}),
-        lambda record: record.update(reference={"book": 5}),
         lambda record: record["reference"].update(book={"test_accuracy": "<b>"}),
         lambda record: record.update(reference_differs=MARKUP),
         lambda record: record["sweep"].update(point=99),

@@ -107,7 +107,7 @@ def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> No
     (damaged / "config.yaml").unlink()
     done = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
     first, second = (tmp_path / point["run"] for point in json.loads(done.stdout)["points"])
-    assert first != damaged and (first / "config.yaml").is_file()
+    assert first != damaged and (first / "config.yaml").is_file() and damaged.is_dir()
     assert second == whole
 
 

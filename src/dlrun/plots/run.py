@@ -9,16 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from dlrun.plots import (
-    COLOURS,
-    LINE,
-    NAMES,
-    Figure,
-    add_figure_title,
-    create_panel_grid,
-    escape_figure_text,
-    matplotlib_defaults,
-)
+from dlrun import plots
+from dlrun.plots import COLOURS, LINE, NAMES, Figure, escape_figure_text
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Values = NDArray[np.float64]
@@ -32,7 +24,7 @@ CARDS_PER_ROW = 3
 CARD_WIDTH, PHOTOGRAPH_HEIGHT, GAP = 4.0, 2.5, 0.08
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_learning_curves(
     table: Table,
     test: Mapping[str, float | None],
@@ -60,7 +52,7 @@ def draw_learning_curves(
         for name in table
         if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1)
     )
-    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9, title=title)
+    figure, panels = plots.create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
@@ -103,7 +95,7 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
     return [a for a, _ in points], [b for _, b in points]
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_lasso_path(
     table: Table, rows: int, chosen: int, baseline: tuple[str, Table, float] | None, *, title: str
 ) -> Figure:
@@ -117,7 +109,7 @@ def draw_lasso_path(
             empty if None.
         title: the figure's title.
     """
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
+    figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
     draw_splits(left, x, table, "accuracy", NAMES)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
@@ -135,12 +127,12 @@ def draw_lasso_path(
     return figure
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
-    figure, (axes,) = create_panel_grid(1, 5.5, 4.9, title=title)
+    figure, (axes,) = plots.create_panel_grid(1, 5.5, 4.9, title=title)
     axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
@@ -148,12 +140,12 @@ def draw_true_and_predicted(
     return figure
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of a series of test rows; `note` is above them."""
-    figure, (axes,) = create_panel_grid(1, 11, 4, title=title)
+    figure, (axes,) = plots.create_panel_grid(1, 11, 4, title=title)
     axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
@@ -163,7 +155,7 @@ def draw_series(
     return figure
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_penalty_path(
     table: Table, coefficients: Values, names: Sequence[str], chosen: int, *, title: str
 ) -> Figure:
@@ -171,7 +163,7 @@ def draw_penalty_path(
 
     table: metrics.csv with the columns `alpha` and `<split>_mae`. chosen: the index of the penalty.
     """
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title)
+    figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
     draw_splits(left, x, table, "mae", NAMES)
     left.set(ylabel="mean absolute error")
@@ -189,7 +181,7 @@ def draw_penalty_path(
     return figure
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_contact_sheet(
     thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Labels],
@@ -207,7 +199,7 @@ def draw_contact_sheet(
     card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))
     width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
-    add_figure_title(figure, title)
+    plots.add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))

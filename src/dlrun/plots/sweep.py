@@ -7,17 +7,9 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from dlrun import stats
+from dlrun import plots, stats
 from dlrun.config.data_sections import FOLD
-from dlrun.plots import (
-    COLOURS,
-    NAMES,
-    PANELS_PER_ROW,
-    Figure,
-    create_panel_grid,
-    escape_figure_text,
-    matplotlib_defaults,
-)
+from dlrun.plots import COLOURS, NAMES, Figure, escape_figure_text
 
 LETTERS = 14  # characters of a value's label, at most
 JOINED = 12  # values at most whose means are joined by a line
@@ -31,7 +23,7 @@ class PlottedRun(NamedTuple):
     metric: Mapping[str, float]  # `valid`, `test`
 
 
-@matplotlib_defaults()
+@plots.matplotlib_defaults()
 def draw_sweep_figure(
     dots: Sequence[PlottedRun],
     keys: Sequence[str],
@@ -51,7 +43,7 @@ def draw_sweep_figure(
         book: the published test value; None if it cannot be compared.
         title: the figure's title.
     """
-    figure, panels = create_panel_grid(len(keys), 4.4, 3.6, title=title, share_y=True)
+    figure, panels = plots.create_panel_grid(len(keys), 4.4, 3.6, title=title, share_y=True)
     for axes, key in zip(panels, keys, strict=True):
         places = _draw_key(axes, dots, key)
         if (place := places.get(repr(chosen.get(key, ...)))) is not None:
@@ -59,7 +51,7 @@ def draw_sweep_figure(
         if book is not None:
             axes.axhline(book, color=GREY, linewidth=1, linestyle=":", label="the book")
         axes.set_xlabel(escape_figure_text(key, 40))
-    for axes in panels[::PANELS_PER_ROW]:
+    for axes in panels[:: plots.PANELS_PER_ROW]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
     return figure

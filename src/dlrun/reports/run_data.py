@@ -29,7 +29,7 @@ from dlrun.reports.evaluation import (
 )
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
-from dlrun.run_folder.record import ACCURACY, RunEnvironment, RunNotes
+from dlrun.run_folder.record import RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     HOLD_OUT,
@@ -137,9 +137,7 @@ class RunSection:
         self.charts = charts_of_run(self.table, self.record)
         has_labels = ASSETS in self.record.files
         self.labels: list[str] = self._read(lambda: run.labels if has_labels else [], [])
-        is_finished = self.state == "finished"
-        self.accuracy = self.record.metrics.get(ACCURACY) if is_finished else None
-        self.interval = None if self.accuracy is None else self.record.interval
+        self.interval = self.record.interval if self.state == "finished" else None
 
     @property
     def repeat(self) -> tuple[int | str, int | None]:
