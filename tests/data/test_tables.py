@@ -167,7 +167,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
-    without = tables.load_days(days(lags=3), tmp_path, 4, screen, day_of_week=False)
+    without = tables.load_days(days(lags=3), tmp_path, 4, screen, weekday=False)
     assert without.columns.names == names
     assert np.array_equal(without.test.X, table.test.X[:, :-5])
     assert (table.train.X[:, -5:].sum(1) == 1).all()

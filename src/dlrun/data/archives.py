@@ -31,9 +31,8 @@ def read_tar(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each regular file in a tar archive whose name matches a pattern.
 
-    The archive may be compressed by gzip, bzip2 or xz. Raises DataError if it cannot be read, is
-    damaged or incomplete, is far larger than a published one, or has a matching file of more than
-    `max_bytes`.
+    Raises DataError if the archive cannot be read, is damaged, incomplete or far larger than a
+    published one, or has a matching file of more than `max_bytes`.
     """
     try:
         size, total, count = archive.stat().st_size, 0, 0
@@ -103,8 +102,7 @@ class _AllowListUnpickler(pickle.Unpickler):
 def load_pickle(stream: IO[bytes], what: str) -> Any:
     """Return the plain values in a pickle; raise DataError if it refers to anything but an array.
 
-    Python 2's strings become text, one character for each byte, as in torchvision. `to_array` makes
-    an array of what stands for one.
+    Python 2's strings become text, one character for each byte. `to_array` makes the arrays.
     """
     try:
         return _AllowListUnpickler(stream, encoding="latin1").load()

@@ -60,8 +60,8 @@ class UnreadableImageError(Exception):
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return the given files and all images in the given folders and their sub-folders, once each.
 
-    Hidden files are left out and links to folders are not followed. Raises ConfigError if a path
-    does not exist or a folder has no images, DataError if a folder cannot be listed.
+    Raises ConfigError if a path does not exist or a folder has no images, DataError if a folder
+    cannot be listed.
     """
     found: list[Path] = []
     for path in paths:

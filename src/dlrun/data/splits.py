@@ -34,7 +34,6 @@ def split_off_validation(
     """Return the indices of the training rows for fitting and for validation; print the counts.
 
     validation: see held_out_rows. Without `shuffle` the last rows are held out, as of a series.
-    Raises ConfigError if no row would be left for fitting.
     """
     held = held_out_rows(validation, len(train))
     fit = len(train) - held
@@ -56,10 +55,8 @@ def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
     number, folds = fold
     rows = classes if isinstance(classes, int) else int(np.bincount(classes).min())
     if folds > rows:
-        raise ConfigError(
-            f"data.folds: {folds:,} folds of {pluralize(rows, 'row')}, of the table or of a class",
-            "choose fewer folds, or give more rows",
-        )
+        problem = f"{folds:,} folds of {pluralize(rows, 'row')}, of the table or of a class"
+        raise ConfigError(f"data.folds: {problem}", "choose fewer folds, or give more rows")
     divider = KFold if isinstance(classes, int) else StratifiedKFold
     targets = np.zeros(classes) if isinstance(classes, int) else classes
     divided = divider(folds, shuffle=True, random_state=seed).split(targets, targets)
@@ -95,17 +92,14 @@ class LabelledRows:
             return False
         index = self._classes.setdefault(name, len(self._classes))
         if index == MAX_CLASSES or not name.isprintable() or len(name) > MAX_NAME:
-            raise DataError(
-                f"{where}: the label {name[:40]!r} is too long, cannot be printed, or is one "
-                f"of more than {MAX_CLASSES:,}",
-                "data.label_column (of a table, data.target) names the column of the classes; each "
-                "sub-folder is a class",
-            )
-        if len(self._parts) > 1 and index >= self._parts[1][2]:
-            raise DataError(
-                f"{where}: the label {name!r} is in no row of the training part",
-                f"the training part has {shorten_list(list(self._classes)[: self._parts[1][2]])}",
-            )
+            problem = f"is too long, cannot be printed, or is one of more than {MAX_CLASSES:,}"
+            column = "data.label_column (of a table, data.target) names the column of the classes"
+            hint = f"{column}; each sub-folder is a class"
+            raise DataError(f"{where}: the label {name[:40]!r} {problem}", hint)
+        _, _, trained = self._parts[-1]
+        if len(self._parts) > 1 and index >= trained:
+            known = f"the training part has {shorten_list(list(self._classes)[:trained])}"
+            raise DataError(f"{where}: the label {name!r} is in no row of the training part", known)
         self._hashes.append(len(self._labels) if content is None else content)
         self._labels.append(index)
         return True
@@ -137,10 +131,10 @@ class LabelledRows:
                 is_test[random.permutation(rows)[:held]] = True
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:
+            remedy = "name another column of classes, or give separate test data as data.test"
             raise DataError(
                 f"{place}: {train} for the training and {test} for the test: too few",
-                "give more rows of each class, name another column of classes, or give separate "
-                "test data as data.test",
+                f"give more rows of each class, {remedy}",
             )
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")

@@ -26,13 +26,7 @@ from dlrun.data.sources import (
     Source,
     fingerprint_arrays,
 )
-from dlrun.data.splits import (
-    LabelledRows,
-    Rows,
-    rows_of_fold,
-    shorten_list,
-    warn_of_repeated_rows,
-)
+from dlrun.data.splits import LabelledRows, Rows, rows_of_fold, shorten_list, warn_of_repeated_rows
 from dlrun.data.text_files import DataWarnings, Record, open_csv_table, whole_rows
 from dlrun.errors import DataError
 from dlrun.system.console import Screen, cut, pluralize
@@ -263,12 +257,11 @@ def _is_number(cell: str) -> bool:
 
 
 def _to_number(cells: Cells, name: str) -> float:
-    if not _is_number(cells[name]):
+    cell = cells[name].strip()
+    if not _is_number(cell):
         remedy = "correct the cell; data.task=classification of hitters-dense takes words"
-        raise DataError(
-            f"column {name!r}: {cut(cells[name].strip(), 40)!r} is no number {NUMBER}", remedy
-        )
-    return float(cells[name])
+        raise DataError(f"column {name!r}: {cut(cell, 40)!r} is no number {NUMBER}", remedy)
+    return float(cell)
 
 
 def _content(cells: Cells) -> int:
@@ -309,17 +302,11 @@ def _divide(
 
 
 def load_days(
-    config: TradingDaysDataConfig,
-    data_dir: Path,
-    seed: int,
-    screen: Screen,
-    *,
-    day_of_week: bool = True,
+    config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: Screen, weekday: bool = True
 ) -> Table:
     """Return the trading days that a config names: the series of the days before, and the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
-    Raises DataError if the file cannot be read.
     """
     found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
     records: list[Record] = found.source.read(found)
@@ -339,7 +326,7 @@ def load_days(
         remedy = "choose a smaller data.lags, or other days"
         raise DataError(f"{found.origin.text}: {problem}: {why}", remedy)
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
-    if day_of_week:
+    if weekday:
         levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day in cells})
     columns = TableColumns(
         levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lags}

@@ -85,7 +85,7 @@ def read_csv_rows(
 
 
 def whole_rows(rows: Iterable[CsvRow]) -> Iterator[Record]:
-    """Yield the rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
+    """Yield rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
     for row, place, problem in rows:
         if problem:
             raise DataError(f"{place}: {problem}", QUOTES_HINT)
@@ -128,11 +128,10 @@ def _read_rows(
     path: Path, delimiter: str, header: Sequence[str], warnings: DataWarnings
 ) -> Iterator[CsvRow]:
     for cells, line in islice(_read_records(path, delimiter, warnings), 1, None):
-        if not cells:  # a blank line
-            continue
         fits = len(cells) == len(header)
         problem = "" if fits else f"{len(cells)} cells for {len(header)} columns"
-        yield dict(zip(header, cells, strict=False)), f"{path}:{line}", problem
+        if cells:  # no blank line
+            yield dict(zip(header, cells, strict=False)), f"{path}:{line}", problem
 
 
 def _read_records(

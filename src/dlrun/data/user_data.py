@@ -45,8 +45,7 @@ def check_own_data(config: OwnDataConfig) -> None:
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
     """Return the path of a user's data, or the paths of its training and test parts.
 
-    A folder may have these parts as train/ and test/. A folder with one of these names that has no
-    sub-folders is a class: CIFAR100 has one, `train`.
+    They may be train/ and test/ in a folder; without sub-folders such a folder is a class.
     """
     place = config.path or config.train
     assert place is not None  # the config requires one

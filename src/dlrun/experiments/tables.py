@@ -44,8 +44,8 @@ def load_configured_table(config: TableConfig, context: RunContext) -> Table:
     if isinstance(data, TableDataConfig):
         return load_table(data, context.data_dir, seed, context.screen)
     model = getattr(config, "model", None)
-    day_of_week = getattr(model, "day_of_week", False)
-    return load_days(data, context.data_dir, seed, context.screen, day_of_week=day_of_week)
+    weekday = getattr(model, "day_of_week", False)
+    return load_days(data, context.data_dir, seed, context.screen, weekday)
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:

@@ -40,8 +40,7 @@ class Bags:
     """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
 
     `rows` (batch,) are the rows' indices. With `binary` false the matrix has other values than 1,
-    such as an image's pixels. Raises IndexError if a row does not exist; the kernels do not check
-    that the matrix's ids are below its width.
+    such as an image's pixels. Raises IndexError if a row does not exist.
     """
 
     def __init__(
@@ -91,8 +90,7 @@ def sparse_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
 class BagLinear(nn.Module):
     """Computes `nn.Linear` for bags, by summing the weight rows of a bag's words.
 
-    The weight is stored as (in_features, out_features), so that a word's row is contiguous. It is
-    initialised as nn.Linear's.
+    The weight is (in_features, out_features): a word's row is contiguous.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:

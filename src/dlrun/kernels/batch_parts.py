@@ -1,9 +1,7 @@
 """Compute layers faster on a CPU: each part of a batch by a single thread, and dropout.
 
-Torch's own threads share each operation, and wait for each other after each. Here each thread
-computes all layers on its part: the threads wait for each other once a pass. The parts depend on
-the number of threads, and their gradients are summed in their order, so that the results have the
-same bits each time.
+Torch's own threads share each operation, and wait for each other after each; here once a pass. The
+parts depend on the number of threads, and their gradients are summed in order: same bits each time.
 """
 
 from collections.abc import Callable, Sequence

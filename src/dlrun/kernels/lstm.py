@@ -50,10 +50,8 @@ class LSTMLastState:
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time).
 
-        Raises:
-            TypeError: the ids are not int32 or int64.
-            ValueError: the ids are not a non-empty (batch, time) matrix.
-            IndexError: an id has no embedding.
+        Raises TypeError if the ids are not int32 or int64, ValueError if they are not a non-empty
+        (batch, time) matrix, IndexError if one has no embedding.
         """
         if ids.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
@@ -89,10 +87,7 @@ class LSTMLastState:
 
 
 def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Return nn.LSTM's state after each word id, computed in full precision on a CPU.
-
-    Many CPUs lack a bfloat16 LSTM kernel, and torch then raises an error.
-    """
+    """Return nn.LSTM's state after each word id; in float32 on a CPU: many lack a bfloat16 LSTM."""
     on_cpu = ids.device.type == "cpu"
     with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
         states: Tensor = lstm(embedding(ids))[0]

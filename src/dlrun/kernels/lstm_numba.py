@@ -60,10 +60,7 @@ class LSTMBatch(NamedTuple):
 
 
 class LSTMStates(NamedTuple):
-    """Holds the LSTM's gates, cell states and hidden states at each time step of each review.
-
-    The rows of a review are consecutive.
-    """
+    """Holds the LSTM's gates, cells and states at each time step; a review's are consecutive."""
 
     gates: Floats  # (rows, 4 hidden): i, f, z, o; backward overwrites them with dg
     cells: Floats  # (rows, hidden)
@@ -207,9 +204,7 @@ def lstm_forward(
     """Compute the LSTM's hidden states for the given rows (reviews) of a batch, skipping padding.
 
     Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
-
-    rows: the reviews' indices. projected (words, 4 hidden), W (hidden, 4 hidden).
-    last (reviews, hidden): gets the states after the last word.
+    projected (words, 4 hidden), W (hidden, 4 hidden). last (reviews, hidden): gets the last states.
     """
     ids, starts, places, keep = reviews
     gates, cells, states = lstm
@@ -236,10 +231,7 @@ def lstm_forward(
 
 @jit_inner
 def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
-    """Replace the gates of one time step with their gradients dg, and update dc of review r.
-
-    at: the time step's row in `lstm`.
-    """
+    """Replace the gates in row `at` of `lstm` with their gradients dg; update dc of review r."""
     gates, cells, _ = lstm
     hidden = cells.shape[1]
     one = fill_lanes(f32(1))
@@ -285,8 +277,7 @@ def lstm_backward(
 ) -> None:
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
-    chunk, rows: the index of this group (chunk) of reviews, and the indices of its reviews.
-    W (4 hidden, hidden): transposed, unlike in `lstm_forward`.
+    chunk, rows: this group of reviews, and its reviews. W (4 hidden, hidden): transposed.
     gradients (reviews, hidden): given for the last states, they become those of the first states.
     joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
     pads; only the review that is all padding has any, for others its length is 0.
@@ -320,9 +311,8 @@ def gather_word_gradients(
 ) -> None:
     """Compute the gradients of `project_words` for the words in a slice of the vocabulary.
 
-    word_sums: a word's sum over all groups of reviews replaces the sum of its first group.
-    embedding (words, embedding), W (4 hidden, embedding): transposed, unlike in
-    `project_words`. The gradients are zero before: d_embedding (words, embedding),
+    word_sums: a word's sum over all groups replaces that of its first group. W (4 hidden,
+    embedding): transposed. The gradients are zero before: d_embedding (words, embedding),
     dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).
     """
     sums, outputs = word_sums.sums, len(W)

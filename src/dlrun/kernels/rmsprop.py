@@ -35,16 +35,12 @@ def make_one_pass_rmsprop(
 class OnePassRMSprop(torch.optim.RMSprop):
     """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their values.
 
-    Parameters must be float32, on the CPU and contiguous. Of torch's options the learning rate,
-    alpha and eps are used; if a schedule sets a momentum, the update is torch's own.
+    Parameters must be float32, on the CPU and contiguous. With a momentum the update is torch's.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update all parameters with their gradients, and return the loss of `closure`, if given.
-
-        closure: computes the gradients before the update and returns the loss, which is returned.
-        """
+        """Update all parameters with their gradients; return the loss of `closure`, if given."""
         if any(group["momentum"] for group in self.param_groups):  # a one_cycle schedule sets it
             loss: float | None = super().step(closure)
             return loss

@@ -83,10 +83,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
 
 
 def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
-    """Return linear models as the bytes of an .npz file that leaves out zero coefficients.
-
-    The matrix is (n_models, n_features); its arrays are named as in scipy.
-    """
+    """Return linear models as the bytes of an .npz file: a sparse (n_models, n_features) matrix."""
     matrix = sparse.csr_matrix(np.array([model.coef for model in models]))
     stream = io.BytesIO()
     np.savez_compressed(

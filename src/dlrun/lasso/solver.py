@@ -91,13 +91,9 @@ def solve_newton_path(
     rigorous but loose. From COARSE on the rows' numbers are in single precision, which moves
     objective and gap by some 1e-7 of the objective.
 
-    Args:
-        columns: the matrix, see binary_columns.
-        y: 0 or 1, (n_rows,).
-        penalties: positive, descending.
-        tolerance: at least 0.
-        start: the solution at the penalty before the first. A path resumed from it repeats the
-            uninterrupted one bit for bit, because no other state is kept.
+    y: 0 or 1, (n_rows,). penalties: positive, descending. tolerance: at least 0. start: the
+    solution at the penalty before the first. A path resumed from it repeats the uninterrupted one
+    bit for bit, because no other state is kept.
     """
     labels = y.astype(np.float64)
     beta = np.zeros(columns.starts.size)  # the coefficients, then the intercept
@@ -178,10 +174,7 @@ def _minimise_model(
     weight: Vector,
     penalty: float,
 ) -> Vector:
-    """Nearly minimise the quadratic model at `beta` over some columns; return the new beta.
-
-    `current` has the residuals at `beta` and becomes those of the model.
-    """
+    """Return the beta that nearly minimises the model; `current` becomes its residuals."""
     total = float(weight.sum())
     new, weights = beta.copy(), weight.astype(current.dtype, copy=False)
     history: list[tuple[Vector, Vector]] = []
