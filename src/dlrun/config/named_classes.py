@@ -1,8 +1,7 @@
 """Find the classes that a config names with their arguments, and check the arguments.
 
-Lightning's callbacks and loggers have dotted names; torch's optimizers and schedulers are known. A
-class's own signature says which arguments it has, and the class which values it refuses. torch is
-imported when a function is called, because most configs give no such argument.
+Lightning's callbacks and loggers have dotted names; torch's optimizers and schedulers are known.
+torch is imported when a function is called, because most configs give no such argument.
 """
 
 import importlib

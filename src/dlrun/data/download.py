@@ -61,8 +61,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     The file's name ends in the first digits of its SHA-256. `instead` is the hint if this fails.
     """
     path = folder / url.rpartition("/")[2]
-    match = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    expected = match.group(1) if match else ""
+    expected = (re.findall(r"-([0-9a-f]{8,})\.", path.name) or [""])[0]
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
         download_file(url, path, hash_file_or_listing, expected, screen, remedy)

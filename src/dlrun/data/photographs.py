@@ -1,10 +1,10 @@
 """Read photographs of any colour mode and orientation as RGB, and store their predicted labels."""
 
-import base64
 import io
 import json
 import os
 import threading
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -161,7 +161,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> str:
     """Encode pixels (height, width, 3) as a PNG in base64."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
-    return base64.b64encode(stream.getvalue()).decode()
+    return b64encode(stream.getvalue()).decode()
 
 
 def load_photographs(
@@ -200,9 +200,7 @@ def _load(
 
 def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch of photographs as JSON, which keeps every float exactly."""
-    rows = [
-        (one.labels, one.error, base64.b64encode(one.thumbnail or b"").decode()) for one in batch
-    ]
+    rows = [(one.labels, one.error, b64encode(one.thumbnail or b"").decode()) for one in batch]
     return json.dumps(rows).encode()
 
 
@@ -212,7 +210,7 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
         Photograph(
             file,
             labels=[(label, probability) for label, probability in labels],
-            thumbnail=base64.b64decode(thumbnail) or None,
+            thumbnail=b64decode(thumbnail) or None,
             error=error,
         )
         for file, (labels, error, thumbnail) in zip(files, json.loads(content), strict=True)

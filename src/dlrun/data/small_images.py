@@ -45,6 +45,7 @@ ARCHIVE = RemoteFile(
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
 CLASSES = 100
+GENERATED = [f"generated {index}" for index in range(CLASSES)]  # names of their classes
 MEMBERS = [f"cifar-100-python/{name}" for name in ("train", "test", "meta")]
 MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
@@ -296,15 +297,7 @@ CIFAR100 = Dataset(
     "cifar100",
     (
         Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), is_book=True),
-        Source(
-            "sample",
-            "images",
-            partial(
-                _generate,
-                make=generate_images,
-                names=[f"generated {index}" for index in range(CLASSES)],
-            ),
-        ),
+        Source("sample", "images", partial(_generate, make=generate_images, names=GENERATED)),
         Source("folder", "own images", _read_own_images),
     ),
     load_images,

@@ -62,9 +62,7 @@ class RemoteFile:
         if local is not None and not self.gzipped:
             return local
         path = (local or folder) / self.name
-        places = [path]
-        if self.gzipped:
-            places.append(path.with_suffix(""))
+        places = [path, path.with_suffix("")] if self.gzipped else [path]
         if local is None and self.packaged is not None:
             places += packaged_paths(self.packaged)
         return next((place for place in places if place.is_file()), path)
