@@ -32,9 +32,8 @@ class NetworkToExport:
     """Holds a trained network to be exported, with its example inputs and its metadata.
 
     network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
-    input: the name of the network's input.
-    inputs: makes a given count of realistic rows (rows, ...), to trace and check the network.
-    about: what a program needs besides the network (labels, vocabulary, preprocessing), as JSON.
+    input: the name of its input. inputs: makes a count of realistic rows (rows, ...). about: what a
+    program needs besides the network (labels, vocabulary, preprocessing), as JSON.
     any_length: whether the second dimension of the inputs may vary.
     """
 

@@ -208,7 +208,7 @@ class TrueAndPredicted(ABC):
 class TrueAndPredictedValues(TrueAndPredicted):
     """Holds the true and the predicted value of each row of the test set, in order.
 
-    targets, predicted: float64 (n_rows,), in the unit of the data.
+    targets, predicted: (n_rows,), in the unit of the data.
     """
 
     targets: NDArray[np.float64]
@@ -238,10 +238,7 @@ class TrueAndPredictedValues(TrueAndPredicted):
 
     @property
     def r2(self) -> float:
-        """Return the share of the targets' variance that is explained; NaN of fewer than two rows.
-
-        Of equal targets it is 0, or 1 if all are predicted exactly.
-        """
+        """Return R²; NaN of fewer than two rows; of equal targets 0, or 1 if all are exact."""
         if len(self) < 2:
             return math.nan
         variance = float(np.square(self.targets - self.targets.mean()).sum())
@@ -271,8 +268,7 @@ class TrueAndPredictedValues(TrueAndPredicted):
 class TrueAndPredictedClasses(TrueAndPredicted):
     """Holds the true and the predicted class of each row of the test set, in order.
 
-    names: the class names. labels, predicted: the true and the predicted class index of each row,
-    (n_rows,). probability: of the predicted class, float64 (n_rows,).
+    labels, predicted: indices of names, (n_rows,). probability: of the predicted class, (n_rows,).
     """
 
     names: Sequence[str]
@@ -376,10 +372,7 @@ def keep_test_predictions(
     predictions: TrueAndPredicted,
     describe: DescribeRow | None,
 ) -> None:
-    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them.
-
-    `describe` returns what is shown of a test row beside its mistake.
-    """
+    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them."""
     if wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())
         mistakes = {"mistakes": predictions.mistakes(describe)}

@@ -1,10 +1,8 @@
 """Find installed experiments by their entry points in the group `dlrun.experiments`.
 
-`dlrun.experiment` says which modules the package of an entry point has. Its top package has
-`configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
-`configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
-dlrun's own `configs/defaults/` that hold the values of all other keys, or a section of a file:
-`network.trainer`.
+`dlrun.experiment` says which files the package of an entry point has. The first comment of its
+`configs/<name>.yaml` is the command's help; there may be overlays in `configs/smoke/` and
+`configs/demo/`.
 """
 
 import functools

@@ -225,10 +225,7 @@ class Run:
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """Return the config of the run, with what its last resume chose.
-
-        Raises ConfigError if the run's experiment is not installed, or has other keys by now.
-        """
+        """Return the config of the run; raise ConfigError if its experiment has other keys now."""
         layer = config_layer_without_file(self.record.config, str(self.folder / CONFIG))
         name = self.record.experiment
         return validate_layer(registry.load_config_class(name), layer, name)
@@ -240,10 +237,7 @@ class Run:
         return {key: values[key] for key in values if not key.startswith("reference.")}
 
     def changed_settings(self) -> Values:
-        """Return the dotted keys that differ from the shipped config, with the run's values.
-
-        Raises ConfigError if the run's experiment is not installed.
-        """
+        """Return the dotted keys that differ from the shipped config, with the run's values."""
         return registry.changed_from_shipped(self.record.experiment, self.record.config)
 
     @property
@@ -284,10 +278,9 @@ class Run:
     def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
-        A row is a mapping from columns to values. An image or a row that cannot be predicted has
-        its error in its prediction. Raises DlrunError if the experiment cannot predict or the run
-        is not finished, DataError for a file that is not text, ConfigError for an input of another
-        type.
+        A row is a mapping from columns to values. The prediction of an image or a row may be an
+        error. Raises DlrunError if the run cannot predict, DataError for a file that is not text,
+        ConfigError for an input of another type.
         """
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
@@ -309,10 +302,7 @@ class Run:
     def test(
         self, data_dir: Path | None = None, screen: Screen | None = None
     ) -> "TrueAndPredicted":
-        """Predict the test set again on the CPU; only prepared data are written.
-
-        Raises DlrunError as `predict`, or if the data are missing.
-        """
+        """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow
 
         self.check_has_result()
@@ -382,8 +372,7 @@ def scan_folder(folder: Path) -> Run:
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
     """Yield the runs of all experiments, or of one experiment, the newest first.
 
-    A run is read when it is asked for, and is 50 kB in memory: a caller that keeps many keeps what
-    it needs of each. Raises ConfigError if the experiment's name is a path.
+    A run is read when it is asked for. Raises ConfigError if the experiment's name is a path.
     """
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")

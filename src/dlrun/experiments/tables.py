@@ -51,9 +51,7 @@ def load_configured_table(config: TableConfig, context: RunContext) -> Table:
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     """Return the test R² of predicting each day by the day before; none for other tables.
 
-    It is not defined for a single day.
-
-    A note says what the straw man is.
+    It is not defined for a single day. A note says what the straw man is.
     """
     if table.target_scale is None or len(table.test) < 2:
         return {}
@@ -74,10 +72,7 @@ def row_describer(table: Table) -> DescribeRow:
 
 
 def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
-    """Draw the true and predicted values in predictions.csv, if the run wrote them.
-
-    The values of NYSE are drawn as a series.
-    """
+    """Draw the values in predictions.csv, if the run wrote it; those of NYSE as a series."""
     from dlrun.plots.run import draw_series, draw_true_and_predicted  # slow: matplotlib
 
     content = run.read_if_written(PREDICTIONS)

@@ -157,12 +157,9 @@ def photograph_transform(
 ) -> Transform:
     """Return the transform from photograph to network input: the weights' own, or the book lab's.
 
-    The book's lab (`squash`) resizes to a square whatever the sides' ratio. With the transform
-    published with the weights, the network gets the middle of a very long picture: the crop holds
-    no more, and the resize would make 5 million columns of 20,000 x 1 pixels.
-
-    Not `exact`: torch resizes instead of Pillow, in half of the time, and a pixel may differ by 1
-    of 255.
+    The book's lab (`squash`) resizes to a square whatever the sides' ratio. With the weights' own,
+    the network gets the middle of a very long picture, which could not be resized as a whole.
+    Not `exact`: torch resizes in half of Pillow's time, and a pixel may differ by 1 of 255.
     """
     size = published.resize_size * 2 if squash else published.resize_size
 

@@ -143,14 +143,11 @@ class EpochBatches(Sampler[Rows]):
 class ArrayData:
     """Holds training, validation and test data in memory, and makes batches of them.
 
-    Args:
-        train, valid, test: the data sets.
-        batch_size: the number of rows of an update, which the processes share.
-        seed: decides the order of the training rows in each epoch.
-        group_size: how many batches one call of training_step gets (see `LightningNetwork`).
-        eval_batch_size: the number of rows of a batch of the validation and the test;
-            `batch_size` if None, or if only some of the batches are used.
-        pins: whether batches lie in memory from which an accelerator copies them while it computes.
+    batch_size: rows of an update, which the processes share. seed: decides their order in each
+    epoch. group_size: how many batches one call of training_step gets (see `LightningNetwork`).
+    eval_batch_size: rows of a batch of the validation and the test; `batch_size` if None, or if
+    only some of the batches are used. pins: whether batches lie in memory from which an accelerator
+    copies them while it computes.
     """
 
     train: BatchDataset

@@ -385,9 +385,7 @@ def cluster_environment() -> TorchElasticEnvironment:
     """Return the object that tells Lightning each process's rank and where all processes connect.
 
     It reads torchrun's environment variables, which are set here if srun started the processes:
-    Lightning's own SLURMEnvironment reads the variables of the whole allocation, not those of the
-    job step, and accepts the step's number of tasks only if it was given for each node.
-
+    Lightning's own SLURMEnvironment reads those of the whole allocation, not of the job step.
     Raises ConfigError if the name of the step's first node cannot be resolved.
     """
     environ = os.environ

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, R2Score, SumMetric
+from torchmetrics import MeanAbsoluteError, Metric, R2Score, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
@@ -66,8 +66,7 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
 class StageMetrics(nn.Module):
     """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
 
-    The batches' outputs are kept until the stage ends and measured once: a call of torchmetrics
-    per batch would take longer than an update of the small networks.
+    The outputs are measured once, at its end: torchmetrics takes longer than a small network.
     """
 
     def __init__(self, stage: str, objective: Objective) -> None:
@@ -76,9 +75,7 @@ class StageMetrics(nn.Module):
         # Two sums: the MeanMetric of torchmetrics 1.9 drops NaN, or ignores its weights.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.rows = SumMetric(nan_strategy="disable")
-        metrics = objective.metrics()
-        self._names = list(metrics)
-        self.metrics = MetricCollection({**metrics}, compute_groups=False)
+        self.metrics: Any = nn.ModuleDict(objective.metrics())
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, predicted: Tensor, targets: Tensor) -> None:
@@ -100,12 +97,14 @@ class StageMetrics(nn.Module):
             )
             self.loss_sum.update(torch.stack(losses).float() @ sizes)
             self.rows.update(sizes.sum())
-            self.metrics.update(torch.cat(predicted), torch.cat(targets))
-        found = self.metrics.compute()  # in the order of the alphabet
+            for metric in self.metrics.values():
+                metric.update(torch.cat(predicted), torch.cat(targets))
         rows = self.rows.compute()
         values = {"loss": self.loss_sum.compute() / rows}
-        values |= {name: found[name] for name in self._names if rows > 1 or name != "r2"}
-        for metric in (self.loss_sum, self.rows, self.metrics):
+        for name, metric in self.metrics.items():
+            if rows > 1 or name != "r2":
+                values[name] = metric.compute()
+        for metric in (self.loss_sum, self.rows, *self.metrics.values()):
             metric.reset()
         self._batches.clear()
         return {f"{self.stage}_{name}": float(value) for name, value in values.items()}
@@ -153,11 +152,9 @@ class PredictionCollector:
 class LearningRateSchedule:
     """Sets an optimizer's learning rate for each epoch, or for each update.
 
-    In the warm-up the rate rises by the same amount from epoch to epoch; the first epoch after it
-    has the full rate, with which torch's scheduler begins. `lr` is the rate of the last update.
-
-    Make it from a new optimizer: a restored one has the rate of a later epoch. Raises ConfigError
-    if torch refuses the values.
+    In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
+    rate, with which torch's scheduler begins. `lr` is the rate of the last update. The optimizer
+    must be new. Raises ConfigError if torch refuses the values.
     """
 
     def __init__(
@@ -178,10 +175,7 @@ class LearningRateSchedule:
                 raise ConfigError(f"scheduler, for {updates} updates: {reason}") from None
 
     def begin_epoch(self, index: int) -> None:
-        """Set the rate of an epoch of the warm-up, or of the first one after it.
-
-        index: of the epoch, from 0.
-        """
+        """Set the rate of an epoch (from 0) of the warm-up, or of the first one after it."""
         if 0 < self._warmup >= index:
             share = (index + 1) / (self._warmup + 1)
             for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):

@@ -125,10 +125,7 @@ def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tens
 
 
 def make_training_loss(config: NetworkConfig, objective: Objective, targets: Tensor) -> Loss:
-    """Return the loss that is minimised, with the options of the config.
-
-    Raises ConfigError if they are for a classification, and the objective is none.
-    """
+    """Return the loss that is minimised; raise ConfigError if its options are for classes only."""
     options = config.loss
     given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
     if not given:
@@ -151,7 +148,7 @@ def regression(
     """Return the objective of a regression, whose outputs have the shape (batch,) or (batch, 1).
 
     Args:
-        metrics: the names of the metrics, mean absolute error and R², in the unit of the targets.
+        metrics: mean absolute error and R², in the unit of the targets.
         loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
         centre, scale: the network's output for a target is (target - centre) / scale.
     """

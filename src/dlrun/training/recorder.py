@@ -283,8 +283,7 @@ def _order(name: str) -> tuple[int, str]:
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seed the random generators of Python, numpy and torch.
 
-    For a CPU this is far less work than `torch.manual_seed`, which takes 1 ms, and keeps a stack
-    trace each time for devices that are not there.
+    For a CPU this is far less work than `torch.manual_seed`, which takes 1 ms.
     """
     random.seed(seed)
     np.random.seed(seed)

@@ -168,10 +168,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
     ) -> list[BatchDataset]:
-        """Return the data set of each part.
-
-        A hidden layer reads bags, without the zeros, which are four fifths of the pixels.
-        """
+        """Return the data set of each part, for a hidden layer without the many zeros."""
         if not config.model.hidden:
             return super().batches(config, images, *parts)
         matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)

@@ -31,8 +31,7 @@ class Config(ReviewsConfig, CpuOnlyConfig):
 def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:
     """Return the run whose learning curve is drawn beside the lasso path, if there is one.
 
-    It is the experiment's newest finished run of two epochs or more on the same data, of which
-    `data` is the description (DataOrigin.text).
+    It is the newest finished run of two epochs or more on the data with this description.
     """
     for folder in runs_newest_first(runs_dir, experiment):
         with contextlib.suppress(DlrunError):

@@ -60,8 +60,7 @@ class LinearFit(Experiment[LinearFitConfig]):
     ) -> Iterator[Fit]:
         """Yield the fits after the first `done` ones: here one by least squares.
 
-        If several fits are equally good, the one with the smallest coefficients of standardised
-        columns is taken.
+        Of equally good fits it has the smallest coefficients of standardised columns.
         """
         if not done:
             # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.

@@ -138,8 +138,7 @@ class LSTMClassifier(nn.Module):
     """Classifies a review from its word ids, padded in front with 0; two classes have one logit.
 
     words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
-    of the state.
-    threads: see `LSTMLastState`.
+    of the state. threads: see `LSTMLastState`.
     """
 
     def __init__(
