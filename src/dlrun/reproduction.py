@@ -181,9 +181,8 @@ class ReproducedExperiment:
                 state = run_sweep_points(sweep, screen, points=[*points.values()], jobs=jobs)
             finally:  # also the seeds that finished before an error
                 self._find_runs(sweep, points)
-        for seed, point in points.items():
-            if point.number in state.failed:
-                self.failed[seed] = state.failed[point.number]
+        seeds = {point.number: seed for seed, point in points.items()}
+        self.failed = {seeds[number]: why for number, why in state.failed.items()}
         if state.stopped:
             raise state.stopped
 
@@ -359,13 +358,9 @@ def reproduce_published_numbers(
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
     that was run before, with the same config, code, packages and data, is not run again.
 
-    Args:
-        names: the experiments; if empty, all that have published numbers.
-        seeds: the seeds, written as in `--seeds` of a sweep.
-        jobs: the number of parallel runs; None: as many as cores and memory allow.
-        out: the file of the page; the table is written beside it, as .md.
-        options: accelerator, folders, what to print.
-        command: the command that continues the reproduction.
+    names: the experiments; if empty, all that have published numbers. seeds: as in `--seeds` of a
+    sweep. jobs: None: as many as cores and memory allow. out: the page; the table is beside it, as
+    .md. command: the command that continues the reproduction.
 
     Raises ConfigError before any run begins, DlrunError if no experiment could be run; Interrupted
     or Terminated after the current runs have ended.

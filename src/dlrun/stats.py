@@ -41,10 +41,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % prediction interval of one further value; None for fewer than two values.
-
-    It is wider than the mean's, because a single value varies by itself.
-    """
+    """Return the 95 % prediction interval of one further value; None for fewer than two values."""
     return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
 
 

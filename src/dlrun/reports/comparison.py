@@ -73,17 +73,16 @@ def compare_by_data(groups: Sequence[ConfigGroup]) -> list[DataComparison]:
     for group in sorted(groups, key=lambda one: one.rank):
         by_data.setdefault(group.data, []).append(group)
     return [
-        DataComparison(data, found, charts_of_several_runs(found))
+        DataComparison(data, found, _charts_of_several_runs(found))
         for data, found in by_data.items()
         if sum(len(group.sections) for group in found) > 1
     ]
 
 
-def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
+def _charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
     """Return a chart for each metric that two or more runs recorded by epoch or by penalty.
 
-    groups: the best first, for the first have colours. Several runs of one config are one curve,
-    their mean.
+    groups: the best first, for the first have colours.
     """
     panels = dict.fromkeys(
         (next(iter(run.table)), metric)
@@ -96,7 +95,7 @@ def charts_of_several_runs(groups: Sequence[ConfigGroup]) -> list[Chart]:
 
 
 def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str) -> Chart | None:
-    """Return the chart of one metric of configs; None if fewer than two runs have a curve."""
+    """Return the chart of one metric, with the means of configs; None of fewer than two curves."""
     curves: list[ChartCurve] = []
     drawn: list[RunSection] = []
     for group in groups:

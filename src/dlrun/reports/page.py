@@ -63,11 +63,9 @@ def check_page_is_writable(
 
 
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
-    """Write a page about runs, a sweep or a reproduction.
+    """Write a page about runs, a sweep or a reproduction. Raises OSError if that is impossible.
 
     Returns its size in bytes, and a sentence for each damaged file, and for repeated runs.
-
-    Raises OSError if the page cannot be written.
     """
     count = len(content.runs)
     cells = min(CELLS_OF_ONE, CELLS // max(1, count))  # none, if all runs of a sweep failed

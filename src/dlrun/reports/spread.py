@@ -114,10 +114,7 @@ class RunGroup:
         return spread.range
 
     def depends_on_seed(self, spread: MetricSpread) -> bool:
-        """Return whether the seed changes a metric; also if that is unknown.
-
-        Of several runs their values say so, of a single one its config.
-        """
+        """Return whether the seed changes a metric: its values say so, or of one run the config."""
         if len(self.repeats) > 1:
             return len(set(spread.values)) > 1
         try:
@@ -185,10 +182,7 @@ def compare_pairs(
 
 
 def place_in_range(published: float, interval: Interval | None) -> str | None:
-    """Return whether a published number lies inside an interval (`yes`), `above` or `below` it.
-
-    `yes`: the interval contains the number, which may be rounded. None without an interval.
-    """
+    """Return whether a published, rounded number is in an interval (`yes`), `above` or `below`."""
     if interval is None:
         return None
     # Half a unit of its last decimal digit, such as 0.005 for 0.88.

@@ -142,10 +142,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
 
 
 def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
-    """Return the last config if it has a validation metric; None if no config has one.
-
-    The only config of a sweep in which no key varies needs no validation: its test metric will do.
-    """
+    """Return the last config if it has a validation metric, or if no key varies a test metric."""
     best = results[-1] if results else None
     return best if best and (best.validated or (best.tested and not best.settings)) else None
 
@@ -154,19 +151,16 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
 class Selection:
     """Says what the choice of the best config by a validation metric is worth.
 
-    metric: its name. configs: the number of configs with the same seeds and folds. unit: what the
-    runs of a config differ in, `seed` or `fold`. n: how many those are. The rest is None without a
-    second config, the interval also for one seed, and the optimism also if there is no such test
-    metric or the test rows are those of the validation.
+    Without a second config only the first four are known.
     """
 
     metric: str
-    configs: int
-    unit: str
-    n: int
+    configs: int  # with the same seeds and folds
+    unit: str  # what the runs of a config differ in: `seed` or `fold`
+    n: int  # how many those are
     second: str | None = None  # the second config
     lead: float | None = None  # by how much the mean of the best config is better
-    interval: tuple[float, float] | None = None  # the 95 % interval of the mean lead
+    interval: tuple[float, float] | None = None  # the 95 % interval of the mean lead; not of one
     optimism: float | None = None  # by how much the best config's validation is above its test
     optimism_of_all: float | None = None  # the same, on average over the configs
 

@@ -249,10 +249,7 @@ def make_sweep_plan(
 def _distinct_points(
     values: Sequence[Settings], first: Settings
 ) -> tuple[list[str], list[Settings]]:
-    """Return the keys in which configs differ, and their values in each distinct config.
-
-    The keys that the first point sets are among them.
-    """
+    """Return the keys in which configs differ, or that `first` has, and each distinct config."""
     names = dict.fromkeys(key for config in values for key in config)
     texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
     keys = [name for name in names if len(texts[name]) > 1 or name in first]
