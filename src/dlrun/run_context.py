@@ -125,11 +125,7 @@ class RunContext:
         return int(layers.total_params)
 
     def keep(self, name: str, content: bytes | memoryview) -> None:
-        """Write a file at the end of the run that later commands need, such as its weights.
-
-        All such files are written when the run has finished: until then an earlier result of the
-        run stays whole.
-        """
+        """Write a file that later commands need, such as the weights, once the run has finished."""
         self.kept[name] = content
 
 

@@ -22,15 +22,12 @@ def ago(**time: int) -> str:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """a to f: finished, the newer the better, of 50 days to today; g: failed; h: interrupted; i:
-    killed; j: damaged; and a folder of somebody's own."""
+    """a to f: finished, of 50 days to today; g: failed; h: interrupted; i: killed; j: damaged; and
+    a folder of somebody's own."""
     folder = tmp_path / "runs"
-    for place, name in enumerate("abcdef"):
-        a_whole_run(
-            folder / EXPERIMENT / f"2026010{place + 1}T000000Z-{name}",
-            metrics={"test_accuracy": 0.5 + place / 100},
-            ended=ago(days=50 - 10 * place),
-        )
+    for place, name in enumerate("abcdef", start=1):
+        run = folder / EXPERIMENT / f"2026010{place}T000000Z-{name}"
+        a_whole_run(run, ended=ago(days=60 - 10 * place))
     for name, status in (("g", "failed"), ("h", "interrupted"), ("i", "running")):
         ended = None if status == "running" else ago(days=40)
         own = {"status": status, "ended": ended, "started": ago(days=41), "metrics": {}}

@@ -16,7 +16,6 @@ from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import ROOT, Done, clean_environment, completed, setting, smoke
 from tests.experiments.use import finished, moved, put
-from tests.run_folder.making import change_record
 
 pytestmark = pytest.mark.slow
 TEXTS = ["imdb-dense", "imdb-lasso", "imdb-lstm"]
@@ -213,9 +212,3 @@ def test_what_python_may_give(done: Done) -> None:
             run.predict([wrong])  # type: ignore[list-item]
     with pytest.raises(DlrunError, match="does not say how"):  # an experiment without predictor()
         Experiment.predictor(run.experiment, run, run.config)
-
-
-def test_an_unfinished_run_predicts_nothing(tmp_path: Path, done: Done) -> None:
-    copy = moved(done("imdb-lasso"), tmp_path)
-    change_record(copy, status="running", files={})
-    harness.run(tmp_path, "predict", copy, "good").is_told(1, "killed, so it cannot be used yet")

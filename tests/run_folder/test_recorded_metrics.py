@@ -184,4 +184,3 @@ def test_so_have_the_ends_of_an_interval() -> None:
     assert format_interval((0.8484, 0.8571)) == "0.8484-0.8571"
     assert format_interval((-0.0001, 0.0123)) == "-0.0001 to 0.0123"
     assert format_interval((-1e-7, 2.5e-7)) == "-1.00e-07 to 2.50e-07"
-    assert format_interval((0.0, 0.0)) == "0.0000-0.0000"

@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import Ended, clean_environment, completed, free_ports, missing, started, until
@@ -87,24 +87,22 @@ class Slurm:
 
     def lose_node(self, node: str) -> None:
         """Kill all that is of a node, as a power cut does."""
-        config = f"SLURM_CONF={self.environment['SLURM_CONF']}"
-        lost = set()
-        for about in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                command = (about / "cmdline").read_text().split("\0")
-                environment = (about / "environ").read_text(errors="replace").split("\0")
-                if config not in environment:
+        lost = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile
+                around = process.environ()
+                if around.get("SLURM_CONF") != self.environment["SLURM_CONF"]:
                     continue
-                if command[0] == "slurmd" and node in command:
-                    lost.add(int(about.name))
-                if f"SLURMD_NODENAME={node}" in environment:
-                    lost.add(int(about.name))
-                    parent = (about / "stat").read_text().rpartition(")")[2].split()[1]
-                    if (Path("/proc", parent) / "cmdline").read_text().startswith("slurmstepd"):
-                        lost.add(int(parent))
-        for process in sorted(lost):  # parents tell nobody
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                if around.get("SLURMD_NODENAME") == node:
+                    lost.append(process)
+                    parent = process.parent()
+                    if parent and parent.cmdline()[0].startswith("slurmstepd"):
+                        lost.append(parent)
+                elif process.name() == "slurmd" and node in process.cmdline():
+                    lost.append(process)
+        for process in sorted(lost, key=lambda process: process.pid):  # parents tell nobody
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.system.files import (
-    LockedError,
-    check_output_path,
-    hold_file_lock,
-    is_file_locked,
-    write_file_atomically,
-)
+from dlrun.system import files
+from dlrun.system.files import LockedError, check_output_path, hold_file_lock, is_file_locked
 
 
 @pytest.mark.parametrize("name", [".", "no/where", "pipe", "link", "x" * 300])
@@ -32,7 +27,7 @@ def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
 def test_a_file_that_is_there_is_replaced_by_force_and_an_input_never(tmp_path: Path) -> None:
     file = tmp_path / ("x" * 250)
     check_output_path("--out", file)
-    write_file_atomically(file, b"1")
+    files.write_file_atomically(file, b"1")
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
     with pytest.raises(ConfigError, match="exists already") as caught:
         check_output_path("--out", file)

@@ -1,9 +1,7 @@
 """`dlrun verify`: repeat a run, and report whether it is identical bit for bit, or what differs."""
 
-import contextlib
 import io
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,12 +49,17 @@ def verify_run(
         hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
         problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
         raise DlrunError(problem, hint)
-    with _temporary_folder() as runs:
-        own = Screen(quiet=quiet, results=False)
-        settings = RunSettings(runs_dir=runs, data_dir=data_dir, temporary=True, screen=own)
-        repetition = _repeat(opened, settings)
-        difference, compared = first_difference_of_repetition(opened, repetition)
-        causes = _differing_causes(opened, repetition)
+    stop, own = StopRequest(), Screen(quiet=quiet, results=False)
+    with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
+        try:
+            settings = RunSettings(
+                runs_dir=Path(runs), data_dir=data_dir, temporary=True, screen=own
+            )
+            repetition = _repeat(opened, settings)
+            difference, compared = first_difference_of_repetition(opened, repetition)
+            causes = _differing_causes(opened, repetition)
+        finally:
+            stop.ignore_signals()  # no signal interrupts the removal
     if json:
         result = {"run": str(opened.folder), "identical": difference is None}
         result |= {"difference": difference, "compared": compared, "differs": causes}
@@ -69,17 +72,6 @@ def verify_run(
         lines.append("code, packages, machine and data are recorded as the same")
     screen.show(Text("\n".join(lines)))
     return 1 if difference else 0
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Create a temporary folder that is removed after the block, even after a signal."""
-    stop = StopRequest()
-    with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as folder:
-        try:
-            yield Path(folder)
-        finally:
-            stop.ignore_signals()  # no signal interrupts the removal
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:

@@ -75,9 +75,8 @@ def find_run(run: str, runs_dir: Path) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
     runs = runs_newest_first(runs_dir)
-    if experiment in {path.parent.name for path in runs}:
-        among = [path for path in runs if path.parent.name == experiment]
-    else:
+    among = [path for path in runs if path.parent.name == experiment]
+    if not among:
         among, last = runs, run
     named = [path for path in among if path.name == last]
     named = named or [path for path in among if last and last == run_name_without_time(path)]

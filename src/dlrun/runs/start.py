@@ -281,8 +281,8 @@ def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSetting
     """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0
-    if not finished and (path / METRICS).exists():  # killed
-        with contextlib.suppress(DataError):  # a resume writes it anew
+    if not finished:  # killed, perhaps before its first step
+        with contextlib.suppress(DataError):  # a resume writes metrics.csv anew
             finished = len(run.rows)
     if config.total_steps is not None and config.total_steps < finished:
         problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
@@ -291,7 +291,7 @@ def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSetting
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
-    changes = list[str]()
+    changes = []
     # Another number of processes adds up a batch's gradients in another order, which rounds
     # differently; their distribution over nodes makes no difference.
     if run.config.world != config.world:
@@ -577,8 +577,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         files.check_regular_file(path)
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    level, raising = log.level, logging.raiseExceptions
+    root, level, raising = logging.getLogger(), log.level, logging.raiseExceptions
     root.addHandler(handler)
     log.setLevel(logging.INFO)
     logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log

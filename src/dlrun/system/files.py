@@ -202,20 +202,16 @@ def is_file_locked(path: Path) -> bool:
     """Return whether a running process holds a file lock, without creating or writing the file."""
     if path.is_symlink() or not path.is_file():
         return False
-    if sys.platform == "win32":
-        try:
+    try:
+        if sys.platform == "win32":
             with hold_file_lock(path, patience=0):
                 return False
-        except LockedError:
-            return True
-    else:
         import fcntl
 
-        try:
-            with path.open("rb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # no right to read it, or no locks here
-            return False
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (LockedError, BlockingIOError):
+        return True
+    except OSError:  # no right to read it, or no locks here
         return False
+    return False
