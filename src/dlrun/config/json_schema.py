@@ -1,8 +1,8 @@
 """Describe a config as a JSON Schema, by which an editor completes, explains and checks YAML."""
 
+import linecache
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic.errors import PydanticUserError
@@ -69,15 +69,12 @@ def _read_comments(layer: ConfigLayer) -> dict[KeyPath, str]:
 
     The lines that continue a comment have nothing else, and their `#` is in the same column.
     """
-    files: dict[str, list[str]] = {}
     comments: dict[KeyPath, str] = {}
     for path, origin in layer.origins.items():
         if layer.origins.get(path[:-1]) == origin:
             continue
         file, _, number = origin.rpartition(":")
-        if file not in files:
-            files[file] = Path(file).read_text(encoding="utf-8-sig").splitlines()
-        line, *following = files[file][int(number) - 1 :]
+        line, *following = linecache.getlines(file)[int(number) - 1 :]
         if comment := COMMENT.search(line):
             parts, column = [comment[1]], line.index("#", comment.start())
             for more in following:

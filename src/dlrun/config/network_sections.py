@@ -178,11 +178,6 @@ class NetworkConfig(LightningConfig):
         """Return the validation metric whose best epoch is kept; None if the last epoch is."""
         return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
 
-    @property
-    def deciding_metric(self) -> str | None:
-        """Return the validation metric that ends the training or chooses the epoch that is kept."""
-        return self.early_stopping.monitor or self.keeps_best_by
-
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
         section, optimizer, epochs = self.scheduler, self.optimizer, self.trainer.max_epochs

@@ -70,12 +70,8 @@ def read_and_merge_layers(
     layers, problems = [], []
     for source in sources:
         try:
-            if isinstance(source, Path):
-                layers.append(read_yaml_file(source))
-            elif isinstance(source, str):
-                layers.append(parse_set_override(source))
-            else:
-                layers.append(source)
+            layer = parse_set_override(source) if isinstance(source, str) else source
+            layers.append(read_yaml_file(layer) if isinstance(layer, Path) else layer)
         except ConfigError as error:
             problems.append(error.message)
     if problems:

@@ -44,15 +44,11 @@ def is_offline() -> bool:
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
     """Forbid downloads during a `with` block, also to processes that begin in it."""
-    before = os.environ.get(OFFLINE)
-    os.environ[OFFLINE] = "1"
+    before, os.environ[OFFLINE] = os.environ.get(OFFLINE, ""), "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[OFFLINE]
-        else:
-            os.environ[OFFLINE] = before
+        os.environ[OFFLINE] = before
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:

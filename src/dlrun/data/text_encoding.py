@@ -78,11 +78,9 @@ class RaggedWordIds:
         """
         chosen = np.arange(len(self)) if rows is None else rows
         out = np.zeros((len(chosen), length), dtype=np.int16)
-        ids = np.asarray(self.ids)  # its slices are faster than those of a file mapped to memory
-        for row, start, end in zip(
-            out, self.offsets[chosen], self.offsets[chosen + 1], strict=True
-        ):
-            kept = ids[max(start, end - length) : end]
+        starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
+        for row, start, end in zip(out, starts, ends, strict=True):
+            kept = self.ids[max(start, end - length) : end]
             row[length - len(kept) :] = kept
         return out
 
@@ -125,10 +123,8 @@ class NumberedTexts:
         ids[ranked] = FIRST_WORD + np.arange(len(ranked))
         arrays: dict[str, Array] = {}
         for part, chosen in (("train", ~is_test), ("test", is_test)):
-            texts = RaggedWordIds(
-                ids[numbers[np.repeat(chosen, lengths)]],
-                np.concatenate([[0], np.cumsum(lengths[chosen])]),
-            )
+            offsets = np.concatenate([[0], np.cumsum(lengths[chosen])])
+            texts = RaggedWordIds(ids[numbers[np.repeat(chosen, lengths)]], offsets)
             bags = texts.bag_of_words(num_words + 3)
             arrays |= {f"{part}_ids": texts.ids, f"{part}_offsets": texts.offsets}
             arrays[f"{part}_bag_ids"] = bags.indices

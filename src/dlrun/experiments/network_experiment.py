@@ -152,7 +152,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "digits",
                 "16-mixed and bf16-mixed do not",
             )
-        if metric := config.deciding_metric:
+        if metric := config.early_stopping.monitor or config.keeps_best_by:
             _check_deciding_metric(metric, objective)
             if config.validates_on_test:
                 what = "the test metric of an epoch that they choose"
