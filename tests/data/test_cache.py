@@ -20,23 +20,23 @@ from tests.conftest import Out
 from tests.data.use import without_locks
 
 
-def found() -> FoundData:
+def found(folder: Path) -> FoundData:
     """A file that the arrays are prepared from."""
     source = Source("mine", "data", lambda found: None)
-    return FoundData(source, None, 0, Screen(), DataOrigin("data"), [Path("file")])
+    return FoundData(source, None, folder, 0, Screen(), DataOrigin("data"), [Path("file")])
 
 
 class Preparation:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self) -> Prepared:
+    def __call__(self, found: FoundData) -> Prepared:
         self.calls += 1
         return {"x": np.arange(5)}, {"labels": ["a", "\u00e4"]}
 
 
 def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
-    arrays, names = load_or_prepare_arrays(folder, [key], found(), prepare)
+    arrays, names = load_or_prepare_arrays(found(folder), [key], prepare)
     assert names == {"labels": ["a", "\u00e4"]}
     assert arrays["x"].tolist() == [0, 1, 2, 3, 4]
 
@@ -62,15 +62,15 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, content: bytes | None, cap
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
-    def prepare() -> Prepared:
+    def prepare(found: FoundData) -> Prepared:
         return {"x": np.arange(5)}, {"a": [Path()]}  # type: ignore[list-item]  # not JSON
 
     with pytest.raises(TypeError):
-        load_or_prepare_arrays(tmp_path, ["k"], found(), prepare)
+        load_or_prepare_arrays(found(tmp_path), ["k"], prepare)
     assert without_locks(tmp_path) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], found(), Preparation())
+        load_or_prepare_arrays(found(tmp_path / "file" / "x"), ["k"], Preparation())
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 

@@ -97,8 +97,8 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
     size = f"2 x {config.sample_reviews:,}"
     columns = config.text_column, config.label_column
     found = IMDB.find(config, data_dir, seed, screen, size, columns)
-    folder, key = data_dir / IMDB.name, [config.source, config.num_words, *found.digests]
-    arrays, names = load_or_prepare_arrays(folder, key, found, lambda: _prepare(found))
+    key = [config.source, config.num_words, *found.digests]
+    arrays, names = load_or_prepare_arrays(found, key, _prepare)
     if config.is_own:
         show_class_counts(arrays, names, "texts", screen)
     train, test = (

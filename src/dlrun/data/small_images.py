@@ -1,8 +1,7 @@
 """Read small images as arrays: MNIST, CIFAR100, synthetic, or a user's own images.
 
 MNIST (LeCun, Cortes and Burges, 1998) is known by the MD5 of its unpacked files, because copies are
-often unpacked, or packed again. CIFAR100: Krizhevsky (2009). Each of a user's own images is cropped
-to its largest centred square and resized (bicubic, with antialiasing) to the network's input size.
+often unpacked, or packed again. CIFAR100: Krizhevsky (2009).
 """
 
 import io
@@ -102,9 +101,7 @@ def load_images(
     if dataset is MNIST:
         arrays, names = found.source.read(found)
     else:
-        folder = data_dir / dataset.name
-        read = partial(found.source.read, found)
-        arrays, names = load_or_prepare_arrays(folder, found.digests, found, read)
+        arrays, names = load_or_prepare_arrays(found, found.digests, found.source.read)
     train, test = (
         LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")

@@ -83,12 +83,13 @@ class RemoteFile:
 class FoundData:
     """Holds the files of a source on this machine, their hashes, and what their reader needs.
 
-    digests: of a user's own data one text, with the settings that divide the rows; none of
-    generated data, which have no files either.
+    folder: that of the data set. digests: of a user's own data one text, with the settings that
+    divide the rows; none of generated data.
     """
 
     source: "Source"
     config: Any
+    folder: Path
     seed: int
     screen: Screen
     origin: DataOrigin
@@ -187,7 +188,8 @@ class Dataset:
             origin = DataOrigin(f"{source.title} ({name}, {digest[:8]}){config.fold_text}")
         else:
             origin = DataOrigin(f"generated sample {source.title} ({size}, seed {seed})")
-        return FoundData(source, config, seed, screen, origin, paths, digests)
+        folder = data_dir / self.name
+        return FoundData(source, config, folder, seed, screen, origin, paths, digests)
 
     def download(self, config: Any, data_dir: Path, screen: Screen) -> None:
         """Download the published files of a config that are not on this machine.
@@ -223,16 +225,16 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 
 def load_or_prepare_arrays(
-    folder: Path, key: Sequence[object], found: FoundData, prepare: Callable[[], Prepared]
+    found: FoundData, key: Sequence[object], prepare: Callable[[FoundData], Prepared]
 ) -> Prepared:
     """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
 
-    `folder` holds all caches of a data set. Generated data are prepared anew each time.
+    Generated data are prepared anew each time.
     """
     if not found.paths:
-        return prepare()
+        return prepare(found)
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
-    cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
+    cache = found.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
     with contextlib.suppress(DataError):
         return read_prepared(cache)
     with lock_while_writing(cache, found.screen):
@@ -242,7 +244,7 @@ def load_or_prepare_arrays(
             except DataError as error:
                 found.screen.warn(f"{error.message}; made again")
         found.screen.note(f"preparing {found.origin.text} (once)")
-        arrays, names = prepare()
+        arrays, names = prepare(found)
         text = np.frombuffer(json.dumps(names).encode(), np.uint8)
         saved: dict[str, Any] = arrays | {NAMES: text}
         with open_new_file(cache) as stream:
