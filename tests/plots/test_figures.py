@@ -58,10 +58,6 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     marked = draw_learning_curves(EPOCHS, test, title="", kept=1).axes[1]
     assert list(marked.lines[-1].get_xdata()) == [1, 1] and marked.get_legend() is not None
     assert marked.get_xlim() == accuracy.get_xlim() and marked.get_ylim() == accuracy.get_ylim()
-    table = EPOCHS.rename(columns={"train_accuracy": "train_mae", "valid_accuracy": "valid_mae"})
-    table = table.assign(train_r2=[0.1, 0.2], valid_r2=[0.0, 0.1])
-    figure = draw_learning_curves(table, {}, title="")
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
 
 
 @pytest.mark.parametrize(

@@ -151,12 +151,10 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
 
 
 def test_the_median_run_stands_for_its_config(tmp_path: Path) -> None:
-    found = [
-        a_classification(
-            tmp_path / "e" / str(seed), seed=seed, config=config(seed), metrics=metrics
-        )
-        for seed, metrics in enumerate({"test_accuracy": one} for one in (0.9, 0.7, 0.8))
-    ]
+    found = []
+    for seed, accuracy in enumerate((0.9, 0.7, 0.8)):
+        about = {"seed": seed, "config": config(seed), "metrics": {"test_accuracy": accuracy}}
+        found.append(a_classification(tmp_path / "e" / str(seed), **about))
     failed = a_classification(tmp_path / "e" / "f", config=config(3), status="failed")
     shown = sections(*found, failed)
     group_by_config(shown)

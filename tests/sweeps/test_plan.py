@@ -6,27 +6,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import checksummed_json
-from dlrun.sweeps.plan import Sweep, SweepPlan, make_sweep_plan, read_sweep_plan
-from dlrun.sweeps.search_space import SearchSpace
-from dlrun.system.console import Screen
-from tests.commands.run_folders import EXPERIMENT
-
-SAMPLE = "data.source=sample"
-
-
-def planned(
-    *overrides: str,
-    experiment: str = EXPERIMENT,
-    runs_dir: Path | None = None,
-    here: bool = True,
-    **search: Any,
-) -> SweepPlan:
-    options = RunSettings(overrides=overrides, runs_dir=runs_dir)
-    screen = Screen(quiet=True)
-    return make_sweep_plan("name", experiment, options, SearchSpace(**search), screen, here=here)
+from dlrun.sweeps.plan import Sweep, read_sweep_plan
+from tests.sweeps.use import SAMPLE, planned, written
 
 
 def errors(*overrides: str, **options: Any) -> str:
@@ -74,7 +55,7 @@ def test_a_sweep_has_one_target() -> None:
     """The error of one target says nothing about that of another."""
     grid = ["data.target=Hits,HmRun"]
     with pytest.raises(ConfigError, match="data.target varies") as error:
-        planned("data.source=sample", experiment="hitters-linear", grid=grid)
+        planned(SAMPLE, experiment="hitters-linear", grid=grid)
     assert error.value.hint
 
 
@@ -88,21 +69,20 @@ def test_a_plan_read_back_gives_the_same_configs(
     plan = planned(
         "data.source=csv", experiment="imdb-dense", seeds="2", grid=["data.path=a.csv,b.csv"]
     )
-    folder = RunFolder.claim_sweep(tmp_path / "runs", "name")
-    folder.write_text("sweep.json", checksummed_json(plan))
+    folder = written(plan, tmp_path / "runs").folder
     monkeypatch.chdir("/")
-    again = read_sweep_plan(folder.path)
-    assert Sweep(again, folder.path, Path("d")).resume_command.endswith(" --data-dir d")
+    again = read_sweep_plan(folder)
+    assert Sweep(again, folder, Path("d")).resume_command.endswith(" --data-dir d")
     assert again.validate_points() == plan.validate_points()
     assert [str(config.data.path) for config in again.validate_points()] == [  # type: ignore[attr-defined]
         *[str(tmp_path / "a.csv")] * 2,
         *[str(tmp_path / "b.csv")] * 2,
     ]
     assert [len(config) for config in again.configs] == [2, 2]
-    path = folder.path / "sweep.json"
+    path = folder / "sweep.json"
     path.write_text(path.read_text().replace("a.csv", "c.csv"))
     with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_sweep_plan(folder.path)
+        read_sweep_plan(folder)
 
 
 def test_equal_points_are_one() -> None:

@@ -12,21 +12,14 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import SweepPlan, SweepState, make_sweep_plan
+from dlrun.sweeps.plan import SweepState
 from dlrun.sweeps.runner import SweepProgress
-from dlrun.sweeps.search_space import SearchSpace
 from dlrun.system.console import Screen
 from tests.conftest import Out, clean_environment, smoke
+from tests.sweeps.use import SAMPLE, planned
 
 NAME = "imdb-dense"
-
-
-def plan(*grid: str, seeds: str = "2") -> SweepPlan:
-    options = RunSettings(overrides=["data.source=sample"])
-    search = SearchSpace(seeds=seeds, grid=grid)
-    return make_sweep_plan("s", NAME, options, search, Screen(quiet=True))
 
 
 def finished(accuracy: float) -> Run:
@@ -39,7 +32,8 @@ def finished(accuracy: float) -> Run:
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
     state = SweepState({})
-    sweep = plan("optimizer.lr=0.1,0.2", f"model.hidden=[16,16],[{','.join(['32'] * 20)}]")
+    grid = ["optimizer.lr=0.1,0.2", f"model.hidden=[16,16],[{','.join(['32'] * 20)}]"]
+    sweep = planned(SAMPLE, experiment=NAME, seeds="2", grid=grid)
     view = SweepProgress(sweep, Screen(), state, len(sweep.points))
     with view.drawn():
         for number, point in enumerate(sweep.points[:5]):
@@ -56,7 +50,7 @@ def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
 
 
 def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
-    sweep = plan("optimizer.lr=0.1,0.2", seeds="1")
+    sweep = planned(SAMPLE, experiment=NAME, seeds="1", grid=["optimizer.lr=0.1,0.2"])
     view = SweepProgress(sweep, Screen(), SweepState({1: finished(0.7)}), 2)
     with view.drawn():
         view.begin(sweep.points[0])

@@ -10,15 +10,24 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
-from dlrun.sweeps.search_space import SearchSpace, Settings
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.sweeps.search_space import Settings
 from dlrun.sweeps.study import choose_config
-from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, Hide, setting
-from tests.sweeps.use import kill, outcomes, runs, start, wait_for_no_worker, wait_until, words
+from tests.sweeps.use import (
+    SAMPLE,
+    kill,
+    outcomes,
+    planned,
+    runs,
+    start,
+    wait_for_no_worker,
+    wait_until,
+    words,
+    written,
+)
 
 NETWORK = "imdb-dense"
 SPACES = ["optimizer.lr=log:1e-4..1e-1", "batch_size=int:10..99", "model.hidden=[8]|[16]|[8,8]"]
@@ -27,18 +36,8 @@ QUIETLY = setting("path.values=4", "compare_with=null")
 
 
 def a_plan(*, trials: int = 25, **search: Any) -> SweepPlan:
-    options = RunSettings(overrides=["data.source=sample"])
-    space = SearchSpace(trials=trials, **({"spaces": SPACES, "sampler": "tpe"} | search))
-    return make_sweep_plan("s", NETWORK, options, space, Screen(quiet=True))
-
-
-def a_sweep(folder: Path, **search: Any) -> Sweep:
-    """A planned sweep in a folder."""
-    place = folder / "sweeps" / "s"
-    place.mkdir(parents=True)
-    sweep = Sweep(a_plan(**search), place)
-    sweep.write_plan()
-    return sweep
+    space = {"spaces": SPACES, "sampler": "tpe", "trials": trials} | search
+    return planned(SAMPLE, experiment=NETWORK, **space)
 
 
 def accuracy(settings: Settings) -> float:
@@ -81,20 +80,13 @@ def test_results_are_learnt_from() -> None:
         assert (chosen(other) == chosen(plan)) == is_same
 
 
-def test_whole_numbers_may_be_searched_for_a_key_of_real_numbers(tmp_path: Path) -> None:
-    sweep = a_sweep(tmp_path, trials=15, spaces=["optimizer.lr=int:1..3", SPACES[1]])
-    assert read_sweep_plan(sweep.folder).validate_points() == sweep.plan.validate_points()
-    until_the_end(sweep.plan, {})
-    assert {settings["optimizer.lr"] for settings in chosen(sweep.plan)} <= {1, 2, 3}
-
-
 @pytest.mark.parametrize("after", [0, 3, 12, 24])
 def test_an_interrupted_search_chooses_what_an_undisturbed_one_does(
     tmp_path: Path, after: int
 ) -> None:
     whole = a_plan()
     until_the_end(whole, {})
-    sweep, found = a_sweep(tmp_path), dict[int, Run]()
+    sweep, found = written(a_plan(), tmp_path), dict[int, Run]()
     until_the_end(sweep.plan, found, after)
     (point,) = choose_config(sweep.plan, found)
     sweep.write_plan()
@@ -161,7 +153,7 @@ def test_a_search_that_is_killed_and_continued(tmp_path: Path) -> None:
 
 
 def test_the_version_of_optuna_belongs_to_the_plan_of_its_search(tmp_path: Path) -> None:
-    sweep = a_sweep(tmp_path)
+    sweep = written(a_plan(), tmp_path)
     assert sweep.plan.packages["optuna"] == optuna.__version__
     assert "optuna" not in a_plan(sampler="random").packages
     sweep.plan.packages["optuna"] = "1.0"

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,14 @@ from rich.console import Console
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import RunRecord, checksummed_json
-from dlrun.sweeps.configs import (
-    ConfigResults,
-    find_best_config,
-    group_runs_by_config,
-)
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan
-from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.configs import ConfigResults, find_best_config, group_runs_by_config
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState
 from dlrun.sweeps.summary import SweepSummary, format_sweep_configs
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, Out
+from tests.sweeps.test_configs import result as a_result
+from tests.sweeps.use import SAMPLE, planned, written
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
 
@@ -30,9 +27,8 @@ SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, Non
 @pytest.fixture
 def plan() -> SweepPlan:
     """Three configs with three seeds."""
-    options = RunSettings(overrides=["data.source=sample", "trainer.max_epochs=2"])
-    search = SearchSpace(seeds="3", grid=[f"optimizer.lr={','.join(map(str, SCORES))}"])
-    return make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    grid = [f"optimizer.lr={','.join(map(str, SCORES))}"]
+    return planned(SAMPLE, "trainer.max_epochs=2", seeds="3", grid=grid)
 
 
 def runs(
@@ -84,13 +80,9 @@ def test_a_regression_is_selected_by_its_first_metric(
 
 def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: Path) -> None:
     """The same on the screen, in the JSON and in the table."""
-    options = RunSettings(overrides=["data.source=sample"])
-    search = SearchSpace(seeds="2", grid=["optimizer.lr=0.001,0.002"])
-    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    plan = planned(SAMPLE, seeds="2", grid=["optimizer.lr=0.001,0.002"])
     runs(plan, tmp_path / "runs", {0.001: [0.7, 0.8], 0.002: [0.6, 0.5]})
-    folder = tmp_path / "runs" / "sweeps" / "s"
-    folder.mkdir(parents=True)
-    (folder / "sweep.json").write_text(checksummed_json(plan))
+    folder = written(plan, tmp_path / "runs").folder
     about = json.loads(cli("sweep", "--resume", "s", "--json").is_told(0).stdout)
     assert [one["point"] for one in about["points"]] == [1, 2, 3, 4]
     assert {one["state"] for one in about["points"]} == {"finished"}
@@ -118,13 +110,9 @@ def test_dlrun_report_of_a_sweep_writes_the_sweeps_own_page(
 ) -> None:
     """Of one with a missing run."""
     monkeypatch.chdir(tmp_path)
-    options = RunSettings(overrides=["data.source=sample"])
     spaces = [f"optimizer.lr={'|'.join(map(str, SCORES))}", "batch_size=128|256"]
-    search = SearchSpace("2", spaces=spaces, trials=2)
-    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
-    sweep = Sweep(plan, Path("runs/sweeps/s"))
-    sweep.folder.mkdir(parents=True)
-    (sweep.folder / "sweep.json").write_text(checksummed_json(plan))
+    plan = planned(SAMPLE, seeds="2", spaces=spaces, trials=2)
+    sweep = written(plan, Path("runs"))
     cli("report", "s").is_told(2, "has no runs")
     scores: dict[float, list[float | None]] = {0.001: [0.7, 0.8], 0.002: [0.6, None]}
     found = runs(plan, Path("runs"), scores | {0.003: [0.5, 0.5]})
@@ -134,14 +122,8 @@ def test_dlrun_report_of_a_sweep_writes_the_sweeps_own_page(
     own, page = (re.sub(r" on \d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text) for text in pages)
     assert page == own
     note = f"{len(found)} of 4 points have finished; dlrun sweep --resume s runs the rest"
-    parts = [
-        "The best config by validation",
-        "The configs",
-        "data:image/png;base64,",
-        "The sweep s: dlrun",
-        note,
-    ]
-    assert [text for text in parts if text not in page] == []
+    parts = ["The best config by validation", "The configs", "data:image/png;base64,", note]
+    assert [text for text in [*parts, "The sweep s: dlrun"] if text not in page] == []
     cli("report", "s", found[1].folder, "--out", "page.html").is_told(0)
     page = (tmp_path / "page.html").read_text()
     assert "The sweep s" not in page and f"<h1>{len(found)} runs</h1>" in page
@@ -166,15 +148,9 @@ def result(
     book: float | None = 0.855,
     planned: int | None = None,
 ) -> ConfigResults:
-    runs: dict[tuple[int | None, int | None], Run] = {}
-    for seed, accuracy in enumerate(accuracies):
-        metrics = {"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy}
-        reference = {"book": {"test_accuracy": book}}
-        record = RunRecord(
-            experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
-        )
-        runs[seed, None] = Run(Path(), record)
-    return ConfigResults(runs, settings, planned or len(runs))
+    validated = {seed: accuracy + 0.01 for seed, accuracy in enumerate(accuracies)}
+    found = a_result(settings, validated, reference={"book": {"test_accuracy": book}})
+    return replace(found, planned=planned or found.planned)
 
 
 def lines(*results: ConfigResults) -> list[str]:

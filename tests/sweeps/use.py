@@ -9,11 +9,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dlrun.run_context import RunSettings
+from dlrun.sweeps.plan import Sweep, SweepPlan, make_sweep_plan
+from dlrun.sweeps.search_space import SearchSpace
+from dlrun.system.console import Screen
+from tests.commands.run_folders import EXPERIMENT
 from tests.conftest import smoke, started, until
 from tests.experiments.test_resume import outcome
 
 QUICK = "imdb-lasso"  # it needs no torch
+SAMPLE = "data.source=sample"
 TIMEOUT = 120.0
+
+
+def planned(
+    *overrides: str,
+    experiment: str = EXPERIMENT,
+    runs_dir: Path | None = None,
+    here: bool = True,
+    **search: Any,
+) -> SweepPlan:
+    """The plan of a sweep called s; of a search space by its fields."""
+    options = RunSettings(overrides=overrides, runs_dir=runs_dir)
+    screen = Screen(quiet=True)
+    return make_sweep_plan("s", experiment, options, SearchSpace(**search), screen, here=here)
+
+
+def written(plan: SweepPlan, runs_dir: Path) -> Sweep:
+    """A sweep that has begun, but for its runs."""
+    sweep = Sweep(plan, runs_dir / "sweeps" / plan.name)
+    sweep.folder.mkdir(parents=True)
+    sweep.write_plan()
+    return sweep
 
 
 def words(*more: str, experiment: str = QUICK) -> list[str]:
