@@ -35,10 +35,8 @@ def held_out_rows(validation: float | None, rows: int) -> int:
         validation = min(round(rows / 5), MOST_VALIDATION)
     held = max(1, validation if isinstance(validation, int) else int(rows * validation))
     if held >= rows:
-        raise ConfigError(
-            f"data.validation: {held:,} rows cannot be held out of {rows:,}",
-            "choose a smaller number, or a share such as 0.2",
-        )
+        problem = f"data.validation: {held:,} rows cannot be held out of {rows:,}"
+        raise ConfigError(problem, "choose a smaller number, or a share such as 0.2")
     return held
 
 

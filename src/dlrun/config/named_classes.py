@@ -87,10 +87,8 @@ def check_package_installed(key: str, item: Item) -> None:
     """Raise ConfigError if there is no package of a class, without an import of it."""
     package = class_name(item).partition(".")[0]
     if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"{key}: {class_name(item)}: no package {package} is installed",
-            "install the class's package, or correct its name",
-        )
+        problem = f"{key}: {class_name(item)}: no package {package} is installed"
+        raise ConfigError(problem, "install the class's package, or correct its name")
 
 
 def load_class(
@@ -107,9 +105,8 @@ def load_class(
     try:
         module = importlib.import_module(path)
     except (Exception, SystemExit) as error:  # code of other packages can raise anything
-        raise ConfigError(
-            f"{key}: {path} cannot be imported: {type(error).__name__}: {first_line(error)}"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(f"{key}: {path} cannot be imported: {reason}") from error
     found = getattr(module, attribute, None)
     if found is None:
         similar = did_you_mean(attribute, vars(module))

@@ -80,10 +80,8 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
         ):
             yield
     except OSError as error:
-        raise DataError(
-            f"data folder {target.parent}: {error.strerror or error}",
-            "choose another with --data-dir or DLRUN_DATA_DIR",
-        ) from None
+        problem = f"data folder {target.parent}: {error.strerror or error}"
+        raise DataError(problem, "choose another with --data-dir or DLRUN_DATA_DIR") from None
 
 
 def download_file(

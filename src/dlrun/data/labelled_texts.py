@@ -172,10 +172,8 @@ def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str
         folder, _, name = path.rpartition("/")
         reviews[folder][name] = content
     if empty := [folder for folder, contents in reviews.items() if not contents]:
-        raise DataError(
-            f"{archive}: no reviews in {', '.join(empty)}",
-            "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
-        )
+        layout = "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt"
+        raise DataError(f"{archive}: no reviews in {', '.join(empty)}", layout)
     sources = []
     for part in ("train", "test"):
         classes = reviews[f"aclImdb/{part}/neg"], reviews[f"aclImdb/{part}/pos"]

