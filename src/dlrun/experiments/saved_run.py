@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.base import AnyExperiment, Network, NetworkToExport
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
+T = TypeVar("T")
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
@@ -265,15 +266,13 @@ class Run:
 
     def network(self) -> "Network":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
-        with self._errors_as_data_errors():
-            return self.experiment.network(self, self.config)
+        return self._use(self.experiment.network)
 
     @cached_property
     def predictor(self) -> "Predictor":
         """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
         self.check_has_result()
-        with self._errors_as_data_errors():
-            return self.experiment.predictor(self, self.config)
+        return self._use(self.experiment.predictor)
 
     def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
@@ -284,20 +283,19 @@ class Run:
         """
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
-        inputs = [*inputs]  # an iterator can be read only once
-        reads_rows = self.predictor.reads == "row"
-        for value in inputs:
-            if not isinstance(value, Mapping if reads_rows else (str, Path)):
-                known = "not a row" if reads_rows else "neither a text nor the Path of a file"
-                raise ConfigError(f"{value!r}: {known}")
-        if self.predictor.reads == "text":
-            for place, value in enumerate(inputs):
-                if isinstance(value, Path):
-                    try:
-                        inputs[place] = read_text_file(value)
-                    except NotTextError as error:
-                        raise DataError(f"{value}: {error.message}") from None
-        return self.predictor.predict(inputs, words=True) if inputs else []
+        read = [self._read_input(value, self.predictor.reads) for value in inputs]
+        return self.predictor.predict(read, words=True) if read else []
+
+    def _read_input(self, value: Input, kind: str) -> Input:
+        if not isinstance(value, Mapping if kind == "row" else (str, Path)):
+            known = "not a row" if kind == "row" else "neither a text nor the Path of a file"
+            raise ConfigError(f"{value!r}: {known}")
+        if kind != "text" or not isinstance(value, Path):
+            return value
+        try:
+            return read_text_file(value)
+        except NotTextError as error:
+            raise DataError(f"{value}: {error.message}") from None
 
     def test(
         self, data_dir: Path | None = None, screen: Screen | None = None
@@ -321,19 +319,16 @@ class Run:
 
     def exported(self) -> "NetworkToExport":
         """Return the trained network, prepared for export. Raises DlrunError if there is none."""
-        with self._errors_as_data_errors():
-            return self.experiment.exported(self, self.config)
+        return self._use(self.experiment.exported)
 
     def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""
-        with self._errors_as_data_errors():
-            return self.experiment.draw(self, self.config)
+        return self._use(self.experiment.draw)
 
-    @contextlib.contextmanager
-    def _errors_as_data_errors(self) -> Iterator[None]:
-        """Turn any exception of the block into a DataError: the run's files are damaged."""
+    def _use(self, method: "Callable[[Run, Any], T]") -> T:
+        """Call a method of the experiment; any exception is a DataError: a file is damaged."""
         try:
-            yield
+            return method(self, self.config)
         except DlrunError:
             raise
         except Exception as error:

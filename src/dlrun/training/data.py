@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,19 +20,6 @@ from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]
 SHARE = 0.25  # share of a GPU's free memory that the data may fill
-
-
-class BatchDataset(Protocol):
-    """Describes a torch data set that returns a batch (inputs, targets) for given row indices."""
-
-    targets: Tensor
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: Rows) -> tuple[object, Tensor]: ...
-
-    def arrays(self) -> list[Array]:
-        """Return all arrays of the data set, from which its fingerprint is computed."""
 
 
 class TensorBatches:
@@ -99,6 +86,9 @@ class BagBatches:
         bags = self.bags[self.rows]
         values = [] if self.binary else [bags.data]
         return [bags.indices, bags.indptr, *values, self.targets.numpy()]
+
+
+BatchDataset: TypeAlias = TensorBatches | BagBatches
 
 
 @dataclass(eq=False)
