@@ -50,24 +50,6 @@ def test_rows_that_are_shown_are_predicted_as_in_the_test(
     assert forked("predict", folder, "--test").is_told(0).stdout.count("row for row") == 1
 
 
-@pytest.mark.parametrize("dataset", ["hitters", "nyse"])
-def test_data_are_fetched_and_a_file_that_is_not_the_published_one_is_told(
-    forked: Dlrun, tmp_path: Path, dataset: str
-) -> None:
-    sample = ["--set", "data.source=sample"]
-    assert "training" in forked("data", "fetch", dataset, *sample).is_told(0).stdout
-    file = tmp_path / "days.csv"
-    days = "".join(f"1,{day % 3},{day % 7},mon,{day < 9}\n" for day in range(20))
-    file.write_text(f"DJ_return,Salary,log_volume,day_of_week,train\n{days}")
-    words = [*setting(f"data.archive={file}"), "--data-dir", "none"]
-    verify = forked("data", "verify", dataset, *words)
-    if dataset == "hitters":
-        assert "NOT the published" in verify.stdout
-        verify.is_told(1, "'DJ_return' has one value in all of 20 rows")
-    else:
-        verify.is_told(1, "no column 'log_volatility'")
-
-
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
 def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done, name: str) -> None:
     import torch

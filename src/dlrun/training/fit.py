@@ -180,9 +180,20 @@ class Training:
                 use_distributed_sampler=not network,
                 **section.model_dump(include=VALIDATION if network else AUTOMATIC),
             )
-            world = trainer.world_size
+            world, done = trainer.world_size, len(steps.rows)
+            left = 0 if state.is_stopped else limit - done
+            by = f" by {world} processes" if world > 1 else ""
+            before = f", {done:,} finished before" if done else ""
+            context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
             with explain_failures(context, world, callbacks):
-                self._fit(trainer, module, data, state, device)
+                with context.phase("fit"):
+                    if left:
+                        start = STATE if done else None
+                        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+                    else:
+                        module.load_state_dict(state.read()["state_dict"])
+                if not steps.rows:
+                    raise DlrunError("the training has ended before its first epoch")
                 if network and state.best is not None:
                     network.load_state_dict(state.best)
                 metrics = dict[str, float]()
@@ -203,33 +214,6 @@ class Training:
         context.keep(WEIGHTS, serialize_tensors((network or module).cpu().state_dict()))
         kept = kept_epoch(rows, config.keeps_best_by if isinstance(config, NetworkConfig) else None)
         return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
-
-    def _fit(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        data: pl.LightningDataModule,
-        state: RunState,
-        device: str,
-    ) -> None:
-        """Train a module for the epochs that are left, or restore it if none is.
-
-        Raises DlrunError if there is no epoch at all.
-        """
-        context, world = self.context, trainer.world_size
-        done = len(context.steps.rows)
-        left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
-        by = f" by {world} processes" if world > 1 else ""
-        before = f", {done:,} finished before" if done else ""
-        context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
-        with context.phase("fit"):
-            if left:
-                start = STATE if done else None
-                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-            else:
-                module.load_state_dict(state.read()["state_dict"])
-        if not context.steps.rows:
-            raise DlrunError("the training has ended before its first epoch")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
+from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, VALID, format_metrics_line
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 
@@ -118,7 +118,8 @@ class EpochRecorder(pl.Callback):
         It has a column for each metric of this epoch and of the one before.
         """
         before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
-        names = sorted(before | metrics.keys(), key=_order)
+        names = sorted(before | metrics.keys())
+        names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
         return {name: metrics.get(name, math.nan) for name in names}
 
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
@@ -273,11 +274,6 @@ def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
             raise DlrunError(problem, "give one of them another name")
         metrics[column] = float(value)
     return metrics
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Return what columns are sorted by: those of the training come first, then the validation."""
-    return (0 if name.startswith("train_") else 1 if name.startswith("valid_") else 2), name
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
