@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
@@ -103,7 +102,7 @@ class RunContext:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
         self.folder.write_text(SUMMARY, f"{text}\n")
         if self.show_summary:
-            self.screen.show(Text(text))
+            self.screen.show(text)
 
     def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
         """Write the table of a network's layers to summary.txt, and return its parameters' number.

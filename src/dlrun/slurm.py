@@ -33,14 +33,7 @@ from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import read_run_record
-from dlrun.runs import distributed
-from dlrun.runs.start import (
-    check_run_can_start,
-    merge_experiment_config,
-    new_record,
-    print_dry_run,
-    write_first_files,
-)
+from dlrun.runs import distributed, start
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
@@ -183,7 +176,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
     check_slurm_available()
-    layer = merge_experiment_config(name, settings)
+    layer = start.merge_experiment_config(name, settings)
     config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
@@ -198,9 +191,9 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         checked = config.model_copy(update={"trainer": trainer})
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, checked, settings, here=False)
+    start.check_run_can_start(name, checked, settings, here=False)
     if settings.dry_run:
-        print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
+        start.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
         return 0
     runs = [RunToSubmit(config, settings)]
     ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
@@ -265,8 +258,8 @@ def submit_runs_to_slurm(
                 path = folder.path
                 new.append(path)
                 with folder.locked():
-                    record = new_record(experiment, run.config, run.settings)
-                    write_first_files(folder, record, run.settings)
+                    record = start.new_record(experiment, run.config, run.settings)
+                    start.write_first_files(folder, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
         numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)

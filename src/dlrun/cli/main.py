@@ -27,14 +27,8 @@ from dlrun.errors import (
     os_error_remedy,
 )
 from dlrun.experiments import registry
-from dlrun.system import resources, workarounds  # noqa: F401
+from dlrun.system import resources, signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout
-from dlrun.system.signals import (
-    handled_stop_signals,
-    ignore_signals_until_exit,
-    raise_stop_signal,
-    stop_behind,
-)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -56,7 +50,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         return 1
     screen = Screen()
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
-    if stopped := Interrupted if is_interrupt else stop_behind(error):
+    if stopped := Interrupted if is_interrupt else signals.stop_behind(error):
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
         if not _is_reported_by_another_process():
             screen.fail(stopped.word)
@@ -149,8 +143,8 @@ def prepare_process(arguments: Sequence[str]) -> None:
     os.environ["MPLBACKEND"] = "Agg"
     if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
         del os.environ["COLUMNS"]
-    for number in handled_stop_signals():  # a run replaces these handlers while it is running
-        signal.signal(number, raise_stop_signal)
+    for number in signals.handled_stop_signals():  # a run has handlers of its own
+        signal.signal(number, signals.raise_stop_signal)
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -168,7 +162,7 @@ def exit_process(code: int) -> NoReturn:
     It takes 0.7 s if torch was imported, and a late Ctrl-C would end the process with a signal. If
     several processes train together, each shuts down as usual.
     """
-    ignore_signals_until_exit()
+    signals.ignore_signals_until_exit()
     distributed = sys.modules.get("torch.distributed")
     if distributed and distributed.is_initialized():
         sys.exit(code)

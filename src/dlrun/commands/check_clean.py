@@ -8,8 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from rich.text import Text
-
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
@@ -54,7 +52,7 @@ def check(
                 screen.fail(problem)
         else:
             files = len(checked.record.files)
-            screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
+            screen.show(f"{checked.folder}: whole ({checked.state}, {files} checked files)")
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
 
@@ -173,7 +171,7 @@ def _end_time(run: Run) -> datetime:
 
 
 def _confirm(screen: Screen) -> bool:
-    screen.err.print(Text("remove them? [y/N] "), end="")
+    screen.err.print("remove them? [y/N] ", end="", markup=False)
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:
         screen.err.print()

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
@@ -32,7 +31,7 @@ def fetch_dataset(settings: RunSettings, name: Name) -> None:
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find(name, settings, screen)
     data = dataset.load(config.data, folder, config.split_seed, screen)
-    screen.show(Text(f"ready: {_describe(data)}"))
+    screen.show(f"ready: {_describe(data)}")
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
@@ -57,7 +56,7 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
         digest, verdict = file.hash_of(path), "the published one"
         if digest != file.digest:
             failed, verdict = True, f"NOT the published {file.digest}"
-        screen.show(Text(f"{path}: {file.algorithm} {digest} is {verdict}"))
+        screen.show(f"{path}: {file.algorithm} {digest} is {verdict}")
     for cache in sorted((folder / dataset.name).glob("prepared-*.npz")):
         try:
             read_prepared(cache)
@@ -68,9 +67,9 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
         data = dataset.load(config.data, folder, config.split_seed, screen)
     except ConfigError as error:  # such as of a column that the file does not have
         raise DataError(error.message, error.hint) from None
-    screen.show(Text(f"contents are complete: {_describe(data)}"))
+    screen.show(f"contents are complete: {_describe(data)}")
     if not data.origin.is_book:
-        screen.show(Text(f"{NOT_THE_BOOKS}: its numbers are not compared"))
+        screen.show(f"{NOT_THE_BOOKS}: its numbers are not compared")
     return 1 if failed else 0
 
 

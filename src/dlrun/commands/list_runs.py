@@ -18,24 +18,12 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.run_folder import recorded_metrics
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
 from dlrun.run_folder.folder import LATEST, to_csv
 from dlrun.run_folder.record import RunNotes, check_tag
-from dlrun.run_folder.recorded_metrics import (
-    TESTED,
-    format_metric,
-    main_metric,
-    metric_direction,
-    published_metrics,
-)
-from dlrun.system.console import (
-    Screen,
-    cut,
-    format_text_table,
-    pluralize,
-    printable,
-    shorten_paths,
-)
+from dlrun.run_folder.recorded_metrics import TESTED, format_metric
+from dlrun.system.console import Screen, cut, format_text_table, pluralize, printable, shorten_paths
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
 STATES = f"Only runs in this state: {', '.join(State)}."
@@ -138,7 +126,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     """Return the values of a run; `whole`: with those of its config and record, which take time."""
-    record, metric = run.record, main_metric(run.record)
+    record, metric = run.record, recorded_metrics.main_metric(run.record)
+    book = recorded_metrics.published_metrics(record).get("book", {})
     row: Row = {"config": {}}
     differs: Row = {}
     began, notes = record.started, RunNotes()
@@ -158,7 +147,7 @@ def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
         "metric": metric,
         "value": record.metrics[metric] if metric else None,
         "interval": record.interval,
-        "book": published_metrics(record).get("book", {}).get(metric) if metric else None,
+        "book": book.get(metric) if metric else None,
         "seconds": record.seconds.get("total"),
         "tags": notes.tags,
         "differs": differs,
@@ -224,7 +213,7 @@ def _sort(rows: Sequence[Row], key: str) -> list[Row]:
         if not isinstance(value, int | float):
             return (True, 0, str(value))
         metric = row["metric"] if name == "value" else name.partition("metrics.")[2]
-        return (False, -(metric_direction(metric) or 1) * value, "")
+        return (False, -(recorded_metrics.metric_direction(metric) or 1) * value, "")
 
     known = [row for row in rows if row.get(name) is not None]
     unknown = [row for row in rows if row.get(name) is None]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError
@@ -52,7 +51,7 @@ def write_experiment_package(
         shutil.rmtree(package, ignore_errors=True)
         raise ConfigError(f"{package}: {error.strerror}", "choose another folder: --into") from None
     screen = Screen()
-    screen.show(Text("\n".join(map(str, targets))))
+    screen.show("\n".join(map(str, targets)))
     screen.note(
         f"Now:\n  pip install --editable '{package}[test]'\n  dlrun {name}\n"
         f"  python -m pytest {package}\n"

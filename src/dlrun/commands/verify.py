@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
@@ -70,7 +69,7 @@ def verify_run(
             lines += [f"{kind}: {name}", f"  then  {then}", f"  now   {now}"]
     if difference and not causes:
         lines.append("code, packages, machine and data are recorded as the same")
-    screen.show(Text("\n".join(lines)))
+    screen.show("\n".join(lines))
     return 1 if difference else 0
 
 

@@ -9,15 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import (
-    CONFIG,
-    LATEST,
-    PLAN,
-    RESULTS,
-    STAMP,
-    SWEEPS,
-    update_latest_link,
-)
+from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, STAMP, SWEEPS, update_latest_link
 from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")

@@ -141,15 +141,10 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
         redirects[0] = multiprocessing.Std.NONE
     with tempfile.TemporaryDirectory(prefix="dlrun-") as logs, _settings_restored():
         config = launcher.LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,
+            min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0,
+            rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
             logs_specs=multiprocessing.DefaultLogsSpecs(logs, redirects),
-        )
+        )  # fmt: skip
         # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
         names = [signal.Signals(number).name for number in handled_stop_signals()]
         config.signals_to_handle = ",".join(names)

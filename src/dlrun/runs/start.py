@@ -15,8 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.text import Text
-
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -30,7 +28,7 @@ from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
-from dlrun.run_folder import checkpoint, environment, external_loggers
+from dlrun.run_folder import checkpoint, environment, external_loggers, recorded_metrics
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -52,12 +50,6 @@ from dlrun.run_folder.record import (
     change_notes,
     checksummed_json,
     write_run_record,
-)
-from dlrun.run_folder.recorded_metrics import (
-    best_epoch,
-    metrics_table,
-    newest_metrics,
-    remarks_on_metrics,
 )
 from dlrun.runs import distributed
 from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
@@ -147,7 +139,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
     """Continue a run, and return the exit code; find_run explains the names.
 
     A run that has not finished continues in its own folder; with more epochs than it was to have,
-    in a new one. Beside these, the overrides in the settings can change only `resume_keys`.
+    in a new one. The overrides in the settings can change only a few other keys.
     """
     screen, runs_dir = settings.console(), run_context.resolve_runs_dir(settings.runs_dir)
     folder = RunFolder(find_run(run, runs_dir), writes=not is_helper_process())
@@ -251,12 +243,6 @@ def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperimen
     return registry.load_experiment(name)
 
 
-def resume_keys(run: Run) -> frozenset[str]:
-    """Return the keys that `dlrun resume` may change: how the run is done, and how long it is."""
-    schema = registry.load_config_class(run.record.experiment)
-    return schema.changeable_by_resume(run.settings) | RUNTIME_KEYS | PROCESSES
-
-
 def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     """Return the config of a run that is resumed. Raises ConfigError if a key must not change."""
     name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
@@ -268,12 +254,13 @@ def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     then = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in then | now if then.get(key) != now.get(key)}
-    if refused := changed - resume_keys(run):
+    allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
+    if refused := changed - allowed - PROCESSES:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
         if EPOCHS in refused and EPOCHS in schema.changeable_keys:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
-        allowed = ", ".join(sorted(resume_keys(run) & now.keys() - PROCESSES))
-        raise ConfigError(f"{problem}; a resume can only change {allowed}", again)
+        known = ", ".join(sorted(allowed & now.keys() - PROCESSES))
+        raise ConfigError(f"{problem}; a resume can only change {known}", again)
     return config
 
 
@@ -447,12 +434,12 @@ class RunRecorder:
 
     def _finish(self, results: Results) -> None:
         folder, context = self.folder, self.context
-        name, config = self.experiment.name, self.config
+        name, config, rows = self.experiment.name, self.config, context.steps.rows
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
             "ended": _now(),
-            "steps": len(context.steps.rows) or None,
+            "steps": len(rows) or None,
             "data": results.origin.text,
             "data_digest": context.steps.data,
             "metrics": _as_numbers(results.metrics),
@@ -460,7 +447,7 @@ class RunRecorder:
             **published.compare_with_published(name, config, results),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": best_epoch(context.steps.rows, on_test=config.validates_on_test),
+            "best_epoch": recorded_metrics.best_epoch(rows, on_test=config.validates_on_test),
             "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
@@ -520,11 +507,11 @@ class RunRecorder:
         for part in results.shown:
             screen.show(part)
         if any(isinstance(value, float) for value in record.metrics.values()):
-            screen.show(metrics_table(record))
+            screen.show(recorded_metrics.metrics_table(record))
         else:  # photographs: their labels were printed above
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
-            screen.show(Text(counts))
-        lines = [("data", record.data), *remarks_on_metrics(record)]
+            screen.show(counts)
+        lines = [("data", record.data), *recorded_metrics.remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
         screen.labelled(*lines, ("run", str(folder)))
@@ -551,7 +538,7 @@ class RunRecorder:
             "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
             "seconds": context.seconds,
-            "metrics": newest_metrics(steps.rows),
+            "metrics": recorded_metrics.newest_metrics(steps.rows),
         }
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report

@@ -196,9 +196,9 @@ class Screen:
         return text
 
     def show(self, what: RenderableType) -> None:
-        """Print a result, such as a table, to stdout."""
+        """Print a result, such as a table or a text without markup, to stdout."""
         if self.results:
-            self.out.print(what)
+            self.out.print(Text(what) if isinstance(what, str) else what)
 
     def labelled(self, *lines: tuple[str, str]) -> None:
         """Print each text beside its label, as results."""
