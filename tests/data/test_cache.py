@@ -55,9 +55,10 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, content: bytes | None, cap
     (cache,) = without_locks(tmp_path)
     flipped = cache.read_bytes().replace(b"\x03", b"\x02", 1)  # an array's number
     cache.write_bytes(flipped if content is None else content)
+    (tmp_path / f".new-1-{cache.name}").write_bytes(b"of a killed process")
     for _ in range(2):
         assert_loaded(tmp_path, prepare)
-    assert prepare.calls == 2
+    assert prepare.calls == 2 and without_locks(tmp_path) == [cache]
     assert capsys.readouterr().err.count(f"{cache}: damaged, ") == 1
 
 

@@ -243,6 +243,8 @@ def load_or_prepare_arrays(
                 return read_prepared(cache)  # another process has made it meanwhile
             except DataError as error:
                 found.screen.warn(f"{error.message}; made again")
+        for unfinished in found.folder.glob(f".new-*-{cache.name}"):  # of a killed process
+            unfinished.unlink()
         found.screen.note(f"preparing {found.origin.text} (once)")
         arrays, names = prepare(found)
         text = np.frombuffer(json.dumps(names).encode(), np.uint8)

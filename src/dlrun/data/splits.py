@@ -115,7 +115,8 @@ class LabelledRows:
         ConfigError if a class has fewer rows than there are folds.
         """
         labels, names = np.array(self._labels), list(self._classes)
-        (place, *_), (last, separate, _) = self._parts[0], self._parts[-1]
+        place, *_ = self._parts[0]
+        last, separate, _ = self._parts[-1]
         if len(names) < 2:
             raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
         if len(self._parts) > 1:
@@ -131,11 +132,9 @@ class LabelledRows:
                 is_test[random.permutation(rows)[:held]] = True
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:
+            problem = f"{place}: {train} for the training and {test} for the test: too few"
             remedy = "name another column of classes, or give separate test data as data.test"
-            raise DataError(
-                f"{place}: {train} for the training and {test} for the test: too few",
-                f"give more rows of each class, {remedy}",
-            )
+            raise DataError(problem, f"give more rows of each class, {remedy}")
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
         warn_of_repeated_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
