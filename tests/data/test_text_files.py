@@ -9,7 +9,6 @@ from dlrun.data import text_files
 from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
-    NotTextError,
     read_csv_rows,
     read_text_file,
 )
@@ -42,7 +41,7 @@ def test_files_that_are_no_texts_are_refused(
     (tmp_path / "binary").write_bytes(b"\x89PNG\0")
     problems = {".": "directory", "missing": "^No such", "large": "refused", "binary": "zero byte"}
     for name, problem in problems.items():
-        with pytest.raises(NotTextError, match=problem):
+        with pytest.raises(DataError, match=problem):
             read_text_file(tmp_path / name)
 
 

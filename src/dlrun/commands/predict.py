@@ -15,8 +15,8 @@ from typing import Annotated
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
-from dlrun.data.text_files import NotTextError, decode_bytes, read_csv_rows, read_text_file
-from dlrun.errors import ConfigError
+from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
+from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import PREDICTIONS
@@ -170,7 +170,7 @@ def _exists(name: str) -> bool:
 def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> Input:
     try:
         text = decode(source)
-    except NotTextError as error:
+    except DataError as error:
         return name, Prediction(error=error.message)
     return name or text, text
 

@@ -40,16 +40,12 @@ Labelled = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Photograph:
-    """Holds a photograph with its network input or its labels, or the reason why it has neither.
-
-    pixels: the network input, (3, height, width). labels: class names with their probabilities,
-    the highest first. thumbnail: a small JPEG.
-    """
+    """Holds a photograph with its network input or its labels, or the reason why it has neither."""
 
     file: Path
-    pixels: Any = None
-    labels: Labelled = field(default_factory=list)
-    thumbnail: bytes | None = None
+    pixels: Any = None  # the network input, (3, height, width)
+    labels: Labelled = field(default_factory=list)  # the most probable class first
+    thumbnail: bytes | None = None  # a small JPEG
     error: str | None = None
 
 

@@ -43,19 +43,15 @@ class DataOrigin:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """Describes a published file: its name, its URL and the hash of its content.
-
-    key: the key of the section `data` that may name a local copy. gzipped: then `digest` is of the
-    unpacked content, and the key names a folder with the file. packaged: its path in a package.
-    """
+    """Describes a published file: its name, its URL and the hash of its content."""
 
     name: str
     url: str
     algorithm: str
     digest: str
-    key: str = "archive"
-    gzipped: bool = False
-    packaged: str | None = None
+    key: str = "archive"  # of the section `data`: it may name a local copy
+    gzipped: bool = False  # then `digest` is of the unpacked content, and the key names a folder
+    packaged: str | None = None  # its path in a package that may be installed
 
     def place(self, local: Path | None, folder: Path) -> Path:
         """Return the path of the file on this machine, or in the data folder if it is missing."""
@@ -81,20 +77,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class FoundData:
-    """Holds the files of a source on this machine, their hashes, and what their reader needs.
-
-    folder: that of the data set. digests: of a user's own data one text, with the settings that
-    divide the rows; none of generated data.
-    """
+    """Holds the files of a source on this machine, their hashes, and what their reader needs."""
 
     source: "Source"
     config: Any
-    folder: Path
+    folder: Path  # of the data set
     seed: int
     screen: Screen
     origin: DataOrigin
     paths: list[Path] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)  # of own data one, also of its settings
     warnings: DataWarnings = field(default_factory=DataWarnings)
 
 

@@ -23,10 +23,6 @@ Record = tuple[dict[str, str], str]  # a row's cells by column, and its file and
 CsvRow = tuple[dict[str, str], str, str]  # the same, and what is wrong with the number of cells
 
 
-class NotTextError(DataError):
-    """Raised if the bytes of a file are not text."""
-
-
 class DataWarnings:
     """Collects warnings about a user's data: the first place of each kind of warning."""
 
@@ -45,12 +41,12 @@ class DataWarnings:
 def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
     """Decode bytes as UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
 
-    Latin-1 is noted in `warnings`, with its place. Raises NotTextError for binary data.
+    Latin-1 is noted in `warnings`, with its place. Raises DataError for binary data.
     """
     if raw.startswith(UTF16_MARKS):
         return raw.decode("utf-16", "replace")
     if b"\0" in raw:
-        raise NotTextError("not a text: it has a zero byte")
+        raise DataError("not a text: it has a zero byte")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,14 +57,14 @@ def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None =
 
 
 def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
-    """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
+    """Read a file as text; raise DataError, which does not name the file, for binary data."""
     try:
         with open_regular_file(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise NotTextError(error.strerror or str(error)) from None
+        raise DataError(error.strerror or str(error)) from None
     if len(raw) > MAX_BYTES:
-        raise NotTextError(f"more than {MAX_BYTES >> 20} MB: refused")
+        raise DataError(f"more than {MAX_BYTES >> 20} MB: refused")
     return decode_bytes(raw, path, warnings)
 
 

@@ -139,5 +139,5 @@ def _read_files(
     for label, file in files:
         try:
             yield text_files.read_text_file(file, warnings), label, str(file)
-        except text_files.NotTextError as error:
+        except DataError as error:
             warnings.add(f"{error}: left out", file)

@@ -14,7 +14,7 @@ from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_without_file, flatten_keys
-from dlrun.data.text_files import NotTextError, read_text_file
+from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
@@ -294,7 +294,7 @@ class Run:
             return value
         try:
             return read_text_file(value)
-        except NotTextError as error:
+        except DataError as error:
             raise DataError(f"{value}: {error.message}") from None
 
     def test(
