@@ -15,8 +15,8 @@ from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from tests.conftest import Dlrun, setting, smoke
-from tests.data.test_labelled_texts import REVIEWS, archive_of
-from tests.experiments.use import finished, latest, results, rows
+from tests.data.test_labelled_texts import archive_of
+from tests.experiments.use import results, rows
 
 DENSE = "imdb-dense"
 
@@ -105,25 +105,6 @@ def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> N
     done = forked(*smoke(DENSE), *options).is_told(1)
     assert "optimizer.lr" in done.stderr
     assert results(tmp_path / "runs" / DENSE / "latest")["status"] == "failed"
-
-
-@pytest.mark.slow
-def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -> None:
-    archive = archive_of(tmp_path)
-    sets = setting(f"data.archive={archive}", "data.source=stanford", "data.validation=1")
-    run = finished(tmp_path, [*smoke(DENSE), *sets, *setting("trainer.max_epochs=2")])
-    assert results(run)["reference_differs"] == "not the book's data"
-    moved = archive.rename(tmp_path / "moved.tar.gz")
-    more = setting("trainer.max_epochs=3")
-    assert forked("resume", run, *more).returncode != 0
-    done = forked("resume", run, *more, "--set", f"data.archive={moved}").is_told(0)
-    other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
-    done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}")).is_told(
-        1
-    )
-    assert "the data have changed since the run began" in done.stderr
-    # The refused one is gone.
-    assert len(rows(run)) == 2 and len(rows(latest(tmp_path, DENSE))) == 3
 
 
 def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:

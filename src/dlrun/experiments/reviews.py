@@ -26,7 +26,6 @@ from dlrun.data.text_encoding import (
 from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import to_csv
 
 MOST_MOVED = 20  # words of a text whose effects are listed
 
@@ -72,11 +71,6 @@ def review_describer(reviews: Reviews) -> DescribeRow:
     """Return a function that shows a test review as words, unknown words as <UNK>."""
     ids, words = reviews.test.ids, reviews.vocabulary
     return lambda row: {"text": decode_word_ids(ids.review(row)[1:], words)}  # without <START>
-
-
-def word_weights_csv(words: Words) -> bytes:
-    """Return the text of words.csv: each word with its weight, in the given order."""
-    return to_csv([["word", "weight"], *words])
 
 
 def network_reading_bags(network: Network, assets: ReviewAssets) -> NetworkToExport:

@@ -144,8 +144,7 @@ class Training:
         """Train on one batch, in the run's own precision; raise the error of a failure."""
         module, data = self._seeded()
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
-        limits: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1}
-        trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger(), **limits)
+        trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger())
         trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
@@ -304,7 +303,7 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    A `probe` is one update by this process alone; `more` are further arguments of the Trainer.
+    A `probe` is one batch of this process alone; `more` are further arguments of the Trainer.
     Raises AcceleratorError if Lightning does not know the device, ConfigError if it refuses the
     config's values.
     """
@@ -312,6 +311,8 @@ def make_trainer(
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
     several = not probe and (config.world or 1) > 1
+    if probe:
+        more = {"limit_train_batches": 1, "limit_val_batches": 1}
     try:
         return pl.Trainer(
             accelerator=device,

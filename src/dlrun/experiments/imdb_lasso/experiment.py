@@ -32,7 +32,7 @@ from dlrun.lasso.path import Labels, LinearModel
 from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS
+from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
 from dlrun.system.console import format_position, printable, to_json
 
@@ -71,7 +71,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         ]
         predictions = TrueAndPredictedClasses.of_two(chosen.decision(bags), true, labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(models))
-        context.keep(WORDS, reviews.word_weights_csv(words))
+        context.keep(WORDS, to_csv([["word", "weight"], *words]))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         context.write_summary(

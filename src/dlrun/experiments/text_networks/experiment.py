@@ -19,14 +19,13 @@ from dlrun.experiments.reviews import (
     load_and_split_reviews,
     network_reading_bags,
     review_describer,
-    word_weights_csv,
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.text_networks.config import ImdbDenseConfig, ImdbLstmConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import WORDS
+from dlrun.run_folder.folder import WORDS, to_csv
 from dlrun.training.data import ArrayData, BagBatches, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer
 
@@ -104,7 +103,7 @@ class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
         assert isinstance(network, DenseNet)
         weights = network.words_alone(START)[FIRST_WORD:].tolist()
         words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
-        return {WORDS: word_weights_csv(words)}
+        return {WORDS: to_csv([["word", "weight"], *words])}
 
     def predictor(self, run: Run, config: ImdbDenseConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is how the logit differs without it."""
