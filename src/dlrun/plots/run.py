@@ -35,17 +35,11 @@ def draw_learning_curves(
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis without limits spans only its values: if it started at 0 or at the accuracy of chance,
-    most of a panel would be empty for one experiment, and values of another would be cut off.
-
-    Args:
-        table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have
-            one of the two, and a column with another name is a metric of its own, `lr` only if it
-            varies. NaN stands for an empty cell.
-        test: values `test_<metric>`, drawn as dashed lines.
-        title: the figure's title.
-        limits: the ends of a metric's axis, by metric; not used if a curve ends outside them.
-        kept: the epoch whose weights were kept, which a vertical line marks; None: the last one.
+    table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have one
+    of the two, and a column with another name is a metric of its own, `lr` only if it varies. NaN
+    stands for an empty cell. test: values `test_<metric>`, drawn as dashed lines. limits: the ends
+    of a metric's axis, by metric, not used if a curve ends outside them; other axes span only their
+    values. kept: the epoch whose weights were kept, which a vertical line marks; None: the last.
     """
     metrics = dict.fromkeys(
         name.removeprefix("train_").removeprefix("valid_")
@@ -101,13 +95,9 @@ def draw_lasso_path(
 ) -> Figure:
     """Plot the accuracy along the lasso path, and beside it the accuracy by epoch of another run.
 
-    Args:
-        table: metrics.csv of the lasso.
-        rows: number of training rows, the n in the label of the first panel's axis.
-        chosen: index of the lambda with the best validation accuracy.
-        baseline: name, metrics.csv and test accuracy of the run in the second panel, which is
-            empty if None.
-        title: the figure's title.
+    table: metrics.csv of the lasso. rows: number of training rows, the n in the label of the first
+    panel's axis. chosen: index of the lambda with the best validation accuracy. baseline: name,
+    metrics.csv and test accuracy of the run in the second panel, which is empty if None.
     """
     figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
@@ -190,10 +180,8 @@ def draw_contact_sheet(
 ) -> Figure:
     """Draw photographs, each with its name above and its labels and probabilities below.
 
-    Args:
-        thumbnails: name and RGB array (height, width, 3) of each photograph.
-        predictions: the labels of each photograph, by name.
-        title: the figure's title.
+    thumbnails: name and RGB array (height, width, 3) of each photograph. predictions: the labels of
+    each photograph, by name.
     """
     columns = min(CARDS_PER_ROW, len(thumbnails))
     card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))

@@ -33,15 +33,10 @@ def draw_sweep_figure(
     book: float | None,
     title: str,
 ) -> Figure:
-    """Plot a sweep: a panel for each varied config key, with a dot per run, and the means.
+    """Plot a sweep: a panel for each varied config key, with a dot for each run, and the means.
 
-    Args:
-        dots: the runs.
-        keys: the config keys that varied; each panel shows all runs.
-        metric: name of the metric on the vertical axis.
-        chosen: the best config's settings, which are marked.
-        book: the published test value; None if it cannot be compared.
-        title: the figure's title.
+    metric: its name on the vertical axis. chosen: the best config's settings, which are marked.
+    book: the published test value; None if it cannot be compared.
     """
     figure, panels = plots.create_panel_grid(len(keys), 4.4, 3.6, title=title, share_y=True)
     for axes, key in zip(panels, keys, strict=True):

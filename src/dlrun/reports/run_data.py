@@ -220,8 +220,7 @@ class RunSection:
 
     def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
         photographs: dict[str, ClassifiedPhotograph] = {}
-        found = self.record.reference.get("packaged")
-        packaged = found if isinstance(found, dict) else {}
+        packaged = self.record.reference.get("packaged") or {}
         for image, _, label, probability, error in csv_rows(content, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
@@ -232,14 +231,12 @@ class RunSection:
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
-        if not self.shows_published:
-            return {}
-        editions = {edition: self.record.reference.get(edition) for edition in EDITIONS}
+        editions = EDITIONS if self.shows_published else ()
+        published = {edition: self.record.reference.get(edition) or {} for edition in editions}
         return {
-            edition: list(labels.items())
-            for edition, photographs in editions.items()
-            if isinstance(photographs, dict)
-            and isinstance(labels := photographs.get(photograph), dict)
+            edition: list(photographs[photograph].items())
+            for edition, photographs in published.items()
+            if photograph in photographs
         }
 
     def _parse(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:

@@ -99,75 +99,70 @@ def run_sweep_points(
     return state
 
 
+@dataclass
 class SweepProgress:
     """Shows how many runs of a sweep have ended, and each new best config so far.
 
     state: the caller adds a run, or its error, before it calls `end`. ended: how many of all
-    `total` runs have ended before.
+    `total` runs have ended. shares: the share of its work that each running run has done.
     """
 
-    def __init__(
-        self, plan: SweepPlan, screen: Screen, state: SweepState, total: int, ended: int = 0
-    ) -> None:
-        self._plan = plan
-        self._screen = screen
-        self._state = state
-        self._total = total
-        self._ended = ended
-        self._shares: dict[int, float] = {}  # share of its work that each running run has done
-        self._best: Settings = {}
-        self._move: MoveBar | None = None
+    plan: SweepPlan
+    screen: Screen
+    state: SweepState
+    total: int
+    ended: int = 0
+    shares: dict[int, float] = field(default_factory=dict)
+    best: Settings = field(default_factory=dict)
+    move_bar: MoveBar | None = None
 
     @contextlib.contextmanager
     def drawn(self) -> Iterator[None]:
         """Draw the bar on a terminal during a `with` block."""
-        with self._screen.bar("runs", self._total) as self._move:
+        with self.screen.bar("runs", self.total) as self.move_bar:
             self._draw()
             yield
 
     def begin(self, point: SweepPoint) -> None:
         """Show that the run of a point has begun."""
-        self._shares[point.number] = 0
-        if not self._screen.draws_bars:
-            self._screen.note(format_point_line(self._plan, point, "begun"))
+        self.shares[point.number] = 0
+        if not self.screen.draws_bars:
+            self.screen.note(self._line(point, "begun"))
 
     def move(self, point: SweepPoint, share: float) -> None:
         """Show the share of its work that a running run has done."""
-        self._shares[point.number] = share
+        self.shares[point.number] = share
         self._draw()
 
     def end(self, point: SweepPoint, how: str) -> None:
         """Show that the run of a point is `done`, with its result, has `FAILED`, or `ended`."""
-        self._shares.pop(point.number, None)
-        self._ended += 1
-        record = self._state.runs[point.number].record if how == "done" else None
-        self._screen.note(format_point_line(self._plan, point, how, record))
-        results = group_runs_by_config(self._plan, self._state.runs) if record else []
+        self.shares.pop(point.number, None)
+        self.ended += 1
+        record = self.state.runs[point.number].record if how == "done" else None
+        self.screen.note(self._line(point, how, record))
+        results = group_runs_by_config(self.plan, self.state.runs) if record else []
         best = find_best_config(results)
-        if best is not None and best.settings != self._best:
-            self._best = best.settings
-            self._screen.note(cut(f"best so far {best.describe()}", WIDTH))
+        if best is not None and best.settings != self.best:
+            self.best = best.settings
+            self.screen.note(cut(f"best so far {best.describe()}", WIDTH))
         self._draw()
 
     def _draw(self) -> None:
-        failed = f", {len(self._state.failed)} failed" if self._state.failed else ""
-        if self._move is not None:
-            done = self._ended + sum(self._shares.values())
-            self._move(done, f"{self._ended}/{self._total}{failed}")
+        failed = f", {len(self.state.failed)} failed" if self.state.failed else ""
+        if self.move_bar is not None:
+            done = self.ended + sum(self.shares.values())
+            self.move_bar(done, f"{self.ended}/{self.total}{failed}")
 
-
-def format_point_line(
-    plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
-) -> str:
-    """Return a line of text about a sweep point and its result, cut to 80 columns."""
-    result = ""
-    if record is not None:
-        names = filter(None, (selection_metric(record.metrics), main_metric(record)))
-        known = {name: one for name in names if (one := record.metrics[name]) is not None}
-        result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
-    head = f"point {format_position(point.number, plan.size)} {state:<6} "
-    label = cut(printable(point.label), max(1, WIDTH - len(head) - len(result)))
-    return f"{head}{label}{result}".rstrip()
+    def _line(self, point: SweepPoint, how: str, record: RunRecord | None = None) -> str:
+        """Return a line of text about a point and its result, cut to 80 columns."""
+        result = ""
+        if record is not None:
+            names = filter(None, (selection_metric(record.metrics), main_metric(record)))
+            known = {name: one for name in names if (one := record.metrics[name]) is not None}
+            result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
+        head = f"point {format_position(point.number, self.plan.size)} {how:<6} "
+        label = cut(printable(point.label), max(1, WIDTH - len(head) - len(result)))
+        return f"{head}{label}{result}".rstrip()
 
 
 @dataclass
