@@ -105,10 +105,7 @@ class RunContext:
             self.screen.show(text)
 
     def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
-        """Write the table of a network's layers to summary.txt, and return its parameters' number.
-
-        example: an input of the network.
-        """
+        """Write a network's layers, seen by an example input, to summary.txt; count parameters."""
         from torchinfo import summary  # slow
 
         layers = summary(

@@ -32,30 +32,27 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     the book's data; empty if it was not measured.
     """
     reference, is_book = results.reference, results.origin.is_book
+    fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
     if not has_shipped_reference(name, config):
-        own = "the config's published numbers (`reference`) are not the shipped ones"
-        return _fields({}, own if reference else None, None)
+        reason = "the config's published numbers (`reference`) are not the shipped ones"
+        return fields | {"reference_differs": reason if reference else None}
     section, changed = config.reference_section, changed_result_keys(name, config)
     variants: list[Variant] = getattr(section, "variants", [])
     variant = next((variant for variant in variants if variant.set == changed), None)
-    numbers: object = variant or (None if changed else section)
-    reason: str | None = None
+    fields["reference"] = {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
+    numbers = variant or (None if changed else section)
+    if is_book and isinstance(numbers, PublishedMetrics):
+        fields["expected"] = numbers.measured
     if reference and not is_book:
-        reason = NOT_THE_BOOKS
+        fields["reference_differs"] = NOT_THE_BOOKS
     elif reference and not variant:
         defaults = shipped_values(name)
         reasons = [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed.items()
         ]
-        reason = ", ".join(reasons) or None
-    published = {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
-    return _fields(published, reason, numbers if is_book else None)
-
-
-def _fields(reference: Values, reason: str | None, numbers: object) -> Values:
-    measured = numbers.measured if isinstance(numbers, PublishedMetrics) else {}
-    return {"reference": reference, "reference_differs": reason, "expected": measured}
+        fields["reference_differs"] = ", ".join(reasons) or None
+    return fields
 
 
 def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:

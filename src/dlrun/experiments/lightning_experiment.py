@@ -1,8 +1,4 @@
-"""Define the base class of experiments whose LightningModule was not written for dlrun.
-
-Lightning's automatic optimization does the updates. Each finished epoch is a row of metrics.csv
-with what the module logged, and a checkpoint with the state that Lightning itself would save.
-"""
+"""Define the base class of experiments whose LightningModule was not written for dlrun."""
 
 from abc import abstractmethod
 from typing import Generic, TypeVar

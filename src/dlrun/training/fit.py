@@ -271,10 +271,7 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
 
 
 class RunLogger(DummyLogger):
-    """Hands what callbacks and modules log through Lightning to the loggers of a run.
-
-    Its `experiment` accepts every call and does nothing.
-    """
+    """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
     def __init__(self, steps: ProgressRecorder) -> None:
         super().__init__()

@@ -37,24 +37,17 @@ Batch = tuple[object, Tensor]  # inputs and targets
 
 
 class DoubleR2Score(R2Score):
-    """Computes R² in double precision, because single sums cancel out if the mean is large.
-
-    MPS has no double precision. R² of one row, which has no variance, is NaN.
-    """
+    """Computes R² in double precision, because single sums cancel out if the mean is large."""
 
     def __init__(self) -> None:
         super().__init__()
-        if not torch.backends.mps.is_available():
+        if not torch.backends.mps.is_available():  # MPS has no double precision
             self.set_dtype(torch.float64)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add predictions (batch,) and targets (batch,)."""
         dtype = self.residual.dtype
         super().update(preds.to(dtype), target.to(dtype))
-
-    def compute(self) -> Tensor:
-        """Return R² of all rows that were added."""
-        return super().compute() if self.total > 1 else torch.full_like(self.residual, math.nan)
 
 
 REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
@@ -202,7 +195,7 @@ class LearningRateSchedule:
         return {} if self._scheduler is None else self._scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore the state of a checkpoint, after that of the optimizer."""
+        """Restore the state of a checkpoint."""
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state)
 

@@ -178,9 +178,8 @@ class ImdbLstmExperiment(NetworkExperiment[ImdbLstmConfig, ReviewAssets]):
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        return LoadedData(
-            data, reviews.origin, ReviewAssets.of(reviews, length), review_describer(reviews)
-        )
+        assets = ReviewAssets.of(reviews, length)
+        return LoadedData(data, reviews.origin, assets, review_describer(reviews))
 
     def build(self, config: ImdbLstmConfig, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
