@@ -123,8 +123,7 @@ class Experiment(ABC, Generic[C]):
     ) -> tuple[list[Path], dict[str, object]]:
         """Return the data files and changed settings with which published numbers are reproduced.
 
-        The settings are the values that differ from the shipped config, by dotted keys. Missing
-        data are downloaded. Raises DlrunError if that is impossible.
+        Missing data are downloaded. Raises DlrunError if that is impossible.
         """
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:

@@ -244,8 +244,7 @@ def shipped_values(name: str) -> Values:
 def changed_from_shipped(name: str, values: Values) -> Values:
     """Return the values of a config, by dotted keys, that differ from the shipped config.
 
-    A key that is missing has the shipped value. Published numbers (`reference`) change no result,
-    and are left out.
+    A missing key has the shipped value; published numbers (`reference`) are left out.
     """
     shipped = shipped_values(name)
     own = flatten_keys({key: values[key] for key in values if key != "reference"})

@@ -32,9 +32,7 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 class RunState(TorchCheckpointIO):
     """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file.
 
-    Checkpoints that a callback of the user's writes go to their files. The hyperparameters are
-    left out: the module is made from the config, and they may be objects of any kind.
-
+    Other checkpoints go to their files. Hyperparameters, objects of any kind, are left out.
     logged: what the module logged until the last epoch. is_stopped: whether early stopping or a
     callback has ended the training. best: the weights of the best epoch, if the config keeps them.
     """
@@ -113,10 +111,7 @@ class EpochRecorder(pl.Callback):
         return _by_column({name: one for name, one in logged.items() if one is not old.get(name)})
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the epoch's row of metrics.csv but for the columns `epoch` and `seconds`.
-
-        It has a column for each metric of this epoch and of the one before.
-        """
+        """Return the epoch's row of metrics.csv, with the metrics of the one before as columns."""
         before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
         names = sorted(before | metrics.keys())
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
@@ -153,8 +148,7 @@ class EpochRecorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
 
-        Lightning's own handler broadcasts among the processes, whatever they are doing. A scheduler
-        may follow a metric of an earlier epoch, the last that was validated.
+        A scheduler may follow a metric of an earlier epoch, the last that was validated.
         """
         self.steps.stop.install_handlers()
         trainer.callback_metrics.update(self.state.logged)
@@ -277,10 +271,7 @@ def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the random generators of Python, numpy and torch.
-
-    For a CPU this is far less work than `torch.manual_seed`, which takes 1 ms.
-    """
+    """Seed the generators of Python, numpy and torch; on a CPU in far less than a millisecond."""
     random.seed(seed)
     np.random.seed(seed)
     if device.type == "cpu":
