@@ -9,11 +9,7 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.groups import (
-    ExperimentGroups,
-    group_by_config,
-    group_by_experiment,
-)
+from dlrun.reports.groups import ExperimentGroups, group_by_config, group_by_experiment
 from dlrun.reports.page import PageContent, write_report_page
 from tests.reports.example_runs import a_classification, config, sections
 

@@ -16,14 +16,7 @@ import pytest
 from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun
-from tests.experiments.test_registry import (
-    CHAPTER,
-    CONFIG,
-    WORKING,
-    YAML,
-    plugin,
-    plugins,
-)
+from tests.experiments.test_registry import CHAPTER, CONFIG, WORKING, YAML, plugin, plugins
 from tests.reproduction.lab import TEST, data_folder, published, reviews
 from tests.run_folder.making import seal
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers

@@ -9,15 +9,7 @@ import pytest
 
 from tests import harness
 from tests.conftest import setting
-from tests.sweeps.use import (
-    QUICK,
-    runs,
-    start,
-    status,
-    wait_until,
-    words,
-    workers,
-)
+from tests.sweeps.use import QUICK, runs, start, status, wait_until, words, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 LONG = [*words("--seeds", "3", "--name", "s", "--jobs", "2"), *setting("compare_with=null")]

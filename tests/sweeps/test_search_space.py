@@ -11,12 +11,7 @@ from dlrun.sweeps.search_space import SearchSpace, Space, format_seeds, parse_se
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [
-        ("5", [0, 1, 2, 3, 4]),
-        ("0-2,7", [0, 1, 2, 7]),
-        ("000003", [0, 1, 2]),
-        ("123456,", [123456]),
-    ],
+    [("5", [0, 1, 2, 3, 4]), ("0-2,7", [0, 1, 2, 7]), ("000003", [0, 1, 2]), ("123456,", [123456])],
 )
 def test_seeds(text: str, found: list[int]) -> None:
     assert list(parse_seeds(text)) == found
@@ -63,9 +58,7 @@ def test_draws_fill_their_space() -> None:
     assert type(found[0]["c"]) is int
 
 
-@pytest.mark.parametrize(
-    "ends", ["0.123461..0.123464", "0.00012345..1", "1000001..1000002", "1e-300..1e300"]
-)
+@pytest.mark.parametrize("ends", ["0.123461..0.123464", "1000001..1000002", "1e-300..1e300"])
 @pytest.mark.parametrize("kind", ["lin", "log"])
 def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str) -> None:
     low, high = map(float, ends.split(".."))

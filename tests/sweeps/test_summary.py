@@ -32,10 +32,7 @@ def plan() -> SweepPlan:
 
 
 def runs(
-    plan: SweepPlan,
-    folder: Path,
-    scores: dict[float, list[float | None]],
-    metric: str = "accuracy",
+    plan: SweepPlan, folder: Path, scores: dict[float, list[float | None]], metric: str = "accuracy"
 ) -> dict[int, Run]:
     """The finished runs of the points with a score."""
     found = {}

@@ -32,14 +32,9 @@ class ConfigGroup(RunGroup):
     counted: list[RunSection]
 
     @property
-    def experiment(self) -> str:
-        """Return the name of the experiment."""
-        return self.sections[0].record.experiment
-
-    @property
     def name(self) -> str:
         """Return the name of the experiment, and the settings that tell the config from others."""
-        return f"{self.experiment} {self.title}".rstrip()
+        return f"{self.sections[0].record.experiment} {self.title}".rstrip()
 
     @cached_property
     def spreads(self) -> list[MetricSpread]:
@@ -117,7 +112,7 @@ def group_by_experiment(groups: Sequence[ConfigGroup]) -> list[ExperimentGroups]
     """Return the configs of each experiment of a page, in the order of the page."""
     by_name: dict[str, list[ConfigGroup]] = {}
     for group in groups:
-        by_name.setdefault(group.experiment, []).append(group)
+        by_name.setdefault(group.sections[0].record.experiment, []).append(group)
     return [ExperimentGroups(name, found) for name, found in by_name.items()]
 
 

@@ -96,12 +96,10 @@ def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) ->
     """Raise ConfigError if a package is missing, or SLURM cannot run the sweep so."""
     if plan.search is not None:
         require_extra("--sampler tpe", "optuna", "optuna")
-    if slurm_options is None:
-        return
-    if {slurm_options.nodes, slurm_options.tasks} - {None, 1}:
+        if slurm_options is not None:
+            raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
+    if slurm_options is not None and {slurm_options.nodes, slurm_options.tasks} - {None, 1}:
         raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
-    if plan.search is not None:
-        raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
 
 @contextlib.contextmanager
