@@ -16,16 +16,9 @@ from typing import Any, NoReturn
 
 import typer
 
+from dlrun import errors
 from dlrun.cli.commands import RESERVED, app, spelling
-from dlrun.errors import (
-    ConfigError,
-    DlrunError,
-    Interrupted,
-    UsageError,
-    did_you_mean,
-    first_line,
-    os_error_remedy,
-)
+from dlrun.errors import ConfigError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import resources, signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout
@@ -85,10 +78,10 @@ def _describe(error: BaseException) -> DlrunError:
         return DlrunError("the working folder: it was removed", "change to another folder")
     if isinstance(error, OSError):
         problem = f"{error.filename or 'the output'}: {error.strerror or error}"
-        return DlrunError(problem, os_error_remedy(error))
+        return DlrunError(problem, errors.os_error_remedy(error))
     if isinstance(error, MemoryError):
         return DlrunError("out of memory", "a smaller batch_size needs less")
-    problem = f"{type(error).__name__}: {first_line(error)}"
+    problem = f"{type(error).__name__}: {errors.first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"
         return DlrunError(f"{problem}; {short}", "a higher `ulimit -v` allows more")
@@ -108,7 +101,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     option: str = error.option_name
     parameters = error.ctx.command.get_params(error.ctx)
     options = [name for parameter in parameters for name in parameter.opts]
-    similar = did_you_mean(option, [name for name in options if name.startswith("--")])
+    similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
     meant = spelling(arguments)
     if not (meant or similar) and "--set" in options:
         meant = _as_setting(option, arguments)

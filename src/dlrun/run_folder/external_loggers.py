@@ -13,14 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.named_classes import (
-    CLASS,
-    Item,
-    check_package_installed,
-    class_name,
-    load_class,
-    require_extra,
-)
+from dlrun.config import named_classes
+from dlrun.config.named_classes import CLASS, Item, class_name
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import flatten_keys
 from dlrun.errors import first_line
@@ -194,9 +188,9 @@ def check_loggers_installed(config: ExperimentConfig) -> None:
     for item in config.logger:
         name = class_name(item)
         if name in CLASSES:
-            require_extra(f"logger: {name}", name, name)
+            named_classes.require_extra(f"logger: {name}", name, name)
         elif item != "csv":
-            check_package_installed("logger", item)
+            named_classes.check_package_installed("logger", item)
 
 
 def check_lightning_loggers(config: ExperimentConfig) -> None:
@@ -207,9 +201,8 @@ def check_lightning_loggers(config: ExperimentConfig) -> None:
 
 
 def _load_logger(item: Item, arguments: Mapping[str, object]) -> Callable[[], Any]:
-    """Return a function that makes a logger, as `load_class` does."""
     from lightning.pytorch.loggers import Logger  # slow
 
     if isinstance(item, str):
         item = {CLASS: CLASSES.get(item, item)}
-    return load_class("logger", item, Logger, arguments)
+    return named_classes.load_class("logger", item, Logger, arguments)

@@ -129,7 +129,6 @@ class RunFolder:
 
 
 def _make_folder(path: Path, runs_dir: Path) -> None:
-    """Create a folder and its parents on the disk; raise ConfigError if the system refuses."""
     try:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)

@@ -135,13 +135,11 @@ class _Console(Console):
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
-        """Return the stream that the console writes to."""
         return cast(IO[str], _Lenient(super().file)) if self.stderr else super().file
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield the segments of text to print: no control characters, paths are relative."""
         for text, style, control in super().render(renderable, options):
             shown = text if control else shorten_paths(printable_lines(text))
             yield Segment(shown, style, control)
