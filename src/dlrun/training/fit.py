@@ -182,6 +182,8 @@ class Training:
             world, done = trainer.world_size, len(steps.rows)
             left = 0 if state.is_stopped else limit - done
             by = f" by {world} processes" if world > 1 else ""
+            if by and isinstance(config, NetworkConfig):
+                by += f", batches of {world} x {config.batch_size // world} rows"
             before = f", {done:,} finished before" if done else ""
             context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
             with explain_failures(context, world, callbacks):
