@@ -209,6 +209,6 @@ def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Pat
     page, said = browser.new_page(), []
     page.on("console", lambda message: said.append(message.text))
     page.goto(harmed.as_uri())
-    assert page.title() == "4 runs of dlrun"
+    assert page.title() == "4 runs - dlrun"
     assert sum("Content Security Policy" in text for text in said) >= 2
     page.close()

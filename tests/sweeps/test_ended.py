@@ -32,6 +32,7 @@ def living(folder: Path) -> list[Path]:
 )
 def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """And until then the sweep is that process's alone."""
+    harness.run(tmp_path, "--version").is_told(0)  # its server would start slowly beside two runs
     sweep = start(tmp_path, *LONG, *ENDLESS, "--json")
     wait_until(lambda: len(living(tmp_path)) == 2, sweep)
     other = harness.run(tmp_path, "sweep", "--resume", "s")

@@ -48,6 +48,9 @@ def verify_run(
         hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
         problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
         raise DlrunError(problem, hint)
+    for name in opened.record.files:
+        if Path(name).suffix in COMPARED:
+            opened.read(name)  # a damaged file is an error before the run is repeated
     stop, own = StopRequest(), Screen(quiet=quiet, results=False)
     with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
         try:

@@ -27,8 +27,10 @@ def check_own_data(config: OwnDataConfig) -> None:
     kind = "folder" if config.source == "folder" else "file"
     for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
         if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
-            remedy = "source `folder` reads a sub-folder for each class, `csv` a file with a header"
-            raise ConfigError(f"data.{key}: {place}: no such {kind}", remedy)
+            holds = "a sub-folder for each class" if kind == "folder" else "columns and a header"
+            raise ConfigError(
+                f"data.{key}: {place}: no such {kind}", f"it names a {kind} with {holds}"
+            )
     parts = user_data_paths(config)
     if config.folds and len(parts) > 1:
         problem = f"data.folds: {config.path} has a test part of its own"

@@ -171,7 +171,6 @@ def run_point_in_child_process(
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
     else:  # the terminal's signals are for the sweep, which passes them on
         os.setsid()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -180,6 +179,8 @@ def run_point_in_child_process(
         signal.signal(number, raise_stop_signal)
     error = hint = ""
     try:
+        if sys.platform != "win32":  # a signal that has come already stops the run here
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         settings = replace(settings, screen=_PointScreen(connection))
         if run is not None:
