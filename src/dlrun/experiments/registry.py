@@ -247,6 +247,8 @@ def changed_from_shipped(name: str, values: Values) -> Values:
     A missing key has the shipped value; published numbers (`reference`) are left out.
     """
     shipped = shipped_values(name)
-    own = flatten_keys({key: values[key] for key in values if key != "reference"})
+    sections = experiment_entry(name).shipped.values  # most are equal, and need not be flattened
+    others = [key for key in values if key not in sections or values[key] != sections[key]]
+    own = flatten_keys({key: values[key] for key in others if key != "reference"})
     changed = {key: own[key] for key in own if key not in shipped or own[key] != shipped[key]}
     return {key: changed[key] for key in shipped | changed if key in changed}
