@@ -156,7 +156,8 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     refused(stopped, code=1, message="code: another then, ")
     change_environment(stopped, code=code)
     other = finished(tmp_path, smoke(NETWORK))
-    (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
+    for name in ("checkpoint", "checkpoint.previous"):
+        (stopped / name).write_bytes((other / "checkpoint").read_bytes())
     refused(stopped, code=1, message="the checkpoint of another run")
 
 
