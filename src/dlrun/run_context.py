@@ -105,7 +105,7 @@ class RunContext:
             self.screen.show(text)
 
     def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
-        """Write a network's layers, seen by an example input, to summary.txt; count parameters."""
+        """Write the layers of a network to summary.txt; return the number of its parameters."""
         from torchinfo import summary  # slow
 
         layers = summary(
@@ -136,9 +136,9 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
 
 
 def print_results_json(folder: Path, screen: Screen, error: BaseException | None = None) -> None:
-    """Print a run's results.json on stdout, with the error that ended the run; OSError if it fails.
+    """Print a run's results.json on stdout, which has the `error` that ended the run, if one did.
 
-    A run that was never begun has none: then the command's end prints the error.
+    If the file is missing, the command prints the error. Raises OSError if stdout was closed.
     """
     with contextlib.suppress(FileNotFoundError):
         screen.write((folder / RESULTS).read_text(encoding="utf-8"))

@@ -55,7 +55,8 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
             raise DataError(f"{path}: not there", f"`dlrun data fetch {name}` downloads it")
         digest, verdict = file.hash_of(path), "the published one"
         if digest != file.digest:
-            failed, verdict = True, f"NOT the published {file.digest}"
+            failed = True
+            verdict = f"NOT the published {file.digest}"
         screen.show(f"{path}: {file.algorithm} {digest} is {verdict}")
     for cache in sorted((folder / dataset.name).glob("prepared-*.npz")):
         try:

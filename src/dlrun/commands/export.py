@@ -71,7 +71,8 @@ def export_network(
 def _metadata(run: Run, exported: NetworkToExport) -> Values:
     example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
-    shape, dtype = [*free, *example.shape[len(free) :]], str(example.dtype).removeprefix("torch.")
+    shape = [*free, *example.shape[len(free) :]]
+    dtype = str(example.dtype).removeprefix("torch.")
     output: Values = {"name": "logits" if labels else "outputs"}
     if labels:
         binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"

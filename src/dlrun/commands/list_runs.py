@@ -111,7 +111,7 @@ def list_runs(
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
-    """Return runs as `scan_runs` does; raise ConfigError if there is none."""
+    """Return the runs of all experiments, or of one; raise ConfigError if there are none."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
         return chain([first], runs)
@@ -126,7 +126,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     """Return the values of a run; `whole`: with those of its config and record, which take time."""
-    record, metric = run.record, recorded_metrics.main_metric(run.record)
+    record = run.record
+    metric = recorded_metrics.main_metric(record)
     book = recorded_metrics.published_metrics(record).get("book", {})
     row: Row = {"config": {}}
     differs: Row = {}
@@ -166,9 +167,8 @@ class _Condition:
         parts = CONDITION.fullmatch(text)
         if not parts:
             problem = f"--where {text!r}: expected a key, one of = != < <= > >=, a value"
-            raise ConfigError(
-                problem, "as in --where 'optimizer.lr>0.001', in quotes for the shell"
-            )
+            hint = "as in --where 'optimizer.lr>0.001', in quotes for the shell"
+            raise ConfigError(problem, hint)
         self.text = text
         key, self.sign, self.limit_text = parts.groups()
         self.key = "tags" if key == "tag" else key
@@ -215,9 +215,9 @@ def _sort(rows: Sequence[Row], key: str) -> list[Row]:
         metric = row["metric"] if name == "value" else name.partition("metrics.")[2]
         return (False, -(recorded_metrics.metric_direction(metric) or 1) * value, "")
 
-    known = [row for row in rows if row.get(name) is not None]
-    unknown = [row for row in rows if row.get(name) is None]
-    return sorted(known, key=rank, reverse=key.startswith("-")) + unknown
+    with_value = [row for row in rows if row.get(name) is not None]
+    without_value = [row for row in rows if row.get(name) is None]
+    return sorted(with_value, key=rank, reverse=key.startswith("-")) + without_value
 
 
 def _columns(rows: Sequence[Row], key: str) -> list[str]:

@@ -74,7 +74,7 @@ def flag(help: str, *names: str) -> object:
 
 
 def optional(kind: Any, help: str, metavar: str, *names: str) -> object:
-    """Return the annotation of an option of some type, which is None if it is not given."""
+    """Return the annotation of an option; without the option the value is None."""
     return Annotated[kind | None, option(help, metavar, *names)]
 
 

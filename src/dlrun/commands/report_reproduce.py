@@ -39,8 +39,8 @@ def write_report(
     _check_number(len(runs or ()))
     if runs:
         found = [_open_run_or_sweep(one, runs_dir) for one in runs]
-        each_once = {run.folder.resolve(): run for one in found for run in one.runs}
-        content = found[0] if len(found) == 1 else PageContent([*each_once.values()])
+        by_folder = {run.folder.resolve(): run for one in found for run in one.runs}
+        content = found[0] if len(found) == 1 else PageContent([*by_folder.values()])
         _check_number(len(content.runs))
     else:
         newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)

@@ -180,19 +180,24 @@ class NetworkConfig(LightningConfig):
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":
-        section, optimizer, epochs = self.scheduler, self.optimizer, self.trainer.max_epochs
-        name, left = section.name, epochs - section.warmup_epochs
-        key, problem = "warmup_epochs", ""
-        if name == "none" and section.arguments:
-            key, problem = next(iter(section.arguments)), "unknown key without a schedule"
-        elif name == BY_UPDATE and section.warmup_epochs:
-            problem = f"{name} begins with the first update; leave 0"
-        elif name in SPANNING and left < 1:
-            problem = f"no epoch of the {epochs} is left for {name}"
+        schedule = self.scheduler
+        epochs = self.trainer.max_epochs
+        left = epochs - schedule.warmup_epochs
+        if schedule.name == "none":
+            for key in schedule.arguments:
+                raise error_of_key("unknown key without a schedule", "scheduler", key)
+            return self
+        problem = ""
+        if schedule.name == BY_UPDATE and schedule.warmup_epochs:
+            problem = f"{schedule.name} begins with the first update; leave 0"
+        elif schedule.name in SPANNING and left < 1:
+            problem = f"no epoch of the {epochs} is left for {schedule.name}"
         if problem:
-            raise error_of_key(problem, "scheduler", key)
-        if name != "none":
-            check_scheduler(name, section.arguments, optimizer.name, optimizer.arguments, left)
+            raise error_of_key(problem, "scheduler", "warmup_epochs")
+        optimizer = self.optimizer
+        check_scheduler(
+            schedule.name, schedule.arguments, optimizer.name, optimizer.arguments, left
+        )
         return self
 
     @classmethod

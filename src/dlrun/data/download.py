@@ -44,11 +44,15 @@ def is_offline() -> bool:
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
     """Forbid downloads during a `with` block, also to processes that begin in it."""
-    before, os.environ[OFFLINE] = os.environ.get(OFFLINE, ""), "1"
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
     try:
         yield
     finally:
-        os.environ[OFFLINE] = before
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
@@ -135,8 +139,8 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
     size = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     try:
-        request = manager.request("GET", url, headers=headers, preload_content=False)
-        with contextlib.closing(request) as response:
+        response = manager.request("GET", url, headers=headers, preload_content=False)
+        with contextlib.closing(response):
             if size and response.status == 416:  # nothing is left to send; the hash decides
                 return ""
             if response.status not in (200, 206):

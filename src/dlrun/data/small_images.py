@@ -120,10 +120,9 @@ def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -
 
 def _read_cifar100(found: FoundData) -> Prepared:
     (path,) = found.paths
-    wanted = re.compile("|".join(MEMBERS))
     entries = {
         name: load_pickle(io.BytesIO(content), f"{path / name}")
-        for name, content in read_tar(path, wanted, MAX_BYTES, found.screen)
+        for name, content in read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, found.screen)
     }
     if missing := [name for name in MEMBERS if name not in entries]:
         raise DataError(f"{path}: no {', '.join(missing)}")

@@ -163,8 +163,9 @@ class Dataset:
         digests: list[str] = []
         if source.files:
             self.download(config, data_dir, screen)
-            paths = [path for _, path in self.files(config, data_dir)]
-            digests = [file.hash_of(path) for file, path in zip(source.files, paths, strict=True)]
+            files = self.files(config, data_dir)
+            paths = [path for _, path in files]
+            digests = [file.hash_of(path) for file, path in files]
             pairs = zip(source.files, digests, strict=True)
             others = [digest[:8] for file, digest in pairs if digest != file.digest]
             first = source.files[0]  # gzip files lie in a folder with the name of the data set

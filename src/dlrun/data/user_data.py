@@ -28,9 +28,8 @@ def check_own_data(config: OwnDataConfig) -> None:
     for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
         if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
             holds = "a sub-folder for each class" if kind == "folder" else "columns and a header"
-            raise ConfigError(
-                f"data.{key}: {place}: no such {kind}", f"it names a {kind} with {holds}"
-            )
+            hint = f"it names a {kind} with {holds}"
+            raise ConfigError(f"data.{key}: {place}: no such {kind}", hint)
     parts = user_data_paths(config)
     if config.folds and len(parts) > 1:
         problem = f"data.folds: {config.path} has a test part of its own"

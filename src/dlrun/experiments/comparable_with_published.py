@@ -1,12 +1,7 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
 from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, OwnDataConfig
-from dlrun.config.sections import (
-    DATA_PLACES,
-    ExperimentConfig,
-    PublishedMetrics,
-    Variant,
-)
+from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS

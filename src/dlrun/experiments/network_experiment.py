@@ -81,10 +81,8 @@ class DenseNetwork(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [inputs, *hidden, outputs]
-        linear = [
-            first or nn.Linear(sizes[0], sizes[1]),
-            *(nn.Linear(*pair) for pair in pairwise(sizes[1:])),
-        ]
+        linear: list[nn.Module] = [first or nn.Linear(sizes[0], sizes[1])]
+        linear += [nn.Linear(*pair) for pair in pairwise(sizes[1:])]
         layers = [linear[0]]
         for place, layer in enumerate(linear[1:]):
             layers += [nn.ReLU(), *map(FastDropout, dropout[place : place + 1]), layer]

@@ -113,7 +113,9 @@ def is_stopped_early(rows: Sequence[Mapping[str, float]], config: "EarlyStopping
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
-    metric, best, waited = config.monitor or "", -math.inf, 0
+    metric, best, waited = config.monitor, -math.inf, 0
+    if metric is None:
+        return False
     for row in _rows_with(metric, rows):
         value = metric_direction(metric) * row[metric]
         if value - best > config.min_delta:

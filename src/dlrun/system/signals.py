@@ -91,8 +91,8 @@ class StopRequest:
         """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
         Signals that the process ignores stay ignored. A block that ends with an error after a
-        signal raises the signal's exception; then the next signal ends the process. In another
-        thread than the main one nothing is changed: Python handles signals there.
+        signal raises the signal's exception; then the next signal ends the process. Only in the
+        main thread: Python runs no signal handler in another one, and nothing is changed there.
         """
         if threading.current_thread() is threading.main_thread():
             self._handled = handled_stop_signals()

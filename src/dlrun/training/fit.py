@@ -167,17 +167,19 @@ class Training:
         module, data = self._seeded()
         network = module.network if isinstance(module, LightningNetwork) else None
         with steps.progress("training", limit, "epoch") as bar:
-            recorder_class: type[EpochRecorder] = NetworkRecorder if network else EpochRecorder
+            recorder_class: type[EpochRecorder] = (
+                EpochRecorder if network is None else NetworkRecorder
+            )
             recorder = recorder_class(steps, bar, config, state, module)
             callbacks = make_callbacks(config)
             trainer = make_trainer(
                 config,
                 device,
                 [recorder, *callbacks],
-                logger=RunLogger(steps) if callbacks or not network else None,
+                logger=RunLogger(steps) if callbacks or network is None else None,
                 plugins=[state],
-                use_distributed_sampler=not network,
-                **section.model_dump(include=VALIDATION if network else AUTOMATIC),
+                use_distributed_sampler=network is None,
+                **section.model_dump(include=AUTOMATIC if network is None else VALIDATION),
             )
             world, done = trainer.world_size, len(steps.rows)
             left = 0 if state.is_stopped else limit - done
@@ -195,7 +197,7 @@ class Training:
                         module.load_state_dict(state.read()["state_dict"])
                 if not steps.rows:
                     raise DlrunError("the training has ended before its first epoch")
-                if network and state.best is not None:
+                if network is not None and state.best is not None:
                     network.load_state_dict(state.best)
                 metrics = dict[str, float]()
                 if is_overridden("test_step", module) and is_overridden("test_dataloader", data):
@@ -212,7 +214,8 @@ class Training:
         if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
-        context.keep(WEIGHTS, serialize_tensors((network or module).cpu().state_dict()))
+        trained = module if network is None else network
+        context.keep(WEIGHTS, serialize_tensors(trained.cpu().state_dict()))
         kept = kept_epoch(rows, config.keeps_best_by if isinstance(config, NetworkConfig) else None)
         return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
 

@@ -19,14 +19,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.errors import ConfigError, first_line
-from dlrun.run_folder.recorded_metrics import (
-    LR,
-    SECONDS,
-    STEP,
-    VALID,
-    is_stopped_early,
-    kept_epoch,
-)
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID, is_stopped_early, kept_epoch
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData, Loader
@@ -403,8 +396,9 @@ class NetworkRecorder(EpochRecorder):
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return a row with all columns of the run."""
-        names = epoch_columns(self.module.objective, with_lr=self.module.schedule is not None)
-        return {name: metrics.get(name, math.nan) for name in names[1:-1]}
+        columns = epoch_columns(self.module.objective, with_lr=self.module.schedule is not None)
+        names = [name for name in columns if name not in (STEP, SECONDS)]
+        return {name: metrics.get(name, math.nan) for name in names}
 
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the test, and leave its predictions in the module."""

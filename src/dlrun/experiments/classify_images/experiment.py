@@ -23,10 +23,7 @@ from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import (
-    changed_result_keys,
-    has_shipped_reference,
-)
+from dlrun.experiments.comparable_with_published import changed_result_keys, has_shipped_reference
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained

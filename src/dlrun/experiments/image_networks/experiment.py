@@ -179,7 +179,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         model = config.model
         sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
         network = DenseNetwork(*sizes)
-        if model.hidden:
+        if model.hidden:  # last: the order of random numbers decides the weights
             network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])
         return network
 
