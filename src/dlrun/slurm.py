@@ -33,7 +33,7 @@ from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import read_run_record
-from dlrun.runs import distributed, start
+from dlrun.runs import distributed, run_recorder, start
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
@@ -258,8 +258,8 @@ def submit_runs_to_slurm(
                 path = folder.path
                 new.append(path)
                 with folder.locked():
-                    record = start.new_record(experiment, run.config, run.settings)
-                    start.write_first_files(folder, record, run.settings)
+                    record = run_recorder.new_record(experiment, run.config, run.settings)
+                    run_recorder.write_first_files(folder, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
         numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)

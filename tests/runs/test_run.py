@@ -96,7 +96,7 @@ def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
 def test_a_run_stopped_among_its_first_files_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    name = f"dlrun.runs.start.{written}"
+    name = f"dlrun.runs.run_recorder.{written}"
     original = pkgutil.resolve_name(name)
 
     def stop(*args: Any) -> Any:

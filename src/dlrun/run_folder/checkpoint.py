@@ -5,7 +5,6 @@ that no later epoch or lambda changes (a lambda's coefficients) are appended to 
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 MAGIC = b"dlrun checkpoint 3 "
+REMEDY = "`dlrun runs show RUN` has the command that repeats the run"
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
@@ -55,25 +55,18 @@ class CheckpointFile:
         DataError if both are damaged, or if the data have changed since the run began.
         """
         folder = self._folder.path
-        remedy = "`dlrun runs show RUN` has the command that repeats the run"
-        paths = checkpoint_files(folder)
-        for path in paths:
-            try:
-                checkpoint = _read(path, self._run)
-            except UNREADABLE as error:
-                screen.warn(f"{path}: damaged, not used: {error}")
-                continue
-            if checkpoint.data != self._data:
-                raise DataError("the data have changed since the run began", remedy)
-            self._digests = _digests(checkpoint.parts)
-            if self._folder.writes:
-                if checkpoint.parts:  # a killed process may have appended half of the next one
-                    os.truncate(folder / PARTS, sum(map(len, checkpoint.parts)))
-                path.replace(folder / NAME)
-            return checkpoint
-        if paths:
-            raise DataError(f"{folder}: every checkpoint is damaged", remedy)
-        return None
+        newest = _read_newest(folder, self._run, screen)
+        if newest is None:
+            return None
+        path, checkpoint = newest
+        if checkpoint.data != self._data:
+            raise DataError("the data have changed since the run began", REMEDY)
+        self._digests = _digests(checkpoint.parts)
+        if self._folder.writes:
+            if checkpoint.parts:  # a killed process may have appended half of the next one
+                os.truncate(folder / PARTS, sum(map(len, checkpoint.parts)))
+            path.replace(folder / NAME)
+        return checkpoint
 
     def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
         """Write a checkpoint, and keep the run's last one as the previous checkpoint."""
@@ -101,18 +94,34 @@ class CheckpointFile:
         self._folder.remove(*CHECKPOINTS)
 
 
-def copy_checkpoint(source: Path, earlier: str, folder: RunFolder, run: str) -> None:
+def copy_checkpoint(
+    source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
+) -> None:
     """Write the newest undamaged checkpoint of an earlier run into the folder of one that goes on.
 
-    `earlier` and `run` are the ids of the two runs. Raises DataError if every one is damaged.
+    `earlier` and `run` are the ids of the two runs. Raises DataError if there is none.
     """
-    for path in checkpoint_files(source):
-        with contextlib.suppress(*UNREADABLE):
-            checkpoint = _read(path, earlier)
-            file = CheckpointFile(folder, run, checkpoint.data)
-            file.save(checkpoint.rows, checkpoint.state, None)
-            return
-    raise DataError(f"{source}: every checkpoint is damaged")
+    newest = _read_newest(source, earlier, screen)
+    if newest is None:
+        raise DataError(f"{source}: its checkpoints are missing", REMEDY)
+    _, checkpoint = newest
+    CheckpointFile(folder, run, checkpoint.data).save(checkpoint.rows, checkpoint.state, None)
+
+
+def _read_newest(folder: Path, run: str, screen: Screen) -> tuple[Path, RunCheckpoint] | None:
+    """Return a run's newest undamaged checkpoint with its path; warn of a damaged one.
+
+    None if there is no checkpoint. Raises DataError if all are damaged.
+    """
+    paths = checkpoint_files(folder)
+    for path in paths:
+        try:
+            return path, _read(path, run)
+        except UNREADABLE as error:
+            screen.warn(f"{path}: damaged, not used: {error}")
+    if paths:
+        raise DataError(f"{folder}: every checkpoint is damaged", REMEDY)
+    return None
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
