@@ -1,5 +1,6 @@
 """Experiments from outside: good ones, broken ones, and what the command line makes of them."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,6 +127,27 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
     (text,) = tmp_path.glob("runs/count-words/*Z-*/words.txt")
     assert text.read_text() == "word word word word "
     assert "nothing to resume" in forked("resume", "latest", **env).stderr
+
+
+def test_a_run_of_other_code_is_not_resumed_and_verify_names_it(
+    forked: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    resumable = CONFIG.replace("resumable = False", "resumable = True")
+    plugin(folder, "count-words", config=resumable)
+    code = folder / "count_words" / "experiment.py"
+    forked("count-words", "--name", "done", **env).is_told(0)
+    working = code.read_text()
+    code.write_text(working.replace("report =", "raise ValueError('killed')\n        report ="))
+    forked("count-words", "--name", "killed", **env).is_told(1, "killed")
+    code.write_text(working.replace("float(", "2 * float("))
+    refused = forked("resume", "killed", **env).is_told(1, "count_words ", " then, ", "--force")
+    assert "torch" not in refused.stderr
+    verified = forked("verify", "done", "--json", **env).is_told(1)
+    assert json.loads(verified.stdout)["differs"].keys() == {"code"}
+    forked("resume", "killed", "--force", **env).is_told(0, "warning: ")
+    code.write_text(working)
+    forked("verify", "done", **env).is_told(0)
 
 
 SEVERAL_CONFIGS = """

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun import __version__
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import read_run_environment
 from dlrun.system.resources import usable_cores
@@ -23,12 +22,29 @@ def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     assert wanted <= about.keys()
 
 
-def test_code_is_a_version_a_commit_and_the_version_of_an_experiments_package(
-    monkeypatch: pytest.MonkeyPatch,
+def test_code_changes_with_the_name_and_the_content_of_every_py_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "_git_commit", lambda: "0123456789abcdef")
-    assert environment.code_version("dlrun") == f"{__version__}+0123456789ab"
-    assert environment.code_version("rich").startswith(f"{__version__}+0123456789ab, rich ")
-    monkeypatch.setattr(environment, "_git_commit", lambda: None)
-    assert environment.code_version("dlrun") == __version__
-    assert environment.code_version("not_installed") == __version__
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "own_package"
+    (package / "part").mkdir(parents=True)
+    codes = []
+
+    def code_now() -> str:
+        environment.code_digest.cache_clear()
+        return environment.code_version("own_package")
+
+    for name, text in (
+        ("__init__.py", ""),
+        ("part/a.py", "a = 1\n"),
+        ("part/a.py", "a = 2\n"),
+        ("part/b.py", ""),
+    ):
+        (package / name).write_text(text)
+        codes.append(code_now())
+    (package / "part" / "b.py").rename(package / "b.py")
+    codes.append(code_now())
+    assert len({*codes}) == 5
+    (package / "notes.txt").write_text("no code")
+    assert code_now() == codes[-1]
+    assert codes[-1].startswith(f"{environment.code_version('dlrun')}, own_package ")
