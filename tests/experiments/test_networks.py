@@ -57,6 +57,16 @@ def test_convolutions_compute_what_the_books_layers_compute() -> None:
     ]
 
 
+@pytest.mark.parametrize(("device", "is_last"), [("cpu", True), ("meta", False)])
+def test_channels_are_last_in_memory_only_where_that_is_proven(device: str, is_last: bool) -> None:
+    network, layouts = ConvNet([4, 8], 16, 0, 5).to(device), []
+    network.blocks[0].register_forward_pre_hook(
+        lambda _, inputs: layouts.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    network(torch.zeros(4, 3, 32, 32, device=device))
+    assert layouts == [is_last]
+
+
 def test_an_image_is_a_row_and_only_training_drops_units() -> None:
     network, images = DenseNetwork(784, [16], [0.5], 10), torch.rand(2, 28, 28)
     assert network(images).shape == (2, 10)

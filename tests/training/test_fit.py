@@ -165,21 +165,6 @@ def test_the_probe_has_the_runs_precision(tmp_path: Path) -> None:
     assert seen[0] == torch.float64
 
 
-@pytest.mark.parametrize(
-    ("error", "is_fault"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (torch.distributed.DistBackendError("NCCL error in: ProcessGroupNCCL.cpp"), True),
-        (NotImplementedError("The operator is not currently implemented for the MPS device"), True),
-        (RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("cuda"), False),
-    ],
-)
-def test_whose_fault_an_error_is(error: Exception, is_fault: bool) -> None:
-    assert is_accelerator_error(error) is is_fault
-
-
 def test_an_accelerator_that_lightning_does_not_know_may_be_replaced_by_the_cpu() -> None:
     with pytest.raises(AcceleratorError, match="npu") as caught:
         make_trainer(network_config("cpu"), "npu", probe=True)

@@ -1,8 +1,10 @@
 """A LightningModule that was not written for dlrun: its metrics, and its bits after a resume."""
 
 import io
+import json
 import math
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Trained, Training
+from tests.conftest import Dlrun
+from tests.experiments.test_registry import plugin, plugins  # noqa: F401 (a fixture)
 from tests.experiments.use import reader
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 
@@ -255,3 +259,91 @@ def test_early_stopping_by_a_metric_that_nobody_logs_is_an_error(tmp_path: Path)
     stopping = {"class": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val_los"}
     with pytest.raises(DlrunError, match=r"EarlyStopping has failed: .*val_los.* not available"):
         train(tmp_path / "run", 3, callbacks=[stopping])
+
+
+CONFIG = """
+from dlrun.experiment import LightningConfig
+
+class Config(LightningConfig):
+    accelerator: str
+"""
+EXPERIMENT = """
+from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
+from dlrun.experiment import LightningExperiment
+from own_module.model import Data, Model
+
+class Fragile(CPUAccelerator):
+    pass
+
+AcceleratorRegistry.register("fragile", Fragile)
+
+class OwnModule(LightningExperiment):
+    name = "own-module"
+    def module(self, config):
+        return Model()
+    def datamodule(self, config, context):
+        return Data()
+
+experiment = OwnModule()
+"""
+MODEL = """
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Model(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(3, 1)
+    def training_step(self, batch, batch_idx):
+        loss = self.net(batch[0]).square().mean()
+        return loss
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.net(batch[0]).square().mean())
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.ones(8, 3)), 4)
+    val_dataloader = train_dataloader
+"""
+YAML = """# An own module.
+defaults: [experiment, network.trainer]
+accelerator: fragile
+trainer: {max_epochs: 2}
+"""
+ELSEWHERE = "torch.ones(1, device='meta')"  # as on a device that the code forgot
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (f"{ELSEWHERE}.numpy()", 1),
+        (f"loss + torch.stack([loss, {ELSEWHERE}[0]])", 1),
+        ("raise ValueError('CUDA')", 1),
+        ("raise RuntimeError('CUDA error: no kernel image is available')", 0),
+    ],
+)
+def test_a_tensor_on_another_device_is_a_bug_of_the_module_and_not_of_the_accelerator(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
+    epoch: int,
+    fault: str,
+    code: int,
+) -> None:
+    folder, env = plugins
+    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
+    model = folder / "own_module" / "model.py"
+    on_device = "type(self.trainer.accelerator).__name__ == 'Fragile'"
+    faulty = f"if self.current_epoch == {epoch} and {on_device}:\n            {fault}"
+    model.write_text(MODEL.replace("return loss", f"{faulty}\n        return loss"))
+    ended = forked("own-module", **env).is_told(code)
+    record = json.loads(next(tmp_path.glob("runs/own-module/*Z-*/results.json")).read_text())
+    if code:
+        assert f"{model}, line 13, in training_step: " in record["error"]
+        assert "CPU" not in ended.stderr
+    else:
+        assert record["accelerator"]["used"] == "cpu" and "no kernel image" in ended.stderr

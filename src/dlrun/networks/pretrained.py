@@ -19,6 +19,7 @@ from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
 from dlrun.networks.files import read_tensors
+from dlrun.system.accelerator import CHANNELS_LAST
 from dlrun.system.console import Screen
 
 try:
@@ -129,15 +130,15 @@ def place_network(
     The function returns (n, classes) on the CPU for a batch (n, 3, height, width). It raises
     DataError if they are not numbers.
     """
-    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
-    model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = torch.channels_last if device in CHANNELS_LAST else torch.contiguous_format
+    model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     is_half = precision == "bf16-mixed"
     for module in model.network.modules():
         if is_half and isinstance(module, nn.Conv2d | nn.Linear):
             module.to(torch.bfloat16)  # autocast would convert the weights again for every batch
 
     def probabilities(batch: Tensor) -> Tensor:
-        inputs = batch.to(device).to(memory_format=torch.channels_last)
+        inputs = batch.to(device).to(memory_format=layout)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=is_half):
             logits: Tensor = model.network(inputs)
             found = logits.float().softmax(-1).cpu()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
+from dlrun.errors import AcceleratorError, ConfigError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
@@ -24,11 +24,22 @@ ACCELERATORS = {
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Names of classes of errors that a device caused, whatever their message. Not every torch has all
 # of these classes; AcceleratorError is also the name of dlrun's own class.
-DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
+DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError", "DistError"}
+# MPS reports that it has no float64 by a TypeError.
+TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
 WORDS = "|".join(ACCELERATORS.values())
 DEVICE_MESSAGE = re.compile(
     rf"\b({WORDS})\b|out of memory|deterministic implementation", re.IGNORECASE
 )
+# Torch's messages about a tensor that the code of the network has on another device.
+MISPLACED_TENSOR = re.compile(
+    "same device|expected device|expected on|with device type|device type (tensor|for)|"
+    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
+    re.IGNORECASE,
+)
+# Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
+# some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
+CHANNELS_LAST = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -129,8 +140,7 @@ def run_with_fallback(
             tried = "the run"
             return work(device), AcceleratorReport(requested, device, None)
         except Exception as raised:
-            is_of_probe = tried == "the first batch" and not isinstance(raised, DlrunError)
-            if not (is_of_probe or is_accelerator_error(raised)):
+            if not is_accelerator_error(raised, of_probe=tried == "the first batch"):
                 raise
             error, reason = raised, f"{tried} failed on {device}: {first_line(raised)}"
         if tried == "the first batch":
@@ -146,10 +156,14 @@ def run_with_fallback(
     return work("cpu"), AcceleratorReport(requested, "cpu", reason)
 
 
-def is_accelerator_error(error: Exception) -> bool:
-    """Return whether an accelerator caused an error: out of memory, unsupported, disconnected."""
+def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:
+    """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
+
+    of_probe: the CPU is probed next, and raises the error too if it is a bug; so any error of torch
+    counts, but for a tensor on another device: only an accelerator shows that bug.
+    """
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return True
-    # MPS reports that it has no float64 by a TypeError.
-    is_torch_kind = type(error) in (RuntimeError, NotImplementedError, TypeError)
-    return is_torch_kind and DEVICE_MESSAGE.search(str(error)) is not None
+    if type(error) not in TORCH_ERRORS or MISPLACED_TENSOR.search(str(error)):
+        return False
+    return of_probe or DEVICE_MESSAGE.search(str(error)) is not None
