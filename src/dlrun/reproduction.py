@@ -21,11 +21,11 @@ from dlrun.config.yaml_loader import flatten_keys, format_override, format_setti
 from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
+from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import Interval, PairedComparison, RunGroup, compare_pairs
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     describe_direction,
@@ -372,9 +372,8 @@ def reproduce_published_numbers(
     chosen = _choose_experiments(names)
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-    check_page_is_writable(out, force=options.force)
-    table, mark = out.with_suffix(".md"), TABLE_MARK.encode()
-    check_page_is_writable(table, force=options.force, ours=mark)
+    for path, mark in ((out, OURS), (out.with_suffix(".md"), TABLE_MARK.encode())):
+        check_output_path("--out", path, force=options.force, ours=mark)
     parts = prepare_reproduction(chosen, numbers, options, screen)
     runnable = [part for part in parts if not part.missing]
     for part in parts:

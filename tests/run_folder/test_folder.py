@@ -1,8 +1,9 @@
-"""Run folders: claimed once, written whole, removed alone."""
+"""Run folders: claimed once, written whole, removed alone; no output replaces their files."""
 
 import csv
 import io
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,8 +11,17 @@ import pytest
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import scan_folder
-from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, remove_run, to_csv
+from dlrun.run_folder.folder import (
+    RunFolder,
+    check_output_path,
+    check_runs_folder_writable,
+    remove_run,
+    to_csv,
+)
 from dlrun.system.console import to_json
+from dlrun.system.files import write_file_atomically
+from tests.conftest import Dlrun, setting
+from tests.experiments.use import finished
 from tests.run_folder.making import a_run
 
 
@@ -31,6 +41,71 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
 def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="--name"):
         RunFolder.claim(tmp_path, "x", name)
+
+
+@pytest.mark.parametrize("name", [".", "no/where", "pipe", "link", "x" * 300])
+def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("link").symlink_to("elsewhere")
+    with pytest.raises(ConfigError, match="^--out "):
+        check_output_path("--out", Path(name), force=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_a_file_that_is_there_is_replaced_by_force_and_an_input_never(tmp_path: Path) -> None:
+    file = tmp_path / ("x" * 250)
+    check_output_path("--out", file)
+    write_file_atomically(file, b"1")
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    with pytest.raises(ConfigError, match="exists already") as caught:
+        check_output_path("--out", file)
+    assert caught.value.hint == "--force replaces it"
+    check_output_path("--out", file, force=True)
+    with pytest.raises(ConfigError, match="is also an input"):
+        check_output_path("--out", file, force=True, inputs=[tmp_path / "." / file.name])
+    with pytest.raises(ConfigError, match="is also an input"):
+        check_output_path("--out", file, force=True, inputs=[tmp_path])
+
+
+def files_below(folder: Path) -> dict[Path, bytes]:
+    files = [file for file in folder.rglob("*") if file.is_file() and ".output" not in file.parts]
+    return {file: file.read_bytes() for file in files}
+
+
+def test_no_output_replaces_a_file_of_a_run_a_sweep_or_the_commands_input(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    (tmp_path / "own.csv").write_text("x,y\n" + "".join(f"{x},{2 * x % 7}\n" for x in range(40)))
+    data = setting("data.source=csv", "data.path=own.csv", "data.target=y")
+    run = finished(tmp_path, ["hitters-linear", *data, "--name", "own"])
+    forked("sweep", "hitters-linear", *setting("data.source=sample"), "--seeds", "1,").is_told(0)
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    (run / "inside").mkdir()
+    (tmp_path / "folder").symlink_to(run)
+    os.link(run / "metrics.csv", tmp_path / "metrics.csv")
+    (run / "weights.txt").symlink_to(tmp_path / "stored.txt")
+    for name in ("new.csv", "stored.txt"):
+        (tmp_path / name).write_text("x\n1\n")
+    (tmp_path / "page.html").write_text('<meta name="generator" content="dlrun report">')
+    protected = [run / "results.json", run / "inside" / "new.txt", sweep / "sweep.json"]
+    protected += [tmp_path / name for name in ("folder/notes.json", "metrics.csv", "stored.txt")]
+    protected += [run / ".." / "latest" / "config.yaml", sweep / "report.html"]
+    before = files_below(tmp_path)
+    table, network = ["predict", "own", "--csv", "new.csv"], ["export", "own"]
+    for out in protected:
+        for command in (table, ["predict", "own", "--test"], network, ["report", "own"]):
+            forked(*command, "--out", out, "--force").is_told(2, ": is ")
+    for out in (run / "page.html", sweep / "page.html"):
+        forked("reproduce", "hitters-linear", "--out", out, "--force").is_told(
+            2, "is in the folder"
+        )
+    forked("new", "my-net", "--into", run).is_told(2, "is in the folder of a run")
+    for command, out in ((table, "new.csv"), (table, "own.csv"), (network, "own.csv")):
+        forked(*command, "--out", out, "--force").is_told(2, "is also an input")
+    assert files_below(tmp_path) == before
+    forked("report", "own", "--out", "page.html").is_told(0)
+    forked(*table, "--out", "runs/hitters-linear/page.csv").is_told(0)
 
 
 def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen
-from dlrun.system.files import check_output_path, replace_atomically
+from dlrun.system.files import replace_atomically
 from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def export_network(
     screen = Screen(quiet=quiet)
     require_extra("dlrun export", "export", "onnx", "onnxruntime")
     opened = Run.open(run, runs_dir)
-    inputs = [file for file in opened.folder.rglob("*") if file.is_file()]
-    check_output_path("--out", out, force=force, inputs=inputs)
+    check_output_path("--out", out, force=force, inputs=opened.sources())
     with StopRequest().listening(), replace_atomically(out) as file:
         from dlrun.networks import files  # slow: torch
 

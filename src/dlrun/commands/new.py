@@ -11,6 +11,7 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError
+from dlrun.run_folder.folder import check_outside_runs
 from dlrun.system.console import Screen
 
 TEMPLATE = Path(__file__).parent / "template"  # a working package, my-experiment
@@ -38,6 +39,7 @@ def write_experiment_package(
     if keyword.iskeyword(module) or (spec and spec.origin):
         raise ConfigError(f"{module!r} means something else in Python", "choose another name")
     package = into / name
+    check_outside_runs("--into", package)
     if package.exists():
         raise ConfigError(f"{package} is there already", "choose another name, or --into")
     files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")

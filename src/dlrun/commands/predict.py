@@ -19,10 +19,10 @@ from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.run_folder.folder import PREDICTIONS, check_output_path
 from dlrun.run_folder.recorded_metrics import TESTED, format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
-from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
+from dlrun.system.files import open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 LINE_WIDTH = 80
@@ -65,9 +65,9 @@ def predict_inputs(
     """
     inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()
-    files = [Path(name) for name in inputs if _exists(name)] + ([csv] if csv else [])
     if out is not None:
-        check_output_path("--out", out, force=force, inputs=files)
+        files = [Path(name) for name in (*inputs, csv or "/dev/stdin")]
+        check_output_path("--out", out, force=force, inputs=[*files, *opened.sources(data_dir)])
     try:
         if test:
             if inputs or csv:

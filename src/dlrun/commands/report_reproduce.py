@@ -11,9 +11,10 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import PageContent, check_page_is_writable, write_report_page
+from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_newest_first
+from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
 MOST = 100  # runs on a page
@@ -49,8 +50,8 @@ def write_report(
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
         content = PageContent(newest[:NEWEST], note)
-    inputs = [file for run in content.runs for file in run.folder.iterdir()]
-    check_page_is_writable(out, force=force, inputs=inputs)
+    inputs = [file for run in content.runs for file in run.folder.rglob("*")]
+    check_output_path("--out", out, force=force, inputs=inputs, ours=OURS)
     try:
         size, problems = write_report_page(content, out)
     except OSError as error:

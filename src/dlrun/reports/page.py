@@ -1,10 +1,9 @@
 """Read the files of runs, and write an HTML page about them, for `dlrun report`."""
 
 import base64
-import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -25,7 +24,7 @@ from dlrun.run_folder.recorded_metrics import (
     remarks_on_metrics,
 )
 from dlrun.system.console import cut, pluralize, printable_lines
-from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
+from dlrun.system.files import write_file_atomically
 
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # numbers in the curves' tables: 20 runs take less than 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
@@ -48,18 +47,6 @@ class PageContent(NamedTuple):
     findings: Sequence[str] = ()
     title: str = ""
     with_published: bool = False
-
-
-def check_page_is_writable(
-    out: Path, *, force: bool, ours: bytes = OURS, inputs: Iterable[Path] = ()
-) -> None:
-    """Raise ConfigError if a page cannot be written; an older page with `ours` may be replaced.
-
-    It never replaces one of its `inputs`.
-    """
-    with contextlib.suppress(OSError), open_regular_file(out) as stream:
-        force = force or ours in stream.read(2000)
-    check_output_path("--out", out, force=force, inputs=inputs)
 
 
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:

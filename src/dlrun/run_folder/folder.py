@@ -1,4 +1,4 @@
-"""Create, name, lock and remove the folder of a run, and write files into it."""
+"""Create, name, lock and remove the folder of a run, write files into it, and protect them."""
 
 import contextlib
 import csv
@@ -7,19 +7,26 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import printable
-from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
+from dlrun.system.files import (
+    hold_file_lock,
+    open_regular_file,
+    sync_file,
+    sync_folder,
+    write_file_atomically,
+)
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
 NOTES, NOTES_LOCK = "notes.json", "notes.lock"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
+RUN_FILES = (CONFIG, RESULTS, ENVIRONMENT, LOCK)  # a folder with two of them is a run's
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS, COEFFICIENTS = "weights.pt", "thumbnails.npz", "coefficients.npz"
@@ -160,6 +167,68 @@ def check_runs_folder_writable(runs_dir: Path) -> None:
 def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
     hint = "choose another with --runs-dir or DLRUN_RUNS_DIR"
     return ConfigError(f"runs folder {runs_dir}: {why}", hint)
+
+
+def check_output_path(
+    option: str,
+    out: Path,
+    *,
+    force: bool = False,
+    inputs: Iterable[Path] = (),
+    ours: bytes | None = None,
+) -> None:
+    """Raise ConfigError if a command cannot write its output file, or would replace a file.
+
+    With `force` a file is replaced, and one that begins with the mark `ours`; but never a file of a
+    run, of a sweep or of the command's `inputs`, which are files and folders of files.
+    """
+    problem, hint = "", "choose another"
+    try:
+        if out.is_dir():  # also `.` and an empty name
+            problem = "is a folder"
+        elif not out.parent.is_dir():
+            problem = f"there is no folder {out.parent}"
+        elif not os.access(out.parent, os.W_OK):
+            problem = f"no permission to write in {out.parent}"
+        elif out.is_symlink() or (out.exists() and not out.is_file()):
+            problem = "is a link or device"
+        else:
+            check_outside_runs(option, out)
+            if out.exists() and _is_among(out, inputs):
+                problem = "is also an input"
+            elif out.exists() and not force and not _begins_with(out, ours):
+                problem, hint = "exists already", "--force replaces it"
+    except (OSError, ValueError) as error:  # a name that is too long, a zero byte
+        problem = getattr(error, "strerror", None) or str(error)
+    if problem:
+        raise ConfigError(f"{option} {out}: {problem}", hint)
+
+
+def check_outside_runs(option: str, out: Path) -> None:
+    """Raise ConfigError if a path is in the folder of a run or a sweep, which only they write."""
+    for folder in out.resolve().parents:
+        is_run = sum(map(os.path.lexists, (folder / name for name in RUN_FILES))) > 1
+        if is_run or (folder / PLAN).exists():
+            kind = "run" if is_run else "sweep"
+            raise ConfigError(f"{option} {out}: is in the folder of a {kind}", "choose another")
+
+
+def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
+    """Return whether a file is one of the inputs or in one of them, under whatever name."""
+    place = out.resolve()
+    states = [path.stat() for path in (place, *place.parents)]
+    for path in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if any(os.path.samestat(path.stat(), state) for state in states):
+                return True
+    return False
+
+
+def _begins_with(out: Path, mark: bytes | None) -> bool:
+    if mark is None:
+        return False
+    with open_regular_file(out) as stream:
+        return mark in stream.read(2000)
 
 
 def update_latest_link(parent: Path, name: str) -> None:

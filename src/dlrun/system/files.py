@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import DlrunError
 
 PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases it sooner
 
@@ -132,33 +132,6 @@ def check_regular_file(path: Path) -> None:
     """Raise DlrunError if the path of a new file is that of a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
-
-
-def check_output_path(
-    option: str, out: Path, *, force: bool = False, inputs: Iterable[Path] = ()
-) -> None:
-    """Raise ConfigError if a command cannot write its output file, or would replace a file.
-
-    With `force` it may replace a file, but never one of its `inputs`.
-    """
-    problem, hint = "", "choose another"
-    try:
-        if out.is_dir():  # also `.` and an empty name
-            problem = "is a folder"
-        elif not out.parent.is_dir():
-            problem = f"there is no folder {out.parent}"
-        elif not os.access(out.parent, os.W_OK):
-            problem = f"no permission to write in {out.parent}"
-        elif out.is_symlink() or (out.exists() and not out.is_file()):
-            problem = "is a link or device"
-        elif out.exists() and any(one.exists() and one.samefile(out) for one in inputs):
-            problem = "is also an input"
-        elif out.exists() and not force:
-            problem, hint = "exists already", "--force replaces it"
-    except (OSError, ValueError) as error:  # a name that is too long, a zero byte
-        problem = getattr(error, "strerror", None) or str(error)
-    if problem:
-        raise ConfigError(f"{option} {out}: {problem}", hint)
 
 
 class LockedError(DlrunError):
