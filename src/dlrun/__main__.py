@@ -40,4 +40,6 @@ def _exit_at_once(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the working folder, from which nothing is imported
     main()

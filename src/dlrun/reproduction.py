@@ -333,7 +333,12 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     try:
         earlier = read_sweep_plan(folder)
         before, now = (
-            (plan.keys, plan.data, flatten_keys(plan.base) | {SEED: 0}) for plan in (earlier, new)
+            (
+                {key for point in plan.points for key in point.settings},
+                plan.data,
+                flatten_keys(plan.base) | {SEED: 0},
+            )
+            for plan in (earlier, new)
         )
         if before != now:
             raise DlrunError(f"{folder}: its data or config have changed")

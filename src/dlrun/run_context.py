@@ -40,6 +40,7 @@ class RunSettings:
     summary: bool = False
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
+    trust: bool = False  # follow each class that a run's folder names
     temporary: bool = False  # the folder is removed afterwards, however the run ends
     max_threads: int | None = None  # maximum number of threads of the CPU; None: as many as help
     json: bool = False

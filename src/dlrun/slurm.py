@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -156,7 +157,7 @@ class Job:
         return DelayedSubmission(self)
 
     def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
-        command = [sys.executable, "-m", "dlrun", *self.words]
+        command = [sys.executable, "-P", "-m", "dlrun", *self.words]
         code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
         ).returncode
@@ -291,7 +292,8 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
     hidden = {name: os.environ.pop(name) for name in names}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
-            executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
+            python = f"{shlex.quote(sys.executable)} -P"  # imports nothing from the working folder
+            executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES, python=python)
             executor.update_parameters(**parameters)
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]

@@ -27,7 +27,9 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
         shown = typer.Argument(metavar=argument.metavar, help=about)
 
-    @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
+    @opt.with_run_options(
+        *(option for option in opt.RUN_OPTIONS if option not in ("force", "trust"))
+    )
     def run(
         settings: RunSettings,
         words: Annotated[list[str] | None, shown] = None,
@@ -48,7 +50,8 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 
 @opt.with_run_options(
-    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
+    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "trust"),
+    *("json", "quiet"),
     overrides=opt.set_option(CHANGEABLE),
 )
 def resume(settings: RunSettings, run: opt.Run) -> int:

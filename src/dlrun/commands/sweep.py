@@ -14,7 +14,7 @@ from dlrun.sweeps.sweep import run_sweep
 
 # Options that `sweep --resume` accepts.
 CONTINUING = {
-    *("--resume", "--jobs", "--force", "--slurm", "--wait"),
+    *("--resume", "--jobs", "--force", "--trust", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
@@ -23,7 +23,7 @@ FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
 @opt.with_run_options(
     *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
-    *("note", "tags", "json", "quiet"),
+    *("trust", "note", "tags", "json", "quiet"),
     name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
     dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
 )

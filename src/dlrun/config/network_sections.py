@@ -33,6 +33,7 @@ from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
 SCHEDULER = "scheduler.name"
+CALLBACKS = "trainer.callbacks"
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
@@ -159,7 +160,7 @@ class LightningConfig(ExperimentConfig):
         """Check that a CPU can have the devices, and that the callbacks' packages are there."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
         for callback in self.trainer.callbacks:
-            check_package_installed("trainer.callbacks", callback)
+            check_package_installed(CALLBACKS, callback)
 
 
 class NetworkConfig(LightningConfig):

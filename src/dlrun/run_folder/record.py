@@ -21,9 +21,11 @@ from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
+from dlrun.system.user_key import is_signature, sign
 
 FORMAT = 3
 SHA256 = "sha256"  # the key of the digest of all other values
+SIGNATURE = "signature"  # the key of the HMAC of this digest, by the key of the user
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 SINGLE = 1e-6  # error of metrics, which are of single precision
@@ -239,6 +241,7 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
     value = read_json_object(path)
     if value.get("format") != format_number:
         raise DlrunError(f"{path}: written by another version of dlrun", "use that version")
+    value.pop(SIGNATURE, None)
     if value.pop(SHA256, None) != _digest(value):
         raise DlrunError(f"{path}: damaged, or edited: its SHA-256 does not match")
     try:
@@ -250,9 +253,17 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
 
 
 def checksummed_json(model: ChecksummedModel) -> str:
-    """Return a pydantic model as JSON text that includes the SHA-256 of its content."""
+    """Return a pydantic model as JSON text with the SHA-256 of its content, signed by the user."""
     value = json.loads(to_json(model.model_dump()))
-    return to_json(value | {SHA256: _digest(value)})
+    digest = _digest(value)
+    return to_json(value | {SHA256: digest, SIGNATURE: sign(digest)})
+
+
+def is_own(path: Path) -> bool:
+    """Return whether this user has written a JSON file. Raises DlrunError if it is damaged."""
+    value = read_json_object(path)
+    signature, digest = value.pop(SIGNATURE, None), value.pop(SHA256, None)
+    return digest == _digest(value) and is_signature(signature, digest)
 
 
 def _digest(value: dict[str, object]) -> str:

@@ -148,7 +148,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
         # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
         names = [signal.Signals(number).name for number in handled_stop_signals()]
         config.signals_to_handle = ",".join(names)
-        words = ["-m", "dlrun", *resume_command_arguments(run, settings)]
+        words = ["-P", "-m", "dlrun", *resume_command_arguments(run, settings)]
         try:
             launcher.elastic_launch(config, sys.executable)(*words)
         except multiprocessing.SignalException as stopped:
@@ -190,7 +190,7 @@ def resume_command_arguments(run: Path, settings: RunSettings) -> list[str]:
     data_dir = run_context.resolve_data_dir(settings.data_dir)
     words = ["resume", str(run), "--runs-dir", str(runs_dir), "--data-dir", str(data_dir)]
     words += [word for text in settings.overrides for word in ("--set", text)]
-    flags = ("quiet", "summary", "json", "force")
+    flags = ("quiet", "summary", "json", "force", "trust")
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
 
 

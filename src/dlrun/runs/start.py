@@ -4,10 +4,12 @@ import contextlib
 import importlib
 import shlex
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
+from dlrun.config.followed_classes import NamedClass, check_followed, named_classes
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
@@ -21,7 +23,14 @@ from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder import checkpoint, environment, external_loggers
 from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import METRICS, RunFolder, check_run_name, check_runs_folder_writable
+from dlrun.run_folder.folder import (
+    METRICS,
+    RESULTS,
+    RunFolder,
+    check_run_name,
+    check_runs_folder_writable,
+)
+from dlrun.run_folder.record import is_own
 from dlrun.runs import distributed
 from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.runs.run_recorder import RunRecorder, new_record, write_first_files
@@ -95,7 +104,7 @@ def _run_in_new_folder(
                 recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
                 return recorder.execute(), folder.path
             write_first_files(folder, record, settings, begins_with)
-        launched = replace(settings, overrides=())  # the record has them
+        launched = replace(settings, overrides=(), trust=True)  # the record has them
         return distributed.launch_training_processes(processes, folder.path, launched), folder.path
     except DlrunError:
         if begins_with is not None and not (folder.path / METRICS).exists():
@@ -117,6 +126,14 @@ def resume_run(run: str, settings: RunSettings) -> int:
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
         config = _resumed_config(opened, settings)
+        if not (settings.trust or is_own(folder.path / RESULTS)):
+            named = [*named_classes(opened.config)]
+            check_classes_followed(
+                folder.path,
+                opened.record.experiment,
+                filter(named.__contains__, named_classes(config)),
+            )
+            _check_no_links(folder.path)
         needs_new_run = config.total_steps != opened.config.total_steps
         if opened.record.status == "finished" and not needs_new_run:
             more = opened.resume_command
@@ -175,6 +192,26 @@ def check_run_can_start(
         download_missing_data(name, config, settings, Screen())  # raises if anything is missing
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
+
+
+def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedClass]) -> None:
+    """Raise ConfigError if a class is not followed that the config in somebody's folder names.
+
+    The experiment's shipped config may name any class.
+    """
+    entry = registry.experiment_entry(experiment)
+    for key, item in named:
+        if item not in entry.shipped_values.get(key, ()):
+            check_followed(folder, key, item, entry.package)
+
+
+def _check_no_links(folder: Path) -> None:
+    """Raise ConfigError for a link in somebody's folder, by which a callback writes elsewhere."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise ConfigError(
+                f"{path}: a link in the folder of a run", "remove it, or give --trust"
+            )
 
 
 def check_callbacks_and_loggers(config: ExperimentConfig) -> None:

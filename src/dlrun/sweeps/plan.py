@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
+from dlrun.config.followed_classes import named_classes
 from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
@@ -48,6 +49,7 @@ from dlrun.run_folder.record import (
 )
 from dlrun.runs.start import (
     check_callbacks_and_loggers,
+    check_classes_followed,
     check_run_can_start,
     merge_experiment_config,
     validate_config,
@@ -159,6 +161,16 @@ class SweepPlan(ChecksummedModel):
             points = settings_at_ends(self.search.spaces)
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
+
+    def check_classes_followed(self, folder: Path) -> None:
+        """Raise ConfigError if a class is not followed that the plan in somebody's folder names."""
+        settings = [point.settings for point in self.points]
+        if self.search is not None:
+            ends = settings_at_ends(self.search.spaces)
+            settings += [end | repeat for end in ends for repeat in self.search.repeats]
+        for point in settings:
+            config = validate_config(self.experiment, _with_settings(ConfigLayer(self.base), point))
+            check_classes_followed(folder, self.experiment, named_classes(config))
 
     def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
         """Return the options to run a point, from those of all points."""

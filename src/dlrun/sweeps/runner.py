@@ -52,11 +52,12 @@ def run_sweep_points(
     points: Sequence[SweepPoint] | None = None,
     jobs: int | None = None,
     force: bool = False,
+    trust: bool = False,
 ) -> SweepState:
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
     points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
-    force: resume runs although code or packages have changed.
+    force, trust: those with which runs are resumed.
 
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     data cannot be downloaded, no process can be started, or a run of a killed sweep does not end.
@@ -70,7 +71,11 @@ def run_sweep_points(
     sweep.clean_up_if_killed(screen)
     state = SweepState(sweep.find_runs())
     settings = RunSettings(
-        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
+        runs_dir=sweep.runs_dir,
+        data_dir=sweep.data_dir,
+        force=force,
+        trust=trust,
+        max_threads=threads,
     )
     points = plan.points if points is None else points
     todo = deque(one for one in points if not is_run_complete(state.runs.get(one.number)))

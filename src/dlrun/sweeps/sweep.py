@@ -11,7 +11,8 @@ from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.record import is_own
 from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.plan import (
     Sweep,
@@ -60,6 +61,8 @@ def run_sweep(
     if resume is not None:
         folder = find_sweep(resume, runs_dir)
         plan = read_sweep_plan(folder, force=options.force)
+        if not (options.trust or is_own(folder / PLAN)):
+            plan.check_classes_followed(folder)
     else:
         check_runs_folder_writable(runs_dir)
         name = options.name or secrets.token_hex(4)
@@ -81,7 +84,9 @@ def run_sweep(
         screen.note(f"sweep folder: {folder}")
         if slurm_options is None:
             preload_fork_server([plan.experiment])
-            state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
+            state = run_sweep_points(
+                sweep, screen, jobs=jobs, force=options.force, trust=options.trust
+            )
         else:
             sweep.clean_up_if_killed(screen)
             submitted = _submit(sweep, slurm_options, options, screen)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.named_classes import class_name, load_class
-from dlrun.config.network_sections import LightningConfig, NetworkConfig
+from dlrun.config.network_sections import CALLBACKS, LightningConfig, NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, describe_with_place
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
@@ -69,7 +69,6 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
-CALLBACKS = "trainer.callbacks"
 # Keys of the config that Lightning does by itself; all but the first, dlrun's networks do.
 VALIDATION = {"check_val_every_n_epoch"}
 AUTOMATIC = VALIDATION | {
@@ -179,6 +178,7 @@ class Training:
                 logger=RunLogger(steps) if callbacks or network is None else None,
                 plugins=[state],
                 use_distributed_sampler=network is None,
+                default_root_dir=context.folder.path,
                 **section.model_dump(include=AUTOMATIC if network is None else VALIDATION),
             )
             world, done = trainer.world_size, len(steps.rows)

@@ -1,0 +1,98 @@
+"""Decide which classes of a config are followed that a run's folder holds.
+
+A class is code, and anybody may have written a folder. The person who starts a command may name any
+class. A folder may name those of Lightning that are listed here, with arguments that are no paths,
+the loggers in LOGGERS, and classes of the experiment's own package.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlrun.config.named_classes import CLASS, Item, class_name
+from dlrun.config.network_sections import CALLBACKS, LightningConfig
+from dlrun.config.sections import ExperimentConfig
+from dlrun.errors import ConfigError
+
+NamedClass = tuple[str, Item]  # with the key of the config that names it
+
+LIGHTNING = "lightning.pytorch.callbacks."
+# Arguments that a folder may give, by the name of the class: none is a path or a function.
+ONLY_WRITING = {
+    "DeviceStatsMonitor": "cpu_stats",
+    "LearningRateMonitor": "logging_interval log_momentum log_weight_decay",
+    "ModelCheckpoint": "monitor verbose save_last save_top_k save_weights_only mode "
+    "every_n_train_steps every_n_epochs save_on_train_epoch_end",
+    "ModelSummary": "max_depth",
+    "RichModelSummary": "max_depth",
+    "RichProgressBar": "refresh_rate leave",
+    "TQDMProgressBar": "refresh_rate leave",
+}  # callbacks that change no number of a run
+CHANGING = {
+    "EMAWeightAveraging": "use_buffers decay update_every_n_steps update_starting_at_step "
+    "update_starting_at_epoch",
+    "EarlyStopping": "monitor min_delta patience verbose mode strict check_finite "
+    "stopping_threshold divergence_threshold check_on_train_epoch_end log_rank_zero_only",
+    "StochasticWeightAveraging": "swa_lrs swa_epoch_start annealing_epochs annealing_strategy",
+    "Timer": "duration interval verbose",
+}
+LOGGERS = ("csv", "tensorboard")  # they write into the run's folder; the others send it to a server
+
+
+def named_classes(config: ExperimentConfig) -> Iterator[NamedClass]:
+    """Return the callbacks and loggers that a config names."""
+    if isinstance(config, LightningConfig):
+        yield from ((CALLBACKS, item) for item in config.trainer.callbacks)
+    yield from (("logger", item) for item in config.logger)
+
+
+def only_writes(callback: Item) -> bool:
+    """Return whether a callback is known to change no number of a run."""
+    module, _, name = class_name(callback).rpartition(".")
+    return f"{module}." == LIGHTNING and name in ONLY_WRITING
+
+
+def check_followed(folder: Path, key: str, item: Item, package: str) -> None:
+    """Raise ConfigError if a class that a folder names is not followed.
+
+    package: the top-level package of the folder's experiment.
+    """
+    if key == "logger" and item in LOGGERS:
+        return
+    if key == CALLBACKS and (_is_listed(item) or _is_of_package(item, package)):
+        return
+    raise ConfigError(
+        f"{folder}: {key}: {class_name(item)} is not used: this folder is not yours",
+        "--trust runs the code that the folder names, if you know who made it",
+    )
+
+
+def _arguments(item: Item) -> dict[str, object]:
+    return {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
+
+
+def _is_listed(item: Item) -> bool:
+    module, _, name = class_name(item).rpartition(".")
+    listed = ONLY_WRITING | CHANGING
+    allowed = f"{module}." == LIGHTNING and name in listed
+    return allowed and _arguments(item).keys() <= {*listed[name].split()}
+
+
+def _is_of_package(item: Item, package: str) -> bool:
+    """Return whether a file of an installed package defines a class, which is not imported.
+
+    A text among its arguments may be a path.
+    """
+    module, _, name = class_name(item).rpartition(".")
+    top, *parts = module.split(".")
+    numbers = all(isinstance(one, int | float | None) for one in _arguments(item).values())
+    spec = importlib.util.find_spec(package)
+    if top != package or package == "dlrun" or not numbers or spec is None or spec.origin is None:
+        return False
+    place = Path(spec.origin).parent.joinpath(*parts)
+    for file in (place / "__init__.py", place.with_suffix(".py")):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            return re.search(rf"^class {name}\b", text, re.MULTILINE) is not None
+    return False

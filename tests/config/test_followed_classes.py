@@ -1,0 +1,90 @@
+"""The classes that a run's folder may name: none with a path or a function among its arguments."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import callbacks, loggers
+
+from dlrun.config import followed_classes
+from dlrun.config.followed_classes import CHANGING, LIGHTNING, LOGGERS, ONLY_WRITING, check_followed
+from dlrun.errors import ConfigError
+
+LISTED = ONLY_WRITING | CHANGING
+OF_LIGHTNING = [name for name in callbacks.__all__ if inspect.isclass(getattr(callbacks, name))]
+
+
+def is_followed(key: str, item: str | dict[str, object], package: str = "dlrun") -> bool:
+    try:
+        check_followed(Path("run"), key, item, package)
+    except ConfigError as error:
+        assert "--trust" in error.hint
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", OF_LIGHTNING)
+def test_a_callback_of_lightning_is_followed_only_with_arguments_that_are_harmless(
+    name: str,
+) -> None:
+    parameters = inspect.signature(getattr(callbacks, name)).parameters
+    allowed = LISTED.get(name, "").split()
+    assert {*allowed} <= parameters.keys()
+    for argument, parameter in parameters.items():
+        item = {"class": LIGHTNING + name, argument: 1}
+        followed = is_followed("trainer.callbacks", item)
+        assert followed == (argument in allowed)
+        if followed:
+            kind = f"{argument} {parameter.annotation}".lower()
+            assert not any(word in kind for word in ("path", "dir", "file", "callable", "kwargs"))
+    assert is_followed("trainer.callbacks", LIGHTNING + name) == (name in LISTED)
+
+
+@pytest.mark.parametrize("name", [name for name in loggers.__all__ if name != "Logger"])
+def test_no_logger_is_followed_by_the_name_of_its_class(name: str) -> None:
+    for module in ("lightning.pytorch.loggers", "pytorch_lightning.loggers"):
+        assert not is_followed("logger", f"{module}.{name}")
+        assert not is_followed("logger", {"class": f"{module}.{name}", "save_dir": "/tmp"})
+    assert all(is_followed("logger", logger) for logger in LOGGERS)
+    assert not is_followed("logger", "mlflow") and not is_followed("logger", "wandb")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "this.X",
+        "antigravity.Callback",
+        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+        "lightning.pytorch.callbacks.lambda_function.LambdaCallback",
+        "lightning.pytorch.Trainer",
+        "dlrun.training.fit.EarlyStopping",
+        "dlrun.training.recorder.EpochRecorder",
+    ],
+)
+def test_no_other_class_is_followed(name: str) -> None:
+    assert not is_followed("trainer.callbacks", name)
+
+
+def test_a_class_of_the_experiments_package_is_followed_without_its_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "own_lab"
+    (package / "parts").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
+    code = "from elsewhere import Borrowed\n\nclass Own(Borrowed):\n    pass\n"
+    (package / "parts" / "hooks.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = "own_lab.parts.hooks.Own"
+    assert is_followed("trainer.callbacks", own, "own_lab")
+    assert is_followed("trainer.callbacks", {"class": own, "every": 3}, "own_lab")
+    assert not is_followed("trainer.callbacks", {"class": own, "to": "/tmp"}, "own_lab")
+    assert not is_followed("trainer.callbacks", own, "another_lab")
+    assert not is_followed("trainer.callbacks", "own_lab.parts.hooks.Borrowed", "own_lab")
+    assert not is_followed("trainer.callbacks", "own_lab.parts.gone.Own", "own_lab")
+    assert not is_followed("logger", own, "own_lab")
+
+
+def test_only_a_callback_of_lightning_is_known_to_write_only() -> None:
+    assert followed_classes.only_writes(f"{LIGHTNING}ModelCheckpoint")
+    assert not followed_classes.only_writes(f"{LIGHTNING}EarlyStopping")
+    assert not followed_classes.only_writes("own_lab.ModelCheckpoint")

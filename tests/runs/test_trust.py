@@ -1,0 +1,104 @@
+"""Runs and sweeps that somebody else has started: the code that they name is not run."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dlrun.experiments.saved_run import Run
+from tests import harness
+from tests.conftest import Dlrun, python, smoke
+from tests.experiments.use import finished
+from tests.run_folder.making import change_record, seal
+
+DENSE = "imdb-dense"
+SAVES = "lightning.pytorch.callbacks.ModelCheckpoint"
+
+
+def another_user(folder: Path) -> dict[str, str]:
+    """The environment of a user with a key of their own."""
+    return {"XDG_CONFIG_HOME": str(folder / "config of another user")}
+
+
+@pytest.fixture
+def writing_elsewhere(tmp_path: Path) -> tuple[Path, Path]:
+    """A run whose callback writes outside of its folder, and where it writes."""
+    elsewhere = tmp_path / "elsewhere"
+    callback = f"trainer.callbacks=[{{class: {SAVES}, dirpath: {elsewhere}}}]"
+    run = finished(tmp_path, harness.words(DENSE, callback))
+    assert [*elsewhere.iterdir()]
+    for file in elsewhere.iterdir():
+        file.unlink()
+    change_record(run, status="interrupted", ended=None)
+    return run, elsewhere
+
+
+def test_a_class_that_the_run_of_somebody_else_names_needs_trust(
+    tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
+) -> None:
+    run, elsewhere = writing_elsewhere
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    refused = forked("resume", run, **another_user(tmp_path))
+    refused.is_told(2, SAVES, "--trust")
+    assert not [*elsewhere.iterdir()]
+    assert before == {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    forked("resume", run, "--trust", **another_user(tmp_path)).is_told(0)
+    assert Run.open(run).record.status == "finished"
+
+
+def test_an_edited_record_is_not_the_users_own(
+    tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
+) -> None:
+    run, _ = writing_elsewhere
+    record = json.loads((run / "results.json").read_text())
+    record["config"]["trainer"]["callbacks"] = ["this.X"]
+    seal(run / "results.json", record, record["signature"])
+    forked("resume", run).is_told(2, "this.X", "--trust")
+
+
+def test_a_run_of_ones_own_needs_no_trust(
+    forked: Dlrun, writing_elsewhere: tuple[Path, Path]
+) -> None:
+    run, _ = writing_elsewhere
+    forked("resume", run).is_told(0)
+
+
+def test_a_link_in_the_run_of_somebody_else_leads_nowhere(tmp_path: Path, forked: Dlrun) -> None:
+    run = finished(tmp_path, harness.words(DENSE, f"trainer.callbacks=[{SAVES}]"))
+    change_record(run, status="interrupted", ended=None)
+    (tmp_path / "mine").mkdir()
+    (run / "tensorboard").symlink_to(tmp_path / "mine")
+    forked("resume", run, **another_user(tmp_path)).is_told(2, "tensorboard")
+    assert not [*(tmp_path / "mine").iterdir()]
+
+
+def test_a_sweep_of_somebody_else_names_no_class(tmp_path: Path, forked: Dlrun) -> None:
+    callback = f"trainer.callbacks=[{{class: {SAVES}, dirpath: {tmp_path / 'elsewhere'}}}]"
+    words = ["sweep", *harness.words(DENSE, callback), "--seeds", "1", "--name", "theirs"]
+    forked(*words).is_told(0)
+    for run in (tmp_path / "runs" / DENSE).iterdir():
+        run.rename(tmp_path / run.name)
+    again = ["sweep", "--resume", "theirs"]
+    forked(*again, **another_user(tmp_path)).is_told(2, SAVES, "--trust")
+    assert not [*(tmp_path / "runs" / DENSE).glob("2*")]
+    forked(*again).is_told(0)
+
+
+def test_no_process_imports_from_the_working_folder(tmp_path: Path) -> None:
+    for name in ("filelock", "yaml", "torch", "lightning"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')\n")
+    path = os.pathsep.join(("", os.environ.get("PYTHONPATH", ""))).strip(os.pathsep)
+    words = harness.words(DENSE, "trainer.devices=2")
+    python(tmp_path, "-m", "dlrun", *words, PYTHONPATH=path).is_told(0)
+
+
+def test_without_a_folder_for_the_key_runs_are_done_all_the_same(
+    tmp_path: Path, forked: Dlrun
+) -> None:
+    (tmp_path / "file").touch()
+    forked(*smoke("hitters-linear"), XDG_CONFIG_HOME=str(tmp_path / "file")).is_told(0)
+    results = json.loads(
+        (harness.newest_run(tmp_path, "hitters-linear") / "results.json").read_text()
+    )
+    assert results["signature"] is None
