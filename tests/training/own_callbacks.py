@@ -1,5 +1,6 @@
 """Callbacks and loggers as users write them."""
 
+import builtins
 import json
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from lightning.pytorch.loggers.logger import DummyLogger
 class Failing(pl.Callback):
     """Fails in the middle of a run, after its hook has been called some times."""
 
-    def __init__(self, after: int = 3) -> None:
-        self.after = after
+    def __init__(self, after: int = 3, error: str = "RuntimeError") -> None:
+        self.after, self.error = after, getattr(builtins, error)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         self.after -= 1
         if self.after < 0:
-            raise RuntimeError("no answer")
+            raise self.error("no answer")
 
 
 class FailingLogger(DummyLogger):

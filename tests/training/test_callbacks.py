@@ -57,6 +57,11 @@ def test_a_logger_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path
     ("callback", "message"),
     [
         (f"{{class: {OWN}.Failing, after: 1}}", "in on_train_batch_end: RuntimeError: no answer"),
+        (f"{{class: {OWN}.Failing, after: 1, error: StopIteration}}", "StopIteration: no answer"),
+        (
+            f"{{class: {OWN}.Failing, after: 1, error: KeyboardInterrupt}}",
+            "KeyboardInterrupt: no answer",
+        ),
         (f"{OWN}.Exiting", "SystemExit: 3"),
     ],
 )
@@ -68,6 +73,14 @@ def test_a_callback_that_fails_ends_the_run_with_its_place(
     assert "own_callbacks.py, line" in ended.stderr and "bug" not in ended.stderr
     record = Run.open(harness.newest_run(tmp_path, DENSE)).record
     assert record.status == "failed" and message in str(record.error)
+
+
+def test_a_metric_that_a_callback_follows_and_the_network_lacks_is_an_error(cli: Dlrun) -> None:
+    checkpoint = "{class: lightning.pytorch.callbacks.ModelCheckpoint, monitor: valid_los}"
+    ended = cli(*harness.words(DENSE, f"trainer.callbacks=[{checkpoint}]")).is_told(
+        2, "ModelCheckpoint", "did you mean 'valid_loss'"
+    )
+    assert "epoch 1" not in ended.stderr
 
 
 def test_a_state_that_no_checkpoint_can_hold_is_an_error(cli: Dlrun) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
@@ -31,13 +32,20 @@ from torch import nn
 
 from dlrun.config.named_classes import class_name, load_class
 from dlrun.config.network_sections import CALLBACKS, LightningConfig, NetworkConfig
-from dlrun.errors import AcceleratorError, ConfigError, DlrunError, describe_with_place
+from dlrun.errors import (
+    AcceleratorError,
+    ConfigError,
+    DlrunError,
+    Stopped,
+    describe_with_place,
+    did_you_mean,
+)
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
+from dlrun.run_folder.recorded_metrics import NO_METRICS, STEP, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     check_cpu_devices,
@@ -139,12 +147,31 @@ class Training:
             nodes=config.trainer.num_nodes,
         )
 
-    def probe(self, device: str) -> None:
-        """Train on one batch, in the run's own precision; raise the error of a failure."""
+    def probe(self, device: str) -> Iterable[str]:
+        """Train on one batch, in the run's own precision; return the names of what is logged."""
         module, data = self._seeded()
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
         trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger())
         trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
+        return trainer.callback_metrics
+
+    def _check_monitored(self, callbacks: Sequence[pl.Callback], device: str) -> None:
+        """Raise ConfigError, before an epoch, if a callback follows a metric that nobody logs."""
+        following = {
+            callback: metric
+            for callback in callbacks
+            if (metric := getattr(callback, "monitor", None)) and getattr(callback, "strict", True)
+        }
+        own = (type(callback).__module__.startswith("lightning.") for callback in callbacks)
+        if not following or not all(own):  # a callback of the user may log
+            return
+        names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
+        known = sorted({STEP, "step", *names})
+        for callback, metric in following.items():
+            if metric not in known:
+                problem = f"{CALLBACKS}: {type(callback).__name__}: no metric {metric!r}"
+                hint = f"there are {', '.join(known)}"
+                raise ConfigError(f"{problem}{did_you_mean(metric, known)}", hint)
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
@@ -163,6 +190,8 @@ class Training:
         found = steps.begin(self.columns, self.fingerprint)
         check_cpu_devices(device, section.devices)
         state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+        callbacks = make_callbacks(config)
+        self._check_monitored(callbacks, device)
         module, data = self._seeded()
         network = module.network if isinstance(module, LightningNetwork) else None
         with steps.progress("training", limit, "epoch") as bar:
@@ -170,7 +199,6 @@ class Training:
                 EpochRecorder if network is None else NetworkRecorder
             )
             recorder = recorder_class(steps, bar, config, state, module)
-            callbacks = make_callbacks(config)
             trainer = make_trainer(
                 config,
                 device,
@@ -227,19 +255,21 @@ def explain_failures(
     """Name the callback that raised an error in the block, or the process that has ended before."""
     try:
         yield
-    except (Exception, SystemExit) as error:  # a callback can raise anything
-        if isinstance(error, DlrunError):
+    except BaseException as error:  # a callback can raise anything
+        if isinstance(error, DlrunError | Stopped):
             raise
-        if isinstance(error, SystemExit) or not is_accelerator_error(error):
-            for frame, _ in traceback.walk_tb(error.__traceback__):
+        cause: BaseException | None = error
+        while cause and not (isinstance(error, Exception) and is_accelerator_error(error)):
+            for frame, _ in traceback.walk_tb(cause.__traceback__):
                 owner = frame.f_locals.get("self")
                 if any(owner is callback for callback in callbacks):
                     name = f"{type(owner).__module__}.{type(owner).__qualname__}"
                     hint = "correct its arguments or its code, or leave it out"
                     raise DlrunError(
-                        f"{CALLBACKS}: {name} has failed: {describe_with_place(error, name)}",
+                        f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
                         f"{hint}; the traceback is in log.txt",
                     ) from error
+            cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
         if processes == 1 or not re.search(LOST, str(error)):
             raise
         if not context.folder.writes:  # the process that writes the run reports it
@@ -273,6 +303,20 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
             raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
         callbacks.append(callback)
     return callbacks
+
+
+class HookProfiler(PassThroughProfiler):
+    """Makes an error of a StopIteration, by which a hook would end the epoch without a word."""
+
+    @contextlib.contextmanager
+    def profile(self, action_name: str) -> Iterator[None]:
+        """Run a hook, such as `[Callback]Timer.on_fit_start`, or a part of Lightning's loops."""
+        try:
+            yield
+        except StopIteration as error:
+            if not action_name.startswith("["):
+                raise
+            raise ValueError(f"StopIteration in {action_name}") from error
 
 
 class RunLogger(DummyLogger):
@@ -331,6 +375,7 @@ def make_trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            profiler=HookProfiler(),
             **more,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
