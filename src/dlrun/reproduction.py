@@ -28,7 +28,6 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
-    describe_direction,
     format_interval,
     format_metric,
 )
@@ -258,7 +257,7 @@ class ReproducedExperiment:
                 mean=here.mean,
                 sd=here.deviation,
                 interval=here.range,
-                direction=describe_direction(metric),
+                direction=here.metric.direction,
                 reruns=dict(group.rerun_values(metric)),
                 in_range={edition: group.place(here, edition) for edition in judged},
             )
@@ -305,7 +304,8 @@ class ReproducedExperiment:
                 if theirs and not part.stochastic:
                     theirs = dict.fromkeys(ours, next(iter(theirs.values())))
                 pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-                return compare_pairs(metric, *zip(*pairs, strict=True)) if pairs else None
+                known = self.group.metric(metric)
+                return compare_pairs(known, *zip(*pairs, strict=True)) if pairs else None
         return None
 
     def describe_baseline(self, parts: "Sequence[ReproducedExperiment]") -> str:
@@ -316,13 +316,13 @@ class ReproducedExperiment:
         found = self.compare_with_baseline(parts)
         if found is None:
             return f"{self.title}: not compared with {other}, which has no such runs here"
-        text = f"{self.title}: mean {found.metric} {found.value:.4g} over "
+        text = f"{self.title}: mean {found.metric.name} {found.value:.4g} over "
         text += f"{pluralize(found.pairs, 'seed')}, {found.baseline:.4g} by {other}"
         if found.interval is None:
             return f"{text}: --seeds 10 says whether such a difference is reliable"
         low, high = (f"{end:.4g}" for end in found.interval)
         text += f", 95 % interval of the mean difference {low} to {high}: {found.verdict}"
-        return f"{text} ({describe_direction(found.metric)})"
+        return f"{text} ({found.metric.direction})"
 
 
 Parts = Sequence[ReproducedExperiment]

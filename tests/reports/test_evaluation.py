@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.metrics import describe_metric
 from dlrun.reports.evaluation import DOTS, compare_test_rows, evaluate_predictions, evaluate_values
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import compare_pairs
@@ -73,12 +74,15 @@ def test_of_many_values_a_share_is_drawn(rows: int) -> None:
 def test_classes_of_the_same_rows_are_compared_in_pairs() -> None:
     baseline = [True] * 10 + [False] * 10
     values = [False] * 2 + [True] * 18
-    found = compare_pairs("test_accuracy", values, baseline)
+    found = compare_pairs(describe_metric("test_accuracy", {}), values, baseline)
     assert (found.baseline, found.value, found.pairs) == (0.5, 0.9, 20)
     assert found.difference == pytest.approx(0.4)
     low, high = found.interval or (0, 0)
     assert 0 < low < 0.4 < high and found.verdict == "better"
-    assert compare_pairs("test_accuracy", values, values).verdict == "no clear difference"
+    assert (
+        compare_pairs(describe_metric("test_accuracy", {}), values, values).verdict
+        == "no clear difference"
+    )
 
 
 def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:
     base = run("base", *zip(targets, (1, -1, 1, -1), strict=True))
     near = run("near", *zip(targets, (0.5, -0.25, 0.25, 0.5), strict=True))
     found = compare_test_rows(near, base)
-    assert (found.metric, found.baseline, found.value) == ("test_mae", 1, 0.375)
+    assert (found.metric.name, found.baseline, found.value) == ("test_mae", 1, 0.375)
     assert found.interval == pytest.approx((-0.854673, -0.395327), abs=1e-6)  # Student's, 3 degrees
     assert found.verdict == "better"
     rounded = compare_test_rows(run("rounded", *((one + 1e-6, 1) for one in targets)), base)

@@ -101,10 +101,10 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     assert [one.number for one in group.sections] == [2, 3, 4, 5, 6]
     accuracy, loss = group.spreads
     values = [run.record.metrics["test_accuracy"] for run in same]
-    assert (accuracy.metric, accuracy.values) == ("test_accuracy", values)
+    assert (accuracy.metric.name, accuracy.values) == ("test_accuracy", values)
     assert accuracy.mean == pytest.approx(statistics.fmean(v for v in values if v))
     assert accuracy.deviation == pytest.approx(statistics.stdev(v for v in values if v))
-    assert (loss.metric, loss.deviation) == ("test_loss", 0)
+    assert (loss.metric.name, loss.deviation) == ("test_loss", 0)
 
 
 def test_whether_the_seed_changes_a_number_is_seen_in_the_runs(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from dlrun.run_folder.recorded_metrics import (
     is_stopped_early,
     kept_epoch,
     main_metric,
-    metric_direction,
     read_metrics_csv,
     remarks_on_metrics,
     selection_metric,
@@ -69,26 +68,27 @@ def test_the_metric_that_a_run_is_judged_by() -> None:
         "valid_loss valid_r2 valid_mae test_mae": "valid_r2",
         "train_mae valid_loss": "valid_loss",
         "valid_nonzero test_mae": None,
+        "valid_brier_score valid_error": None,  # nobody says which direction is better
     }.items():
-        assert selection_metric(names.split()) == selection
-    for names, expected in {
-        "test_loss valid_rmse test_MeanAbsoluteError": -1,
-        "test_accuracy test_auroc test_f1_macro r2": 1,
-        "nonzero lambda objective images": 0,
-    }.items():
-        assert {metric_direction(metric) for metric in names.split()} == {expected}
+        metric = selection_metric(a_record(metrics=dict.fromkeys(names.split(), 1)))
+        assert (metric and metric.name) == selection
+    of_users = a_record(
+        metrics={"valid_loss": 1, "valid_brier": 1}, config={"metrics": {"brier": "lower"}}
+    )
+    metric = selection_metric(of_users)
+    assert metric and (metric.name, metric.sign) == ("valid_brier", -1)
 
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:
     accuracies = enumerate([0.7, 0.9, 0.9, 0.8], start=1)
     rows = [{"epoch": float(n), "valid_loss": n, "valid_accuracy": one} for n, one in accuracies]
-    found = best_epoch(rows)
+    found = best_epoch(rows, {})
     assert found and (found.metric, found.epoch, found.value) == ("valid_accuracy", 2, 0.9)
-    found = best_epoch([{"epoch": 1.0, "valid_mae": 3.0}, {"epoch": 2.0, "valid_mae": 2.0}])
+    found = best_epoch([{"epoch": 1.0, "valid_mae": 3.0}, {"epoch": 2.0, "valid_mae": 2.0}], {})
     assert found and (found.metric, found.epoch) == ("valid_mae", 2)
-    assert best_epoch([]) is None
-    assert best_epoch([{"lambda": 1.0, "valid_accuracy": 0.5}]) is None  # no epochs
-    assert best_epoch([{"epoch": 1.0, "train_loss": 0.5}]) is None  # nothing was validated
+    assert best_epoch([], {}) is None
+    assert best_epoch([{"lambda": 1.0, "valid_accuracy": 0.5}], {}) is None  # no epochs
+    assert best_epoch([{"epoch": 1.0, "train_loss": 0.5}], {}) is None  # nothing was validated
 
 
 LOSSES = [0.5, 0.4, 0.41, 0.39, 0.395, 0.6]
@@ -109,16 +109,16 @@ def test_training_ends_after_epochs_without_an_improvement(
     rows = [{"epoch": n, "valid_loss": one, "valid_r2": -one} for n, one in enumerate(losses, 1)]
     for monitor in ("valid_loss", "valid_r2"):
         config = EarlyStoppingConfig(monitor=monitor, patience=patience, min_delta=min_delta)
-        ends = [n for n in range(len(rows) + 1) if is_stopped_early(rows[:n], config)]
+        ends = [n for n in range(len(rows) + 1) if is_stopped_early(rows[:n], {}, config)]
         assert (ends or [None])[0] == stopped
     off = EarlyStoppingConfig(monitor=None, patience=1, min_delta=0.0)
-    assert not is_stopped_early(rows, off)
+    assert not is_stopped_early(rows, {}, off)
 
 
 def test_the_kept_epoch_is_the_best_or_the_last() -> None:
     rows = [{"epoch": n, "valid_loss": one} for n, one in enumerate([0.5, 0.3, 0.3, 0.4], 1)]
-    assert [kept_epoch(rows, by) for by in (None, "valid_loss")] == [4, 2]
-    assert kept_epoch([{"epoch": 1, "valid_loss": math.nan}], "valid_loss") == 1
+    assert [kept_epoch(rows, {}, by) for by in (None, "valid_loss")] == [4, 2]
+    assert kept_epoch([{"epoch": 1, "valid_loss": math.nan}], {}, "valid_loss") == 1
 
 
 def test_an_end_before_the_last_epoch_is_noted() -> None:

@@ -117,7 +117,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     for name in dict.fromkeys(name for one in newest for name in one):
         values = [one.get(name) for one in newest]
         known = [value for value in values if value is not None]
-        direction = metrics.metric_direction(name) if mark_best else 0
+        direction = runs[0].record.metric(name).sign if mark_best else 0
         best = (max if direction > 0 else min)(known, default=math.nan)
         cells = [metrics.format_metric(value) or EMPTY for value in values]
         behind = [
@@ -173,7 +173,7 @@ def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: S
     rows = pluralize(found.pairs, "common test row")
     screen.show(
         Text(
-            f"{here} against {there} on {rows}: {found.metric} "
+            f"{here} against {there} on {rows}: {found.metric.name} "
             f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict} "
             "(of these two runs: other seeds give other differences)"
         )

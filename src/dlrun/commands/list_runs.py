@@ -18,11 +18,12 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.metrics import TESTED, describe_metric
 from dlrun.run_folder import recorded_metrics
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
 from dlrun.run_folder.folder import LATEST, to_csv
 from dlrun.run_folder.record import RunNotes, check_tag
-from dlrun.run_folder.recorded_metrics import TESTED, format_metric
+from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, format_text_table, pluralize, printable, shorten_paths
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
@@ -157,6 +158,7 @@ def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
         "folder": str(run.folder),
         "problem": run.problem,
         "metrics": record.metrics,
+        "directions": record.directions,
     }
 
 
@@ -213,7 +215,8 @@ def _sort(rows: Sequence[Row], key: str) -> list[Row]:
         if not isinstance(value, int | float):
             return (True, 0, str(value))
         metric = row["metric"] if name == "value" else name.partition("metrics.")[2]
-        return (False, -(recorded_metrics.metric_direction(metric) or 1) * value, "")
+        sign = describe_metric(metric, row["directions"]).sign or 1
+        return (False, -sign * value, "")
 
     with_value = [row for row in rows if row.get(name) is not None]
     without_value = [row for row in rows if row.get(name) is None]

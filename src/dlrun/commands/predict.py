@@ -19,8 +19,9 @@ from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import TESTED
 from dlrun.run_folder.folder import PREDICTIONS, check_output_path
-from dlrun.run_folder.recorded_metrics import TESTED, format_metric
+from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.errors import AcceleratorError, did_you_mean
+from dlrun.metrics import Better
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
@@ -143,6 +144,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     fallback: bool
     logger: Annotated[list[LoggerName], EACH_ONCE]
     threads: Threads | Literal["auto"]
+    metrics: dict[str, Better]
 
     @property
     def data_section(self) -> Any:

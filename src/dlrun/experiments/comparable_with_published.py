@@ -12,7 +12,7 @@ PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # those of chance and rounding, of output, and of where the data are (DataOrigin.is_book says
 # whether they are the book's).
-NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions"}
+NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
 NEUTRAL |= {"data.source", "data.sample_reviews", "data.sample_images"}
 NEUTRAL |= {"data.text_column", "data.label_column", "data.test_share", "data.split_seed"}
 

@@ -28,11 +28,12 @@ from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
+from dlrun.metrics import VALID, Directions, describe_metric
 from dlrun.networks.files import read_tensors
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.recorded_metrics import VALID, metric_direction, too_good_by_test_rows
+from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective, classification, torch_optimizer
@@ -151,7 +152,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "16-mixed and bf16-mixed do not",
             )
         if metric := config.early_stopping.monitor or config.keeps_best_by:
-            _check_deciding_metric(metric, objective)
+            _check_deciding_metric(metric, objective, config.metrics)
             if config.validates_on_test:
                 what = "the test metric of an epoch that they choose"
                 context.screen.warn(too_good_by_test_rows(what))
@@ -246,16 +247,17 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _check_deciding_metric(metric: str, objective: Objective) -> None:
-    """Raise ConfigError unless the validation has the metric, and its name says what is better."""
+def _check_deciding_metric(metric: str, objective: Objective, directions: Directions) -> None:
+    """Raise ConfigError unless the validation has the metric, and its direction is known."""
     key, known = "early_stopping.monitor", [f"{VALID}{name}" for name in objective.columns()]
     if metric not in known:
         hint = f"the metrics of the validation are {', '.join(known)}"
         raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
-    if not metric_direction(metric):
+    if not describe_metric(metric, directions).sign:
+        name = metric.removeprefix(VALID)
         raise ConfigError(
-            f"{key}: the name {metric!r} does not say whether higher values are better",
-            "a word such as `loss`, `error`, `accuracy` or `score` in it does",
+            f"{key}: whether higher or lower values of {metric!r} are better is not declared",
+            f"declare it: metrics={{{name}: lower}}, or higher",
         )
 
 

@@ -18,10 +18,11 @@ from dlrun.config.sections import Predictions
 from dlrun.data import photographs
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
+from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ACCURACY, ClassSummary
-from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, TESTED, format_metric
+from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, format_metric
 from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB

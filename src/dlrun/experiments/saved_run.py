@@ -17,6 +17,7 @@ from dlrun.config.yaml_loader import Values, config_layer_without_file, flatten_
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
+from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.find import find_run, runs_newest_first
@@ -31,12 +32,7 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
-from dlrun.run_folder.recorded_metrics import (
-    TESTED,
-    format_metric,
-    newest_metrics,
-    read_metrics_csv,
-)
+from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics, read_metrics_csv
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest

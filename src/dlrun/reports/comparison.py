@@ -42,8 +42,8 @@ class DataComparison:
         for group, spread in self.rows:
             if group.interval(spread):
                 found.add("range" if spread.range else "interval")
-            found.update(group.published_values(spread.metric))
-            if group.rerun_values(spread.metric):
+            found.update(group.published_values(spread.metric.name))
+            if group.rerun_values(spread.metric.name):
                 found.add("rerun")
         return found
 
@@ -58,11 +58,11 @@ class DataComparison:
         values: dict[str, list[float]] = {}
         for group in self.groups:
             for spread in group.spreads:
-                shown = values.setdefault(spread.metric, [])
+                shown = values.setdefault(spread.metric.name, [])
                 shown += [*spread.values, *(group.interval(spread) or ())]
                 shown += [(1 + sign * LEAST_WIDTH / 2) * spread.mean for sign in (-1, 1)]
-                shown += group.published_values(spread.metric).values()
-                shown += [value for _, value in group.rerun_values(spread.metric)]
+                shown += group.published_values(spread.metric.name).values()
+                shown += [value for _, value in group.rerun_values(spread.metric.name)]
         ends = {metric: charts.padded_range(shown, 0.02) for metric, shown in values.items()}
         return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
 

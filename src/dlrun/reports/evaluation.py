@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import Metric
 from dlrun.reports.charts import Chart, ChartCurve
 from dlrun.reports.spread import PairedComparison, compare_pairs
 from dlrun.run_folder.folder import PREDICTIONS
@@ -128,7 +129,7 @@ class _TestRows(NamedTuple):
     near: how far true values of the same row can be apart, because of rounding.
     """
 
-    metric: str
+    metric: Metric
     true: Sequence[str | float]
     scores: Sequence[float]
     near: float = 0.0
@@ -142,7 +143,7 @@ def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
     ours, theirs = _read_test_rows(run), _read_test_rows(baseline)
     is_same = ours.metric == theirs.metric and len(ours.true) == len(theirs.true)
     if not is_same or not all(
-        one == other or (ours.metric == MAE and abs(float(one) - float(other)) <= ours.near)
+        one == other or (ours.metric.name == MAE and abs(float(one) - float(other)) <= ours.near)
         for one, other in zip(ours.true, theirs.true, strict=True)
     ):
         raise ConfigError("the runs have different test rows")
@@ -157,10 +158,10 @@ def _read_test_rows(run: Run) -> _TestRows:
 
             table = TrueAndPredictedValues.of_table(content)
             errors = abs(table.targets - table.predicted).tolist()
-            return _TestRows(MAE, table.targets.tolist(), errors, table.near)
+            return _TestRows(run.record.metric(MAE), table.targets.tolist(), errors, table.near)
         if rows := csv_rows(content, CLASSES):
             _, true, predicted, *_ = zip(*rows, strict=True)
-            return _TestRows(ACCURACY, true, [*map(eq, true, predicted)])
+            return _TestRows(run.record.metric(ACCURACY), true, [*map(eq, true, predicted)])
     except (ValueError, csv.Error) as error:
         raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
     raise ConfigError(f"{run.name} kept no predictions of a test set")

@@ -9,9 +9,10 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments.comparable_with_published import CHANCE
+from dlrun.metrics import TESTED
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
 from dlrun.reports.spread import MetricSpread, RunGroup
-from dlrun.run_folder.recorded_metrics import TESTED, main_metric, metric_direction
+from dlrun.run_folder.recorded_metrics import main_metric
 from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
@@ -51,7 +52,7 @@ class ConfigGroup(RunGroup):
     def rank(self) -> float:
         """Return a sort key of configs, best first, by the mean of the main metric."""
         main = self.main
-        return -metric_direction(main.metric) * main.mean if main else float("inf")
+        return -main.metric.sign * main.mean if main else float("inf")
 
     @property
     def typical(self) -> RunSection | None:
@@ -59,7 +60,7 @@ class ConfigGroup(RunGroup):
         main = self.main
         if main is None:
             return self.counted[0] if self.counted else None
-        by_value = sorted(self.counted, key=lambda run: run.record.metrics[main.metric] or 0)
+        by_value = sorted(self.counted, key=lambda run: run.record.metrics[main.metric.name] or 0)
         return by_value[(len(by_value) - 1) // 2]
 
     @property

@@ -9,10 +9,10 @@ from functools import cached_property
 from dlrun import stats
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import Metric
 from dlrun.run_folder.record import ACCURACY
 from dlrun.run_folder.recorded_metrics import (
     is_plottable,
-    metric_direction,
     published_metrics,
     published_reruns,
 )
@@ -24,7 +24,7 @@ Interval = tuple[float, float]
 class MetricSpread:
     """Holds the values of one metric over the finished runs of one config."""
 
-    metric: str
+    metric: Metric
     values: list[float]
 
     @property
@@ -41,7 +41,7 @@ class MetricSpread:
     def interval(self) -> Interval | None:
         """Return the 95 % interval of the mean over the runs; None for a single run.
 
-        It is cut at 0 and 1 if the metric cannot be beyond them.
+        It is cut where the metric cannot be beyond.
         """
         return self._cut(stats.mean_interval(self.values))
 
@@ -53,11 +53,10 @@ class MetricSpread:
     def _cut(self, ends: Interval | None) -> Interval | None:
         if ends is None:
             return None
-        is_r2 = self.metric.endswith("r2")  # at most 1, but it may be negative
-        least = 0.0 if min(self.values) >= 0 and not is_r2 else ends[0]  # a share, or a loss
-        is_share = self.metric.endswith(("accuracy", "f1")) and max(self.values) <= 1
-        most = 1.0 if is_share or is_r2 else ends[1]
-        return max(least, ends[0]), min(most, ends[1])
+        least, most = self.metric.least, self.metric.most
+        low = ends[0] if least is None else max(ends[0], min(least, *self.values))
+        high = ends[1] if most is None else min(ends[1], max(most, *self.values))
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,10 @@ class RunGroup:
     def runs(self) -> list[Run]:
         """Return the runs in their order."""
         return list(self.repeats.values())
+
+    def metric(self, name: str) -> Metric:
+        """Return what is known of a metric of the runs."""
+        return self.runs[0].record.metric(name)
 
     def values(self, metric: str) -> dict[int | str | None, float]:
         """Return the values of a metric by seed, or by fold; empty if any run lacks the metric.
@@ -92,7 +95,7 @@ class RunGroup:
     def spread(self, metric: str) -> MetricSpread | None:
         """Return the spread of a metric over the runs; None if any lacks it."""
         values = self.values(metric)
-        return MetricSpread(metric, [*values.values()]) if values else None
+        return MetricSpread(self.metric(metric), [*values.values()]) if values else None
 
     def published_values(self, metric: str) -> dict[str, float]:
         """Return the published values of a metric by edition of the book."""
@@ -109,7 +112,7 @@ class RunGroup:
 
     def interval(self, spread: MetricSpread) -> Interval | None:
         """Return where 95 % of runs lie; of a single run, the interval of its test accuracy."""
-        if len(self.repeats) == 1 and spread.metric == ACCURACY:
+        if len(self.repeats) == 1 and spread.metric.name == ACCURACY:
             return self.runs[0].record.interval
         return spread.range
 
@@ -127,7 +130,7 @@ class RunGroup:
 
         If the metric depends on no seed, `yes` is `equal`. None if it is not to be judged.
         """
-        value = self.published_values(spread.metric).get(edition)
+        value = self.published_values(spread.metric.name).get(edition)
         if value is None or self.runs[0].record.reference_differs:
             return None
         if self.depends_on_seed(spread):
@@ -144,7 +147,7 @@ class PairedComparison:
     of fewer than two pairs.
     """
 
-    metric: str
+    metric: Metric
     pairs: int
     value: float
     baseline: float
@@ -153,16 +156,18 @@ class PairedComparison:
 
     @property
     def verdict(self) -> str:
-        """Return `better` or `worse` if the interval does not contain 0."""
+        """Return `better` or `worse` if the interval does not contain 0, or `different`."""
         if self.interval is None:
             return "no interval"
         side = (self.interval[0] > 0) - (self.interval[1] < 0)
+        if side and not self.metric.sign:
+            return "different"
         verdicts = {1: "better", -1: "worse", 0: "no clear difference"}
-        return verdicts[side * metric_direction(self.metric)]
+        return verdicts[side * self.metric.sign]
 
 
 def compare_pairs(
-    metric: str, values: Sequence[float], baseline: Sequence[float]
+    metric: Metric, values: Sequence[float], baseline: Sequence[float]
 ) -> PairedComparison:
     """Compare the values of a metric with those of a baseline, in pairs; there is at least one.
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.metrics import Directions, Metric, describe_metric
 from dlrun.run_folder.folder import ENVIRONMENT, NOTES, NOTES_LOCK, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
@@ -145,6 +146,16 @@ class RunRecord(ChecksummedModel):
     figures: list[str] = []
     files: dict[str, str] = {}  # SHA-256 by name: of config.yaml; once finished, of all its files
     error: str | None = None
+
+    @property
+    def directions(self) -> Directions:
+        """Return which direction of a metric is better, as the config declares."""
+        declared = self.config.get("metrics")
+        return declared if isinstance(declared, dict) else {}
+
+    def metric(self, name: str) -> Metric:
+        """Return what is known of a metric of the run: by its name, or declared in its config."""
+        return describe_metric(name, self.directions)
 
     @property
     def earlier_epoch(self) -> int | None:

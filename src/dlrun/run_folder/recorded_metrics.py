@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlrun.errors import DataError
+from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric, without_stage
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
@@ -22,9 +23,6 @@ if TYPE_CHECKING:  # slow: `runs list` needs neither
 
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
-TESTED, VALID = "test_", "valid_"
-LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
-HIGHER = ("acc", "accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
 SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
@@ -75,49 +73,64 @@ def _number(cell: str) -> float:
 def main_metric(record: RunRecord) -> str | None:
     """Return the name of a run's main metric: the first of its test that is no loss."""
     tested = (name for name in record.metrics if name.startswith(TESTED))
-    return min(tested, key=lambda name: name.endswith("loss"), default=None)
+    return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
 
 
-def selection_metric(metrics: Iterable[str]) -> str | None:
-    """Return the name of the validation metric by which a sweep selects a config, or None.
+def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> Metric | None:
+    """Return the validation metric by which a sweep selects a config, or None.
 
-    It is the first that is no loss, or the loss, if the name says whether higher is better.
+    It is the first with a direction that is no loss, or the loss. among: the names to choose from;
+    None: those of the record's metrics.
     """
-    validated = (name for name in metrics if name.startswith(VALID) and metric_direction(name))
-    return min(validated, key=lambda name: name.endswith("loss"), default=None)
+    names = record.metrics if among is None else among
+    return _selection_metric(record.metric(name) for name in names)
+
+
+def _selection_metric(metrics: Iterable[Metric]) -> Metric | None:
+    validated = (metric for metric in metrics if metric.name.startswith(VALID) and metric.sign)
+    return min(validated, key=lambda metric: metric.is_loss, default=None)
 
 
 def best_epoch(
-    rows: Sequence[Mapping[str, float]], *, by: str | None = None, on_test: bool = False
+    rows: Sequence[Mapping[str, float]],
+    directions: Directions,
+    *,
+    by: str | None = None,
+    on_test: bool = False,
 ) -> BestEpoch | None:
     """Return the epoch with the best validation metric, or None if no epoch was validated.
 
-    by: the metric; None: the one by which a sweep selects. on_test: it is noted in the result.
+    directions: those that the config declares. by: the metric; None: the one by which a sweep
+    selects. on_test: it is noted in the result.
     """
-    metric = by or (selection_metric(rows[0]) if rows and STEP in rows[0] else None) or ""
-    validated = _rows_with(metric, rows)
-    if not validated:
+    names = [by] if by else [*rows[0]] if rows and STEP in rows[0] else []
+    metric = _selection_metric(describe_metric(name, directions) for name in names)
+    validated = _rows_with(metric.name, rows) if metric else []
+    if metric is None or not validated:
         return None
-    best = max(validated, key=lambda row: metric_direction(metric) * row[metric])
-    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric], on_test=on_test)
+    best = max(validated, key=lambda row: metric.sign * row[metric.name])
+    value = best[metric.name]
+    return BestEpoch(metric=metric.name, epoch=int(best[STEP]), value=value, on_test=on_test)
 
 
-def kept_epoch(rows: Sequence[Mapping[str, float]], by: str | None) -> int:
+def kept_epoch(rows: Sequence[Mapping[str, float]], directions: Directions, by: str | None) -> int:
     """Return the epoch whose weights are kept: the best by a validation metric, or the last."""
-    best = best_epoch(rows, by=by) if by else None
+    best = best_epoch(rows, directions, by=by) if by else None
     return best.epoch if best else len(rows)
 
 
-def is_stopped_early(rows: Sequence[Mapping[str, float]], config: "EarlyStoppingConfig") -> bool:
+def is_stopped_early(
+    rows: Sequence[Mapping[str, float]], directions: Directions, config: "EarlyStoppingConfig"
+) -> bool:
     """Return whether the training ends after these epochs, because it no longer improves.
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
-    metric, best, waited = config.monitor, -math.inf, 0
-    if metric is None:
+    if config.monitor is None:
         return False
-    for row in _rows_with(metric, rows):
-        value = metric_direction(metric) * row[metric]
+    metric, best, waited = describe_metric(config.monitor, directions), -math.inf, 0
+    for row in _rows_with(metric.name, rows):
+        value = metric.sign * row[metric.name]
         if value - best > config.min_delta:
             best, waited = value, 0
         else:
@@ -128,14 +141,6 @@ def is_stopped_early(rows: Sequence[Mapping[str, float]], config: "EarlyStopping
 def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     """Return the rows that have a metric: not every epoch is validated."""
     return [row for row in rows if math.isfinite(row.get(metric, math.nan))]
-
-
-def metric_direction(metric: str) -> int:
-    """Return 1 if higher values of a metric are better, -1 if lower ones are, 0 if unknown."""
-    words = metric.lower().replace("-", "_").split("_")
-    if any(word.endswith(LOWER) for word in words):
-        return -1
-    return 1 if any(word.endswith(HIGHER) for word in words) else 0
 
 
 def is_plottable(value: float) -> bool:
@@ -167,11 +172,6 @@ def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
         (rerun["source"], {name: rerun[name] for name in rerun if isinstance(rerun[name], float)})
         for rerun in record.reference.get("reruns", [])
     ]
-
-
-def describe_direction(metric: str) -> str:
-    """Return whether higher or lower values of a metric are better, in words; empty if unknown."""
-    return {1: "higher is better", -1: "lower is better", 0: ""}[metric_direction(metric)]
 
 
 def add_accuracy_of_largest_class(
@@ -224,8 +224,12 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
         lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
+    metric = main_metric(record) or ""
+    if metric and not record.metric(metric).sign:
+        name = without_stage(metric)
+        remark = f"is not ranked: metrics={{{name}: lower}}, or higher, says what is better"
+        lines.append(("metric", f"{metric} {remark}"))
     if record.reference_differs:
-        metric = main_metric(record) or ""
         value = editions.get("book", {}).get(metric)
         is_own = record.source in OWN_SOURCES  # a number of other data says nothing
         theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"

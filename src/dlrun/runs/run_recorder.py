@@ -192,7 +192,9 @@ class RunRecorder:
             **published.compare_with_published(name, config, results),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": recorded_metrics.best_epoch(rows, on_test=config.validates_on_test),
+            "best_epoch": recorded_metrics.best_epoch(
+                rows, config.metrics, on_test=config.validates_on_test
+            ),
             "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,

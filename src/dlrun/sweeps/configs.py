@@ -9,9 +9,10 @@ from functools import cached_property
 from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import TESTED, VALID
 from dlrun.reports.spread import MetricSpread, RunGroup, compare_pairs
 from dlrun.run_folder import recorded_metrics as metrics
-from dlrun.run_folder.recorded_metrics import TESTED, VALID, format_metric, metric_direction
+from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.sweeps.plan import SweepPlan, is_run_complete
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.system.console import pluralize
@@ -31,12 +32,13 @@ class ConfigResults(RunGroup):
     def spreads(self) -> dict[str, MetricSpread]:
         """Return the mean and spread of each metric that all runs have."""
         spreads = map(self.spread, self.runs[0].record.metrics)
-        return {spread.metric: spread for spread in spreads if spread is not None}
+        return {spread.metric.name: spread for spread in spreads if spread is not None}
 
     @property
     def validated(self) -> MetricSpread | None:
         """Return the spread of the metric by which the best config is chosen, or None."""
-        return self.spreads.get(metrics.selection_metric(self.spreads) or "")
+        metric = metrics.selection_metric(self.runs[0].record, self.spreads)
+        return self.spreads[metric.name] if metric else None
 
     @property
     def tested(self) -> MetricSpread | None:
@@ -63,7 +65,7 @@ class ConfigResults(RunGroup):
     def rank(self) -> tuple[bool, bool, float]:
         """Return a sort key, best last: has a validation metric, has all seeds, its mean."""
         by = self.validated
-        value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
+        value = float("-inf") if by is None else by.metric.sign * by.mean
         return by is not None, not self.missing, value
 
     @property
@@ -77,7 +79,8 @@ class ConfigResults(RunGroup):
         tested = self.spreads.get(metric.replace(VALID, TESTED, 1))
         if tested is None or self.is_chosen_by_test_rows:
             return None
-        return metric_direction(metric) * (self.spreads[metric].mean - tested.mean)
+        spread = self.spreads[metric]
+        return spread.metric.sign * (spread.mean - tested.mean)
 
     def numbers(self, metric: str) -> dict[str, object]:
         """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
@@ -106,7 +109,7 @@ class ConfigResults(RunGroup):
     def describe(self) -> str:
         """Return the config with its mean validation and test metrics as text."""
         spreads = [spread for spread in (self.validated, self.tested) if spread]
-        text = ", ".join(f"{spread.metric} {format_metric(spread.mean)}" for spread in spreads)
+        text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
         text += f" ({self.missing} runs)" if self.missing else ""
         return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
 
@@ -204,7 +207,7 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
     best = find_best_config(results)
     if best is None or best.validated is None or not best.settings:
         return None
-    metric = best.validated.metric
+    metric = best.validated.metric.name
     configs = [
         config
         for config in results
@@ -218,8 +221,8 @@ def judge_selection(results: Sequence[ConfigResults]) -> Selection | None:
     second = configs[-2]
     theirs = second.values(metric)
     pair = [*values.values()], [theirs[repeat] for repeat in values]
-    better, worse = pair if metric_direction(metric) > 0 else pair[::-1]
-    comparison = compare_pairs(metric, better, worse)
+    better, worse = pair if best.validated.metric.sign > 0 else pair[::-1]
+    comparison = compare_pairs(best.validated.metric, better, worse)
     gaps = [gap for config in configs if (gap := config.optimism(metric)) is not None]
     return replace(
         selection,

@@ -162,7 +162,8 @@ class SweepProgress:
         """Return a line of text about a point and its result, cut to 80 columns."""
         result = ""
         if record is not None:
-            names = filter(None, (selection_metric(record.metrics), main_metric(record)))
+            selected = selection_metric(record)
+            names = filter(None, (selected.name if selected else None, main_metric(record)))
             known = {name: one for name in names if (one := record.metrics[name]) is not None}
             result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
         head = f"point {format_position(point.number, self.plan.size)} {how:<6} "

@@ -20,7 +20,7 @@ from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.recorded_metrics import metric_direction, selection_metric
+from dlrun.run_folder.recorded_metrics import selection_metric
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, is_run_complete
 from dlrun.sweeps.search_space import Space
 
@@ -64,14 +64,14 @@ def _score(run: Run | None) -> float:
     """
     if run is None or not is_run_complete(run):
         return math.nan
-    metric = selection_metric(run.record.metrics)
+    metric = selection_metric(run.record)
     if metric is None:
         raise DlrunError(
             f"{run.folder}: no validation metric, which --sampler tpe needs",
             "hold rows out for validation, or use --sampler random",
         )
-    value = run.record.metrics[metric]
-    return math.nan if value is None else metric_direction(metric) * value
+    value = run.record.metrics[metric.name]
+    return math.nan if value is None else metric.sign * value
 
 
 def _distribution(space: Space) -> BaseDistribution:

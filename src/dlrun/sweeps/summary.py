@@ -13,6 +13,7 @@ from rich.text import Text
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError, first_line, os_error_remedy
+from dlrun.metrics import TESTED, without_stage
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
@@ -129,7 +130,7 @@ class SweepSummary:
         if main is None:
             return None
         plan, best = self.plan, self.best
-        metric = main.metric.partition("_")[2]
+        metric = without_stage(main.metric.name)
         keys = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED]
         dots = []
         for number, run in sorted(self.state.runs.items()):
@@ -144,7 +145,7 @@ class SweepSummary:
                 keys,
                 metric,
                 chosen=best.settings if best else {},
-                book=best.published_values(metrics.TESTED + metric).get("book") if best else None,
+                book=best.published_values(TESTED + metric).get("book") if best else None,
                 title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
             )
             return figure.to_png()
@@ -209,13 +210,13 @@ def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
             "n": result.missing or str(result.folds or len(result.runs)),
         }
         if validated := result.validated:
-            row[shorten_metric(validated.metric)] = format_metric(validated.mean)
+            row[shorten_metric(validated.metric.name)] = format_metric(validated.mean)
         if tested := result.tested:
             interval = tested.interval
-            row[shorten_metric(tested.metric)] = format_metric(tested.mean)
+            row[shorten_metric(tested.metric.name)] = format_metric(tested.mean)
             row["test sd"] = format_metric(tested.deviation)
             row["mean's 95 %"] = metrics.format_interval(interval) if interval else ""
-            row["book"] = format_metric(result.published_values(tested.metric).get("book"))
+            row["book"] = format_metric(result.published_values(tested.metric.name).get("book"))
         rows.append({head: text for head, text in row.items() if text})
     heads = max(rows, key=len) if rows else {}
     table = Table(box=None, pad_edge=False)

@@ -19,7 +19,8 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.errors import ConfigError, first_line
-from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, VALID, is_stopped_early, kept_epoch
+from dlrun.metrics import VALID
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, is_stopped_early, kept_epoch
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData, Loader
@@ -382,14 +383,15 @@ class NetworkRecorder(EpochRecorder):
             metrics[LR] = schedule.lr
             schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
         self._metrics = metrics
-        if is_stopped_early([*self.steps.rows, self.row(metrics)], self.config.early_stopping):
+        rows, config = [*self.steps.rows, self.row(metrics)], self.config
+        if is_stopped_early(rows, config.metrics, config.early_stopping):
             trainer.should_stop = True
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the epoch; keep its weights if it is the best."""
-        number = len(self.steps.rows) + 1
+        number, config = len(self.steps.rows) + 1, self.config
         rows = [*self.steps.rows, {STEP: number, **self.row(self._metrics)}]
-        if (by := self.config.keeps_best_by) and kept_epoch(rows, by) == number:
+        if (by := config.keeps_best_by) and kept_epoch(rows, config.metrics, by) == number:
             weights = self.module.network.state_dict()
             self.state.best = {name: tensor.clone() for name, tensor in weights.items()}
         return self._metrics

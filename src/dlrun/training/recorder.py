@@ -18,9 +18,10 @@ from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.metrics import VALID
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, VALID, format_metrics_line
+from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.system.signals import StopRequest
 

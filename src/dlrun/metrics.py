@@ -1,0 +1,68 @@
+"""Define the metrics that dlrun knows: which direction is better, and which values are possible.
+
+The metric of a user's own module has its direction in the config: `metrics: {brier: lower}`. One
+without a direction is shown, but never ranked, kept by, stopped by or called better.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Better = Literal["higher", "lower"]
+TESTED, VALID = "test_", "valid_"
+Directions = Mapping[str, Better]  # of metrics by name, as a config declares them
+STAGES = ("train_", VALID, TESTED)  # beginnings of a metric's name in metrics.csv and results.json
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Describes a metric, such as `valid_accuracy`, or `accuracy` of any stage."""
+
+    name: str
+    better: Better | None = None  # None: it is not known, so that it is never ranked
+    least: float | None = None  # the smallest and the largest possible values, as of an accuracy
+    most: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """Return 1 if higher values are better, -1 if lower ones are, 0 if that is not known."""
+        return (self.better == "higher") - (self.better == "lower")
+
+    @property
+    def direction(self) -> str:
+        """Return whether higher or lower values are better, in words; empty if unknown."""
+        return f"{self.better} is better" if self.sign else ""
+
+    @property
+    def is_loss(self) -> bool:
+        """Return whether it is the loss: a run is judged by another metric, if it has one."""
+        return without_stage(self.name) == "loss"
+
+
+KNOWN = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", "lower", least=0),
+        Metric("accuracy", "higher", least=0, most=1),
+        Metric("f1", "higher", least=0, most=1),
+        Metric("macro_f1", "higher", least=0, most=1),
+        Metric("mae", "lower", least=0),
+        Metric("r2", "higher", most=1),
+    )
+}
+
+
+def without_stage(name: str) -> str:
+    """Return the name of a metric without its stage: `accuracy` for `valid_accuracy`."""
+    for stage in STAGES:
+        name = name.removeprefix(stage)
+    return name
+
+
+def describe_metric(name: str, declared: Directions) -> Metric:
+    """Return a metric by its name of any stage.
+
+    declared: the directions of other metrics than KNOWN ones, from the config.
+    """
+    plain = without_stage(name)
+    return replace(KNOWN.get(plain) or Metric(plain, declared.get(plain)), name=name)

@@ -1,0 +1,30 @@
+"""What is known of a metric: by its exact name, or because a config declares it."""
+
+import pytest
+
+from dlrun.metrics import Directions, describe_metric
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "direction"),
+    [
+        ("test_accuracy", {}, "higher is better"),
+        ("valid_r2", {}, "higher is better"),
+        ("train_loss", {}, "lower is better"),
+        ("test_mae", {}, "lower is better"),
+        ("test_brier_score", {}, ""),  # lower would be better, whatever the end of its name says
+        ("test_MeanAbsoluteError", {}, ""),
+        ("test_accuracy_loss", {}, ""),
+        ("objective", {}, ""),
+        ("test_brier_score", {"brier_score": "lower"}, "lower is better"),
+        ("valid_auroc", {"auroc": "higher"}, "higher is better"),
+        ("valid_brier", {"auroc": "higher"}, ""),
+        ("test_accuracy", {"accuracy": "lower"}, "higher is better"),
+    ],
+)
+def test_the_direction_of_a_metric_is_known_or_declared_never_guessed(
+    name: str, declared: Directions, direction: str
+) -> None:
+    metric = describe_metric(name, declared)
+    assert (metric.name, metric.direction) == (name, direction)
+    assert metric.sign == {"higher": 1, "lower": -1, "": 0}[direction.partition(" ")[0]]
