@@ -156,6 +156,11 @@ class LightningConfig(ExperimentConfig):
         """Return the number of epochs of a whole run."""
         return self.trainer.max_epochs
 
+    @property
+    def keeps_best_by(self) -> str | None:
+        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        return None
+
     def check(self, runs_dir: Path) -> None:
         """Check that a CPU can have the devices, and that the callbacks' packages are there."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
@@ -176,7 +181,7 @@ class NetworkConfig(LightningConfig):
 
     @property
     def keeps_best_by(self) -> str | None:
-        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
+        """Return the metric of early stopping, or the loss, if the best epoch is kept."""
         return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
 
     @model_validator(mode="after")

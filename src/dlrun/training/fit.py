@@ -244,8 +244,7 @@ class Training:
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
         trained = module if network is None else network
         context.keep(WEIGHTS, serialize_tensors(trained.cpu().state_dict()))
-        kept_by = config.keeps_best_by if isinstance(config, NetworkConfig) else None
-        kept = kept_epoch(rows, config.metrics, kept_by)
+        kept = kept_epoch(rows, config.metrics, config.keeps_best_by)
         return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
 
 
