@@ -363,3 +363,27 @@ def test_a_tensor_on_another_device_is_a_bug_of_the_module_and_not_of_the_accele
         assert "CPU" not in ended.stderr
     else:
         assert record["accelerator"]["used"] == "cpu" and "no kernel image" in ended.stderr
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("part", ["LightningModule", "LightningDataModule"])
+def test_a_module_of_pytorch_lightning_is_told_what_to_import(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
+    part: str,
+    installed: bool,
+) -> None:
+    folder, env = plugins
+    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
+    stand_in = folder / "pytorch_lightning"
+    stand_in.mkdir()
+    classes = "class LightningModule(torch.nn.Module): pass\nclass LightningDataModule: pass\n"
+    (stand_in / "__init__.py").write_text(f"import torch\n{classes}")
+    if not installed:
+        missing = "import sys\nsys.modules['pytorch_lightning'] = None\n"
+        (folder / "own_module" / "__init__.py").write_text(missing)
+    model = folder / "own_module" / "model.py"
+    own = MODEL.replace("import torch\n", "import torch\nfrom pytorch_lightning import *\n", 1)
+    model.write_text(own.replace(f"pl.{part}", part))
+    forked("own-module", **env).is_told(2, "own_module/model.py, line 4", "`import lightning.py")

@@ -1,6 +1,9 @@
 """Define the base class of experiments whose LightningModule was not written for dlrun."""
 
+import inspect
 from abc import abstractmethod
+from itertools import takewhile
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -8,7 +11,9 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
+from dlrun.errors import ConfigError
 from dlrun.experiments.base import Experiment
+from dlrun.experiments.registry import OTHER_LIGHTNING, OTHER_LIGHTNING_HINT
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import read_tensors
 from dlrun.plots.run import draw_learning_curves
@@ -19,6 +24,7 @@ from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Training
 
 L = TypeVar("L", bound=LightningConfig)
+P = TypeVar("P")
 
 
 class LightningExperiment(Experiment[L], Generic[L]):
@@ -48,10 +54,10 @@ class LightningExperiment(Experiment[L], Generic[L]):
             config,
             context,
             lambda: self.module(config),
-            lambda: self.datamodule(config, context),
+            lambda: _check_package(self.datamodule(config, context)),
         )
         with temporary_training_settings(context.threads):
-            summary = ModelSummary(self.module(config), max_depth=-1)
+            summary = ModelSummary(_check_package(self.module(config)), max_depth=-1)
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
         return Results(
@@ -75,3 +81,16 @@ class LightningExperiment(Experiment[L], Generic[L]):
             return {}
         figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
+
+
+def _check_package(part: P) -> P:
+    """Return a module or its data; raise ConfigError if it is of the package pytorch_lightning."""
+    kinds = type(part).__mro__
+    own = [*takewhile(lambda kind: not kind.__module__.startswith(OTHER_LIGHTNING), kinds)]
+    if len(own) == len(kinds):
+        return part
+    file = inspect.getfile(own[-1])
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    number = next((n for n, line in enumerate(lines, 1) if OTHER_LIGHTNING in line), 1)
+    problem = f"{file}, line {number}: {own[-1].__name__} is of the package {OTHER_LIGHTNING}"
+    raise ConfigError(problem, OTHER_LIGHTNING_HINT)

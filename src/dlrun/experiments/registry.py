@@ -25,7 +25,7 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     read_yaml_file,
 )
-from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
+from dlrun.errors import ConfigError, DlrunError, describe_with_place, did_you_mean, first_line
 from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from dlrun.data.sources import Dataset
     from dlrun.experiments.base import AnyExperiment
 
+# The former name of lightning.pytorch, which Lightning refuses to mix with it.
+OTHER_LIGHTNING = "pytorch_lightning"
+OTHER_LIGHTNING_HINT = "write `import lightning.pytorch as pl`"
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -101,6 +104,9 @@ class ExperimentEntry:
                 return getattr(loaded, by_name)[self.name]
             return getattr(loaded, attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
+            if isinstance(error, ImportError) and error.name == OTHER_LIGHTNING:
+                problem = describe_with_place(error, self.package)
+                raise ConfigError(problem, OTHER_LIGHTNING_HINT) from error
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
     def broken(self, why: str) -> DlrunError:
