@@ -118,7 +118,7 @@ class ReproducedExperiment:
     the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
     its files. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
     baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
-    the seeds. failed: the errors of the others, by seed.
+    the seeds. failed: the errors of the others, by seed. damaged: sentences on damaged runs.
     """
 
     name: str
@@ -132,6 +132,7 @@ class ReproducedExperiment:
     baseline: Baseline | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -165,6 +166,7 @@ class ReproducedExperiment:
         if not is_new:
             plan = _with_earlier_points(plan, folder, screen)
         sweep = Sweep(plan, folder, self.options.data_dir)
+        self.damaged = sweep.describe_damaged()
         points = {
             point.settings[SEED]: point
             for point in plan.points
@@ -224,9 +226,8 @@ class ReproducedExperiment:
             notes.append(f"Not run: {self.title}: {self.missing}")
         elif left:
             notes.append(f"Not yet run: {self.title}: {left} of {len(self.seeds)} runs")
-        return notes + [
-            f"Failed: {self.title}, seed {seed}: {why}" for seed, why in self.failed.items()
-        ]
+        failed = (f"{self.title}, seed {seed}: {why}" for seed, why in self.failed.items())
+        return [*notes, *self.damaged, *(f"Failed: {text}" for text in failed)]
 
     @property
     def group(self) -> RunGroup:

@@ -10,7 +10,7 @@ from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import flip
-from tests.run_folder.making import change_record
+from tests.run_folder.making import change_config, change_record
 
 NAME = "imdb-dense"
 
@@ -55,6 +55,26 @@ def test_an_edited_config_is_damage_everywhere(cli: Dlrun, tmp_path: Path) -> No
     assert {file.name: file.read_bytes() for file in run.iterdir()} == before
 
 
+def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) -> None:
+    """Wherever it is, also if its copy has another seed now."""
+    runs = tmp_path / "runs" / NAME
+    for seed, accuracy in enumerate((0.6, 0.8)):
+        name = f"2026010{seed + 1}T000000Z-made"
+        metrics = {"test_accuracy": accuracy}
+        a_whole_run(runs / name, seed=seed, metrics=metrics, run=f"runs/{NAME}/{name}")
+    copy = Path(shutil.copytree(runs / name, runs.parent / "another" / "20260101T000000Z-a"))
+    change_config(copy, "seed: 1", "seed: 2")
+    change_record(copy, seed=2, metrics={"test_accuracy": 1.0})
+    why = f"a copy of {NAME}/{name}"
+    cli("runs", "check").is_told(1, f"{copy.name}: {why}", "3 runs, 0 damaged, 1 copied")
+    rows = json.loads(cli("runs", "list", "--json").is_told(0).stdout)
+    assert {row["name"]: row["problem"] for row in rows if row["problem"]} == {copy.name: why}
+    cli("report").is_told(0, "1 run left out of means")
+    page = (tmp_path / "report.html").read_text()
+    assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"
+    assert 'a copy of <a href="#run-1">No. 1</a>' in page
+
+
 def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, done: Done, capsys: Out) -> None:
     whole = done(NAME)
     killed = Path(shutil.copytree(whole, tmp_path / "killed"))
@@ -86,16 +106,17 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, done: Done, cap
         damaged(killed, "checkpoint"),
     ]
     good = [damaged(whole), damaged(killed), damaged(whole, "checkpoint")]
+    copied = good  # of one that is damaged
     (runs / "notes").mkdir()
     assert check(None, runs_dir=tmp_path / "runs") == 1
     said = capsys.readouterr()
     assert all(f"{folder.name}: " in said.err for folder in bad)
-    assert all(f"{folder.name}: whole" in said.out for folder in good)
-    assert "12 runs, 9 damaged" in said.err
+    assert all(f"{folder.name}: a copy of {NAME}/{bad[-1].name}" in said.err for folder in copied)
+    assert "12 runs, 9 damaged, 3 copied" in said.err
     list_runs(json=True, runs_dir=tmp_path / "runs")
     problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
     assert {folder for folder, problem in problems.items() if problem} == {
-        str(folder) for folder in bad
+        str(folder) for folder in (*bad, *copied)
     }
     for folder in (*bad, *good):
         assert check(str(folder), runs_dir=tmp_path / "runs") == (folder in bad)

@@ -141,7 +141,7 @@ def test_of_repeated_runs_the_one_that_began_last_counts(tmp_path: Path) -> None
     assert [one.number for one in group.counted] == [2]
     assert [one.repeated_by for one in (*group.sections, *other.sections)] == [2, None, 2, None]
     _, said = write_report_page(PageContent(found), tmp_path / "page.html")
-    assert "2 finished runs" in said[-1]
+    assert "2 runs left out" in said[-1]
     page = (tmp_path / "page.html").read_text()
     assert page.count('repeated by <a href="#run-2">No. 2</a>') == 4, "in the table, in chapters"
 

@@ -15,7 +15,7 @@ def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) 
     """A run's folder with its record; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     run = RunFolder(folder)
-    about = {"id": "1", "experiment": folder.parent.name, "status": "finished", "files": {}}
+    about = {"id": str(folder), "experiment": folder.parent.name, "status": "finished", "files": {}}
     about |= {"format": FORMAT, "config": config or {"seed": values.get("seed", 0)}} | values
     text = dump_yaml(about["config"])
     about["files"] = {CONFIG: hashlib.sha256(text.encode()).hexdigest()} | about["files"]

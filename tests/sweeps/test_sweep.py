@@ -110,6 +110,22 @@ def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> No
     assert second == whole
 
 
+def test_an_edited_record_is_in_no_mean_and_is_named(tmp_path: Path) -> None:
+    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
+    harness.run(tmp_path, *sweep).is_told(0)
+    edited, _ = runs(tmp_path).values()
+    record = json.loads((edited / "results.json").read_text())
+    del record["sha256"]
+    (edited / "results.json").write_text(json.dumps(record))
+    why = f"left out: {edited.name}: results.json: damaged, or edited"
+    harness.run(tmp_path, "report", "s").is_told(0, why)
+    assert why[1:] in (tmp_path / "report.html").read_text()
+    done = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    found = json.loads(done.stdout)
+    assert str(edited) not in [str(tmp_path / point["run"]) for point in found["points"]]
+    assert found["warnings"][0].startswith(why)
+
+
 def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     """Here a point whose folder has no texts."""
     for label in ("neg", "pos"):

@@ -12,7 +12,13 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run, find_damage, scan_folder
+from dlrun.experiments.saved_run import (
+    Run,
+    describe_copy,
+    find_copies,
+    find_damage,
+    scan_folder,
+)
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
@@ -24,15 +30,10 @@ ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
-def check(
-    run: Annotated[
-        str | None, opt.argument(f"{opt.RUN} Default: all.", "RUN", opt.complete_runs)
-    ] = None,
-    runs_dir: opt.RunsDir = None,
-) -> int:
+def check(run: opt.RunOrAll = None, runs_dir: opt.RunsDir = None) -> int:
     """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
 
-    Exits with 1 if a file is damaged.
+    Exits with 1 if a file is damaged, or a run is a copy of another one in the folder.
 
     Examples:
     dlrun runs check
@@ -44,17 +45,21 @@ def check(
     else:
         named = Path(run).expanduser()
         runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
+    copies = find_copies(run.identity for run in runs)
     damaged = 0
     for checked in runs:
-        if problems := list(find_damage(checked)):
-            damaged += 1
-            for problem in problems:
-                screen.fail(problem)
-        else:
+        problems = list(find_damage(checked))
+        damaged += bool(problems)
+        if original := copies.get(checked.folder):
+            problems.append(f"{checked.folder}: {describe_copy(original)}")
+        for problem in problems:
+            screen.fail(problem)
+        if not problems:
             files = len(checked.record.files)
             screen.show(f"{checked.folder}: whole ({checked.state}, {files} checked files)")
-    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
-    return 1 if damaged else 0
+    copied = f", {len(copies)} copied" if copies else ""
+    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged{copied}")
+    return 1 if damaged or copies else 0
 
 
 def clean(

@@ -17,7 +17,13 @@ from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.experiments.saved_run import (
+    Run,
+    RunIdentity,
+    describe_copy,
+    find_copies,
+    scan_runs,
+)
 from dlrun.metrics import TESTED, describe_metric
 from dlrun.run_folder import recorded_metrics
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
@@ -78,10 +84,10 @@ def list_runs(
     order = (sort or "").removeprefix("-")
     named = {*keys, order, *(condition.key for condition in conditions)} - {""}
     whole = json or not named <= {*ABOUT, "metrics"}
-    rows, known, number = list[Row](), set[str](), 0
-    for run in scan_or_fail(folder, experiment):
+    rows, known, identities = list[Row](), set[str](), list[RunIdentity]()
+    for run in scan_or_fail(folder, experiment):  # one in memory at a time
         row = _row(run, screen, whole=whole)
-        number += 1
+        identities.append(run.identity)
         known |= row.keys()
         is_met = [condition.meets(row) for condition in conditions]
         if (not status or row["state"] in status) and all(is_met):
@@ -91,6 +97,10 @@ def list_runs(
         hint = f"; did you mean {close[0]!r}?" if close else did_you_mean(key, known)
         source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
         raise ConfigError(f"no run has a key {key!r}{hint}", source)
+    copies = find_copies(identities)
+    for row in rows:
+        if original := copies.get(Path(row["folder"])):
+            row["problem"] = describe_copy(original)
     rows = (_sort(rows, sort) if sort else rows)[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
@@ -107,8 +117,8 @@ def list_runs(
         screen.write(to_csv([keys, *cells]).decode().replace("\r\n", "\n"))
     else:
         _show(rows, keys or _columns(rows, order), screen)
-    if len(rows) < number:
-        screen.note(f"{len(rows)} of {pluralize(number, 'run')}")
+    if len(rows) < len(identities):
+        screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:

@@ -44,12 +44,13 @@ def write_report(
         content = found[0] if len(found) == 1 else PageContent([*by_folder.values()])
         _check_number(len(content.runs))
     else:
-        newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
+        left_out: list[str] = []
+        newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), left_out)
         note = ""
         if len(newest) > NEWEST:
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
-        content = PageContent(newest[:NEWEST], note)
+        content = PageContent(newest[:NEWEST], note, left_out)
     inputs = [file for run in content.runs for file in run.folder.rglob("*")]
     check_output_path("--out", out, force=force, inputs=inputs, ours=OURS)
     try:
@@ -57,7 +58,7 @@ def write_report(
     except OSError as error:
         hint = os_error_remedy(error, "choose another place")
         raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
-    for problem in problems:
+    for problem in (*content.warnings, *problems):
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(content.runs), 'run')}, {size / 1e6:.2f} MB"))
 
@@ -84,14 +85,17 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
     return read_page_content(sweep)
 
 
-def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
-    """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished."""
+def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
+    """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished.
+
+    A sentence for each damaged run is added to `left_out`.
+    """
     finished: list[Run] = []
     for folder in runs_newest_first(runs_dir):
         try:
             run = Run.open(folder)
         except DlrunError as error:
-            screen.warn(printable(f"left out: {error.message}"))
+            left_out.append(f"left out: {error.message}")
             continue
         if run.state == "finished":
             finished.append(run)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -27,7 +27,6 @@ from dlrun.run_folder.record import (
     RunEnvironment,
     RunNotes,
     RunRecord,
-    read_json_object,
     read_notes,
     read_run_environment,
     read_run_record,
@@ -49,6 +48,20 @@ ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+
+
+class RunIdentity(NamedTuple):
+    """Holds what tells a run from a copy: its id, its folder, and where its record says it is."""
+
+    id: str
+    folder: Path
+    recorded: str
+
+    def order(self) -> tuple[bool, bool, Path]:
+        """Return a sort key, by which the original is before its copies."""
+        recorded = Path(self.recorded)
+        is_renamed = recorded.name != self.folder.name
+        return is_renamed, recorded.parent.name != self.folder.parent.name, self.folder
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,6 +102,11 @@ class Run:
         return self.folder.name
 
     @property
+    def identity(self) -> RunIdentity:
+        """Return what tells the run from a copy of it; a damaged run has no id."""
+        return RunIdentity(self.record.id, self.folder, self.record.run)
+
+    @property
     def state(self) -> str:
         """Return the run's state; a running run whose lock no process holds was killed."""
         status = "damaged" if self.is_damaged else self.record.status
@@ -100,8 +118,8 @@ class Run:
 
     @property
     def results(self) -> Values:
-        """Return the contents of results.json."""
-        return read_json_object(self.folder / RESULTS)
+        """Return the contents of results.json, as they were when the run was opened."""
+        return self.record.model_dump(mode="json")
 
     @cached_property
     def environment(self) -> RunEnvironment:
@@ -383,6 +401,28 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
     for folder in runs_newest_first(runs_dir, experiment, damaged=True):
         with contextlib.suppress(FileNotFoundError):  # removed in the meantime
             yield scan_folder(folder)
+
+
+def find_copies(runs: Iterable[RunIdentity]) -> dict[Path, Path]:
+    """Return the folders with copies of other runs among these, each with the original's folder.
+
+    The original is where its record says that it was written, or else the first by its path.
+    """
+    by_id: dict[str, list[RunIdentity]] = {}
+    for run in runs:
+        if run.id:
+            by_id.setdefault(run.id, []).append(run)
+    copies: dict[Path, Path] = {}
+    for same in by_id.values():
+        if len(same) > 1:
+            original, *others = sorted(same, key=RunIdentity.order)
+            copies |= {copy.folder: original.folder for copy in others}
+    return copies
+
+
+def describe_copy(original: Path) -> str:
+    """Return in words of which run another is a copy."""
+    return f"a copy of {'/'.join(original.parts[-2:])}"
 
 
 def find_damage(run: Run) -> Iterator[str]:

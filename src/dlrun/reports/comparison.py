@@ -102,7 +102,7 @@ def _chart_of_several_runs(groups: Sequence[ConfigGroup], step: str, metric: str
         lines: dict[int, ChartCurve] = {}
         part = ""
         for run in group.sections:
-            if not run.repeated_by and (found := _run_line(run, step, metric)):
+            if not run.is_left_out and (found := _run_line(run, step, metric)):
                 part, lines[run.number] = found
                 drawn.append(run)
         counted = [run.number for run in group.counted if run.number in lines]

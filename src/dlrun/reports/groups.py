@@ -9,6 +9,7 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments.comparable_with_published import CHANCE
+from dlrun.experiments.saved_run import find_copies
 from dlrun.metrics import TESTED
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
 from dlrun.reports.spread import MetricSpread, RunGroup
@@ -155,8 +156,13 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     """Group runs on the same data whose configs differ at most in seed, fold and paths of data.
 
     The median run of each config stands for its finished runs. The settings in which the runs of an
-    experiment differ become parts of their titles.
+    experiment differ become parts of their titles. A copy of another run counts nowhere.
     """
+    numbers = {run.run.folder: run.number for run in sections}
+    copies = find_copies(run.run.identity for run in sections)
+    for run in sections:
+        if original := copies.get(run.run.folder):
+            run.copy_of = numbers[original]
     by_config: dict[object, list[RunSection]] = {}
     data = _data_names(sections)
     _add_varied_settings_to_titles(sections, data)
@@ -171,7 +177,7 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
 
 def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     """Return runs of one config as a group; of repeated runs only the last one counts."""
-    finished = [run for run in sections if run.state == "finished"]
+    finished = [run for run in sections if run.state == "finished" and not run.copy_of]
     finished.sort(key=lambda run: run.record.started or "")
     newest = {run.repeat: run for run in finished}
     counted = sorted(newest.values(), key=lambda run: run.number)
@@ -192,13 +198,18 @@ def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
 
 
 def describe_repeated(sections: Sequence[RunSection]) -> str:
-    """Return that runs are left out because others repeat them, in words; empty if none is."""
-    count = sum(run.repeated_by is not None for run in sections)
+    """Return that runs are left out: others repeat them, or they are copies; empty if none is."""
+    count = sum(run.is_left_out for run in sections)
     if not count:
         return ""
+    copies = "".join(
+        f"; No. {run.number}, {run.run.name}, is a copy of No. {run.copy_of}"
+        for run in sections
+        if run.copy_of
+    )
     return (
-        f"{pluralize(count, 'finished run')} left out of means and curves: of runs with the same "
-        "config, seed and data only the one that began last counts"
+        f"{pluralize(count, 'run')} left out of means and curves: of runs with the same config, "
+        f"seed and data only the one that began last counts, and no copy of a run{copies}"
     )
 
 

@@ -396,13 +396,25 @@ class Sweep:
                 if not member or member.id != plan.id or not 0 < member.point <= len(plan.points):
                     continue
             except DlrunError:
-                continue  # damaged: the point is run again, and `dlrun runs check` names it
+                continue  # damaged: the point is run again, and `describe_damaged` names it
             if (folder / CONFIG).is_file():  # otherwise it is damaged too
                 known = runs.get(member.point, run)
                 runs[member.point] = max(
                     known, run, key=lambda one: (is_run_complete(one), one.record.steps or 0)
                 )
         return runs
+
+    def describe_damaged(self) -> list[str]:
+        """Return a sentence for each damaged run of a point, which is left out of all results."""
+        problems = []
+        for folder in self._point_folders():
+            try:
+                if (folder / CONFIG).is_file():  # otherwise it may be about to begin
+                    Run.in_folder(folder)
+            except DlrunError as error:
+                why = error.message.removeprefix(f"{folder}/")
+                problems.append(f"left out: {folder.name}: {why}")
+        return problems
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
         """Return the run of a point whose process has just ended; `known` is an earlier result."""

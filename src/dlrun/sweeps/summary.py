@@ -58,7 +58,7 @@ class SweepSummary:
         self.sweep, self.plan, self.state = sweep, sweep.plan, state
         self.results = group_runs_by_config(sweep.plan, state.runs)
         self.best = find_best_config(self.results)
-        self.warnings = warnings_of_selection(self.results)
+        self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.results)]
         self.has_folds = any(result.folds for result in self.results)
 
     @cached_property
