@@ -30,7 +30,6 @@ REASONS = {
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
     r"data (fetch|verify)": "reads the published files: tests/data, tests/test_realdata.py",
     r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",
-    r"^for run in": "many runs: tests/commands/test_verify.py",
 }
 ROWS = 300
 LINES = {line for _, line in shell_lines() if not any(re.search(one, line) for one in REASONS)}

@@ -1,23 +1,29 @@
-"""`dlrun verify`: identical, or the first difference and what differs around it."""
+"""`dlrun verify`: identical, or every difference and what differs around it."""
 
-import hashlib
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, Dlrun, Done, setting, smoke
-from tests.experiments.use import flip, moved, put
-from tests.run_folder.making import a_run, change_config, change_environment, change_record
+from tests.experiments.use import flip, moved, put, results
+from tests.run_folder.making import change_config, change_environment, change_record
 
 NAME = "imdb-dense"
-UNCOMPARED = ("config.yaml", "environment.json", "summary.txt")
+
+
+def differences(folder: Path) -> dict[str, tuple[object, object]]:
+    """What `verify` says that a run and its repetition state differently, by name."""
+    ended = harness.run(folder.parent, "verify", folder, "--json").is_told(1)
+    found = json.loads(ended.stdout)
+    assert not found["identical"] and found["verdict"] == "different"
+    return {one["name"]: (one["handed_in"], one["repeated"]) for one in found["differences"]}
 
 
 @pytest.mark.slow
@@ -26,9 +32,9 @@ def test_every_experiment_comes_out_identical(tmp_path: Path, done: Done, name: 
     folder = moved(done(name), tmp_path)
     before = {file: file.read_bytes() for file in folder.iterdir()}
     ended = harness.run(tmp_path, "verify", folder).is_told(0)
-    assert ended.stdout.startswith("identical: metrics.csv, results.json, ")
-    for file in json.loads((folder / "results.json").read_text())["files"]:
-        assert file in ended.stdout or file in UNCOMPARED or file.endswith(".png")
+    assert ended.stdout.startswith("identical: results.json, ")
+    for file in results(folder)["files"]:
+        assert file in ended.stdout or file == "environment.json" or file.endswith(".png")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     assert not (tmp_path / "runs").exists()
     assert "warning" not in ended.stderr
@@ -37,10 +43,120 @@ def test_every_experiment_comes_out_identical(tmp_path: Path, done: Done, name: 
 def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     change_config(folder, "seed: 0", "seed: 1")
-    found = json.loads(harness.run(tmp_path, "verify", folder, "--json").is_told(1).stdout)
-    assert not found["identical"]
-    assert found["difference"].startswith("metrics.csv: train_loss: 1 of 1 values differ, first 0.")
-    assert "data" in found["differs"]  # the generated reviews depend on the seed
+    found = differences(folder)
+    assert next(iter(found)) == "train_loss", "the metrics come first"
+    assert {"test_loss", "seed", "data", "metrics.csv: train_loss", "predictions.csv: label"} <= {
+        *found
+    }
+    assert found["seed"] == (0, 1) and "config.seed" not in found
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metrics.test_accuracy", 0.99),
+        ("test_rows", 5),
+        ("seed", 7),
+        ("parameters", 3),
+        ("classes.largest", "x"),
+        ("best_epoch", None),
+        ("reference.book.test_accuracy", 0.5),
+        ("reference_differs", None),
+        ("data", "50,000 reviews"),
+        ("invented", {"metrics.test_loss": 1}),
+    ],
+)
+def test_a_forged_field_of_the_record_is_a_difference(
+    tmp_path: Path, done: Done, field: str, value: object
+) -> None:
+    folder = moved(done(NAME), tmp_path)
+    record = inner = results(folder)
+    *sections, key = field.split(".")
+    for section in sections:
+        inner = inner[section]
+    stated, inner[key] = inner.get(key), value
+    change_record(folder, **record)
+    handed_in, repeated = differences(folder)[field.removeprefix("metrics.")]
+    assert (handed_in, repeated) == (value, stated)
+
+
+def test_a_metric_or_a_file_that_the_run_lacks_is_a_difference(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    record = results(folder)
+    metrics = record["metrics"] | {"test_loss": None}
+    table = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(table.replace("0.", "0.1"))
+    files = {name: record["files"][name] for name in record["files"] if name != "metrics.csv"}
+    change_record(folder, metrics=metrics, files=files)
+    found = differences(folder)
+    assert found["test_loss"][0] is None and isinstance(found["test_loss"][1], float)
+    assert found["metrics.csv"] == (None, "a file")
+    assert len(found) == 2
+
+
+def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    name, first = next(iter(weights.items()))
+    before = first.view(-1)[0].item()
+    first.view(-1)[0] += 0.5
+    torch.save(weights, folder / "weights.pt")
+    harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
+    put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
+    put(folder, "predictions.csv", b"row,label\n1,a\n")
+    put(folder, "summary.txt", b"a network\n")
+    found = differences(folder)
+    assert found[f"weights.pt: {name}"] == (pytest.approx(before + 0.5), pytest.approx(before))
+    assert found["predictions.csv: predicted"][0] is None, "a column that only one has"
+    assert {"predictions.csv: label", "summary.txt: lines"} <= {*found}
+    put(folder, "predictions.csv", b"row,label\n1,a,more\n")
+    harness.run(tmp_path, "verify", folder).is_told(1, "predictions.csv: not what a run writes")
+
+
+def test_published_numbers_are_those_of_the_shipped_config(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    change_config(folder, "test_accuracy: 0.855", "test_accuracy: 0.491")
+    reference = results(folder)["config"]["reference"]
+    change_record(folder, reference=reference, reference_differs=None)
+    found = differences(folder)
+    for name in ("reference", "config.reference", "config.yaml: reference"):
+        assert found[f"{name}.book.test_accuracy"] == (0.491, 0.855)
+    assert "reference_differs" in found
+
+
+def test_a_folder_of_runs_is_a_table_with_a_verdict_for_each(tmp_path: Path, done: Done) -> None:
+    hand_in, linear = tmp_path / "handed-in", done("hitters-linear")
+
+    def student(name: str, source: Path) -> Path:
+        return Path(shutil.copytree(source, hand_in / name / source.name))
+
+    student("ada", done(NAME))
+    better, unfinished = student("bob", linear), student("cem", done("hitters-lasso"))
+    change_record(better, metrics=results(better)["metrics"] | {"test_mae": 0.5})
+    change_record(unfinished, status="failed")
+    flip(student("dua", done("nyse-linear")) / "results.json", at=100)
+    student("eve", done(NAME))
+    words = ("verify", "--runs-dir", hand_in)
+    ended = harness.run(tmp_path, *words, "--json").is_told(1)
+    assert "epoch" not in ended.stderr
+    rows = json.loads(ended.stdout)
+    assert [row["verdict"].partition(",")[0] for row in rows] == [
+        *("identical", "different", "failed", "damaged", "identical")
+    ]
+    assert [row["identical"] for row in rows] == [True, False, False, False, False]
+    assert rows[4]["verdict"].endswith(f"a copy of ada/{done(NAME).name}")
+    (difference,) = rows[1]["differences"]
+    assert (difference["name"], difference["handed_in"]) == ("test_mae", 0.5)
+    head, *lines = harness.run(tmp_path, *words, "--quiet").is_told(1).stdout.splitlines()
+    assert head.split() == "run folder metric handed in repeated verdict".split()
+    cells = [line.split() for line in lines]
+    assert [row[1] for row in cells] == ["ada", "bob", "cem", "dua", "eve"]
+    assert cells[1][2:4] == ["test_mae", "0.5"] and cells[1][5] == "different"
+    assert cells[0][3] == cells[0][4], "the main metric of the run and of its repetition"
+    shutil.rmtree(hand_in / "eve")
+    for name in ("bob", "cem", "dua"):
+        shutil.rmtree(hand_in / name)
+    harness.run(tmp_path, *words).is_told(0)
 
 
 def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
@@ -49,26 +165,13 @@ def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
     change_environment(folder, processor="Z80", packages=packages, code="another")
     ended = harness.run(tmp_path, "verify", folder, "--json").is_told(0)
     found = json.loads(ended.stdout)
-    assert found["identical"] and found["difference"] is None
+    assert found["identical"] and found["differences"] == []
     assert {kind: list(named) for kind, named in found["differs"].items()} == {
         "code": ["digest"],
         "packages": ["numpy"],
         "machine": ["processor"],
     }
     assert found["differs"]["machine"]["processor"][0] == "Z80"
-
-
-def test_changed_weights_are_the_difference(tmp_path: Path, done: Done) -> None:
-    folder = moved(done(NAME), tmp_path)
-    weights = torch.load(folder / "weights.pt", weights_only=True)
-    name, first = next(iter(weights.items()))
-    first.view(-1)[0] += 0.5
-    torch.save(weights, folder / "weights.pt")
-    harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
-    put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
-    ended = harness.run(tmp_path, "verify", folder).is_told(1)
-    assert f"different: weights.pt: {name}: 1 of " in ended.stdout
-    assert "code, packages, machine and data are recorded as the same" in ended.stdout
 
 
 def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
@@ -115,16 +218,3 @@ def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
     dlrun(*smoke(NAME), *shared, **environment).is_told(0)
     done = dlrun("verify", "latest", **environment).is_told(0)
     assert done.stdout.startswith("identical: ")
-
-
-def test_a_column_that_only_one_run_has_is_a_difference(tmp_path: Path) -> None:
-    def a_run_with(name: str, content: bytes) -> Run:
-        a_run(tmp_path / "x" / name)
-        (tmp_path / "x" / name / "predictions.csv").write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        return Run.open(a_run(tmp_path / "x" / name, files={"predictions.csv": digest}))
-
-    table = a_run_with("a", b"row,label\n1,a\n")
-    assert first_difference_of_repetition(table, table)[0] is None
-    fewer = a_run_with("b", b"row\n1\n")
-    assert "label: only then" in str(first_difference_of_repetition(table, fewer)[0])

@@ -26,7 +26,7 @@ COMMANDS = {
         "report": "report_reproduce:write_report",
         "predict": "predict:predict_inputs",
         "export": "export:export_network",
-        "verify": "verify:verify_run",
+        "verify": "verify:verify_runs",
         "config": "run_resume_config:config",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",

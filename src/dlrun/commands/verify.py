@@ -1,88 +1,229 @@
-"""`dlrun verify`: repeat a run, and report whether it is identical bit for bit, or what differs."""
+"""`dlrun verify`: repeat runs, and say whether they are identical bit for bit, or what differs."""
 
+import csv
 import io
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from json import loads
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.config.yaml_loader import config_layer_without_file
+from dlrun.commands.list_runs import scan_or_fail
+from dlrun.config.sections import DATA_PLACES
+from dlrun.config.yaml_loader import (
+    Values,
+    config_layer_without_file,
+    flatten_keys,
+    format_setting,
+    read_yaml_file,
+)
 from dlrun.data.archives import Array
-from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.experiments import registry
+from dlrun.experiments.comparable_with_published import PROCESSES
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, describe_copy, find_copies
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import CONFIG, METRICS, MISTAKES, RESULTS
-from dlrun.run_folder.recorded_metrics import SECONDS
+from dlrun.run_folder.external_loggers import TRACKED
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS
+from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 
-COMPARED = (".csv", ".npz", ".pt")
-Arrays = dict[str, Array]
-Differences = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
+# Fields of the record that say which run it is, when and where it was done, or hold the digests
+# of files; the last three and compared.csv were taken from another run. All others are compared.
+FIELDS_THAT_MAY_DIFFER = (
+    "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
+    "continues", "files", "compared_with", "compared_experiment", "compared_test_accuracy",
+)  # fmt: skip
+FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")  # and the figures' bytes
+KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
+BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
+LONGEST = 60  # characters of a value that is no number
+
+Causes = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
 
 
-def verify_run(
-    run: opt.Run,
+@dataclass(frozen=True)
+class Difference:
+    """Holds a value that a run and its repetition state differently; None: not stated.
+
+    Of a column or a tensor they are the first values that differ, and `note` says how many do.
+    """
+
+    name: str
+    handed_in: object
+    repeated: object
+    note: str = ""
+
+    def __str__(self) -> str:
+        values = f"handed in {_format(self.handed_in)}, repeated {_format(self.repeated)}"
+        return f"{self.name}: {values}" + (f" ({self.note})" if self.note else "")
+
+
+@dataclass
+class Verification:
+    """Holds whether a run is identical to its repetition, and what differs.
+
+    verdict: identical or different; without a repetition the run's state, or `not repeated`.
+    error: why there is none. compared: names of the compared files. causes: what differs in code,
+    packages, machine and data.
+    """
+
+    run: Run
+    verdict: str
+    error: Exception | None = None
+    differences: list[Difference] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
+    causes: Causes = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 if the run is identical to its repetition, and no copy of another run."""
+        return 0 if self.verdict == "identical" else 1
+
+    @property
+    def main(self) -> Difference:
+        """Return the main metric, or another value that differs if the main metric does not."""
+        metric = main_metric(self.run.record) or ""
+        value = self.run.record.metrics.get(metric)
+        if not self.differences:
+            return Difference(metric, value, None if self.error else value)
+        return min(self.differences, key=lambda difference: difference.name != metric)
+
+    def as_object(self) -> Values:
+        """Return the verification as an object of the JSON output."""
+        return {
+            "run": str(self.run.folder),
+            "verdict": self.verdict,
+            "identical": not self.exit_code,
+            "problem": str(self.error) if self.error else None,
+            "differences": [asdict(difference) for difference in self.differences],
+            "compared": self.compared,
+            "differs": self.causes,
+        }
+
+
+def verify_runs(
+    run: opt.RunOrAll = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Repeat a run from its own config, and compare the two runs bit for bit.
+    """Repeat a run, or all of a folder, from its own config, and compare the two bit for bit.
 
-    Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
-    code, packages, machine and data.
+    Exits with 0 if they are identical; otherwise with 1, what differs, and what differs in code,
+    packages, machine and data.
 
     Examples:
-    dlrun verify latest
     dlrun verify imdb-lasso/latest --json
+    dlrun verify --runs-dir handed-in
     """
     screen = Screen(quiet=quiet, results=not json)
-    opened = Run.open(run, runs_dir)
-    if opened.state != "finished":
-        hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
-        problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
-        raise DlrunError(problem, hint)
-    for name in opened.record.files:
-        if Path(name).suffix in COMPARED:
-            opened.read(name)  # a damaged file is an error before the run is repeated
-    stop, own = StopRequest(), Screen(quiet=quiet, results=False)
-    with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
-        try:
-            settings = RunSettings(
-                runs_dir=Path(runs), data_dir=data_dir, temporary=True, screen=own
-            )
-            repetition = _repeat(opened, settings)
-            difference, compared = first_difference_of_repetition(opened, repetition)
-            causes = _differing_causes(opened, repetition)
-        finally:
-            stop.ignore_signals()  # no signal interrupts the removal
+    if run is None:
+        return _verify_folder(run_context.resolve_runs_dir(runs_dir), data_dir, screen)
+    own = Screen(quiet=quiet or json, results=False)
+    result = _verify(Run.open(run, runs_dir), data_dir, own)
+    if result.error:
+        raise result.error
     if json:
-        result = {"run": str(opened.folder), "identical": difference is None}
-        result |= {"difference": difference, "compared": compared, "differs": causes}
-        screen.print_json(result)
-    lines = [f"different: {difference}" if difference else f"identical: {', '.join(compared)}"]
-    for kind, pairs in causes.items():
+        screen.print_json(result.as_object())
+    lines = [f"identical: {', '.join(result.compared)}"]
+    if result.differences:
+        lines = [f"different: {difference}" for difference in result.differences]
+    for kind, pairs in result.causes.items():
         for name, (then, now) in pairs.items():
             lines += [f"{kind}: {name}", f"  then  {then}", f"  now   {now}"]
-    if difference and not causes:
+    if result.differences and not result.causes:
         lines.append("code, packages, machine and data are recorded as the same")
     screen.show("\n".join(lines))
-    return 1 if difference else 0
+    return result.exit_code
+
+
+def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen) -> int:
+    """Verify each run of a folder, show the verdicts as a table, and return the exit code."""
+    runs = sorted(scan_or_fail(runs_dir, None), key=lambda run: run.folder)
+    copies, results = find_copies(run.identity for run in runs), list[Verification]()
+    rows = [["run", "folder", "metric", "handed in", "repeated", "verdict"]]
+    for number, run in enumerate(runs, start=1):
+        result = _verify(run, data_dir, Screen(quiet=True, results=False))
+        if original := copies.get(run.folder):
+            result.verdict += f", {describe_copy(original)}"
+        place = "/".join(run.folder.parts[-2:])
+        why = f": {first_line(result.error)}" if result.error else ""
+        screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
+        shown, more = result.main, len(result.differences) - 1
+        cells = [format_metric(shown.handed_in), format_metric(shown.repeated)]
+        if more >= 0:
+            cells = [_format(shown.handed_in), _format(shown.repeated)]
+        verdict = result.verdict + (
+            f" (and in {pluralize(more, 'value')} more)" if more > 0 else ""
+        )
+        rows.append([run.name, run.folder.parent.name, shown.name, *cells, verdict])
+        results.append(result)
+    if screen.results:
+        screen.rows(format_text_table(rows, left=(0, 1, 2, 5)))
+        if any(result.differences for result in results):
+            screen.note("`dlrun verify RUN` and --json name every difference")
+    else:
+        screen.print_json([result.as_object() for result in results])
+    return max(result.exit_code for result in results)
+
+
+def _verify(run: Run, data_dir: Path | None, screen: Screen) -> Verification:
+    """Repeat a run in a temporary folder, and compare the two."""
+    if run.state != "finished":
+        hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
+        problem = f"{run.folder}: {run.problem or run.state}: only a finished run can be verified"
+        return Verification(run, run.state, DlrunError(problem, hint))
+    try:
+        handed_in = _read_stated(run)  # before the repetition, which may take hours
+    except DlrunError as error:
+        return Verification(run, "damaged", error)
+    stop = StopRequest()
+    try:
+        with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
+            settings = RunSettings(
+                runs_dir=Path(runs), data_dir=data_dir, temporary=True, screen=screen
+            )
+            try:
+                repetition = _repeat(run, settings)
+                found = compare_stated(handed_in, _read_stated(repetition))
+                keys = KEYS_THAT_MAY_DIFFER | flatten_keys(_replaced_values(run)).keys()
+                ignored = {f"{place}{key}" for key in keys for place in ("config.", f"{CONFIG}: ")}
+                differences = [difference for difference in found if difference.name not in ignored]
+                causes = _differing_causes(run, repetition)
+            finally:
+                stop.ignore_signals()  # no signal interrupts the removal
+    except Exception as error:  # a wrong run of a class hides no other
+        return Verification(run, "not repeated", error)
+    verdict = "different" if differences else "identical"
+    return Verification(run, verdict, None, differences, [*handed_in], causes)
+
+
+def _replaced_values(run: Run) -> Values:
+    """Return the config values that a repetition has in place of the run's; none changes a number.
+
+    Published numbers are those of the shipped config.
+    """
+    schema = registry.load_config_class(run.record.experiment)
+    return {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:
     """Run the experiment again from the run's config.yaml, with the same number of threads."""
-    threads = run.record.threads or 1
-    values = {**run.config.standalone_values, "threads": threads, "logger": []}
-    settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
-    own = config_layer_without_file(run.record.config, str(run.folder / CONFIG))
-    layers = [own, config_layer_without_file(values, "dlrun verify")]
+    replaced = _replaced_values(run)
+    threads = pluralize(run.record.threads or 1, "thread")
+    settings.console().note(f"running {run.folder} again, with {threads}")
+    values = {key: value for key, value in run.record.config.items() if key != "reference"}
+    own = config_layer_without_file(values, str(run.folder / CONFIG))
+    layers = [own, config_layer_without_file(replaced, "dlrun verify")]
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
@@ -92,70 +233,119 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     return Run.open(folder)
 
 
-def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
-    """Return the first difference of a run and its repetition, and the names of the compared files.
+def _read_stated(run: Run) -> dict[str, Values]:
+    """Return what a run states: the fields of its record, and by name what its files hold.
 
-    The times in metrics.csv are left out. Raises DataError if a file was damaged.
+    Left out is what may differ. Raises DataError if a file is damaged.
     """
-    written = (run.record.files | repetition.record.files).keys() - {METRICS}
-    others = sorted(
-        name for name in written if Path(name).suffix in COMPARED or name in (ASSETS, MISTAKES)
-    )
-    compared = [*([METRICS] if METRICS in run.record.files else []), RESULTS, *others]
-    for name in compared:
-        if difference := _compare_arrays(_read_arrays(run, name), _read_arrays(repetition, name)):
-            return f"{name}: {difference}", compared
-    return None, compared
+    record = run.record.model_dump()
+    fields = {"metrics": record["metrics"]} | record
+    for key in FIELDS_THAT_MAY_DIFFER:
+        fields.pop(key, None)
+    for key in BY_PATH:
+        if isinstance(values := fields.get(key), dict):
+            by_name = {Path(path).name: value for path, value in values.items()}
+            fields[key] = by_name if len(by_name) == len(values) else values
+    stated = {RESULTS: fields}
+    names = run.record.files.keys() - {*FILES_THAT_MAY_DIFFER, *run.record.figures}
+    for name in sorted(names, key=lambda name: (name != METRICS, name)):
+        try:
+            stated[name] = _read_contents(run, name)
+        except DlrunError:
+            raise
+        except Exception as error:  # a file with a right checksum can hold anything
+            problem = f"{run.folder / name}: not what a run writes: {first_line(error)}"
+            raise DataError(problem) from None
+    return stated
 
 
-def _read_arrays(run: Run, name: str) -> Arrays:
-    """Return the arrays in a file of a run by their names: tensors, or the columns of a table.
+def _read_contents(run: Run, name: str) -> Values:
+    """Return what a file of a run holds by name: columns, tensors, keys, or the lines of a text.
 
-    Another version of torch or numpy may write the same numbers as different bytes. A file that the
-    run did not write gives no array.
+    Another version of torch or numpy may write the same numbers as different bytes.
     """
-    if name == RESULTS:
-        return {metric: np.array(value) for metric, value in run.record.metrics.items()}
-    if name not in run.record.files:
-        return {}
     content = run.read(name)
-    if name.endswith(".json"):
-        return {"bytes": np.frombuffer(content, np.uint8)}
-    if name.endswith(".csv"):
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
-        columns = table.columns.drop(SECONDS, errors="ignore")
-        return {column: table[column].to_numpy(object) for column in columns}
-    if name.endswith(".npz"):
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return dict(arrays)
-    from dlrun.networks.files import read_tensors  # slow: torch
+    match Path(name).suffix:
+        case ".csv":
+            heads, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+            if len({*heads}) < len(heads) or any(len(row) != len(heads) for row in rows):
+                raise ValueError("a table with unequal rows, or equal columns")
+            columns: Values = {}
+            for place, head in enumerate(heads):
+                cells = [row[place] for row in rows]
+                if head == IMAGE_COLUMNS[0]:  # a path
+                    cells = [Path(cell).name for cell in cells]
+                columns[head] = np.array(cells, object)
+            columns.pop(SECONDS, None)
+            return columns
+        case ".npz":
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return dict(arrays)
+        case ".pt":
+            from dlrun.networks.files import read_tensors  # slow: torch
 
-    tensors = read_tensors(run.folder / name, content)
-    # numpy has no bfloat16.
-    return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors.items()}
-
-
-def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
-    for name in then | now:
-        if name not in then or name not in now:
-            return f"{name}: only {'then' if name in then else 'now'}"
-        old, new = then[name], now[name]
-        if (old.dtype, old.shape) != (new.dtype, new.shape):
-            return f"{name} {old.dtype}{old.shape} then, {new.dtype}{new.shape} now"
-        is_text = old.dtype == object
-        bits = old.dtype if is_text else f"V{old.itemsize}"  # -0.0 is not 0.0, NaN is NaN
-        unequal = old.view(bits) != new.view(bits)
-        if unequal.any():
-            count = f"{name}: {np.count_nonzero(unequal):,} of {old.size:,} values differ"
-            if is_text:
-                return f"{count}, first {old[unequal][0]} then, {new[unequal][0]} now"
-            gaps = np.abs(old[unequal].astype(float) - new[unequal].astype(float))
-            return f"{count}, by at most {gaps.max():.3g}"
-    return None
+            tensors = read_tensors(run.folder / name, content).items()
+            # numpy has no bfloat16.
+            return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors}
+        case ".json":
+            value = loads(content)
+            return value if isinstance(value, dict) else {"values": value}
+        case ".yaml":
+            return read_yaml_file(run.folder / name).values
+    lines = content.decode(errors="backslashreplace").splitlines()
+    return {"lines": np.array(lines, object)}
 
 
-def _differing_causes(run: Run, repetition: Run) -> Differences:
-    then, causes = run_provenance(run), Differences()
+def compare_stated(handed_in: object, repeated: object, *path: str) -> list[Difference]:
+    """Return every difference of what two runs state; `path`: the file and names in it so far."""
+    if isinstance(handed_in, dict) and isinstance(repeated, dict):
+        return [
+            difference
+            for key in handed_in | repeated
+            for difference in compare_stated(handed_in.get(key), repeated.get(key), *path, str(key))
+        ]
+    before, after = _describe(handed_in, path), _describe(repeated, path)
+    if repr(before) != repr(after):  # also where 1 == 1.0, or 0.0 == -0.0
+        return [Difference(_name(path), before, after)]
+    if isinstance(handed_in, np.ndarray) and isinstance(repeated, np.ndarray):
+        return _compare_arrays(_name(path), handed_in, repeated)
+    return []
+
+
+def _name(path: Sequence[str]) -> str:
+    file, *keys = path
+    name = ".".join(keys)
+    if file == RESULTS:
+        return name.removeprefix("metrics.")
+    return f"{file}: {name}" if keys else file
+
+
+def _describe(value: object, path: Sequence[str]) -> object:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}"
+    return "a file" if isinstance(value, dict) and len(path) == 1 else value
+
+
+def _compare_arrays(name: str, handed_in: Array, repeated: Array) -> list[Difference]:
+    """Return the difference of two arrays of the same type and shape, if there is any."""
+    is_text = handed_in.dtype == object
+    bits = handed_in.dtype if is_text else f"V{handed_in.itemsize}"  # -0.0 is not 0.0, NaN is NaN
+    unequal = handed_in.view(bits) != repeated.view(bits)
+    if not unequal.any():
+        return []
+    before, after = handed_in[unequal], repeated[unequal]
+    note = f"{np.count_nonzero(unequal):,} of {pluralize(handed_in.size, 'value')}"
+    if np.issubdtype(handed_in.dtype, np.floating):
+        note += f", by at most {np.abs(before.astype(float) - after.astype(float)).max():.3g}"
+    return [Difference(name, before.tolist()[0], after.tolist()[0], note)]
+
+
+def _format(value: object) -> str:
+    return "nothing" if value is None else cut(format_setting(value), LONGEST)
+
+
+def _differing_causes(run: Run, repetition: Run) -> Causes:
+    then, causes = run_provenance(run), Causes()
     for kind, values in run_provenance(repetition).items():
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
