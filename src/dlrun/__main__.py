@@ -32,8 +32,10 @@ def main() -> None:
 def _exit_at_once(number: int, frame: object) -> None:
     """Exit at a signal while modules are imported, when an exception may be lost or replaced."""
     try:
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        if "--json" in sys.argv:
+            print(f'{{"status": "interrupted", "error": "{word}", "hint": ""}}', flush=True)
         if sys.stderr is not None:  # None if it was closed, as by `2>&-`
-            word = "interrupted" if number == signal.SIGINT else "terminated"
             print(f"error: {word}", file=sys.stderr)
     finally:
         os._exit(128 + number)

@@ -30,7 +30,6 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.is_in_printed_json = False  # in the record of a run
 
 
 class ConfigError(DlrunError):
@@ -93,6 +92,16 @@ class OutOfTime(Stopped):
 def first_line(error: object) -> str:
     """Return the first line of an exception's message or a text, at most 200 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def mark_as_printed(error: BaseException) -> None:
+    """Say of an exception that a JSON object on stdout has it, such as the record of its run."""
+    vars(error)["is_in_printed_json"] = True
+
+
+def is_in_printed_json(error: BaseException) -> bool:
+    """Return whether `mark_as_printed` was called for an exception."""
+    return "is_in_printed_json" in vars(error)
 
 
 def os_error_remedy(error: OSError, otherwise: str = "") -> str:

@@ -18,7 +18,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import Baseline, Reference, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
-from dlrun.errors import ConfigError, DlrunError, Stopped, os_error_remedy
+from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.page import OURS, PageContent, write_report_page
@@ -401,6 +401,7 @@ def reproduce_published_numbers(
             _write(parts, out, command)
         if options.json and isinstance(error, Stopped):
             _print_json(parts, out, command, "interrupted", screen)
+            mark_as_printed(error)
         raise
     failed = any(part.failed for part in parts)
     if options.json:

@@ -1,6 +1,7 @@
 """Define what a run is given: the options of its command, and the context of its experiment."""
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
-from dlrun.errors import DlrunError
+from dlrun.errors import mark_as_printed
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
@@ -103,7 +104,8 @@ class RunContext:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
         self.folder.write_text(SUMMARY, f"{text}\n")
         if self.show_summary:
-            self.screen.show(text)
+            with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
+                self.screen.show(text)
 
     def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
         """Write the layers of a network to summary.txt; return the number of its parameters."""
@@ -137,11 +139,14 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
 
 
 def print_results_json(folder: Path, screen: Screen, error: BaseException | None = None) -> None:
-    """Print a run's results.json on stdout, which has the `error` that ended the run, if one did.
+    """Print a run's results.json on stdout, unless it lacks the `error` that ended the run.
 
-    If the file is missing, the command prints the error. Raises OSError if stdout was closed.
+    If the file is missing or lacks it, the command prints the error. Raises OSError if stdout was
+    closed.
     """
     with contextlib.suppress(FileNotFoundError):
-        screen.write((folder / RESULTS).read_text(encoding="utf-8"))
-        if isinstance(error, DlrunError):
-            error.is_in_printed_json = True
+        text = (folder / RESULTS).read_text(encoding="utf-8")
+        if error is None or json.loads(text).get("error") == (str(error) or type(error).__name__):
+            screen.write(text)
+            if error is not None:
+                mark_as_printed(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dlrun, smoke
+from tests.run_folder.making import a_run
 
 
 @pytest.fixture
@@ -100,16 +101,23 @@ def test_a_dry_run_sees_that_data_are_missing_and_may_not_be_downloaded(
         ("resume latest", 2),
         (f"sweep {DENSE} --jobs 0", 2),
         (DENSE, 1),
+        ("runs list --no-such-option", 2),
+        ("runs list --runs-dir none", 2),
+        ("predict nothing good", 2),
+        ("report nothing", 2),
+        ("frob", 2),
+        (f"{DENSE} --json=5", 2),
     ],
 )
 def test_json_is_one_object_where_a_command_failed(cli: Dlrun, command: str, code: int) -> None:
     done = cli(*shlex.split(command), "--json", DLRUN_OFFLINE="1").is_told(code)
     found = json.loads(done.stdout)
     assert found["status"] == "failed" and found["error"] in done.stderr
+    assert done.stdout.count("\n") == 1, "a line, as the objects of `predict` before it"
 
 
 def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
-    cli: Dlrun, monkeypatch: pytest.MonkeyPatch
+    cli: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("one over zero")
@@ -118,5 +126,9 @@ def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
     done = cli("config", DENSE)
     assert done.returncode == 1
     assert "ZeroDivisionError: one over zero" in done.stderr and "bug in dlrun" in done.stderr
+    monkeypatch.setattr("dlrun.commands.show._describe", broken)
+    a_run(tmp_path / "runs" / DENSE / "r")
+    done = cli("runs", "show", "r", "--json")
+    assert json.loads(done.stdout)["error"] in done.stderr and "ZeroDivision" in done.stderr
     done = cli("config", DENSE, "--debug")
     assert done.returncode == 1 and done.stderr.startswith("Traceback")

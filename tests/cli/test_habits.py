@@ -31,6 +31,31 @@ def test_a_setting_after_the_experiment_is_set(cli: Dlrun, words: str, same: str
     assert yaml.safe_load(done.stdout)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "config hitters-linear",
+        "hitters-linear --dry-run",
+        "sweep hitters-linear --folds 2 --dry-run --json",
+    ],
+)
+def test_the_last_setting_wins_however_it_is_given(cli: Dlrun, command: str) -> None:
+    for words, seed in (
+        ("seed=1 --set seed=2", 2),
+        ("--set seed=2 seed=1", 1),
+        ("seed=1 seed=2 --set=seed=1 --set seed=4 seed=3", 3),
+    ):
+        settings = f"data.source=sample {words}".split()
+        done = cli(*command.split(), *settings).is_told(0)
+        values = yaml.safe_load(done.stdout)  # or JSON
+        assert values.get("base", values)["seed"] == seed
+    if "--dry-run" in command:
+        words = ["--accelerator=cuda", "accelerator=cpu", "fallback=true", "--no-fallback"]
+        values = yaml.safe_load(cli(*command.split(), *settings, *words).is_told(0).stdout)
+        values = values.get("base", values)
+        assert (values["accelerator"], values["fallback"]) == ("cpu", False)
+
+
 def test_a_photograph_whose_name_has_an_equals_sign_is_no_setting(
     cli: Dlrun, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The process of a command: signals as it starts and ends, its environment, its streams."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, Dlrun, clean_environment, completed, setting, smoke, started
 from tests.experiments.test_registry import WORKING, plugin, plugins
+from tests.run_folder.making import a_run
 
 __all__ = ["plugins"]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -35,14 +37,47 @@ def test_a_signal_while_it_is_loaded_is_one_line(
     tmp_path: Path, program: list[str], loaded: str, number: int, code: int, told: str
 ) -> None:
     """From its first own import on."""
-    process = started(tmp_path, sys.executable, "-X", "importtime", *program, "--help")
+    json = told.split()[1] if loaded == "typing" else ""  # also with --json
+    words = ["runs", "list", "--json"] if json else ["--help"]
+    process = started(tmp_path, sys.executable, "-X", "importtime", *program, *words)
     assert process.stderr is not None
     while process.stderr.readline().split("|")[-1].strip() != loaded:
         assert process.poll() is None
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     said = [line for line in stderr.splitlines() if not line.startswith("import time:")]
-    assert (process.returncode, stdout, said) == (code, "", [told])
+    assert (process.returncode, said) == (code, [told])
+    assert stdout == (json and f'{{"status": "interrupted", "error": "{json}", "hint": ""}}\n')
+
+
+@pytest.mark.parametrize("program", [["dlrun"], [sys.executable, "-m", "dlrun"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            "--help",
+            "runs list",
+            "runs list --json",
+            "runs show latest",
+            "config nyse-rnn --schema",
+        ),
+        "hitters-dense --summary --quiet data.source=sample trainer.max_epochs=1",
+    ],
+)
+def test_a_reader_that_has_ended_is_no_fault(
+    tmp_path: Path, program: list[str], words: str
+) -> None:
+    a_run(tmp_path / "runs" / "imdb-dense" / "r")
+    script = f"import sys; from {MODULE} import {FUNCTION}; sys.argv[0] = 'dlrun'; {FUNCTION}()"
+    command = [sys.executable, "-c", script] if program == ["dlrun"] else program
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*command, *words.split()], cwd=tmp_path, env=clean_environment(), stdout=writing,
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode in (0, 141), done.stderr) == (True, b"")
 
 
 REPLACED = """

@@ -21,7 +21,9 @@ from dlrun.cli.commands import RESERVED, app, spelling
 from dlrun.errors import ConfigError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import resources, signals, workarounds  # noqa: F401
-from dlrun.system.console import Screen, reserve_stdout
+from dlrun.system.console import Screen, reserve_stdout, to_json
+
+BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -35,32 +37,43 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Print one message about the exception that ended a command, and return the exit code.
 
-    With --debug the traceback is printed instead. Raises SystemExit again.
+    With --json the message is also an object on stdout, unless one there has it. With --debug the
+    traceback is printed instead. Raises SystemExit again.
     """
+    behind = error.__context__ if isinstance(error, SystemExit) else error  # rich and click exit
+    if isinstance(behind, BrokenPipeError):  # the reader of the output has ended, such as `head`
+        return BROKEN_PIPE
     if isinstance(error, SystemExit):
         raise error
     if "_DLRUN_COMPLETE" in os.environ:  # a shell asks for completions, and gets none
         return 1
-    screen = Screen()
-    is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
-    if stopped := Interrupted if is_interrupt else signals.stop_behind(error):
-        screen.err.show_cursor()  # a progress bar may have been stopped before it did so
-        if not _is_reported_by_another_process():
-            screen.fail(stopped.word)
-        return stopped.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return UsageError.exit_code
+    screen = Screen()
+    is_printed = errors.is_in_printed_json(error)
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
-    if isinstance(error, DlrunError) and "--json" in arguments and not error.is_in_printed_json:
-        screen.print_json({"status": "failed", "error": error.message, "hint": error.hint})
-    shown = _describe(error)
-    if "--debug" in arguments:
+    is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
+    stopped = Interrupted if is_interrupt else signals.stop_behind(error)
+    shown = DlrunError(stopped.word) if stopped else _describe(error)
+    is_elsewhere = _is_reported_by_another_process()
+    if _wants_json(arguments) and not (is_printed or is_elsewhere):
+        status = "interrupted" if stopped else "failed"
+        about = {"status": status, "error": shown.message, "hint": shown.hint}
+        with contextlib.suppress(OSError):  # a full disk behind stdout
+            screen.write(to_json(about, indent=None))  # a line, as those of `predict`
+    if stopped:
+        screen.err.show_cursor()  # a progress bar may have been stopped before it did so
+    if "--debug" in arguments and not stopped:
         traceback.print_exception(error)
-    elif not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
+    elif not (is_elsewhere and (stopped or isinstance(shown, ConfigError))):
         screen.fail(shown.message, shown.hint)
-    return shown.exit_code
+    return stopped.exit_code if stopped else shown.exit_code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == "--json" for word in arguments)
 
 
 def _is_reported_by_another_process() -> bool:
@@ -141,7 +154,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if "--json" in arguments and sys.stdout is not None:
+    if _wants_json(arguments) and sys.stdout is not None:
         reserve_stdout()
     for problem in registry.broken_experiments():
         Screen().warn(problem)

@@ -153,28 +153,49 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
         takes_words = "overrides" in options and "words" not in parameters
 
         @functools.wraps(function)
-        def command(**values: Any) -> Any:
+        def command(context: typer.Context, **values: Any) -> Any:
             chosen = {name: value for name in options if (value := values.pop(name)) is not None}
-            overrides = list(chosen.pop("overrides", ()))
-            if takes_words:
-                overrides += check_settings(values.pop("words") or ())
-            if "accelerator" in chosen:
-                overrides.append(f"accelerator={chosen.pop('accelerator')}")
-            if chosen.pop("no_fallback", False):
-                overrides.append("fallback=false")
+            words = check_settings(values.pop("words") or ()) if takes_words else ()
+            for name in chosen.keys() & {"overrides", "accelerator", "no_fallback"}:
+                del chosen[name]
+            if takes_context:
+                values["context"] = context
+            overrides = settings_in_order(context, words)
             return function(settings=RunSettings(overrides=overrides, **chosen), **values)
 
         del parameters["settings"]
-        arguments = {"words": Words} if takes_words else {}
+        takes_context = "context" in parameters
+        arguments: dict[str, Any] = {} if takes_context else {"context": typer.Context}
+        arguments |= {"words": Words} if takes_words else {}
         keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         for name, annotation in (arguments | options).items():
-            default = False if get_args(annotation)[0] is bool else None
+            default = False if bool in get_args(annotation) else None
             parameters[name] = keyword(name, default=default, annotation=annotation)
         signature = inspect.Signature([*parameters.values()])
         command.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
         return command
 
     return decorate
+
+
+KEYS = {"--set": "", "--accelerator": "accelerator="}  # what comes before the value of an option
+
+
+def settings_in_order(context: typer.Context, words: Sequence[str]) -> list[str]:
+    """Return the command's settings, by --set and other options and its words, in their order."""
+    left, ordered, before = [*words], [], ""
+    for argument in context.obj:
+        option, _, value = argument.partition("=")
+        if before in KEYS:
+            ordered.append(KEYS[before] + argument)
+        elif option in KEYS and "=" in argument:
+            ordered.append(KEYS[option] + value)
+        elif argument == "--no-fallback":
+            ordered.append("fallback=false")
+        elif left and argument == left[0]:
+            ordered.append(left.pop(0))
+        before = argument
+    return ordered
 
 
 def is_setting(word: str) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import csv as csv_module
 import io
 import itertools
-import os
 import re
 import sys
 import textwrap
@@ -69,17 +68,13 @@ def predict_inputs(
     if out is not None:
         files = [Path(name) for name in (*inputs, csv or "/dev/stdin")]
         check_output_path("--out", out, force=force, inputs=[*files, *opened.sources(data_dir)])
-    try:
-        if test:
-            if inputs or csv:
-                raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
-            return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-        batches = _read_inputs(inputs, csv, column, opened.predictor)
-        words = bool(inputs) and inputs != ["-"]
-        return _predict(opened, batches, screen, words=words, out=out, json=json)
-    except BrokenPipeError:  # the reader of the output has closed the pipe: flush nothing more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
-        return 0
+    if test:
+        if inputs or csv:
+            raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
+        return _predict_test_set(opened, data_dir, screen, out=out, json=json)
+    batches = _read_inputs(inputs, csv, column, opened.predictor)
+    words = bool(inputs) and inputs != ["-"]
+    return _predict(opened, batches, screen, words=words, out=out, json=json)
 
 
 def _predict(

@@ -15,7 +15,7 @@ from dlrun.errors import ConfigError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.registry import OTHER_LIGHTNING, OTHER_LIGHTNING_HINT
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.networks.files import read_tensors
+from dlrun.networks.files import load_weights, read_tensors
 from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
@@ -72,7 +72,8 @@ class LightningExperiment(Experiment[L], Generic[L]):
     def network(self, run: Run, config: L) -> pl.LightningModule:
         """Return a run's module with its trained weights, in eval mode, on the CPU."""
         module = self.module(config)
-        module.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
+        path = run.folder / WEIGHTS
+        load_weights(module, read_tensors(path, run.read(WEIGHTS)), path)
         return module.eval()
 
     def draw(self, run: Run, config: L) -> DrawnFigures:

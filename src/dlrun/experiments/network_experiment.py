@@ -29,7 +29,7 @@ from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
 from dlrun.metrics import VALID, Directions, describe_metric
-from dlrun.networks.files import read_tensors
+from dlrun.networks.files import load_weights, read_tensors
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
@@ -200,7 +200,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's network with its saved weights, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
-        network.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
+        path = run.folder / WEIGHTS
+        load_weights(network, read_tensors(path, run.read(WEIGHTS)), path)
         return network.eval()
 
     def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredicted:

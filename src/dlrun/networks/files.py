@@ -51,6 +51,30 @@ def read_tensors(path: Path, content: bytes | None = None) -> Any:
         raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 
 
+def load_weights(network: nn.Module, weights: object, path: Path) -> None:
+    """Load weights that were read from a file. Raises DataError if they are of another network."""
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict):
+        raise DataError(f"{path}: not a state dict (names and tensors)")
+    try:
+        network.load_state_dict(weights)
+    except Exception as error:  # the names and tensors can be anything
+        shapes, found = (
+            {name: list(tensor.shape) for name, tensor in state.items() if hasattr(tensor, "shape")}
+            for state in (network.state_dict(), weights)
+        )
+        names = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
+        problem = first_line(error)
+        if names:
+            here, there = (of.get(names[0], "missing") for of in (found, shapes))
+            problem = f"{names[0]} is {here} here and {there} in the network"
+        raise DataError(
+            f"{path}: these weights do not fit the network: {problem}",
+            "the config must name the network that the weights were made with",
+        ) from None
+
+
 def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
     """Write a network to an ONNX file, and return a function that runs this file with onnxruntime.
 

