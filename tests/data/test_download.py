@@ -1,5 +1,6 @@
 """Published files are downloaded whole, checked and resumed, or taken from local copies."""
 
+import base64
 import functools
 import gzip
 import hashlib
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         self.server.asked.append(self.path)
         self.server.ranges.append(asked)
+        self.server.logins.append(self.headers.get("Proxy-Authorization"))
         status, headers, body = self.answer(asked)
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
@@ -46,6 +48,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         if self.path == "/stall" and not asked:
             self.server.stalled.wait(10)
+
+    def do_CONNECT(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_error(403)
 
     def answer(self, asked: str | None) -> Answer:
         whole = {"Content-Length": str(len(BODY))}
@@ -61,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             "/wrong": (200, {}, BODY[::-1]),
             "/down": (503, {}, b""),
             "/short": (200, whole, BODY[:-1]),
+            "http://localhost:9/file": (200, {}, BODY),  # asked of the server as a proxy
             "/labelled.gz": (200, {"Content-Encoding": "x-gzip"}, GZIPPED),
         }
         if self.server.asked.count(self.path) == 1:
@@ -77,6 +84,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
+        self.logins: list[str | None] = []
         self.stalled = threading.Event()
 
     def handle_error(self, *_: object) -> None:
@@ -95,7 +103,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DLRUN_OFFLINE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+    proxies = ("http_proxy", "https_proxy", "no_proxy")
+    for name in ("DLRUN_OFFLINE", *proxies, *map(str.upper, proxies)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("dlrun.data.download.BACKOFF_SECONDS", 0.01)
 
@@ -185,6 +194,35 @@ def test_a_failed_download_names_the_address_the_reason_and_the_remedy(
     assert caught.value.hint == REMEDY
     kept = [tmp_path / "x.bin.part"] if path == "/short" else []
     assert without_locks(tmp_path) == kept
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_the_proxy_of_the_environment_is_asked_unless_the_address_is_excepted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
+) -> None:
+    there, proxy = "http://localhost:9/file", server.url.removeprefix("http://")  # nobody is there
+    monkeypatch.setenv(change("http_proxy"), proxy)
+    monkeypatch.setenv(change("https_proxy"), f"http://me:p%40ss@{proxy}")
+    fetch(there, tmp_path / "x" / "x.bin")
+    with pytest.raises(DownloadError, match="its proxy: .*403") as caught:
+        fetch("https://no-such-host.invalid/file", tmp_path / "y" / "x.bin")
+    assert "p%40ss" not in str(caught.value)
+    asked = [there, "no-such-host.invalid:443"]
+    assert [*dict.fromkeys(server.asked)] == asked
+    monkeypatch.setenv(change("http_proxy"), f"http://me:p%40ss@{proxy}")
+    fetch(there, tmp_path / "z" / "x.bin")
+    assert server.logins == [None, f"Basic {base64.b64encode(b'me:p@ss').decode()}"]
+    for excepted in ("example.com, localhost", "localhost:9", "*"):
+        monkeypatch.setenv(change("no_proxy"), excepted)
+        with pytest.raises(DownloadError, match="refused"):
+            fetch(there, tmp_path / "v" / "x.bin")
+    monkeypatch.setenv(change("no_proxy"), ".invalid")
+    with pytest.raises(DownloadError, match="is this machine online"):
+        fetch("https://no-such-host.invalid/file", tmp_path / "y" / "x.bin")
+    fetch(there, tmp_path / "v" / "x.bin")
+    monkeypatch.setenv(change("http_proxy"), "socks5://nowhere")
+    with pytest.raises(DownloadError, match="socks5"):
+        fetch(there, tmp_path / "w" / "x.bin")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1.example.com/x", "file:///etc/hostname"])

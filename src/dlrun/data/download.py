@@ -6,11 +6,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock
+
+if TYPE_CHECKING:
+    from urllib3 import PoolManager, Retry
 
 CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
@@ -135,10 +139,10 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
         retry_after_max=RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
-    manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
     size = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     try:
+        manager = _make_pool_manager(url, retries)
         response = manager.request("GET", url, headers=headers, preload_content=False)
         with contextlib.closing(response):
             if size and response.status == 416:  # nothing is left to send; the hash decides
@@ -163,9 +167,29 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
         return f"{_why_not_connected(error)}; the next attempt asks for the rest"
 
 
+def _make_pool_manager(url: str, retries: "Retry") -> "PoolManager":
+    """Return what connects to an address, through the proxy that the environment names for it."""
+    from urllib import parse, request
+
+    from urllib3 import PoolManager, ProxyManager, make_headers
+    from urllib3.util import parse_url
+
+    address = parse_url(url)
+    proxy = request.getproxies().get(str(address.scheme))  # HTTPS_PROXY, http_proxy, ...
+    if not proxy or request.proxy_bypass(str(address.netloc)):  # NO_PROXY
+        return PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
+    place = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    login = make_headers(proxy_basic_auth=parse.unquote(place.auth)) if place.auth else None
+    return ProxyManager(
+        place._replace(auth=None).url, proxy_headers=login, retries=retries, timeout=TIMEOUT_SECONDS
+    )
+
+
 def _why_not_connected(error: Exception) -> str:
     """Return why a request failed in a few words, without urllib3's description of its objects."""
     if type(error).__name__ == "NameResolutionError":
         return "its host is not found; is this machine online?"
+    if type(error).__name__ == "ProxyError":
+        return f"its proxy: {_why_not_connected(error.args[-1])}"
     text = first_line(error.args[-1] if error.args else error)
     return re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
