@@ -150,3 +150,24 @@ def test_data_that_cannot_be_downloaded_end_a_sweep_before_its_first_run(tmp_pat
     ended = harness.run(tmp_path, *sweep, DLRUN_OFFLINE="1").is_told(2)
     assert ended.stderr.count("downloads are off") == 1
     assert not runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"), [("z,x,y", 60), ("x,z,y", 61)], ids=["columns exchanged", "a new row"]
+)
+def test_a_sweep_and_a_run_on_other_data_are_not_continued(
+    tmp_path: Path, header: str, rows: int
+) -> None:
+    table = tmp_path / "own.csv"
+    values = [f"{row},{row * row % 7},{row * 3}" for row in range(61)]
+    table.write_text("\n".join(["x,z,y", *values[:60]]) + "\n")
+    own = setting("data.source=csv", f"data.path={table}", "data.target=y")
+    sweep = ["sweep", "hitters-linear", *own, "--seeds", "2", "--name", "s"]
+    harness.run(tmp_path, *sweep).is_told(0)
+    run = ["hitters-dense", *own, *setting("trainer.max_epochs=1")]
+    harness.run(tmp_path, *run).is_told(0)
+    table.write_text("\n".join([header, *values[:rows]]) + "\n")
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "own.csv has changed")
+    longer = ["resume", "hitters-dense/latest", "trainer.max_epochs=2"]
+    harness.run(tmp_path, *longer).is_told(1, "the data have changed since the run began")
+    harness.run(tmp_path, "sweep", "--resume", "s", "--force").is_told(0)

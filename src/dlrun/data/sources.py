@@ -132,6 +132,17 @@ class Dataset:
             for file in self.source(config).files
         ]
 
+    def digests(self, config: Any, data_dir: Path) -> dict[str, str]:
+        """Return a hash of each file and folder that a config needs and this machine has."""
+        paths = [path for _, path in self.files(config, data_dir)]
+        if isinstance(config, OwnDataConfig) and config.is_own:
+            paths = user_data.user_data_paths(config)
+        return {
+            f"{number} {path.name}": user_data.hash_file_or_listing(path)
+            for number, path in enumerate(paths, start=1)
+            if path.exists()
+        }
+
     def check(self, config: Any) -> None:
         """Raise ConfigError if local copies, own data or counts that a config names are invalid."""
         for file in self.source(config).files:

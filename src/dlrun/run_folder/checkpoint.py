@@ -26,8 +26,8 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of a run's data: digests of the arrays and of vocabulary and labels."""
-    names = [assets.get(key) for key in ("vocabulary", "labels")]
+    """Return a fingerprint of a run's data: digests of the arrays and of all names in them."""
+    names = [assets.get(key) for key in ("vocabulary", "labels", "columns", "target")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 

@@ -107,7 +107,7 @@ class SweepPlan(ChecksummedModel):
     points: list[SweepPoint]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
     choices: list[int] = Field(default_factory=list)  # places in `configs` of what it has chosen
-    data: dict[str, str] = Field(default_factory=dict)  # SHA-256 of a reproduction's files
+    data: dict[str, str] = Field(default_factory=dict)  # hashes of the files of the data
     note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
 
@@ -161,6 +161,17 @@ class SweepPlan(ChecksummedModel):
             points = settings_at_ends(self.search.spaces)
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
+
+    def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
+        """Raise DlrunError if a file of the data is another one than as the sweep was planned."""
+        now = data_digests(self.experiment, self.validate_points()[0], data_dir)
+        for file, digest in self.data.items():
+            if now.get(file, digest) != digest:
+                name = file.partition(" ")[2]
+                raise DlrunError(
+                    f"{folder}: its runs would not be comparable: {name} has changed",
+                    "start a new sweep, or continue with --force",
+                )
 
     def check_classes_followed(self, folder: Path) -> None:
         """Raise ConfigError if a class is not followed that the plan in somebody's folder names."""
@@ -251,11 +262,18 @@ def make_sweep_plan(
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
+        data=data_digests(experiment, configs[0], options.data_dir),
         note=options.note,
         tags=list(options.tags),
     )
     plan.add_points(distinct)
     return plan
+
+
+def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
+    """Return a hash of each file of an experiment's data that this machine has."""
+    dataset = registry.experiment_dataset(name)
+    return dataset.digests(config.data_section, resolve_data_dir(data_dir)) if dataset else {}
 
 
 def _distinct_points(
