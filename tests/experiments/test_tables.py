@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlrun.errors import DataError
 from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
-from tests.conftest import Dlrun, Done, setting, smoke
+from tests.conftest import Dlrun, Done, Ended, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
 TABLES = ["hitters-linear", "hitters-lasso", "hitters-dense", "nyse-linear", "nyse-rnn"]
@@ -98,6 +99,23 @@ def test_own_table_is_learnt_and_its_rows_are_predicted(
     assert isinstance(first["predicted"], float) and len(others) == 3
     for one, word in zip(others, ("steam", "heavy", "weight"), strict=True):
         assert word in one["error"]
+
+
+def test_targets_that_single_precision_cannot_hold_are_refused_by_the_network_alone(
+    cli: Dlrun, tmp_path: Path
+) -> None:
+    def learn(name: str, centre: float, scale: float) -> Ended:
+        rows = "".join(f"{row},{centre + scale * row}\n" for row in range(40))
+        (tmp_path / "times.csv").write_text(f"day,time\n{rows}")
+        words = setting("data.source=csv", "data.path=times.csv", "data.target=time")
+        return cli(name, *words, *(setting("trainer.max_epochs=1") if "dense" in name else ()))
+
+    for centre, scale in ((1.7e9, 2), (0, 1e-60)):
+        learn("hitters-linear", centre, scale).is_told(0)
+        refused = learn("hitters-dense", centre, scale)
+        refused.is_told(DataError.exit_code, "column 'time'", "single precision")
+    for centre, scale in ((1e4, 1), (0, 1e-30), (0, 1e17)):
+        learn("hitters-dense", centre, scale).is_told(0)
 
 
 @pytest.mark.parametrize("standardise", ["false", "true"])

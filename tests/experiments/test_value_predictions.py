@@ -25,8 +25,10 @@ def test_metrics_are_scikit_learns() -> None:
     assert found.r2 == pytest.approx(r2_score(targets, found.predicted))
     assert found.metrics == {"mae": found.mae, "r2": found.r2}
     assert (found.classes, len(found)) == (None, 88)
-    assert (of([2, 2], [2, 2]).r2, of([2, 2], [2, 3]).r2) == (1, 0)  # no variance to explain
-    assert of([2], [3]).metrics == {"mae": 1}  # R² of one row is not defined
+    assert of([2, 2], [2, 3]).r2 == 0  # no variance to explain
+    assert of([0, 1e-30], [0, 5e-31]).r2 == pytest.approx(0.5)
+    for undefined in (of([2], [3]), of([2, 2], [2, 2]), of([0, 1e-170], [1e-170, 0])):
+        assert undefined.metrics == {"mae": undefined.mae}
 
 
 def test_the_table_has_the_digits_that_identify_a_number() -> None:

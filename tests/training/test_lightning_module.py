@@ -214,9 +214,11 @@ def test_several_values_of_a_row_are_not_collected() -> None:
     assert collector.finish(CPU) is None
 
 
-@pytest.mark.parametrize("centre", [0, 2000, 1e6])
-def test_r2_of_values_far_from_zero(centre: float) -> None:
-    targets, noise = torch.randn(2, 300, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(
+    ("centre", "scale"), [(0, 1), (2000, 1), (1e6, 1), (0, 1e-4), (1e-3, 1e-5), (0, 1e-30)]
+)
+def test_r2_of_values_far_from_zero_or_near_it(centre: float, scale: float) -> None:
+    targets, noise = scale * torch.randn(2, 300, generator=torch.Generator().manual_seed(0))
     targets = centre + 5 * targets
     metrics = StageMetrics("test", regression(["r2"]))
     for _ in range(2):  # it is reset
@@ -225,6 +227,11 @@ def test_r2_of_values_far_from_zero(centre: float) -> None:
         assert metrics.finish()["test_r2"] == pytest.approx(expected, abs=1e-5)
     metrics.add(torch.tensor(0.0), torch.ones(1), torch.zeros(1))
     assert list(metrics.finish()) == ["test_loss"]  # not defined for one row
+    equal = torch.full((3,), 0.1 + centre)
+    metrics.add(torch.tensor(0.0), equal + 1, equal)
+    assert metrics.finish()["test_r2"] == 0
+    metrics.add(torch.tensor(0.0), equal, equal)
+    assert list(metrics.finish()) == ["test_loss"]  # 0 / 0
 
 
 def test_an_objective_may_give_parameters_settings_of_their_own() -> None:

@@ -239,12 +239,14 @@ class TrueAndPredictedValues(TrueAndPredicted):
 
     @property
     def r2(self) -> float:
-        """Return R²; NaN of fewer than two rows; of equal targets 0, or 1 if all are exact."""
+        """Return R²; NaN of fewer than two rows, or if all squares are 0; of equal targets 0."""
         if len(self) < 2:
             return math.nan
         variance = float(np.square(self.targets - self.targets.mean()).sum())
         error = float(np.square(self.targets - self.predicted).sum())
-        return 1 - error / variance if variance else float(not error)
+        if not variance:
+            return 0.0 if error else math.nan
+        return 1 - error / variance
 
     @property
     def metrics(self) -> dict[str, float]:

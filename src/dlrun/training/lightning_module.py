@@ -43,6 +43,17 @@ class DoubleR2Score(R2Score):
         dtype = self.residual.dtype
         super().update(preds.to(dtype), target.to(dtype))
 
+    def compute(self) -> Tensor:
+        """Return R², of equal targets 0; NaN if nothing differs, or if all squares are too small.
+
+        To torchmetrics, sums of squares below 1e-4 are 0, and R² is 1.
+        """
+        squares = self.sum_squared_error
+        variance = squares - self.sum_error * (self.sum_error / self.total)
+        if variance <= 10 * torch.finfo(squares.dtype).eps * squares:  # rounding
+            variance = self.residual
+        return 1 - self.residual / variance
+
 
 REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
     "mae": MeanAbsoluteError,
@@ -74,8 +85,8 @@ class StageMetrics(nn.Module):
     def finish(self) -> dict[str, float]:
         """Return the metrics over all batches and processes, and reset them.
 
-        One of several processes may have no batch: it adds nothing to the sums. R² of a single row
-        is left out, because it is not defined.
+        One of several processes may have no batch: it adds nothing to the sums. R² is left out
+        where it is not defined, as of a single row.
         """
         if self._batches:
             losses, predicted, targets = zip(*self._batches, strict=True)
@@ -89,8 +100,9 @@ class StageMetrics(nn.Module):
         rows = self.rows.compute()
         values = {"loss": self.loss_sum.compute() / rows}
         for name, metric in self.metrics.items():
-            if rows > 1 or name != "r2":
-                values[name] = metric.compute()
+            value = metric.compute()
+            if name != "r2" or (rows > 1 and not value.isnan()):
+                values[name] = value
         for metric in (self.loss_sum, self.rows, *self.metrics.values()):
             metric.reset()
         self._batches.clear()

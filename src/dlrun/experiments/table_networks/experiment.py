@@ -12,6 +12,7 @@ from dlrun.config.data_sections import TableDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES, Table
+from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictions import RowPredictor
@@ -35,6 +36,7 @@ from dlrun.training.objective import Objective, fast_optimizer, regression
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
 EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
+ROUNDING = 1e-3  # of the targets to single precision, at most, as a share of their range
 UNITS = 1000  # ratio of the standard deviations of two columns from which on there is a warning
 
 
@@ -48,6 +50,19 @@ def warn_of_units(table: Table, screen: Screen) -> None:
             f"{most} varies {largest / smallest:,.0f} times as much as {least}, so a "
             "network learns little from the table: data.standardise=true gives all columns of "
             "numbers mean 0 and standard deviation 1"
+        )
+
+
+def check_single_precision(table: Table) -> None:
+    """Raise DataError if single precision rounds the targets by much of their range."""
+    targets = np.concatenate([table.train.targets, table.test.targets])
+    error, width = np.ptp(targets.astype(np.float32) - targets), np.ptp(targets)
+    if error > ROUNDING * width:
+        values = f"values from {targets.min():.9g} to {targets.max():.9g}"
+        raise DataError(
+            f"{table.origin.text}: column {table.target!r}: {values} are not distinct in a "
+            "network's single precision",
+            "subtract a constant from the column, or give it another unit",
         )
 
 
@@ -88,6 +103,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         """Load the table; the test rows validate too, unless training rows are held out."""
         table = load_configured_table(config, context)
         train, test, screen = table.train, table.test, context.screen
+        if not table.labels:
+            check_single_precision(table)
         if config.validates_on_test:
             parts = train, test, test
             screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
