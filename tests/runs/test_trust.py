@@ -57,6 +57,25 @@ def test_an_edited_record_is_not_the_users_own(
     forked("resume", run).is_told(2, "this.X", "--trust")
 
 
+def test_a_run_is_verified_without_what_only_writes(
+    tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
+) -> None:
+    run, elsewhere = writing_elsewhere
+    forked("resume", run).is_told(0)
+    for file in elsewhere.iterdir():
+        file.unlink()
+    forked("verify", run, **another_user(tmp_path)).is_told(0, f"without {SAVES}")
+    assert not [*elsewhere.iterdir()]
+    record = json.loads((run / "results.json").read_text())
+    record["config"]["trainer"]["callbacks"] = ["this.X"]
+    seal(run / "results.json", record, "0" * 64)
+    forked("verify", run).is_told(2, "this.X", "--trust")
+    told = forked("verify", "--runs-dir", tmp_path / "runs", "--json")
+    assert told.returncode == 1 and "Zen" not in told.stdout
+    (result,) = json.loads(told.stdout)
+    assert result["verdict"] == "not repeated" and "this.X" in result["problem"]
+
+
 def test_a_run_of_ones_own_needs_no_trust(
     forked: Dlrun, writing_elsewhere: tuple[Path, Path]
 ) -> None:

@@ -14,6 +14,9 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.list_runs import scan_or_fail
+from dlrun.config.followed_classes import named_classes, only_writes
+from dlrun.config.named_classes import Item, class_name
+from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
     Values,
@@ -30,8 +33,9 @@ from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, describe_copy, find_c
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS
+from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
-from dlrun.runs.start import run_experiment
+from dlrun.runs.start import check_classes_followed, run_experiment
 from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 
@@ -113,6 +117,7 @@ def verify_runs(
     run: opt.RunOrAll = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
+    trust: opt.Trust = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> int:
@@ -127,9 +132,9 @@ def verify_runs(
     """
     screen = Screen(quiet=quiet, results=not json)
     if run is None:
-        return _verify_folder(run_context.resolve_runs_dir(runs_dir), data_dir, screen)
+        return _verify_folder(run_context.resolve_runs_dir(runs_dir), data_dir, screen, trust=trust)
     own = Screen(quiet=quiet or json, results=False)
-    result = _verify(Run.open(run, runs_dir), data_dir, own)
+    result = _verify(Run.open(run, runs_dir), data_dir, own, trust=trust)
     if result.error:
         raise result.error
     if json:
@@ -146,13 +151,13 @@ def verify_runs(
     return result.exit_code
 
 
-def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen) -> int:
+def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, trust: bool) -> int:
     """Verify each run of a folder, show the verdicts as a table, and return the exit code."""
     runs = sorted(scan_or_fail(runs_dir, None), key=lambda run: run.folder)
     copies, results = find_copies(run.identity for run in runs), list[Verification]()
     rows = [["run", "folder", "metric", "handed in", "repeated", "verdict"]]
     for number, run in enumerate(runs, start=1):
-        result = _verify(run, data_dir, Screen(quiet=True, results=False))
+        result = _verify(run, data_dir, Screen(quiet=True, results=False), trust=trust)
         if original := copies.get(run.folder):
             result.verdict += f", {describe_copy(original)}"
         place = "/".join(run.folder.parts[-2:])
@@ -176,7 +181,7 @@ def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen) -> int
     return max(result.exit_code for result in results)
 
 
-def _verify(run: Run, data_dir: Path | None, screen: Screen) -> Verification:
+def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> Verification:
     """Repeat a run in a temporary folder, and compare the two."""
     if run.state != "finished":
         hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
@@ -184,6 +189,11 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen) -> Verification:
         return Verification(run, run.state, DlrunError(problem, hint))
     try:
         handed_in = _read_stated(run)  # before the repetition, which may take hours
+        if not (trust or is_own(run.folder / RESULTS)):
+            callbacks = [(CALLBACKS, item) for item in _callbacks(run) if not only_writes(item)]
+            check_classes_followed(run.folder, run.record.experiment, callbacks)
+    except ConfigError as error:
+        return Verification(run, "not repeated", error)
     except DlrunError as error:
         return Verification(run, "damaged", error)
     stop = StopRequest()
@@ -213,7 +223,16 @@ def _replaced_values(run: Run) -> Values:
     Published numbers are those of the shipped config.
     """
     schema = registry.load_config_class(run.record.experiment)
-    return {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
+    values = {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
+    if callbacks := _callbacks(run):
+        kept = [item for item in callbacks if not only_writes(item)]
+        values["trainer"] = {"callbacks": kept}
+    return values
+
+
+def _callbacks(run: Run) -> list[Item]:
+    """Return the callbacks that a run's config names."""
+    return [item for key, item in named_classes(run.config) if key == CALLBACKS]
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:
@@ -221,6 +240,10 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     replaced = _replaced_values(run)
     threads = pluralize(run.record.threads or 1, "thread")
     settings.console().note(f"running {run.folder} again, with {threads}")
+    left_out = [class_name(item) for item in _callbacks(run) if only_writes(item)]
+    left_out += [class_name(item) for item in run.config.logger]
+    if left_out:
+        settings.console().note(f"without {', '.join(left_out)}: it changes no number")
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
     own = config_layer_without_file(values, str(run.folder / CONFIG))
     layers = [own, config_layer_without_file(replaced, "dlrun verify")]
