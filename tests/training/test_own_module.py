@@ -111,7 +111,7 @@ class Module(pl.LightningModule):
 
 def lightning_config(epochs: int, **trainer: Any) -> LightningConfig:
     whole = network_config("cpu", max_epochs=epochs, **trainer)
-    keys = ("seed", "accelerator", "fallback", "logger", "threads", "trainer")
+    keys = ("seed", "accelerator", "fallback", "logger", "threads", "trainer", "metrics")
     return LightningConfig.model_validate({key: getattr(whole, key) for key in keys})
 
 

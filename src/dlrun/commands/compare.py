@@ -85,7 +85,6 @@ def run_provenance(run: Run) -> dict[str, Values]:
         "code": {
             "dlrun": environment.dlrun,
             "digest": environment.code,
-            "git commit": more.get("git_commit"),
         },
         "packages": {"python": more.get("python"), **environment.packages},
         "machine": {

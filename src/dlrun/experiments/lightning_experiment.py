@@ -1,9 +1,9 @@
 """Define the base class of experiments whose LightningModule was not written for dlrun."""
 
 import inspect
+import linecache
 from abc import abstractmethod
 from itertools import takewhile
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -91,7 +91,7 @@ def _check_package(part: P) -> P:
     if len(own) == len(kinds):
         return part
     file = inspect.getfile(own[-1])
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
-    number = next((n for n, line in enumerate(lines, 1) if OTHER_LIGHTNING in line), 1)
+    lines = enumerate(linecache.getlines(file), 1)
+    number = next((number for number, line in lines if OTHER_LIGHTNING in line), 1)
     problem = f"{file}, line {number}: {own[-1].__name__} is of the package {OTHER_LIGHTNING}"
     raise ConfigError(problem, OTHER_LIGHTNING_HINT)

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -27,7 +26,6 @@ def describe_environment(experiment_package: str) -> dict[str, object]:
         "code": code_version(experiment_package),
         "python": platform.python_version(),
         "packages": package_versions(),
-        "git_commit": _git_commit(),
         "platform": platform.platform(),
         "processor": _processor(),
         "threads": usable_cores(),
@@ -63,28 +61,13 @@ def code_version(experiment_package: str) -> str:
 
 @functools.cache
 def code_digest(package: str) -> str:
-    """Return a hash of the names and the contents of a package's .py files, in 5 ms."""
+    """Return a hash of the names and contents of a package's .py files, in 5 ms."""
     digest, spec = hashlib.sha256(), find_spec(package)
     for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
-        for file in sorted(folder.rglob("*.py")):
+        for file in sorted(folder.rglob("[!.]*.py")):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{content} {file.relative_to(folder).as_posix()}\n".encode())
     return digest.hexdigest()[:12]
-
-
-@functools.cache
-def _git_commit() -> str | None:
-    checkout = Path(__file__).parents[3]
-    if not (checkout / ".git").exists():
-        return None  # installed from a wheel
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        output = subprocess.run(  # noqa: S603 (git is where PATH says)
-            command, cwd=checkout, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # git is missing, or refuses
-    return output.stdout.strip()
 
 
 def _processor() -> str:
