@@ -5,7 +5,8 @@ import errno
 import os
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SIMILARITY = 0.75  # least similarity of a name that is suggested; `note` and `notebook` have 0.67
@@ -30,6 +31,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.problems = [message]  # a sentence for each fault, of which it may report several
 
 
 class ConfigError(DlrunError):
@@ -43,7 +45,9 @@ class UsageError(ConfigError):
 
 
 class DataError(DlrunError):
-    """Says that data are missing, damaged, or not what was expected."""
+    """Says that data, or files of a run, are missing, damaged, or not what was expected."""
+
+    exit_code = 2
 
 
 class DownloadError(DataError):
@@ -52,6 +56,39 @@ class DownloadError(DataError):
 
 class AcceleratorError(DlrunError):
     """Says that an accelerator cannot be used; the CPU replaces it unless that is forbidden."""
+
+
+class Faults:
+    """Collects the errors of several checks, so that a user sees all at once.
+
+    sections: those of a config that are invalid, and were replaced by the shipped ones.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[DlrunError] = []
+        self.sections: set[str] = set()
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep a DlrunError that the block raises."""
+        try:
+            yield
+        except DlrunError as error:
+            self.errors.append(error)
+
+    def raise_all(self, where: str = "", most: int | None = None) -> None:
+        """Raise one error with every message and hint, at most so many; none without an error."""
+        problems = dict.fromkeys(one for error in self.errors for one in error.problems)
+        if len(self.errors) == 1 or len(problems) == 1:
+            raise self.errors[0]
+        if problems:
+            is_failure = all(error.exit_code == DlrunError.exit_code for error in self.errors)
+            lines = "".join(f"\n  {problem}" for problem in [*problems][:most])
+            hints = dict.fromkeys(error.hint for error in self.errors[:most] if error.hint)
+            kind = DlrunError if is_failure else ConfigError
+            joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
+            joined.problems = [*problems]
+            raise joined
 
 
 class Stopped(BaseException):

@@ -28,7 +28,6 @@ from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError, DlrunError, Interrupted, OutOfTime
-from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
@@ -178,7 +177,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
     check_slurm_available()
     layer = start.merge_experiment_config(name, settings)
-    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+    config, faults = start.validate_valid_sections(name, layer)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks > 1:
@@ -192,7 +191,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         checked = config.model_copy(update={"trainer": trainer})
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
-    start.check_run_can_start(name, checked, settings, here=False)
+    start.check_run_can_start(name, checked, settings, faults, here=False)
     if settings.dry_run:
         start.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
         return 0

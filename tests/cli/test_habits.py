@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from tests.conftest import Dlrun, setting
 
@@ -60,7 +61,7 @@ def test_a_photograph_whose_name_has_an_equals_sign_is_no_setting(
     cli: Dlrun, tmp_path: Path
 ) -> None:
     for name in ("top=1", "sub=a.jpg"):
-        (tmp_path / name).touch()
+        Image.new("RGB", (9, 9)).save(tmp_path / name, "PNG")
     done = cli("classify-images", "--dry-run", "top=1", "batch_size=3", tmp_path / "sub=a.jpg")
     config = yaml.safe_load(done.stdout)
     assert config["images"] == [str(tmp_path / "top=1"), str(tmp_path / "sub=a.jpg")]

@@ -51,7 +51,7 @@ def test_an_edited_config_is_damage_everywhere(cli: Dlrun, tmp_path: Path) -> No
     cli("runs", "check").is_told(1, why, "2 runs, 1 damaged")
     assert "damaged" in cli("runs", "list", "--csv").is_told(0).stdout
     for command in (["runs", "show"], ["resume"], ["report"], ["verify"], ["predict", "--test"]):
-        cli(*command, "edited").is_told(1, why, f"dlrun {NAME} --config ")
+        cli(*command, "edited").is_told(2, why, f"dlrun {NAME} --config ")
     assert {file.name: file.read_bytes() for file in run.iterdir()} == before
 
 

@@ -127,7 +127,7 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
     onnx.checker.check_model(str(out), full_check=True)
     flip(run / "coefficients.npz", at=-3)
     out.write_text("mine")
-    told(1, run, "--out", out, "--force", about="coefficients.npz: damaged")
+    told(2, run, "--out", out, "--force", about="coefficients.npz: damaged")
 
 
 def test_a_file_that_cannot_be_written_is_one_message(tmp_path: Path, done: Done) -> None:

@@ -182,7 +182,7 @@ def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, [*smoke(name), *own])
     assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
     table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))
-    harness.run(tmp_path, "predict", run, "--test").is_told(1, "data have changed since the run")
+    harness.run(tmp_path, "predict", run, "--test").is_told(2, "data have changed since the run")
 
 
 @pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])

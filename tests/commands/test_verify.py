@@ -101,7 +101,7 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     before = first.view(-1)[0].item()
     first.view(-1)[0] += 0.5
     torch.save(weights, folder / "weights.pt")
-    harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
+    harness.run(tmp_path, "verify", folder).is_told(2, "weights.pt: damaged")
     put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
     put(folder, "predictions.csv", b"row,label\n1,a\n")
     put(folder, "summary.txt", b"a network\n")
@@ -110,7 +110,7 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     assert found["predictions.csv: predicted"][0] is None, "a column that only one has"
     assert {"predictions.csv: label", "summary.txt: lines"} <= {*found}
     put(folder, "predictions.csv", b"row,label\n1,a,more\n")
-    harness.run(tmp_path, "verify", folder).is_told(1, "predictions.csv: not what a run writes")
+    harness.run(tmp_path, "verify", folder).is_told(2, "predictions.csv: not what a run writes")
 
 
 def test_published_numbers_are_those_of_the_shipped_config(tmp_path: Path, done: Done) -> None:
@@ -193,7 +193,7 @@ def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
     told(1, gone, "cannot be run again", "gone.tar.gz")
     damaged = moved(done(NAME), tmp_path / "damaged")
     flip(damaged / "metrics.csv", at=-3)
-    told(1, damaged, "metrics.csv: damaged")
+    told(2, damaged, "metrics.csv: damaged")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

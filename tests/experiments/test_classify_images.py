@@ -175,7 +175,7 @@ def test_other_photographs_are_refused_by_a_resume(
     child.end(after=0)
     table = (run / "predictions.csv").read_bytes()
     (many / "38.png").write_bytes((many / "37.png").read_bytes())
-    forked("resume", "latest").is_told(1, "the data have changed since the run began")
+    forked("resume", "latest").is_told(2, "the data have changed since the run began")
     assert (run / "predictions.csv").read_bytes() == table
 
 
@@ -184,10 +184,8 @@ def test_weights_that_are_no_numbers(forked: Dlrun, tmp_path: Path) -> None:
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] = float("nan")
     torch.save(network.state_dict(), tmp_path / "nan.pt")
-    forked(NAME, *squeezenet_options(tmp_path / "nan.pt")).is_told(1, "nan.pt", "NaN")
-    assert table(latest(tmp_path, NAME), "predictions.csv") == []
-    run = Run.open(latest(tmp_path, NAME))
-    assert run.state == "failed" and "NaN" in str(run.record.error)
+    forked(NAME, *squeezenet_options(tmp_path / "nan.pt")).is_told(2, "nan.pt", "NaN")
+    assert not [*(tmp_path / "runs" / NAME).iterdir()]
 
 
 class FailsOnce(torch.nn.Module):

@@ -14,6 +14,7 @@ from dlrun.experiments.image_networks.experiment import ConvNet
 from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.bag_linear import BagLinear, Bags
+from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_labelled_texts import archive_of
 from tests.experiments.use import results, rows
@@ -117,15 +118,16 @@ def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> N
     assert results(tmp_path / "runs" / DENSE / "latest")["status"] == "failed"
 
 
-def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
-    damaged = tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"no archive")
-    sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1")
-    forked(*smoke(DENSE), *sets).is_told(1)
-    run = (tmp_path / "runs" / DENSE / "latest").resolve()
-    assert results(run)["status"] == "failed"
-    forked("resume", run, *setting(f"data.archive={archive_of(tmp_path)}")).is_told(0)
+def test_run_killed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
+    archive = f"data.archive={archive_of(tmp_path)}"
+    sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1", archive)
+    child = harness.start(tmp_path, *smoke(DENSE), *sets)
+    latest = tmp_path / "runs" / DENSE / "latest"
+    harness.wait_until((latest / "config.yaml").exists, child)
+    child.end(after=0)
+    run = latest.resolve()
+    assert results(run)["status"] == "running" and not results(run)["steps"]
+    forked("resume", run).is_told(0)
     found = results(run)
     assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
     assert len(rows(run)) == 2

@@ -78,7 +78,7 @@ def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: lis
     forked("resume", folder, *more).is_told(0)
     assert results(latest(tmp_path, name))["steps"] == 4
     texts(tmp_path / "b.csv", names, count=110)
-    forked("resume", folder, *more).is_told(1, "data")
+    forked("resume", folder, *more).is_told(2, "data")
 
 
 def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path
     assert "1 words" in done.stdout and "0 words" in done.stdout and "positive" not in done.stdout
     assert run.network()(torch.zeros(3, run.assets["width"])).shape == (3,)
     forked(LASSO, *sets("csv", texts(tmp_path / "b.csv", THREE), *few)).is_told(
-        1, "<b>bad</b>, =1+1, good", "imdb-dense"
+        2, "<b>bad</b>, =1+1, good", "imdb-dense"
     )
 
 
@@ -107,7 +107,7 @@ def test_the_convolutional_network_on_images(forked: Dlrun, tmp_path: Path) -> N
     forked("resume", folder, *more).is_told(0)
     assert results(latest(tmp_path, IMAGES))["steps"] == 3
     (tmp_path / "moved" / "a").rename(tmp_path / "moved" / "aa")
-    forked("resume", folder, *more).is_told(1, "data have changed")
+    forked("resume", folder, *more).is_told(2, "data have changed")
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", LASSO])
@@ -126,7 +126,7 @@ def test_a_run_does_not_go_on_with_exchanged_words(
     table.write_text(exchanged)
     more = [] if name == LASSO else setting("trainer.max_epochs=31")
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
-    forked("resume", run, *more).is_told(1, "data have changed")
+    forked("resume", run, *more).is_told(2, "data have changed")
     assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
 
 

@@ -220,7 +220,7 @@ def test_a_package_has_several_experiments_and_the_file_that_they_need(
     assert "1.0000" in forked("count-letters", "--data-dir", tmp_path / "data", **env).stdout
     (data / "words.txt").unlink()
     (folder / "counting" / "words.txt").unlink()
-    done = forked("count-words", **env).is_told(1)
+    done = forked("count-words", **env).is_told(2)
     assert "words.txt is not in" in done.stderr
 
 

@@ -40,8 +40,8 @@ def test_of_a_finished_run_nothing_is_left_to_do(cli: Dlrun, run: Path) -> None:
     [
         (setting("batch_size=7"), {}, 2, "batch_size: "),
         (setting(f"trainer.max_epochs={EPOCHS - 1}"), {}, 2, f"{EPOCHS} are finished"),
-        (setting(f"trainer.max_epochs={EPOCHS + 1}"), {}, 1, "checkpoints are missing"),
-        ([], {"status": "interrupted"}, 1, "checkpoints are missing"),
+        (setting(f"trainer.max_epochs={EPOCHS + 1}"), {}, 2, "checkpoints are missing"),
+        ([], {"status": "interrupted"}, 2, "checkpoints are missing"),
         (setting("trainer.devices=2"), {"status": "failed"}, 1, "processes: 1 then, 2 now"),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_killed_run_continues_only_behind_its_finished_epochs(cli: Dlrun, run:
 def test_a_continued_run_that_cannot_begin_leaves_no_folder(cli: Dlrun, run: Path) -> None:
     (run / "checkpoint").write_bytes(b"damaged")
     more = f"trainer.max_epochs={EPOCHS + 1}"
-    cli("resume", run, more).is_told(1, "every checkpoint is damaged")
+    cli("resume", run, more).is_told(2, "every checkpoint is damaged")
     assert {path.name for path in run.parent.iterdir()} == {run.name, "latest"}
     assert (run.parent / "latest").resolve() == run.resolve()
 
@@ -78,7 +78,7 @@ def test_with_other_packages_only_force_resumes(cli: Dlrun, run: Path) -> None:
     change_record(run, status="failed", steps=None)
     cli("resume", run).is_told(1, "torch 1.0 then", "--force")
     cli("resume", run, "--force").is_told(
-        1, "warning: ", "torch 1.0 then", "could not be downloaded"
+        2, "warning: ", "torch 1.0 then", "could not be downloaded"
     )
 
 
@@ -89,3 +89,85 @@ def test_a_missing_accelerator_ends_a_run_that_may_not_fall_back(cli: Dlrun) -> 
     words = [EXPERIMENT, "--dry-run", "--accelerator", missing[0]]
     cli(*words).is_told(0)
     cli(*words, *setting("fallback=false")).is_told(1, missing[0])
+
+
+def test_all_that_is_wrong_is_told_at_once(cli: Dlrun, tmp_path: Path) -> None:
+    """Also what other keys of an invalid section hide from torch and pydantic."""
+    (tmp_path / "a.yaml").write_text(
+        "optimizer:\n  lr: -1\n  foo: 2\n  bar: 3\nscheduler:\n  warmup_epochs: -1\n  gamma: 1\n"
+    )
+    callbacks = "trainer.callbacks=[nowhere.A, lightning.pytorch.callbacks.Nothing]"
+    words = setting("data.source=csv", "data.path=no.csv", callbacks, "logger=[nobody.B]")
+    told = (
+        *(f"a.yaml:{line}: optimizer.{key}: " for line, key in ((2, "lr"), (3, "foo"), (4, "bar"))),
+        *(f"a.yaml:{line}: scheduler.{key}: " for line, key in ((6, "warmup"), (7, "gamma"))),
+        *("no.csv: no such file", "nowhere cannot", "'Nothing'", "nobody cannot"),
+    )
+    told = tuple(word.replace("warmup", "warmup_epochs") for word in told)
+    for command in (["hitters-dense", "--dry-run"], ["hitters-dense"], ["sweep", "hitters-dense"]):
+        more = ["--seeds", "2"] if command[0] == "sweep" else []
+        cli(*command, "--config", "a.yaml", *words, *more).is_told(2, "9 errors", *told)
+    assert not (tmp_path / "runs").exists()
+    words = setting("data.source=csvv", "data.path=no.csv", "seed=-1")
+    cli("hitters-linear", *words).is_told(2, "2 errors", "data.source=csvv: ", "seed=-1: ")
+
+
+CSV = ("data.source=csv", "data.path=a.csv")
+CLASSES = ("data.source=folder", "data.path=folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "sets", "told"),
+    [
+        ("hitters-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
+        ("hitters-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
+         ("column 'a' has numbers", "column 'b' has one value", "data.ignore=[a, b]")),
+        ("hitters-lasso", "a,y\n1,2\n", (*CSV, "data.target=z", "data.ignore=[q]"),
+         ("no column 'z'", "no column 'q'", "the columns are: a, y")),
+        ("hitters-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
+         ("a.csv", "classes: 1")),
+        ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
+        ("imdb-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
+        ("imdb-lasso", "text,label\na,1\nb,2\nc,3\na,3\nb,2\nc,1\n", CSV, ("have 3: 1, 2, 3",)),
+        ("imdb-lstm", "", ("data.source=stanford", "data.archive=a.csv"), ("not a tar archive",)),
+        ("imdb-dense", "", CLASSES, ("folder: classes: 1",)),
+        ("cifar100", "", CLASSES, ("folder: classes: 0",)),
+        ("mnist-dense", "", ("data.archive=folder",), ("images-idx3-ubyte", "not MNIST")),
+        ("classify-images", "", ("images=[a.csv]",), ("a.csv", "no photograph")),
+    ],
+)  # fmt: skip
+def test_a_fault_in_the_first_rows_of_the_data_leaves_no_folder(
+    cli: Dlrun, tmp_path: Path, name: str, table: str, sets: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.csv").write_text(table)
+    (tmp_path / "folder" / "one").mkdir(parents=True)
+    (tmp_path / "folder" / "one" / "a.txt").write_text("a text")
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (tmp_path / "folder" / f"{part}-{kind}-ubyte").write_bytes(b"none")
+    for command in ([name, "--dry-run"], [name], ["sweep", name, "--seeds", "2"]):
+        cli(*command, *setting(*sets)).is_told(2, *told)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_fault_that_only_all_rows_show_removes_the_new_folder(cli: Dlrun, tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    rows = "".join(f"{row},{row % 7},{row % 5}\n" for row in range(2500))
+    table.write_text(f"a,b,y\n{rows}")
+    words = ["hitters-linear", *setting(*CSV, "data.target=y"), "--json"]
+    cli(*words).is_told(0)
+    latest = tmp_path / "runs" / "hitters-linear" / "latest"
+    before = latest.resolve()
+    table.write_text(f"a,b,y\n{rows}0,x,1\n")
+    cli(*words, "--dry-run").is_told(0)
+    done = cli(*words).is_told(2, "a.csv:2502: column 'b'")
+    assert "'x' is no number" in json.loads(done.stdout)["error"]
+    assert latest.resolve() == before and {*latest.parent.iterdir()} == {before, latest}
+
+
+def test_a_resume_sees_data_that_it_cannot_read_before_it_begins(cli: Dlrun, run: Path) -> None:
+    change_record(run, status="interrupted", steps=None)
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    (run.parent / "a.tar.gz").write_bytes(b"none")
+    cli("resume", run, f"data.archive={run.parent / 'a.tar.gz'}").is_told(2, "not a tar archive")
+    assert {path: path.read_bytes() for path in before} == before

@@ -76,7 +76,7 @@ def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     job = make_resume_job(run.folder, OPTIONS)
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
-    assert do(job, folder=tmp_path) == 1
-    assert (run.folder / "slurm" / "exit-code").read_text() == "1\n"
+    assert do(job, folder=tmp_path) == 2
+    assert (run.folder / "slurm" / "exit-code").read_text() == "2\n"
     assert results(run.folder)["status"] == "failed"
     assert "config.yaml: damaged, or edited" in results(run.folder)["error"]

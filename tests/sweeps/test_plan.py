@@ -44,7 +44,7 @@ def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> Non
         (["seed=3"], {"seeds": "2"}, "seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
         (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
-        ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "no package nowhere"),
+        ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "nowhere cannot be imported"),
     ],
 )
 def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str) -> None:
@@ -65,7 +65,7 @@ def test_a_plan_read_back_gives_the_same_configs(
     """Also in another folder: paths are absolute in it."""
     monkeypatch.chdir(tmp_path)
     for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("text,label\ngood,1\nbad,0\n")
+        (tmp_path / name).write_text("text,label\n" + "good,1\nbad,0\n" * 2)
     plan = planned(
         "data.source=csv", experiment="imdb-dense", seeds="2", grid=["data.path=a.csv,b.csv"]
     )
@@ -102,7 +102,7 @@ def test_equal_points_are_one() -> None:
 
 
 def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,label\ngood,1\nbad,0\n")
+    (tmp_path / "a.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 2)
     own = ["data.source=csv", f"data.path={tmp_path}/a.csv"]
 
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:

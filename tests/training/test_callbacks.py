@@ -21,7 +21,7 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
     ("setting", "message"),
     [
         ("trainer.callbacks=[Failing]", "package.module.Class"),
-        ("trainer.callbacks=[nowhere.Failing]", "no package nowhere"),
+        ("trainer.callbacks=[nowhere.Failing]", "nowhere cannot be imported"),
         (f"trainer.callbacks=[{OWN}.Faling]", "did you mean 'Failing'?"),
         (f"trainer.callbacks=[{OWN}.DummyLogger]", "is no lightning.pytorch"),
         (f"trainer.callbacks=[{{class: {OWN}.Failing, befor: 3}}]", "its arguments: after"),

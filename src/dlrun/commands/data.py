@@ -66,8 +66,9 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
             screen.fail(error.message, "it is made again when it is needed")
     try:
         data = dataset.load(config.data, folder, config.split_seed, screen)
-    except ConfigError as error:  # such as of a column that the file does not have
-        raise DataError(error.message, error.hint) from None
+    except (ConfigError, DataError) as error:  # such as of a column that the file does not have
+        screen.fail(error.message, error.hint)
+        return 1
     screen.show(f"contents are complete: {_describe(data)}")
     if not data.origin.is_book:
         screen.show(f"{NOT_THE_BOOKS}: its numbers are not compared")

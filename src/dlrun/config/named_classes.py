@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -41,9 +40,13 @@ def error_of_key(message: str, *path: str) -> ValidationError:
 
     path: the names from the validated section to the key.
     """
+    return ValidationError.from_exception_data("config", [error_detail(message, *path)])
+
+
+def error_detail(message: str, *path: str) -> InitErrorDetails:
+    """Return one of the errors of which pydantic's error is made; `path` as of error_of_key."""
     error = PydanticCustomError("value_error", "{error}", {"error": message})
-    detail = InitErrorDetails(type=error, loc=path, input=None)
-    return ValidationError.from_exception_data("config", [detail])
+    return InitErrorDetails(type=error, loc=path, input=None)
 
 
 def is_dotted_name(name: object) -> bool:
@@ -83,14 +86,6 @@ def require_extra(what: str, extra: str, *packages: str) -> None:
             raise ConfigError(f"{what} needs the package {package}", hint)
 
 
-def check_package_installed(key: str, item: Item) -> None:
-    """Raise ConfigError if there is no package of a class, without an import of it."""
-    package = class_name(item).partition(".")[0]
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
-        problem = f"{key}: {class_name(item)}: no package {package} is installed"
-        raise ConfigError(problem, "install the class's package, or correct its name")
-
-
 def load_class(
     key: str, item: Item, kind: type[T], defaults: Mapping[str, object]
 ) -> Callable[[], T]:
@@ -106,7 +101,9 @@ def load_class(
         module = importlib.import_module(path)
     except (Exception, SystemExit) as error:  # code of other packages can raise anything
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ConfigError(f"{key}: {path} cannot be imported: {reason}") from error
+        remedy = "install its package, or correct its name"
+        hint = remedy if isinstance(error, ModuleNotFoundError) else ""
+        raise ConfigError(f"{key}: {path} cannot be imported: {reason}", hint) from error
     found = getattr(module, attribute, None)
     if found is None:
         similar = did_you_mean(attribute, vars(module))
@@ -150,7 +147,7 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
 
 def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
     """Raise ValidationError if torch's optimizer refuses arguments, or cannot train any network."""
-    with _checked_arguments(optimizer_classes()[name], further):
+    with _refusals_explained(optimizer_classes()[name], further):
         _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
 
 
@@ -161,7 +158,7 @@ def check_scheduler(
 
     optimizer, arguments: the optimizer's name, with its arguments. epochs: those of the schedule.
     """
-    with _checked_arguments(_scheduler_class(name), further, "scheduler"):
+    with _refusals_explained(scheduler_class(name), further, "scheduler"):
         changed = _optimizer_of_one_number(optimizer, arguments)
         scheduler = make_scheduler(name, further, changed, epochs=epochs, updates=UPDATES)
         changed.step()
@@ -183,10 +180,11 @@ def make_scheduler(
     elif name == "one_cycle":
         arguments["max_lr"], arguments["total_steps"] = [group["lr"] for group in groups], updates
         arguments["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
-    return _scheduler_class(name)(optimizer, **(arguments | given_arguments(further)))
+    return scheduler_class(name)(optimizer, **(arguments | given_arguments(further)))
 
 
-def _scheduler_class(name: str) -> "type[LRScheduler]":
+def scheduler_class(name: str) -> "type[LRScheduler]":
+    """Return torch's scheduler by its name here."""
     from torch.optim import lr_scheduler
 
     return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name]))
@@ -197,35 +195,42 @@ def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in further.items() if value is not None}
 
 
-@contextmanager
-def _checked_arguments(
-    torch_class: type, further: Mapping[str, Any], *section: str
-) -> Iterator[None]:
-    """Check the arguments of a class by its signature, then those that the `with` block makes.
-
-    torch would take the text `flase` for true. What it refuses is said of the key in its message,
-    or of the only one.
-    """
+def argument_errors(torch_class: type, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """Return what is wrong with arguments by a class's signature; torch takes `flase` for true."""
     parameters, name = inspect.signature(torch_class).parameters, torch_class.__name__
     known = [key for key in parameters if key not in OURS]
+    errors = []
     for key, value in further.items():
         if key not in known:
             names = [key for key in parameters if key in known or key == "lr"]
             hint = did_you_mean(key, names) or f"; {name} has {', '.join(names)}"
-            raise error_of_key(f"unknown key{hint}", *section, key)
-        annotation = str(parameters[key].annotation)
-        if isinstance(value, str) and not re.search(r"\bstr\b|Literal", annotation):
-            raise error_of_key(f"expected true, false or numbers, got {value!r}", *section, key)
+            errors.append(error_detail(f"unknown key{hint}", key))
+        elif isinstance(value, str) and not re.search(
+            r"\bstr\b|Literal", str(parameters[key].annotation)
+        ):
+            errors.append(error_detail(f"expected true, false or numbers, got {value!r}", key))
     for key in known:
         if parameters[key].default is inspect.Parameter.empty and further.get(key) is None:
-            raise error_of_key(f"torch's {name} needs {key}", *section, "name")
+            errors.append(error_detail(f"torch's {name} needs {key}", "name"))
+    return errors
+
+
+@contextmanager
+def _refusals_explained(
+    torch_class: type, further: Mapping[str, Any], *section: str
+) -> Iterator[None]:
+    """Raise ValidationError if torch refuses the values of arguments in the `with` block.
+
+    It is about the key in torch's message, or about the only one.
+    """
     try:
         yield
     except Exception as error:  # a class may raise anything
         reason = first_line(error)
         named = (key for key in further if key in reason.lower())
         key = next(named, next(iter(further)) if len(further) == 1 else "name")
-        raise error_of_key(f"torch's {name}: {reason}", *section, key) from None
+        problem = f"torch's {torch_class.__name__}: {reason}"
+        raise error_of_key(problem, *section, key) from None
 
 
 def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":

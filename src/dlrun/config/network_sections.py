@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from dlrun.config.named_classes import (
     BY_UPDATE,
@@ -13,12 +21,14 @@ from dlrun.config.named_classes import (
     SCHEDULERS,
     SPANNING,
     ClassWithArguments,
+    argument_errors,
     check_optimizer,
-    check_package_installed,
     check_scheduler,
+    error_detail,
     error_of_key,
     given_arguments,
     optimizer_classes,
+    scheduler_class,
 )
 from dlrun.config.sections import (
     EPOCHS,
@@ -53,10 +63,41 @@ def _validation_metric(name: str) -> str:
     return name
 
 
-class OptimizerConfig(Section, extra="allow"):
-    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
+class TorchConfig(Section, extra="allow"):
+    """Defines the config of an object of torch: the name of its class, and arguments of it."""
 
     __pydantic_extra__: dict[str, TorchArgument]
+    name: str
+
+    @classmethod
+    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+        """Return what is wrong with arguments of the class of that name, if there is one."""
+        raise NotImplementedError
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_argument_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Report wrong arguments also beside another key that is invalid."""
+        errors: list[Any] = []
+        if isinstance(values, dict):
+            further = {key: values[key] for key in values if key not in cls.model_fields}
+            errors += cls.argument_errors(str(values.get("name")), further)
+        try:
+            section = validate(values)
+        except ValidationError as invalid:
+            errors += invalid.errors()
+        if errors:
+            raise ValidationError.from_exception_data("config", errors)
+        section.check_values()
+        return section
+
+    def check_values(self) -> None:
+        """Raise ValidationError if torch refuses the values of the arguments."""
+
+
+class OptimizerConfig(TorchConfig):
+    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
+
     name: CommonOptimizer | str
     lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
 
@@ -71,12 +112,19 @@ class OptimizerConfig(Section, extra="allow"):
                 raise ValueError(f"torch.optim has no {lower!r}{hint}")
         return lower
 
-    @model_validator(mode="after")
-    def _has_these_arguments(self) -> "OptimizerConfig":
+    @classmethod
+    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+        """Return what is wrong with arguments of an optimizer of torch."""
+        if not further and name.lower() in get_args(CommonOptimizer):
+            return []
+        found = optimizer_classes().get(name.lower())
+        return argument_errors(found, further) if found else []
+
+    def check_values(self) -> None:
+        """Raise ValidationError if the optimizer refuses its arguments."""
         further = self.__pydantic_extra__ or {}
         if further or self.name not in get_args(CommonOptimizer):
             check_optimizer(self.name, self.lr, further)
-        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -84,12 +132,18 @@ class OptimizerConfig(Section, extra="allow"):
         return given_arguments(self.model_dump(exclude={"name"}))
 
 
-class SchedulerConfig(Section, extra="allow"):
+class SchedulerConfig(TorchConfig):
     """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
 
-    __pydantic_extra__: dict[str, TorchArgument]
     name: SchedulerName
     warmup_epochs: Count
+
+    @classmethod
+    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+        """Return what is wrong with arguments of a scheduler; without one there are none."""
+        if name == "none":
+            return [error_detail("unknown key without a schedule", key) for key in further]
+        return argument_errors(scheduler_class(name), further) if name in SCHEDULERS else []
 
     @property
     def changes_rate(self) -> bool:
@@ -162,10 +216,8 @@ class LightningConfig(ExperimentConfig):
         return None
 
     def check(self, runs_dir: Path) -> None:
-        """Check that a CPU can have the devices, and that the callbacks' packages are there."""
+        """Check that a CPU can have the devices."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
-        for callback in self.trainer.callbacks:
-            check_package_installed(CALLBACKS, callback)
 
 
 class NetworkConfig(LightningConfig):
@@ -190,8 +242,6 @@ class NetworkConfig(LightningConfig):
         epochs = self.trainer.max_epochs
         left = epochs - schedule.warmup_epochs
         if schedule.name == "none":
-            for key in schedule.arguments:
-                raise error_of_key("unknown key without a schedule", "scheduler", key)
             return self
         problem = ""
         if schedule.name == BY_UPDATE and schedule.warmup_epochs:

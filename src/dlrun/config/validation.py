@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -50,14 +50,14 @@ SWEEP_KEYS = ("seeds", "folds")  # options of `dlrun sweep` that users write as 
 
 
 class InvalidConfigError(ConfigError):
-    """Says that a config is invalid; `problems` has one sentence for each error in it."""
+    """Says that a config is invalid; `sections` are those of its keys that have errors."""
 
-    def __init__(self, experiment: str, problems: list[str]) -> None:
+    def __init__(self, experiment: str, problems: list[str], sections: Iterable[str] = ()) -> None:
         lines = "".join(f"\n  {problem}" for problem in problems)
         many = f"{len(problems)} errors in the config:{lines}"
         hint = f"`dlrun config {experiment}` prints every key with its default"
         super().__init__(problems[0] if len(problems) == 1 else many, hint)
-        self.problems = problems
+        self.problems, self.sections = problems, {*sections}
 
 
 def read_and_merge_layers(
@@ -89,13 +89,15 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
     except ValidationError as invalid:
         # A union type has an error for each of its members: one line names what all expect.
         by_key: dict[str, list[ErrorDetails]] = {}
-        for error in invalid.errors(include_url=False):
+        details = invalid.errors(include_url=False)
+        for error in details:
             by_key.setdefault(_position(error, layer), []).append(error)
     problems = []
     for where, errors in by_key.items():
         key = where.rpartition(": ")[2]
         problems.append(f"{where}: {_describe(errors, schema, experiment, key)}")
-    raise InvalidConfigError(experiment, problems)
+    sections = (str(error["loc"][0]) for error in details if error["loc"])
+    raise InvalidConfigError(experiment, problems, sections)
 
 
 def config_to_yaml(config: Section) -> str:

@@ -59,6 +59,16 @@ def read_tar(
         raise DataError(f"{archive}: unreadable, damaged, or not a tar archive: {error}") from None
 
 
+def check_tar(archive: Path) -> None:
+    """Raise DataError unless a file begins as a tar archive."""
+    try:
+        with open_regular_file(archive) as file, tarfile.open(fileobj=file):
+            pass
+    except (*READ_ERRORS, RecursionError) as error:
+        why = f"unreadable, damaged, or not a tar archive: {first_line(error)}"
+        raise DataError(f"{archive}: {why}") from None
+
+
 def _check_end(tar: tarfile.TarFile) -> None:
     # tarfile takes a damaged header for the archive's end, which is zeros. Reading all of a
     # compressed file also checks its checksum.

@@ -17,8 +17,9 @@ from scipy import sparse
 
 from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
-from dlrun.data.archives import load_npz, read_tar
+from dlrun.data.archives import check_tar, load_npz, read_tar
 from dlrun.data.sources import (
+    FIRST_ROWS,
     DataOrigin,
     Dataset,
     FoundData,
@@ -145,9 +146,22 @@ def _prepare(found: FoundData) -> Prepared:
 
 def _read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
     opened = [
-        user_data.open_text_source(found.config, path, found.warnings) for path in found.paths
+        user_data.open_text_source(found.config, path, found.warnings, found.most_rows)
+        for path in found.paths
     ]
     return opened, []
+
+
+def _check_own_texts(found: FoundData) -> list[str]:
+    if found.config.source == "folder":
+        return user_data.check_class_folders(found.paths)
+    rows, counts = LabelledRows(found.warnings), []
+    for source in _read_own_texts(found)[0]:
+        rows.begin_part(source.place)
+        counts.append(sum(rows.add(label, None, where) for _, label, where in source.rows))
+    if max(counts) < FIRST_ROWS:  # they are all rows
+        rows.split(found.config.test_share, found.seed, found.config.chosen_fold)
+    return rows.names
 
 
 def _generate(found: FoundData) -> tuple[list[TextSource], list[str]]:
@@ -181,6 +195,10 @@ def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str
         texts = (review.decode("utf-8", "replace") for review in ordered)
         sources.append(_in_memory(part, texts, np.repeat([0, 1], [*map(len, classes)])))
     return sources, []
+
+
+def _check_archive(found: FoundData) -> None:
+    check_tar(found.paths[0])
 
 
 def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
@@ -268,11 +286,13 @@ def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -
 IMDB = Dataset(
     "imdb",
     (
-        Source("stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), is_book=True),
+        Source(
+            "stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), True, _check_archive
+        ),
         Source("keras", TITLE, _read_keras_reviews, (KERAS_ARRAYS, KERAS_WORDS), is_book=True),
         Source("sample", "reviews", _generate),
-        Source("csv", "own texts", _read_own_texts),
-        Source("folder", "own texts", _read_own_texts),
+        Source("csv", "own texts", _read_own_texts, check=_check_own_texts),
+        Source("folder", "own texts", _read_own_texts, check=_check_own_texts),
     ),
     load_reviews,
     _show,

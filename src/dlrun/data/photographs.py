@@ -29,6 +29,7 @@ MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory fo
 MAX_FILE_BYTES = 200 << 20
 LARGE_PIXELS = 30_000_000  # larger ones are decoded one at a time: two take too much memory
 ONE_LARGE = threading.Lock()
+FEW_FILES = 8  # are tried before a run begins
 THUMBNAIL = 360  # pixels of a side
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
 
@@ -72,6 +73,19 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
         found += sorted(visible)
     return list(dict.fromkeys(found))
+
+
+def check_readable(files: Sequence[Path]) -> None:
+    """Raise DataError if the files are a few, and none can be read as a photograph."""
+    errors = []
+    for file in files[: FEW_FILES + 1]:
+        try:
+            read_photograph(file, 1)
+            return
+        except UnreadableImageError as error:
+            errors.append(f"{file}: {error}")
+    if 0 < len(errors) <= FEW_FILES:
+        raise DataError(errors[0], "no photograph can be read; name others")
 
 
 def sample_photographs() -> list[Path]:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.data import photographs, user_data
-from dlrun.data.archives import Array, load_pickle, read_tar, to_array
+from dlrun.data.archives import Array, check_tar, load_pickle, read_tar, to_array
 from dlrun.data.sources import (
     MAX_UNPACKED_BYTES,
     DataOrigin,
@@ -109,6 +109,14 @@ def load_images(
     if "warnings" in names:  # of a user's own images
         show_class_counts(arrays, names, "images", screen)
     return SmallImages(train, test, names["labels"], found.origin)
+
+
+def _check_archive(found: FoundData) -> None:
+    check_tar(found.paths[0])
+
+
+def _check_own_images(found: FoundData) -> list[str]:
+    return user_data.check_class_folders(found.paths, photographs.SUFFIXES)
 
 
 def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -> Prepared:
@@ -225,20 +233,31 @@ def read_digits(images: Path, labels: Path) -> LabelledImages:
     return LabelledImages(pixels, classes.astype(np.int64))
 
 
+def _check_mnist(found: FoundData) -> None:
+    for path in found.paths:
+        _read_start(path, 4, 3 if "images" in path.name else 1)
+
+
+def _read_start(path: Path, most: int, dimensions: int) -> bytes:
+    """Return the first bytes of an idx file; raise DataError if it begins otherwise."""
+    try:
+        content = read_unpacked(path, most)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if not content.startswith(bytes([0, 0, 8, dimensions])):
+        raise DataError(f"{path}: not MNIST: it begins with {content[:4].hex()}")
+    return content
+
+
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of bytes in an idx file, which may be a gzip file.
 
     It begins with 0, 0, 8 (bytes follow), the number of dimensions, and each as a big-endian int32.
     """
-    try:
-        content = read_unpacked(path, MAX_UNPACKED_BYTES)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    start, magic = 4 + 4 * dimensions, bytes([0, 0, 8, dimensions])
+    content, start = _read_start(path, MAX_UNPACKED_BYTES, dimensions), 4 + 4 * dimensions
     shape = np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist()
-    if not content.startswith(magic) or len(content) != start + math.prod(shape):
-        begins = f"it begins with {content[:4].hex()} and has {len(content):,} bytes"
-        raise DataError(f"{path}: not MNIST, or a part of it: {begins}")
+    if len(content) != start + math.prod(shape):
+        raise DataError(f"{path}: not MNIST, or a part of it: it has {len(content):,} bytes")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -292,9 +311,9 @@ def _read_mnist(found: FoundData) -> Prepared:
 CIFAR100 = Dataset(
     "cifar100",
     (
-        Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), is_book=True),
+        Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), True, _check_archive),
         Source("sample", "images", partial(_generate, make=generate_images, names=GENERATED)),
-        Source("folder", "own images", _read_own_images),
+        Source("folder", "own images", _read_own_images, check=_check_own_images),
     ),
     load_images,
     sample_rows="sample_images",
@@ -302,7 +321,7 @@ CIFAR100 = Dataset(
 MNIST = Dataset(
     "mnist",
     (
-        Source("torchvision", "MNIST", _read_mnist, MNIST_FILES, is_book=True),
+        Source("torchvision", "MNIST", _read_mnist, MNIST_FILES, True, _check_mnist),
         Source("sample", "digits", partial(_generate, make=generate_digits, names=DIGITS)),
     ),
     load_images,

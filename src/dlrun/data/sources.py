@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from dlrun.data import user_data
 from dlrun.data.archives import Array, load_npz
 from dlrun.data.download import download_file, lock_while_writing, packaged_paths
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.console import Screen
 from dlrun.system.files import open_new_file, read_unpacked
 
 MAX_UNPACKED_BYTES = 1 << 30
+FIRST_ROWS = 2000  # that are read of each file before a run begins
 FORMAT = "5"  # version of the prepared arrays; a new number invalidates every cache
 NAMES = "names"  # array in a file of prepared arrays: its lists of names, as JSON
 
@@ -88,13 +89,16 @@ class FoundData:
     paths: list[Path] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)  # of own data one, also of its settings
     warnings: DataWarnings = field(default_factory=DataWarnings)
+    most_rows: int | None = None  # that are read of each file; None: all
 
 
 @dataclass(frozen=True)
 class Source:
     """Describes a source of data: its reader, its files, and whether it is the book's.
 
-    name: the value of `data.source`. title: what its data are, as figures and pages say it.
+    name: the value of `data.source`. title: what its data are, as figures and pages say it. check:
+    returns the classes in the first rows of the files, if they have classes; raises DlrunError if
+    the rows show that the files cannot be read.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Source:
     read: Callable[[FoundData], Any]
     files: tuple[RemoteFile, ...] = ()
     is_book: bool = False
+    check: Callable[[FoundData], Sequence[str] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,28 +137,45 @@ class Dataset:
             for file in self.source(config).files
         ]
 
+    def paths(self, config: Any, data_dir: Path) -> list[Path]:
+        """Return the paths of the files and folders that a config needs."""
+        if isinstance(config, OwnDataConfig) and config.is_own:
+            return user_data.user_data_paths(config)
+        return [path for _, path in self.files(config, data_dir)]
+
     def digests(self, config: Any, data_dir: Path) -> dict[str, str]:
         """Return a hash of each file and folder that a config needs and this machine has."""
-        paths = [path for _, path in self.files(config, data_dir)]
-        if isinstance(config, OwnDataConfig) and config.is_own:
-            paths = user_data.user_data_paths(config)
         return {
             f"{number} {path.name}": user_data.hash_file_or_listing(path)
-            for number, path in enumerate(paths, start=1)
+            for number, path in enumerate(self.paths(config, data_dir), start=1)
             if path.exists()
         }
 
-    def check(self, config: Any) -> None:
-        """Raise ConfigError if local copies, own data or counts that a config names are invalid."""
-        for file in self.source(config).files:
+    def check(self, config: Any, data_dir: Path, seed: int) -> Sequence[str]:
+        """Return the names of the classes in the first rows of the files, if these have classes.
+
+        Raises DlrunError with all that the config, the files and their first rows show as wrong.
+        Published files that are not on this machine are not missing: a run downloads them.
+        """
+        faults, source = Faults(), self.source(config)
+        for file in source.files:
             local, kind = getattr(config, file.key), "folder" if file.gzipped else "file"
             if local and not (local.is_dir() if file.gzipped else local.is_file()):
                 hint = f"it names the {kind} with {file.name}; null downloads it"
-                raise ConfigError(f"data.{file.key}: {local}: no such {kind}", hint)
-        if isinstance(config, OwnDataConfig) and config.is_own:
-            user_data.check_own_data(config)
-        elif config.source == "sample" and self.sample_rows:
-            held_out_rows(config.validation, getattr(config, self.sample_rows))
+                problem = f"data.{file.key}: {local}: no such {kind}"
+                faults.errors.append(ConfigError(problem, hint))
+        with faults.collected():
+            if isinstance(config, OwnDataConfig) and config.is_own:
+                user_data.check_own_data(config)
+            elif config.source == "sample" and self.sample_rows:
+                held_out_rows(config.validation, getattr(config, self.sample_rows))
+        faults.raise_all()
+        paths = self.paths(config, data_dir)
+        if source.check is not None and all(path.exists() for path in paths):
+            folder, origin = data_dir / self.name, DataOrigin(f"{source.title} ({paths[0].name})")
+            found = FoundData(source, config, folder, seed, Screen(quiet=True), origin, paths)
+            return source.check(replace(found, most_rows=FIRST_ROWS)) or ()
+        return ()
 
     def find(
         self,

@@ -76,6 +76,11 @@ class LabelledRows:
         self._labels, self._hashes = array("q"), array("q")
         self._parts: list[tuple[str, int, int]] = []  # place, rows and classes before each
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the classes in the order of their appearance."""
+        return list(self._classes)
+
     def begin_part(self, place: str) -> None:
         """Begin the training rows, or after them the test rows; `place` is their file or folder."""
         self._parts.append((place, len(self._labels), len(self._classes)))
@@ -98,7 +103,7 @@ class LabelledRows:
             raise DataError(f"{where}: the label {name[:40]!r} {problem}", hint)
         _, _, trained = self._parts[-1]
         if len(self._parts) > 1 and index >= trained:
-            known = f"the training part has {shorten_list(list(self._classes)[:trained])}"
+            known = f"the training part has {shorten_list(self.names[:trained])}"
             raise DataError(f"{where}: the label {name!r} is in no row of the training part", known)
         self._hashes.append(len(self._labels) if content is None else content)
         self._labels.append(index)
@@ -114,7 +119,7 @@ class LabelledRows:
         numbers by value, words by letters. Raises DataError if there are too few classes or rows,
         ConfigError if a class has fewer rows than there are folds.
         """
-        labels, names = np.array(self._labels), list(self._classes)
+        labels, names = np.array(self._labels), self.names
         place, *_ = self._parts[0]
         last, separate, _ = self._parts[-1]
         if len(names) < 2:

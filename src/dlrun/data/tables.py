@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data.archives import Array
 from dlrun.data.sources import (
+    FIRST_ROWS,
     DataOrigin,
     Dataset,
     FoundData,
@@ -27,8 +29,8 @@ from dlrun.data.sources import (
     fingerprint_arrays,
 )
 from dlrun.data.splits import LabelledRows, Rows, rows_of_fold, shorten_list, warn_of_repeated_rows
-from dlrun.data.text_files import DataWarnings, Record, open_csv_table, whole_rows
-from dlrun.errors import DataError
+from dlrun.data.text_files import Record, open_csv_table, whole_rows
+from dlrun.errors import DataError, Faults
 from dlrun.system.console import Screen, cut, pluralize
 
 ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
@@ -121,14 +123,32 @@ class Table:
 def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
     """Return the table that a config names, divided into training and test rows."""
     found = HITTERS.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
-    parts: list[list[Record]] = found.source.read(found)
+    table = _make_table(found, found.source.read(found))
+    for warning in found.warnings.lines():
+        screen.warn(warning)
+    return table
+
+
+def _check_table(found: FoundData) -> None:
+    parts = _read_table(found)
+    if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
+        _make_table(found, parts)
+    elif found.config.task == "regression":
+        target = found.config.target
+        known = [row for part in parts for row in part if not _is_missing(row[0], target)]
+        _read_each(known, lambda cells: _to_number(cells, target))
+
+
+def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
+    config, seed = found.config, found.seed
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, *config.ignore)]
     if not names:
         problem = f"{found.origin.text}: no column besides {config.target!r}"
         raise DataError(problem, "see data.ignore")
-    parts = [_complete_rows(part, [*names, config.target], config, screen) for part in parts]
-    columns = TableColumns(levels={name: _find_levels(name, parts[0]) for name in names})
+    needed = [*names, config.target]
+    parts = [_complete_rows(part, needed, config, found.screen) for part in parts]
+    columns = TableColumns(levels=_find_all_levels(names, parts[0], config.ignore))
     records = [record for part in parts for record in part]
     X = np.array(_read_each(records, columns.encode))
     if config.task == "classification":
@@ -149,8 +169,6 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         if np.ptp(targets[fitted]) == 0:
             problem = f"{found.origin.text}: {config.target} has one value in all training rows"
             raise DataError(problem, "give more rows, or name another column as data.target")
-    for warning in found.warnings.lines():
-        screen.warn(warning)
     text = found.origin.text + _describe_rows(config, len(records), len(tested), seed)
     columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
     whole = TablePart(X, targets, [cells for cells, _ in records])
@@ -162,7 +180,7 @@ def _read_table(found: FoundData) -> list[list[Record]]:
     needed = found.config.columns
     parts = []
     for path in found.paths:
-        parts.append(_read_csv(path, needed, found.warnings))
+        parts.append(_read_csv(path, needed, found))
         needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
     return parts
 
@@ -192,16 +210,16 @@ def _standardise(
     return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
-def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
+def _read_csv(path: Path, columns: Mapping[str, str], found: FoundData) -> list[Record]:
     """Return the rows of a CSV file, at least one; raise ConfigError if it lacks a column."""
-    header, rows = open_csv_table(path, columns, warnings)
+    header, rows = open_csv_table(path, columns, found.warnings)
     if "" in header:
         remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
         raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
     if twice := [name for name in header if header.count(name) > 1]:
         problem = f"{twice.count(twice[0])} columns are named {cut(twice[0], 40)!r}"
         raise DataError(f"{path}:1: {problem}", "rename one of them")
-    if not (records := list(whole_rows(rows))):
+    if not (records := list(islice(whole_rows(rows), found.most_rows))):
         raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
     return records
 
@@ -229,6 +247,24 @@ def _is_missing(cells: Cells, name: str) -> bool:
     return cells.get(name, "").strip().lower() in MISSING
 
 
+def _find_all_levels(
+    names: Sequence[str], records: Sequence[Record], ignored: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return the categories of each column; raise DataError with all columns that have none."""
+    faults, levels, others = Faults(), dict[str, list[str]](), [*ignored]
+    for name in names:
+        try:
+            levels[name] = _find_levels(name, records)
+        except DataError as error:
+            faults.errors.append(error)
+            others.append(name)
+    remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{', '.join(others)}]'`"
+    for fault in faults.errors:
+        fault.hint = remedy
+    faults.raise_all()
+    return levels
+
+
 def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     cells = [cells[name].strip() for cells, _ in records]
     levels = sorted({*cells})
@@ -244,8 +280,7 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
         problem = f"has words, and {len(levels):,} different ones are no categories"
     if problem:
         place = records[words[0] if words else 0][1]
-        remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
-        raise DataError(f"{place}: column {name!r} {problem}", remedy)
+        raise DataError(f"{place}: column {name!r} {problem}")
     return levels if words else []
 
 
@@ -309,7 +344,18 @@ def load_days(
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
     found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
-    records: list[Record] = found.source.read(found)
+    return _make_days(found, found.source.read(found), weekday)
+
+
+def _check_days(found: FoundData) -> None:
+    records = _read_days(found)
+    _read_each(records, lambda day: [_to_number(day, name) for name in SERIES])
+    if len(records) < FIRST_ROWS:  # they are all days
+        _make_days(found, records, weekday=True)
+
+
+def _make_days(found: FoundData, records: list[Record], weekday: bool) -> Table:
+    config = found.config
     values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     scales = dict(zip(SERIES, pairs, strict=True))
@@ -339,7 +385,7 @@ def load_days(
 
 def _read_days(found: FoundData) -> list[Record]:
     needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
-    return _read_csv(found.paths[0], needed, found.warnings)
+    return _read_csv(found.paths[0], needed, found)
 
 
 def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Record]:
@@ -379,9 +425,9 @@ NYSE_CSV = _file("NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c1
 HITTERS = Dataset(
     "hitters",
     (
-        Source("hitters", "Hitters", _read_table, (HITTERS_CSV,), is_book=True),
+        Source("hitters", "Hitters", _read_table, (HITTERS_CSV,), True, _check_table),
         Source("sample", "players", lambda found: [_generate(found, PLAYER_NUMBERS, PLAYER_WORDS)]),
-        Source("csv", "own table", _read_table),
+        Source("csv", "own table", _read_table, check=_check_table),
     ),
     load_table,
     _show,
@@ -389,7 +435,7 @@ HITTERS = Dataset(
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", _read_days, (NYSE_CSV,), is_book=True),
+        Source("nyse", "NYSE", _read_days, (NYSE_CSV,), True, _check_days),
         Source("sample", "days", lambda found: _generate(found, SERIES, DAY_WORDS)),
     ),
     load_days,

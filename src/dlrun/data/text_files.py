@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
+from dlrun.errors import ConfigError, DataError, Faults, did_you_mean, first_line
 from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 64 << 20  # size of a text, at most
@@ -107,16 +107,18 @@ def open_csv_table(
         (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
         max(headers.items(), key=lambda pair: len(pair[1])),
     )
+    faults, names = Faults(), ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
+        if not header:
+            raise ConfigError(f"{setting}: {path} is empty", "its first line names the columns")
         if (times := header.count(column)) == 1:
             continue
         problem = f"{times} columns are named {column!r}; give each another name"
         if not times:
             problem = f"no column {column!r}{did_you_mean(column, header)}"
-        if not header:
-            raise ConfigError(f"{setting}: {path} is empty", "its first line names the columns")
-        names = ", ".join(name[:40] for name in header[:20]) or "none"
-        raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+        fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+        faults.errors.append(fault)
+    faults.raise_all()
     return header, _read_rows(path, delimiter, header, warnings)
 
 

@@ -2,14 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig
 from dlrun.data import text_files
+from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.files import file_digest, fingerprint_files
 
 
@@ -23,23 +25,39 @@ class TextSource:
 
 
 def check_own_data(config: OwnDataConfig) -> None:
-    """Raise ConfigError if files, folders or columns of a user's own data are missing."""
-    kind = "folder" if config.source == "folder" else "file"
+    """Raise ConfigError if files, folders or classes of a user's own data are missing."""
+    kind, faults = "folder" if config.source == "folder" else "file", Faults()
     for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
         if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
             holds = "a sub-folder for each class" if kind == "folder" else "columns and a header"
             hint = f"it names a {kind} with {holds}"
-            raise ConfigError(f"data.{key}: {place}: no such {kind}", hint)
-    parts = user_data_paths(config)
-    if config.folds and len(parts) > 1:
+            faults.errors.append(ConfigError(f"data.{key}: {place}: no such {kind}", hint))
+    faults.raise_all()
+    if config.folds and len(user_data_paths(config)) > 1:
         problem = f"data.folds: {config.path} has a test part of its own"
         settings = f"--set data.path=null --set data.train={config.path}/train"
         raise ConfigError(problem, f"`{settings}` divides the other part")
-    if kind == "folder":
-        _class_folders(parts[0])  # their many files are listed only by the run
-    else:
-        for file in parts:
-            text_files.open_csv_table(file, config.columns, DataWarnings())
+
+
+def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> list[str]:
+    """Return the classes of the parts; raise ConfigError or DataError if sub-folders are none.
+
+    Of their files, which may be many, it only looks for the first of each class.
+    """
+    rows = LabelledRows(DataWarnings())
+    for part in parts:
+        folders = [
+            folder
+            for folder in _class_folders(part)
+            if any(_is_read(file, suffixes) for file in list_files(folder))
+        ]
+        if part == parts[0] and len(folders) < 2:
+            remedy = "at least two sub-folders need files that can be read"
+            raise DataError(f"{part}: classes: {len(folders)}", remedy)
+        rows.begin_part(str(part))
+        for folder in folders:
+            rows.add(folder.name, None, str(folder))
+    return rows.names
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
@@ -89,13 +107,18 @@ def list_files_by_class(
         for file in list_files(class_folder):
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
-            elif (suffixes and file.suffix.lower() not in suffixes) or not file.is_file():
+            elif not _is_read(file, suffixes):
                 warnings.add("not of a kind that is read: left out", file)
             else:
                 found.append((class_folder.name, file))
         if len(found) == before:
             warnings.add("a folder without files: left out", class_folder)
     return found
+
+
+def _is_read(file: Path, suffixes: Collection[str]) -> bool:
+    is_kind = not suffixes or file.suffix.lower() in suffixes
+    return is_kind and not file.name.startswith(".") and file.is_file()
 
 
 def list_files(folder: Path) -> Iterator[Path]:
@@ -124,12 +147,15 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
+def open_text_source(
+    config: ReviewsDataConfig, place: Path, warnings: DataWarnings, most_rows: int | None = None
+) -> TextSource:
     """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
     if config.source == "folder":
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
     rows = text_files.whole_rows(text_files.open_csv_table(place, config.columns, warnings)[1])
+    rows = islice(rows, most_rows)
     text, label = config.text_column, config.label_column
     return TextSource(str(place), None, ((row[text], row[label], where) for row, where in rows))
 

@@ -17,7 +17,7 @@ from dlrun.config import named_classes
 from dlrun.config.named_classes import CLASS, Item, class_name
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import flatten_keys
-from dlrun.errors import first_line
+from dlrun.errors import Faults, first_line
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.run_folder.record import read_notes, read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
@@ -183,21 +183,16 @@ def _log_step(logger: "Logger", step: int, row: Row) -> None:
     logger.save()
 
 
-def check_loggers_installed(config: ExperimentConfig) -> None:
-    """Raise ConfigError if the package of a logger in the config is not installed."""
+def check_loggers(config: ExperimentConfig) -> None:
+    """Import the loggers in the config; raise ConfigError with all that are invalid."""
+    faults = Faults()
     for item in config.logger:
-        name = class_name(item)
-        if name in CLASSES:
-            named_classes.require_extra(f"logger: {name}", name, name)
-        elif item != "csv":
-            named_classes.check_package_installed("logger", item)
-
-
-def check_lightning_loggers(config: ExperimentConfig) -> None:
-    """Import the loggers of Lightning in the config; raise ConfigError if one is invalid."""
-    for item in config.logger:
-        if item != "csv":
-            _load_logger(item, {"save_dir": Path()})
+        with faults.collected():
+            if (name := class_name(item)) in CLASSES:
+                named_classes.require_extra(f"logger: {name}", name, name)
+            if item != "csv":
+                _load_logger(item, {"save_dir": Path()})
+    faults.raise_all()
 
 
 def _load_logger(item: Item, arguments: Mapping[str, object]) -> Callable[[], Any]:

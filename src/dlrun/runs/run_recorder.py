@@ -14,7 +14,7 @@ from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
-from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
@@ -150,7 +150,8 @@ class RunRecorder:
                     self._finish(results)
             except BaseException as error:
                 shown = self._end_early(error)
-                if self.settings.json and folder.writes:
+                refused = isinstance(shown, ConfigError | DataError) and not context.steps.rows
+                if self.settings.json and folder.writes and not refused:
                     print_results_json(folder.path, screen, shown)
                 if shown is error:
                     raise

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +12,15 @@ from dlrun import run_context
 from dlrun.config.followed_classes import NamedClass, check_followed, named_classes
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
-from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
+from dlrun.config.validation import (
+    InvalidConfigError,
+    config_to_yaml,
+    read_and_merge_layers,
+    validate_layer,
+)
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
@@ -60,19 +65,42 @@ def validate_config(name: str, layer: ConfigLayer, *, resumed: bool = False) -> 
     return set_devices_from_launcher(config, resumed=resumed)
 
 
+def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentConfig, Faults]:
+    """Return a config with shipped sections in place of invalid ones, and the errors in these.
+
+    Other checks of this config then find what else is wrong. Raises ConfigError with every error if
+    there is no such config.
+    """
+    schema, faults = registry.load_config_class(name), Faults()
+    shipped = registry.experiment_entry(name).shipped.values
+    while True:
+        try:
+            return validate_layer(schema, layer, name), faults
+        except InvalidConfigError as invalid:
+            if invalid.sections <= faults.sections:  # it may follow from what was replaced
+                faults.raise_all()
+                raise
+            faults.errors.append(invalid)
+            faults.sections |= invalid.sections
+            valid = {key: layer.values[key] for key in layer.values if key not in faults.sections}
+            replaced = {key: shipped[key] for key in faults.sections & shipped.keys()}
+            layer = ConfigLayer(valid | replaced, layer.origins)
+
+
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
     screen = settings.console()
-    config = load_experiment_config(name, settings)
+    config, faults = validate_valid_sections(name, merge_experiment_config(name, settings))
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, settings)
+    with faults.collected():
+        config = set_devices_from_launcher(config)
+    with faults.collected():
+        check_runs_folder_writable(runs_dir)
+    check_run_can_start(name, config, settings, faults)
     if settings.dry_run:
         print_dry_run(config, runs_dir / name, screen, json=settings.json)
         return 0, None
-    experiment = _load_experiment_to_run(name, config)
-    check_callbacks_and_loggers(config)
-    return _run_in_new_folder(experiment, config, settings)
+    return _run_in_new_folder(_load_experiment_to_run(name, config), config, settings)
 
 
 def _run_in_new_folder(
@@ -105,13 +133,23 @@ def _run_in_new_folder(
                 return recorder.execute(), folder.path
             write_first_files(folder, record, settings, begins_with)
         launched = replace(settings, overrides=(), trust=True)  # the record has them
-        return distributed.launch_training_processes(processes, folder.path, launched), folder.path
-    except DlrunError:
-        if begins_with is not None and not (folder.path / METRICS).exists():
-            # It was refused, as if its data have changed: nothing is there to be resumed.
-            shutil.rmtree(folder.path)
-            repair_latest_link(runs_dir, experiment.name)
+        code = distributed.launch_training_processes(processes, folder.path, launched)
+    except DlrunError as error:
+        if begins_with is not None or error.exit_code == ConfigError.exit_code:
+            _remove_without_steps(folder, settings.console())
         raise
+    if code == ConfigError.exit_code:
+        _remove_without_steps(folder, settings.console())
+    return code, folder.path
+
+
+def _remove_without_steps(folder: RunFolder, screen: Screen) -> None:
+    """Remove the new folder of a run that was refused, if no finished step is in the folder."""
+    metrics = folder.path / METRICS
+    if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
+        shutil.rmtree(folder.path)
+        repair_latest_link(folder.path.parents[1], folder.path.parent.name)
+        screen.note(f"{folder.path}: removed, it has no finished step")
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
@@ -144,6 +182,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
             return 0
         if opened.record.status != "waiting" or needs_new_run:
             _check_can_continue(opened, config, settings)
+        check_run_can_start(opened.record.experiment, config, settings)
         if not needs_new_run:
             experiment = _load_experiment_to_run(opened.record.experiment, config)
             processes = distributed.count_processes_to_start(config)
@@ -155,43 +194,78 @@ def resume_run(run: str, settings: RunSettings) -> int:
         hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
         raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
     check_runs_folder_writable(runs_dir)
-    check_run_can_start(opened.record.experiment, config, settings)
     experiment = _load_experiment_to_run(opened.record.experiment, config)
     return _run_in_new_folder(experiment, config, settings, opened)[0]
 
 
 def check_run_can_start(
-    name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True
+    name: str,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    faults: Faults | None = None,
+    *,
+    here: bool = True,
 ) -> None:
-    """Check what can be checked before a run gets its folder; raise DlrunError if it would fail.
+    """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
-    `here`: the run will use this machine's memory and accelerators. Raises FileNotFoundError if the
-    working folder, which a run records, was removed.
+    The data's first rows are read, and the classes that the config names are imported. `faults`:
+    those that are known; data of an invalid section are not checked. `here`: the run will use this
+    machine's memory and accelerators. Raises FileNotFoundError if the working folder, which a run
+    records, was removed.
     """
     Path.cwd()
-    check_run_name(settings.name)
-    settings.notes()
+    faults = faults or Faults()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    external_loggers.check_loggers_installed(config)
+    data_dir = run_context.resolve_data_dir(settings.data_dir)
     limit = resources.address_space_limit() or TORCH_MEMORY
     if here and isinstance(config, LightningConfig) and limit < TORCH_MEMORY:
         allowed, needed = (f"{size // 10**6:,} MB" for size in (limit, TORCH_MEMORY))
         problem = f"memory is short: this process may use {allowed}, and torch needs {needed}"
         raise DlrunError(problem, "a higher `ulimit -v` allows more")
-    try:
+    with faults.collected():
+        check_run_name(settings.name)
+    with faults.collected():
+        settings.notes()
+    with faults.collected():
+        external_loggers.check_loggers(config)
+    with faults.collected():
+        _import_own_code(name, config)
+    with faults.collected(), _bugs_explained(name):
         config.check(runs_dir)
-        if dataset := registry.experiment_dataset(name):
-            dataset.check(config.data_section)
+    with faults.collected(), _bugs_explained(name):
+        dataset = registry.experiment_dataset(name)
+        if dataset is not None and "data" not in faults.sections:
+            config.check_classes(dataset.check(config.data_section, data_dir, config.split_seed))
+            if is_offline():
+                dataset.download(config.data_section, data_dir, Screen())
+    with faults.collected():
+        if here and not config.fallback:
+            accelerator.require_accelerator(config.accelerator)
+    faults.raise_all()
+
+
+def _import_own_code(name: str, config: ExperimentConfig) -> None:
+    """Import an experiment that is not dlrun's, and the callbacks that a config names."""
+    if registry.experiment_entry(name).package != "dlrun":
+        _load_experiment_to_run(name, config)
+    if isinstance(config, LightningConfig) and config.trainer.callbacks:
+        _load_experiment_to_run(name, config)
+        from dlrun.training.fit import make_callbacks
+
+        make_callbacks(config)
+
+
+@contextlib.contextmanager
+def _bugs_explained(name: str) -> Iterator[None]:
+    """Raise DlrunError for an exception in the check of an experiment's config."""
+    try:
+        yield
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
         problem = f"its check raised {type(error).__name__}: {first_line(error)}"
         hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
-    if is_offline():
-        download_missing_data(name, config, settings, Screen())  # raises if anything is missing
-    if here and not config.fallback:
-        accelerator.require_accelerator(config.accelerator)
 
 
 def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedClass]) -> None:
@@ -214,23 +288,13 @@ def _check_no_links(folder: Path) -> None:
             )
 
 
-def check_callbacks_and_loggers(config: ExperimentConfig) -> None:
-    """Import the callbacks and loggers in a config; raise ConfigError if one is wrong."""
-    external_loggers.check_lightning_loggers(config)
-    if isinstance(config, LightningConfig) and config.trainer.callbacks:
-        from dlrun.training.fit import make_callbacks
-
-        make_callbacks(config)
-
-
 def download_missing_data(
     name: str, config: ExperimentConfig, settings: RunSettings, screen: Screen
 ) -> None:
     """Download the published files that a run needs, if any is missing; raise DownloadError."""
     if dataset := registry.experiment_dataset(name):
-        section, data_dir = config.data_section, run_context.resolve_data_dir(settings.data_dir)
-        if not all(path.exists() for _, path in dataset.files(section, data_dir)):
-            dataset.download(section, data_dir, screen)
+        data_dir = run_context.resolve_data_dir(settings.data_dir)
+        dataset.download(config.data_section, data_dir, screen)
 
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
@@ -279,7 +343,6 @@ def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSetting
     if config.total_steps is not None and config.total_steps < finished:
         problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
-    external_loggers.check_loggers_installed(config)
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
@@ -299,4 +362,4 @@ def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSetting
             settings.console().warn(problem)
     if record.steps and not checkpoint.checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
-        raise DlrunError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
+        raise DataError(f"{path}: its checkpoints are missing", remove if record.sweep else again)

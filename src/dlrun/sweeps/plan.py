@@ -19,9 +19,8 @@ from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
 from dlrun.config.followed_classes import named_classes
 from dlrun.config.sections import ExperimentConfig, PositiveInt
-from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
-from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.errors import ConfigError, DlrunError, Faults, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
@@ -47,12 +46,13 @@ from dlrun.run_folder.record import (
     checksummed_json,
     read_checksummed_json,
 )
+from dlrun.runs.distributed import set_devices_from_launcher
 from dlrun.runs.start import (
-    check_callbacks_and_loggers,
     check_classes_followed,
     check_run_can_start,
     merge_experiment_config,
     validate_config,
+    validate_valid_sections,
 )
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen
@@ -243,7 +243,6 @@ def make_sweep_plan(
         problem = f"{targets[0]} varies, and results for different targets cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
     if here and not options.dry_run:
-        check_callbacks_and_loggers(configs[0])
         dataset = registry.experiment_dataset(experiment)
         if search.folds is not None and dataset:  # can its rows be divided?
             data, split_seed = configs[0].data_section, configs[0].split_seed
@@ -323,25 +322,19 @@ def _validate(
 ) -> list[ExperimentConfig]:
     """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
-    errors: dict[str, None] = {}  # each once, in order
-    hint = ""
+    errors = Faults()
     for settings in points:
-        try:
-            config = validate_config(experiment, _with_settings(base, settings))
-            if config.world != 1:
-                raise ConfigError(
-                    "trainer.devices, trainer.num_nodes: a point is one process",
-                    "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
-                )
-            check_run_can_start(experiment, config, options, here=here)
+        with errors.collected():
+            config, faults = validate_valid_sections(experiment, _with_settings(base, settings))
+            with faults.collected():
+                if set_devices_from_launcher(config).world != 1:
+                    raise ConfigError(
+                        "trainer.devices, trainer.num_nodes: a point is one process",
+                        "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
+                    )
+            check_run_can_start(experiment, config, options, faults, here=here)
             configs.append(config)
-        except DlrunError as error:
-            hint = hint or error.hint
-            texts = error.problems if isinstance(error, InvalidConfigError) else [error.message]
-            errors |= dict.fromkeys(texts)
-    if errors:
-        head = [f"{len(errors)} errors in the sweep:"] if len(errors) > 1 else []
-        raise ConfigError("\n  ".join([*head, *list(errors)[:ERRORS_SHOWN]]), hint)
+    errors.raise_all(" in the sweep", ERRORS_SHOWN)
     return configs
 
 

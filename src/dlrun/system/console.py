@@ -185,7 +185,7 @@ class Screen:
         log.error("%s", printable_lines(f"{message} ({hint})" if hint else message))
         self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
-            self.err.print(Text(f"  {hint}"))
+            self.err.print(Text("  " + hint.replace("\n", "\n  ")))
 
     def log(self, text: str, *, warning: bool = False) -> str:
         """Write a text to the run's log, and return it without control characters."""

@@ -36,6 +36,7 @@ from dlrun.errors import (
     AcceleratorError,
     ConfigError,
     DlrunError,
+    Faults,
     Stopped,
     describe_with_place,
     did_you_mean,
@@ -290,18 +291,20 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     Raises ConfigError, which names the key, if a class cannot be imported, is no callback or
     cannot be made with its arguments, or if dlrun does itself what it does.
     """
-    callbacks = []
+    callbacks, faults = [], Faults()
     for item in config.trainer.callbacks:
-        make, name = load_class(CALLBACKS, item, pl.Callback, {}), class_name(item)
-        try:
-            callback = make()
-        except (Exception, SystemExit) as error:  # code of other packages can raise anything
-            reason = describe_with_place(error, name)
-            raise ConfigError(f"{CALLBACKS}: {name} cannot be made: {reason}") from error
-        if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
-            hint = "the section early_stopping does this, also in a resumed run"
-            raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
-        callbacks.append(callback)
+        with faults.collected():
+            make, name = load_class(CALLBACKS, item, pl.Callback, {}), class_name(item)
+            try:
+                callback = make()
+            except (Exception, SystemExit) as error:  # code of other packages can raise anything
+                reason = describe_with_place(error, name)
+                raise ConfigError(f"{CALLBACKS}: {name} cannot be made: {reason}") from error
+            if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
+                hint = "the section early_stopping does this, also in a resumed run"
+                raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
+            callbacks.append(callback)
+    faults.raise_all()
     return callbacks
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.errors import DlrunError, first_line
 from dlrun.metrics import VALID
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
@@ -53,7 +53,7 @@ class RunState(TorchCheckpointIO):
     ) -> None:
         """Keep the state of the run, or write a checkpoint to a file.
 
-        Raises DataError if the first state of a run cannot be read again.
+        Raises DlrunError if the first state of a run cannot be read again.
         """
         if path != STATE:
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -68,7 +68,7 @@ class RunState(TorchCheckpointIO):
             if not self._is_checked:
                 self.read()
         except Exception as error:  # what cannot be pickled can raise anything
-            raise DataError(
+            raise DlrunError(
                 f"the state of the run cannot be saved: {first_line(error)}",
                 "the state of a module or callback may have only tensors, numbers, texts, lists "
                 "and dicts",
@@ -80,7 +80,7 @@ class RunState(TorchCheckpointIO):
         return self.read() if path == STATE else super().load_checkpoint(path, *options, **more)
 
     def read(self) -> Any:
-        """Return the state of the run; raise DataError if it has more than tensors and numbers."""
+        """Return the state of the run; raise DlrunError if it has more than tensors and numbers."""
         return read_tensors(self._path, bytes(self.content))
 
 

@@ -1,6 +1,7 @@
 """Define the config of imdb-lasso, and find the earlier run that is plotted beside a lasso run."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from dlrun.config.data_sections import ReviewsConfig
 from dlrun.config.sections import CpuOnlyConfig, PenaltyPathConfig
-from dlrun.errors import DlrunError
+from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
 
@@ -26,6 +27,13 @@ class Config(ReviewsConfig, CpuOnlyConfig):
     def total_steps(self) -> int:
         """Return the number of lasso penalties."""
         return self.path.values
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Raise DataError if there are more than two classes."""
+        if len(names) > 2:
+            shown = ", ".join(sorted(names)[:10])
+            problem = f"the lasso separates two classes, but these data have {len(names)}: {shown}"
+            raise DataError(problem, "`dlrun imdb-dense` accepts any number of classes")
 
 
 def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:

@@ -13,9 +13,7 @@ from scipy.special import expit
 
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.sources import fingerprint_arrays
-from dlrun.data.splits import shorten_list
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
-from dlrun.errors import DataError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport, linear_network
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
@@ -161,12 +159,7 @@ class _Predictor(ReviewsPredictor):
 def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
-    if len(loaded.labels) != 2:
-        raise DataError(
-            f"the lasso separates two classes, but these data have {len(loaded.labels)}: "
-            f"{shorten_list(loaded.labels)}",
-            "`dlrun imdb-dense` accepts any number of classes",
-        )
+    config.check_classes(loaded.labels)
     bags, labels = loaded.train.bags, loaded.train.labels
     return loaded, {
         "train": (bags[fitted], labels[fitted]),
