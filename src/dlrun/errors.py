@@ -133,12 +133,7 @@ def first_line(error: object) -> str:
 
 def mark_as_printed(error: BaseException) -> None:
     """Say of an exception that a JSON object on stdout has it, such as the record of its run."""
-    vars(error)["is_in_printed_json"] = True
-
-
-def is_in_printed_json(error: BaseException) -> bool:
-    """Return whether `mark_as_printed` was called for an exception."""
-    return "is_in_printed_json" in vars(error)
+    vars(error)["is_printed"] = True
 
 
 def os_error_remedy(error: OSError, otherwise: str = "") -> str:

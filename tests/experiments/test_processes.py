@@ -1,6 +1,7 @@
 """Two processes that train one network on the CPU give what one gives, and end together."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -161,6 +162,13 @@ def test_two_processes_share_each_batch(tmp_path: Path, dlrun: Dlrun) -> None:
     run = Run.open("latest", tmp_path / "nodes" / "runs")
     assert run.record.processes == 2
     assert run.results["batch_rows"] == 50 and run.results["batch_rows_each"] == 25
+
+
+def test_with_json_the_record_of_two_processes_is_on_stdout(dlrun: Dlrun) -> None:
+    done = dlrun(*WORDS, *DDP, "--json").is_told(0)
+    assert json.loads(done.stdout)["processes"] == 2
+    failed = dlrun(*WORDS, *DDP, "--json", "optimizer.lr=1e30")
+    assert failed.returncode and json.loads(failed.stdout)["error"] in failed.stderr
 
 
 @pytest.mark.parametrize("validation", [1, 101])

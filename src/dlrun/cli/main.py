@@ -51,7 +51,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         return UsageError.exit_code
     screen = Screen()
-    is_printed = errors.is_in_printed_json(error)
+    is_printed = "is_printed" in vars(error)  # see errors.mark_as_printed
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)

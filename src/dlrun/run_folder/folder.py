@@ -16,7 +16,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import printable
 from dlrun.system.files import (
     hold_file_lock,
-    open_regular_file,
+    read_unpacked,
     sync_file,
     sync_folder,
     write_file_atomically,
@@ -196,7 +196,7 @@ def check_output_path(
             check_outside_runs(option, out)
             if out.exists() and _is_among(out, inputs):
                 problem = "is also an input"
-            elif out.exists() and not force and not _begins_with(out, ours):
+            elif out.exists() and not (force or (ours and ours in read_unpacked(out, 2000))):
                 problem, hint = "exists already", "--force replaces it"
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
         problem = getattr(error, "strerror", None) or str(error)
@@ -208,27 +208,16 @@ def check_outside_runs(option: str, out: Path) -> None:
     """Raise ConfigError if a path is in the folder of a run or a sweep, which only they write."""
     for folder in out.resolve().parents:
         is_run = sum(map(os.path.lexists, (folder / name for name in RUN_FILES))) > 1
-        if is_run or (folder / PLAN).exists():
+        if is_run or os.path.lexists(folder / PLAN):
             kind = "run" if is_run else "sweep"
             raise ConfigError(f"{option} {out}: is in the folder of a {kind}", "choose another")
 
 
 def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
     """Return whether a file is one of the inputs or in one of them, under whatever name."""
-    place = out.resolve()
-    states = [path.stat() for path in (place, *place.parents)]
-    for path in inputs:
-        with contextlib.suppress(OSError, ValueError):
-            if any(os.path.samestat(path.stat(), state) for state in states):
-                return True
-    return False
-
-
-def _begins_with(out: Path, mark: bytes | None) -> bool:
-    if mark is None:
-        return False
-    with open_regular_file(out) as stream:
-        return mark in stream.read(2000)
+    states = [path.stat() for path in (out, *out.resolve().parents)]
+    found = [path.stat() for path in inputs if os.path.exists(path)]  # noqa: PTH110  # also a text
+    return any(os.path.samestat(one, state) for one in found for state in states)
 
 
 def update_latest_link(parent: Path, name: str) -> None:

@@ -24,7 +24,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.accelerator import count_devices
-from dlrun.system.console import pluralize
+from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import SIGNALS, handled_stop_signals
 
 C = TypeVar("C", bound=ExperimentConfig)
@@ -137,7 +137,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     from torch.distributed.launcher import api as launcher
 
     redirects = dict.fromkeys(range(processes), multiprocessing.Std.OUT)
-    if settings.screen is None:
+    if settings.screen is None and not settings.json:
         redirects[0] = multiprocessing.Std.NONE
     with tempfile.TemporaryDirectory(prefix="dlrun-") as logs, _settings_restored():
         config = launcher.LaunchConfig(
@@ -149,23 +149,25 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
         names = [signal.Signals(number).name for number in handled_stop_signals()]
         config.signals_to_handle = ",".join(names)
         words = ["-P", "-m", "dlrun", *resume_command_arguments(run, settings)]
+        code = 0
         try:
             launcher.elastic_launch(config, sys.executable)(*words)
         except multiprocessing.SignalException as stopped:
-            return 128 + stopped.sigval
+            code = 128 + stopped.sigval
         except multiprocessing.errors.ChildFailedError as failed:
             code = failed.get_first_failure()[1].exitcode
-        else:
-            return 0
-        how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
-        message = f"one of the {processes} processes that train together ended with {how}"
-        # If torch sees the end of a process before the first process does, the run is interrupted.
-        is_recorded = read_run_record(run).status in ("failed", "finished")
-        mark_waiting_run_failed(run, message)
-        if code < 0 and not is_recorded:
-            hint = "the system does so if memory is short; `dlrun resume` continues the run"
-            raise DlrunError(message, hint)
-    return max(code, 1)
+            how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
+            message = f"one of the {processes} processes that train together ended with {how}"
+            # If torch sees the end of a process before the first does, the run is interrupted.
+            is_recorded = read_run_record(run).status in ("failed", "finished")
+            mark_waiting_run_failed(run, message)
+            if code < 0 and not is_recorded:
+                hint = "the system does so if memory is short; `dlrun resume` continues the run"
+                raise DlrunError(message, hint) from None
+            code = max(code, 1)
+    if settings.json:
+        run_context.print_results_json(run, Screen())
+    return code
 
 
 @contextlib.contextmanager
