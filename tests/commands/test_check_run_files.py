@@ -72,7 +72,7 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     cli("report").is_told(0, "1 run left out of means")
     page = (tmp_path / "report.html").read_text()
     assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"
-    assert 'a copy of <a href="#run-1">No. 1</a>' in page
+    assert page.count(why) >= 2, "in the table, in its chapter"
 
 
 def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, done: Done, capsys: Out) -> None:

@@ -12,13 +12,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import (
-    Run,
-    describe_copy,
-    find_copies,
-    find_damage,
-    scan_folder,
-)
+from dlrun.experiments.saved_run import Run, find_copies, find_damage, scan_folder
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
@@ -50,8 +44,8 @@ def check(run: opt.RunOrAll = None, runs_dir: opt.RunsDir = None) -> int:
     for checked in runs:
         problems = list(find_damage(checked))
         damaged += bool(problems)
-        if original := copies.get(checked.folder):
-            problems.append(f"{checked.folder}: {describe_copy(original)}")
+        if copy := copies.get(checked.folder):
+            problems.append(f"{checked.folder}: {copy}")
         for problem in problems:
             screen.fail(problem)
         if not problems:

@@ -17,13 +17,7 @@ from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import (
-    Run,
-    RunIdentity,
-    describe_copy,
-    find_copies,
-    scan_runs,
-)
+from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_runs
 from dlrun.metrics import TESTED, describe_metric
 from dlrun.run_folder import recorded_metrics
 from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
@@ -99,8 +93,7 @@ def list_runs(
         raise ConfigError(f"no run has a key {key!r}{hint}", source)
     copies = find_copies(identities)
     for row in rows:
-        if original := copies.get(Path(row["folder"])):
-            row["problem"] = describe_copy(original)
+        row["problem"] = copies.get(Path(row["folder"]), row["problem"])
     rows = (_sort(rows, sort) if sort else rows)[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]

@@ -29,7 +29,7 @@ from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import PROCESSES
-from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, describe_copy, find_copies
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS
@@ -49,8 +49,6 @@ FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")  # and the figure
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value that is no number
-
-Causes = dict[str, dict[str, tuple[object, object]]]  # values by kind and name: then and now
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class Verification:
     error: Exception | None = None
     differences: list[Difference] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
-    causes: Causes = field(default_factory=dict)
+    causes: list[Difference] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -109,7 +107,7 @@ class Verification:
             "problem": str(self.error) if self.error else None,
             "differences": [asdict(difference) for difference in self.differences],
             "compared": self.compared,
-            "differs": self.causes,
+            "differs": [asdict(cause) for cause in self.causes],
         }
 
 
@@ -142,9 +140,7 @@ def verify_runs(
     lines = [f"identical: {', '.join(result.compared)}"]
     if result.differences:
         lines = [f"different: {difference}" for difference in result.differences]
-    for kind, pairs in result.causes.items():
-        for name, (then, now) in pairs.items():
-            lines += [f"{kind}: {name}", f"  then  {then}", f"  now   {now}"]
+    lines += map(str, result.causes)
     if result.differences and not result.causes:
         lines.append("code, packages, machine and data are recorded as the same")
     screen.show("\n".join(lines))
@@ -158,8 +154,8 @@ def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, tru
     rows = [["run", "folder", "metric", "handed in", "repeated", "verdict"]]
     for number, run in enumerate(runs, start=1):
         result = _verify(run, data_dir, Screen(quiet=True, results=False), trust=trust)
-        if original := copies.get(run.folder):
-            result.verdict += f", {describe_copy(original)}"
+        if copy := copies.get(run.folder):
+            result.verdict += f", {copy}"
         place = "/".join(run.folder.parts[-2:])
         why = f": {first_line(result.error)}" if result.error else ""
         screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
@@ -188,7 +184,8 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         problem = f"{run.folder}: {run.problem or run.state}: only a finished run can be verified"
         return Verification(run, run.state, DlrunError(problem, hint))
     try:
-        handed_in = _read_stated(run)  # before the repetition, which may take hours
+        # Before the repetition, which may take hours.
+        handed_in, provenance = _read_stated(run), run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
             callbacks = [(CALLBACKS, item) for item in _callbacks(run) if not only_writes(item)]
             check_classes_followed(run.folder, run.record.experiment, callbacks)
@@ -208,7 +205,7 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
                 keys = KEYS_THAT_MAY_DIFFER | flatten_keys(_replaced_values(run)).keys()
                 ignored = {f"{place}{key}" for key in keys for place in ("config.", f"{CONFIG}: ")}
                 differences = [difference for difference in found if difference.name not in ignored]
-                causes = _differing_causes(run, repetition)
+                causes = compare_stated(provenance, run_provenance(repetition))
             finally:
                 stop.ignore_signals()  # no signal interrupts the removal
     except Exception as error:  # a wrong run of a class hides no other
@@ -365,12 +362,3 @@ def _compare_arrays(name: str, handed_in: Array, repeated: Array) -> list[Differ
 
 def _format(value: object) -> str:
     return "nothing" if value is None else cut(format_setting(value), LONGEST)
-
-
-def _differing_causes(run: Run, repetition: Run) -> Causes:
-    then, causes = run_provenance(run), Causes()
-    for kind, values in run_provenance(repetition).items():
-        pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
-        if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
-            causes[kind] = changed
-    return causes

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -46,22 +46,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
+RunIdentity = tuple[str, Path, str]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
-
-
-class RunIdentity(NamedTuple):
-    """Holds what tells a run from a copy: its id, its folder, and where its record says it is."""
-
-    id: str
-    folder: Path
-    recorded: str
-
-    def order(self) -> tuple[bool, bool, Path]:
-        """Return a sort key, by which the original is before its copies."""
-        recorded = Path(self.recorded)
-        is_renamed = recorded.name != self.folder.name
-        return is_renamed, recorded.parent.name != self.folder.parent.name, self.folder
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,8 +90,8 @@ class Run:
 
     @property
     def identity(self) -> RunIdentity:
-        """Return what tells the run from a copy of it; a damaged run has no id."""
-        return RunIdentity(self.record.id, self.folder, self.record.run)
+        """Return the run's id, its folder, and the folder in which its record says it began."""
+        return self.record.id, self.folder, self.record.run
 
     @property
     def state(self) -> str:
@@ -403,26 +390,27 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
             yield scan_folder(folder)
 
 
-def find_copies(runs: Iterable[RunIdentity]) -> dict[Path, Path]:
-    """Return the folders with copies of other runs among these, each with the original's folder.
+def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
+    """Return of which run another one with its id is a copy, in words, by the copy's folder.
 
     The original is where its record says that it was written, or else the first by its path.
     """
+
+    def moved(identity: RunIdentity) -> tuple[bool, bool, Path]:
+        folder, recorded = identity[1], Path(identity[2])
+        return recorded.name != folder.name, recorded.parent.name != folder.parent.name, folder
+
     by_id: dict[str, list[RunIdentity]] = {}
-    for run in runs:
-        if run.id:
-            by_id.setdefault(run.id, []).append(run)
-    copies: dict[Path, Path] = {}
+    for identity in identities:
+        by_id.setdefault(identity[0], []).append(identity)
+    by_id.pop("", None)  # damaged runs
+    copies: dict[Path, str] = {}
     for same in by_id.values():
         if len(same) > 1:
-            original, *others = sorted(same, key=RunIdentity.order)
-            copies |= {copy.folder: original.folder for copy in others}
+            (_, original, _), *others = sorted(same, key=moved)
+            text = f"a copy of {'/'.join(original.parts[-2:])}"
+            copies |= {folder: text for _, folder, _ in others}
     return copies
-
-
-def describe_copy(original: Path) -> str:
-    """Return in words of which run another is a copy."""
-    return f"a copy of {'/'.join(original.parts[-2:])}"
 
 
 def find_damage(run: Run) -> Iterator[str]:

@@ -158,11 +158,9 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
     The median run of each config stands for its finished runs. The settings in which the runs of an
     experiment differ become parts of their titles. A copy of another run counts nowhere.
     """
-    numbers = {run.run.folder: run.number for run in sections}
     copies = find_copies(run.run.identity for run in sections)
     for run in sections:
-        if original := copies.get(run.run.folder):
-            run.copy_of = numbers[original]
+        run.copy = copies.get(run.run.folder, "")
     by_config: dict[object, list[RunSection]] = {}
     data = _data_names(sections)
     _add_varied_settings_to_titles(sections, data)
@@ -177,7 +175,7 @@ def group_by_config(sections: Sequence[RunSection]) -> list[ConfigGroup]:
 
 def _group_of(data: str, sections: list[RunSection]) -> ConfigGroup:
     """Return runs of one config as a group; of repeated runs only the last one counts."""
-    finished = [run for run in sections if run.state == "finished" and not run.copy_of]
+    finished = [run for run in sections if run.state == "finished" and not run.copy]
     finished.sort(key=lambda run: run.record.started or "")
     newest = {run.repeat: run for run in finished}
     counted = sorted(newest.values(), key=lambda run: run.number)
@@ -202,11 +200,7 @@ def describe_repeated(sections: Sequence[RunSection]) -> str:
     count = sum(run.is_left_out for run in sections)
     if not count:
         return ""
-    copies = "".join(
-        f"; No. {run.number}, {run.run.name}, is a copy of No. {run.copy_of}"
-        for run in sections
-        if run.copy_of
-    )
+    copies = "".join(f"; No. {run.number} is {run.copy}" for run in sections if run.copy)
     return (
         f"{pluralize(count, 'run')} left out of means and curves: of runs with the same config, "
         f"seed and data only the one that began last counts, and no copy of a run{copies}"

@@ -114,7 +114,7 @@ class RunSection:
         self.number, self.run, self.record = number, run, run.record
         self.varied = ""  # the settings in which its experiment's runs on its data differ
         self.repeated_by: int | None = None  # the number of the run that counts in its place
-        self.copy_of: int | None = None  # the number of the run of whose folder it is a copy
+        self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
@@ -143,7 +143,7 @@ class RunSection:
     @property
     def is_left_out(self) -> bool:
         """Return whether the run is in no mean and no curve, because another one counts."""
-        return bool(self.copy_of or self.repeated_by)
+        return bool(self.copy or self.repeated_by)
 
     @property
     def repeat(self) -> tuple[int | str, int | None]:
