@@ -29,8 +29,7 @@ from measure import (
 LAB = HERE / ".venv-lab" / "bin" / "python"
 FULL = 25_000  # training reviews of the published archive
 HELD_OUT = 0.08  # of them for validation: 2,000 of 25,000
-EXACT_IMAGES = {"transform.squash": "true"}  # the lab's own resize
-SCALED_IMAGES = EXACT_IMAGES | {"transform.scaled_decoding": "true"}
+SCALED_IMAGES = {"transform.scaled_decoding": "true"}
 BF16_IMAGES = SCALED_IMAGES | {"precision": "bf16-mixed"}
 
 Metrics = dict[str, float]
@@ -323,7 +322,7 @@ def images(setup: Setup) -> Case:
 
     variants = {
         "lab": Variant(lambda out: lab("lab_images.py", photos, weights, out), read_lab),
-        "dlrun exact": classify(EXACT_IMAGES),
+        "dlrun exact": classify({}),
         "dlrun": classify(SCALED_IMAGES),
         "dlrun bf16": classify(BF16_IMAGES),
     }

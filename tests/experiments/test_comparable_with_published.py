@@ -61,7 +61,7 @@ def test_a_key_that_changes_the_numbers_is_named(
         ("imdb-dense", ["data.source=keras", "trainer.devices=2", "fallback=false"]),
         ("imdb-lstm", ["logger=[tensorboard]"]),
         ("imdb-lasso", ["compare_with=null"]),
-        ("classify-images", ["top=5", "transform.squash=true"]),
+        ("classify-images", ["top=5"]),
     ],
 )
 def test_the_shipped_config_is_compared_and_other_keys_do_not_count(
@@ -75,6 +75,8 @@ def test_other_data_are_the_only_reason_given() -> None:
     assert of("imdb-dense", *overrides) == (
         "optimizer.lr is 1.0 (book: 0.001), batch_size is 1 (book: 512)"
     )
+    resize = "transform.squash is false (book: true)"
+    assert of("classify-images", "transform.squash=false") == resize
     assert of("imdb-dense", *overrides, origin=OTHER) == NOT_THE_BOOKS
     assert of("imdb-dense", "data.source=sample", origin=OTHER) == NOT_THE_BOOKS
     assert of("imdb-dense", *overrides, origin=OTHER, reference={}) is None  # nothing to compare

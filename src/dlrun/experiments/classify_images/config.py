@@ -54,8 +54,7 @@ class Config(ExperimentConfig):
         "IMAGE_OR_FOLDER",
         "Image files (JPEG, PNG, WebP, GIF or BMP), or folders of such files.",
     )
-    # The lab squashes its photographs; the published labels are shown for either resize.
-    neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})
+    neutral_keys = frozenset({"images", "batch_size", "top"})
     stochastic = False
     real_in_demo = True
 

@@ -164,7 +164,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
     ) -> tuple[list[Path], dict[str, object]]:
         """Return the lab's photographs, and its network, or the bundled one if that is missing."""
         files = config.book_photographs(data_dir)  # as a run without images does
-        settings: dict[str, object] = {"transform.squash": True}
+        settings: dict[str, object] = {}
         try:
             pretrained.download_weights(config.model, screen)
         except DataError as error:
