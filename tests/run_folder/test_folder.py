@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
     assert all(folder.is_dir() for folder in folders)
     assert any(folder.name.endswith(f"Z-{name}") for folder in folders)
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_what_a_user_named_latest_stays(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    latest = tmp_path / "x" / "latest"
+    latest.parent.mkdir()
+    make(latest)
+    RunFolder.claim(tmp_path, "x")
+    assert not latest.is_symlink() and len([*latest.parent.iterdir()]) == 2
 
 
 @pytest.mark.parametrize("name", [

@@ -222,11 +222,13 @@ def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
 
 def update_latest_link(parent: Path, name: str) -> None:
     """Create the link `latest` to the newest run, if the file system allows links."""
-    new = parent / f".{LATEST}-{secrets.token_hex(4)}"
+    new, latest = parent / f".{LATEST}-{secrets.token_hex(4)}", parent / LATEST
+    if latest.exists() and not latest.is_symlink():  # a folder or a file of the user's: it stays
+        return
     try:
         new.symlink_to(name, target_is_directory=True)
-        new.replace(parent / LATEST)
-    except OSError:  # a folder of the user's has the name: it stays
+        new.replace(latest)
+    except OSError:
         new.unlink(missing_ok=True)
 
 
