@@ -39,11 +39,13 @@ from dlrun.runs.start import check_classes_followed, run_experiment
 from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 
-# Fields of the record that say which run it is, when and where it was done, or hold the digests
-# of files; the last three and compared.csv were taken from another run. All others are compared.
+# Fields of the record that say which run it is, when and where it was done, or hold digests (that
+# of photographs has their times); the last three, as compared.csv, are another run's. All others
+# are compared.
 FIELDS_THAT_MAY_DIFFER = (
     "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
-    "continues", "files", "compared_with", "compared_experiment", "compared_test_accuracy",
+    "continues", "files", "data_digest",
+    "compared_with", "compared_experiment", "compared_test_accuracy",
 )  # fmt: skip
 FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")  # and the figures' bytes
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
