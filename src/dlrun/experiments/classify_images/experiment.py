@@ -39,7 +39,7 @@ from dlrun.system.resources import temporary_training_settings
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # columns of metrics.csv; the first two: totals
-OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
+OVERSAMPLING = 6  # times the resize's side: of the six photographs one third label changes
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.
 GROUP = 4
