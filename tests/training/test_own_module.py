@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Trained, Training
 from tests.conftest import Dlrun
@@ -168,7 +168,7 @@ def test_state_of_any_kind_is_an_error_when_it_is_first_saved(tmp_path: Path) ->
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             checkpoint["odd"] = Rows()
 
-    with pytest.raises(DataError, match="Rows"):
+    with pytest.raises(DlrunError, match="Rows"):
         train(tmp_path / "run", 2, module=Odd)
     train(tmp_path / "other", 1, module=lambda: Module(anything=Rows()))  # a hyperparameter
 
