@@ -322,7 +322,7 @@ def _validate(
 ) -> list[ExperimentConfig]:
     """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
-    errors = Faults()
+    errors, checked = Faults(), set[str]()
     for settings in points:
         with errors.collected():
             config, faults = validate_valid_sections(experiment, _with_settings(base, settings))
@@ -332,6 +332,9 @@ def _validate(
                         "trainer.devices, trainer.num_nodes: a point is one process",
                         "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
                     )
+            if (data := repr(config.data_section)) in checked:
+                faults.sections.add("data")  # the files of equal sections are read once
+            checked.add(data)
             check_run_can_start(experiment, config, options, faults, here=here)
             configs.append(config)
     errors.raise_all(" in the sweep", ERRORS_SHOWN)
