@@ -64,6 +64,8 @@ def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
         ("reference_differs", None),
         ("data", "50,000 reviews"),
         ("invented", {"metrics.test_loss": 1}),
+        ("metrics.config.threads", 0.99),
+        ("metrics.test_f2", None),
     ],
 )
 def test_a_forged_field_of_the_record_is_a_difference(
@@ -71,7 +73,7 @@ def test_a_forged_field_of_the_record_is_a_difference(
 ) -> None:
     folder = moved(done(NAME), tmp_path)
     record = inner = results(folder)
-    *sections, key = field.split(".")
+    *sections, key = field.split(".", maxsplit=field.count(".") if "config" not in field else 1)
     for section in sections:
         inner = inner[section]
     stated, inner[key] = inner.get(key), value
@@ -111,6 +113,29 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     assert {"predictions.csv: label", "summary.txt: lines"} <= {*found}
     put(folder, "predictions.csv", b"row,label\n1,a,more\n")
     harness.run(tmp_path, "verify", folder).is_told(2, "predictions.csv: not what a run writes")
+
+
+def test_a_table_a_duration_a_figure_and_the_steps_cannot_be_forged(
+    tmp_path: Path, done: Done
+) -> None:
+    folder = moved(done(NAME), tmp_path)
+    record = results(folder)
+    predictions, metrics = folder / "predictions.csv", folder / "metrics.csv"
+    head, *rows = predictions.read_text().splitlines()
+    forged = "\n".join([f"{head},seconds", *(f"{row},0.99" for row in rows)]) + "\n"
+    put(folder, "predictions.csv", forged.encode())
+    head, *rows = metrics.read_text().splitlines()
+    last = rows[-1].rpartition(",")[0]
+    put(folder, "metrics.csv", "\n".join([head, *rows[:-1], f"{last},fast"]).encode() + b"\n")
+    (figure,) = record["figures"]
+    put(folder, figure, b"<html>")
+    found = differences(folder)
+    assert {"predictions.csv: seconds", "metrics.csv: seconds"} <= {*found}
+    assert found[f"{figure}: is a PNG file"] == (False, True)
+    endless = moved(done(NAME), tmp_path / "endless")
+    config = record["config"] | {"trainer": record["config"]["trainer"] | {"max_epochs": 10**9}}
+    change_record(endless, config=config)
+    assert differences(endless)["steps"] == (record["steps"], 10**9)
 
 
 def test_published_numbers_are_those_of_the_shipped_config(tmp_path: Path, done: Done) -> None:
@@ -198,6 +223,7 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     folder, place = moved(done(NAME), tmp_path), tmp_path / "temporary"
     place.mkdir()
     change_config(folder, "max_epochs: 1", "max_epochs: 100000")
+    change_record(folder, steps=100_000)
     child = harness.start(tmp_path, "verify", folder, TMPDIR=str(place))
     harness.wait_until(lambda: "epoch      1/" in child.output("stderr"), child)
     assert len([*place.glob("dlrun-verify-*")]) == 1

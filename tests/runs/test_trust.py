@@ -41,6 +41,8 @@ def test_a_class_that_the_run_of_somebody_else_names_needs_trust(
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
     refused = forked("resume", run, **another_user(tmp_path))
     refused.is_told(2, SAVES, "--trust")
+    shown = forked("runs", "show", run, "--json", **another_user(tmp_path))
+    assert json.loads(shown.stdout)["repeat"] == f"dlrun verify {run}"
     assert not [*elsewhere.iterdir()]
     assert before == {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
     forked("resume", run, "--trust", **another_user(tmp_path)).is_told(0)
@@ -90,6 +92,12 @@ def test_a_link_in_the_run_of_somebody_else_leads_nowhere(tmp_path: Path, forked
     (run / "tensorboard").symlink_to(tmp_path / "mine")
     forked("resume", run, **another_user(tmp_path)).is_told(2, "tensorboard")
     assert not [*(tmp_path / "mine").iterdir()]
+    (run / "tensorboard").unlink()
+    (run / "log.txt").unlink()
+    (tmp_path / "letter").touch()
+    (run / "log.txt").hardlink_to(tmp_path / "letter")
+    forked("resume", run, **another_user(tmp_path)).is_told(2, "log.txt")
+    assert not (tmp_path / "letter").read_bytes()
 
 
 def test_a_sweep_of_somebody_else_names_no_class(tmp_path: Path, forked: Dlrun) -> None:

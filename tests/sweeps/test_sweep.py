@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import scipy.stats
 from tests import harness
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.run_folder.making import change_record
+from tests.run_folder.making import change_record, seal
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
@@ -168,7 +169,24 @@ def test_a_sweep_and_a_run_on_other_data_are_not_continued(
     run = ["hitters-dense", *own, *setting("trainer.max_epochs=1")]
     harness.run(tmp_path, *run).is_told(0)
     table.write_text("\n".join([header, *values[:rows]]) + "\n")
-    harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "own.csv has changed")
+    again = ["sweep", "--resume", "s", "--force"]
+    harness.run(tmp_path, *again).is_told(2, "own.csv has changed")
     longer = ["resume", "hitters-dense/latest", "trainer.max_epochs=2"]
     harness.run(tmp_path, *longer).is_told(2, "the data have changed since the run began")
-    harness.run(tmp_path, "sweep", "--resume", "s", "--force").is_told(0)
+
+
+def test_a_copy_of_a_run_is_in_no_table_of_a_sweep_and_leads_no_list(tmp_path: Path) -> None:
+    sweep = words("--seeds", "2", *QUIETLY, *setting("path.values=4"), "--name", "s")
+    harness.run(tmp_path, *sweep).is_told(0)
+    first, second = sorted(runs(tmp_path).values())
+    point = json.loads((second / "results.json").read_text())["sweep"]
+    shutil.rmtree(second)
+    copy = Path(shutil.copytree(first, second))
+    record = json.loads((copy / "results.json").read_text())
+    perfect = dict.fromkeys(record["metrics"], 1.0)
+    seal(copy / "results.json", record | {"metrics": perfect, "sweep": point}, "0" * 64)
+    listed = harness.run(tmp_path, "runs", "list", "--sort", "value", "--json").is_told(0)
+    assert [row["name"] for row in json.loads(listed.stdout)] == [first.name, copy.name]
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)  # the point is run again
+    table = pd.read_csv(tmp_path / "runs" / "sweeps" / "s" / "table.csv", index_col="metric")
+    assert table.loc["test_accuracy", "n"] == 2 and table.loc["test_accuracy", "max"] < 1

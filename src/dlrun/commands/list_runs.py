@@ -94,7 +94,9 @@ def list_runs(
     copies = find_copies(identities)
     for row in rows:
         row["problem"] = copies.get(Path(row["folder"]), row["problem"])
-    rows = (_sort(rows, sort) if sort else rows)[:limit]
+    if sort:
+        rows = sorted(_sort(rows, sort), key=lambda row: Path(row["folder"]) in copies)
+    rows = rows[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])

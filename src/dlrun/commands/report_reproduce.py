@@ -88,7 +88,7 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
     """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished.
 
-    A sentence for each damaged run is added to `left_out`.
+    A sentence for each damaged or unfinished run is added to `left_out`.
     """
     finished: list[Run] = []
     for folder in runs_newest_first(runs_dir):
@@ -99,6 +99,8 @@ def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
             continue
         if run.state == "finished":
             finished.append(run)
+        else:
+            left_out.append(f"left out: {run.name} is {run.state}")
         if len(finished) > NEWEST:
             break
     if not finished:

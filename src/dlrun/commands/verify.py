@@ -2,8 +2,9 @@
 
 import csv
 import io
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
@@ -14,7 +15,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.list_runs import scan_or_fail
-from dlrun.config.followed_classes import named_classes, only_writes
+from dlrun.config.followed_classes import classes_of, only_writes
 from dlrun.config.named_classes import Item, class_name
 from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
@@ -47,9 +48,11 @@ FIELDS_THAT_MAY_DIFFER = (
     "continues", "files", "data_digest",
     "compared_with", "compared_experiment", "compared_test_accuracy",
 )  # fmt: skip
-FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")  # and the figures' bytes
+FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
+PNG = b"\x89PNG\r\n"  # begins a figure, whose other bytes are not compared
+ABSENT = object()  # stands for a value that a run does not state
 LONGEST = 60  # characters of a value that is no number
 
 
@@ -106,7 +109,7 @@ class Verification:
             "run": str(self.run.folder),
             "verdict": self.verdict,
             "identical": not self.exit_code,
-            "problem": str(self.error) if self.error else None,
+            "problem": _explain(self.error) if self.error else None,
             "differences": [asdict(difference) for difference in self.differences],
             "compared": self.compared,
             "differs": [asdict(cause) for cause in self.causes],
@@ -159,7 +162,7 @@ def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, tru
         if copy := copies.get(run.folder):
             result.verdict += f", {copy}"
         place = "/".join(run.folder.parts[-2:])
-        why = f": {first_line(result.error)}" if result.error else ""
+        why = f": {_explain(result.error)}" if result.error else ""
         screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
         shown, more = result.main, len(result.differences) - 1
         cells = [format_metric(shown.handed_in), format_metric(shown.repeated)]
@@ -183,11 +186,12 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
     """Repeat a run in a temporary folder, and compare the two."""
     if run.state != "finished":
         hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
-        problem = f"{run.folder}: {run.problem or run.state}: only a finished run can be verified"
-        return Verification(run, run.state, DlrunError(problem, hint))
+        problem = run.problem or f"{run.state}: only a finished run can be verified"
+        return Verification(run, run.state, DlrunError(f"{run.folder}: {problem}", hint))
     try:
         # Before the repetition, which may take hours.
-        handed_in, provenance = _read_stated(run), run_provenance(run)
+        ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(_replaced_values(run)).keys()
+        handed_in, provenance = _read_stated(run, ignored), run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
             callbacks = [(CALLBACKS, item) for item in _callbacks(run) if not only_writes(item)]
             check_classes_followed(run.folder, run.record.experiment, callbacks)
@@ -195,6 +199,10 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         return Verification(run, "not repeated", error)
     except DlrunError as error:
         return Verification(run, "damaged", error)
+    steps, expected = run.record.steps, run.config.total_steps
+    if expected is not None and steps not in (expected, run.record.stopped_epoch):
+        difference = Difference("steps", steps, expected, "as many as its config says")
+        return Verification(run, "different", None, [difference], [*handed_in])
     stop = StopRequest()
     try:
         with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
@@ -203,10 +211,7 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
             )
             try:
                 repetition = _repeat(run, settings)
-                found = compare_stated(handed_in, _read_stated(repetition))
-                keys = KEYS_THAT_MAY_DIFFER | flatten_keys(_replaced_values(run)).keys()
-                ignored = {f"{place}{key}" for key in keys for place in ("config.", f"{CONFIG}: ")}
-                differences = [difference for difference in found if difference.name not in ignored]
+                differences = compare_stated(handed_in, _read_stated(repetition, ignored))
                 causes = compare_stated(provenance, run_provenance(repetition))
             finally:
                 stop.ignore_signals()  # no signal interrupts the removal
@@ -231,7 +236,7 @@ def _replaced_values(run: Run) -> Values:
 
 def _callbacks(run: Run) -> list[Item]:
     """Return the callbacks that a run's config names."""
-    return [item for key, item in named_classes(run.config) if key == CALLBACKS]
+    return [item for key, item in classes_of(run.config) if key == CALLBACKS]
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:
@@ -255,10 +260,11 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     return Run.open(folder)
 
 
-def _read_stated(run: Run) -> dict[str, Values]:
+def _read_stated(run: Run, ignored: Collection[str]) -> dict[str, Values]:
     """Return what a run states: the fields of its record, and by name what its files hold.
 
-    Left out is what may differ. Raises DataError if a file is damaged.
+    Left out is what may differ, and the `ignored` keys of its config. Raises DataError if a file is
+    damaged.
     """
     record = run.record.model_dump()
     fields = {"metrics": record["metrics"]} | record
@@ -269,15 +275,21 @@ def _read_stated(run: Run) -> dict[str, Values]:
             by_name = {Path(path).name: value for path, value in values.items()}
             fields[key] = by_name if len(by_name) == len(values) else values
     stated = {RESULTS: fields}
-    names = run.record.files.keys() - {*FILES_THAT_MAY_DIFFER, *run.record.figures}
+    names = run.record.files.keys() - {*FILES_THAT_MAY_DIFFER}
     for name in sorted(names, key=lambda name: (name != METRICS, name)):
         try:
-            stated[name] = _read_contents(run, name)
+            if name in run.record.figures:
+                stated[name] = {"is a PNG file": run.read(name).startswith(PNG)}
+            else:
+                stated[name] = _read_contents(run, name)
         except DlrunError:
             raise
         except Exception as error:  # a file with a right checksum can hold anything
             problem = f"{run.folder / name}: not what a run writes: {first_line(error)}"
             raise DataError(problem) from None
+    for values, key in ((fields, "config"), (stated, CONFIG)):
+        config = flatten_keys(values.get(key, {}))
+        values[key] = {name: config[name] for name in config if name not in ignored}
     return stated
 
 
@@ -298,7 +310,8 @@ def _read_contents(run: Run, name: str) -> Values:
                 if head == IMAGE_COLUMNS[0]:  # a path
                     cells = [Path(cell).name for cell in cells]
                 columns[head] = np.array(cells, object)
-            columns.pop(SECONDS, None)
+            if name == METRICS and SECONDS in columns:
+                columns[SECONDS] = np.array([*map(_is_duration, columns[SECONDS])])
             return columns
         case ".npz":
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -318,17 +331,25 @@ def _read_contents(run: Run, name: str) -> Values:
     return {"lines": np.array(lines, object)}
 
 
+def _is_duration(cell: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", cell) is not None
+
+
 def compare_stated(handed_in: object, repeated: object, *path: str) -> list[Difference]:
     """Return every difference of what two runs state; `path`: the file and names in it so far."""
     if isinstance(handed_in, dict) and isinstance(repeated, dict):
         return [
             difference
             for key in handed_in | repeated
-            for difference in compare_stated(handed_in.get(key), repeated.get(key), *path, str(key))
+            for difference in compare_stated(
+                handed_in.get(key, ABSENT), repeated.get(key, ABSENT), *path, str(key)
+            )
         ]
     before, after = _describe(handed_in, path), _describe(repeated, path)
     if repr(before) != repr(after):  # also where 1 == 1.0, or 0.0 == -0.0
         return [Difference(_name(path), before, after)]
+    if (handed_in is ABSENT) != (repeated is ABSENT):
+        return [Difference(_name(path), before, after, "only one states that there is nothing")]
     if isinstance(handed_in, np.ndarray) and isinstance(repeated, np.ndarray):
         return _compare_arrays(_name(path), handed_in, repeated)
     return []
@@ -345,6 +366,8 @@ def _name(path: Sequence[str]) -> str:
 def _describe(value: object, path: Sequence[str]) -> object:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}"
+    if value is ABSENT:
+        return None
     return "a file" if isinstance(value, dict) and len(path) == 1 else value
 
 
@@ -360,6 +383,11 @@ def _compare_arrays(name: str, handed_in: Array, repeated: Array) -> list[Differ
     if np.issubdtype(handed_in.dtype, np.floating):
         note += f", by at most {np.abs(before.astype(float) - after.astype(float)).max():.3g}"
     return [Difference(name, before.tolist()[0], after.tolist()[0], note)]
+
+
+def _explain(error: Exception) -> str:
+    hint = error.hint if isinstance(error, DlrunError) else ""
+    return f"{first_line(error)} ({hint})" if hint else first_line(error)
 
 
 def _format(value: object) -> str:

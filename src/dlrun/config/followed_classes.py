@@ -18,7 +18,8 @@ from dlrun.errors import ConfigError
 NamedClass = tuple[str, Item]  # with the key of the config that names it
 
 LIGHTNING = "lightning.pytorch.callbacks."
-# Arguments that a folder may give, by the name of the class: none is a path or a function.
+# Arguments that a folder may give, by the name of the class: none is a path or a function. First
+# the callbacks that change no number of a run.
 ONLY_WRITING = {
     "DeviceStatsMonitor": "cpu_stats",
     "LearningRateMonitor": "logging_interval log_momentum log_weight_decay",
@@ -28,7 +29,8 @@ ONLY_WRITING = {
     "RichModelSummary": "max_depth",
     "RichProgressBar": "refresh_rate leave",
     "TQDMProgressBar": "refresh_rate leave",
-}  # callbacks that change no number of a run
+}
+# Those that may change them.
 CHANGING = {
     "EMAWeightAveraging": "use_buffers decay update_every_n_steps update_starting_at_step "
     "update_starting_at_epoch",
@@ -40,7 +42,7 @@ CHANGING = {
 LOGGERS = ("csv", "tensorboard")  # they write into the run's folder; the others send it to a server
 
 
-def named_classes(config: ExperimentConfig) -> Iterator[NamedClass]:
+def classes_of(config: ExperimentConfig) -> Iterator[NamedClass]:
     """Return the callbacks and loggers that a config names."""
     if isinstance(config, LightningConfig):
         yield from ((CALLBACKS, item) for item in config.trainer.callbacks)
@@ -63,7 +65,7 @@ def check_followed(folder: Path, key: str, item: Item, package: str) -> None:
     if key == CALLBACKS and (_is_listed(item) or _is_of_package(item, package)):
         return
     raise ConfigError(
-        f"{folder}: {key}: {class_name(item)} is not used: this folder is not yours",
+        f"{folder}: {key}: {class_name(item)} is refused: this folder is not yours",
         "--trust runs the code that the folder names, if you know who made it",
     )
 

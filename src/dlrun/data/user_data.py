@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig
 from dlrun.data import text_files
-from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.files import file_digest, fingerprint_files
@@ -44,6 +43,8 @@ def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -
 
     Of their files, which may be many, it only looks for the first of each class.
     """
+    from dlrun.data.splits import LabelledRows  # slow: numpy, which a report does without
+
     rows = LabelledRows(DataWarnings())
     for part in parts:
         folders = [

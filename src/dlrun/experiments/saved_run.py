@@ -27,6 +27,7 @@ from dlrun.run_folder.record import (
     RunEnvironment,
     RunNotes,
     RunRecord,
+    is_own,
     read_notes,
     read_run_environment,
     read_run_record,
@@ -77,9 +78,12 @@ class Run:
         except OSError as error:
             raise DataError(f"{config}: {error.strerror}") from None
         if not is_whole:
+            again = f"{run.repeat_command} starts a new run with this config"
             raise DataError(
                 f"{config}: damaged, or edited: the config of a run never changes",
-                f"{run.repeat_command} starts a new run with this config",
+                again
+                if is_own(folder / RESULTS)
+                else "",  # somebody else may have named code in it
             )
         return run
 
@@ -257,7 +261,14 @@ class Run:
 
     @property
     def repeat_command(self) -> str:
-        """Return the command that repeats the run in a new folder."""
+        """Return the command that repeats the run in a new folder.
+
+        Of a run of somebody else that names classes it is `verify`, which follows none unasked.
+        """
+        trainer = self.record.config.get("trainer") or {}
+        names_classes = self.record.config.get("logger") or trainer.get("callbacks")
+        if names_classes and not is_own(self.folder / RESULTS):
+            return f"dlrun verify {shlex.quote(str(self.folder))}"
         return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
 
     @property
@@ -393,12 +404,15 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
     """Return of which run another one with its id is a copy, in words, by the copy's folder.
 
-    The original is where its record says that it was written, or else the first by its path.
+    The original is signed by the user, or where its record says that it was written, or else the
+    first by its path.
     """
 
-    def moved(identity: RunIdentity) -> tuple[bool, bool, Path]:
+    def moved(identity: RunIdentity) -> tuple[bool, bool, bool, Path]:
         folder, recorded = identity[1], Path(identity[2])
-        return recorded.name != folder.name, recorded.parent.name != folder.parent.name, folder
+        is_renamed = recorded.name != folder.name
+        is_elsewhere = recorded.parent.name != folder.parent.name
+        return not is_own(folder / RESULTS), is_renamed, is_elsewhere, folder
 
     by_id: dict[str, list[RunIdentity]] = {}
     for identity in identities:

@@ -155,6 +155,7 @@ def check_run_name(name: str | None) -> None:
 
 def check_runs_folder_writable(runs_dir: Path) -> None:
     """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
+    check_outside_runs("--runs-dir", runs_dir / SWEEPS)
     paths = (runs_dir, *runs_dir.absolute().parents)
     existing = next(path for path in paths if path.exists() or path.is_symlink())
     if not existing.is_dir():

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError
 from dlrun.metrics import Directions, Metric, describe_metric
 from dlrun.run_folder.folder import ENVIRONMENT, NOTES, NOTES_LOCK, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
@@ -235,32 +235,32 @@ def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNot
 
 
 def read_json_object(path: Path) -> Values:
-    """Read a JSON object from a run's file. Raises DlrunError if it is missing or damaged."""
+    """Read a JSON object from a run's file. Raises DataError if it is missing or damaged."""
     try:
         value = json.loads(read_regular_file(path))
     except FileNotFoundError:
-        raise DlrunError(f"{path}: no such file: not a run's folder") from None
+        raise DataError(f"{path}: no such file: not a run's folder") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DlrunError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise DlrunError(f"{path}: not what a run writes")
+        raise DataError(f"{path}: not what a run writes")
     return value
 
 
 def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
-    """Read a JSON file. Raises DlrunError if its format number or its SHA-256 is wrong."""
+    """Read a JSON file. Raises DataError if its format number or its SHA-256 is wrong."""
     value = read_json_object(path)
     if value.get("format") != format_number:
-        raise DlrunError(f"{path}: written by another version of dlrun", "use that version")
+        raise DataError(f"{path}: written by another version of dlrun", "use that version")
     value.pop(SIGNATURE, None)
     if value.pop(SHA256, None) != _digest(value):
-        raise DlrunError(f"{path}: damaged, or edited: its SHA-256 does not match")
+        raise DataError(f"{path}: damaged, or edited: its SHA-256 does not match")
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        raise DlrunError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
+        raise DataError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
 
 
 def checksummed_json(model: ChecksummedModel) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.followed_classes import NamedClass, check_followed, named_classes
+from dlrun.config.followed_classes import NamedClass, check_followed, classes_of
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import (
@@ -165,17 +165,19 @@ def resume_run(run: str, settings: RunSettings) -> int:
         opened = Run.in_folder(folder.path)  # another process may have finished it
         config = _resumed_config(opened, settings)
         if not (settings.trust or is_own(folder.path / RESULTS)):
-            named = [*named_classes(opened.config)]
+            named = [*classes_of(opened.config)]
             check_classes_followed(
                 folder.path,
                 opened.record.experiment,
-                filter(named.__contains__, named_classes(config)),
+                filter(named.__contains__, classes_of(config)),
             )
             _check_no_links(folder.path)
         needs_new_run = config.total_steps != opened.config.total_steps
         if opened.record.status == "finished" and not needs_new_run:
             more = opened.resume_command
             hint = f"; {more} continues it in a new run" if more else ""
+            if sweep := opened.record.sweep:
+                hint = f"; `dlrun sweep --resume {sweep.name}` continues its sweep"
             screen.note(f"{folder.path}: finished, there is nothing to resume{hint}")
             if settings.json:
                 print_results_json(folder.path, screen)
@@ -280,9 +282,9 @@ def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedC
 
 
 def _check_no_links(folder: Path) -> None:
-    """Raise ConfigError for a link in somebody's folder, by which a callback writes elsewhere."""
+    """Raise ConfigError for a link in somebody's folder, by which a run would write elsewhere."""
     for path in folder.rglob("*"):
-        if path.is_symlink():
+        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
             raise ConfigError(
                 f"{path}: a link in the folder of a run", "remove it, or give --trust"
             )

@@ -17,12 +17,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
-from dlrun.config.followed_classes import named_classes
+from dlrun.config.followed_classes import classes_of
 from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
-from dlrun.errors import ConfigError, DlrunError, Faults, Stopped
+from dlrun.errors import ConfigError, DataError, DlrunError, Faults, Stopped
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.find import runs_newest_first
@@ -163,15 +163,13 @@ class SweepPlan(ChecksummedModel):
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
-        """Raise DlrunError if a file of the data is another one than as the sweep was planned."""
+        """Raise DataError if a file of the data is another one than as the sweep was planned."""
         now = data_digests(self.experiment, self.validate_points()[0], data_dir)
         for file, digest in self.data.items():
             if now.get(file, digest) != digest:
                 name = file.partition(" ")[2]
-                raise DlrunError(
-                    f"{folder}: its runs would not be comparable: {name} has changed",
-                    "start a new sweep, or continue with --force",
-                )
+                problem = f"{folder}: its runs would not be comparable: {name} has changed"
+                raise DataError(problem, "put the data back, or start a new sweep")
 
     def check_classes_followed(self, folder: Path) -> None:
         """Raise ConfigError if a class is not followed that the plan in somebody's folder names."""
@@ -181,7 +179,7 @@ class SweepPlan(ChecksummedModel):
             settings += [end | repeat for end in ends for repeat in self.search.repeats]
         for point in settings:
             config = validate_config(self.experiment, _with_settings(ConfigLayer(self.base), point))
-            check_classes_followed(folder, self.experiment, named_classes(config))
+            check_classes_followed(folder, self.experiment, classes_of(config))
 
     def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
         """Return the options to run a point, from those of all points."""
@@ -396,24 +394,26 @@ class Sweep:
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
         """Return the runs of the sweep by the number of their point; a run may have been renamed.
 
-        If a point has several runs, such as a copy, the most advanced one is returned. A run keeps
-        its record and its config in memory, whatever becomes of its folder. `folders`: the only
-        folders to search, or all.
+        Copies are left out. If a point has several runs, the most advanced one is returned. A run
+        keeps its record and its config in memory, whatever becomes of its folder. `folders`: the
+        only folders to search, or all.
         """
-        plan, runs = self.plan, dict[int, Run]()
+        plan, found, runs = self.plan, list[Run](), dict[int, Run]()
         if folders is None:
             folders = runs_newest_first(self.runs_dir, plan.experiment)
         for folder in sorted(folders):
-            try:
+            with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
                 run = Run.in_folder(folder)
                 member = run.record.sweep
-                if not member or member.id != plan.id or not 0 < member.point <= len(plan.points):
-                    continue
-            except DlrunError:
-                continue  # damaged: the point is run again, and `describe_damaged` names it
-            if (folder / CONFIG).is_file():  # otherwise it is damaged too
-                known = runs.get(member.point, run)
-                runs[member.point] = max(
+                if member and member.id == plan.id and 0 < member.point <= len(plan.points):
+                    found.append(run)
+        copies = find_copies(run.identity for run in found)
+        for run in found:
+            # Without its config.yaml it is damaged too.
+            if run.record.sweep and run.folder not in copies and (run.folder / CONFIG).is_file():
+                point = run.record.sweep.point
+                known = runs.get(point, run)
+                runs[point] = max(
                     known, run, key=lambda one: (is_run_complete(one), one.record.steps or 0)
                 )
         return runs

@@ -61,8 +61,7 @@ def run_sweep(
     if resume is not None:
         folder = find_sweep(resume, runs_dir)
         plan = read_sweep_plan(folder, force=options.force)
-        if not options.force:
-            plan.check_data_unchanged(folder, options.data_dir)
+        plan.check_data_unchanged(folder, options.data_dir)
         if not (options.trust or is_own(folder / PLAN)):
             plan.check_classes_followed(folder)
     else:
