@@ -18,6 +18,7 @@ from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
 MOST = 100  # runs on a page
+NAMED = 5  # unfinished runs that are named
 NEWEST = 20  # runs on the page if the user names no run
 
 
@@ -88,9 +89,10 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
     """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished.
 
-    A sentence for each damaged or unfinished run is added to `left_out`.
+    A sentence for each damaged run, and one for the unfinished ones, is added to `left_out`.
     """
     finished: list[Run] = []
+    unfinished: list[str] = []
     for folder in runs_newest_first(runs_dir):
         try:
             run = Run.open(folder)
@@ -100,9 +102,13 @@ def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
         if run.state == "finished":
             finished.append(run)
         else:
-            left_out.append(f"left out: {run.name} is {run.state}")
+            unfinished.append(f"{run.name} ({run.state})")
         if len(finished) > NEWEST:
             break
+    if unfinished:
+        more = ", ..." if len(unfinished) > NAMED else ""
+        count = pluralize(len(unfinished), "unfinished run")
+        left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
     if not finished:
         raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
     return finished
