@@ -269,7 +269,7 @@ def test_a_plan_that_no_sweep_wrote_is_refused_and_removes_nothing(
     (lab / "victim-1" / "sub").mkdir(parents=True)
     edit(lab / SWEEP / "sweep.json", change)
     resumed = harness.run(lab, "sweep", "--resume", "latest")
-    resumed.is_told(1, "sweep.json: not what a run writes")
+    resumed.is_told(2, "sweep.json: not what a run writes")
     harness.run(lab, *COMMAND).is_told(0)
     assert (lab / "victim-1" / "sub").is_dir()
 

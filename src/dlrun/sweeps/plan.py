@@ -401,7 +401,7 @@ class Sweep:
         plan, found, runs = self.plan, list[Run](), dict[int, Run]()
         if folders is None:
             folders = runs_newest_first(self.runs_dir, plan.experiment)
-        for folder in sorted(folders):
+        for folder in sorted({*folders}):
             with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
                 run = Run.in_folder(folder)
                 member = run.record.sweep
