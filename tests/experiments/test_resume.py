@@ -149,7 +149,7 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     config = stopped / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
-    refused(stopped, code=1, message="config.yaml: damaged, or edited")
+    refused(stopped, code=2, message="config.yaml: damaged, or edited")
     config.write_text(text)
     code = Run.open(stopped).environment.code
     change_environment(stopped, code="another")
@@ -158,7 +158,7 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     other = finished(tmp_path, smoke(NETWORK))
     for name in ("checkpoint", "checkpoint.previous"):
         (stopped / name).write_bytes((other / "checkpoint").read_bytes())
-    refused(stopped, code=1, message="the checkpoint of another run")
+    refused(stopped, code=2, message="the checkpoint of another run")
 
 
 def contents(run: Path) -> dict[str, bytes]:
