@@ -214,13 +214,15 @@ def _sort(rows: Sequence[Row], key: str) -> list[Row]:
     A metric of which less is better begins with the smallest. Runs without a value come last.
     """
     name = key.removeprefix("-")
+    # A metric has one direction, also if older runs do not declare it.
+    directions = {metric: better for row in rows for metric, better in row["directions"].items()}
 
     def rank(row: Row) -> tuple[bool, float, str]:
         value = row[name]
         if not isinstance(value, int | float):
             return (True, 0, str(value))
         metric = row["metric"] if name == "value" else name.partition("metrics.")[2]
-        sign = describe_metric(metric, row["directions"]).sign or 1
+        sign = describe_metric(metric, directions).sign or 1
         return (False, -sign * value, "")
 
     with_value = [row for row in rows if row.get(name) is not None]
