@@ -132,7 +132,7 @@ def first_line(error: object) -> str:
 
 
 def mark_as_printed(error: BaseException) -> None:
-    """Say of an exception that a JSON object on stdout has it, such as the record of its run."""
+    """Mark an exception as printed already, in a JSON object on stdout such as the run's record."""
     vars(error)["is_printed"] = True
 
 

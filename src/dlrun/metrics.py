@@ -1,7 +1,7 @@
 """Define the metrics that dlrun knows: which direction is better, and which values are possible.
 
-The metric of a user's own module has its direction in the config: `metrics: {brier: lower}`. One
-without a direction is shown, but never ranked, kept by, stopped by or called better.
+The metric of a user's own module has its direction in the config: `metrics: {brier: lower}`. A
+metric without a direction is shown, but no run is ranked, kept, stopped or called better by it.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def without_stage(name: str) -> str:
 def describe_metric(name: str, declared: Directions) -> Metric:
     """Return a metric by its name of any stage.
 
-    declared: the directions of other metrics than KNOWN ones, from the config.
+    declared: the directions in the config, for metrics that are not in KNOWN.
     """
     plain = without_stage(name)
     return replace(KNOWN.get(plain) or Metric(plain, declared.get(plain)), name=name)

@@ -183,19 +183,21 @@ KEYS = {"--set": "", "--accelerator": "accelerator="}  # what comes before the v
 
 def settings_in_order(context: typer.Context, words: Sequence[str]) -> list[str]:
     """Return the command's settings, by --set and other options and its words, in their order."""
-    left, ordered, before = [*words], [], ""
+    settings: list[str] = []
+    words_left = [*words]
+    previous = ""
     for argument in context.obj:
         option, _, value = argument.partition("=")
-        if before in KEYS:
-            ordered.append(KEYS[before] + argument)
+        if previous in KEYS:
+            settings.append(KEYS[previous] + argument)
         elif option in KEYS and "=" in argument:
-            ordered.append(KEYS[option] + value)
+            settings.append(KEYS[option] + value)
         elif argument == "--no-fallback":
-            ordered.append("fallback=false")
-        elif left and argument == left[0]:
-            ordered.append(left.pop(0))
-        before = argument
-    return ordered
+            settings.append("fallback=false")
+        elif words_left and argument == words_left[0]:
+            settings.append(words_left.pop(0))
+        previous = argument
+    return settings
 
 
 def is_setting(word: str) -> bool:

@@ -40,9 +40,9 @@ def write_report(
     screen = Screen()
     _check_number(len(runs or ()))
     if runs:
-        found = [_open_run_or_sweep(one, runs_dir) for one in runs]
-        by_folder = {run.folder.resolve(): run for one in found for run in one.runs}
-        content = found[0] if len(found) == 1 else PageContent([*by_folder.values()])
+        contents = [_open_run_or_sweep(name, runs_dir) for name in runs]
+        by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
+        content = contents[0] if len(contents) == 1 else PageContent([*by_folder.values()])
         _check_number(len(content.runs))
     else:
         left_out: list[str] = []

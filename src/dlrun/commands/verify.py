@@ -77,9 +77,9 @@ class Difference:
 class Verification:
     """Holds whether a run is identical to its repetition, and what differs.
 
-    verdict: identical or different; without a repetition the run's state, or `not repeated`.
-    error: why there is none. compared: names of the compared files. causes: what differs in code,
-    packages, machine and data.
+    verdict: identical or different; if the run was not repeated, its state or `not repeated`.
+    error: why the run was not repeated. compared: names of the compared files. causes: differences
+    of code, packages, machine and data.
     """
 
     run: Run
@@ -126,8 +126,8 @@ def verify_runs(
 ) -> int:
     """Repeat a run, or all of a folder, from its own config, and compare the two bit for bit.
 
-    Exits with 0 if they are identical; otherwise with 1, what differs, and what differs in code,
-    packages, machine and data.
+    Exits with 0 if they are identical. Otherwise it exits with 1, and shows the differences of the
+    runs, and of their code, packages, machine and data.
 
     Examples:
     dlrun verify imdb-lasso/latest --json
@@ -155,7 +155,8 @@ def verify_runs(
 def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, trust: bool) -> int:
     """Verify each run of a folder, show the verdicts as a table, and return the exit code."""
     runs = sorted(scan_or_fail(runs_dir, None), key=lambda run: run.folder)
-    copies, results = find_copies(run.identity for run in runs), list[Verification]()
+    copies = find_copies(run.identity for run in runs)
+    results: list[Verification] = []
     rows = [["run", "folder", "metric", "handed in", "repeated", "verdict"]]
     for number, run in enumerate(runs, start=1):
         result = _verify(run, data_dir, Screen(quiet=True, results=False), trust=trust)
@@ -164,14 +165,12 @@ def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, tru
         place = "/".join(run.folder.parts[-2:])
         why = f": {_explain(result.error)}" if result.error else ""
         screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
-        shown, more = result.main, len(result.differences) - 1
-        cells = [format_metric(shown.handed_in), format_metric(shown.repeated)]
-        if more >= 0:
-            cells = [_format(shown.handed_in), _format(shown.repeated)]
-        verdict = result.verdict + (
-            f" (and in {pluralize(more, 'value')} more)" if more > 0 else ""
-        )
-        rows.append([run.name, run.folder.parent.name, shown.name, *cells, verdict])
+        shown = result.main
+        format_value = _format if result.differences else format_metric
+        cells = [format_value(shown.handed_in), format_value(shown.repeated)]
+        others = len(result.differences) - 1
+        more = f" (and in {pluralize(others, 'value')} more)" if others > 0 else ""
+        rows.append([run.name, run.folder.parent.name, shown.name, *cells, result.verdict + more])
         results.append(result)
     if screen.results:
         screen.rows(format_text_table(rows, left=(0, 1, 2, 5)))
@@ -190,7 +189,8 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         return Verification(run, run.state, DlrunError(f"{run.folder}: {problem}", hint))
     try:
         # Before the repetition, which may take hours.
-        ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(_replaced_values(run)).keys()
+        replaced = _replaced_values(run)
+        ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()
         handed_in, provenance = _read_stated(run, ignored), run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
             callbacks = [(CALLBACKS, item) for item in _callbacks(run) if not only_writes(item)]
@@ -199,7 +199,8 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         return Verification(run, "not repeated", error)
     except DlrunError as error:
         return Verification(run, "damaged", error)
-    steps, expected = run.record.steps, run.config.total_steps
+    steps = run.record.steps
+    expected = run.config.total_steps
     if expected is not None and steps not in (expected, run.record.stopped_epoch):
         difference = Difference("steps", steps, expected, "as many as its config says")
         return Verification(run, "different", None, [difference], [*handed_in])
@@ -210,7 +211,7 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
                 runs_dir=Path(runs), data_dir=data_dir, temporary=True, screen=screen
             )
             try:
-                repetition = _repeat(run, settings)
+                repetition = _repeat(run, replaced, settings)
                 differences = compare_stated(handed_in, _read_stated(repetition, ignored))
                 causes = compare_stated(provenance, run_provenance(repetition))
             finally:
@@ -229,8 +230,7 @@ def _replaced_values(run: Run) -> Values:
     schema = registry.load_config_class(run.record.experiment)
     values = {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
     if callbacks := _callbacks(run):
-        kept = [item for item in callbacks if not only_writes(item)]
-        values["trainer"] = {"callbacks": kept}
+        values["trainer"] = {"callbacks": [item for item in callbacks if not only_writes(item)]}
     return values
 
 
@@ -239,9 +239,8 @@ def _callbacks(run: Run) -> list[Item]:
     return [item for key, item in classes_of(run.config) if key == CALLBACKS]
 
 
-def _repeat(run: Run, settings: RunSettings) -> Run:
-    """Run the experiment again from the run's config.yaml, with the same number of threads."""
-    replaced = _replaced_values(run)
+def _repeat(run: Run, replaced: Values, settings: RunSettings) -> Run:
+    """Run the experiment again from the run's config, with some values replaced."""
     threads = pluralize(run.record.threads or 1, "thread")
     settings.console().note(f"running {run.folder} again, with {threads}")
     left_out = [class_name(item) for item in _callbacks(run) if only_writes(item)]

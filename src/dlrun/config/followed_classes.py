@@ -1,8 +1,8 @@
-"""Decide which classes of a config are followed that a run's folder holds.
+"""Decide which classes dlrun uses if the config in a run's folder names them.
 
 A class is code, and anybody may have written a folder. The person who starts a command may name any
-class. A folder may name those of Lightning that are listed here, with arguments that are no paths,
-the loggers in LOGGERS, and classes of the experiment's own package.
+class. A folder may name the callbacks of Lightning in ONLY_WRITING and CHANGING, with arguments
+that are not paths, the loggers in LOGGERS, and classes of the experiment's own package.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlrun.config.named_classes import CLASS, Item, class_name
+from dlrun.config.named_classes import Item, class_arguments, class_name
 from dlrun.config.network_sections import CALLBACKS, LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError
@@ -30,7 +30,7 @@ ONLY_WRITING = {
     "RichProgressBar": "refresh_rate leave",
     "TQDMProgressBar": "refresh_rate leave",
 }
-# Those that may change them.
+# The callbacks that may change them.
 CHANGING = {
     "EMAWeightAveraging": "use_buffers decay update_every_n_steps update_starting_at_step "
     "update_starting_at_epoch",
@@ -51,12 +51,11 @@ def classes_of(config: ExperimentConfig) -> Iterator[NamedClass]:
 
 def only_writes(callback: Item) -> bool:
     """Return whether a callback is known to change no number of a run."""
-    module, _, name = class_name(callback).rpartition(".")
-    return f"{module}." == LIGHTNING and name in ONLY_WRITING
+    return _name_in_lightning(callback) in ONLY_WRITING
 
 
 def check_followed(folder: Path, key: str, item: Item, package: str) -> None:
-    """Raise ConfigError if a class that a folder names is not followed.
+    """Raise ConfigError if a folder names a class that dlrun does not use.
 
     package: the top-level package of the folder's experiment.
     """
@@ -70,27 +69,29 @@ def check_followed(folder: Path, key: str, item: Item, package: str) -> None:
     )
 
 
-def _arguments(item: Item) -> dict[str, object]:
-    return {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
+def _name_in_lightning(callback: Item) -> str:
+    name = class_name(callback)
+    return name.removeprefix(LIGHTNING) if name.startswith(LIGHTNING) else ""
 
 
-def _is_listed(item: Item) -> bool:
-    module, _, name = class_name(item).rpartition(".")
-    listed = ONLY_WRITING | CHANGING
-    allowed = f"{module}." == LIGHTNING and name in listed
-    return allowed and _arguments(item).keys() <= {*listed[name].split()}
+def _is_listed(callback: Item) -> bool:
+    permitted = (ONLY_WRITING | CHANGING).get(_name_in_lightning(callback))
+    return permitted is not None and class_arguments(callback).keys() <= {*permitted.split()}
 
 
 def _is_of_package(item: Item, package: str) -> bool:
-    """Return whether a file of an installed package defines a class, which is not imported.
+    """Return whether a file of an installed package defines a class; import nothing.
 
-    A text among its arguments may be a path.
+    Only numbers are permitted as arguments: a text may be a path.
     """
     module, _, name = class_name(item).rpartition(".")
     top, *parts = module.split(".")
-    numbers = all(isinstance(one, int | float | None) for one in _arguments(item).values())
+    if top != package or package == "dlrun":
+        return False
+    if not all(isinstance(value, int | float | None) for value in class_arguments(item).values()):
+        return False
     spec = importlib.util.find_spec(package)
-    if top != package or package == "dlrun" or not numbers or spec is None or spec.origin is None:
+    if spec is None or spec.origin is None:
         return False
     place = Path(spec.origin).parent.joinpath(*parts)
     for file in (place / "__init__.py", place.with_suffix(".py")):

@@ -78,6 +78,11 @@ def class_name(item: Item) -> str:
     return item if isinstance(item, str) else str(item.get(CLASS))
 
 
+def class_arguments(item: Item) -> dict[str, Any]:
+    """Return the arguments that an item gives its class, by name."""
+    return {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
+
+
 def require_extra(what: str, extra: str, *packages: str) -> None:
     """Raise ConfigError if a package of an extra of dlrun, which `what` needs, is not installed."""
     for package in packages:
@@ -95,7 +100,7 @@ def load_class(
     the key, if the class cannot be imported, is no `kind` or does not have these arguments.
     """
     name = class_name(item)
-    arguments = {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
+    arguments = class_arguments(item)
     path, _, attribute = name.rpartition(".")
     try:
         module = importlib.import_module(path)

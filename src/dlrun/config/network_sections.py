@@ -117,8 +117,8 @@ class OptimizerConfig(TorchConfig):
         """Return what is wrong with arguments of an optimizer of torch."""
         if not further and name.lower() in get_args(CommonOptimizer):
             return []
-        found = optimizer_classes().get(name.lower())
-        return argument_errors(found, further) if found else []
+        optimizer_class = optimizer_classes().get(name.lower())
+        return argument_errors(optimizer_class, further) if optimizer_class else []
 
     def check_values(self) -> None:
         """Raise ValidationError if the optimizer refuses its arguments."""

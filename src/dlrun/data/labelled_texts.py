@@ -17,7 +17,7 @@ from scipy import sparse
 
 from dlrun.config.data_sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
-from dlrun.data.archives import check_tar, load_npz, read_tar
+from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.sources import (
     FIRST_ROWS,
     DataOrigin,
@@ -26,6 +26,7 @@ from dlrun.data.sources import (
     Prepared,
     RemoteFile,
     Source,
+    check_archive,
     load_or_prepare_arrays,
 )
 from dlrun.data.splits import LabelledRows, show_class_counts
@@ -197,10 +198,6 @@ def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str
     return sources, []
 
 
-def _check_archive(found: FoundData) -> None:
-    check_tar(found.paths[0])
-
-
 def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
     """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
     path, word_index = found.paths
@@ -286,9 +283,7 @@ def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -
 IMDB = Dataset(
     "imdb",
     (
-        Source(
-            "stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), True, _check_archive
-        ),
+        Source("stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), True, check_archive),
         Source("keras", TITLE, _read_keras_reviews, (KERAS_ARRAYS, KERAS_WORDS), is_book=True),
         Source("sample", "reviews", _generate),
         Source("csv", "own texts", _read_own_texts, check=_check_own_texts),

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.data import photographs, user_data
-from dlrun.data.archives import Array, check_tar, load_pickle, read_tar, to_array
+from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.sources import (
     MAX_UNPACKED_BYTES,
     DataOrigin,
@@ -30,6 +30,7 @@ from dlrun.data.sources import (
     Prepared,
     RemoteFile,
     Source,
+    check_archive,
     load_or_prepare_arrays,
 )
 from dlrun.data.splits import LabelledRows, show_class_counts
@@ -109,10 +110,6 @@ def load_images(
     if "warnings" in names:  # of a user's own images
         show_class_counts(arrays, names, "images", screen)
     return SmallImages(train, test, names["labels"], found.origin)
-
-
-def _check_archive(found: FoundData) -> None:
-    check_tar(found.paths[0])
 
 
 def _check_own_images(found: FoundData) -> list[str]:
@@ -311,7 +308,7 @@ def _read_mnist(found: FoundData) -> Prepared:
 CIFAR100 = Dataset(
     "cifar100",
     (
-        Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), True, _check_archive),
+        Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), True, check_archive),
         Source("sample", "images", partial(_generate, make=generate_images, names=GENERATED)),
         Source("folder", "own images", _read_own_images, check=_check_own_images),
     ),

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from dlrun.config.data_sections import OwnDataConfig, held_out_rows
 from dlrun.data import user_data
-from dlrun.data.archives import Array, load_npz
+from dlrun.data.archives import Array, check_tar, load_npz
 from dlrun.data.download import download_file, lock_while_writing, packaged_paths
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, Faults
@@ -172,9 +172,17 @@ class Dataset:
         faults.raise_all()
         paths = self.paths(config, data_dir)
         if source.check is not None and all(path.exists() for path in paths):
-            folder, origin = data_dir / self.name, DataOrigin(f"{source.title} ({paths[0].name})")
-            found = FoundData(source, config, folder, seed, Screen(quiet=True), origin, paths)
-            return source.check(replace(found, most_rows=FIRST_ROWS)) or ()
+            found = FoundData(
+                source,
+                config,
+                data_dir / self.name,
+                seed,
+                Screen(quiet=True),
+                DataOrigin(f"{source.title} ({paths[0].name})"),
+                paths,
+                most_rows=FIRST_ROWS,
+            )
+            return source.check(found) or ()
         return ()
 
     def find(
@@ -239,6 +247,11 @@ def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:
         f"{brings}put {names} into {folder.absolute()}, name a local copy with "
         f"`--set data.{file.key}=PATH`, or choose generated data with `--set data.source=sample`"
     )
+
+
+def check_archive(found: FoundData) -> None:
+    """Raise DataError unless the first file of a source begins as a tar archive."""
+    check_tar(found.paths[0])
 
 
 def fingerprint_arrays(arrays: Iterable[Array]) -> str:

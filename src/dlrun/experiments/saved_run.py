@@ -263,7 +263,7 @@ class Run:
     def repeat_command(self) -> str:
         """Return the command that repeats the run in a new folder.
 
-        Of a run of somebody else that names classes it is `verify`, which follows none unasked.
+        For a run of somebody else whose config names classes it is `verify`, which asks first.
         """
         trainer = self.record.config.get("trainer") or {}
         names_classes = self.record.config.get("logger") or trainer.get("callbacks")
@@ -402,7 +402,9 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 
 
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
-    """Return of which run another one with its id is a copy, in words, by the copy's folder.
+    """Return for the folder of each copied run a text such as `a copy of imdb-dense/NAME`.
+
+    Runs with the same id are copies of one of them.
 
     The original is signed by the user, or where its record says that it was written, or else the
     first by its path.

@@ -41,7 +41,7 @@ class MetricSpread:
     def interval(self) -> Interval | None:
         """Return the 95 % interval of the mean over the runs; None for a single run.
 
-        It is cut where the metric cannot be beyond.
+        It ends where the possible values of the metric end.
         """
         return self._cut(stats.mean_interval(self.values))
 

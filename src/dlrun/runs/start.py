@@ -165,12 +165,9 @@ def resume_run(run: str, settings: RunSettings) -> int:
         opened = Run.in_folder(folder.path)  # another process may have finished it
         config = _resumed_config(opened, settings)
         if not (settings.trust or is_own(folder.path / RESULTS)):
-            named = [*classes_of(opened.config)]
-            check_classes_followed(
-                folder.path,
-                opened.record.experiment,
-                filter(named.__contains__, classes_of(config)),
-            )
+            in_folder = [*classes_of(opened.config)]
+            named = [item for item in classes_of(config) if item in in_folder]
+            check_classes_followed(folder.path, opened.record.experiment, named)
             _check_no_links(folder.path)
         needs_new_run = config.total_steps != opened.config.total_steps
         if opened.record.status == "finished" and not needs_new_run:
@@ -271,7 +268,7 @@ def _bugs_explained(name: str) -> Iterator[None]:
 
 
 def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedClass]) -> None:
-    """Raise ConfigError if a class is not followed that the config in somebody's folder names.
+    """Raise ConfigError if the config in somebody's folder names a class that dlrun does not use.
 
     The experiment's shipped config may name any class.
     """

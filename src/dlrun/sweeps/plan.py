@@ -163,7 +163,7 @@ class SweepPlan(ChecksummedModel):
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
-        """Raise DataError if a file of the data is another one than as the sweep was planned."""
+        """Raise DataError if a file of the data has changed since the sweep was planned."""
         now = data_digests(self.experiment, self.validate_points()[0], data_dir)
         for file, digest in self.data.items():
             if now.get(file, digest) != digest:
@@ -172,7 +172,7 @@ class SweepPlan(ChecksummedModel):
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def check_classes_followed(self, folder: Path) -> None:
-        """Raise ConfigError if a class is not followed that the plan in somebody's folder names."""
+        """Raise ConfigError if a plan of somebody else names a class that dlrun does not use."""
         settings = [point.settings for point in self.points]
         if self.search is not None:
             ends = settings_at_ends(self.search.spaces)

@@ -309,7 +309,7 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
 
 
 class HookProfiler(PassThroughProfiler):
-    """Makes an error of a StopIteration, by which a hook would end the epoch without a word."""
+    """Turns a StopIteration of a hook into an error; it would end the epoch silently."""
 
     @contextlib.contextmanager
     def profile(self, action_name: str) -> Iterator[None]:
