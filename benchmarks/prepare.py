@@ -31,7 +31,7 @@ def _reviews(args: argparse.Namespace):
     from dlrun.data import labelled_texts
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
-    from dlrun.runs.start import load_experiment_config
+    from dlrun.runs.checks import load_experiment_config
     from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
@@ -77,7 +77,7 @@ def images(args: argparse.Namespace) -> None:
     from dlrun.data.small_images import load_images
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
-    from dlrun.runs.start import load_experiment_config
+    from dlrun.runs.checks import load_experiment_config
     from dlrun.system.console import Screen
 
     sets = ["data.source=sample", f"data.sample_images={args.count}"]

@@ -18,7 +18,7 @@ from dlrun.cli.commands import app
 from dlrun.experiments import registry
 from dlrun.reports import run_data
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from tests.conftest import NAMES, ROOT, python
 
 PATTERNS = (

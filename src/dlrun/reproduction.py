@@ -31,8 +31,8 @@ from dlrun.run_folder.recorded_metrics import (
     format_interval,
     format_metric,
 )
+from dlrun.runs.checks import load_experiment_config
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import (
     Sweep,
     SweepPlan,

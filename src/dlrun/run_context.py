@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlrun.data.sources import DataOrigin
-    from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow: only a run needs it
+    from dlrun.run_folder.progress_recorder import StepCounter  # slow: only a run needs it
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,40 @@ class Results:
 
 @dataclass
 class RunContext:
-    """Holds what an experiment uses as it runs: run folder, step recorder, terminal, durations."""
+    """Holds what an experiment uses as it runs: steps, terminal, folders, durations.
+
+    folder: of an experiment that runs in one process. Use `write_summary` and `keep` in several.
+    """
 
     folder: RunFolder
-    screen: Screen
-    stop: StopRequest
-    steps: "ProgressRecorder"
+    steps: "StepCounter"
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
     kept: dict[str, bytes | memoryview] = field(default_factory=dict)  # files, see `keep`
     seconds: dict[str, float] = field(default_factory=dict)  # duration of each phase
+
+    @classmethod
+    def of_run(
+        cls, folder: RunFolder, steps: "StepCounter", settings: RunSettings, threads: int
+    ) -> "RunContext":
+        """Return the context of a run with the places and the options of its command."""
+        data_dir, runs_dir = (
+            resolve_data_dir(settings.data_dir),
+            resolve_runs_dir(settings.runs_dir),
+        )
+        return cls(folder, steps, data_dir, runs_dir, threads, settings.summary)
+
+    @property
+    def screen(self) -> Screen:
+        """Return the screen to which the run prints."""
+        return self.steps.screen
+
+    @property
+    def stop(self) -> StopRequest:
+        """Return the request to stop the run, which each step asks for."""
+        return self.steps.stop
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -102,7 +124,7 @@ class RunContext:
 
     def write_summary(self, text: str) -> None:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
-        self.folder.write_text(SUMMARY, f"{text}\n")
+        self.steps.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
         if self.show_summary:
             with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
                 self.screen.show(text)

@@ -33,7 +33,7 @@ from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import read_run_record
-from dlrun.runs import distributed, run_recorder, start
+from dlrun.runs import checks, distributed, run_recorder
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
@@ -176,8 +176,8 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
     check_slurm_available()
-    layer = start.merge_experiment_config(name, settings)
-    config, faults = start.validate_valid_sections(name, layer)
+    layer = checks.merge_experiment_config(name, settings)
+    config, faults = checks.validate_valid_sections(name, layer)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks > 1:
@@ -191,9 +191,9 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         checked = config.model_copy(update={"trainer": trainer})
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
-    start.check_run_can_start(name, checked, settings, faults, here=False)
+    checks.check_run_can_start(name, checked, settings, faults, here=False)
     if settings.dry_run:
-        start.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
+        checks.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
         return 0
     runs = [RunToSubmit(config, settings)]
     ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)

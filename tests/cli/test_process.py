@@ -108,7 +108,7 @@ def test_what_an_import_makes_of_it_is_told_as_what_it_is(
 # After a command was stopped, a second Ctrl-C comes before the n-th line of its ending.
 AGAIN = """
 import os, signal, sys
-import dlrun.cli.main, dlrun.runs.start
+import dlrun.cli.main, dlrun.runs.checks
 from dlrun.__main__ import main
 
 def stopped(*arguments, **options):
@@ -130,7 +130,7 @@ def trace(frame, event, argument):
     return trace
 
 sys.argv = ["dlrun", "config", "imdb-dense"]
-dlrun.runs.start.load_experiment_config = stopped
+dlrun.runs.checks.load_experiment_config = stopped
 line, said = 0, "came, "
 while "came, " in said:
     line = left = line + 1

@@ -16,7 +16,7 @@ from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"

@@ -16,7 +16,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import latest, moved, reader, results, table

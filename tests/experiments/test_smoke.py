@@ -13,7 +13,7 @@ from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests import harness

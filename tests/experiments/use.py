@@ -110,5 +110,5 @@ def reader(folder: Path) -> RunContext:
     """The context of a run in a new folder, or of one that is resumed in its folder."""
     folder.mkdir(exist_ok=True)
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = ProgressRecorder(files, screen, stop, "")
-    return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
+    steps = ProgressRecorder(files, "", screen, stop)
+    return RunContext(files, steps, data_dir=folder, runs_dir=folder)

@@ -31,7 +31,7 @@ def load(folder: Path) -> RunCheckpoint | None:
 def expected(steps: int, *, parts: bool = True) -> RunCheckpoint:
     rows = [{"epoch": float(step), "loss": 1 / step} for step in range(1, steps + 1)]
     made = [b"part %d" % step for step in range(1, steps + 1)] if parts else []
-    return RunCheckpoint("some data", rows, STATE % steps, made)
+    return RunCheckpoint(Path(), "some data", rows, STATE % steps, made)
 
 
 def save(file: CheckpointFile, *steps: int, parts: bool = True) -> None:

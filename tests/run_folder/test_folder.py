@@ -149,15 +149,6 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
 
-def test_the_helper_of_a_run_leaves_no_file(tmp_path: Path) -> None:
-    (tmp_path / "kept").write_text("")
-    folder = RunFolder(tmp_path, writes=False)
-    folder.write_text("results.json", "{}")
-    folder.append("kept", b"more")
-    folder.remove("kept")
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"kept": b""}
-
-
 def test_a_text_keeps_names_that_are_not_utf_8(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_text("a.txt", "caf\udce9 \u00e9")  # the name of a file that is not UTF-8

@@ -32,7 +32,7 @@ class Log:
 
 
 def steps_of(folder: Path) -> ProgressRecorder:
-    return ProgressRecorder(RunFolder(folder), Screen(), StopRequest(), "a run")
+    return ProgressRecorder(RunFolder(folder), "a run", Screen(), StopRequest())
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
+from dlrun.runs.checks import load_experiment_config
 from dlrun.runs.run_recorder import new_record, write_first_files
-from dlrun.runs.start import load_experiment_config
 from dlrun.slurm import Job, make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke

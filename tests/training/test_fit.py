@@ -14,7 +14,7 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from dlrun.system.accelerator import is_accelerator_error
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, TensorBatches

@@ -43,10 +43,11 @@ def rates(
     found = []
     for epoch in range(epochs):
         if epoch in stops:
-            state = trained.state_dict(), schedule.state_dict()
+            earlier, state = schedule.scheduler, trained.state_dict()
             trained, schedule = begun()
-            schedule.load_state_dict(state[1])
-            trained.load_state_dict(state[0])
+            if earlier is not None and schedule.scheduler is not None:
+                schedule.scheduler.load_state_dict(earlier.state_dict())
+            trained.load_state_dict(state)
         schedule.begin_epoch(epoch)
         found.append([])
         for _ in range(UPDATES):

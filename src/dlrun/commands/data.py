@@ -11,7 +11,7 @@ from dlrun.data.sources import Dataset, read_prepared
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_experiment_config
+from dlrun.runs.checks import load_experiment_config
 from dlrun.system.console import Screen
 
 Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]

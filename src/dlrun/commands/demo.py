@@ -17,7 +17,7 @@ from dlrun.metrics import TESTED
 from dlrun.reproduction import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
-from dlrun.runs.start import run_experiment
+from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, format_text_table, printable
 
 WIDTH = 80

@@ -12,7 +12,8 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
+from dlrun.runs.checks import load_experiment_config
+from dlrun.runs.run import resume_run, run_experiment
 from dlrun.slurm import submit_run_to_slurm
 from dlrun.system.console import to_json
 

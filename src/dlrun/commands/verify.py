@@ -36,7 +36,8 @@ from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS
 from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
-from dlrun.runs.start import check_classes_followed, run_experiment
+from dlrun.runs.checks import check_classes_followed
+from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 

@@ -326,16 +326,15 @@ class Run:
         self, data_dir: Path | None = None, screen: Screen | None = None
     ) -> "TrueAndPredicted":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
-        from dlrun.run_folder.progress_recorder import ProgressRecorder  # slow
+        from dlrun.run_folder.progress_recorder import StepCounter  # slow
 
         self.check_has_result()
-        screen, stop = screen or Screen(quiet=True), StopRequest()
-        folder = RunFolder(self.folder, writes=False)
+        steps = StepCounter(
+            self.folder, self.record.id, screen or Screen(quiet=True), StopRequest()
+        )
         context = RunContext(
-            folder,
-            screen,
-            stop,
-            ProgressRecorder(folder, screen, stop, self.record.id),
+            RunFolder(self.folder),
+            steps,
             data_dir=run_context.resolve_data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DataError
@@ -35,6 +35,7 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
 class RunCheckpoint:
     """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
 
+    path: Path = field(compare=False)
     data: str  # the fingerprint of the run's data
     rows: list[dict[str, float]]  # rows of metrics.csv, one per step
     state: bytes  # what the experiment wrote
@@ -49,29 +50,18 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """Return the newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
-
-        A damaged checkpoint, or one of another run, is replaced by the previous one. Raises
-        DataError if both are damaged, or if the data have changed since the run began.
-        """
-        folder = self._folder.path
-        newest = _read_newest(folder, self._run, screen)
-        if newest is None:
+        """Return the checkpoint to continue from, as `read_checkpoint`, and make it the newest."""
+        checkpoint = read_checkpoint(self._folder.path, self._run, self._data, screen)
+        if checkpoint is None:
             return None
-        path, checkpoint = newest
-        if checkpoint.data != self._data:
-            raise DataError("the data have changed since the run began", REMEDY)
         self._digests = _digests(checkpoint.parts)
-        if self._folder.writes:
-            if checkpoint.parts:  # a killed process may have appended half of the next one
-                os.truncate(folder / PARTS, sum(map(len, checkpoint.parts)))
-            path.replace(folder / NAME)
+        if checkpoint.parts:  # a killed process may have appended half of the next one
+            os.truncate(self._folder.path / PARTS, sum(map(len, checkpoint.parts)))
+        checkpoint.path.replace(self._folder.path / NAME)
         return checkpoint
 
     def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
         """Write a checkpoint, and keep the run's last one as the previous checkpoint."""
-        if not self._folder.writes:
-            return
         if part is not None:
             if not self._digests:
                 (self._folder.path / PARTS).write_bytes(b"")
@@ -101,22 +91,29 @@ def copy_checkpoint(
 
     `earlier` and `run` are the ids of the two runs. Raises DataError if there is none.
     """
-    newest = _read_newest(source, earlier, screen)
-    if newest is None:
+    checkpoint = _read_newest(source, earlier, screen)
+    if checkpoint is None:
         raise DataError(f"{source}: its checkpoints are missing", REMEDY)
-    _, checkpoint = newest
     CheckpointFile(folder, run, checkpoint.data).save(checkpoint.rows, checkpoint.state, None)
 
 
-def _read_newest(folder: Path, run: str, screen: Screen) -> tuple[Path, RunCheckpoint] | None:
-    """Return a run's newest undamaged checkpoint with its path; warn of a damaged one.
+def read_checkpoint(folder: Path, run: str, data: str, screen: Screen) -> RunCheckpoint | None:
+    """Return a run's newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
 
-    None if there is no checkpoint. Raises DataError if all are damaged.
+    A warning says which is damaged, or of another run. Raises DataError if all are, or if the data
+    have changed since the run began.
     """
+    checkpoint = _read_newest(folder, run, screen)
+    if checkpoint is not None and checkpoint.data != data:
+        raise DataError("the data have changed since the run began", REMEDY)
+    return checkpoint
+
+
+def _read_newest(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
     paths = checkpoint_files(folder)
     for path in paths:
         try:
-            return path, _read(path, run)
+            return _read(path, run)
         except UNREADABLE as error:
             screen.warn(f"{path}: damaged, not used: {error}")
     if paths:
@@ -161,7 +158,7 @@ def _read(path: Path, run: str) -> RunCheckpoint:
             parts = [stream.read(length) for length, _ in about["parts"]]
     if _digests(parts) != about["parts"]:
         raise ValueError(f"{PARTS}: its SHA-256 does not match")
-    return RunCheckpoint(about["data"], about["rows"], state, parts)
+    return RunCheckpoint(path, about["data"], about["rows"], state, parts)
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:

@@ -54,7 +54,7 @@ class ExperimentLoggers:
     ) -> None:
         self._config, self._experiment = config, experiment
         self._folder, self._screen = folder, screen
-        self._items = [item for item in config.logger if item != "csv"] if folder.writes else []
+        self._items = [item for item in config.logger if item != "csv"]
         self._loggers: dict[str, Logger] = {}
         self._params: dict[str, object] = {}
         self._runs: dict[str, str] = {}  # the ids of the run at the trackers, by logger

@@ -42,11 +42,10 @@ class RunFolder:
     """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files.
 
     A whole file is on disk, with its name, once the method that writes it returns.
-    `writes=False` is for a helper process of distributed training: it writes no file.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
-        self.path, self.writes = path, writes
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.written: set[str] = set()  # names of the files that this process wrote
 
     @classmethod
@@ -86,15 +85,12 @@ class RunFolder:
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
         """Lock the folder during a `with` block, so that no other process writes to the folder."""
-        if not self.writes:
-            return contextlib.nullcontext()
         return hold_file_lock(self.path / name)
 
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write one whole file into the folder atomically."""
-        if self.writes:
-            write_file_atomically(self.path / name, content)
-            self.written.add(name)
+        write_file_atomically(self.path / name, content)
+        self.written.add(name)
 
     def remove_temporary_files(self) -> None:
         """Remove the half-written files that a killed process has left; the caller has the lock.
@@ -111,8 +107,6 @@ class RunFolder:
 
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
         """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
-        if not self.writes:
-            return
         with (self.path / name).open("r+b") as stream:
             end = stream.seek(0, os.SEEK_END)
             try:
@@ -131,7 +125,7 @@ class RunFolder:
 
     def remove(self, *names: str) -> None:
         """Remove the named files from the folder, if they exist."""
-        for name in names if self.writes else ():
+        for name in names:
             (self.path / name).unlink(missing_ok=True)
 
 

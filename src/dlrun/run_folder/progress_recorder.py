@@ -1,12 +1,12 @@
-"""Record a run's progress after each step: an epoch, a lasso penalty or a batch of photographs."""
+"""Count or record the steps of a run: epochs, lasso penalties, or batches of photographs."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
+from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint, read_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
 from dlrun.run_folder.record import RunRecord, write_run_record
@@ -14,40 +14,96 @@ from dlrun.system.console import ProgressHandle, Screen
 from dlrun.system.signals import StopRequest
 
 
-@dataclass
-class ProgressRecorder:
-    """Records each finished epoch or lasso penalty in checkpoint, metrics.csv and loggers."""
+class StepCounter:
+    """Counts the finished steps of a run, which seeds and stopping need; writes nothing.
 
-    folder: RunFolder
-    screen: Screen
-    stop: StopRequest
-    run: str  # the id of the run, which its checkpoints contain
-    resumed: RunRecord | None = None  # record of a resumed run, written once its data are checked
-    loggers: ExperimentLoggers | None = None
-    rows: list[dict[str, float]] = field(default_factory=list)  # rows of metrics.csv
-    data: str | None = None  # the fingerprint of the data
-    begun: bool = False  # whether this process has written a file of the run
-    _columns: Sequence[str] = ()
-    _takes_columns: bool = False  # whether the rows name the columns
-    _file: CheckpointFile | None = None
-    _bar: ProgressHandle | None = None
+    rows: those of metrics.csv, one for each finished step. data: the fingerprint of the data, once
+    the steps have begun. run: the id of the run, which its checkpoints contain.
+    """
+
+    def __init__(self, folder: Path, run: str, screen: Screen, stop: StopRequest) -> None:
+        self.path, self.run, self.screen, self.stop = folder, run, screen, stop
+        self.rows: list[dict[str, float]] = []
+        self.data: str | None = None
+        self._bar: ProgressHandle | None = None
 
     def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
-        """Start metrics.csv, and return the checkpoint that a resumed run continues from.
+        """Return the checkpoint that a resumed run continues from.
 
-        A second call discards all steps, so that the run starts again from the seed. `data` is the
-        fingerprint of the data. Without columns they are those of the rows, and a later row may
-        have more. Raises DataError if the data have changed since the run began.
+        A second call discards all steps, so that the run starts again from the seed. Without
+        columns they are those of the rows, and a later row may have more. Raises DataError if the
+        data have changed since the run began.
         """
-        if self._file is not None:
+        checkpoint = self._load(data) if self.data is None else None
+        self.rows, self.data = list(checkpoint.rows) if checkpoint else [], data
+        return checkpoint
+
+    def _load(self, data: str) -> RunCheckpoint | None:
+        return read_checkpoint(self.path, self.run, data, self.screen)
+
+    @contextmanager
+    def progress(self, what: str, total: int, noun: str) -> Iterator[None]:
+        """Show a progress bar during the steps; after a first stop signal the run ends in order."""
+        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
+        with (
+            self.screen.progress(what, total, f"{noun}s") as self._bar,
+            self.stop.in_steps(lambda: self.screen.note(notice)),
+        ):
+            self.move(len(self.rows))
+            yield
+
+    def move(self, done: float) -> None:
+        """Move the progress bar to a number of steps."""
+        if self._bar is not None:
+            self._bar.to(done)
+
+    def finish(
+        self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
+    ) -> None:
+        """Finish a step.
+
+        `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
+        screen. `state` is all that the next step needs. `part` holds data that this step adds for
+        good; later checkpoints do not repeat them.
+        """
+        self.rows = [*self.rows, dict(row)]
+        if self._bar is not None:
+            self._bar.step(len(self.rows), line)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file into the run's folder, unless another process does."""
+
+    def log_update(self, update: int, values: Row) -> None:
+        """Log values of an update to the loggers."""
+
+
+class ProgressRecorder(StepCounter):
+    """Records each finished step in checkpoint, metrics.csv, screen and loggers.
+
+    resumed: the record of a resumed run, written once its data are checked.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: str,
+        screen: Screen,
+        stop: StopRequest,
+        resumed: RunRecord | None = None,
+        loggers: ExperimentLoggers | None = None,
+    ) -> None:
+        super().__init__(folder.path, run, screen, stop)
+        self.folder, self.resumed, self.loggers = folder, resumed, loggers
+        self._columns: Sequence[str] = ()
+        self._takes_columns = False  # whether the rows name the columns
+
+    def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
+        """Start metrics.csv, and return the checkpoint that a resumed run continues from."""
+        if self.data is not None:
             self._file.discard()
-        self.data = data
-        self._file = CheckpointFile(self.folder, self.run, data)
-        checkpoint = self._file.load(self.screen)
-        self.rows = list(checkpoint.rows) if checkpoint else []
+        checkpoint = super().begin(columns, data)
         self._takes_columns = columns is None
         self._columns = columns or (list(self.rows[0]) if self.rows else ())
-        self.begun = True
         if self.resumed is not None:
             write_run_record(self.folder, self.resumed)
         if self._columns:
@@ -58,40 +114,35 @@ class ProgressRecorder:
             self.loggers.begin(self.rows)
         return checkpoint
 
-    @contextmanager
-    def progress(self, what: str, total: int, noun: str) -> Iterator[ProgressHandle]:
-        """Show a progress bar during the steps; after a first stop signal the run ends in order."""
-        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
-        with (
-            self.screen.progress(what, total, f"{noun}s") as bar,
-            self.stop.in_steps(lambda: self.screen.note(notice)),
-        ):
-            self._bar = bar
-            bar.to(len(self.rows))
-            yield bar
+    def _load(self, data: str) -> RunCheckpoint | None:
+        self._file = CheckpointFile(self.folder, self.run, data)
+        return self._file.load(self.screen)
 
     def finish(
         self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
     ) -> None:
-        """Record a finished epoch or lasso penalty in checkpoint, metrics.csv, screen and loggers.
+        """Record a finished step; the checkpoint comes first and holds the row too.
 
-        The checkpoint comes first and holds the row too: a run killed in between loses nothing.
-        `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
-        screen. `state` is all that the next step needs. `part` holds data that this step adds for
-        good; later checkpoints do not repeat them.
+        A run that is killed in between loses nothing.
         """
-        assert self._file and self._bar, "finish needs begin() and progress() first"
         if self._takes_columns and [*row] != [*self._columns]:
             self._columns = list(row)
             self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
             self.folder.write_text(METRICS, self._table())
-        rows = [*self.rows, dict(row)]
-        self._file.save(rows, state, part)
+        self._file.save([*self.rows, dict(row)], state, part)
         self.folder.append(METRICS, self._line(row).encode())
-        self.rows = rows
-        self._bar.step(len(rows), line)
+        super().finish(row, line, state, part)
         if self.loggers is not None:
-            self.loggers.log(len(rows), row)
+            self.loggers.log(len(self.rows), row)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file into the run's folder."""
+        self.folder.write(name, content)
+
+    def log_update(self, update: int, values: Row) -> None:
+        """Log values of an update to the loggers."""
+        if self.loggers is not None:
+            self.loggers.log_update(update, values)
 
     def _table(self) -> str:
         if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:

@@ -1,4 +1,4 @@
-"""Begin the folder of a run, run its experiment in it, and record how it ends."""
+"""Write the files of a run: its first ones, its record, its figures, and how it ended."""
 
 import contextlib
 import hashlib
@@ -6,11 +6,9 @@ import logging
 import time
 import traceback
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
@@ -21,7 +19,7 @@ from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import checkpoint, environment, external_loggers, recorded_metrics
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
@@ -34,7 +32,6 @@ from dlrun.run_folder.record import (
     write_run_record,
 )
 from dlrun.system import files, resources
-from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 
 log = logging.getLogger("dlrun")
@@ -91,7 +88,7 @@ def _config_file(record: RunRecord) -> bytes:
 
 
 class RunRecorder:
-    """Runs one experiment in its own folder, and writes the record of the run.
+    """Writes the files and the record of a run, and shows its result.
 
     record: that of a run that waits, or of one that is resumed. begins_with: the earlier run whose
     last checkpoint a new run continues.
@@ -109,64 +106,25 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.begins_with = settings, begins_with
         self.is_resumed = record.status != "waiting"
+        threads = record.threads or choose_threads(config, settings)
         self.record = record.model_copy(
             update={
                 "status": "running",
                 "run": str(folder.path),
                 "resumed" if self.is_resumed else "started": _now(),
-                "threads": record.threads or _choose_threads(config, settings),
+                "threads": threads,
                 "config": config.model_dump(mode="json"),
             }
         )
-        screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
-        stop, resumed = StopRequest(), self.record if self.is_resumed else None
+        screen, resumed = settings.console(), self.record if self.is_resumed else None
         self.loggers = external_loggers.ExperimentLoggers(config, experiment.name, folder, screen)
-        seconds = dict(record.seconds)  # of the earlier parts
-        self._started = time.perf_counter() - seconds.pop("total", 0.0)
-        self.context = RunContext(
-            folder,
-            screen,
-            stop,
-            ProgressRecorder(folder, screen, stop, record.id, resumed, self.loggers),
-            data_dir=run_context.resolve_data_dir(settings.data_dir),
-            runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
-            threads=self.record.threads or 1,
-            show_summary=settings.summary,
-            seconds=seconds,
-        )
+        stop = StopRequest()
+        self.steps = ProgressRecorder(folder, record.id, screen, stop, resumed, self.loggers)
+        self.context = RunContext.of_run(folder, self.steps, settings, threads)
+        self.context.seconds.update(record.seconds)  # of the earlier parts
+        self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
-    def execute(self) -> int:
-        """Run the experiment, record how it ends, and return the exit code.
-
-        Raises the exception that ended the run early, after writing the record.
-        """
-        folder, context, screen = self.folder, self.context, self.context.screen
-        with _logging_to(folder), context.stop.listening():
-            try:
-                if folder.writes:
-                    self._begin()
-                results = self.experiment.run(self.config, context)
-                if folder.writes:
-                    self._finish(results)
-            except BaseException as error:
-                shown = self._end_early(error)
-                refused = isinstance(shown, ConfigError | DataError) and not context.steps.rows
-                if self.settings.json and folder.writes and not refused:
-                    print_results_json(folder.path, screen, shown)
-                if shown is error:
-                    raise
-                raise shown from error
-            if folder.writes:
-                if self.settings.json:
-                    print_results_json(folder.path, screen)
-                try:
-                    self._show(results)
-                except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
-                    why = f"the result is not shown ({error.strerror})"
-                    screen.warn(f"{why}: see {folder.path / RESULTS}")
-        return results.exit_code
-
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Write the first files of a new run; a stop signal waits: a resume needs all of them."""
         with self.context.stop.in_steps(lambda: None):
             self.folder.remove_temporary_files()
@@ -178,16 +136,17 @@ class RunRecorder:
                 write_first_files(self.folder, self.record, self.settings, self.begins_with)
         self.context.stop.after_step()
 
-    def _finish(self, results: Results) -> None:
+    def finish(self, results: Results) -> None:
+        """Write the files that the experiment keeps, the figures and the record."""
         folder, context = self.folder, self.context
-        name, config, rows = self.experiment.name, self.config, context.steps.rows
+        name, config, rows = self.experiment.name, self.config, self.steps.rows
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
             "ended": _now(),
             "steps": len(rows) or None,
             "data": results.origin.text,
-            "data_digest": context.steps.data,
+            "data_digest": self.steps.data,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
             **published.compare_with_published(name, config, results),
@@ -250,45 +209,61 @@ class RunRecorder:
         stop.after_step()
         return figures
 
-    def _show(self, results: Results) -> None:
+    def show(self, results: Results) -> None:
+        """Print the results of a finished run; a closed terminal or pipe is only a warning."""
         record, folder, screen = self.record, self.folder.path, self.context.screen
-        for part in results.shown:
-            screen.show(part)
-        if any(isinstance(value, float) for value in record.metrics.values()):
-            screen.show(recorded_metrics.metrics_table(record))
-        else:  # photographs: their labels were printed above
-            counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
-            screen.show(counts)
+        if self.settings.json:
+            print_results_json(folder, screen)
         lines = [("data", record.data), *recorded_metrics.remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
-        screen.labelled(*lines, ("run", str(folder)))
+        try:
+            for part in results.shown:
+                screen.show(part)
+            if any(isinstance(value, float) for value in record.metrics.values()):
+                screen.show(recorded_metrics.metrics_table(record))
+            else:  # photographs: their labels were printed above
+                counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
+                screen.show(counts)
+            screen.labelled(*lines, ("run", str(folder)))
+        except OSError as error:
+            why = f"the result is not shown ({error.strerror})"
+            screen.warn(f"{why}: see {folder / RESULTS}")
 
-    def _end_early(self, error: BaseException) -> BaseException:
+    def end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that ended early, and return the error to show to the user.
 
         On a full disk the older checkpoint is removed to make room.
         """
-        context, steps = self.context, self.context.steps
+        context, steps = self.context, self.steps
         context.stop.ignore_signals()
         error = context.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
         shown = explain_failure(error, self.folder.path, package)
-        if not self.folder.writes:  # the process that writes the run reports a signal
-            return SystemExit(error.exit_code) if isinstance(error, Stopped) else shown
-        if self.is_resumed and not steps.begun:
-            return shown  # a resume that was refused changes nothing
-        context.seconds["total"] = time.perf_counter() - self._started
+        if not self.is_resumed or steps.data is not None:  # a refused resume changes nothing
+            self._save_early_end("interrupted" if stopped else "failed", shown)
+            resumable = self.config.resumable and not self.settings.temporary
+            if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
+                before = "" if steps.rows else " before the first step was finished"
+                command = f"dlrun resume {self.folder.path}"
+                context.screen.warn(f"stopped{before}; continue with: {command}")
+        refused = isinstance(shown, ConfigError | DataError) and not steps.rows
+        if self.settings.json and not refused:
+            print_results_json(self.folder.path, context.screen, shown)
+        return shown
+
+    def _save_early_end(self, status: Status, shown: BaseException) -> None:
+        rows, seconds = self.steps.rows, self.context.seconds
+        seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
             "ended": _now(),
             "error": str(shown) or type(shown).__name__,
-            "steps": len(steps.rows) or self.record.steps,
-            "seconds": context.seconds,
-            "metrics": recorded_metrics.newest_metrics(steps.rows),
+            "steps": len(rows) or self.record.steps,
+            "seconds": seconds,
+            "metrics": recorded_metrics.newest_metrics(rows),
         }
-        status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
             try:
                 self._save(status, **changes)
@@ -296,37 +271,6 @@ class RunRecorder:
                 checkpoint.remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
-        resumable = self.config.resumable and not self.settings.temporary
-        if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
-            before = "" if steps.rows else " before the first step was finished"
-            context.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
-        return shown
-
-
-@contextlib.contextmanager
-def _logging_to(folder: RunFolder) -> Iterator[None]:
-    """Write log messages and warnings to the run's log.txt during a block."""
-    handler: logging.Handler = logging.NullHandler()
-    if folder.writes:
-        path = folder.path / LOG
-        files.check_regular_file(path)
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root, level, raising = logging.getLogger(), log.level, logging.raiseExceptions
-    root.addHandler(handler)
-    log.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
-    captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(captured)
-        logging.raiseExceptions = raising
-        log.setLevel(level)
-        root.removeHandler(handler)
-        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
-            handler.close()
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
@@ -339,7 +283,8 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
     return numbers
 
 
-def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
+def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
+    """Return the number of CPU threads of each process of a run."""
     nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     most, processes = min(limits, default=None), (config.world or 1) // nodes

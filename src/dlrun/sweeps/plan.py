@@ -46,14 +46,14 @@ from dlrun.run_folder.record import (
     checksummed_json,
     read_checksummed_json,
 )
-from dlrun.runs.distributed import set_devices_from_launcher
-from dlrun.runs.start import (
+from dlrun.runs.checks import (
     check_classes_followed,
     check_run_can_start,
     merge_experiment_config,
     validate_config,
     validate_valid_sections,
 )
+from dlrun.runs.distributed import set_devices_from_launcher
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked

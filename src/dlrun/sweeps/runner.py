@@ -9,10 +9,9 @@ from multiprocessing.connection import wait
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
-from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.configs import find_best_config, group_runs_by_config
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState, is_run_complete
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
@@ -84,8 +83,9 @@ def run_sweep_points(
         return state
     if plan.search is None:
         configs = [configs[point.number - 1] for point in todo]
-    for config in configs:
-        download_missing_data(plan.experiment, config, settings, screen)
+    if dataset := registry.experiment_dataset(plan.experiment):
+        for config in configs:  # not once for each process
+            dataset.download(config.data_section, resolve_data_dir(sweep.data_dir), screen)
     done = len(points) - len(todo)
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")

@@ -3,9 +3,14 @@
 import importlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from torch import Tensor
 
 SIGNAL = "scipy.signal"
 
@@ -41,3 +46,36 @@ def scipy_signal_on_use() -> Iterator[None]:
     finally:
         if sys.modules.get(SIGNAL) is late:
             del sys.modules[SIGNAL]
+
+
+def replace_training_loaders(trainer: "Trainer", replace: Callable[[object], object]) -> None:
+    """Replace each loader of training data by what `replace` makes of it.
+
+    Lightning 2.6 has no hook for a loader that has got the sampler of its process.
+    """
+    strategy = trainer.strategy
+    process = strategy.process_dataloader
+
+    def process_and_replace(dataloader: object) -> object:
+        processed = process(dataloader)
+        return replace(processed) if trainer.training else processed
+
+    strategy.process_dataloader = process_and_replace  # type: ignore[method-assign]
+
+
+def restore_logged_metrics(trainer: "Trainer", metrics: "Mapping[str, Tensor]") -> None:
+    """Let schedulers and callbacks follow what was logged before a resume.
+
+    Lightning 2.6 does not save the metrics of an earlier epoch, the last that was validated.
+    """
+    trainer.callback_metrics.update(metrics)
+
+
+def begin_next_epoch_when_resumed(checkpoint: dict[str, Any]) -> None:
+    """Count the next epoch of a checkpoint as not begun, which is made at the epoch's first hook.
+
+    Lightning 2.6 would leave out the schedulers' step after an epoch that it calls restarted.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts["ready"] = counts["started"]

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,6 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
@@ -39,14 +38,13 @@ from dlrun.errors import (
     Faults,
     Stopped,
     describe_with_place,
-    did_you_mean,
 )
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, STEP, kept_epoch, newest_metrics
+from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
+from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
     check_cpu_devices,
@@ -148,31 +146,12 @@ class Training:
             nodes=config.trainer.num_nodes,
         )
 
-    def probe(self, device: str) -> Iterable[str]:
-        """Train on one batch, in the run's own precision; return the names of what is logged."""
+    def probe(self, device: str) -> None:
+        """Train on one batch, in the run's own precision."""
         module, data = self._seeded()
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
         trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger())
         trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
-        return trainer.callback_metrics
-
-    def _check_monitored(self, callbacks: Sequence[pl.Callback], device: str) -> None:
-        """Raise ConfigError, before an epoch, if a callback follows a metric that nobody logs."""
-        following = {
-            callback: metric
-            for callback in callbacks
-            if (metric := getattr(callback, "monitor", None)) and getattr(callback, "strict", True)
-        }
-        own = (type(callback).__module__.startswith("lightning.") for callback in callbacks)
-        if not following or not all(own):  # a callback of the user may log
-            return
-        names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
-        known = sorted({STEP, "step", *names})
-        for callback, metric in following.items():
-            if metric not in known:
-                problem = f"{CALLBACKS}: {type(callback).__name__}: no metric {metric!r}"
-                hint = f"there are {', '.join(known)}"
-                raise ConfigError(f"{problem}{did_you_mean(metric, known)}", hint)
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
@@ -187,53 +166,48 @@ class Training:
     def run(self, device: str) -> Trained:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, steps = self.config, self.context, self.context.steps
-        section, limit = config.trainer, config.trainer.max_epochs
-        found = steps.begin(self.columns, self.fingerprint)
-        check_cpu_devices(device, section.devices)
-        state = RunState(context.folder.path / CHECKPOINT, found.state if found else b"")
+        limit, folder = config.trainer.max_epochs, context.folder.path
+        checkpoint = steps.begin(self.columns, self.fingerprint)
+        check_cpu_devices(device, config.trainer.devices)
+        state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         callbacks = make_callbacks(config)
-        self._check_monitored(callbacks, device)
         module, data = self._seeded()
-        network = module.network if isinstance(module, LightningNetwork) else None
-        with steps.progress("training", limit, "epoch") as bar:
-            recorder_class: type[EpochRecorder] = (
-                EpochRecorder if network is None else NetworkRecorder
-            )
-            recorder = recorder_class(steps, bar, config, state, module)
-            trainer = make_trainer(
-                config,
-                device,
-                [recorder, *callbacks],
-                logger=RunLogger(steps) if callbacks or network is None else None,
-                plugins=[state],
-                use_distributed_sampler=network is None,
-                default_root_dir=context.folder.path,
-                **section.model_dump(include=AUTOMATIC if network is None else VALIDATION),
-            )
-            world, done = trainer.world_size, len(steps.rows)
-            left = 0 if state.is_stopped else limit - done
-            by = f" by {world} processes" if world > 1 else ""
-            if by and isinstance(config, NetworkConfig):
-                by += f", batches of {world} x {config.batch_size // world} rows"
-            before = f", {done:,} finished before" if done else ""
-            context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{by}{before}")
-            with explain_failures(context, world, callbacks):
-                with context.phase("fit"):
-                    if left:
-                        start = STATE if done else None
-                        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-                    else:
-                        module.load_state_dict(state.read()["state_dict"])
-                if not steps.rows:
-                    raise DlrunError("the training has ended before its first epoch")
-                if network is not None and state.best is not None:
-                    network.load_state_dict(state.best)
-                metrics = dict[str, float]()
-                if is_overridden("test_step", module) and is_overridden("test_dataloader", data):
-                    with context.phase("test"):
-                        self._seed()  # a resumed run may have trained less before
-                        trainer.test(module, datamodule=data, verbose=False)
-                        metrics = recorder.tested(trainer)
+        network = module if isinstance(module, LightningNetwork) else None
+        recorder = (
+            NetworkRecorder(steps, config, state, network)
+            if network and isinstance(config, NetworkConfig)
+            else EpochRecorder(steps, config, state)
+        )
+        trainer = make_trainer(
+            config,
+            device,
+            [recorder, *callbacks],
+            logger=RunLogger(steps) if callbacks or network is None else None,
+            plugins=[state],
+            use_distributed_sampler=network is None,
+            default_root_dir=folder,
+            **config.trainer.model_dump(include=AUTOMATIC if network is None else VALIDATION),
+        )
+        world, done = trainer.world_size, len(steps.rows)
+        left = 0 if state.is_stopped else limit - done
+        with steps.progress("training", limit, "epoch"), explain_failures(trainer, callbacks):
+            context.screen.note(self._announcement(device, left, done, world))
+            with context.phase("fit"):
+                if left:
+                    start = STATE if done else None
+                    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+                else:
+                    module.load_state_dict(state.read()["state_dict"])
+            if not steps.rows:
+                raise DlrunError("the training has ended before its first epoch")
+            if network and state.best is not None:
+                network.network.load_state_dict(state.best)
+            metrics = dict[str, float]()
+            if is_overridden("test_step", module) and is_overridden("test_dataloader", data):
+                with context.phase("test"):
+                    self._seed()  # a resumed run may have trained less before
+                    trainer.test(module, datamodule=data, verbose=False)
+                    metrics = recorder.tested(trainer)
         check_metrics_finite(metrics, "test")
         rows = steps.rows
         losses = [row["train_loss"] for row in rows if "train_loss" in row]
@@ -243,46 +217,59 @@ class Training:
         if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
-        trained = module if network is None else network
+        trained = network.network if network else module
         context.keep(WEIGHTS, serialize_tensors(trained.cpu().state_dict()))
         kept = kept_epoch(rows, config.metrics, config.keeps_best_by)
         return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
 
+    def _announcement(self, device: str, left: int, done: int, world: int) -> str:
+        by = f" by {world} processes" if world > 1 else ""
+        if by and isinstance(self.config, NetworkConfig):
+            by += f", batches of {world} x {self.config.batch_size // world} rows"
+        before = f", {done:,} finished before" if done else ""
+        return f"training {pluralize(left, 'epoch')} on {device}{by}{before}"
+
 
 @contextlib.contextmanager
-def explain_failures(
-    context: RunContext, processes: int, callbacks: Sequence[pl.Callback]
-) -> Iterator[None]:
-    """Name the callback that raised an error in the block, or the process that has ended before."""
+def explain_failures(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> Iterator[None]:
+    """Name the callback that raised an error in the block, or say that a process has ended."""
     try:
         yield
+    except (DlrunError, Stopped):
+        raise
     except BaseException as error:  # a callback can raise anything
-        if isinstance(error, DlrunError | Stopped):
+        is_device = isinstance(error, Exception) and is_accelerator_error(error)
+        if not is_device and (failed := _find_callback(error, callbacks)):
+            name, cause = failed
+            raise DlrunError(
+                f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
+                "correct its arguments or its code, or leave it out; the traceback is in log.txt",
+            ) from error
+        if trainer.world_size == 1 or not re.search(LOST, str(error)):
             raise
-        cause: BaseException | None = error
-        while cause and not (isinstance(error, Exception) and is_accelerator_error(error)):
-            for frame, _ in traceback.walk_tb(cause.__traceback__):
-                owner = frame.f_locals.get("self")
-                if any(owner is callback for callback in callbacks):
-                    name = f"{type(owner).__module__}.{type(owner).__qualname__}"
-                    hint = "correct its arguments or its code, or leave it out"
-                    raise DlrunError(
-                        f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
-                        f"{hint}; the traceback is in log.txt",
-                    ) from error
-            cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
-        if processes == 1 or not re.search(LOST, str(error)):
-            raise
-        if not context.folder.writes:  # the process that writes the run reports it
+        if trainer.global_rank > 0:  # the process that writes the run reports it first
             time.sleep(MOMENT)
-            context.stop.after_step()
         how = "has ended"
         if re.search(TIMEOUT, str(error)):
             how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
         raise DlrunError(
-            f"one of the {processes} processes that train together {how}",
+            f"one of the {trainer.world_size} processes that train together {how}",
             "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
         ) from error
+
+
+def _find_callback(
+    error: BaseException, callbacks: Sequence[pl.Callback]
+) -> tuple[str, BaseException] | None:
+    """Return the name of the callback that raised an error or its cause, and what it raised."""
+    cause: BaseException | None = error
+    while cause:
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            owner = frame.f_locals.get("self")
+            if any(owner is callback for callback in callbacks):
+                return f"{type(owner).__module__}.{type(owner).__qualname__}", cause
+        cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
+    return None
 
 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
@@ -308,36 +295,21 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
     return callbacks
 
 
-class HookProfiler(PassThroughProfiler):
-    """Turns a StopIteration of a hook into an error; it would end the epoch silently."""
-
-    @contextlib.contextmanager
-    def profile(self, action_name: str) -> Iterator[None]:
-        """Run a hook, such as `[Callback]Timer.on_fit_start`, or a part of Lightning's loops."""
-        try:
-            yield
-        except StopIteration as error:
-            if not action_name.startswith("["):
-                raise
-            raise ValueError(f"StopIteration in {action_name}") from error
-
-
 class RunLogger(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
-    def __init__(self, steps: ProgressRecorder) -> None:
+    def __init__(self, steps: StepCounter) -> None:
         super().__init__()
         self._steps = steps
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log values of an update."""
-        if self._steps.loggers is not None:
-            self._steps.loggers.log_update(step or 0, metrics)
+        self._steps.log_update(step or 0, metrics)
 
     @property
     def save_dir(self) -> str:
         """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
-        return str(self._steps.folder.path.absolute())
+        return str(self._steps.path.absolute())
 
 
 def make_trainer(
@@ -374,11 +346,10 @@ def make_trainer(
             max_epochs=1 if probe else section.max_epochs,
             callbacks=[*callbacks],
             logger=logger or False,
-            enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            profiler=HookProfiler(),
             **more,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:

@@ -9,10 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanAbsoluteError, Metric, R2Score, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -163,10 +164,11 @@ class LearningRateSchedule:
         self.lr: float = optimizer.param_groups[0]["lr"]
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
         self._by_update = config.name == BY_UPDATE
-        self._scheduler, left = None, epochs - self._warmup
+        self.scheduler: LRScheduler | None = None
         if config.name != "none":
+            left = epochs - self._warmup
             try:
-                self._scheduler = make_scheduler(
+                self.scheduler = make_scheduler(
                     config.name, config.arguments, optimizer, epochs=left, updates=updates
                 )
             except Exception as error:  # torch may raise anything
@@ -182,28 +184,19 @@ class LearningRateSchedule:
 
     def end_update(self) -> None:
         """Note the rate of an update, and set that of the next one if each has its own."""
-        self.lr, scheduler = self._optimizer.param_groups[0]["lr"], self._scheduler
+        self.lr, scheduler = self._optimizer.param_groups[0]["lr"], self.scheduler
         if self._by_update and scheduler is not None and scheduler.last_epoch < self._updates - 1:
             scheduler.step()
 
     def end_epoch(self, index: int, valid_loss: float | None) -> None:
         """Set the rate of the next epoch; plateau needs the validation loss, if there is one."""
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         if index < self._warmup or scheduler is None or self._by_update:
             return
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
         elif valid_loss is not None:
             scheduler.step(valid_loss)
-
-    def state_dict(self) -> dict[str, object]:
-        """Return the state for a checkpoint, which a resume needs besides the optimizer's."""
-        return {} if self._scheduler is None else self._scheduler.state_dict()
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore the state of a checkpoint."""
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(state)
 
 
 class LightningNetwork(pl.LightningModule):
@@ -229,7 +222,6 @@ class LightningNetwork(pl.LightningModule):
         self.training_loss = training_loss
         self.batches = batches
         self.schedule: LearningRateSchedule | None = None
-        self._saved_schedule: dict[str, object] | None = None
         self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
         # A validation set may have fewer rows than there are processes.
@@ -298,8 +290,8 @@ class LightningNetwork(pl.LightningModule):
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss
 
-    def configure_optimizers(self) -> Optimizer:
-        """Return the optimizer that the objective makes from the config, and make its schedule."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimizer that the objective makes from the config, and its scheduler."""
         config, section = self.config, self.config.trainer
         optimizer = self.objective.optimizer(config.optimizer, self.network.parameters())
         if config.scheduler.changes_rate:
@@ -307,18 +299,9 @@ class LightningNetwork(pl.LightningModule):
             self.schedule = LearningRateSchedule(
                 config.scheduler, optimizer, epochs=section.max_epochs, updates=updates
             )
-            if self._saved_schedule is not None:
-                self.schedule.load_state_dict(self._saved_schedule)
+            if self.schedule.scheduler is not None:  # Lightning saves its state
+                return [optimizer], [self.schedule.scheduler]
         return optimizer
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedule to a checkpoint."""
-        if self.schedule is not None:
-            checkpoint["schedule"] = self.schedule.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the schedule until it is made."""
-        self._saved_schedule = checkpoint.get("schedule")
 
 
 class NetworkData(pl.LightningDataModule):
@@ -330,7 +313,8 @@ class NetworkData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Place the data. Raises ConfigError if the processes cannot share a batch."""
-        trainer: Any = self.trainer
+        trainer = self.trainer
+        assert trainer is not None
         self._process = trainer.global_rank, trainer.world_size
         check_batch_divisible(self._config.batch_size, trainer.world_size)
         if (rows := len(self._data.train)) < trainer.world_size:
@@ -340,9 +324,9 @@ class NetworkData(pl.LightningDataModule):
             )
         if not self._is_placed:
             self._data, self._is_placed = self._data.on(trainer.strategy.root_device), True
-        limit = self._config.trainer.limit_train_batches
-        count = self._data.count_training_batches(trainer.world_size, limit)
-        trainer.lightning_module.batches = count
+        module, limit = trainer.lightning_module, self._config.trainer.limit_train_batches
+        assert isinstance(module, LightningNetwork)
+        module.batches = self._data.count_training_batches(trainer.world_size, limit)
 
     def train_dataloader(self) -> Loader:
         """Return the lists of training batches of this process."""
@@ -384,9 +368,9 @@ class NetworkRecorder(EpochRecorder):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation; end the training if it no longer improves."""
-        metrics = self.module.train_metrics.finish()
+        metrics, config = self.module.train_metrics.finish(), self.config
         epoch = len(self.steps.rows)  # from 0
-        if (epoch + 1) % self.config.trainer.check_val_every_n_epoch == 0:
+        if (epoch + 1) % config.trainer.check_val_every_n_epoch == 0:
             metrics |= self.module.valid_metrics.finish()
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.loggers:  # for callbacks that follow a metric
@@ -395,17 +379,15 @@ class NetworkRecorder(EpochRecorder):
             metrics[LR] = schedule.lr
             schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
         self._metrics = metrics
-        rows, config = [*self.steps.rows, self.row(metrics)], self.config
+        rows = [*self.steps.rows, {STEP: epoch + 1, **self.row(metrics)}]
         if is_stopped_early(rows, config.metrics, config.early_stopping):
             trainer.should_stop = True
-
-    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the epoch; keep its weights if it is the best."""
-        number, config = len(self.steps.rows) + 1, self.config
-        rows = [*self.steps.rows, {STEP: number, **self.row(self._metrics)}]
-        if (by := config.keeps_best_by) and kept_epoch(rows, config.metrics, by) == number:
+        if (by := config.keeps_best_by) and kept_epoch(rows, config.metrics, by) == epoch + 1:
             weights = self.module.network.state_dict()
             self.state.best = {name: tensor.clone() for name, tensor in weights.items()}
+
+    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the epoch."""
         return self._metrics
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -416,6 +398,6 @@ class NetworkRecorder(EpochRecorder):
 
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the test, and leave its predictions in the module."""
-        metrics, collected = self.module.test_metrics.finish(), self.module.test_predictions
+        collected = self.module.test_predictions
         self.module.predictions = collected.finish(trainer.strategy.root_device)
-        return metrics
+        return self.module.test_metrics.finish()

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, first_line
 from dlrun.metrics import VALID
 from dlrun.networks.files import read_tensors, serialize_tensors
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
-from dlrun.system.console import ProgressHandle, format_position
+from dlrun.system.console import format_position
 from dlrun.system.signals import StopRequest
+from dlrun.system.workarounds import (
+    begin_next_epoch_when_resumed,
+    replace_training_loaders,
+    restore_logged_metrics,
+)
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
@@ -58,9 +63,7 @@ class RunState(TorchCheckpointIO):
         if path != STATE:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
-        for counts in (progress["total"], progress["current"]):
-            counts["ready"] = counts["started"]  # the next epoch begins when a run is resumed
+        begin_next_epoch_when_resumed(checkpoint)
         kept = {key: part for key, part in checkpoint.items() if not HYPERPARAMETERS.match(key)}
         kept |= {"logged": self.logged, "is_stopped": self.is_stopped, "best": self.best}
         try:
@@ -93,11 +96,9 @@ class EpochRecorder(pl.Callback):
     epoch, so no random state has to be stored. Moves the progress bar, and stops at a signal.
     """
 
-    steps: ProgressRecorder
-    bar: ProgressHandle
+    steps: StepCounter
     config: LightningConfig
     state: RunState
-    module: Any  # the LightningModule that is trained
 
     def __post_init__(self) -> None:
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
@@ -131,20 +132,16 @@ class EpochRecorder(pl.Callback):
         """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
         if stage != "fit":
             return
-        strategy, places = trainer.strategy, iter(range(1000))
-        process = strategy.process_dataloader
+        device, places = trainer.strategy.root_device, count()
 
         def seeded(loader: object) -> object:
-            loader = process(loader)
-            if not trainer.training:
-                return loader
             if getattr(loader, "persistent_workers", False):
                 self.steps.screen.warn(
                     "persistent_workers: if the run is resumed, its workers draw other numbers"
                 )
-            return SeededLoader(loader, self, strategy.root_device, next(places))
+            return SeededLoader(loader, self, device, next(places))
 
-        strategy.process_dataloader = seeded  # type: ignore[method-assign, assignment]
+        replace_training_loaders(trainer, seeded)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
@@ -152,7 +149,7 @@ class EpochRecorder(pl.Callback):
         A scheduler may follow a metric of an earlier epoch, the last that was validated.
         """
         self.steps.stop.install_handlers()
-        trainer.callback_metrics.update(self.state.logged)
+        restore_logged_metrics(trainer, self.state.logged)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
@@ -175,7 +172,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.bar.to(len(self.steps.rows) + share)
+        self.steps.move(len(self.steps.rows) + share)
         stop_together(trainer, self.steps.stop)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:

@@ -1,11 +1,9 @@
-"""Start a run: read its config, check it, claim or lock its folder; a new run or an earlier one."""
+"""Check all that can be known before a run begins or continues: config, data, classes, machine."""
 
 import contextlib
 import importlib
 import shlex
-import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
@@ -25,20 +23,11 @@ from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
-from dlrun.run_context import RunSettings, print_results_json
+from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
-from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import (
-    METRICS,
-    RESULTS,
-    RunFolder,
-    check_run_name,
-    check_runs_folder_writable,
-)
+from dlrun.run_folder.folder import RESULTS, check_run_name
 from dlrun.run_folder.record import is_own
-from dlrun.runs import distributed
 from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
-from dlrun.runs.run_recorder import RunRecorder, new_record, write_first_files
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.workarounds import scipy_signal_on_use
@@ -85,116 +74,6 @@ def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentCo
             valid = {key: layer.values[key] for key in layer.values if key not in faults.sections}
             replaced = {key: shipped[key] for key in faults.sections & shipped.keys()}
             layer = ConfigLayer(valid | replaced, layer.origins)
-
-
-def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
-    """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
-    screen = settings.console()
-    config, faults = validate_valid_sections(name, merge_experiment_config(name, settings))
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    with faults.collected():
-        config = set_devices_from_launcher(config)
-    with faults.collected():
-        check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, settings, faults)
-    if settings.dry_run:
-        print_dry_run(config, runs_dir / name, screen, json=settings.json)
-        return 0, None
-    return _run_in_new_folder(_load_experiment_to_run(name, config), config, settings)
-
-
-def _run_in_new_folder(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
-    settings: RunSettings,
-    begins_with: Run | None = None,
-) -> tuple[int, Path]:
-    """Run an experiment in a new folder, and return the exit code and the folder.
-
-    begins_with: the earlier run whose last checkpoint it continues.
-    """
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    if is_helper_process():  # it reads the checkpoint where it is
-        path = begins_with.folder if begins_with else runs_dir / experiment.name
-        new = new_record(experiment.name, config, settings)
-        record = begins_with.record if begins_with else new
-        folder = RunFolder(path, writes=False)
-        return RunRecorder(experiment, config, folder, settings, record).execute(), path
-    folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
-    processes = distributed.count_processes_to_start(config)
-    if processes > 1:
-        group = distributed.ProcessGroup("dlrun", processes, processes)
-        config = set_devices_from_launcher(config, group)
-    record = new_record(experiment.name, config, settings, begins_with)
-    try:
-        with folder.locked():
-            if processes == 1:
-                recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
-                return recorder.execute(), folder.path
-            write_first_files(folder, record, settings, begins_with)
-        launched = replace(settings, overrides=(), trust=True)  # the record has them
-        code = distributed.launch_training_processes(processes, folder.path, launched)
-    except DlrunError as error:
-        if begins_with is not None or error.exit_code == ConfigError.exit_code:
-            _remove_without_steps(folder, settings.console())
-        raise
-    if code == ConfigError.exit_code:
-        _remove_without_steps(folder, settings.console())
-    return code, folder.path
-
-
-def _remove_without_steps(folder: RunFolder, screen: Screen) -> None:
-    """Remove the new folder of a run that was refused, if no finished step is in the folder."""
-    metrics = folder.path / METRICS
-    if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
-        shutil.rmtree(folder.path)
-        repair_latest_link(folder.path.parents[1], folder.path.parent.name)
-        screen.note(f"{folder.path}: removed, it has no finished step")
-
-
-def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run, and return the exit code; find_run explains the names.
-
-    A run that has not finished continues in its own folder; with more epochs than it was to have,
-    in a new one. The overrides in the settings can change only a few other keys.
-    """
-    screen, runs_dir = settings.console(), run_context.resolve_runs_dir(settings.runs_dir)
-    folder = RunFolder(find_run(run, runs_dir), writes=not is_helper_process())
-    is_final = Run.in_folder(folder.path).record.status == "finished"  # nothing is written to it
-    with contextlib.nullcontext() if is_final else folder.locked():
-        opened = Run.in_folder(folder.path)  # another process may have finished it
-        config = _resumed_config(opened, settings)
-        if not (settings.trust or is_own(folder.path / RESULTS)):
-            in_folder = [*classes_of(opened.config)]
-            named = [item for item in classes_of(config) if item in in_folder]
-            check_classes_followed(folder.path, opened.record.experiment, named)
-            _check_no_links(folder.path)
-        needs_new_run = config.total_steps != opened.config.total_steps
-        if opened.record.status == "finished" and not needs_new_run:
-            more = opened.resume_command
-            hint = f"; {more} continues it in a new run" if more else ""
-            if sweep := opened.record.sweep:
-                hint = f"; `dlrun sweep --resume {sweep.name}` continues its sweep"
-            screen.note(f"{folder.path}: finished, there is nothing to resume{hint}")
-            if settings.json:
-                print_results_json(folder.path, screen)
-            return 0
-        if opened.record.status != "waiting" or needs_new_run:
-            _check_can_continue(opened, config, settings)
-        check_run_can_start(opened.record.experiment, config, settings)
-        if not needs_new_run:
-            experiment = _load_experiment_to_run(opened.record.experiment, config)
-            processes = distributed.count_processes_to_start(config)
-            if processes == 1:
-                return RunRecorder(experiment, config, folder, settings, opened.record).execute()
-    if not needs_new_run:
-        return distributed.launch_training_processes(processes, folder.path, settings)
-    if not checkpoint.checkpoint_files(folder.path):
-        hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
-        raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
-    check_runs_folder_writable(runs_dir)
-    experiment = _load_experiment_to_run(opened.record.experiment, config)
-    return _run_in_new_folder(experiment, config, settings, opened)[0]
 
 
 def check_run_can_start(
@@ -246,9 +125,9 @@ def check_run_can_start(
 def _import_own_code(name: str, config: ExperimentConfig) -> None:
     """Import an experiment that is not dlrun's, and the callbacks that a config names."""
     if registry.experiment_entry(name).package != "dlrun":
-        _load_experiment_to_run(name, config)
+        load_experiment_to_run(name, config)
     if isinstance(config, LightningConfig) and config.trainer.callbacks:
-        _load_experiment_to_run(name, config)
+        load_experiment_to_run(name, config)
         from dlrun.training.fit import make_callbacks
 
         make_callbacks(config)
@@ -287,15 +166,6 @@ def _check_no_links(folder: Path) -> None:
             )
 
 
-def download_missing_data(
-    name: str, config: ExperimentConfig, settings: RunSettings, screen: Screen
-) -> None:
-    """Download the published files that a run needs, if any is missing; raise DownloadError."""
-    if dataset := registry.experiment_dataset(name):
-        data_dir = run_context.resolve_data_dir(settings.data_dir)
-        dataset.download(config.data_section, data_dir, screen)
-
-
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
     """Print the validated config and the folder in which a run would be stored."""
     text = to_json(config.model_dump(mode="json")) if json else config_to_yaml(config)
@@ -303,7 +173,7 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
 
 
-def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
+def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
         with scipy_signal_on_use():
@@ -311,8 +181,11 @@ def _load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperimen
     return registry.load_experiment(name)
 
 
-def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
-    """Return the config of a run that is resumed. Raises ConfigError if a key must not change."""
+def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
+    """Return the config of a run that is resumed.
+
+    Raises ConfigError if a key must not change, or if somebody else's run names classes.
+    """
     name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
     if not schema.resumable:
@@ -329,10 +202,15 @@ def _resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         known = ", ".join(sorted(allowed & now.keys() - PROCESSES))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
+    if not (settings.trust or is_own(run.folder / RESULTS)):
+        in_folder = [*classes_of(run.config)]
+        named = [item for item in classes_of(config) if item in in_folder]
+        check_classes_followed(run.folder, name, named)
+        _check_no_links(run.folder)
     return config
 
 
-def _check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
+def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
     """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0

@@ -1,0 +1,222 @@
+"""A run's life, from its command to its finished folder, in the order in which it happens.
+
+`dlrun EXPERIMENT`, `dlrun.run`, sweeps, verify and demo begin a run by `run_experiment`.
+`resume_run` continues one; each of several processes, and a SLURM job, starts with it too.
+"""
+
+import contextlib
+import logging
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dlrun import run_context
+from dlrun.config.sections import ExperimentConfig
+from dlrun.errors import ConfigError, DlrunError, Stopped, explain_failure
+from dlrun.experiments import registry
+from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.saved_run import Run
+from dlrun.run_context import RunContext, RunSettings, print_results_json
+from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.find import find_run, repair_latest_link
+from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.progress_recorder import StepCounter
+from dlrun.run_folder.record import RunRecord
+from dlrun.runs import checks, distributed
+from dlrun.runs.run_recorder import RunRecorder, choose_threads, new_record, write_first_files
+from dlrun.system.console import Screen
+from dlrun.system.files import check_regular_file
+from dlrun.system.signals import StopRequest
+
+log = logging.getLogger("dlrun")
+
+
+def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
+    """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
+    layer = checks.merge_experiment_config(name, settings)
+    config, faults = checks.validate_valid_sections(name, layer)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    with faults.collected():
+        config = distributed.set_devices_from_launcher(config)
+    with faults.collected():
+        check_runs_folder_writable(runs_dir)
+    checks.check_run_can_start(name, config, settings, faults)
+    if settings.dry_run:
+        checks.print_dry_run(config, runs_dir / name, settings.console(), json=settings.json)
+        return 0, None
+    return _run_in_new_folder(checks.load_experiment_to_run(name, config), config, settings)
+
+
+def resume_run(run: str, settings: RunSettings) -> int:
+    """Continue a run, and return the exit code; find_run explains the names.
+
+    A run that has not finished continues in its own folder; with more epochs than it was to have,
+    in a new one. The overrides in the settings can change only a few other keys.
+    """
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    folder = RunFolder(find_run(run, runs_dir))
+    is_final = Run.in_folder(folder.path).record.status == "finished"  # nothing is written to it
+    is_locked = not (is_final or distributed.is_helper_process())
+    with folder.locked() if is_locked else contextlib.nullcontext():
+        opened = Run.in_folder(folder.path)  # another process may have finished it
+        name, status = opened.record.experiment, opened.record.status
+        config = checks.resumed_config(opened, settings)
+        needs_new_run = config.total_steps != opened.config.total_steps
+        if status == "finished" and not needs_new_run:
+            _note_nothing_to_resume(opened, settings)
+            return 0
+        if status != "waiting" or needs_new_run:
+            checks.check_can_continue(opened, config, settings)
+        checks.check_run_can_start(name, config, settings)
+        experiment = checks.load_experiment_to_run(name, config)
+        processes = distributed.count_processes_to_start(config)
+        if processes == 1 and not needs_new_run:
+            return _run_in_folder(experiment, config, settings, folder, opened.record)
+    if not needs_new_run:
+        return distributed.launch_training_processes(processes, folder.path, settings)
+    if not checkpoint_files(folder.path):
+        hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
+        raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
+    check_runs_folder_writable(runs_dir)
+    return _run_in_new_folder(experiment, config, settings, opened)[0]
+
+
+def _note_nothing_to_resume(run: Run, settings: RunSettings) -> None:
+    more, sweep = run.resume_command, run.record.sweep
+    hint = f"; {more} continues it in a new run" if more else ""
+    if sweep:
+        hint = f"; `dlrun sweep --resume {sweep.name}` continues its sweep"
+    screen = settings.console()
+    screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
+    if settings.json:
+        print_results_json(run.folder, screen)
+
+
+def _run_in_new_folder(
+    experiment: AnyExperiment,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    begins_with: Run | None = None,
+) -> tuple[int, Path]:
+    """Run an experiment in a new folder, and return the exit code and the folder.
+
+    begins_with: the earlier run whose last checkpoint it continues.
+    """
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    processes = distributed.count_processes_to_start(config)
+    if processes > 1:
+        group = distributed.ProcessGroup("dlrun", processes, processes)
+        config = distributed.set_devices_from_launcher(config, group)
+    record = new_record(experiment.name, config, settings, begins_with)
+    if distributed.is_helper_process():  # it reads the checkpoint where it is
+        folder = RunFolder(begins_with.folder if begins_with else runs_dir / experiment.name)
+        record = begins_with.record if begins_with else record
+        return _run_in_folder(experiment, config, settings, folder, record), folder.path
+    folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
+    try:
+        with folder.locked():
+            if processes == 1:
+                code = _run_in_folder(experiment, config, settings, folder, record, begins_with)
+                return code, folder.path
+            write_first_files(folder, record, settings, begins_with)
+        launched = replace(settings, overrides=(), trust=True)  # the record has them
+        code = distributed.launch_training_processes(processes, folder.path, launched)
+    except DlrunError as error:
+        if begins_with is not None or error.exit_code == ConfigError.exit_code:
+            _remove_without_steps(folder, settings.console())
+        raise
+    if code == ConfigError.exit_code:
+        _remove_without_steps(folder, settings.console())
+    return code, folder.path
+
+
+def _remove_without_steps(folder: RunFolder, screen: Screen) -> None:
+    """Remove the new folder of a run that was refused, if no finished step is in the folder."""
+    metrics = folder.path / METRICS
+    if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
+        shutil.rmtree(folder.path)
+        repair_latest_link(folder.path.parents[1], folder.path.parent.name)
+        screen.note(f"{folder.path}: removed, it has no finished step")
+
+
+def _run_in_folder(
+    experiment: AnyExperiment,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    folder: RunFolder,
+    record: RunRecord,
+    begins_with: Run | None = None,
+) -> int:
+    """Run an experiment in its folder, record how it ends, and return the exit code.
+
+    Of several processes only that of rank 0 records and prints.
+    """
+    if distributed.is_helper_process():
+        return _help(experiment, config, settings, folder, record)
+    recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
+    check_regular_file(folder.path / LOG)
+    log_file = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
+    with _messages_to(log_file), recorder.context.stop.listening():
+        try:
+            recorder.begin()
+            results = experiment.run(config, recorder.context)
+            recorder.finish(results)
+        except BaseException as error:
+            shown = recorder.end_early(error)
+            if shown is error:
+                raise
+            raise shown from error
+        recorder.show(results)
+    return results.exit_code
+
+
+def _help(
+    experiment: AnyExperiment,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    folder: RunFolder,
+    record: RunRecord,
+) -> int:
+    """Train with the process of rank 0: only count the steps; that process reports a signal."""
+    screen = Screen(quiet=True, results=False)
+    screen.err.quiet = True  # no warnings either
+    steps = StepCounter(folder.path, record.id, screen, StopRequest())
+    threads = record.threads or choose_threads(config, settings)
+    context = RunContext.of_run(folder, steps, replace(settings, summary=False), threads)
+    with _messages_to(logging.NullHandler()), steps.stop.listening():
+        try:
+            return experiment.run(config, context).exit_code
+        except BaseException as error:
+            steps.stop.ignore_signals()
+            cause = steps.stop.cause_of(error)
+            if isinstance(cause, Stopped):
+                raise SystemExit(cause.exit_code) from error
+            package = registry.experiment_entry(experiment.name).package
+            shown = explain_failure(cause, folder.path, package)
+            if shown is error:
+                raise
+            raise shown from error
+
+
+@contextlib.contextmanager
+def _messages_to(handler: logging.Handler) -> Iterator[None]:
+    """Hand log messages and warnings to a handler during a block."""
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root, level, raising = logging.getLogger(), log.level, logging.raiseExceptions
+    root.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
+    captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(captured)
+        logging.raiseExceptions = raising
+        log.setLevel(level)
+        root.removeHandler(handler)
+        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
+            handler.close()
