@@ -43,19 +43,17 @@ if TYPE_CHECKING:
     from dlrun.experiments.lightning_experiment import LightningExperiment
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictions import (
-        ImagePredictor,
-        Prediction,
-        Predictor,
-        RowPredictor,
-        TrueAndPredictedClasses,
-        TrueAndPredictedValues,
+        PredictedClasses,
+        PredictedValues,
         keep_test_predictions,
     )
+    from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.experiments.predictions",
+    "dlrun.experiments.predictors",
     "dlrun.training.data",
     "dlrun.training.objective",
     "dlrun.experiments.network_experiment",
@@ -66,10 +64,10 @@ __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
     "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment", "NetworkToExport",
-    "Objective", "OptimizerConfig", "PositiveInt", "Prediction", "Predictor", "Reference",
-    "Results", "RowPredictor", "Run", "RunContext", "Section", "TensorBatches",
-    "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
-    "regression", "torch_optimizer",
+    "Objective", "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
+    "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
+    "Section", "TensorBatches", "classification", "keep_test_predictions", "regression",
+    "torch_optimizer",
 ]  # fmt: skip
 
 

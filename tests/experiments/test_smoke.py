@@ -4,12 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from dlrun.experiments import registry
-from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.experiments.predictions import read_predictions
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
@@ -93,13 +92,11 @@ def check_classes(folder: Path, found: dict, stdout: str) -> None:
 
 def check_values(folder: Path, found: dict, stdout: str) -> None:
     """Of a regression: each metric is that of predictions.csv, and is shown."""
-    columns = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, usecols=(1, 2)).T
-    metrics = TrueAndPredictedValues(*columns).metrics
-    tested = [name for name in ("mae", "r2") if f"test_{name}" in found["metrics"]]
-    assert tested and len(columns[0]) == found["test_rows"]
-    for name in tested:
-        value = found["metrics"][f"test_{name}"]
-        assert value == pytest.approx(metrics[name], abs=1e-5) and f"{value:.4f}" in stdout
+    predictions = read_predictions(Run.open(folder))
+    assert predictions and len(predictions) == found["test_rows"]
+    for name, value in predictions.test_metrics.items():
+        assert found["metrics"][name] == pytest.approx(value, abs=1e-5)
+        assert f"{value:.4f}" in stdout
 
 
 def check_network(folder: Path, found: dict, stdout: str) -> None:

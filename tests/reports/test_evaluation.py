@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.metrics import confusion_matrix
 
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.experiments.predictions import (
+    PredictedClasses,
+    PredictedValues,
+    parse_predictions,
+    to_plain_csv,
+)
 from dlrun.metrics import describe_metric
-from dlrun.reports.evaluation import DOTS, compare_test_rows, evaluate_predictions, evaluate_values
+from dlrun.reports.evaluation import DOTS, compare_test_rows, evaluate_classes, evaluate_values
 from dlrun.reports.run_data import RunSection
 from dlrun.reports.spread import compare_pairs
 from tests.conftest import Dlrun
@@ -18,44 +23,36 @@ from tests.reports.example_runs import a_classification, a_regression, predictio
 from tests.run_folder.making import a_run
 
 
-def as_texts(rows: list[list[Any]]) -> list[list[str]]:
-    return [[str(cell) for cell in row] for row in rows]
-
-
-def test_two_classes() -> None:
+def test_classes_are_counted_in_a_matrix_as_scikit_learn_does() -> None:
     rows = predictions(["bad", "good"], 500, seed=1)
-    found = evaluate_predictions(as_texts(rows), ["bad", "good"])
+    found = evaluate_classes(parsed(rows, ["never", "bad", "good"]))
     label, predicted = [row[1] for row in rows], [row[2] for row in rows]
-    assert found.matrix == confusion_matrix(label, predicted, labels=["bad", "good"]).tolist()
-    assert found.correct == sum(one == other for one, other in zip(label, predicted, strict=True))
-    recalls = dict(zip(["bad", "good"], recall_score(label, predicted, average=None), strict=True))
-    assert {name: share for name, share, _ in found.recalls} == pytest.approx(recalls)
-    assert [share for _, share, _ in found.recalls] == sorted(recalls.values())
+    assert found.classes == ["bad", "good"]
+    assert found.matrix == confusion_matrix(label, predicted, labels=found.classes).tolist()
+    assert found.correct == sum(map(str.__eq__, label, predicted))
+    alone = evaluate_classes(parsed([[0, "a", "a", 1.0]], ["a", "b"]))
+    assert (alone.matrix, alone.pairs) == ([[1]], [])
 
 
 def test_many_classes_have_no_matrix_but_their_commonest_mistakes() -> None:
     labels = [f"class {n}" for n in range(100)]
     rows = predictions(labels, 3000, seed=3)
-    found = evaluate_predictions(as_texts(rows), labels)
+    found = evaluate_classes(parsed(rows, labels))
     assert found.matrix is None
     label, predicted, times = found.pairs[0]
     assert times == sum(row[1:3] == [label, predicted] for row in rows)
-    name, share, count = found.recalls[0]
-    of_class = [row for row in rows if row[1] == name]
-    assert count == len(of_class)
-    assert share == pytest.approx(sum(row[1] == row[2] for row in of_class) / count)
 
 
-def test_classes_keep_their_order_and_unknown_ones_follow() -> None:
-    rows = [["0", "b", "a", "0.5"], ["1", "'=x", "b", "0.5"]]
-    assert evaluate_predictions(rows, ["never", "b", "a"]).classes == ["b", "a", "'=x"]
-    alone = evaluate_predictions([["0", "a", "a", "1.0"]], ["a", "b"])
-    assert (alone.matrix, alone.pairs) == ([[1]], [])
+def parsed(rows: list[list[Any]], names: list[str]) -> PredictedClasses:
+    table = to_plain_csv([["row", "label", "predicted", "probability"], *rows])
+    found = parse_predictions(table, names)
+    assert isinstance(found, PredictedClasses)
+    return found
 
 
 def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
     targets = np.array([1.0, 2000.5, 30.0])  # as penalties they would have a logarithmic axis
-    found = evaluate_values(TrueAndPredictedValues(targets, targets + [10, -20, 300]).table())
+    found = evaluate_values(PredictedValues(targets, targets + [10, -20, 300]))
     assert (found.median, found.bias) == (20, pytest.approx(290 / 3))
     assert found.chart.dots == [(1, 11), (2000.5, 1980.5), (30, 330)]
     assert not found.chart.x.logarithmic
@@ -67,7 +64,7 @@ def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
 @pytest.mark.parametrize("rows", [DOTS, DOTS + 1, 2 * DOTS, 100_000])
 def test_of_many_values_a_share_is_drawn(rows: int) -> None:
     values = np.arange(rows, dtype=float)
-    dots = evaluate_values(TrueAndPredictedValues(values, values).table()).chart.dots
+    dots = evaluate_values(PredictedValues(values, values)).chart.dots
     assert DOTS / 2 <= len(dots) <= DOTS
 
 

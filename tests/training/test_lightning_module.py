@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.experiments.predictions import PredictedValues
 from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.system.resources import temporary_training_settings
@@ -193,9 +193,11 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
     rows = collector.finish(CPU)
     assert rows is not None
-    values = TrueAndPredictedValues(*rows)
+    values = PredictedValues(*rows)
     assert values.predicted.tolist() == [10, 12, 8, 16]
-    assert (found["test_mae"], found["test_r2"]) == pytest.approx((values.mae, values.r2))
+    assert values.test_metrics == pytest.approx(
+        {name: found[name] for name in found if "loss" not in name}
+    )
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
 
 

@@ -1,8 +1,6 @@
 """`dlrun predict`: predict new inputs, or the run's own test set, with a finished run."""
 
 import contextlib
-import csv as csv_module
-import io
 import itertools
 import re
 import sys
@@ -11,14 +9,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
 from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted, to_plain_csv
+from dlrun.experiments.predictions import (
+    PredictedClasses,
+    Predictions,
+    parse_predictions,
+    read_predictions,
+    to_plain_csv,
+)
+from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
-from dlrun.metrics import TESTED
 from dlrun.run_folder.folder import PREDICTIONS, check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
@@ -269,10 +275,11 @@ def _predict_test_set(
     if out is not None:
         write_file_atomically(out, tested.table())
         screen.note(f"table {out}")
-    result: Values = {f"{TESTED}{name}": value for name, value in tested.metrics.items()}
-    result |= {"test_rows": len(tested), "different_rows": None}
-    if PREDICTIONS in run.record.files:
-        result |= _compare_tables(run.read(PREDICTIONS), tested)
+    result: Values = {**tested.test_metrics, "test_rows": len(tested), "different_rows": None}
+    names = tested.names if isinstance(tested, PredictedClasses) else ()
+    kept, written = read_predictions(run, names), parse_predictions(tested.table(), names)
+    if kept and written:  # as the table has rounded them
+        result |= _compare(kept, written)
     different = result["different_rows"]
     comparison = f"row for row as in the run's {PREDICTIONS}"
     if different is None:
@@ -288,12 +295,12 @@ def _predict_test_set(
     return 1 if different else 0
 
 
-def _compare_tables(kept: bytes, tested: TrueAndPredicted) -> dict[str, float]:
+def _compare(kept: Predictions, tested: Predictions) -> Values:
     """Return how many new test predictions differ from those of the run, and by how much."""
-    tables = [csv_module.reader(io.StringIO(table.decode())) for table in (kept, tested.table())]
-    pairs = [(then, now) for then, now in zip(*tables, strict=True) if then != now]
-    other_text = [then[:-1] != now[:-1] for then, now in pairs]
-    gaps = [abs(float(then[-1]) - float(now[-1])) for then, now in pairs]
-    is_far = [other or gap >= tested.near for other, gap in zip(other_text, gaps, strict=True)]
-    classes = {"different_classes": sum(other_text)} if tested.classes else {}
-    return {"different_rows": sum(is_far), **classes, "largest_difference": max(gaps, default=0.0)}
+    others = kept.true != tested.true
+    if tested.classes:
+        others |= kept.predicted != tested.predicted
+    gaps = np.abs(kept.numbers - tested.numbers)
+    classes = {"different_classes": int(others.sum())} if tested.classes else {}
+    different = int((others | (gaps >= tested.near)).sum())
+    return {"different_rows": different, **classes, "largest_difference": float(gaps.max())}

@@ -36,8 +36,8 @@ from dlrun.config.sections import (
     ExperimentConfig,
     NameOrPath,
     PositiveInt,
-    Predictions,
     Section,
+    WantedPredictions,
 )
 from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
@@ -224,7 +224,7 @@ class NetworkConfig(LightningConfig):
     """Defines the config keys of every experiment that trains a network."""
 
     batch_size: BatchSize
-    predictions: Predictions
+    predictions: WantedPredictions
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     early_stopping: EarlyStoppingConfig

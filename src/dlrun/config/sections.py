@@ -34,7 +34,9 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
+WantedPredictions = (
+    Literal["auto"] | bool
+)  # predictions.csv; auto: unless the test set is very large
 KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
 
 
@@ -209,7 +211,7 @@ class CpuOnlyConfig(ExperimentConfig):
 
     max_threads = 1
 
-    predictions: Predictions
+    predictions: WantedPredictions
 
     @property
     def why_on_cpu(self) -> str | None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.experiments.predictions import Predictor, TrueAndPredicted
+    from dlrun.experiments.predictions import Predictions
+    from dlrun.experiments.predictors import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
@@ -110,7 +111,7 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredicted":
+    def test(self, run: Run, config: C, context: RunContext) -> "Predictions":
         """Predict the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 

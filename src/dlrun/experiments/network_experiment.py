@@ -18,10 +18,9 @@ from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
-    TrueAndPredicted,
-    TrueAndPredictedClasses,
-    TrueAndPredictedValues,
-    add_class_metrics,
+    PredictedClasses,
+    PredictedValues,
+    Predictions,
     keep_test_predictions,
 )
 from dlrun.experiments.registry import shipped_values
@@ -166,15 +165,16 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             trained, report = training.run_on_accelerator()
             module: Any = trained.module
         with context.phase("predictions"):
-            predictions = _true_and_predicted(module.predictions, assets.labels)
+            predictions = _predictions_of(module.predictions, assets.labels)
             if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
             for name, content in self.extra_files(module.network, assets).items():
                 context.keep(name, content)
+        tested = predictions.test_metrics if predictions else {}
         return Results(
-            metrics=add_class_metrics(trained.metrics, predictions) | loaded.baselines,
+            metrics=trained.metrics | tested | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
             test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
@@ -204,7 +204,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         load_weights(network, read_tensors(path, run.read(WEIGHTS)), path)
         return network.eval()
 
-    def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredicted:
+    def test(self, run: Run, config: N, context: RunContext) -> Predictions:
         """Test the run's network again on the CPU, in the run's precision."""
         from dlrun.training.fit import predict_test_set  # slow: Lightning
 
@@ -216,7 +216,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             network, objective = self.network(run, config), self.objective(config, assets)
             processes = run.record.processes or 1
             rows = predict_test_set(network, objective, loaded.data, config, processes)
-        predictions = _true_and_predicted(rows, assets.labels)
+        predictions = _predictions_of(rows, assets.labels)
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
         return predictions
@@ -262,11 +262,11 @@ def _check_deciding_metric(metric: str, objective: Objective, directions: Direct
         )
 
 
-def _true_and_predicted(
+def _predictions_of(
     rows: NDArray[np.float64] | None, labels: list[str] | None
-) -> TrueAndPredicted | None:
+) -> Predictions | None:
     """Return the collected rows of the test set as classes or as values; None if neither."""
     if rows is not None and len(rows) == 3 and labels:
         true, predicted = rows[:2].astype(int)
-        return TrueAndPredictedClasses(labels, true, predicted, rows[2])
-    return TrueAndPredictedValues(*rows) if rows is not None and len(rows) == 2 else None
+        return PredictedClasses(true, predicted, rows[2], labels)
+    return PredictedValues(*rows) if rows is not None and len(rows) == 2 else None

@@ -24,7 +24,8 @@ from dlrun.data.text_encoding import (
     split_words,
 )
 from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport
-from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
+from dlrun.experiments.predictions import DescribeRow
+from dlrun.experiments.predictors import Prediction, Predictor, Words
 from dlrun.run_context import RunContext
 
 MOST_MOVED = 20  # words of a text whose effects are listed

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dlrun.experiments.base import AnyExperiment, Network, NetworkToExport
-    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
+    from dlrun.experiments.predictions import Predictions
+    from dlrun.experiments.predictors import Prediction, Predictor
 
 T = TypeVar("T")
 ASSETS = "assets.json"
@@ -322,9 +323,7 @@ class Run:
         except DataError as error:
             raise DataError(f"{value}: {error.message}") from None
 
-    def test(
-        self, data_dir: Path | None = None, screen: Screen | None = None
-    ) -> "TrueAndPredicted":
+    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         from dlrun.run_folder.progress_recorder import StepCounter  # slow
 

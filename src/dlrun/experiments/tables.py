@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from dlrun.config.data_sections import TableConfig, TableDataConfig
 from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
-from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
+from dlrun.experiments.predictions import DescribeRow, PredictedValues, read_predictions
+from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.console import Screen
 
 Matrix = NDArray[np.float64]
@@ -58,7 +58,7 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     (centre, scale), yesterday = table.target_scale, f"{VOLUME}_1"
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
-    return {STRAW_MAN: TrueAndPredictedValues(table.test.targets, before).r2}
+    return {STRAW_MAN: PredictedValues(table.test.targets, before).r2}
 
 
 def row_describer(table: Table) -> DescribeRow:
@@ -75,16 +75,15 @@ def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
     """Draw the values in predictions.csv, if the run wrote it; those of NYSE as a series."""
     from dlrun.plots.run import draw_series, draw_true_and_predicted  # slow: matplotlib
 
-    content = run.read_if_written(PREDICTIONS)
-    if content is None:
+    values = read_predictions(run)
+    if not isinstance(values, PredictedValues):
         return {}
-    values = TrueAndPredictedValues.of_table(content)
     target, straw_man = TableAssets.of_run(run).target, run.record.metrics.get(STRAW_MAN)
     if straw_man is None:
-        figure = draw_true_and_predicted(values.targets, values.predicted, target, title=title)
+        figure = draw_true_and_predicted(values.true, values.predicted, target, title=title)
         return {"true_and_predicted.png": figure}
     note = f"test R² {values.r2:.4f}; of the day before as the prediction {straw_man:.4f}"
-    figure = draw_series(values.targets, values.predicted, target, note, title=title)
+    figure = draw_series(values.true, values.predicted, target, note, title=title)
     return {"test_period.png": figure}
 
 

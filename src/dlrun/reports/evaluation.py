@@ -3,29 +3,28 @@
 Also compare those of two runs, row by row.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import eq
 from statistics import median
-from typing import NamedTuple
 
-from dlrun.errors import ConfigError, DataError
+import numpy as np
+
+from dlrun.errors import ConfigError
+from dlrun.experiments.predictions import (
+    PredictedClasses,
+    PredictedValues,
+    Predictions,
+    parse_predictions,
+    read_predictions,
+)
 from dlrun.experiments.saved_run import Run
-from dlrun.metrics import Metric
 from dlrun.reports.charts import Chart, ChartCurve
 from dlrun.reports.spread import PairedComparison, compare_pairs
-from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.run_folder.record import ACCURACY
-from dlrun.run_folder.recorded_metrics import score_classes
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 RECALLS = 200  # classes in the table of recalls
 PAIRS = 10
-MAE = "test_mae"
-CLASSES, VALUES = "row,label,predicted,", "row,target,predicted\n"  # how predictions.csv begins
 DOTS = 500  # rows in the chart of a regression: at most 7 kB
 
 
@@ -51,88 +50,50 @@ class ResidualEvaluation:
 
 
 def evaluate_table(
-    table: bytes, labels: Sequence[str]
+    table: bytes, names: Sequence[str]
 ) -> PredictionEvaluation | ResidualEvaluation | None:
-    """Evaluate a predictions.csv of classes, or of values; None if it has neither.
-
-    Raises ValueError or csv.Error if it is not what a run writes.
-    """
-    if table.startswith(VALUES.encode()):
-        return evaluate_values(table)
-    rows = csv_rows(table, CLASSES)
-    return evaluate_predictions(rows, labels) if rows else None
+    """Evaluate a predictions.csv; arguments and errors are those of `parse_predictions`."""
+    predictions = parse_predictions(table, names)
+    if isinstance(predictions, PredictedClasses):
+        return evaluate_classes(predictions)
+    return evaluate_values(predictions) if isinstance(predictions, PredictedValues) else None
 
 
-def evaluate_values(table: bytes) -> ResidualEvaluation:
-    """Evaluate the values in a predictions.csv, and draw them by the true ones, at most DOTS."""
-    from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
-
-    found = TrueAndPredictedValues.of_table(table)
-    residuals = found.predicted - found.targets
-    chosen = slice(None, None, len(found) // (DOTS + 1) + 1)
-    both = found.targets.tolist() + found.predicted.tolist()
-    ends = [min(both), max(both)]
-    dots = zip(found.targets[chosen].tolist(), found.predicted[chosen].tolist(), strict=True)
+def evaluate_values(predictions: PredictedValues) -> ResidualEvaluation:
+    """Evaluate predicted values, and draw them by the true ones, at most DOTS."""
+    targets, predicted = predictions.true, predictions.predicted
+    chosen = slice(None, None, len(targets) // (DOTS + 1) + 1)
+    values = targets.tolist() + predicted.tolist()
+    ends = [min(values), max(values)]
     chart = Chart(
         "predicted value by true value",
         "true value",
         "predicted value",
         [ChartCurve("right", ends, ends, "ideal")],
-        dots=list(dots),
+        dots=list(zip(targets[chosen].tolist(), predicted[chosen].tolist(), strict=True)),
     )
-    return ResidualEvaluation(median(abs(residuals).tolist()), float(residuals.mean()), chart)
+    bias = float((predicted - targets).mean())
+    return ResidualEvaluation(median(predictions.scores.tolist()), bias, chart)
 
 
-def evaluate_predictions(
-    table: Sequence[Sequence[str]], labels: Sequence[str]
-) -> PredictionEvaluation:
-    """Evaluate the rows of a predictions.csv, which begin with row, label and predicted class.
-
-    `labels` gives the order of the classes; classes that no row names are left out.
-    """
-    counts = Counter((row[1], row[2]) for row in table)
-    named = {name for pair in counts for name in pair}
-    classes = [one for one in labels if one in named]
-    classes += sorted(named.difference(classes))
+def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
+    """Evaluate predicted classes; those that no row is of or is predicted as are left out."""
+    pairs = zip(predictions.true.tolist(), predictions.predicted.tolist(), strict=True)
+    counts = Counter(pairs)
+    places = sorted({place for pair in counts for place in pair})
     matrix = None
-    if len(classes) <= MATRIX_CLASSES:
-        matrix = [[counts[label, predicted] for predicted in classes] for label in classes]
+    if len(places) <= MATRIX_CLASSES:
+        matrix = [[counts[label, predicted] for predicted in places] for label in places]
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
-    scores = score_classes(counts).items()
-    recalls = [(name, one.recall, one.rows) for name, one in scores if one.recall is not None]
+    names = predictions.names
     return PredictionEvaluation(
-        classes=classes,
-        rows=len(table),
-        correct=sum(rows for (label, predicted), rows in counts.items() if label == predicted),
+        classes=[names[place] for place in places],
+        rows=len(predictions),
+        correct=int(predictions.scores.sum()),
         matrix=matrix,
-        pairs=[(*pair, rows) for pair, rows in wrong.most_common(PAIRS)],
-        recalls=sorted(recalls, key=lambda one: one[1])[:RECALLS],
+        pairs=[(names[a], names[b], rows) for (a, b), rows in wrong.most_common(PAIRS)],
+        recalls=predictions.recalls[:RECALLS],
     )
-
-
-def csv_rows(content: bytes, start: str) -> list[list[str]]:
-    """Return the rows below the header of a CSV file; none if the header begins otherwise.
-
-    Raises ValueError or csv.Error if it is not what a run writes.
-    """
-    if not content.startswith(start.encode()):
-        return []
-    head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-    if {*map(len, rows)} - {len(head)}:
-        raise ValueError("a row and the header differ in length")
-    return rows
-
-
-class _TestRows(NamedTuple):
-    """Holds the true class or value of each test row, and whether it is right, or its error.
-
-    near: how far true values of the same row can be apart, because of rounding.
-    """
-
-    metric: Metric
-    true: Sequence[str | float]
-    scores: Sequence[float]
-    near: float = 0.0
 
 
 def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
@@ -140,28 +101,21 @@ def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
 
     Raises DlrunError if one has no predictions, or their test rows differ.
     """
-    ours, theirs = _read_test_rows(run), _read_test_rows(baseline)
-    is_same = ours.metric == theirs.metric and len(ours.true) == len(theirs.true)
-    if not is_same or not all(
-        one == other or (ours.metric.name == MAE and abs(float(one) - float(other)) <= ours.near)
-        for one, other in zip(ours.true, theirs.true, strict=True)
+    ours = _test_rows(run)
+    theirs = _test_rows(baseline, ours.names if isinstance(ours, PredictedClasses) else ())
+    if (
+        type(ours) is not type(theirs)
+        or len(ours) != len(theirs)
+        or not np.allclose(ours.true, theirs.true, rtol=0, atol=ours.near)
     ):
         raise ConfigError("the runs have different test rows")
-    return compare_pairs(ours.metric, ours.scores, theirs.scores)
+    metric = run.record.metric(next(iter(ours.test_metrics)))
+    return compare_pairs(metric, ours.scores.tolist(), theirs.scores.tolist())
 
 
-def _read_test_rows(run: Run) -> _TestRows:
-    content = run.read_if_written(PREDICTIONS) or b""
-    try:
-        if content.startswith(VALUES.encode()):
-            from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
-
-            table = TrueAndPredictedValues.of_table(content)
-            errors = abs(table.targets - table.predicted).tolist()
-            return _TestRows(run.record.metric(MAE), table.targets.tolist(), errors, table.near)
-        if rows := csv_rows(content, CLASSES):
-            _, true, predicted, *_ = zip(*rows, strict=True)
-            return _TestRows(run.record.metric(ACCURACY), true, [*map(eq, true, predicted)])
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
-    raise ConfigError(f"{run.name} kept no predictions of a test set")
+def _test_rows(run: Run, names: Sequence[str] = ()) -> Predictions:
+    """Return a run's predictions of its test set. Raises ConfigError if it kept none."""
+    predictions = read_predictions(run, names)
+    if predictions is None:
+        raise ConfigError(f"{run.name} kept no predictions of a test set")
+    return predictions

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
@@ -21,12 +21,6 @@ from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
-from dlrun.reports.evaluation import (
-    PredictionEvaluation,
-    ResidualEvaluation,
-    csv_rows,
-    evaluate_table,
-)
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.record import RunEnvironment, RunNotes
@@ -39,6 +33,9 @@ from dlrun.run_folder.recorded_metrics import (
     published_reruns,
 )
 from dlrun.system.console import cut
+
+if TYPE_CHECKING:
+    from dlrun.reports.evaluation import PredictionEvaluation, ResidualEvaluation
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 8, 12, 24
 MAX_TEXT = 1000  # characters of a mistake's text
@@ -197,9 +194,14 @@ class RunSection:
         return commands
 
     @cached_property
-    def evaluation(self) -> PredictionEvaluation | ResidualEvaluation | None:
+    def evaluation(self) -> "PredictionEvaluation | ResidualEvaluation | None":
         """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
-        return self._parse(PREDICTIONS, lambda text: evaluate_table(text, self.labels), None)
+        return self._parse(PREDICTIONS, self._evaluate, None)
+
+    def _evaluate(self, table: bytes) -> "PredictionEvaluation | ResidualEvaluation | None":
+        from dlrun.reports.evaluation import evaluate_table  # slow: numpy
+
+        return evaluate_table(table, self.labels)
 
     @cached_property
     def worst_rows(self) -> WorstRows:
@@ -227,7 +229,7 @@ class RunSection:
     def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
         photographs: dict[str, ClassifiedPhotograph] = {}
         packaged = self.record.reference.get("packaged") or {}
-        for image, _, label, probability, error in csv_rows(content, "image,"):
+        for image, _, label, probability, error in _csv_rows(content, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
                 photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
@@ -267,6 +269,19 @@ class RunSection:
         return otherwise
 
 
+def _csv_rows(content: bytes, start: str) -> list[list[str]]:
+    """Return the rows below the header of a CSV file; none if the header begins otherwise.
+
+    Raises ValueError or csv.Error if it is not what a run writes.
+    """
+    if not content.startswith(start.encode()):
+        return []
+    head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    if {*map(len, rows)} - {len(head)}:
+        raise ValueError("a row and the header differ in length")
+    return rows
+
+
 def _parse_worst_rows(content: bytes) -> WorstRows:
     rows = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for row in rows:
@@ -276,7 +291,7 @@ def _parse_worst_rows(content: bytes) -> WorstRows:
 
 def _parse_words(content: bytes) -> list[Weights]:
     """Return the words with the smallest weights below 0, and those with the largest above 0."""
-    rows = csv_rows(content, "word,")
+    rows = _csv_rows(content, "word,")
     weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
     negative = [word for word in weights[:WORDS_SHOWN] if word[1] < 0]
     return [negative, [word for word in weights[: -WORDS_SHOWN - 1 : -1] if word[1] > 0]]

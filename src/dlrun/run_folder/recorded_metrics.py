@@ -2,10 +2,9 @@
 
 import csv
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.text import Text
@@ -240,33 +239,6 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 def too_good_by_test_rows(what: str) -> str:
     """Return the warning that a metric is too good, because the test rows validate too."""
     return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
-
-
-class ClassScore(NamedTuple):
-    """Holds how well a class of the test set is recognised.
-
-    precision: the share of the rows predicted as this class that are of it. recall: the share of
-    its rows that are predicted as it. Each is None if there are no such rows.
-    """
-
-    rows: int
-    precision: float | None
-    recall: float | None
-
-
-def score_classes(counts: Mapping[tuple[str, str], int]) -> dict[str, ClassScore]:
-    """Return the score of each class by name from how many rows have a label and a prediction."""
-    rows, predicted = Counter[str](), Counter[str]()
-    for (label, guess), number in counts.items():
-        rows[label] += number
-        predicted[guess] += number
-
-    def score(name: str) -> ClassScore:
-        right = counts.get((name, name), 0)
-        precision, recall = (right / one[name] if one[name] else None for one in (predicted, rows))
-        return ClassScore(rows[name], precision, recall)
-
-    return {name: score(name) for name in sorted(rows | predicted)}
 
 
 def format_interval(ends: tuple[float, float]) -> str:

@@ -24,7 +24,7 @@ from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
 from dlrun.experiments.comparable_with_published import changed_result_keys, has_shipped_reference
-from dlrun.experiments.predictions import ImagePredictor
+from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform

@@ -23,7 +23,7 @@ from dlrun.data.splits import Rows, split_off_validation
 from dlrun.experiments.base import AnyExperiment, NetworkAssets
 from dlrun.experiments.image_networks.config import Cifar100Config, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
-from dlrun.experiments.predictions import ImagePredictor
+from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import BagLinear, sparse_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts

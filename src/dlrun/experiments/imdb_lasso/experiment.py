@@ -17,12 +17,8 @@ from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, Network, NetworkToExport, linear_network
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictions import (
-    TrueAndPredictedClasses,
-    Words,
-    add_class_metrics,
-    keep_test_predictions,
-)
+from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
+from dlrun.experiments.predictors import Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.lasso import path
@@ -67,7 +63,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             for index in np.argsort(chosen.coef)
             if chosen.coef[index] and index >= FIRST_WORD
         ]
-        predictions = TrueAndPredictedClasses.of_two(chosen.decision(bags), true, labels)
+        predictions = _classify(chosen, bags, true, labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(models))
         context.keep(WORDS, to_csv([["word", "weight"], *words]))
         describe = reviews.review_describer(loaded)
@@ -81,7 +77,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
         return Results(
-            metrics=add_class_metrics({name: row[name] for name in COLUMNS[:6]}, predictions),
+            metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
             accelerator=accelerator,
             origin=loaded.origin,
             test_rows=len(true),
@@ -108,13 +104,13 @@ class ImdbLassoExperiment(Experiment[Config]):
         model = _chosen_model(run)
         return linear_network(model.coef, model.intercept)
 
-    def test(self, run: Run, config: Config, context: RunContext) -> TrueAndPredictedClasses:
+    def test(self, run: Run, config: Config, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         bags, true = splits["test"]
         labels = ReviewAssets.of_run(run).labels
-        return TrueAndPredictedClasses.of_two(_chosen_model(run).decision(bags), true, labels)
+        return _classify(_chosen_model(run), bags, true, labels)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
@@ -166,6 +162,15 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
         "valid": (bags[held_out], labels[held_out]),
         "test": (loaded.test.bags, loaded.test.labels),
     }
+
+
+def _classify(
+    model: LinearModel, bags: sparse.csr_matrix, true: Labels, names: Sequence[str]
+) -> PredictedClasses:
+    """Return the predictions of a model for bags (n_rows, width) of the classes `true`."""
+    logits = model.decision(bags)
+    predicted = (logits > 0).astype(np.int64)
+    return PredictedClasses(true.astype(np.int64), predicted, expit(np.abs(logits)), names)
 
 
 def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:

@@ -17,11 +17,8 @@ from dlrun.experiments.base import (
     linear_network,
 )
 from dlrun.experiments.linear_fits.config import HittersLassoConfig, LinearFitConfig
-from dlrun.experiments.predictions import (
-    RowPredictor,
-    TrueAndPredictedValues,
-    keep_test_predictions,
-)
+from dlrun.experiments.predictions import PredictedValues, keep_test_predictions
+from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.tables import (
     Matrix,
@@ -137,9 +134,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         beta = _read_fits(run)["chosen"]
         return linear_network(beta[1:], beta[0])
 
-    def test(
-        self, run: Run, config: LinearFitConfig, context: RunContext
-    ) -> TrueAndPredictedValues:
+    def test(self, run: Run, config: LinearFitConfig, context: RunContext) -> PredictedValues:
         """Predict the test set again with the coefficients."""
         table, assets = load_configured_table(config, context), TableAssets.of_run(run)
         run.check_data(fingerprint_data(table.fingerprint(), assets.values()))
@@ -217,8 +212,8 @@ def _values(assets: TableAssets, beta: Matrix, X: Matrix) -> Matrix:
     return values
 
 
-def _predict(assets: TableAssets, beta: Matrix, part: TablePart) -> TrueAndPredictedValues:
-    return TrueAndPredictedValues(part.targets, _values(assets, beta, part.X))
+def _predict(assets: TableAssets, beta: Matrix, part: TablePart) -> PredictedValues:
+    return PredictedValues(part.targets, _values(assets, beta, part.X))
 
 
 def _read_fits(run: Run) -> dict[str, Matrix]:

@@ -15,7 +15,7 @@ from dlrun.data.tables import SERIES, Table
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
-from dlrun.experiments.predictions import RowPredictor
+from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig
 from dlrun.experiments.tables import (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import AnyExperiment, NetworkToExport
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
-from dlrun.experiments.predictions import Words
+from dlrun.experiments.predictors import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
     ReviewsPredictor,

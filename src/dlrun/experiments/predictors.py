@@ -1,0 +1,144 @@
+"""Predict classes or values of new inputs with a finished run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dlrun.data import photographs
+from dlrun.data.archives import Array
+from dlrun.errors import DataError
+
+Words = list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Holds the prediction for one input, or the reason why there is none.
+
+    labels: classes with their probabilities, the most probable first; empty for a number.
+    value: the predicted number, or None for a class.
+    words, read, unknown: how many words a text has, how many last words of it the network reads,
+    and how many of the words read are not in its vocabulary.
+    moved: the words with the largest effect on the class `towards`, measured in `by`.
+    """
+
+    labels: Words = field(default_factory=list)
+    value: float | None = None
+    words: int | None = None
+    read: int | None = None
+    unknown: int | None = None
+    towards: str = ""
+    by: str = ""
+    moved: Words = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the most probable class."""
+        return self.labels[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Return the probability of the most probable class."""
+        return self.labels[0][1]
+
+
+class Predictor(ABC):
+    """Predicts new inputs with a run's model, after the run's own preprocessing.
+
+    reads: the kind of input: a text, an image file, or a row of a table (column -> text).
+    columns: those that a row needs. labels: names of the classes; none for numbers.
+    shown: how many labels a prediction lists; None: all.
+    """
+
+    reads: ClassVar[Literal["text", "image", "row"]]
+    columns: Sequence[str]
+    labels: Sequence[str]
+    shown: int | None = None
+
+    @abstractmethod
+    def predict(self, inputs: Sequence[Any], *, words: bool = False) -> list[Prediction]:
+        """Return a prediction for each input, with each word's effect if `words` is true."""
+
+    def ranked(self, probabilities: NDArray[np.float64]) -> Words:
+        """Return the class names with their probabilities (classes,), the most probable first."""
+        order = (-probabilities).argsort(kind="stable")[: self.shown]
+        return [(self.labels[index], float(probabilities[index])) for index in order]
+
+
+@dataclass
+class ImagePredictor(Predictor):
+    """Predicts the classes of image files of any colour mode, size and orientation.
+
+    to_input: converts a PIL image, upright and RGB, to the network's input.
+    probabilities: inputs -> probabilities (n_inputs, classes).
+    smallest: see `data.photographs.read_photograph`.
+    """
+
+    reads = "image"
+    labels: Sequence[str]
+    to_input: Callable[[Image.Image], Any]
+    probabilities: Callable[[list[Any]], NDArray[np.float64]]
+    shown: int | None = None
+    smallest: int | None = None
+
+    def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
+        """Return a prediction for each image file, or the error if it cannot be read."""
+        files = [Path(file) for file in inputs]
+        batch = list(photographs.load_photographs(files, self.to_input, smallest=self.smallest))
+        readable = [photo.pixels for photo in batch if photo.error is None]
+        rows = iter(self.probabilities(readable) if readable else ())
+        return [
+            Prediction(error=photo.error) if photo.error else Prediction(self.ranked(next(rows)))
+            for photo in batch
+        ]
+
+
+@dataclass
+class RowPredictor(Predictor):
+    """Predicts the class or the value of rows of a table.
+
+    columns: see Predictor; a row's other columns are ignored.
+    to_input: converts the texts of a row, by column, to the model's input (...), or raises
+    ValueError or DataError with the reason why the row cannot be predicted.
+    infer: inputs (rows, ...) -> class probabilities (rows, classes), or values (rows,).
+    """
+
+    reads = "row"
+    columns: Sequence[str]
+    to_input: Callable[[Mapping[str, str]], Array]
+    infer: Callable[[Array], NDArray[np.float64]]
+    labels: Sequence[str] = ()
+
+    def predict(
+        self, inputs: Sequence[Mapping[str, object]], *, words: bool = False
+    ) -> list[Prediction]:
+        """Return a prediction for each row, or the error if it cannot be predicted."""
+        read = [self._read(row) for row in inputs]
+        arrays = [row for row in read if not isinstance(row, Prediction)]
+        outputs = iter(self.infer(np.stack(arrays)) if arrays else ())
+        return [
+            row if isinstance(row, Prediction) else self._prediction(next(outputs)) for row in read
+        ]
+
+    def _read(self, row: Mapping[str, object]) -> Array | Prediction:
+        """Return the model's input for a row, or a Prediction with the reason why it has none."""
+        if missing := [name for name in self.columns if name not in row]:
+            return Prediction(error=f"no column {missing[0]!r}")
+        try:
+            return self.to_input({name: str(row[name]) for name in self.columns})
+        except (DataError, ValueError) as error:
+            return Prediction(error=str(error))
+
+    def _prediction(self, output: NDArray[np.float64]) -> Prediction:
+        if not np.isfinite(output).all():
+            return Prediction(error="no finite prediction: a value is too large, or is NaN")
+        if self.labels:
+            return Prediction(self.ranked(output))
+        return Prediction(value=float(output))
