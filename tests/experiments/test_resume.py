@@ -40,7 +40,7 @@ def outcome(folder: Path) -> tuple[list[dict[str, str]], list[bytes]]:
     if (folder / "weights.pt").exists():
         state = torch.load(folder / "weights.pt", weights_only=True)
         return found, [tensor.numpy().tobytes() for tensor in state.values()]
-    with np.load(folder / "coefficients.npz") as file:
+    with np.load(next(folder.glob("*.npz"))) as file:
         return found, [file[name].tobytes() for name in sorted(file.files)]
 
 

@@ -45,14 +45,18 @@ class NetworkToExport:
     any_length: bool = False
 
 
-def linear_network(coef: "NDArray[np.float64]", intercept: float) -> Network:
-    """Return a linear model as a network: matrix (rows, columns) -> outputs (rows,)."""
+def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
+    """Return a linear model as a network: matrix (rows, columns) -> outputs (rows, ...).
+
+    coef: (columns,), or (outputs, columns). Of one output, the network's have shape (rows,).
+    """
     import torch  # slow
 
-    linear = torch.nn.Linear(len(coef), 1)
-    weights = {"weight": torch.from_numpy(coef)[None], "bias": torch.tensor([intercept])}
-    linear.load_state_dict(weights)
-    return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
+    weight = torch.from_numpy(coef).reshape(-1, coef.shape[-1])
+    linear = torch.nn.Linear(weight.shape[1], len(weight))
+    bias = torch.as_tensor(intercept).reshape(len(weight))
+    linear.load_state_dict({"weight": weight, "bias": bias})
+    return torch.nn.Sequential(linear, *[torch.nn.Flatten(0)] * (len(weight) == 1)).eval()
 
 
 class NetworkAssets(BaseModel, frozen=True):

@@ -6,8 +6,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import TableConfig, TableDataConfig
-from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
+from dlrun.config.data_sections import TableDataConfig
+from dlrun.config.sections import ExperimentConfig
+from dlrun.data.splits import split_off_validation
+from dlrun.data.tables import VOLUME, Table, TableColumns, TablePart, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, PredictedValues, read_predictions
 from dlrun.experiments.predictors import RowPredictor
@@ -38,7 +40,7 @@ class TableAssets(NetworkAssets, frozen=True):
         return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
 
 
-def load_configured_table(config: TableConfig, context: RunContext) -> Table:
+def load_configured_table(config: ExperimentConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
     data, seed = config.data_section, config.split_seed
     if isinstance(data, TableDataConfig):
@@ -46,6 +48,25 @@ def load_configured_table(config: TableConfig, context: RunContext) -> Table:
     model = getattr(config, "model", None)
     weekday = getattr(model, "day_of_week", False)
     return load_days(data, context.data_dir, seed, context.screen, weekday)
+
+
+def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:
+    """Return the rows of the training, of the validation if there is one, and of the test.
+
+    A share or a number of training rows validates, of a series the last ones, or the test rows do.
+    """
+    train, test = table.train, table.test
+    validation = getattr(config.data_section, "validation", None)
+    if validation is None:
+        return {"train": train, "test": test}
+    if validation == "test":
+        screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
+        return {"train": train, "valid": test, "test": test}
+    is_series = table.target_scale is not None
+    fitted, held_out = split_off_validation(
+        validation, train, test, config.split_seed, screen, shuffle=not is_series
+    )
+    return {"train": train.rows(fitted), "valid": train.rows(held_out), "test": test}
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:

@@ -147,16 +147,22 @@ def draw_series(
 
 @plots.matplotlib_defaults()
 def draw_penalty_path(
-    table: Table, coefficients: Values, names: Sequence[str], chosen: int, *, title: str
+    table: Table,
+    metric: str,
+    coefficients: Values,
+    names: Sequence[str],
+    chosen: int,
+    *,
+    title: str,
 ) -> Figure:
-    """Draw the errors and the standardised coefficients (penalties, columns) by penalty.
+    """Draw a metric and the standardised coefficients (penalties, columns) by penalty.
 
-    table: metrics.csv with the columns `alpha` and `<split>_mae`. chosen: the index of the penalty.
+    table: metrics.csv with `alpha` and the metric of each split. chosen: the index of the penalty.
     """
     figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
-    draw_splits(left, x, table, "mae", NAMES)
-    left.set(ylabel="mean absolute error")
+    draw_splits(left, x, table, metric, NAMES)
+    left.set(ylabel="mean absolute error" if metric == "mae" else metric)
     order = np.argsort(-np.abs(coefficients[chosen]))
     for place, column in enumerate(order.tolist()):
         label = escape_figure_text(names[column], 20) if place < LABELLED else None

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from dlrun.config.data_sections import TableDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import SERIES, Table
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
@@ -22,6 +21,7 @@ from dlrun.experiments.tables import (
     STRAW_MAN,
     Matrix,
     TableAssets,
+    divide_rows,
     draw_test_values,
     load_configured_table,
     row_describer,
@@ -102,24 +102,17 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
         table = load_configured_table(config, context)
-        train, test, screen = table.train, table.test, context.screen
+        screen = context.screen
         if not table.labels:
             check_single_precision(table)
-        if config.validates_on_test:
-            parts = train, test, test
-            screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
-        else:
-            data, is_series = config.data_section, table.target_scale is not None
-            fitted, held_out = split_off_validation(
-                data.validation, train, test, config.split_seed, screen, shuffle=not is_series
-            )
-            parts = train.rows(fitted), train.rows(held_out), test
+        parts = divide_rows(config, table, screen)
         section = config.data_section
         if isinstance(section, TableDataConfig) and section.is_own and not section.standardise:
             warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
         sets = [
-            TensorBatches(self._inputs(config, one.X), one.targets.astype(kind)) for one in parts
+            TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
+            for part in parts.values()
         ]
         batches = ArrayData(
             *sets,

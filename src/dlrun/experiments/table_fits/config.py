@@ -24,8 +24,8 @@ from dlrun.config.sections import (
 from dlrun.errors import ConfigError
 
 
-class LinearFitConfig(TableConfig, CpuOnlyConfig):
-    """Defines the config keys of every linear fit."""
+class TableFitConfig(TableConfig, CpuOnlyConfig):
+    """Defines the config keys of every experiment that fits a model to a table."""
 
     stochastic = False
 
@@ -35,7 +35,7 @@ class LinearFitConfig(TableConfig, CpuOnlyConfig):
         return 1
 
 
-class HittersLinearConfig(LinearFitConfig):
+class HittersLinearConfig(TableFitConfig):
     """Defines the keys of configs/hitters-linear.yaml."""
 
     dataset_location = HITTERS
@@ -57,11 +57,10 @@ class CrossValidationConfig(Section):
     seed: Seed
 
 
-class HittersLassoConfig(HittersLinearConfig):
-    """Defines the keys of configs/hitters-lasso.yaml."""
+class PenaltyPathFitConfig(TableFitConfig):
+    """Defines the config keys of every fit along a path of L1 penalties."""
 
     path: PenaltyPathConfig
-    cross_validation: CrossValidationConfig
     max_iterations: PositiveInt
 
     @property
@@ -70,7 +69,13 @@ class HittersLassoConfig(HittersLinearConfig):
         return self.path.values
 
 
-class NyseLinearConfig(LinearFitConfig):
+class HittersLassoConfig(PenaltyPathFitConfig, HittersLinearConfig):
+    """Defines the keys of configs/hitters-lasso.yaml."""
+
+    cross_validation: CrossValidationConfig
+
+
+class NyseLinearConfig(TableFitConfig):
     """Defines the keys of configs/nyse-linear.yaml."""
 
     dataset_location = NYSE
