@@ -2,12 +2,12 @@
 
 import csv
 import io
-import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.config.followed_classes import classes_of, only_writes
-from dlrun.config.named_classes import Item, class_name
 from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
@@ -41,20 +40,20 @@ from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 
-# Fields of the record that say which run it is, when and where it was done, or hold digests (that
-# of photographs has their times); the last three, as compared.csv, are another run's. All others
-# are compared.
+# What may differ: fields of the record that say which run it is, when and where it was done, or
+# hold digests (that of photographs has their times). What begins with `compared` is another run's.
+# All other fields and files are compared, but for figures.
 FIELDS_THAT_MAY_DIFFER = (
     "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
     "continues", "files", "data_digest",
     "compared_with", "compared_experiment", "compared_test_accuracy",
 )  # fmt: skip
-FILES_THAT_MAY_DIFFER = (ENVIRONMENT, TRACKED, "compared.csv")
+FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED, "compared.csv"}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
-PNG = b"\x89PNG\r\n"  # begins a figure, whose other bytes are not compared
-ABSENT = object()  # stands for a value that a run does not state
 LONGEST = 60  # characters of a value that is no number
+
+ABSENT = object()  # stands for a value that a run does not state
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,15 @@ class Verification:
         return 0 if self.verdict == "identical" else 1
 
     @property
-    def main(self) -> Difference:
-        """Return the main metric, or another value that differs if the main metric does not."""
-        metric = main_metric(self.run.record) or ""
+    def cells(self) -> list[str]:
+        """Return the main metric, its values in the run and its repetition, and the verdict."""
+        metric, more = main_metric(self.run.record) or "", len(self.differences)
         value = self.run.record.metrics.get(metric)
-        if not self.differences:
-            return Difference(metric, value, None if self.error else value)
-        return min(self.differences, key=lambda difference: difference.name != metric)
+        again = {difference.name: difference.repeated for difference in self.differences}
+        repeated = None if self.error else again.get(metric, value)
+        values = pluralize(more, "value")
+        verdict = f"{self.verdict} in {values}" if more else self.verdict
+        return [metric, format_metric(value), format_metric(repeated), verdict]
 
     def as_object(self) -> Values:
         """Return the verification as an object of the JSON output."""
@@ -166,19 +167,11 @@ def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, tru
         place = "/".join(run.folder.parts[-2:])
         why = f": {_explain(result.error)}" if result.error else ""
         screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
-        shown = result.main
-        format_value = _format if result.differences else format_metric
-        cells = [format_value(shown.handed_in), format_value(shown.repeated)]
-        others = len(result.differences) - 1
-        more = f" (and in {pluralize(others, 'value')} more)" if others > 0 else ""
-        rows.append([run.name, run.folder.parent.name, shown.name, *cells, result.verdict + more])
+        rows.append([run.name, run.folder.parent.name, *result.cells])
         results.append(result)
-    if screen.results:
-        screen.rows(format_text_table(rows, left=(0, 1, 2, 5)))
-        if any(result.differences for result in results):
-            screen.note("`dlrun verify RUN` and --json name every difference")
-    else:
+    if not screen.results:
         screen.print_json([result.as_object() for result in results])
+    screen.show("\n".join(format_text_table(rows, left=(0, 1, 2, 5))))
     return max(result.exit_code for result in results)
 
 
@@ -189,13 +182,14 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         problem = run.problem or f"{run.state}: only a finished run can be verified"
         return Verification(run, run.state, DlrunError(f"{run.folder}: {problem}", hint))
     try:
-        # Before the repetition, which may take hours.
         replaced = _replaced_values(run)
         ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()
+        # Before the repetition, which may take hours.
         handed_in, provenance = _read_stated(run, ignored), run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
-            callbacks = [(CALLBACKS, item) for item in _callbacks(run) if not only_writes(item)]
-            check_classes_followed(run.folder, run.record.experiment, callbacks)
+            followed = replaced.get("trainer", {}).get("callbacks", ())
+            named = [(CALLBACKS, item) for item in followed]
+            check_classes_followed(run.folder, run.record.experiment, named)
     except ConfigError as error:
         return Verification(run, "not repeated", error)
     except DlrunError as error:
@@ -204,7 +198,7 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
     expected = run.config.total_steps
     if expected is not None and steps not in (expected, run.record.stopped_epoch):
         difference = Difference("steps", steps, expected, "as many as its config says")
-        return Verification(run, "different", None, [difference], [*handed_in])
+        return Verification(run, "different", None, [difference])
     stop = StopRequest()
     try:
         with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
@@ -230,24 +224,14 @@ def _replaced_values(run: Run) -> Values:
     """
     schema = registry.load_config_class(run.record.experiment)
     values = {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
-    if callbacks := _callbacks(run):
+    if callbacks := [item for key, item in classes_of(run.config) if key == CALLBACKS]:
         values["trainer"] = {"callbacks": [item for item in callbacks if not only_writes(item)]}
     return values
 
 
-def _callbacks(run: Run) -> list[Item]:
-    """Return the callbacks that a run's config names."""
-    return [item for key, item in classes_of(run.config) if key == CALLBACKS]
-
-
 def _repeat(run: Run, replaced: Values, settings: RunSettings) -> Run:
     """Run the experiment again from the run's config, with some values replaced."""
-    threads = pluralize(run.record.threads or 1, "thread")
-    settings.console().note(f"running {run.folder} again, with {threads}")
-    left_out = [class_name(item) for item in _callbacks(run) if only_writes(item)]
-    left_out += [class_name(item) for item in run.config.logger]
-    if left_out:
-        settings.console().note(f"without {', '.join(left_out)}: it changes no number")
+    settings.console().note(f"running {run.folder} again")
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
     own = config_layer_without_file(values, str(run.folder / CONFIG))
     layers = [own, config_layer_without_file(replaced, "dlrun verify")]
@@ -260,8 +244,8 @@ def _repeat(run: Run, replaced: Values, settings: RunSettings) -> Run:
     return Run.open(folder)
 
 
-def _read_stated(run: Run, ignored: Collection[str]) -> dict[str, Values]:
-    """Return what a run states: the fields of its record, and by name what its files hold.
+def _read_stated(run: Run, ignored: Collection[str]) -> Values:
+    """Return what a run states: the fields of its record, its metrics first, and its files.
 
     Left out is what may differ, and the `ignored` keys of its config. Raises DataError if a file is
     damaged.
@@ -272,28 +256,25 @@ def _read_stated(run: Run, ignored: Collection[str]) -> dict[str, Values]:
         fields.pop(key, None)
     for key in BY_PATH:
         if isinstance(values := fields.get(key), dict):
-            by_name = {Path(path).name: value for path, value in values.items()}
-            fields[key] = by_name if len(by_name) == len(values) else values
-    stated = {RESULTS: fields}
-    names = run.record.files.keys() - {*FILES_THAT_MAY_DIFFER}
+            paths = enumerate(values.items(), start=1)
+            fields[key] = {f"{n} {Path(path).name}": value for n, (path, value) in paths}
+    contents: Values = {RESULTS: fields}
+    names = run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}
     for name in sorted(names, key=lambda name: (name != METRICS, name)):
         try:
-            if name in run.record.figures:
-                stated[name] = {"is a PNG file": run.read(name).startswith(PNG)}
-            else:
-                stated[name] = _read_contents(run, name)
+            contents[name] = _read_contents(run, name)
         except DlrunError:
             raise
         except Exception as error:  # a file with a right checksum can hold anything
             problem = f"{run.folder / name}: not what a run writes: {first_line(error)}"
             raise DataError(problem) from None
-    for values, key in ((fields, "config"), (stated, CONFIG)):
+    for values, key in ((fields, "config"), (contents, CONFIG)):
         config = flatten_keys(values.get(key, {}))
         values[key] = {name: config[name] for name in config if name not in ignored}
-    return stated
+    return contents
 
 
-def _read_contents(run: Run, name: str) -> Values:
+def _read_contents(run: Run, name: str) -> Any:
     """Return what a file of a run holds by name: columns, tensors, keys, or the lines of a text.
 
     Another version of torch or numpy may write the same numbers as different bytes.
@@ -304,15 +285,12 @@ def _read_contents(run: Run, name: str) -> Values:
             heads, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
             if len({*heads}) < len(heads) or any(len(row) != len(heads) for row in rows):
                 raise ValueError("a table with unequal rows, or equal columns")
-            columns: Values = {}
-            for place, head in enumerate(heads):
-                cells = [row[place] for row in rows]
-                if head == IMAGE_COLUMNS[0]:  # a path
-                    cells = [Path(cell).name for cell in cells]
-                columns[head] = np.array(cells, object)
-            if name == METRICS and SECONDS in columns:
-                columns[SECONDS] = np.array([*map(_is_duration, columns[SECONDS])])
-            return columns
+            cells = {head: [row[place] for row in rows] for place, head in enumerate(heads)}
+            if name == METRICS:
+                cells.pop(SECONDS, None)
+            if paths := cells.get(IMAGE_COLUMNS[0]):
+                cells[IMAGE_COLUMNS[0]] = [Path(path).name for path in paths]
+            return {head: np.array(column, object) for head, column in cells.items()}
         case ".npz":
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 return dict(arrays)
@@ -323,52 +301,41 @@ def _read_contents(run: Run, name: str) -> Values:
             # numpy has no bfloat16.
             return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors}
         case ".json":
-            value = loads(content)
-            return value if isinstance(value, dict) else {"values": value}
+            return loads(content)
         case ".yaml":
             return read_yaml_file(run.folder / name).values
     lines = content.decode(errors="backslashreplace").splitlines()
-    return {"lines": np.array(lines, object)}
+    return np.array(lines, object)
 
 
-def _is_duration(cell: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", cell) is not None
-
-
-def compare_stated(handed_in: object, repeated: object, *path: str) -> list[Difference]:
-    """Return every difference of what two runs state; `path`: the file and names in it so far."""
+def compare_stated(handed_in: object, repeated: object, *names: str) -> list[Difference]:
+    """Return every difference of what two runs state; `names`: of the file, and in it, so far."""
     if isinstance(handed_in, dict) and isinstance(repeated, dict):
         return [
             difference
             for key in handed_in | repeated
             for difference in compare_stated(
-                handed_in.get(key, ABSENT), repeated.get(key, ABSENT), *path, str(key)
+                handed_in.get(key, ABSENT), repeated.get(key, ABSENT), *names, str(key)
             )
         ]
-    before, after = _describe(handed_in, path), _describe(repeated, path)
-    if repr(before) != repr(after):  # also where 1 == 1.0, or 0.0 == -0.0
-        return [Difference(_name(path), before, after)]
-    if (handed_in is ABSENT) != (repeated is ABSENT):
-        return [Difference(_name(path), before, after, "only one states that there is nothing")]
+    file, *keys = names
+    inside = ".".join(keys)
+    name = f"{file}: {inside}" if keys else file
+    if file == RESULTS:
+        name = inside.removeprefix("metrics.")
+    before, after = _describe(handed_in), _describe(repeated)
+    # As texts, for 1 is not 1.0, and -0.0 is not 0.0.
+    if (handed_in is ABSENT) != (repeated is ABSENT) or repr(before) != repr(after):
+        return [Difference(name, before, after)]
     if isinstance(handed_in, np.ndarray) and isinstance(repeated, np.ndarray):
-        return _compare_arrays(_name(path), handed_in, repeated)
+        return _compare_arrays(name, handed_in, repeated)
     return []
 
 
-def _name(path: Sequence[str]) -> str:
-    file, *keys = path
-    name = ".".join(keys)
-    if file == RESULTS:
-        return name.removeprefix("metrics.")
-    return f"{file}: {name}" if keys else file
-
-
-def _describe(value: object, path: Sequence[str]) -> object:
+def _describe(value: object) -> object:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}"
-    if value is ABSENT:
-        return None
-    return "a file" if isinstance(value, dict) and len(path) == 1 else value
+    return None if value is ABSENT else value
 
 
 def _compare_arrays(name: str, handed_in: Array, repeated: Array) -> list[Difference]:
