@@ -108,12 +108,7 @@ class UntypedFlags:
 
 
 class PlainCommand(UntypedFlags, TyperCommand):
-    """Represents a command of dlrun, which knows the order of its arguments."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments of a command line, and keep them for the command."""
-        ctx.obj = [*args]
-        return super().parse_args(ctx, args)
+    """Represents a command of dlrun."""
 
 
 class DashedArgumentsCommand(PlainCommand):

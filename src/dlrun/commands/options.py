@@ -5,6 +5,7 @@ A completion that raises an exception offers nothing: the command itself will re
 
 import functools
 import inspect
+import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -153,20 +154,18 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
         takes_words = "overrides" in options and "words" not in parameters
 
         @functools.wraps(function)
-        def command(context: typer.Context, **values: Any) -> Any:
+        def command(**values: Any) -> Any:
             chosen = {name: value for name in options if (value := values.pop(name)) is not None}
-            words = check_settings(values.pop("words") or ()) if takes_words else ()
-            for name in chosen.keys() & {"overrides", "accelerator", "no_fallback"}:
-                del chosen[name]
-            if takes_context:
-                values["context"] = context
-            overrides = settings_in_order(context, words)
+            flags = ["fallback=false"] if chosen.pop("no_fallback", False) else []
+            if accelerator := chosen.pop("accelerator", None):
+                flags.append(f"accelerator={accelerator}")
+            overrides = join_settings(chosen.pop("overrides", ()), flags)
+            if takes_words:
+                overrides = join_settings(check_settings(values.pop("words") or ()), overrides)
             return function(settings=RunSettings(overrides=overrides, **chosen), **values)
 
         del parameters["settings"]
-        takes_context = "context" in parameters
-        arguments: dict[str, Any] = {} if takes_context else {"context": typer.Context}
-        arguments |= {"words": Words} if takes_words else {}
+        arguments: dict[str, Any] = {"words": Words} if takes_words else {}
         keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         for name, annotation in (arguments | options).items():
             default = False if bool in get_args(annotation) else None
@@ -178,26 +177,16 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
     return decorate
 
 
-KEYS = {"--set": "", "--accelerator": "accelerator="}  # what comes before the value of an option
+def join_settings(words: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return settings that were given in two ways, such as as arguments and by --set.
 
-
-def settings_in_order(context: typer.Context, words: Sequence[str]) -> list[str]:
-    """Return the command's settings, by --set and other options and its words, in their order."""
-    settings: list[str] = []
-    words_left = [*words]
-    previous = ""
-    for argument in context.obj:
-        option, _, value = argument.partition("=")
-        if previous in KEYS:
-            settings.append(KEYS[previous] + argument)
-        elif option in KEYS and "=" in argument:
-            settings.append(KEYS[option] + value)
-        elif argument == "--no-fallback":
-            settings.append("fallback=false")
-        elif words_left and argument == words_left[0]:
-            settings.append(words_left.pop(0))
-        previous = argument
-    return settings
+    Their order is not known to typer: raises UsageError for a key that both have.
+    """
+    for word, other in itertools.product(words, others):
+        keys = sorted(setting.partition("=")[0] for setting in (word, other))
+        if f"{keys[1]}.".startswith(f"{keys[0]}."):
+            raise UsageError(f"{word} and {other}: two ways to set {keys[1]}", "leave one out")
+    return [*words, *others]
 
 
 def is_setting(word: str) -> bool:

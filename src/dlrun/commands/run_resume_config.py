@@ -32,7 +32,6 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         *(option for option in opt.RUN_OPTIONS if option not in ("force", "trust"))
     )
     def run(
-        context: typer.Context,
         settings: RunSettings,
         words: Annotated[list[str] | None, shown] = None,
         slurm: opt.Slurm = None,
@@ -40,7 +39,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     ) -> int:
         items = [word for word in words or () if argument and not opt.is_setting(word)]
         values = opt.check_settings([word for word in words or () if word not in items])
-        settings = replace(settings, overrides=opt.settings_in_order(context, values))
+        settings = replace(settings, overrides=opt.join_settings(values, settings.overrides))
         if items and argument:
             layer = config_layer_without_file({argument.key: items}, argument.metavar)
             settings = replace(settings, values=[layer])

@@ -75,7 +75,7 @@ def sweep(
         on_slurm = parse_slurm_options(slurm or [])
     return run_sweep(
         experiment or "",
-        replace(settings, overrides=opt.settings_in_order(context, single)),
+        replace(settings, overrides=opt.join_settings(single, settings.overrides)),
         SearchSpace(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
