@@ -20,8 +20,7 @@ class Metric:
 
     name: str
     better: Better | None = None  # None: it is not known, so that it is never ranked
-    least: float | None = None  # the smallest and the largest possible values, as of an accuracy
-    most: float | None = None
+    bounds: tuple[float | None, float | None] = (None, None)  # the possible values' ends
 
     @property
     def sign(self) -> int:
@@ -34,6 +33,12 @@ class Metric:
         return f"{self.better} is better" if self.sign else ""
 
     @property
+    def not_ranked(self) -> str:
+        """Return how to declare the direction, in a sentence; empty if it is known."""
+        how = f"metrics={{{without_stage(self.name)}: lower}}, or higher, says what is better"
+        return "" if self.sign else f"{self.name} is not ranked: {how}"
+
+    @property
     def is_loss(self) -> bool:
         """Return whether it is the loss: a run is judged by another metric, if it has one."""
         return without_stage(self.name) == "loss"
@@ -42,12 +47,12 @@ class Metric:
 KNOWN = {
     metric.name: metric
     for metric in (
-        Metric("loss", "lower", least=0),
-        Metric("accuracy", "higher", least=0, most=1),
-        Metric("f1", "higher", least=0, most=1),
-        Metric("macro_f1", "higher", least=0, most=1),
-        Metric("mae", "lower", least=0),
-        Metric("r2", "higher", most=1),
+        Metric("loss", "lower", bounds=(0, None)),
+        Metric("accuracy", "higher", bounds=(0, 1)),
+        Metric("f1", "higher", bounds=(0, 1)),
+        Metric("macro_f1", "higher", bounds=(0, 1)),
+        Metric("mae", "lower", bounds=(0, None)),
+        Metric("r2", "higher", bounds=(None, 1)),
     )
 }
 

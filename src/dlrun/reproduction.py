@@ -6,9 +6,8 @@ import shlex
 import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -17,97 +16,64 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import Baseline, Reference, Variant
-from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
+from dlrun.config.yaml_loader import (
+    Values,
+    flatten_keys,
+    format_override,
+    format_settings_briefly,
+)
 from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_error_remedy
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import Comparison, Group, compare, group_runs
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
-from dlrun.reports.spread import Interval, PairedComparison, RunGroup, compare_pairs
+from dlrun.rows import COUNT, MEAN, RANGE_OF_RUNS, SD, SECONDS, Column, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
-from dlrun.run_folder.recorded_metrics import (
-    EDITIONS,
-    format_interval,
-    format_metric,
-)
+from dlrun.run_folder.recorded_metrics import EDITIONS
 from dlrun.runs.checks import load_experiment_config
 from dlrun.runs.distributed import find_process_group
-from dlrun.sweeps.plan import (
-    Sweep,
-    SweepPlan,
-    SweepPoint,
-    is_run_complete,
-    make_sweep_plan,
-    read_sweep_plan,
-)
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds, parse_seeds
-from dlrun.system.console import Screen, format_text_table, pluralize, printable
-from dlrun.system.files import file_digest, write_file_atomically
+from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.files import write_file_atomically
 
 TABLE_MARK = "<!-- dlrun reproduce"  # such a table may be overwritten
 SCREEN_WIDTH = 80
-COLUMNS = {
-    "what": "experiment, metric",
-    "book": "book",
-    "book in range": "in range?",
-    "notebook": "notebook",
-    "notebook in range": "in range?",
-    "here": "here",
-    "sd": "sd",
-    "n": "n",
-    "interval": "95 % of runs",
-    "seconds": "seconds a run",
-    "command": "command",
-}
-ON_SCREEN = ("book", "book in range", "notebook", "notebook in range", "here", "sd", "interval")
-COMPARED = ("metric", "pairs", "value", "baseline", "interval", "verdict")  # in the JSON
+# Published numbers stand as they were published.
+PUBLISHED = [
+    column
+    for edition in EDITIONS
+    for column in (
+        Column(edition, format=repr, is_number=True),
+        Column(f"{edition}_is", f"the {edition} is"),
+    )
+]
+NUMBERS = [*PUBLISHED, replace(MEAN, title="here"), SD]
+COLUMNS = [
+    Column("what", "experiment, metric"),
+    *NUMBERS,
+    COUNT,
+    RANGE_OF_RUNS,
+    replace(SECONDS, title="seconds a run"),
+    Column("command"),
+]
+ON_SCREEN = [Column("metric"), *NUMBERS, RANGE_OF_RUNS]
 MACHINE = ("processor", "threads", "platform", "python", "torch", "scikit-learn", "dlrun")
 MISSING_HINT = (
     "put what is missing into the data folder; `pip install --no-deps islp` brings tables and "
     "photographs; `dlrun demo` runs the lab on generated data"
 )
 LEGEND = """\
-Here: the mean over n seeds. 95 % of runs: where one more run here would lie \
-(Student's t). In range? yes: the published number, as it is rounded, lies \
-there too; above, below: it lies outside. With few seeds a yes says little: \
---seeds 10 says more. Equal: a fit that depends on no seed gives the published \
-number, rounded to its digits. First labels: photographs whose most probable \
-label is the book's. Seconds: the median run's, beside other runs."""
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """Holds a published number beside the numbers of the runs on this machine, as the JSON has it.
-
-    published: the number by edition of the book. reruns: values of the authors' other runs, by
-    source. interval: where 95 % of runs lie. in_range: where the number of each edition lies; empty
-    or None if it is not judged.
-    """
-
-    metric: str
-    published: Mapping[str, float | None]
-    values: Sequence[float]
-    mean: float
-    sd: float | None = None
-    interval: Interval | None = None
-    direction: str = ""
-    reruns: Mapping[str, float] = field(default_factory=dict)
-    in_range: Mapping[str, str | None] = field(default_factory=dict)
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """Return the texts of a table's cells by column, the published numbers for a screen."""
-        cells = {edition: format_metric(value) for edition, value in self.published.items()}
-        cells |= {f"{edition} in range": self.in_range.get(edition) or "" for edition in EDITIONS}
-        return cells | {
-            "here": format_metric(self.mean),
-            "sd": format_metric(self.sd),
-            "n": str(len(self.values)),
-            "interval": format_interval(self.interval) if self.interval else "",
-        }
+Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
+(Student's t). The book is within, above or below it: the published number, as it \
+is rounded; with fewer than 5 seeds nothing is said (--seeds 10). Equal: a fit \
+that depends on no seed gives the published number, rounded to its digits. First \
+labels: photographs whose most probable label is the book's. Seconds: the median \
+run's, beside other runs."""
 
 
 @dataclass
@@ -115,10 +81,10 @@ class ReproducedExperiment:
     """Holds an experiment of a reproduction, or a variant of it, with its runs of one sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
-    the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
-    its files. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
-    baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
-    the seeds. failed: the errors of the others, by seed. damaged: sentences on damaged runs.
+    the shipped config. settings: all values that differ from the shipped config. missing: why it
+    cannot be run. baseline: the simpler experiment that it should beat. runs: the finished ones, in
+    the order of the seeds. failed: the errors of the others, by seed. damaged: sentences on damaged
+    runs.
     """
 
     name: str
@@ -126,9 +92,7 @@ class ReproducedExperiment:
     seeds: list[int]
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
-    stochastic: bool = True
     baseline: Baseline | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
@@ -150,8 +114,7 @@ class ReproducedExperiment:
         slug = re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
         options = replace(self.options, overrides=self.overrides)
         search = SearchSpace(seeds=format_seeds(self.seeds))
-        plan = make_sweep_plan(f"reproduce-{slug}", self.name, options, search, screen)
-        return plan.model_copy(update={"data": dict(self.data)})
+        return make_sweep_plan(f"reproduce-{slug}", self.name, options, search, screen)
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run, at most `jobs` of them in parallel.
@@ -191,26 +154,28 @@ class ReproducedExperiment:
         """Set `runs` to the finished runs of a sweep; return whether each seed has one."""
         found = sweep.find_runs()
         runs = [found.get(points[seed].number) for seed in self.seeds]
-        self.runs = [run for run in runs if run is not None and is_run_complete(run)]
+        self.runs = [run for run in runs if run is not None and run.is_finished]
         return len(self.runs) == len(self.seeds)
 
     @property
     def command(self) -> str:
         """Return the shell command that runs the experiment with its seeds."""
-        words, overrides = ["dlrun", self.name], self.overrides
-        if len(self.seeds) > 1:
-            words = ["dlrun", "sweep", self.name, "--seeds", format_seeds(self.seeds)]
-        elif self.stochastic:
-            overrides.append(f"{SEED}={self.seeds[0]}")
+        words = ["dlrun", "sweep", self.name, "--seeds", format_seeds(self.seeds)]
+        overrides = self.overrides
+        if len(self.seeds) == 1:
+            words = ["dlrun", self.name]
+            if self.seeds[0] != registry.shipped_values(self.name).get(SEED):
+                overrides.append(f"{SEED}={self.seeds[0]}")
         words += [word for text in overrides for word in ("--set", text)]
         if self.options.data_dir is not None:
             words += ["--data-dir", str(self.options.data_dir)]
         return shlex.join(words)
 
     @property
-    def seconds(self) -> float:
-        """Return the median duration of the runs in seconds."""
-        return statistics.median(run.record.seconds.get("total", 0.0) for run in self.runs)
+    def seconds(self) -> float | None:
+        """Return the median duration of the runs in seconds; None without runs."""
+        seconds = [run.record.seconds.get("total", 0.0) for run in self.runs]
+        return statistics.median(seconds) if seconds else None
 
     @property
     def not_comparable(self) -> str:
@@ -230,55 +195,44 @@ class ReproducedExperiment:
         return [*notes, *self.damaged, *(f"Failed: {text}" for text in failed)]
 
     @property
-    def group(self) -> RunGroup:
-        """Return the runs as the group of one config, with published numbers of other data too."""
-        return RunGroup({(run.record.seed, None): run for run in self.runs}, with_published=True)
-
-    @cached_property
-    def first_section(self) -> RunSection:
-        """Return what a page shows of the first run."""
-        return RunSection(1, self.runs[0], cells=1, with_published=True)
+    def groups(self) -> list[Group]:
+        """Return the runs by config and data, with published numbers of other data too."""
+        groups = group_runs(self.runs, with_published=True)
+        return [replace(group, settings=self.variant) for group in groups]
 
     @property
-    def rows(self) -> list[PublishedRow]:
+    def rows(self) -> list[Values]:
         """Return a row for each published metric that all runs have; none without runs."""
-        if not self.runs:
-            return []
-        group, published = self.group, self.first_section.published
-        judged = EDITIONS if len(self.runs) > 1 or not self.stochastic else ()
-        rows = []
-        for metric in dict.fromkeys(name for values in published.values() for name in values):
-            here = group.spread(metric)
-            if here is None:
-                continue
-            row = PublishedRow(
-                metric,
-                published=dict.fromkeys(EDITIONS) | group.published_values(metric),
-                values=here.values,
-                mean=here.mean,
-                sd=here.deviation,
-                interval=here.range,
-                direction=here.metric.direction,
-                reruns=dict(group.rerun_values(metric)),
-                in_range={edition: group.place(here, edition) for edition in judged},
-            )
-            rows.append(row)
-        return rows or self._rows_of_photographs()
+        rows = [
+            group.row(spread)
+            for group in self.groups
+            for metric, spread in group.spreads.items()
+            if group.published(metric)
+        ]
+        rows = rows or self._rows_of_photographs()
+        mark = " (*)" if self.not_comparable else ""
+        return [
+            row
+            | {
+                "what": f"{self.title}, {row['metric']}{mark}",
+                "seconds": self.seconds,
+                "command": self.command,
+            }
+            for row in rows
+        ]
 
-    def _rows_of_photographs(self) -> list[PublishedRow]:
+    def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
-        counts, photographs = dict.fromkeys((*EDITIONS, "here"), 0), 0
-        for photograph in self.first_section.photographs:
-            weights = photograph.published | {"here": photograph.labels}
+        counts, photographs = dict.fromkeys((*EDITIONS, "mean"), 0), 0
+        for photograph in RunSection(1, self.runs[0], 1).photographs if self.runs else ():
+            weights = photograph.published | {"mean": photograph.labels}
             first = {origin: found[0][0] for origin, found in weights.items() if found}
             if "book" in first:
                 photographs += 1
                 for origin in counts:
                     counts[origin] += first.get(origin) == first["book"]
-        if not photographs:
-            return []
-        here = counts.pop("here")
-        return [PublishedRow(f"first labels of {photographs}", counts, [here], here)]
+        metric = f"first labels of {photographs}"
+        return [{"metric": metric, "count": 1, **counts}] if photographs else []
 
     @property
     def figures(self) -> dict[str, bytes]:
@@ -289,41 +243,25 @@ class ReproducedExperiment:
                 figures[f"{self.title}, {path.name}"] = self.runs[0].read(path.name)
         return figures
 
-    def compare_with_baseline(
-        self, parts: "Sequence[ReproducedExperiment]"
-    ) -> PairedComparison | None:
-        """Compare the runs with those of the baseline among the parts, paired by seed.
-
-        A baseline without chance has one value. None if there are no such pairs.
-        """
-        if self.baseline is None:
+    def compare_with_baseline(self, parts: "Parts") -> Comparison | None:
+        """Compare the runs with those of the baseline among the parts; None without such runs."""
+        if self.baseline is None or not self.runs:
             return None
-        wanted, metric = (self.baseline.experiment, self.baseline.set), self.baseline.metric
+        wanted = self.baseline.experiment, self.baseline.set
         for part in parts:
-            if (part.name, part.variant) == wanted:
-                ours, theirs = self.group.values(metric), part.group.values(metric)
-                if theirs and not part.stochastic:
-                    theirs = dict.fromkeys(ours, next(iter(theirs.values())))
-                pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-                known = self.group.metric(metric)
-                return compare_pairs(known, *zip(*pairs, strict=True)) if pairs else None
+            if (part.name, part.variant) == wanted and part.runs:
+                return compare(self.groups[0], part.groups[0], self.baseline.metric)
         return None
 
-    def describe_baseline(self, parts: "Sequence[ReproducedExperiment]") -> str:
+    def describe_baseline(self, parts: "Parts") -> str:
         """Return whether the runs are better than those of the baseline; empty without one."""
         if self.baseline is None or not self.runs:
             return ""
         other = f"{self.baseline.experiment} {format_settings_briefly(self.baseline.set)}".rstrip()
-        found = self.compare_with_baseline(parts)
-        if found is None:
+        comparison = self.compare_with_baseline(parts)
+        if comparison is None:
             return f"{self.title}: not compared with {other}, which has no such runs here"
-        text = f"{self.title}: mean {found.metric.name} {found.value:.4g} over "
-        text += f"{pluralize(found.pairs, 'seed')}, {found.baseline:.4g} by {other}"
-        if found.interval is None:
-            return f"{text}: --seeds 10 says whether such a difference is reliable"
-        low, high = (f"{end:.4g}" for end in found.interval)
-        text += f", 95 % interval of the mean difference {low} to {high}: {found.verdict}"
-        return f"{text} ({found.metric.direction})"
+        return comparison.describe(self.title, other)
 
 
 Parts = Sequence[ReproducedExperiment]
@@ -333,15 +271,8 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     """Return the plan in a folder with missing seeds added, or the new plan if they conflict."""
     try:
         earlier = read_sweep_plan(folder)
-        before, now = (
-            (
-                {key for point in plan.points for key in point.settings},
-                plan.data,
-                flatten_keys(plan.base) | {SEED: 0},
-            )
-            for plan in (earlier, new)
-        )
-        if before != now:
+        before, now = (({**flatten_keys(plan.base), SEED: 0}, plan.data) for plan in (earlier, new))
+        if before != now or earlier.keys:
             raise DlrunError(f"{folder}: its data or config have changed")
     except DlrunError as error:  # also if damaged, or if code or packages have changed
         screen.note(f"all seeds are run again: {error.message}")
@@ -445,15 +376,13 @@ def prepare_reproduction(
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
-            part.stochastic = config.depends_on_seed
-            if not part.stochastic:
+            if not config.depends_on_seed:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name
             if source not in failures:
                 screen.note(f"data of {name}")
-                files, part.settings = experiment.lab_setup(config, data_dir, screen)
-                part.data = {path.name: file_digest(path) for path in files if path.is_file()}
+                part.settings = experiment.lab_setup(config, data_dir, screen)
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:
@@ -492,8 +421,8 @@ def _write(parts: Parts, out: Path, command: str) -> None:
 
 def _describe_machine(parts: Parts) -> str:
     """Describe the machine of the first run; empty without a run."""
-    section = next((part.first_section for part in parts if part.runs), None)
-    about = section.environment() if section else {}
+    run = next((part.runs[0] for part in parts if part.runs), None)
+    about = RunSection(1, run, cells=1).environment() if run else {}
     return ", ".join(f"{key} {about[key]}" for key in MACHINE if about.get(key))
 
 
@@ -509,23 +438,17 @@ def format_reproduction_markdown(parts: Parts, made: str) -> str:
     be put into a README.
     """
     lines = [f"<!-- {_one_line(made).replace('-->', '')} -->", ""]
-    lines += [_line(COLUMNS.values()), _line("---" for _ in COLUMNS)]
+    lines += [_line(column.heading for column in COLUMNS), _line("---" for _ in COLUMNS)]
     notes = _compare_with_baselines(parts) + [note for part in parts for note in part.notes]
-    for part in parts:
-        for row in part.rows:
-            what = f"{part.title}, {row.metric}"
-            texts = row.cells | {
-                "what": f"{what} (*)" if part.not_comparable else what,
-                "seconds": f"{part.seconds:.1f}",
-            }
-            for edition, value in row.published.items():
-                texts[edition] = "" if value is None else f"{value!r}"  # as it was published
-            cells = {key: _escaped(text) for key, text in texts.items()}
-            cells["command"] = f"<code>{_escaped(part.command)}</code>"
-            lines.append(_line(cells[key] for key in COLUMNS))
-            if row.reruns:
-                reruns = ", ".join(f"{value!r} ({source})" for source, value in row.reruns.items())
-                notes.append(f"Other runs of the authors, {what}: {reruns}")
+    for row in (row for part in parts for row in part.rows):
+        cells = {column.name: _escaped(column.text(row)) for column in COLUMNS}
+        cells["command"] = f"<code>{cells['command']}</code>"
+        lines.append(_line(cells.values()))
+        if reruns := row.get("reruns"):
+            texts = ", ".join(f"{value!r} ({source})" for source, value in reruns.items())
+            notes.append(f"Other runs of the authors, {row['what']}: {texts}")
+        if note := row.get("note"):
+            notes.append(f"{row['what']}: {note}")
     notes.append(f"Machine: {_describe_machine(parts)}")
     lines += ["", *textwrap.wrap(LEGEND, SCREEN_WIDTH), ""]
     lines += [f"- {_escaped(note)}." for note in notes]
@@ -547,19 +470,16 @@ def _one_line(text: str) -> str:
 
 def _show(parts: Parts, out: Path, data_dir: Path, screen: Screen) -> None:
     """Print the comparison, the experiments that were not run, and the paths of the files."""
-    rows = [
-        [row.metric, *(row.cells[key] for key in ON_SCREEN)] for part in parts for row in part.rows
-    ]
-    heads = ["", *(COLUMNS[key] for key in ON_SCREEN)]
-    left = {place for place, head in enumerate(heads) if head in ("", "in range?")}
-    head, *lines = format_text_table([heads, *rows], left=left, gap=1)
+    rows_of_parts = [part.rows for part in parts]
+    head, *lines = table_lines(ON_SCREEN, [row for rows in rows_of_parts for row in rows], screen)
     shown: list[str] = []
-    for part in parts:
-        if part.rows:
+    for part, rows in zip(parts, rows_of_parts, strict=True):
+        if rows:
             mark = " (*)" if part.not_comparable else ""
+            note = f"; {rows[0]['note']}" if rows[0].get("note") else ""
             runs = pluralize(len(part.runs), "run")
-            shown.append(f"{part.title}{mark}, {runs} of {part.seconds:.1f} s")
-        shown += [lines.pop(0) for _ in part.rows]
+            shown.append(f"{part.title}{mark}, {runs} of {part.seconds:.1f} s{note}")
+        shown += [lines.pop(0) for _ in rows]
     for text in (LEGEND, *_compare_with_baselines(parts)):
         shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
     shown += [printable(note) for part in parts for note in part.notes]
@@ -573,7 +493,7 @@ def _show(parts: Parts, out: Path, data_dir: Path, screen: Screen) -> None:
 def _print_json(parts: Parts, out: Path, command: str, status: str, screen: Screen) -> None:
     experiments = []
     for part in parts:
-        baseline = part.compare_with_baseline(parts)
+        comparison = part.compare_with_baseline(parts)
         experiments.append(
             {
                 "experiment": part.name,
@@ -582,11 +502,11 @@ def _print_json(parts: Parts, out: Path, command: str, status: str, screen: Scre
                 "not_run": part.missing or None,
                 "failed": part.failed,
                 "runs": [str(run.folder) for run in part.runs],
-                "reserved": part.not_comparable or None,
-                "seconds": part.seconds if part.runs else None,
+                "not_comparable": part.not_comparable or None,
+                "seconds": part.seconds,
                 "command": part.command,
-                "rows": [asdict(row) for row in part.rows],
-                "baseline": baseline and {key: getattr(baseline, key) for key in COMPARED},
+                "rows": part.rows,
+                "baseline": comparison and comparison.as_object(),
             }
         )
     about = {

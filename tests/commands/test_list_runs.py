@@ -101,7 +101,7 @@ def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
     run = objects(runs, capsys, where=["optimizer.lr>0.05"])[0]
     folder = runs / EXPERIMENT / DAY.format(1, "a")
     assert run.pop("config")["optimizer.lr"] == 0.1
-    assert run.pop("interval") == pytest.approx([0.4691, 0.5309], abs=1e-4)
+    assert run.pop("interval_of_test_set") == pytest.approx([0.4691, 0.5309], abs=1e-4)
     about = {"name": folder.name, "experiment": EXPERIMENT, "folder": str(folder)}
     about |= {"state": "finished", "began": "2026-01-01T00:00:00+00:00", "problem": None}
     about |= {"metric": "test_accuracy", "value": 0.5, "book": 0.421, "seconds": 10.5}

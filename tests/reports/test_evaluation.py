@@ -14,10 +14,10 @@ from dlrun.experiments.predictions import (
     parse_predictions,
     to_plain_csv,
 )
+from dlrun.groups import compare_pairs
 from dlrun.metrics import describe_metric
 from dlrun.reports.evaluation import DOTS, compare_test_rows, evaluate_classes, evaluate_values
 from dlrun.reports.run_data import RunSection
-from dlrun.reports.spread import compare_pairs
 from tests.conftest import Dlrun
 from tests.reports.example_runs import a_classification, a_regression, predictions
 from tests.run_folder.making import a_run
@@ -71,13 +71,13 @@ def test_of_many_values_a_share_is_drawn(rows: int) -> None:
 def test_classes_of_the_same_rows_are_compared_in_pairs() -> None:
     baseline = [True] * 10 + [False] * 10
     values = [False] * 2 + [True] * 18
-    found = compare_pairs(describe_metric("test_accuracy", {}), values, baseline)
-    assert (found.baseline, found.value, found.pairs) == (0.5, 0.9, 20)
+    found = compare_pairs(describe_metric("test_accuracy", {}), "test row", values, baseline)
+    assert (found.other_mean, found.mean, found.count) == (0.5, 0.9, 20)
     assert found.difference == pytest.approx(0.4)
-    low, high = found.interval or (0, 0)
+    low, high = found.interval_of_mean or (0, 0)
     assert 0 < low < 0.4 < high and found.verdict == "better"
     assert (
-        compare_pairs(describe_metric("test_accuracy", {}), values, values).verdict
+        compare_pairs(describe_metric("test_accuracy", {}), "test row", values, values).verdict
         == "no clear difference"
     )
 
@@ -92,9 +92,9 @@ def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:
     base = run("base", *zip(targets, (1, -1, 1, -1), strict=True))
     near = run("near", *zip(targets, (0.5, -0.25, 0.25, 0.5), strict=True))
     found = compare_test_rows(near, base)
-    assert (found.metric.name, found.baseline, found.value) == ("test_mae", 1, 0.375)
-    assert found.interval == pytest.approx((-0.854673, -0.395327), abs=1e-6)  # Student's, 3 degrees
-    assert found.verdict == "better"
+    assert (found.metric.name, found.other_mean, found.mean) == ("test_mae", 1, 0.375)
+    assert found.interval_of_mean == pytest.approx((-0.854673, -0.395327), abs=1e-6)
+    assert found.verdict == "too few test rows to say (4 of 5)"
     rounded = compare_test_rows(run("rounded", *((one + 1e-6, 1) for one in targets)), base)
     assert rounded.difference == pytest.approx(0, abs=1e-5)
     with pytest.raises(ConfigError, match="different test rows"):
@@ -108,9 +108,10 @@ def test_runs_compare_shows_the_difference_of_two(forked: Dlrun, tmp_path: Path)
         a_classification(runs / name, labels=names, table=table, data=data)
     a_run(runs / "d", data="made", metrics={"test_accuracy": 0.5})
     lines = forked("runs", "compare", "a", "b").is_told(0).stdout.splitlines()
-    assert lines[-1].startswith("b against a on 100 common test rows: test_accuracy +0.2000 (")
+    assert "b: test_accuracy 0.9000 over 100 test rows, 0.7000 by a, " in lines[-1]
+    assert "these two runs only" in lines[-1]
     for other, why in (("c", "not on the same data"), ("d", "no predictions of a test set")):
-        assert "against" not in forked("runs", "compare", "a", other).is_told(0, why).stdout
+        assert "two runs only" not in forked("runs", "compare", "a", other).is_told(0, why).stdout
 
 
 @pytest.mark.parametrize("value", ["three", "1e308", "nan"])

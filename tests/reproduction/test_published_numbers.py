@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from dlrun.config.sections import Baseline
+from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.spread import place_in_range
+from dlrun.groups import place_of_published
 from dlrun.reproduction import (
     COLUMNS,
     TABLE_MARK,
@@ -27,11 +28,15 @@ REFERENCE = {
 }
 
 
-def a_part(folder: Path, mae: list[float], **fields: Any) -> ReproducedExperiment:
+def a_part(
+    folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
+) -> ReproducedExperiment:
+    config = registry.experiment_entry(name).shipped.values
     runs = [
         Run.open(
             a_run(
-                folder / "runs" / "e" / f"20261125T12000{seed}Z-0000",
+                folder / "runs" / name / f"20261125T12000{seed}Z-0000",
+                config=config | {"seed": seed},
                 metrics={"test_mae": value},
                 reference=REFERENCE,
                 seconds={"total": 2.0},
@@ -40,33 +45,29 @@ def a_part(folder: Path, mae: list[float], **fields: Any) -> ReproducedExperimen
         )
         for seed, value in enumerate(mae)
     ]
-    return ReproducedExperiment("e", RunSettings(), [*range(len(mae))], runs=runs, **fields)
-
-
-def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
-    for value, where in ((259.71528, "equal"), (259.716, "below"), (259.7, "above")):
-        part = a_part(tmp_path / where, [value, value], stochastic=False)
-        (row,) = part.rows
-        assert row.cells["notebook in range"] == where
-        assert row.direction == "lower is better"
+    return ReproducedExperiment(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
 
 
 def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
-    simple = a_part(tmp_path / "a", [239.0], stochastic=False)
+    fit = "hitters-linear"
+    simple = a_part(tmp_path / "a", [239.0], fit)
     variant = {"model.day_of_week": True}
-    same = a_part(tmp_path / "b", [200.0], stochastic=False, variant=variant)
-    baseline = Baseline(experiment="e", metric="test_mae")
-    part = a_part(tmp_path / "c", [230.0, 240.0, 250.0], baseline=baseline)
+    same = a_part(tmp_path / "b", [200.0], fit, variant=variant)
+    baseline = Baseline(experiment=fit, metric="test_mae")
+    part = a_part(tmp_path / "c", [230.0, 240.0, 250.0, 235.0, 245.0], baseline=baseline)
     other = replace(part, baseline=baseline.model_copy(update={"set": variant}))
     unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
     verdicts = [one.compare_with_baseline([part, simple, same]) for one in (other, unknown)]
     assert verdicts[0] and verdicts[0].verdict == "worse" and verdicts[1] is None
+    few = replace(other, runs=part.runs[:4])
+    found = few.compare_with_baseline([simple, same])
+    assert found and found.verdict == "too few seeds to say (4 of 5)"
     assert "which has no such runs here" in unknown.describe_baseline([part])
     (row,) = part.rows
-    assert row.reruns == {"2023-08": 257.24}
+    assert row["reruns"] == {"2023-08": 257.24}
     table = format_reproduction_markdown([simple, same, part], "c")
     assert "no clear difference" in table and "lower is better" in table
-    assert "2023-08" in table and "e day_of_week=true" in table
+    assert "2023-08" in table and f"{fit} day_of_week=true" in table
     assert "(*)" not in table
 
 
@@ -80,39 +81,38 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
         seconds={"total": 2.0},
         seed=0,
     )
-    part = ReproducedExperiment("e", RunSettings(), [0], runs=[Run.open(folder)])
+    part = ReproducedExperiment("hitters-dense", RunSettings(), [0], runs=[Run.open(folder)])
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
-    (row,) = part.rows
-    assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
     text = format_reproduction_markdown([part, other], f"{TABLE_MARK[5:]} --out 'a-->b'")
     assert text.startswith(TABLE_MARK) and text.count("-->") == 1
     _, _, *table = text.splitlines()[:5]
     assert [line.count(" | ") for line in table] == [10, 10, 10]
-    assert r"(*) e: a \| b c." in text and r"Not run: f: no \| file here." in text
+    assert r"(*) hitters-dense: a \| b c." in text and r"Not run: f: no \| file here." in text
 
 
 def test_the_published_table_is_what_it_writes() -> None:
     """Its columns; its published numbers are the configs', its verdicts follow from its numbers."""
     text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
     head, _, *lines = text.partition(TABLE_MARK)[2].split("\n\n")[1].splitlines()
-    assert head.strip("| ").split(" | ") == list(COLUMNS.values())
+    assert head.strip("| ").split(" | ") == [column.heading for column in COLUMNS]
     judged = 0
     for line in lines:
-        cells = dict(zip(COLUMNS, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
+        names = [column.name for column in COLUMNS]
+        cells = dict(zip(names, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
         title, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
         experiment, _, variant = title.partition(" ")
         reference = published(experiment)
         for edition in ("book", "notebook"):
-            if not cells[f"{edition} in range"]:
+            if not cells[f"{edition}_is"]:
                 continue
             judged += 1
             assert "(*)" not in cells["what"], "other data judge nothing"
             value = (reference["variants"][0] if variant else reference)[edition][metric]
             assert float(cells[edition]) == value
-            if cells["interval"]:
-                low, high = map(float, cells["interval"].split("-"))
-                assert cells[f"{edition} in range"] == place_in_range(value, (low, high))
+            if cells["range_of_runs"]:
+                low, high = map(float, cells["range_of_runs"].split("-"))
+                assert cells[f"{edition}_is"] == place_of_published(value, (low, high))
             else:  # a fit without chance
-                assert cells[f"{edition} in range"] == "equal"
-                assert float(cells["here"]) == pytest.approx(value, abs=1e-4)
+                assert cells[f"{edition}_is"] == "equal"
+                assert float(cells["mean"]) == pytest.approx(value, abs=1e-4)
     assert judged >= 5

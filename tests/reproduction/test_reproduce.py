@@ -86,7 +86,7 @@ def test_the_numbers_are_the_runs(lab: Path) -> None:
         assert cells["here"] == f"{np.mean(values):.4f}" and cells["n"] == "2"
         assert cells["sd"] == f"{np.std(values, ddof=1):.4f}"
         assert float(cells["book"]) == published(experiment)["book"][metric]
-        assert cells["in range?"] == "", "other data judge nothing"
+        assert cells["the book is"] == "", "other data judge nothing"
         assert f"dlrun sweep {experiment} --seeds 0-1 --set accelerator=cpu" in cells["command"]
         assert all(record["test_rows"] == TEST for record in runs.values())
     page = (lab / "reproduction.html").read_text()
@@ -122,6 +122,27 @@ def test_the_command_of_each_number_gives_it(lab: Path) -> None:
     shutil.rmtree(lab / "runs")
     harness.run(lab, *command.split()).is_told(0)
     assert finished(lab, LASSO)[1]["metrics"] == first["metrics"]
+
+
+def test_sweep_report_and_reproduction_say_the_same_of_the_same_runs(lab: Path) -> None:
+    told = {
+        "sweep": ["sweep", "--resume", f"reproduce-{LASSO}", "--json"],
+        "report": ["report", f"reproduce-{LASSO}", "--json"],
+        "reproduction": [*COMMAND, "--json"],
+    }
+    about = {
+        what: json.loads(harness.run(lab, *words).is_told(0).stdout) for what, words in told.items()
+    }
+    about["reproduction"] = about["reproduction"]["experiments"][0]
+    keys = ("count", "mean", "sd", "interval_of_mean", "range_of_runs", "book", "note")
+    rows = []
+    for found in about.values():
+        (row,) = (row for row in found["rows"] if row["metric"] == "test_accuracy")
+        rows.append([row[key] for key in keys])
+    assert rows[0][0] == 2 and rows[0][-1] == "too few seeds to say (2 of 5)"
+    assert [row[:5] for row in rows] == [rows[0][:5]] * 3 and {row[-1] for row in rows} == {
+        rows[0][-1]
+    }
 
 
 @pytest.mark.slow
@@ -334,9 +355,9 @@ def test_a_variant_that_was_published_too_is_run_and_compared(
     done = forked("reproduce", "count-words", "--json", **env).is_told(0)
     plain, variant = json.loads(done.stdout)["experiments"]
     assert (plain["variant"], variant["variant"]) == ({}, {"words": 5})
-    places = [one["rows"][0]["in_range"]["notebook"] for one in (plain, variant)]
-    assert places == ["equal", "above"]
-    assert [one["rows"][0]["values"] for one in (plain, variant)] == [[3.0], [5.0]]
+    rows = [one["rows"][0] for one in (plain, variant)]
+    assert [row["notebook_is"] for row in rows] == ["equal", "above"]
+    assert [(row["mean"], row["count"]) for row in rows] == [(3.0, 1), (5.0, 1)]
     assert "words=5" in variant["command"]
     record = json.loads((tmp_path / variant["runs"][0] / "results.json").read_text())
     assert record["reference_differs"] is None

@@ -51,12 +51,12 @@ def test_least_squares_by_folds_is_scikit_learns(tmp_path: Path, table: list[str
         errors.append(mean_absolute_error(y[held], predicted))
     tested = sorted(float(row["target"]) for run in found.values() for row in predictions(run))
     assert tested == pytest.approx(sorted(y), abs=1e-6)  # each once
-    (config,) = json.loads(done.is_told(0).stdout)["configs"]
-    numbers = config["metrics"]["test_mae"]
-    assert (config["folds"], config["planned"], numbers["n"]) == (5, 5, 5)
+    about = json.loads(done.is_told(0).stdout)
+    (numbers,) = (row for row in about["rows"] if row["metric"] == "test_mae")
+    assert (about["best"]["folds"], numbers["planned"], numbers["count"]) == (5, 5, 5)
     assert numbers["mean"] == pytest.approx(np.mean(errors), rel=1e-6)
     ends = scipy.stats.t.interval(0.95, 4, np.mean(errors), scipy.stats.sem(errors))
-    assert numbers["interval"] == pytest.approx(ends, rel=1e-6)
+    assert numbers["interval_of_mean"] == pytest.approx(ends, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -69,12 +69,13 @@ def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str
     ).is_told(0)
     about, folders = json.loads(done.stdout), runs(tmp_path, DENSE)
     assert len(folders) == 12
-    for config in about["configs"]:
-        assert list(config["settings"]) == ["model.hidden"] and config["planned"] == 6
-        of_config = [results(tmp_path / run)["metrics"]["test_mae"] for run in config["runs"]]
+    rows = [row for row in about["rows"] if row["metric"] == "test_mae"]
+    assert len(rows) == 2
+    for numbers in rows:
+        assert list(numbers["settings"]) == ["model.hidden"] and numbers["planned"] == 6
+        of_config = [results(tmp_path / run)["metrics"]["test_mae"] for run in numbers["runs"]]
         of_folds = np.reshape(of_config, (3, 2)).mean(1)  # seeds vary fastest
-        numbers = config["metrics"]["test_mae"]
-        assert numbers["n"] == 3 and numbers["mean"] == pytest.approx(of_folds.mean())
+        assert numbers["count"] == 3 and numbers["mean"] == pytest.approx(of_folds.mean())
         assert numbers["sd"] == pytest.approx(of_folds.std(ddof=1))
     assert {record["valid_rows"] for record in map(results, folders.values())} == {5}
     command = shlex.split(about["best"]["command"])
@@ -99,9 +100,10 @@ def test_of_one_fold_n_counts_seeds(tmp_path: Path, table: list[str]) -> None:
     small = setting("trainer.max_epochs=1", "model.hidden=[2]", "model.dropout=[0]")
     fold = [*setting("data.folds=3", "data.fold=2"), "--seeds", "2"]
     done = harness.run(tmp_path, "sweep", DENSE, *table, *small, *fold, "--json").is_told(0)
-    best = json.loads(done.stdout)["best"]
-    numbers = best["metrics"]["test_mae"]
-    assert (best["folds"], best["planned"], numbers["n"]) == (None, 2, 2) and numbers["sd"] > 0
+    about = json.loads(done.stdout)
+    best = about["best"]
+    (numbers,) = (row for row in about["rows"] if row["metric"] == "test_mae")
+    assert (best["folds"], best["planned"], numbers["count"]) == (None, 2, 2) and numbers["sd"] > 0
     command = shlex.split(best["command"])
     assert "--folds" not in command and {"--seeds", "data.fold=2"} < {*command}
 

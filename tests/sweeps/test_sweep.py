@@ -42,7 +42,9 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert "to do" not in again.stderr
     about = json.loads(again.stdout)
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
-    assert about["selection"]["configs"] == about["selection"]["n"] == 2
+    selection = about["selection"]
+    assert (selection["configs"], selection["comparison"]["count"]) == (2, 2)
+    assert selection["comparison"]["verdict"] == "too few seeds to say (2 of 5)"
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
     draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
@@ -71,13 +73,15 @@ def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
     expected = by_config["test_accuracy"].agg(["size", "mean", "std", "min", "max"])
     table = pd.read_csv(path)
     table = table[table["metric"] == "test_accuracy"].set_index("path.smallest").sort_index()
-    names = {"n": "size", "mean": "mean", "sd": "std", "min": "min", "max": "max"}
+    names = {"count": "size", "mean": "mean", "sd": "std", "min": "min", "max": "max"}
     for ours, theirs in names.items():
         assert table[ours].to_numpy() == pytest.approx(expected[theirs].to_numpy(), rel=1e-6)
     for smallest, row in expected.iterrows():
         ends = scipy.stats.t.interval(0.95, 1, loc=row["mean"], scale=row["std"] / 2**0.5)
-        assert tuple(table.loc[smallest, ["low", "high"]]) == pytest.approx(ends, rel=1e-6)
-    (chosen,) = table.index[table["chosen"] == 1]
+        assert tuple(
+            table.loc[smallest, ["interval_of_mean_low", "interval_of_mean_high"]]
+        ) == pytest.approx(ends, rel=1e-6)
+    (chosen,) = table.index[table["is_best"]]
     validated = by_config["valid_accuracy"].mean()
     assert validated[chosen] == validated.max()
 
@@ -189,4 +193,4 @@ def test_a_copy_of_a_run_is_in_no_table_of_a_sweep_and_leads_no_list(tmp_path: P
     assert [row["name"] for row in json.loads(listed.stdout)] == [first.name, copy.name]
     harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)  # the point is run again
     table = pd.read_csv(tmp_path / "runs" / "sweeps" / "s" / "table.csv", index_col="metric")
-    assert table.loc["test_accuracy", "n"] == 2 and table.loc["test_accuracy", "max"] < 1
+    assert table.loc["test_accuracy", "count"] == 2 and table.loc["test_accuracy", "max"] < 1

@@ -1,7 +1,7 @@
 """`dlrun runs compare`: show how runs differ in config, code and data, with their metrics."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from rich.table import Table
@@ -14,28 +14,49 @@ from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import have_same_data
 from dlrun.reports.evaluation import compare_test_rows
+from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, pluralize, shorten_paths
+from dlrun.system.console import Screen, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 
-Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
+
+@dataclass(frozen=True)
+class _Row:
+    """Holds what the runs have of one key; best: whether a run's value is the best of all."""
+
+    key: str
+    values: Sequence[object]
+    format: Callable[[object], str] = format_setting
+    best: Sequence[bool] = ()
+
+    @property
+    def cells(self) -> list[str]:
+        """Return a text for each run."""
+        has_null = self.format is format_setting  # a config does
+        texts = [
+            self.format(value) if has_null or value is not None else EMPTY for value in self.values
+        ]
+        marks = [" *"[best] for best in self.best] or [""] * len(texts)
+        return [shorten_paths(text) + mark for text, mark in zip(texts, marks, strict=True)]
 
 
 def compare(
     runs: Annotated[
         list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_runs)
     ],
+    json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
     Examples:
     dlrun runs compare imdb-dense/latest imdb-lstm/latest
-    dlrun runs compare ab12 ff75
+    dlrun runs compare ab12 ff75 --json
     """
     screen = Screen()
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
@@ -45,23 +66,39 @@ def compare(
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
     rows = []
-    for group in ("run", "config", "versions"):
-        differing = _differing([one[group] for one in described])
-        if group == "config" and len({run.record.experiment for run in opened}) > 1:
+    for part, format_value in (("run", str), ("config", format_setting), ("versions", str)):
+        values = [about[part] for about in described]
+        if part == "config" and len({run.record.experiment for run in opened}) > 1:
             screen.note("config: keys that not all of these experiments have are left out")
-            differing = [(key, cells) for key, cells in differing if EMPTY not in cells]
-        elif not differing and group != "run":
-            screen.note(f"{group}: no difference")
+            common = set(values[0]).intersection(*values)
+            values = [{key: about[key] for key in about if key in common} for about in values]
+        differing = _differing(values, format_value)
+        if not differing and part != "run":
+            screen.note(f"{part}: no difference")
         rows += differing
-    same_data = len({run.record.data for run in opened}) == 1
+    same_data = len({run.record.data for run in opened}) == 1 and have_same_data(opened)
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
-    measured = _metrics(opened, mark_best=same_data)
-    _show(rows + measured, heads, screen)
-    if any(cell.endswith("*") for _, row in measured for cell in row):
-        screen.note("*: the best of the runs")
+    rows += _metrics(opened, mark_best=same_data)
+    comparison = None
     if len(opened) == 2 and same_data:
-        _show_paired_difference(opened, heads, screen)
+        try:
+            comparison = compare_test_rows(opened[1], opened[0])
+        except DlrunError as error:
+            screen.note(f"no difference row by row: {error.message}")
+    if json:
+        values = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
+        about = {"runs": [run.name for run in opened], "rows": values}
+        screen.print_json(about | {"test_rows": comparison and comparison.as_object()})
+        return
+    _show(rows, heads, screen)
+    if any(any(row.best) for row in rows):
+        screen.note("*: the best of the runs")
+    if comparison is not None:
+        text = comparison.describe(heads[1], heads[0])
+        screen.show(
+            f"{text}. This is about these two runs only: other seeds give other differences"
+        )
 
 
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
@@ -98,55 +135,51 @@ def run_provenance(run: Run) -> dict[str, Values]:
     }
 
 
-def _differing(runs: Sequence[Values]) -> Rows:
-    """Return the rows of a table for the keys whose values are not equal in all runs."""
+def _differing(
+    runs: Sequence[Mapping[str, object]], format_value: Callable[[object], str]
+) -> list[_Row]:
+    """Return a row for each key whose values are not equal in all runs."""
+    keys = dict.fromkeys(key for values in runs for key in values)
+    rows = [_Row(key, [values.get(key) for values in runs], format_value) for key in keys]
+    return [row for row in rows if len(set(row.cells)) > 1]
+
+
+def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
+    """Return the rows of the metrics (the best value marked), and of the seconds."""
     rows = []
-    for key in dict.fromkeys(key for values in runs for key in values):
-        cells = [format_setting(values[key]) if key in values else EMPTY for values in runs]
-        if len(set(cells)) > 1:
-            rows.append((key, cells))
-    return rows
-
-
-def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
-    """Return the rows of a table for the metrics (the best value marked) and the seconds."""
-    rows: Rows = []
     newest = [run.newest_metrics for run in runs]
     judged_by = {metrics.main_metric(run.record) for run in runs}
-    for name in dict.fromkeys(name for one in newest for name in one):
-        values = [one.get(name) for one in newest]
-        known = [value for value in values if value is not None]
-        direction = runs[0].record.metric(name).sign if mark_best else 0
-        best = (max if direction > 0 else min)(known, default=math.nan)
-        cells = [metrics.format_metric(value) or EMPTY for value in values]
+    for name in dict.fromkeys(name for values in newest for name in values):
+        values = [found.get(name) for found in newest]
+        sign = runs[0].record.metric(name).sign if mark_best else 0
+        known = [sign * value for value in values if value is not None]
         behind = [
-            None if value is None else stats.without_rounding(value - best, best)
+            value is not None and stats.without_rounding(max(known) - sign * value, max(known))
             for value in values
         ]
-        has_best = direction and any(behind)
-        marks = ["*" if has_best and one == 0 else " " for one in behind]
-        rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
+        has_best = sign != 0 and any(behind)
+        best = [
+            has_best and value is not None and not gap
+            for value, gap in zip(values, behind, strict=True)
+        ]
+        rows.append(_Row(name, values, metrics.format_metric, best))
         if name == ACCURACY:
             ends = [run.record.interval for run in runs]
-            rows.append(
-                ("95 % interval", [metrics.format_interval(one) if one else EMPTY for one in ends])
-            )
+            rows.append(_Row("interval of a test set", ends, INTERVAL_OF_TEST_SET.format))
         if name in judged_by:
             published = [metrics.published_metrics(run.record) for run in runs]
             for edition in metrics.EDITIONS:
-                cells = [metrics.format_metric(one.get(edition, {}).get(name)) for one in published]
-                if any(cells):
-                    rows.append((f"{edition}'s {name}", [cell or EMPTY for cell in cells]))
+                numbers = [editions.get(edition, {}).get(name) for editions in published]
+                if any(number is not None for number in numbers):
+                    rows.append(_Row(f"{edition}'s {name}", numbers, metrics.format_metric))
     totals = [run.record.seconds.get("total") for run in runs]
-    rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
-    return rows
+    return [*rows, _Row("seconds", totals, SECONDS.format)]
 
 
-def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
+def _show(rows: Sequence[_Row], heads: Sequence[str], screen: Screen) -> None:
     """Print a table of runs, or several tables if the runs do not fit side by side."""
-    rows = [(key, [*map(shorten_paths, row)]) for key, row in rows]  # before a cell is folded
-    longest = max(len(cell) for row in (heads, *(row for _, row in rows)) for cell in row)
-    keys = max(len(key) for key, _ in rows)
+    longest = max(len(cell) for row in (heads, *(row.cells for row in rows)) for cell in row)
+    keys = max(len(row.key) for row in rows)
     width = min(MAX_CELL, longest) + 2
     columns = max(1, (screen.out.width - keys) // width)
     for first in range(0, len(heads), columns):
@@ -154,26 +187,6 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
         table.add_column("run", no_wrap=True)
         for head in heads[first : first + columns]:
             table.add_column(Text(head), justify="right", max_width=MAX_CELL, overflow="fold")
-        for key, row in rows:
-            table.add_row(Text(key), *map(Text, row[first : first + columns]))
+        for row in rows:
+            table.add_row(Text(row.key), *map(Text, row.cells[first : first + columns]))
         screen.show(table)
-
-
-def _show_paired_difference(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> None:
-    """Print the difference of the second of two runs to the first on their common test rows."""
-    try:
-        found = compare_test_rows(runs[1], runs[0])
-    except DlrunError as error:
-        screen.note(f"no difference row by row: {error.message}")
-        return
-    here, there = heads[1], heads[0]
-    around = f" (95 % interval {metrics.format_interval(found.interval)})" if found.interval else ""
-    sign = "+" if found.difference > 0 else ""
-    rows = pluralize(found.pairs, "common test row")
-    screen.show(
-        Text(
-            f"{here} against {there} on {rows}: {found.metric.name} "
-            f"{sign}{metrics.format_metric(found.difference)}{around}, {found.verdict} "
-            "(of these two runs: other seeds give other differences)"
-        )
-    )

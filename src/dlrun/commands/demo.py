@@ -62,10 +62,10 @@ class _Fit:
         here, published = format_metric(record.metrics.get(metric)), ["", ""]
         if self.is_real:
             part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
-            rows = {row.metric: row for row in part.rows}
+            rows = {row["metric"]: row for row in part.rows}
             if row := rows.get(metric) or next(iter(rows.values()), None):
-                metric, here = row.metric.removeprefix("first "), row.cells["here"]
-                published = [format_metric(row.published[edition]) for edition in EDITIONS]
+                metric, here = row["metric"].removeprefix("first "), format_metric(row["mean"])
+                published = [format_metric(row[edition]) for edition in EDITIONS]
             data = "real (*)" if record.reference_differs else "real"
         seconds = f"{record.seconds['total']:.1f}"
         return [title, metric.removeprefix(TESTED), here, *published, data, seconds]

@@ -4,41 +4,34 @@ import contextlib
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.text import Text
-
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.show import notes_or_warning, shorten_note
+from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_runs
 from dlrun.metrics import TESTED, describe_metric
-from dlrun.run_folder import recorded_metrics
-from dlrun.run_folder.find import refuse_sweep, start_time_from_folder_name
-from dlrun.run_folder.folder import LATEST, to_csv
+from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
+from dlrun.run_folder.find import refuse_sweep
+from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.record import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.system.console import Screen, cut, format_text_table, pluralize, printable, shorten_paths
+from dlrun.system.console import Screen, pluralize
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
 STATES = f"Only runs in this state: {', '.join(State)}."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first; -KEY: reversed."
-COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
-NUMBERS = ("value", "book", "seconds")  # columns that are aligned to the right
-LONG = 40  # characters to which a terminal cuts a cell
-WHOLE = ("name", "folder")  # ... but for these columns
-ABOUT = (
-    "name", "experiment", "state", "metric", "value", "interval", "book", "seconds",
-    "tags", "differs", "note", "began", "folder", "problem",
-)  # fmt: skip
+SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
+COLUMNS = {column.name: column for column in RUN_COLUMNS}
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -77,7 +70,7 @@ def list_runs(
     keys = [key.strip() for key in columns.split(",")] if columns else []
     order = (sort or "").removeprefix("-")
     named = {*keys, order, *(condition.key for condition in conditions)} - {""}
-    whole = json or not named <= {*ABOUT, "metrics"}
+    whole = json or not named <= {*COLUMNS, "metrics"}
     rows, known, identities = list[Row](), set[str](), list[RunIdentity]()
     for run in scan_or_fail(folder, experiment):  # one in memory at a time
         row = _row(run, screen, whole=whole)
@@ -95,23 +88,17 @@ def list_runs(
     for row in rows:
         row["problem"] = copies.get(Path(row["folder"]), row["problem"])
     if sort:
-        rows = sorted(_sort(rows, sort), key=lambda row: Path(row["folder"]) in copies)
+        rows = sorted(_sort(rows, sort, screen), key=lambda row: Path(row["folder"]) in copies)
     rows = rows[:limit]
     if json:
-        keys = keys or [*ABOUT, "metrics", "config"]
+        keys = keys or [*COLUMNS, "metrics", "config"]
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
-        keys = keys or [*dict.fromkeys([*ABOUT, *filter(None, [order])])]
-        cells = [
-            [
-                yaml_loader.format_setting(cell) if isinstance(cell, dict | list) else cell
-                for cell in map(row.get, keys)
-            ]
-            for row in rows
-        ]
-        screen.write(to_csv([keys, *cells]).decode().replace("\r\n", "\n"))
+        keys = keys or [*dict.fromkeys([*COLUMNS, *filter(None, [order])])]
+        screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        _show(rows, keys or _columns(rows, order), screen)
+        columns_shown = _columns(rows, keys, order)
+        screen.rows(table_lines(columns_shown, rows, screen, empty=EMPTY))
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
@@ -132,36 +119,13 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     """Return the values of a run; `whole`: with those of its config and record, which take time."""
-    record = run.record
-    metric = recorded_metrics.main_metric(record)
-    book = recorded_metrics.published_metrics(record).get("book", {})
-    row: Row = {"config": {}}
-    differs: Row = {}
-    began, notes = record.started, RunNotes()
-    if not run.is_damaged:
-        notes = notes_or_warning(run, screen)
-        if whole:
-            recorded = yaml_loader.flatten_keys(record.model_dump(exclude={"config"}))
-            row = recorded | run.settings | {"config": run.settings}
-        with contextlib.suppress(ConfigError):  # the experiment is not installed
-            differs = run.changed_settings()
-    elif named := start_time_from_folder_name(run.folder):
-        began = named.isoformat()
+    record, row = run.record, Row()
+    notes = RunNotes() if run.is_damaged else notes_or_warning(run, screen)
+    if whole and not run.is_damaged:
+        row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
     return row | {
-        "name": run.name,
-        "experiment": record.experiment,
-        "state": run.state,
-        "metric": metric,
-        "value": record.metrics[metric] if metric else None,
-        "interval": record.interval,
-        "book": book.get(metric) if metric else None,
-        "seconds": record.seconds.get("total"),
-        "tags": notes.tags,
-        "differs": differs,
-        "note": notes.note or None,
-        "began": began,
-        "folder": str(run.folder),
-        "problem": run.problem,
+        **run_row(run, notes),
+        "config": run.settings if whole else {},
         "metrics": record.metrics,
         "directions": record.directions,
     }
@@ -208,86 +172,62 @@ class _Condition:
             raise ConfigError(f"--where {self.text!r}: {problem}", hint) from None
 
 
-def _sort(rows: Sequence[Row], key: str) -> list[Row]:
+def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z; reversed for `-KEY`.
 
-    A metric of which less is better begins with the smallest. Runs without a value come last.
+    The best value of a metric comes first. A metric whose direction is not known ranks no runs,
+    which a warning says. Runs without a value come last.
     """
     name = key.removeprefix("-")
     # A metric has one direction, also if older runs do not declare it.
     directions = {metric: better for row in rows for metric, better in row["directions"].items()}
 
+    def metric_of(row: Row) -> str:
+        return str(row["metric"]) if name == "value" else name.partition("metrics.")[2]
+
+    with_value = [row for row in rows if row.get(name) is not None]
+    metrics = {metric_of(row) for row in with_value} - {""}
+    signs = {metric: describe_metric(metric, directions).sign for metric in metrics}
+    if unknown := [metric for metric in sorted(signs) if not signs[metric]]:
+        screen.warn(describe_metric(unknown[0], directions).not_ranked)
+        return [*rows]
+
     def rank(row: Row) -> tuple[bool, float, str]:
         value = row[name]
         if not isinstance(value, int | float):
             return (True, 0, str(value))
-        metric = row["metric"] if name == "value" else name.partition("metrics.")[2]
-        sign = describe_metric(metric, directions).sign or 1
-        return (False, -sign * value, "")
+        return (False, -signs.get(metric_of(row), 1) * value, "")
 
-    with_value = [row for row in rows if row.get(name) is not None]
     without_value = [row for row in rows if row.get(name) is None]
     return sorted(with_value, key=rank, reverse=key.startswith("-")) + without_value
 
 
-def _columns(rows: Sequence[Row], key: str) -> list[str]:
-    """Return the columns of the table, with the key by which the runs are sorted, if any.
+def _columns(rows: Sequence[Row], keys: Sequence[str], order: str) -> list[Column]:
+    """Return the columns of the table: of `keys`, or those that have something to say.
 
-    Tags and notes have columns if a run has any; the experiment has one if there are several.
+    Tags and notes have columns if a run has any; the experiment has one if there are several. So
+    has the key by which the runs are sorted, if any.
     """
     unused = [name for name in ("tags", "note") if not any(row[name] for row in rows)]
     if len({row["experiment"] for row in rows}) == 1:
         unused.append("experiment")
-    columns = [name for name in COLUMNS if name not in unused]
-    is_value = all(f"metrics.{row['metric']}" == key for row in rows if row.get(key) is not None)
-    if key and key not in columns and not is_value:
-        columns.insert(columns.index("value"), key)
-    return columns
-
-
-def _show(rows: Sequence[Row], keys: Sequence[str], screen: Screen) -> None:
-    """Print a table of runs; a terminal gets lines that fit its width, and no empty columns."""
+    names = [*keys] or [name for name in SHOWN if name not in unused]
+    is_value = all(
+        f"metrics.{row['metric']}" == order for row in rows if row.get(order) is not None
+    )
+    if order and not keys and order not in names and not is_value:
+        names.insert(names.index("value"), order)
     metrics = {row["metric"] for row in rows} - {None}
-    metric = metrics.pop() if len(metrics) == 1 else None
-    heads = {"value": (metric or "metric").removeprefix(TESTED), "seconds": "sec"}
-    on_terminal = screen.out.is_terminal
-    columns = {}
-    for key in keys:
-        cells = [_format_cell(row, key, name_metric=metric is None) for row in rows]
-        if not on_terminal:
-            columns[key] = cells
-        elif {*cells} != {EMPTY}:
-            columns[key] = cells if key in WHOLE else [cut(cell, LONG) for cell in cells]
-    table = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
-    texts = [key not in NUMBERS and "metrics." not in key for key in columns]
-    left = {place for place, is_text in enumerate(texts) if is_text}
-    lines = format_text_table(table, left=left, gap=1)
-    if on_terminal:
-        for place, line in enumerate(lines):
-            text = Text(line)
-            text.truncate(screen.out.width, overflow="ellipsis")
-            lines[place] = text.plain
-    screen.rows(lines)
+    metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
+    if metric is None:  # then each value is shown with the name of its metric
+        for row in rows:
+            if row["value"] is not None:
+                row["value"] = f"{row['metric'].removeprefix(TESTED)}={format_metric(row['value'])}"
+    for row in rows:
+        row["differs"] = row["problem"] or row["differs"]
+    columns = COLUMNS | {"value": replace(COLUMNS["value"], title=metric or "metric")}
+    return [columns.get(name) or _other_column(name) for name in names]
 
 
-def _format_cell(row: Row, key: str, *, name_metric: bool) -> str:
-    """Return the text of one cell of the table; `name_metric` adds the name of the metric."""
-    value = row.get(key)
-    match key:
-        case "differs":
-            text = row["problem"] or yaml_loader.format_settings_briefly(value or {})
-        case "tags":
-            text = ",".join(value or ())
-        case "note":
-            text = shorten_note(value or "")
-        case "seconds" if value is not None:
-            text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-        case "value" if name_metric and row["metric"] is not None:
-            text = f"{row['metric'].removeprefix(TESTED)}={format_metric(value)}"
-        case "folder":
-            text = shorten_paths(str(value))
-        case _ if value is None or key in NUMBERS or key.startswith("metrics."):
-            text = format_metric(value)
-        case _:
-            text = yaml_loader.format_setting(value)
-    return printable(text) or EMPTY
+def _other_column(name: str) -> Column:
+    return number(name) if name.startswith("metrics.") else Column(name)

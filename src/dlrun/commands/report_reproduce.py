@@ -11,7 +11,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.page import OURS, PageContent, write_report_page
+from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_newest_first
 from dlrun.run_folder.folder import check_output_path
@@ -28,6 +28,7 @@ def write_report(
         opt.argument(f"{opt.RUN} A sweep's name: its page. Default: the newest finished.", "RUN"),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
@@ -61,6 +62,9 @@ def write_report(
         raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
     for problem in (*content.warnings, *problems):
         screen.warn(printable(problem))
+    if json:
+        screen.print_json({"page": str(out), "rows": report_rows(content.runs)})
+        return
     screen.show(Text(f"{out}: {pluralize(len(content.runs), 'run')}, {size / 1e6:.2f} MB"))
 
 
@@ -81,7 +85,7 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
             sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
         except ConfigError:
             raise no_run from None
-    from dlrun.sweeps.summary import read_page_content  # slow: the modules that begin runs
+    from dlrun.sweeps.results import read_page_content  # slow: the modules that begin runs
 
     return read_page_content(sweep)
 

@@ -199,6 +199,10 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Return the keys that a resume may change; `values` are the run's, by dotted keys."""
         return cls.changeable_keys
 
+    def data_files(self, data_dir: Path) -> list[Path]:
+        """Return the data files of an experiment without a data set."""
+        return []
+
     def check(self, runs_dir: Path) -> None:
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
 

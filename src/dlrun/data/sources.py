@@ -216,8 +216,9 @@ class Dataset:
             origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
         elif isinstance(config, OwnDataConfig) and config.is_own:
             paths = user_data.user_data_paths(config)
-            digest = user_data.fingerprint_user_data(config, seed, *settings)
-            digests = [digest + config.fold_text]
+            digest = user_data.fingerprint_user_data(config, *settings)
+            divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
+            digests = [digest + divided + config.fold_text]
             name = (config.path or paths[0]).name
             origin = DataOrigin(f"{source.title} ({name}, {digest[:8]}){config.fold_text}")
         else:

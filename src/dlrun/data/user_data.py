@@ -76,11 +76,9 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
     return [train, test] if _sub_folders(test) else [train]
 
 
-def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> str:
-    """Return a hash of a user's own data files, the settings that split them, and the seed."""
-    found = user_data_paths(config)
-    state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
-    state += [hash_file_or_listing(place) for place in found]
+def fingerprint_user_data(config: OwnDataConfig, *details: str) -> str:
+    """Return a hash of a user's own data files, and of the settings by which they are read."""
+    state = [config.source, *details, *map(hash_file_or_listing, user_data_paths(config))]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -123,19 +123,14 @@ class Experiment(ABC, Generic[C]):
         """Return a run's trained network, prepared for export to other programs."""
         raise DlrunError(f"{self.name} has no network that could be exported")
 
-    def lab_setup(
-        self, config: C, data_dir: Path, screen: Screen
-    ) -> tuple[list[Path], dict[str, object]]:
-        """Return the data files and changed settings with which published numbers are reproduced.
+    def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> dict[str, object]:
+        """Return the changed settings with which published numbers are reproduced.
 
         Missing data are downloaded. Raises DlrunError if that is impossible.
         """
-        dataset = registry.experiment_dataset(self.name)
-        if dataset is None:
-            return [], {}
-        data = config.data_section
-        dataset.load(data, data_dir, config.split_seed, screen)
-        return [path for _, path in dataset.files(data, data_dir)], {}
+        if (dataset := registry.experiment_dataset(self.name)) is not None:
+            dataset.load(config.data_section, data_dir, config.split_seed, screen)
+        return {}
 
 
 AnyExperiment = Experiment[Any]

@@ -109,6 +109,11 @@ class Run:
         return status
 
     @property
+    def is_finished(self) -> bool:
+        """Return whether the run has finished, by its record."""
+        return self.record.status == "finished"
+
+    @property
     def results(self) -> Values:
         """Return the contents of results.json, as they were when the run was opened."""
         return self.record.model_dump(mode="json")

@@ -19,8 +19,8 @@ from dlrun.experiments.predictions import (
     read_predictions,
 )
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import Comparison, compare_pairs
 from dlrun.reports.charts import Chart, ChartCurve
-from dlrun.reports.spread import PairedComparison, compare_pairs
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 RECALLS = 200  # classes in the table of recalls
@@ -96,7 +96,7 @@ def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
     )
 
 
-def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
+def compare_test_rows(run: Run, baseline: Run) -> Comparison:
     """Compare the predictions of two runs on the same data, row by row.
 
     Raises DlrunError if one has no predictions, or their test rows differ.
@@ -110,7 +110,7 @@ def compare_test_rows(run: Run, baseline: Run) -> PairedComparison:
     ):
         raise ConfigError("the runs have different test rows")
     metric = run.record.metric(next(iter(ours.test_metrics)))
-    return compare_pairs(metric, ours.scores.tolist(), theirs.scores.tolist())
+    return compare_pairs(metric, "test row", ours.scores.tolist(), theirs.scores.tolist())
 
 
 def _test_rows(run: Run, names: Sequence[str] = ()) -> Predictions:

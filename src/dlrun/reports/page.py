@@ -4,6 +4,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from dlrun.config.yaml_loader import format_setting
+from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.saved_run import Run
-from dlrun.reports import charts, groups
-from dlrun.reports.comparison import compare_by_data
+from dlrun.groups import group_runs
+from dlrun.reports import charts, comparison
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.rows import INTERVAL_OF_TEST_SET, RUN_COLUMNS, Column, Row, run_row
+from dlrun.rows import number as number_column
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
@@ -27,6 +30,7 @@ from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 
 CELLS, CELLS_OF_ONE = 9_000, 2_000  # numbers in the curves' tables: 20 runs take less than 1 MB
+COLUMNS = {column.name: column for column in RUN_COLUMNS}
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
@@ -60,23 +64,84 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
-    configs = groups.group_by_config(sections)
-    repeated = groups.describe_repeated(sections)
+    groups = group_runs(content.runs, with_published=content.with_published)
+    by_folder = {section.run.folder: section for section in sections}
+    comparison.place_on_page(groups, by_folder)
+    left_out = comparison.describe_left_out(sections)
+    columns, rows = _table_of_runs(sections)
     page = _render(
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        experiments=groups.group_by_experiment(configs),
-        compared=compare_by_data(configs),
-        metrics=groups.test_metric_names(sections),
-        main_metrics=groups.main_metric_names(sections),
+        experiments=comparison.group_by_experiment(groups, by_folder),
+        compared=comparison.compare_by_data(groups, by_folder),
+        columns=columns,
+        rows=rows,
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
-        repeated=repeated,
+        left_out=left_out,
     ).encode()
     write_file_atomically(out, page)
     warnings = [problem for section in sections for problem in section.problems]
-    return len(page), [*warnings, repeated] if repeated else warnings
+    return len(page), [*warnings, left_out] if left_out else warnings
+
+
+def report_rows(runs: Sequence[Run]) -> list[Values]:
+    """Return what is known of each config and test metric of runs, the best config first."""
+    groups = comparison.by_rank(group_runs(runs))
+    return [group.row(spread) for group in groups for spread in group.tested]
+
+
+def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[Row]]:
+    """Return the columns and rows of the table of all runs."""
+    metrics = comparison.test_metric_names(sections)
+    main = {main_metric(section.record) for section in sections}
+    rows: list[Row] = []
+    for section in sections:
+        number, metric = section.number, main_metric(section.record)
+        link = Markup('<a href="#run-{}">{}</a>').format(number, section.run.name)
+        state = Markup("{}{}").format(section.state, comparison.tag_marks(section.tags))
+        if section.copy:
+            state += f", {section.copy}"
+        elif section.repeated_by:
+            number_link = Markup('<a href="#run-{0}">No. {0}</a>').format(section.repeated_by)
+            state += Markup(", repeated by {}").format(number_link)
+        differs = (
+            Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
+            for key, value in (section.differing or {}).items()
+        )
+        about = {
+            **run_row(section.run, section.notes),
+            "number": number,
+            "name": link,
+            "state": state,
+            "interval_of_test_set": section.interval,
+            "book": section.published.get("book", {}).get(metric or ""),
+            "differs": Markup(" ").join(differs),
+            "is_quiet": bool(section.not_compared),
+        }
+        rows.append(section.record.metrics | about)
+    results = [Column("metric", "Metric"), number_column("value", "Result")]
+    if len(main) <= 1:
+        results = [number_column(name) for name in metrics]
+    titled = [
+        number_column("number", "No."),
+        *(replace(COLUMNS[name], title=name.capitalize()) for name in ("experiment", "state")),
+        *(replace(COLUMNS[name], title=name.capitalize()) for name in ("tags", "note")),
+        *results,
+        replace(INTERVAL_OF_TEST_SET, title="Interval of a test set"),
+        number_column("book", "Book"),
+        replace(COLUMNS["seconds"], title="Seconds"),
+        replace(COLUMNS["differs"], title="Not the default"),
+    ]
+    titled.insert(1, Column("name", "Run"))
+    optional = {"tags", "note", "interval_of_test_set", "book"}
+    columns = [
+        column
+        for column in titled
+        if column.name not in optional or any(column.text(row) for row in rows)
+    ]
+    return columns, rows
 
 
 def _render(**values: object) -> str:
@@ -111,6 +176,7 @@ def _render(**values: object) -> str:
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
         with_largest_class=add_accuracy_of_largest_class,
+        run_links=comparison.run_links,
         zip=zip,
     )
 
@@ -134,8 +200,9 @@ def _visible(value: object) -> object:
     """Return a value for a template, with control characters (except line breaks) replaced."""
     if value is None:
         return ""
-    if isinstance(value, str) and not hasattr(value, "__html__") and not value.isprintable():
-        return printable_lines(value)
+    if isinstance(value, str) and not value.isprintable():
+        text = printable_lines(value)
+        return Markup(text) if isinstance(value, Markup) else text  # noqa: S704 (it is escaped)
     return value
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from PIL import Image
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
@@ -109,7 +108,6 @@ class RunSection:
     def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record = number, run, run.record
-        self.varied = ""  # the settings in which its experiment's runs on its data differ
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
@@ -141,12 +139,6 @@ class RunSection:
     def is_left_out(self) -> bool:
         """Return whether the run is in no mean and no curve, because another one counts."""
         return bool(self.copy or self.repeated_by)
-
-    @property
-    def repeat(self) -> tuple[int | str, int | None]:
-        """Return the seed, or else the name, and the fold, in which runs of one config differ."""
-        seed = self.run.name if self.record.seed is None else self.record.seed
-        return seed, self.values.get(FOLD)
 
     @property
     def steps(self) -> Sequence[float]:

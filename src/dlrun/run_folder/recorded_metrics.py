@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlrun.errors import DataError
-from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric, without_stage
+from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
@@ -221,13 +221,11 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         name = metric.replace("_", " ")
         ends = format_interval((expected.low, expected.high))
         seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
-        lines.append(("seeds", f"one more run has a {name} of {ends} in 95 % of cases ({seeds})"))
+        lines.append(("seeds", f"the range of runs is {ends} in {name} ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
     metric = main_metric(record) or ""
-    if metric and not record.metric(metric).sign:
-        name = without_stage(metric)
-        remark = f"is not ranked: metrics={{{name}: lower}}, or higher, says what is better"
-        lines.append(("metric", f"{metric} {remark}"))
+    if metric and (why := record.metric(metric).not_ranked):
+        lines.append(("metric", why))
     if record.reference_differs:
         value = editions.get("book", {}).get(metric)
         is_own = record.source in OWN_SOURCES  # a number of other data says nothing

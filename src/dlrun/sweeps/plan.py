@@ -56,7 +56,7 @@ from dlrun.runs.checks import (
 from dlrun.runs.distributed import set_devices_from_launcher
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen
-from dlrun.system.files import is_file_locked
+from dlrun.system.files import file_digest, is_file_locked
 
 FORMAT = 1
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
@@ -211,8 +211,6 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, options)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
-    if not (search.seeds or search.folds or search.grid or search.spaces):
-        _validate(experiment, base, [{}], options, here=here)  # as of a list for one value
     points = search.points(seed)
     varied = [*points[0]]
     if search.folds is not None:
@@ -220,31 +218,21 @@ def make_sweep_plan(
         varied.append(FOLDS)
     _refuse_settings_of_varied_keys(options.overrides, varied)
     configs = _validate(experiment, base, points, options, here=here)
-    # The valid configs have absolute paths, and their numbers have the types of their keys.
-    values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
     adaptive = None
     if search.sampler == "tpe" and search.trials is not None:
-        adaptive = AdaptiveSearch(
-            trials=search.trials,
-            spaces=search.parse_spaces(),
-            seed=seed,
-            repeats=search.repeats,
-        )
-        keys = [space.key for space in adaptive.spaces]
-        distinct: list[Settings] = []
+        spaces, repeats = search.parse_spaces(), search.repeats
+        adaptive = AdaptiveSearch(trials=search.trials, spaces=spaces, seed=seed, repeats=repeats)
+        keys, distinct = [space.key for space in spaces], list[Settings]()
     else:
-        keys, distinct = _distinct_points(values, points[0])
+        keys, distinct = _distinct_points(configs, points[0])
         if len(distinct) < len(points):
             counts = f"{len(distinct)} of {len(points)}"
             screen.note(f"{counts} points are distinct; equal ones run once")
     if targets := [key for key in TARGET_KEYS if key in keys]:
         problem = f"{targets[0]} varies, and results for different targets cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
-    if here and not options.dry_run:
-        dataset = registry.experiment_dataset(experiment)
-        if search.folds is not None and dataset:  # can its rows be divided?
-            data, split_seed = configs[0].data_section, configs[0].split_seed
-            dataset.load(data, resolve_data_dir(options.data_dir), split_seed, Screen(quiet=True))
+    if here and search.folds is not None and not options.dry_run:
+        _check_rows_can_be_divided(experiment, configs[0], options)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -269,14 +257,28 @@ def make_sweep_plan(
 
 def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
     """Return a hash of each file of an experiment's data that this machine has."""
-    dataset = registry.experiment_dataset(name)
-    return dataset.digests(config.data_section, resolve_data_dir(data_dir)) if dataset else {}
+    folder = resolve_data_dir(data_dir)
+    if (dataset := registry.experiment_dataset(name)) is not None:
+        return dataset.digests(config.data_section, folder)
+    files = enumerate(config.data_files(folder), start=1)
+    return {f"{number} {file.name}": file_digest(file) for number, file in files}
+
+
+def _check_rows_can_be_divided(
+    experiment: str, config: ExperimentConfig, options: RunSettings
+) -> None:
+    """Raise DlrunError if the rows of the data cannot be divided into folds."""
+    if (dataset := registry.experiment_dataset(experiment)) is not None:
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _distinct_points(
-    values: Sequence[Settings], first: Settings
+    configs: Sequence[ExperimentConfig], first: Settings
 ) -> tuple[list[str], list[Settings]]:
     """Return the keys in which configs differ, or that `first` has, and each distinct config."""
+    # The valid configs have absolute paths, and their numbers have the types of their keys.
+    values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
     names = dict.fromkeys(key for config in values for key in config)
     texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
     keys = [name for name in names if len(texts[name]) > 1 or name in first]
@@ -414,7 +416,7 @@ class Sweep:
                 point = run.record.sweep.point
                 known = runs.get(point, run)
                 runs[point] = max(
-                    known, run, key=lambda one: (is_run_complete(one), one.record.steps or 0)
+                    known, run, key=lambda run: (run.is_finished, run.record.steps or 0)
                 )
         return runs
 
@@ -476,7 +478,7 @@ class SweepState:
     failed: dict[int, str] = field(default_factory=dict)
     stopped: Stopped | None = None  # signal that ended it early
 
-
-def is_run_complete(run: Run | None) -> bool:
-    """Return whether there is a run, and it has finished."""
-    return run is not None and run.record.status == "finished"
+    def is_done(self, point: SweepPoint) -> bool:
+        """Return whether the run of a point has finished."""
+        run = self.runs.get(point.number)
+        return run is not None and run.is_finished

@@ -12,9 +12,9 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
-from dlrun.sweeps.configs import find_best_config, group_runs_by_config
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState, is_run_complete
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
+from dlrun.sweeps.results import find_best_config, group_points
 from dlrun.sweeps.search_space import Settings
 from dlrun.system.console import MoveBar, Screen, cut, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
@@ -77,7 +77,7 @@ def run_sweep_points(
         max_threads=threads,
     )
     points = plan.points if points is None else points
-    todo = deque(one for one in points if not is_run_complete(state.runs.get(one.number)))
+    todo = deque(point for point in points if not state.is_done(point))
     left = len(todo) + plan.runs_to_choose
     if not left:
         return state
@@ -145,10 +145,9 @@ class SweepProgress:
         self.ended += 1
         record = self.state.runs[point.number].record if how == "done" else None
         self.screen.note(self._line(point, how, record))
-        results = group_runs_by_config(self.plan, self.state.runs) if record else []
-        best = find_best_config(results)
-        if best is not None and best.settings != self.best:
-            self.best = best.settings
+        best = find_best_config(group_points(self.plan, self.state.runs)) if record else None
+        if best is not None and best.group.settings != self.best:
+            self.best = best.group.settings
             self.screen.note(cut(f"best so far {best.describe()}", WIDTH))
         self._draw()
 
@@ -254,7 +253,7 @@ class _Runner:
         run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
-        if is_run_complete(run):
+        if state.is_done(point):
             self.progress.end(point, "done")
         elif self.ending and message.exit_code in EXIT_CODES:
             self.progress.end(point, "ended")

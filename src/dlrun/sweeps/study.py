@@ -21,7 +21,7 @@ from optuna.trial import create_trial
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import selection_metric
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, is_run_complete
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.search_space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
@@ -62,7 +62,7 @@ def _score(run: Run | None) -> float:
 
     NaN if the run has not finished, or its training diverged.
     """
-    if run is None or not is_run_complete(run):
+    if run is None or not run.is_finished:
         return math.nan
     metric = selection_metric(run.record)
     if metric is None:

@@ -14,18 +14,11 @@ from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import is_own
 from dlrun.runs.distributed import find_process_group
-from dlrun.sweeps.plan import (
-    Sweep,
-    SweepPlan,
-    SweepState,
-    is_run_complete,
-    make_sweep_plan,
-    read_sweep_plan,
-)
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
+from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
-from dlrun.sweeps.summary import SweepSummary
 from dlrun.system.console import Screen, pluralize
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
@@ -129,19 +122,19 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 
 def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
     """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
-    summary = SweepSummary(sweep, state)
+    results = SweepResults(sweep, state)
     if state.stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                summary.print_json("interrupted", screen)
+                results.print_json("interrupted", screen)
                 mark_as_printed(state.stopped)
         raise state.stopped
-    files = summary.write_files(screen)
+    files = results.write_files(screen)
     is_whole = "table" in files and not state.failed
     if options.json:
-        summary.print_json("finished" if is_whole else "failed", screen)
+        results.print_json("finished" if is_whole else "failed", screen)
     else:
-        summary.show(files, screen)
+        results.show(files, screen)
     return 0 if is_whole else 1
 
 
@@ -155,7 +148,7 @@ def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, scree
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
         job = slurm.read_job_number(run.folder) if run else None
-        if run is not None and is_run_complete(run):
+        if run is not None and run.is_finished:
             continue
         if run is not None and job and (queued is None or job in queued):
             jobs[point.number] = run.folder, job
@@ -207,7 +200,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
                 for folder, code in ended.items():
                     point = point_of[folder]
                     run = sweep.find_run_of_point(point)
-                    if run is not None and is_run_complete(run):
+                    if run is not None and run.is_finished:
                         state.runs[point.number] = run
                         progress.end(point, "done")
                         continue

@@ -1,5 +1,6 @@
 """Define the config of the experiment classify-images."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import check_readable, find_book_photographs, find_images
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
@@ -69,6 +70,14 @@ class Config(ExperimentConfig):
     def book_photographs(self, data_dir: Path) -> list[Path]:
         """Return the book's photographs; raise DataError if any is missing."""
         return find_book_photographs(data_dir / PHOTOGRAPHS, self.reference.packaged)
+
+    def data_files(self, data_dir: Path) -> list[Path]:
+        """Return the images, or the book's photographs if all are there."""
+        if self.images:
+            return find_images(self.images)
+        with contextlib.suppress(DataError):
+            return self.book_photographs(data_dir)
+        return []
 
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and that there are such a model and such weights."""

@@ -159,11 +159,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
             title += f" (the first {len(sheet)})"
         return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
-    def lab_setup(
-        self, config: Config, data_dir: Path, screen: Screen
-    ) -> tuple[list[Path], dict[str, object]]:
-        """Return the lab's photographs, and its network, or the bundled one if that is missing."""
-        files = config.book_photographs(data_dir)  # as a run without images does
+    def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> dict[str, object]:
+        """Return the lab's network, or the bundled one if that is missing."""
+        config.book_photographs(data_dir)  # raises DataError if one is missing
         settings: dict[str, object] = {}
         try:
             pretrained.download_weights(config.model, screen)
@@ -174,7 +172,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             settings["model.name"] = BUNDLED
-        return files, settings
+        return settings
 
 
 def find_photographs(config: Config, data_dir: Path) -> tuple[list[Path], str]:

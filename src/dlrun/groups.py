@@ -1,0 +1,430 @@
+"""Group the runs of one config over seeds and folds, and compare two such groups."""
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+
+from dlrun import stats
+from dlrun.config.data_sections import FOLD
+from dlrun.config.sections import DATA_PLACES
+from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.errors import DlrunError
+from dlrun.experiments.comparable_with_published import CHANCE
+from dlrun.experiments.saved_run import Run, find_copies
+from dlrun.metrics import TESTED, Metric
+from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.run_folder.recorded_metrics import (
+    EDITIONS,
+    format_interval,
+    format_metric,
+    is_plottable,
+    main_metric,
+    published_metrics,
+    published_reruns,
+)
+from dlrun.system.console import pluralize
+
+FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
+Interval = tuple[float, float]
+Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
+
+
+def config_without_chance(settings: Values) -> Values:
+    """Return the settings that are equal in runs of the same config, by dotted keys.
+
+    Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
+    """
+    ignored = CHANCE | DATA_PLACES
+    return {key: value for key, value in settings.items() if key not in ignored}
+
+
+def too_few(count: int, unit: str) -> str:
+    """Return that there are too few seeds or folds to say anything; empty if there are enough."""
+    return "" if count >= FEWEST else f"too few {unit}s to say ({count} of {FEWEST})"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Holds the values of a metric over the seeds or folds of a group."""
+
+    metric: Metric
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the values."""
+        return statistics.fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        """Return the sample standard deviation; None of a single value."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @cached_property
+    def interval_of_mean(self) -> Interval | None:
+        """Return the 95 % interval of the mean of many seeds; None of a single value."""
+        return self._within_bounds(stats.mean_interval(self.values))
+
+    @cached_property
+    def range_of_runs(self) -> Interval | None:
+        """Return the range that holds 95 % of single runs; None of a single value."""
+        return self._within_bounds(stats.prediction_interval(self.values))
+
+    def _within_bounds(self, ends: Interval | None) -> Interval | None:
+        """Return an interval that ends where the metric's possible values end."""
+        if ends is None:
+            return None
+        least, most = self.metric.bounds
+        low = ends[0] if least is None else max(ends[0], min(least, *self.values))
+        high = ends[1] if most is None else min(ends[1], max(most, *self.values))
+        return low, high
+
+
+@dataclass(frozen=True)
+class Group:
+    """Holds the runs of one config on the same data.
+
+    runs: in any state. counted: the finished ones by seed and fold, of repeated runs the one that
+    began last, and no copies. copies: of which run a run is a copy, in words, by its folder.
+    settings: those that tell the config from others beside it.
+    with_published: whether published numbers are shown that the runs are not judged by.
+    """
+
+    runs: list[Run]
+    counted: Mapping[Repeat, Run]
+    copies: Mapping[Path, str] = field(default_factory=dict)
+    settings: Values = field(default_factory=dict)
+    with_published: bool = False
+
+    @property
+    def experiment(self) -> str:
+        """Return the name of the experiment."""
+        return self.runs[0].record.experiment
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment, and the settings that tell the config from others."""
+        return f"{self.experiment} {format_settings_briefly(self.settings)}".rstrip()
+
+    @property
+    def data(self) -> str:
+        """Return what the data are, without what a seed or a fold chose of them."""
+        run = next((run for run in self.runs if run.record.data), self.runs[0])
+        record = run.record
+        if not record.data:
+            return f"{record.experiment}, {record.source or 'its data'}"
+        return record.data_without_chance(run.settings)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the distinct seeds of the counted runs."""
+        return list(dict.fromkeys(seed for seed, _ in self.counted if isinstance(seed, int)))
+
+    @property
+    def folds(self) -> int:
+        """Return how many folds there are among the counted runs; 0 of one fold, or none."""
+        folds = {fold for _, fold in self.counted}
+        return len(folds) if len(folds) > 1 else 0
+
+    @property
+    def unit(self) -> str:
+        """Return what the counted runs differ in: `seed` or `fold`."""
+        return "fold" if self.folds else "seed"
+
+    @cached_property
+    def depends_on_chance(self) -> bool:
+        """Return whether runs of the config differ in their numbers, as the config says."""
+        try:
+            return bool(self.folds) or self.runs[0].config.depends_on_seed
+        except DlrunError:  # the experiment is not installed
+            return True
+
+    def too_few(self, spread: Spread) -> str:
+        """Return that there are too few seeds or folds to judge a metric; empty if enough."""
+        return too_few(len(spread.values), self.unit) if self.depends_on_chance else ""
+
+    def metric(self, name: str) -> Metric:
+        """Return what is known of a metric of the runs."""
+        return self.runs[0].record.metric(name)
+
+    def values(self, metric: str) -> dict[int | str, float]:
+        """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
+
+        Runs of one fold, with several seeds, count as one value, their mean.
+        """
+        by_repeat: dict[int | str, list[float]] = {}
+        for (seed, fold), run in self.counted.items():
+            value = run.record.metrics.get(metric)
+            if value is None or not is_plottable(value):
+                return {}
+            repeat = seed if fold is None or not self.folds else fold
+            by_repeat.setdefault(repeat, []).append(float(value))
+        return {repeat: statistics.fmean(values) for repeat, values in by_repeat.items()}
+
+    def spread(self, metric: str | None) -> Spread | None:
+        """Return the spread of a metric over the counted runs; None if any lacks it."""
+        values = self.values(metric) if metric else {}
+        return Spread(self.metric(metric), [*values.values()]) if metric and values else None
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread]:
+        """Return the spread of each metric that all counted runs have, by name."""
+        names = next(iter(self.counted.values())).record.metrics if self.counted else ()
+        return {name: spread for name in names if (spread := self.spread(name))}
+
+    @cached_property
+    def main(self) -> Spread | None:
+        """Return the spread of the test metric by which the runs are judged, or None."""
+        return self.spread(main_metric(self.runs[0].record)) if self.counted else None
+
+    @property
+    def tested(self) -> list[Spread]:
+        """Return the spreads of the test metrics, the main one first."""
+        tested = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
+        main = self.main and self.main.metric
+        return sorted(tested, key=lambda spread: spread.metric != main)
+
+    @property
+    def median_run(self) -> Run | None:
+        """Return the counted run with the median of the main metric, or None."""
+        runs = [*self.counted.values()]
+        if (main := self.main) is not None:
+            runs.sort(key=lambda run: run.record.metrics[main.metric.name] or 0)
+        return runs[(len(runs) - 1) // 2] if runs else None
+
+    def published(self, metric: str) -> dict[str, float]:
+        """Return the published values of a metric by edition of the book."""
+        record = self.runs[0].record
+        editions = published_metrics(record, ignoring_differences=self.with_published).items()
+        return {edition: values[metric] for edition, values in editions if metric in values}
+
+    def reruns(self, metric: str) -> dict[str, float]:
+        """Return the values of a metric in the authors' earlier runs by source."""
+        record = self.runs[0].record
+        is_shown = self.with_published or not record.reference_differs
+        reruns = published_reruns(record) if is_shown else []
+        return {source: values[metric] for source, values in reruns if metric in values}
+
+    def place(self, spread: Spread, edition: str) -> str | None:
+        """Return where a published number lies: `within`, `above` or `below` the range of runs.
+
+        `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
+        """
+        value = self.published(spread.metric.name).get(edition)
+        if value is None or self.runs[0].record.reference_differs or self.too_few(spread):
+            return None
+        if self.depends_on_chance and spread.range_of_runs:
+            return place_of_published(value, spread.range_of_runs)
+        place = place_of_published(value, (spread.mean, spread.mean))
+        return "equal" if place == "within" else place
+
+    def row(self, spread: Spread) -> dict[str, object]:
+        """Return what is known of a metric of the group, as screen, JSON, CSV and page have it.
+
+        note: why nothing is said about the metric, if nothing is.
+        """
+        name, only = spread.metric.name, next(iter(self.counted.values()))
+        single = len(self.counted) == 1 and name == "test_accuracy"
+        published = self.published(name)
+        return {
+            "experiment": self.experiment,
+            "config": format_settings_briefly(self.settings),
+            "settings": self.settings,
+            "metric": name,
+            "count": len(spread.values),
+            "mean": spread.mean,
+            "sd": spread.sd,
+            "min": min(spread.values),
+            "max": max(spread.values),
+            "interval_of_mean": spread.interval_of_mean,
+            "range_of_runs": spread.range_of_runs,
+            "interval_of_test_set": only.record.interval if single else None,
+            **{edition: published.get(edition) for edition in EDITIONS},
+            **{f"{edition}_is": self.place(spread, edition) for edition in EDITIONS},
+            "reruns": self.reruns(name),
+            "note": "; ".join(filter(None, (spread.metric.not_ranked, self.too_few(spread)))),
+            "runs": [str(run.folder) for run in self.counted.values()],
+        }
+
+
+def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
+    """Group runs by config and data, in the order of the first run of each group."""
+    every = [*runs]
+    copies = find_copies(run.identity for run in every)
+    data_of_group: dict[tuple[str, int], dict[object, str]] = {}
+    by_config: dict[tuple[str, int], list[Run]] = {}
+    for run in every:
+        settings = config_without_chance(run.settings) if run.settings else str(run.folder)
+        config = [run.record.experiment, settings]
+        text = json.dumps(config, sort_keys=True, default=str)
+        for place in itertools.count():
+            if _add_data(data_of_group.setdefault((text, place), {}), run):
+                by_config.setdefault((text, place), []).append(run)
+                break
+    groups = [Group(found, _counted(found, copies), copies) for found in by_config.values()]
+    return [
+        replace(group, settings=settings, with_published=with_published)
+        for group, settings in zip(groups, _varied_settings(groups), strict=True)
+    ]
+
+
+def have_same_data(runs: Iterable[Run]) -> bool:
+    """Return whether runs have the same data, but for what a seed or a fold chooses of them."""
+    data: dict[object, str] = {}
+    return all(_add_data(data, run) for run in runs)
+
+
+def _add_data(data: dict[object, str], run: Run) -> bool:
+    """Add what is known of a run's data, unless it differs; return whether the data are the same.
+
+    All runs have the same description of their data, and those whose rows were divided alike have
+    the same digest. A run that has not begun has neither.
+    """
+    record, settings = run.record, run.settings
+    split_seed = record.seed if settings.get(SPLIT_SEED, 0) is None else None
+    known: dict[object, str] = {}
+    if record.data:
+        known["description"] = record.data_without_chance(settings)
+    if record.data_digest:
+        known[split_seed, settings.get(FOLD)] = record.data_digest
+    is_same = all(data.get(about, value) == value for about, value in known.items())
+    if is_same:
+        data.update(known)
+    return is_same
+
+
+def _counted(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
+    """Return the finished runs by seed and fold, in the order of `runs`."""
+    finished = [run for run in runs if run.is_finished and run.folder not in copies]
+    newest = {
+        repeat_of(run): run for run in sorted(finished, key=lambda run: run.record.started or "")
+    }
+    return {repeat_of(run): run for run in finished if newest[repeat_of(run)] is run}
+
+
+def repeat_of(run: Run) -> Repeat:
+    """Return the seed, or else the name, and the fold, in which runs of one config differ."""
+    seed = run.name if run.record.seed is None else run.record.seed
+    return seed, run.settings.get(FOLD)
+
+
+def _varied_settings(groups: Sequence[Group]) -> list[Values]:
+    """Return of each group the settings in which those of its experiment on its data differ."""
+    places = [(group.experiment, group.data) for group in groups]
+    configs = [config_without_chance(group.runs[0].settings) for group in groups]
+    beside: dict[tuple[str, str], list[Values]] = {}
+    for group, place, config in zip(groups, places, configs, strict=True):
+        if group.runs[0].settings:
+            beside.setdefault(place, []).append(config)
+    return [
+        {
+            key: value
+            for key, value in config.items()
+            if any(other.get(key) != value for other in beside[place])
+        }
+        for place, config in zip(places, configs, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Holds a metric of two groups or runs, from what both have: seeds, folds or test rows.
+
+    unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
+    difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
+    """
+
+    metric: Metric
+    unit: str
+    count: int
+    mean: float
+    other_mean: float
+    difference: float
+    interval_of_mean: Interval | None
+
+    @property
+    def is_too_few(self) -> bool:
+        """Return whether there are too few pairs to say anything."""
+        return bool(self.unit) and self.count < FEWEST
+
+    @property
+    def verdict(self) -> str:
+        """Return `better` or `worse` if the interval does not contain 0; or why nothing is said."""
+        if self.is_too_few:
+            return too_few(self.count, self.unit)
+        low, high = self.interval_of_mean or (self.difference, self.difference)
+        side = (low > 0) - (high < 0)
+        if not side:
+            return "no clear difference" if self.unit else "equal"
+        return {1: "better", -1: "worse", 0: "different"}[side * self.metric.sign]
+
+    def as_object(self) -> dict[str, object]:
+        """Return the comparison as an object for the JSON output."""
+        return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
+
+    def describe(self, name: str, other: str) -> str:
+        """Return the comparison in words: of what by its name, with what."""
+        over = f" over {pluralize(self.count, self.unit)}" if self.unit else ""
+        text = f"{name}: {self.metric.name} {format_metric(self.mean)}{over}, "
+        text += f"{format_metric(self.other_mean)} by {other}"
+        if self.interval_of_mean:
+            ends = format_interval(self.interval_of_mean)
+            text += f", 95 % interval of the mean difference {ends}"
+        direction = self.metric.direction or self.metric.not_ranked
+        return f"{text}: {self.verdict} ({direction})"
+
+
+def compare(group: Group, other: Group, metric: str) -> Comparison | None:
+    """Compare a metric of two groups, paired by seed or fold; None if there are no pairs.
+
+    A group that depends on no seed has one value, which is paired with each of the other.
+    """
+    ours, theirs = group.values(metric), other.values(metric)
+    if not (ours and theirs):
+        return None
+    unit = group.unit
+    if not (group.depends_on_chance or other.depends_on_chance):
+        unit = ""
+        ours, theirs = {0: next(iter(ours.values()))}, {0: next(iter(theirs.values()))}
+    elif not other.depends_on_chance:
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    elif not group.depends_on_chance:
+        unit, ours = other.unit, dict.fromkeys(theirs, next(iter(ours.values())))
+    elif group.unit != other.unit:
+        return None
+    pairs = [(value, theirs[repeat]) for repeat, value in ours.items() if repeat in theirs]
+    return compare_pairs(group.metric(metric), unit, *zip(*pairs, strict=True)) if pairs else None
+
+
+def compare_pairs(
+    metric: Metric, unit: str, values: Sequence[float], others: Sequence[float]
+) -> Comparison:
+    """Compare the values of a metric with others, in pairs; there is at least one.
+
+    The interval is Student's t of the differences, of Booleans (whether a row is right) that of
+    paired proportions.
+    """
+    pairs = zip(values, others, strict=True)
+    gaps = [stats.without_rounding(value - other, other) for value, other in pairs]
+    interval = (
+        stats.paired_difference_interval(gaps.count(1), gaps.count(-1), len(gaps))
+        if isinstance(values[0], bool)
+        else stats.mean_interval(gaps)
+    )
+    mean, other_mean = statistics.fmean(values), statistics.fmean(others)
+    gap = stats.without_rounding(statistics.fmean(gaps), other_mean)
+    return Comparison(metric, unit, len(gaps), mean, other_mean, gap, interval)
+
+
+def place_of_published(published: float, ends: Interval) -> str:
+    """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
+    # Half a unit of its last decimal digit, such as 0.005 for 0.88.
+    half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
+    if ends[1] < published - half:
+        return "above"
+    return "below" if ends[0] > published + half else "within"

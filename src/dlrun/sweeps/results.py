@@ -1,0 +1,394 @@
+"""Choose the best config of a sweep, say what that is worth, and write and show the results."""
+
+import contextlib
+import shlex
+import statistics
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from rich.text import Text
+
+from dlrun.config.data_sections import FOLD, FOLDS
+from dlrun.config.yaml_loader import Values, format_override, format_settings_briefly
+from dlrun.errors import ConfigError, first_line, os_error_remedy
+from dlrun.experiments.saved_run import Run
+from dlrun.groups import Comparison, Group, Spread, compare, group_runs
+from dlrun.metrics import TESTED, VALID, without_stage
+from dlrun.reports.page import PageContent, write_report_page
+from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
+from dlrun.run_folder import recorded_metrics as metrics
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, read_sweep_plan
+from dlrun.sweeps.search_space import SEED, format_seeds
+from dlrun.system.console import Screen, printable
+
+TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
+# Columns of table.csv after those of the keys that vary.
+NUMBERS = ("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs")
+INDENT = 7  # columns of a label on the screen
+WIDTH = 80 - INDENT
+ROUGH = (
+    "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
+    "folds share training rows"
+)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Holds the finished runs of one config of a sweep; planned: the number of its runs."""
+
+    group: Group
+    planned: int
+
+    @cached_property
+    def validated(self) -> Spread | None:
+        """Return the spread of the metric by which the best config is chosen, or None."""
+        metric = metrics.selection_metric(self.group.runs[0].record, self.group.spreads)
+        return self.group.spreads[metric.name] if metric else None
+
+    @property
+    def missing(self) -> str:
+        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        count = len(self.group.counted)
+        return f"{count} of {self.planned}" if count < self.planned else ""
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Return a sort key, best last: has a validation metric, has all seeds, its mean."""
+        by = self.validated
+        value = float("-inf") if by is None else by.metric.sign * by.mean
+        return by is not None, not self.missing, value
+
+    @property
+    def is_chosen_by_test_rows(self) -> bool:
+        """Return whether the validation rows are the test rows."""
+        best_epoch = self.group.runs[0].record.best_epoch
+        return best_epoch is not None and best_epoch.on_test
+
+    @property
+    def optimism(self) -> float | None:
+        """Return by how much the validation metric is better than the test's; None if unknown."""
+        by = self.validated
+        tested = by and self.group.spreads.get(by.metric.name.replace(VALID, TESTED, 1))
+        if by is None or tested is None or self.is_chosen_by_test_rows:
+            return None
+        return by.metric.sign * (by.mean - tested.mean)
+
+    def rows(self, best: "SweepConfig | None") -> list[Values]:
+        """Return a row for each metric of the config, as JSON and table.csv have it."""
+        more = {**self.group.settings, "planned": self.planned, "is_best": self is best}
+        return [self.group.row(spread) | more for spread in self.group.spreads.values()]
+
+    @property
+    def row(self) -> Values:
+        """Return the row of the config on the screen: the metrics that choose and that judge."""
+        by, main = self.validated, self.group.main
+        shown = main or by
+        row: Values = self.group.row(shown) if shown else {}
+        row |= {"config": format_settings_briefly(self.group.settings)}
+        row |= {"n": self.missing or str(row.get("count", ""))}
+        return row | {"validated": by.mean if by and main else None}
+
+    def describe(self) -> str:
+        """Return the config with its mean validation and test metrics as text."""
+        spreads = [spread for spread in (self.validated, self.group.main) if spread]
+        text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
+        text += f" ({self.missing} runs)" if self.missing else ""
+        label = format_settings_briefly(self.group.settings)
+        return f"{label}: {text}" if label else text
+
+    @property
+    def command(self) -> str:
+        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
+        group, experiment = self.group, self.group.experiment
+        words, settings = ["dlrun", experiment], group.runs[0].changed_settings()
+        if group.folds:
+            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
+            del settings[FOLD]
+        elif len(group.seeds) > 1:
+            words = ["dlrun", "sweep", experiment]
+        if len(group.seeds) > 1:
+            words += ["--seeds", format_seeds(group.seeds)]
+            settings.pop(SEED, None)
+        for key, value in settings.items():
+            words += ["--set", format_override(key, value)]
+        return shlex.join(words)
+
+
+def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepConfig]:
+    """Return the configs of a sweep that have finished runs, the best config last."""
+    configs: list[SweepConfig] = []
+    for points in plan.configs:
+        found = [runs[point.number] for point in points if point.number in runs]
+        done = [run for run in found if run.is_finished and run.record.metrics]
+        settings = {key: points[0].settings.get(key) for key in plan.keys}
+        for group in group_runs(done):
+            configs.append(SweepConfig(replace(group, settings=settings), len(points)))
+    return sorted(configs, key=lambda config: config.rank)
+
+
+def find_best_config(configs: Sequence[SweepConfig]) -> SweepConfig | None:
+    """Return the last config if it has a validation metric, or if no key varies a test metric."""
+    best = configs[-1] if configs else None
+    if best and (best.validated or (best.group.main and not best.group.settings)):
+        return best
+    return None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Says what the choice of the best config by a validation metric is worth.
+
+    configs: how many have the same seeds and folds. second: the next of them, if there is one.
+    optimism: by how much the best config's validation metric is better than that of its test.
+    optimism_of_all: the same, on average over the configs. None: unknown.
+    """
+
+    metric: str
+    configs: int
+    second: str | None = None
+    comparison: Comparison | None = None
+    optimism: float | None = None
+    optimism_of_all: float | None = None
+
+    def as_object(self) -> Values:
+        """Return the selection as an object for the JSON output."""
+        return {**vars(self), "comparison": self.comparison and self.comparison.as_object()}
+
+    def describe(self) -> dict[str, str]:
+        """Return the selection in words, by what each text is about."""
+        if self.second is None or self.comparison is None:
+            return {"second": "no other config has the same seeds: nothing to compare"}
+        texts = {"second": self.comparison.describe("the best", self.second)}
+        if self.optimism is None or self.optimism_of_all is None or self.comparison.is_too_few:
+            return texts
+        beyond = self.optimism - self.optimism_of_all
+        flatters = f"the choice flatters it by about {beyond:.4g}"
+        texts["test"] = (
+            f"its {self.metric} is better than its {self.metric.replace(VALID, TESTED)} by "
+            f"{self.optimism:.4g}, on average over the configs by {self.optimism_of_all:.4g}: "
+            f"{flatters if beyond > 0 else 'no sign that the choice flatters it'}"
+        )
+        return texts
+
+
+def judge_selection(configs: Sequence[SweepConfig]) -> Selection | None:
+    """Return what the choice of the best config, the last, is worth; None if no key varies."""
+    best = find_best_config(configs)
+    if best is None or best.validated is None or not best.group.settings:
+        return None
+    metric = best.validated.metric.name
+    alike = [
+        config
+        for config in configs
+        if metric in config.group.spreads
+        and config.group.counted.keys() == best.group.counted.keys()
+    ]
+    if len(alike) < 2:
+        return Selection(metric, len(alike))
+    second = alike[-2].group
+    gaps = [config.optimism for config in alike if config.optimism is not None]
+    return Selection(
+        metric,
+        len(alike),
+        format_settings_briefly(second.settings),
+        compare(best.group, second, metric),
+        best.optimism,
+        statistics.fmean(gaps) if gaps else None,
+    )
+
+
+def warnings_of_selection(configs: Sequence[SweepConfig]) -> list[str]:
+    """Return why no config is the best, or that the test rows chose it, or an epoch of it."""
+    best = find_best_config(configs)
+    if best is None:
+        names = configs[-1].group.spreads.values() if configs else ()
+        return [why for spread in names if (why := spread.metric.not_ranked)][:1]
+    if not best.is_chosen_by_test_rows:
+        return []
+    if best.group.settings:
+        return [metrics.too_good_by_test_rows("the best config's test metric")]
+    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.group.runs):
+        return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
+    return []  # only the seed varies: nothing was chosen
+
+
+def read_page_content(folder: Path) -> PageContent:
+    """Read what a page shows of the sweep in a folder.
+
+    Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
+    """
+    sweep = Sweep(read_sweep_plan(folder, force=True), folder)
+    runs = sweep.find_runs()
+    if not runs:
+        raise ConfigError(f"{folder}: this sweep has no runs", "`dlrun runs list` has all")
+    return SweepResults(sweep, SweepState(runs)).page_content()
+
+
+class SweepResults:
+    """Holds the configs of a sweep with their runs, the best one last; writes and shows them."""
+
+    def __init__(self, sweep: Sweep, state: SweepState) -> None:
+        self.sweep, self.plan, self.state = sweep, sweep.plan, state
+        self.configs = group_points(sweep.plan, state.runs)
+        self.best = find_best_config(self.configs)
+        self.selection = judge_selection(self.configs)
+        self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.configs)]
+        self.has_folds = any(config.group.folds for config in self.configs)
+        self.rows = [row for config in self.configs for row in config.rows(self.best)]
+
+    def write_files(self, screen: Screen) -> dict[str, str]:
+        """Write the table, figure and report, and return the paths of those that were written.
+
+        An error is shown: the results, which need no disk, follow.
+        """
+        folder = RunFolder(self.sweep.folder)
+        files: dict[str, str] = {}
+        try:
+            keys = [*self.plan.keys, *NUMBERS, "book", "is_best"]
+            folder.write(TABLE, table_csv(keys, self.rows))
+            files["table"] = str(folder.path / TABLE)
+            if not self.state.runs:
+                return files
+            if (figure := self._draw(screen)) is not None:
+                folder.write(FIGURE, figure)
+                files["figure"] = str(folder.path / FIGURE)
+            _, problems = write_report_page(self.page_content(), folder.path / PAGE)
+            files["report"] = str(folder.path / PAGE)
+            for problem in problems:
+                screen.warn(problem)
+        except OSError as error:
+            screen.fail(f"{folder.path}: {error.strerror}", os_error_remedy(error))
+        return files
+
+    def page_content(self) -> PageContent:
+        """Return what a page shows of the sweep."""
+        plan, runs = self.plan, self.state.runs
+        note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
+        finished = sum(run.is_finished for run in runs.values())
+        if finished < plan.size:
+            note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
+            note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
+        note += f" {ROUGH}." if self.has_folds else ""
+        shown: dict[str, str] = {}
+        if self.best and self.selection:
+            shown = {"the best config by validation": self.best.describe()}
+            shown |= self.selection.describe()
+        ordered = [run for _, run in sorted(runs.items())]
+        figures: dict[str, bytes] = {}
+        with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
+            figures["The configs"] = (self.sweep.folder / FIGURE).read_bytes()
+        return PageContent(ordered, note, self.warnings, shown, figures)
+
+    def _draw(self, screen: Screen) -> bytes | None:
+        """Return the figure as PNG; None if no finished run has metrics, or it failed."""
+        from dlrun.plots import sweep  # slow: matplotlib
+
+        main = next((config.group.main or config.validated for config in self.configs), None)
+        if main is None:
+            return None
+        plan, best = self.plan, self.best
+        metric = without_stage(main.metric.name)
+        keys = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED]
+        dots = []
+        for number_of_point, run in sorted(self.state.runs.items()):
+            values = {
+                part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")
+            }
+            known = {part: float(value) for part, value in values.items() if value is not None}
+            if known and run.is_finished:
+                settings = dict.fromkeys(keys) | plan.points[number_of_point - 1].settings
+                dots.append(sweep.PlottedRun(settings, known))
+        try:
+            figure = sweep.draw_sweep_figure(
+                dots,
+                keys,
+                metric,
+                chosen=best.group.settings if best else {},
+                book=best.group.published(TESTED + metric).get("book") if best else None,
+                title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
+            )
+            return figure.to_png()
+        except Exception as error:  # a font, a backend: no reason to lose the result
+            why = f"{type(error).__name__}: {first_line(error)}"
+            screen.warn(f"the figure could not be drawn: {why}")
+            return None
+
+    def show(self, files: Mapping[str, str], screen: Screen) -> None:
+        """Print the configs, the failed points, the paths of the files, the best config."""
+        screen.show("\n".join(self.table_lines(screen)))
+        if self.has_folds:
+            screen.note(ROUGH)
+        failed = self.state.failed
+        for point, why in sorted(failed.items()):
+            label = self.plan.points[point - 1].label
+            screen.show(Text(f"failed point {point} ({label}): {printable(why)}"))
+        labelled = {"again": self.sweep.resume_command} if failed or "table" not in files else {}
+        labelled |= files
+        if self.best is not None:
+            labelled["best" if self.best.group.settings else "mean"] = self.best.describe()
+        screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
+        for label, text in self.selection.describe().items() if self.selection else ():
+            lines = textwrap.wrap(printable(text), WIDTH)
+            screen.labelled((label, f"\n{' ' * INDENT}".join(lines)))
+        if self.best is not None:
+            screen.labelled(("repeat", printable(self.best.command)))
+        for warning in self.warnings:
+            screen.warn(warning)
+
+    def table_lines(self, screen: Screen) -> list[str]:
+        """Return the table of the configs with their metrics, the best last."""
+        last = self.configs[-1] if self.configs else None
+        main = last and (last.group.main or last.validated)
+        heads = [
+            shorten_metric(spread.metric.name) if spread else ""
+            for spread in (last and last.validated, main)
+        ]
+        columns = [
+            Column("config"),
+            Column("n", is_number=True),
+            number("validated", heads[0]),
+            replace(MEAN, title=heads[1]),
+            SD,
+            INTERVAL_OF_MEAN,
+            number("book"),
+        ]
+        return table_lines(columns, [config.row for config in self.configs], screen)
+
+    def print_json(self, status: str, screen: Screen) -> None:
+        """Print the state and results of the sweep. Raises OSError if stdout was closed."""
+        plan, best = self.plan, self.best
+        points = []
+        for point in plan.points:
+            run, number_of_point = self.state.runs.get(point.number), point.number
+            about = {"point": number_of_point, "settings": point.settings}
+            about |= {"state": run and run.state, "run": run and str(run.folder)}
+            about |= {"metrics": run.record.metrics if run else {}}
+            points.append(about | {"error": self.state.failed.get(number_of_point)})
+        screen.print_json(
+            {
+                "sweep": plan.name,
+                "experiment": plan.experiment,
+                "folder": str(self.sweep.folder),
+                "note": plan.note or None,
+                "tags": plan.tags,
+                "status": status,
+                "points": points,
+                "rows": self.rows,
+                "best": best
+                and {
+                    "settings": best.group.settings,
+                    "seeds": best.group.seeds,
+                    "folds": best.group.folds or None,
+                    "planned": best.planned,
+                    "runs": [str(run.folder) for run in best.group.counted.values()],
+                    "command": best.command,
+                },
+                "selection": self.selection and self.selection.as_object(),
+                "warnings": self.warnings,
+            }
+        )

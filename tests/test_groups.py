@@ -1,0 +1,182 @@
+"""Runs of one config over seeds and folds, their spread, and two such groups compared."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scipy.stats
+
+from dlrun.experiments import registry
+from dlrun.experiments.saved_run import Run
+from dlrun.groups import Group, Spread, compare, compare_pairs, group_runs, place_of_published
+from dlrun.metrics import describe_metric
+from tests.run_folder.making import a_run
+
+MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
+BOOK = {"book": {"test_mae": 235.0}}
+
+
+def spread(metric: str, *values: float) -> Spread:
+    return Spread(describe_metric(metric, {}), [*values])
+
+
+def run(folder: Path, seed: int = 0, *, name: str = "", **record: Any) -> Run:
+    """A finished run of an experiment that is not installed, so that it depends on the seed."""
+    config = {"seed": seed, "threads": seed + 1} | record.pop("config", {})
+    about = {"metrics": {"test_mae": 1.0}, "data": "made up", "data_digest": "d"} | record
+    return Run.open(a_run(folder / "e" / (name or f"r{seed}"), config=config, seed=seed, **about))
+
+
+def a_group(folder: Path, values: list[float], metric: str = "test_mae", **record: Any) -> Group:
+    about = {"reference": BOOK} | record
+    runs = [run(folder, n, metrics={metric: value}, **about) for n, value in enumerate(values)]
+    (group,) = group_runs(runs)
+    return group
+
+
+def a_fit(folder: Path, mae: float, **values: Any) -> Group:
+    """Of a fit that depends on no seed."""
+    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    about = {"reference": BOOK, "metrics": {"test_mae": mae}}
+    path = a_run(folder / "hitters-linear" / "r", config=shipped | values, seed=0, **about)
+    return group_runs([Run.open(path)])[0]
+
+
+def test_runs_differ_in_seed_threads_and_paths_alone(tmp_path: Path) -> None:
+    """Of repeated runs the one that began last counts; other data are another group."""
+    started = {"started": "2026-11-30T12:00:00+00:00"}
+    runs = [
+        run(tmp_path, 0),
+        run(tmp_path, 1, config={"data": {"path": "/there"}}, metrics={"test_mae": 3.0}),
+        run(tmp_path, 1, name="again", metrics={"test_mae": 2.0}, **started),
+        run(tmp_path, 2, status="failed", data="", data_digest=None),
+        run(tmp_path, 3, name="rate", config={"optimizer": {"lr": 0.2}}),
+        run(tmp_path, 4, name="digest", data_digest="other"),
+        run(tmp_path, 5, name="described", data="others"),
+    ]
+    group, *others = group_runs(runs)
+    assert group.values("test_mae") == {0: 1.0, 1: 2.0} and len(group.runs) == 4
+    assert [len(other.runs) for other in others] == [1, 1, 1]
+    assert [other.settings for other in others] == [{"optimizer.lr": 0.2}, {}, {}]
+    (lacking,) = group_runs([run(tmp_path, 6, metrics={}), run(tmp_path, 7)])
+    assert lacking.spread("test_mae") is None
+
+
+def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> None:
+    config = {"data": {"split_seed": None}}
+    runs = [
+        run(tmp_path, n, config=config, data=f"d, seed {n}", data_digest=f"{n}") for n in (0, 1)
+    ]
+    folds = [
+        run(tmp_path, seed, name=f"f{n}{seed}", config={"data": {"fold": n}}, data_digest=f"{n}")
+        for n in (1, 2)
+        for seed in (0, 1)
+    ]
+    group, cross_validated = group_runs([*runs, *folds])
+    assert (group.unit, len(group.counted)) == ("seed", 2)
+    assert (cross_validated.unit, cross_validated.folds) == ("fold", 2)
+    assert len(cross_validated.counted) == len(folds) and not cross_validated.settings
+    assert [len(group.values("test_mae")) for group in group_runs(folds[:2])] == [2]
+    replaced = run(tmp_path, 1, name="n", config=config, data="d, seed 1", data_digest="x")
+    assert len(group_runs([*runs, replaced])) == 2
+
+
+def test_a_copy_counts_nowhere(tmp_path: Path) -> None:
+    original, copy = (run(tmp_path, n, name=f"r{n}", id="same") for n in (0, 1))
+    (group,) = group_runs([original, copy])
+    assert len(group.counted) == 1 and len(group.copies) == 1
+
+
+def test_intervals_end_where_possible_values_end() -> None:
+    for metric in ("test_accuracy", "test_macro_f1"):
+        high = spread(metric, 0.79, 0.85, 0.99)
+        assert high.range_of_runs and high.range_of_runs[1] == 1
+        assert high.interval_of_mean and high.interval_of_mean[1] == 1
+    low = spread("test_mae", 1.0, 20, 40)
+    assert low.range_of_runs and low.range_of_runs[0] == 0
+    assert low.interval_of_mean and low.interval_of_mean[0] == 0
+    r2 = spread("test_r2", 0.01, 0.5, 0.99).range_of_runs
+    assert r2 and r2[0] < 0 and r2[1] == 1
+    free = spread("test_brier", 1.0, 20, 40).range_of_runs
+    assert free and free[0] < 0
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [(235.0, "within"), (300.0, "above"), (150.0, "below")],
+)
+def test_where_the_books_number_is_needs_five_seeds(
+    tmp_path: Path, published: float, expected: str
+) -> None:
+    reference = {"book": {"test_mae": published}}
+    group = a_group(tmp_path, MAE, reference=reference)
+    row = group.row(group.spreads["test_mae"])
+    assert (row["book_is"], row["note"]) == (expected, "")
+    few = a_group(tmp_path / "few", MAE[:3], reference=reference)
+    row = few.row(few.spreads["test_mae"])
+    assert (row["book_is"], row["note"]) == (None, "too few seeds to say (3 of 5)")
+    other = a_group(tmp_path / "other", MAE, reference=reference, reference_differs="x")
+    assert other.row(other.spreads["test_mae"])["book"] is None
+
+
+def test_a_published_number_is_rounded() -> None:
+    assert place_of_published(0.88, (0.85, 0.8751)) == "within"
+    assert place_of_published(0.88, (0.8849, 0.9)) == "within"
+    assert place_of_published(0.88, (0.8851, 0.9)) == "below"
+
+
+def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
+    for value, place in ((235.04, "equal"), (235.06, "below"), (234.9, "above")):
+        group = a_fit(tmp_path / place, value)
+        row = group.row(group.spreads["test_mae"])
+        assert (row["book_is"], row["note"]) == (place, "")
+    data = registry.experiment_entry("hitters-linear").shipped.values["data"]
+    split = a_fit(tmp_path, 235.0, data=data | {"split_seed": None})
+    assert split.row(split.spreads["test_mae"])["note"] == "too few seeds to say (1 of 5)"
+
+
+@pytest.mark.parametrize(
+    ("metric", "other", "verdict"),
+    [
+        ("test_mae", 235.68, "no clear difference"),
+        ("test_mae", 259.72, "better"),
+        ("test_mae", 200.0, "worse"),
+        ("test_r2", 259.72, "worse"),
+        ("test_brier_score", 200.0, "different"),
+    ],
+)
+def test_the_paired_interval_is_scipys(metric: str, other: float, verdict: str) -> None:
+    """A small difference that each pair has is clear, however much the values differ."""
+    known = describe_metric(metric, {})
+    found = compare_pairs(known, "seed", MAE, [other] * 5)
+    ends = scipy.stats.ttest_1samp(MAE, other).confidence_interval()
+    assert found.interval_of_mean == pytest.approx((ends.low - other, ends.high - other))
+    assert (found.verdict, found.count) == (verdict, 5)
+    few = compare_pairs(known, "seed", MAE[:3], [1000.0] * 3)
+    assert few.verdict == "too few seeds to say (3 of 5)"
+    others = [value + 1 + place / 10 for place, value in enumerate(MAE)]
+    ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
+    paired = compare_pairs(known, "seed", MAE, others)
+    assert paired.interval_of_mean == pytest.approx((ends.low, ends.high))
+
+
+def test_rounding_is_no_difference() -> None:
+    mae = describe_metric("test_mae", {})
+    found = compare_pairs(mae, "seed", [value * (1 + 1e-13) for value in MAE], MAE)
+    assert (found.interval_of_mean, found.verdict) == ((0.0, 0.0), "no clear difference")
+
+
+def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
+    group = a_group(tmp_path / "a", MAE)
+    others = [value + 1 + place / 10 for place, value in enumerate(MAE)]
+    other = a_group(tmp_path / "b", [*others, 7.0])
+    found = compare(group, other, "test_mae")
+    assert found and (found.count, found.verdict, found.unit) == (5, "better", "seed")
+    assert found.mean == pytest.approx(232.1)
+    fits = [a_fit(tmp_path / f"{mae}", mae) for mae in (300.0, 301.0)]
+    found = compare(group, fits[0], "test_mae")
+    assert found and (found.count, found.verdict, found.other_mean) == (5, "better", 300.0)
+    for pair, verdict in ((fits, "better"), (fits[::-1], "worse"), (fits[:1] * 2, "equal")):
+        found = compare(*pair, "test_mae")
+        assert found and (found.verdict, found.unit) == (verdict, "")
+    assert compare(group, other, "test_r2") is None
