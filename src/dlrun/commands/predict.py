@@ -5,7 +5,7 @@ import itertools
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
 
-BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
+BATCH_INPUTS = 256
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
@@ -78,40 +78,38 @@ def predict_inputs(
         if inputs or csv:
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-    batches = _read_inputs(inputs, csv, column, opened.predictor)
+    read = _read_inputs(inputs, csv, column, opened.predictor)
     words = bool(inputs) and inputs != ["-"]
-    return _predict(opened, batches, screen, words=words, out=out, json=json)
+    return _predict(opened, read, screen, words=words, out=out, json=json)
 
 
 def _predict(
-    run: Run,
-    batches: Iterable[Sequence[Input]],
-    screen: Screen,
-    *,
-    words: bool,
-    out: Path | None,
-    json: bool,
+    run: Run, inputs: Iterator[Input], screen: Screen, *, words: bool, out: Path | None, json: bool
 ) -> int:
-    predictor, rows, failed = run.predictor, itertools.count(), 0
+    predictor, row, failed = run.predictor, 0, 0
+    columns = _columns(predictor)
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
-            table.write(to_plain_csv([_columns(predictor)]))
-        for batch in batches:
+            table.write(to_plain_csv([columns]))
+        while batch := list(itertools.islice(inputs, BATCH_INPUTS)):
             values = [value for _, value in batch if not isinstance(value, Prediction)]
             predictions = iter(predictor.predict(values, words=words) if values else ())
-            named = [
-                (name, value if isinstance(value, Prediction) else next(predictions))
-                for name, value in batch
-            ]
-            if table is not None:
-                table.writelines(_to_table(next(rows), *pair, predictor) for pair in named)
-            elif json:
-                screen.rows(_to_json(next(rows), *pair) for pair in named)
-            else:
-                screen.rows(line for pair in named for line in _to_lines(*pair, predictor.reads))
-            failed += sum(prediction.error is not None for _, prediction in named)
+            for name, value in batch:
+                prediction = value if isinstance(value, Prediction) else next(predictions)
+                about = _describe(row, name, prediction)
+                if table is not None:
+                    cells = {"predicted": about.get("label"), **about, "image": name}
+                    if name and predictor.reads == "text" and prediction.error:
+                        cells["error"] = f"{name}: {prediction.error}"
+                    table.write(to_plain_csv([[_cell(cells.get(column)) for column in columns]]))
+                elif json:
+                    screen.rows([to_json(about, indent=None).rstrip()])
+                else:
+                    screen.rows(_to_lines(name, prediction, predictor.reads))
+                failed += prediction.error is not None
+                row += 1
     if out is not None:
-        screen.note(f"table {out}: {pluralize(next(rows) - failed, predictor.reads)} predicted")
+        screen.note(f"table {out}: {pluralize(row - failed, predictor.reads)} predicted")
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
@@ -119,13 +117,13 @@ def _predict(
 
 def _read_inputs(
     inputs: Sequence[str], csv: Path | None, column: str, predictor: Predictor
-) -> Iterator[list[Input]]:
-    """Return the inputs of the command in batches. Raises ConfigError if one is missing."""
+) -> Iterator[Input]:
+    """Return the inputs of the command. Raises ConfigError if one is missing."""
     reads = predictor.reads
     if reads == "row":
         if inputs or csv is None:
             raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
-        return _batches(
+        return (
             (", ".join(row.values()), row if error is None else Prediction(error=error))
             for row, error in read_csv_rows(csv, predictor.columns)
         )
@@ -134,7 +132,7 @@ def _read_inputs(
             raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _batches(
+        return (
             (text := row.get(column, ""), text if error is None else Prediction(error=error))
             for row, error in read_csv_rows(csv, [column], "--column")
         )
@@ -143,10 +141,10 @@ def _read_inputs(
             raise ConfigError("nothing to predict", WAYS)
         return _read_lines()
     if reads == "image":
-        return _batches((str(file), file) for file in find_images(list(map(Path, inputs))))
+        return ((str(file), file) for file in find_images(list(map(Path, inputs))))
     for text in inputs:
         _check_text_or_file(text)
-    return _batches(
+    return (
         _decode_text(text, read_text_file, Path(text)) if _exists(text) else (text, text)
         for text in inputs
     )
@@ -177,27 +175,12 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
     return name or text, text
 
 
-def _read_lines() -> Iterator[list[Input]]:
+def _read_lines() -> Iterator[Input]:
     lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
     first = next(lines, None)
     if first is None:
         raise ConfigError("nothing to predict: standard input is empty", WAYS)
-    return _batches(
-        _decode_text("", decode_bytes, line) for line in itertools.chain([first], lines)
-    )
-
-
-def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
-    """Yield batches of inputs that are limited in their number and in their characters."""
-    batch, characters = list[Input](), 0
-    for name, value in inputs:
-        batch.append((name, value))
-        characters += len(value) if isinstance(value, str) else 0
-        if len(batch) == BATCH_INPUTS or characters > BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+    return (_decode_text("", decode_bytes, line) for line in itertools.chain([first], lines))
 
 
 def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
@@ -224,9 +207,9 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
     return lines
 
 
-def _to_json(row: int, name: str, prediction: Prediction) -> str:
-    """Return a prediction as a line of JSON, without the keys that it has no value for."""
-    about: dict[str, object] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
+def _describe(row: int, name: str, prediction: Prediction) -> Values:
+    """Return a prediction as an object, without the keys that it has no value for."""
+    about: Values = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.labels:
         about |= {"label": prediction.label, "probability": prediction.probability}
         about["probabilities"] = dict(prediction.labels)
@@ -235,8 +218,7 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
     if prediction.towards:
         moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
         about |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
-    known = {key: value for key, value in about.items() if value is not None}
-    return to_json(known, indent=None).rstrip()
+    return {key: value for key, value in about.items() if value is not None}
 
 
 def _columns(predictor: Predictor) -> list[str]:
@@ -247,18 +229,8 @@ def _columns(predictor: Predictor) -> list[str]:
     return ["row", *image, "predicted", *classes, *words, "error"]
 
 
-def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
-    error = prediction.error
-    cells: dict[str, object] = {"row": row, "image": name}
-    if error is not None:
-        is_named = name and predictor.reads == "text"
-        cells["error"] = f"{name}: {error}" if is_named else error
-    elif prediction.value is not None:
-        cells["predicted"] = f"{prediction.value:.9g}"
-    else:
-        cells |= {"predicted": prediction.label, "probability": f"{prediction.probability:.9g}"}
-        cells |= {"words": prediction.words, "unknown": prediction.unknown}
-    return to_plain_csv([[cells.get(column, "") for column in _columns(predictor)]])
+def _cell(value: object) -> object:
+    return f"{value:.9g}" if isinstance(value, float) else value
 
 
 def _shorten(text: str, length: int) -> str:

@@ -254,12 +254,8 @@ def _check_deciding_metric(metric: str, objective: Objective, directions: Direct
     if metric not in known:
         hint = f"the metrics of the validation are {', '.join(known)}"
         raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
-    if not describe_metric(metric, directions).sign:
-        name = metric.removeprefix(VALID)
-        raise ConfigError(
-            f"{key}: whether higher or lower values of {metric!r} are better is not declared",
-            f"declare it: metrics={{{name}: lower}}, or higher",
-        )
+    if why := describe_metric(metric, directions).not_ranked:
+        raise ConfigError(f"{key}: {why}")
 
 
 def _predictions_of(
