@@ -20,6 +20,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[offline]'
 	$(BIN)/python -m compileall -q src
+	@$(MAKE) --no-print-directory schemas
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
@@ -68,9 +69,10 @@ format: $(VENV)/.tools ## format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(VENV)/.installed ## write configs/schemas again, after a config's keys, types or comments changed
+schemas: ## write the JSON Schemas for editors to build/schemas, as `make install` does
+	@mkdir -p build/schemas
 	@for experiment in $(EXPERIMENTS); do \
-		$(BIN)/dlrun config $$experiment --schema > configs/schemas/$$experiment.json || exit 1; \
+		$(BIN)/dlrun config $$experiment --schema > build/schemas/$$experiment.json || exit 1; \
 	done
 
 docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html

@@ -28,7 +28,7 @@ def _whole(target: Path) -> Iterator[Path]:
 
 def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
-    from dlrun.data import labelled_texts
+    from dlrun.data import datasets
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
     from dlrun.runs.checks import load_experiment_config
@@ -36,7 +36,7 @@ def _reviews(args: argparse.Namespace):
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
     config = load_experiment_config("imdb-lstm", RunSettings(overrides=sets))
-    reviews = labelled_texts.load_reviews(config.data, args.data, config.split_seed, Screen())
+    reviews = datasets.IMDB.load(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
     return (
         reviews,
@@ -74,7 +74,7 @@ def images(args: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from dlrun.data.small_images import load_images
+    from dlrun.data.datasets import CIFAR100
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
     from dlrun.runs.checks import load_experiment_config
@@ -82,7 +82,7 @@ def images(args: argparse.Namespace) -> None:
 
     sets = ["data.source=sample", f"data.sample_images={args.count}"]
     config = load_experiment_config("cifar100", RunSettings(overrides=sets))
-    found = load_images(config.data, args.to, config.split_seed, Screen())
+    found = CIFAR100.load(config.data, args.to, config.split_seed, Screen())
     fitted, held = split_off_validation(
         config.data.validation, found.train, found.test, config.split_seed, Screen()
     )

@@ -2,7 +2,7 @@
 
 The source is the root of the repository, so that a link leads to the same page on a forge and on
 the site. Some pages get a generated part as they are read: the menu from the lists in docs/README,
-the commands from the command line, the config keys from the JSON Schemas in configs/schemas.
+the commands from the command line, the config keys from their JSON Schemas.
 """
 
 import json
@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from dlrun import __version__
 from dlrun.cli.commands import app as command_line
+from dlrun.config.json_schema import config_json_schema
 from dlrun.config.yaml_loader import flatten_keys
 from dlrun.experiments import registry
 
@@ -177,7 +178,7 @@ def config_keys() -> Iterator[str]:
     sections: dict[Path, dict[str, str]] = {}
     for name in our_experiments():
         entry = registry.experiment_entry(name)
-        schema = json.loads((entry.configs / "schemas" / f"{name}.json").read_text("utf-8"))
+        schema = config_json_schema(registry.load_config_class(name), entry.layers, name)
         known = {key: (kind, about) for key, kind, about in keys(schema, schema)}
         for layer in entry.layers:
             file = Path(next(iter(layer.origins.values())).rpartition(":")[0])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.experiments import registry
 from dlrun.system.signals import SIGNALS, handled_stop_signals
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NAMES = registry.experiment_names()
+LAB = registry.experiments_of_book()
 NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name), NetworkConfig)]
 
 # Variables that change what dlrun does or prints.
@@ -182,8 +184,10 @@ def without_package(monkeypatch: pytest.MonkeyPatch) -> Hide:
 
 
 def smoke(name: str) -> list[str]:
-    """The command line of an experiment's tiny run."""
-    return overlaid(name, *registry.experiment_entry(name).overlays("smoke"))
+    """The command line of an experiment's tiny run, on our example if it is on own data."""
+    files = registry.experiment_entry(name).overlays("smoke")
+    path = read_yaml_file(files[0]).values.get("data", {}).get("path")
+    return [*overlaid(name, *files), *(setting(f"data.path={ROOT / path}") if path else [])]
 
 
 def overlaid(name: str, *files: Path) -> list[str]:

@@ -94,7 +94,7 @@ def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
         shutil.copytree(run, target)
 
     if "cars.csv" in line and "predict" in line:
-        first = "hitters-lasso data.source=csv data.path=cars.csv data.target=price"
+        first = "table-lasso cars.csv data.target=price"
         forked(*small(first.split())).is_told(0)
     elif "players.csv" in line:
         put_run("hitters-dense")

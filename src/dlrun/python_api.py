@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Terminated
+from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.run import run_experiment
@@ -18,7 +19,7 @@ _RUNNING = threading.Lock()
 
 def run(
     experiment: str,
-    *,
+    *inputs: str | Path,
     config: str | Path | Sequence[str | Path] = (),
     runs_dir: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -34,6 +35,7 @@ def run(
 
     Args:
         experiment: as on the command line, such as "imdb-dense".
+        inputs: what follows it there, such as "mails.csv" after "text-dense".
         config: YAML files over the defaults; a later file overrides an earlier one.
         runs_dir: the folder of all runs; by default DLRUN_RUNS_DIR, or `runs`.
         data_dir: the folder of the data; by default DLRUN_DATA_DIR, or `data`.
@@ -52,7 +54,10 @@ def run(
         raise ConfigError(f"dlrun.run: not values of a config: {error}") from None
     settings = RunSettings(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
-        values=[config_layer_without_file(json.loads(text), "dlrun.run")],
+        values=[
+            registry.layer_of_arguments(experiment, [*map(str, inputs)]),
+            config_layer_without_file(json.loads(text), "dlrun.run"),
+        ],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,

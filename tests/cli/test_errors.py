@@ -23,8 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 DENSE, SEEDS = "imdb-dense", "imdb-lasso --seeds 2"
-OWN = f"{DENSE} --dry-run --set data.source=csv"
-FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
+OWN = "text-dense --dry-run"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +53,13 @@ FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: no such file"),
         (f"{DENSE} --set data.source=sample --set data.validation=1000000", "held out of "),
         ("imdb-lasso --dry-run --set compare_with=folder", "compare_with"),
-        (f"{FOLDER}=folder/only", "error: folder/only: no sub-folders in it"),
-        (f"{OWN} --set data.path=a.csv --set data.text_column=texts", ": a.csv:1: no column"),
+        (f"{OWN} folder/only", "error: folder/only: no sub-folders in it"),
+        (f"{OWN} a.csv --set data.text_column=texts", ": a.csv:1: no column"),
+        (OWN, "dlrun text-dense mails.csv"),
+        (f"{OWN} none.csv", "none.csv: no such file or folder"),
+        (f"{OWN} a.csv README.md", "one PATH"),
+        (f"{DENSE} a.csv", "dlrun --help"),
+        (f"{DENSE} data.source=keass", "did you mean 'keras'?"),
         ("classify-images " + "nowhere.jpg " * 9999, "name the folder that they are in"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
         (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),

@@ -17,7 +17,7 @@ DENSE = "imdb-dense"
     ("words", "same"),
     [
         ("config imdb-dense seed=3 optimizer.lr=0.5", "--set seed=3 --set optimizer.lr=0.5"),
-        ("config imdb-dense 'model.hidden=[4, 5]' data.text_column=a=b", None),
+        ("config text-dense 'model.hidden=[4, 5]' data.text_column=a=b", None),
         ("imdb-dense --dry-run seed=3 --quiet batch_size=9", None),
         ("classify-images --dry-run model.name=efficientnet-lite0 top=5", None),
     ],

@@ -48,8 +48,8 @@ def test_a_printed_config_has_every_character_and_none_that_controls(
     cli: Dlrun, command: str
 ) -> None:
     odd = "a\u00ad\u2028\x9b\x1b\u202e"
-    done = cli(*command.split(), *setting(f"data.text_column={json.dumps(odd)}"))
-    assert yaml.safe_load(done.stdout)["data"]["text_column"] == odd
+    done = cli(*command.split(), *setting(f"reference.source={json.dumps(odd)}"))
+    assert yaml.safe_load(done.stdout)["reference"]["source"] == odd
     assert all(line.isprintable() for line in done.stdout.split("\n"))
 
 

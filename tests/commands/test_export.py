@@ -76,13 +76,13 @@ def by_the_example(file: Path, texts: list[str]) -> list[tuple[str, float]]:
     return [(label, float(probability)) for label, _, probability in found]
 
 
-@pytest.mark.parametrize(("name", "classes"), [("imdb-dense", 2), ("imdb-lstm", 10)])
+@pytest.mark.parametrize(("name", "classes"), [("text-dense", 2), ("text-lstm", 10)])
 def test_the_docs_example_classifies_as_the_run(tmp_path: Path, name: str, classes: int) -> None:
     rows = [f"class {i % classes},word{i % classes} some film {i % 7}" for i in range(300)]
     (tmp_path / "own").mkdir()
     table = tmp_path / "own" / "own.csv"
     table.write_text("\n".join(["label,text", *rows]))
-    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    own = [str(table), *setting("data.validation=20")]
     run = Run.open(finished(tmp_path, [*smoke(name), *own]))
     assert len(run.labels) == classes
     file = exported(tmp_path, run.folder)

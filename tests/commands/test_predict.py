@@ -173,12 +173,12 @@ def test_mistakes_are_one_message(tmp_path: Path, done: Done, words: str, said: 
     assert (tmp_path / "table.csv").read_text() == "id,review\n1,good\n"
 
 
-@pytest.mark.parametrize("name", ["imdb-lasso", "imdb-dense"])
+@pytest.mark.parametrize("name", ["text-lasso", "text-dense"])
 def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
     rows = [f"{'ab'[i % 2]},{'good' if i % 2 else 'bad'} film {i % 7}" for i in range(200)]
     table = tmp_path / "own.csv"
     table.write_text("\n".join(["label,text", *rows]))
-    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    own = [str(table), *setting("data.validation=20")]
     run = finished(tmp_path, [*smoke(name), *own])
     assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
     table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))

@@ -5,14 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data.sources import (
-    DataOrigin,
-    FoundData,
-    Prepared,
-    Source,
-    fingerprint_arrays,
-    load_or_prepare_arrays,
-)
+from dlrun.data.prepared import Prepared, fingerprint_arrays, load_or_prepare_arrays
+from dlrun.data.sources import DataOrigin, FoundData, Source
 from dlrun.errors import DataError
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen

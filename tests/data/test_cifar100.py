@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data import small_images
+from dlrun.data import datasets, small_images
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -56,11 +56,11 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
 
 
 def config(**changes: Any) -> Any:
-    return shipped_data("cifar100", **{"test_share": 0.25, "sample_images": 100} | changes)
+    return shipped_data("cifar100", **{"sample_images": 100} | changes)
 
 
 def load(folder: Path, source: Path | None) -> small_images.SmallImages:
-    return small_images.load_images(config(archive=source), folder / "data", 0, Screen())
+    return datasets.CIFAR100.load(config(archive=source), folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
@@ -116,14 +116,14 @@ def test_files_of_another_content_are_refused(
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     sample = config(source="sample", sample_images=200)
     data, again, other = (
-        small_images.load_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
+        datasets.CIFAR100.load(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
     )
     for part, count in ((data.train, 200), (data.test, 40)):
         assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)
         assert part.pixels.flags.c_contiguous and part.labels.dtype == np.int64
     assert np.bincount(data.train.labels).tolist() == [2] * 100
     assert data.train.pixels.min() < 50 < 200 < data.train.pixels.max()
-    assert data.origin == DataOrigin("generated sample images (200 + 40, seed 2)", is_book=False)
+    assert data.origin == DataOrigin("generated sample images (200, seed 2)", is_book=False)
     assert data.names[99] == "generated 99"
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)

@@ -245,11 +245,12 @@ def test_offline_nobody_is_asked(
 
 def dataset(*files: RemoteFile, is_book: bool = True) -> Dataset:
     source = Source("stanford", "Words", lambda found: None, files, is_book=is_book)
-    return Dataset("imdb", (source,), lambda *_: None)
+    generated = Source("sample", "words", lambda found: None)
+    return Dataset("imdb", (source, generated), lambda _: None)
 
 
 def found(data: Dataset, folder: Path, **changes: Any) -> tuple[list[Path], DataOrigin]:
-    result = data.find(config(**changes), folder, 0, QUIET, "")
+    result = data.find(config(**changes), folder, 0, QUIET)
     return result.paths, result.origin
 
 

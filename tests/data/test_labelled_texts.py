@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data import labelled_texts
+from dlrun.data import datasets, labelled_texts
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -51,7 +51,7 @@ def config(**changes: Any) -> Any:
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
-    return labelled_texts.load_reviews(config(**changes), folder / "data", seed, Screen(quiet=True))
+    return datasets.IMDB.load(config(**changes), folder / "data", seed, Screen(quiet=True))
 
 
 def caches(folder: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     reviews, again, other = (load(tmp_path, seed=seed, source="sample") for seed in (4, 4, 6))
-    assert reviews.origin == DataOrigin("generated sample reviews (2 x 20, seed 4)", is_book=False)
+    assert reviews.origin == DataOrigin("generated sample reviews (20, seed 4)", is_book=False)
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
     assert reviews.train.labels.tolist() == labelled_texts.generate_reviews(20, 4)[1].tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import small_images
+from dlrun.data import datasets, small_images
 from dlrun.data.small_images import SmallImages
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError, DownloadError
@@ -17,7 +17,7 @@ from dlrun.system.console import Screen
 from tests.conftest import Dlrun
 from tests.data.use import shipped_data
 
-NAMES = [file.name.removesuffix(".gz") for file in small_images.MNIST_FILES]
+NAMES = [file.name.removesuffix(".gz") for file in datasets.MNIST.sources[0].files]
 TRAIN, LABELS, TEST, _ = NAMES
 
 
@@ -45,7 +45,7 @@ def folder_of(folder: Path, files: dict[str, bytes], *, packed: bool = True) -> 
 
 def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> SmallImages:
     config = shipped_data("mnist-dense", archive=archive, sample_images=100, **changes)
-    return small_images.load_images(config, folder / "data", seed, Screen(quiet=True))
+    return datasets.MNIST.load(config, folder / "data", seed, Screen(quiet=True))
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -112,7 +112,7 @@ def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
     assert np.bincount(data.train.labels).tolist() == [10] * 10
     assert np.array_equal(data.train.pixels, again.train.pixels)
     assert not np.array_equal(data.train.pixels, other.train.pixels)
-    assert data.origin == DataOrigin("generated sample digits (100 + 20, seed 2)", is_book=False)
+    assert data.origin == DataOrigin("generated sample digits (100, seed 2)", is_book=False)
 
 
 def test_an_image_of_any_size_becomes_a_digit_light_on_black() -> None:

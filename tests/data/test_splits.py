@@ -11,6 +11,11 @@ from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
+from tests.data.use import shipped_data
+
+
+def division(share: float) -> object:
+    return shipped_data("text-dense", test_share=share)
 
 
 def parts(rows: int, validation: float | None, seed: int = 3) -> list[list[int]]:
@@ -75,7 +80,7 @@ def rows_of(train: Sequence[str], test: Sequence[str] = ()) -> LabelledRows:
 def test_numbers_are_sorted_by_value_and_words_by_letters(
     names: list[str], expected: list[str]
 ) -> None:
-    labels, ordered, is_test = rows_of(names, names).split(0.2, 0)
+    labels, ordered, is_test = rows_of(names, names).split(division(0.2), 0)
     assert ordered == expected
     assert [ordered[label] for label in labels] == [" ".join(name.split()) for name in names] * 2
     assert is_test.tolist() == [False] * len(names) + [True] * len(names)
@@ -97,7 +102,7 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
 ) -> None:
     rows = rows_of(["a"] * 50 + ["b"] * 10 + ["c"] * 2 + ["d"])
     (labels, _, test), (_, _, again), (_, _, other) = (
-        rows.split(share, seed) for seed in (0, 0, 1)
+        rows.split(division(share), seed) for seed in (0, 0, 1)
     )
     assert np.bincount(labels[test], minlength=4).tolist() == held
     assert np.array_equal(test, again) and not np.array_equal(test, other)
@@ -112,4 +117,4 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
 )
 def test_too_few_rows_or_classes_are_an_error(train: str, test: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        rows_of(train, test).split(0.2, 0)
+        rows_of(train, test).split(division(0.2), 0)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data import tables, user_data
+from dlrun.data import datasets, tables, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
@@ -17,7 +17,9 @@ DAYS = "DJ_return,log_volume,log_volatility,day_of_week,train\n"
 
 
 def config(**values: object) -> Any:
-    return shipped_data("hitters-linear", **{"source": "csv", "target": "y"} | values)
+    """Of a table of one's own, divided as Hitters is."""
+    division = {"target": "y", "test_share": 1 / 3, "split_seed": 1}
+    return shipped_data("table-linear", **division | values)
 
 
 def days(**values: object) -> Any:
@@ -30,7 +32,7 @@ def load(folder: Path, text: str, **values: object) -> Table:
     file.write_text(text)
     chosen = config(path=file, **values)
     user_data.check_own_data(chosen)
-    return tables.load_table(chosen, folder, 1, Screen(quiet=True))
+    return datasets.TABLE.load(chosen, folder, 1, Screen(quiet=True))
 
 
 def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_path: Path) -> None:
@@ -60,8 +62,8 @@ def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("y;colour;x\n7;red;1\n8;blue;2\n")
     file = tmp_path / "own.csv"
     file.write_text(OWN)
-    chosen = config(train=file, test=tmp_path / "more.csv")
-    table = tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
+    chosen = config(path=file, test=tmp_path / "more.csv")
+    table = datasets.TABLE.load(chosen, tmp_path, 1, Screen(quiet=True))
     assert table.train.targets.tolist() == [10, 20, 30, 40, 50, 60]
     assert table.test.X.tolist() == [[1, 0, 1], [2, 0, 0]] and table.test.targets.tolist() == [7, 8]
 
@@ -71,9 +73,9 @@ def test_test_rows_that_are_training_rows_are_a_warning(
 ) -> None:
     file = tmp_path / "own.csv"
     file.write_text(OWN)
-    tables.load_table(config(path=file), tmp_path, 1, Screen())
+    datasets.TABLE.load(config(path=file), tmp_path, 1, Screen())
     assert "warning" not in capsys.readouterr().err
-    tables.load_table(config(train=file, test=file), tmp_path, 1, Screen())
+    datasets.TABLE.load(config(path=file, test=file), tmp_path, 1, Screen())
     assert "6 of the test part are in the training part too" in capsys.readouterr().err
 
 
@@ -155,23 +157,23 @@ def test_the_origin_tells_targets_and_numbers_of_rows_apart(tmp_path: Path) -> N
 def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, problem: str) -> None:
     (tmp_path / "own.csv").write_text(OWN)
     (tmp_path / "test.csv").write_text(rows)
-    chosen = config(train=tmp_path / "own.csv", test=tmp_path / "test.csv")
+    chosen = config(path=tmp_path / "own.csv", test=tmp_path / "test.csv")
     with pytest.raises(DlrunError, match=problem):
-        tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
+        datasets.TABLE.load(chosen, tmp_path, 1, Screen(quiet=True))
 
 
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     screen = Screen(quiet=True)
-    table = tables.load_days(days(lags=3), tmp_path, 4, screen)
+    table = datasets.NYSE.load(days(lags=3), tmp_path, 4, screen)
     names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in tables.SERIES]
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
-    without = tables.load_days(days(lags=3), tmp_path, 4, screen, weekday=False)
+    without = tables.make_days(datasets.NYSE.find(days(lags=3), tmp_path, 4, screen), weekday=False)
     assert without.columns.names == names
     assert np.array_equal(without.test.X, table.test.X[:, :-5])
     assert (table.train.X[:, -5:].sum(1) == 1).all()
-    longer = tables.load_days(days(lags=4), tmp_path, 4, screen)
+    longer = datasets.NYSE.load(days(lags=4), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
     assert table.columns.encode(table.test.cells[0]) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
@@ -193,4 +195,4 @@ def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str
     file.write_text(text)
     with pytest.raises(DlrunError, match=problem):
         chosen = days(source="nyse", archive=file, lags=1)
-        tables.load_days(chosen, tmp_path, 1, Screen(quiet=True))
+        datasets.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))

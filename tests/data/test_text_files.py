@@ -14,7 +14,7 @@ from dlrun.data.text_files import (
 )
 from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
-from tests.data.test_labelled_texts import config
+from tests.data.use import shipped_data
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -52,7 +52,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     """The rows (text, label, line) of a file with these bytes, and the warnings."""
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
-    source = open_text_source(config(source="csv", path=path, **columns), path, warnings)
+    source = open_text_source(shipped_data("text-dense", path=path, **columns), path, warnings)
     rows = [(str(text), label, int(where.rpartition(":")[2])) for text, label, where in source.rows]
     return rows, [line.removeprefix(str(folder) + "/") for line in warnings.lines()]
 

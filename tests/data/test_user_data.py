@@ -8,7 +8,7 @@ import pytest
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import fingerprint_user_data, list_files_by_class, user_data_paths
 from dlrun.errors import ConfigError
-from tests.data.test_labelled_texts import config
+from tests.data.use import shipped_data
 
 
 def written(root: Path, *names: str) -> Path:
@@ -28,7 +28,7 @@ def written(root: Path, *names: str) -> Path:
     ],
 )
 def test_a_folder_may_have_both_parts(tmp_path: Path, files: list[str], parts: list[str]) -> None:
-    data = config(source="folder", path=written(tmp_path, *files))
+    data = shipped_data("text-dense", path=written(tmp_path, *files))
     assert user_data_paths(data) == [tmp_path / part for part in parts]
 
 
@@ -55,7 +55,7 @@ def test_a_changed_file_is_another_state_and_a_moved_folder_is_not(tmp_path: Pat
     root = written(tmp_path / "a", "n/1.txt", "p/2.txt")
 
     def now(folder: Path) -> str:
-        return fingerprint_user_data(config(source="folder", path=folder))
+        return fingerprint_user_data(shipped_data("text-dense", path=folder))
 
     states = [now(root)]
     moved = root.rename(tmp_path / "b")

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data import labelled_texts
+from dlrun.data import datasets, labelled_texts
 from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
-from tests.data.test_labelled_texts import caches, config
 from tests.data.test_text_encoding import by_keras_rules
+from tests.data.use import shipped_data, without_locks
 
 Rows = Sequence[tuple[str, str]]
 
@@ -27,7 +27,7 @@ def written(path: Path, rows: Rows, header: tuple[str, str] = ("text", "label"))
 
 def two_files(folder: Path, train: Rows, test: Rows) -> dict[str, Path]:
     """The config's keys for a file of each part."""
-    return {"train": written(folder / "a.csv", train), "test": written(folder / "b.csv", test)}
+    return {"path": written(folder / "a.csv", train), "test": written(folder / "b.csv", test)}
 
 
 def foldered(root: Path, rows: Rows) -> Path:
@@ -43,10 +43,9 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
-    values = {"source": "csv", "archive": None} | changes
-    checked = config(**values)
+    checked = shipped_data("text-dense", **{"num_words": 100} | changes)
     check_own_data(checked)
-    return labelled_texts.load_reviews(checked, folder / "data", seed, Screen())
+    return datasets.TEXTS.load(checked, folder / "data", seed, Screen())
 
 
 def assert_encoded(
@@ -82,12 +81,12 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     labelled.begin_part("x")
     for text, label in rows:
         labelled.add(label, hash(text), text)
-    _, _, test = labelled.split(0.4, 0)
+    _, _, test = labelled.split(shipped_data("text-dense", test_share=0.4), 0)
     parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
     assert_encoded(reviews, *parts)
     other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)
     assert not np.array_equal(other.test.ids.ids, reviews.test.ids.ids)
-    assert len(caches(tmp_path)) == 2
+    assert len(without_locks(tmp_path / "data" / "texts")) == 2
 
 
 def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: Out) -> None:
@@ -113,7 +112,7 @@ def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
     (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")
     (root / "pos" / "y.txt").write_bytes(b"good\nna\xefve")
     (root / "pos" / "z.txt").write_text("wide", encoding="utf-16")
-    reviews = load(tmp_path, source="folder", path=root)
+    reviews = load(tmp_path, path=root)
     said = capsys.readouterr().err
     assert said.count("warning: ") == 2
     assert f"warning: {root / 'neg' / 'x.png'}: not a text" in said

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from dlrun.data import labelled_texts
+from dlrun.data import datasets
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests import harness
@@ -101,9 +101,7 @@ def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -
     assert "no finished imdb-dense run" in lasso(forked).stderr
     assert compared(tmp_path) is None
     run = Run.open(moved(latest(tmp_path, NAME), tmp_path))
-    test = labelled_texts.load_reviews(
-        run.config.data, tmp_path, run.config.seed, Screen(quiet=True)
-    ).test
+    test = datasets.IMDB.load(run.config.data, tmp_path, run.config.seed, Screen(quiet=True)).test
     bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
     with torch.inference_mode():
         accuracy = ((run.network()(bags) > 0).numpy() == test.labels).mean()

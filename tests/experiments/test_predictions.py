@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import labelled_texts, small_images
+from dlrun.experiments.registry import experiment_dataset
 from dlrun.experiments.saved_run import Run
 from tests.conftest import NAMES, Done
 from tests.experiments.use import reader
@@ -44,14 +44,17 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, 
 @pytest.mark.parametrize("name", CLASSIFY)
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    reads_images = not name.startswith("imdb")
-    load = small_images.load_images if reads_images else labelled_texts.load_reviews
-    data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
+    reads_images = not name.startswith(("imdb", "text"))
+    dataset = experiment_dataset(name)
+    assert dataset is not None
+    section: Any = run.config.data_section
+    data = dataset.load(section, tmp_path, run.config.seed, context.screen)
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         if reads_images:
             image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
-            pixels = np.moveaxis(data.test.pixels[one["row"]], 0, 2 if name == "cifar100" else 0)
-            assert np.array_equal(np.asarray(image), pixels)
+            pixels = data.test.pixels[one["row"]]
+            shown = np.asarray(image)
+            assert np.array_equal(shown.transpose(2, 0, 1) if shown.ndim == 3 else shown, pixels)
         else:
             assert f"<START> {one['text']}" == data.decode(data.test.ids.review(one["row"]))
 

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ from dlrun.config.yaml_loader import Values, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
-from tests.conftest import NAMES, ROOT, Dlrun
+from tests.conftest import ROOT, Dlrun
 
 DEFAULTS = ROOT / "configs" / "defaults"
 
@@ -155,18 +154,16 @@ SEVERAL_CONFIGS = """
 from pathlib import Path
 from types import SimpleNamespace
 from dlrun.data.sources import Dataset, RemoteFile, Source
-from dlrun.experiment import ExperimentConfig, LocalPath, Section
+from dlrun.config.data_sections import PublishedDataConfig
+from dlrun.experiment import ExperimentConfig
 
-class Data(Section):
-    source: str
-    archive: LocalPath | None
+class Data(PublishedDataConfig):
+    dataset_location = "counting.config:DATASET"
 
 class Config(ExperimentConfig):
-    dataset_location = "counting.config:DATASET"
     data: Data
 
-def load(config, data_dir, seed, screen):
-    found = DATASET.find(config, data_dir, seed, screen)
+def make(found):
     words = found.source.read(found).split()
     return SimpleNamespace(train=words, test=words, origin=found.origin)
 
@@ -175,7 +172,7 @@ FILE = RemoteFile(
     packaged="counting/words.txt",
 )
 WEB = Source("web", "Words", lambda found: found.paths[0].read_text(), (FILE,), is_book=True)
-DATASET = Dataset("words", (WEB,), load)
+DATASET = Dataset("words", (WEB,), make)
 CONFIGS = {"count-words": Config, "count-letters": Config}
 """
 SEVERAL = """
@@ -313,12 +310,3 @@ def test_a_check_that_raises_is_one_message(
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
     assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
     assert "Traceback" in forked("checks-badly", "--debug", **env).stderr
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_data_set_has_each_source_of_the_config(name: str) -> None:
-    if (dataset := registry.experiment_dataset(name)) is not None:
-        section = registry.load_config_class(name).model_fields["data"].annotation
-        assert section is not None
-        sources = get_args(section.model_fields["source"].annotation)
-        assert [*sources] == [source.name for source in dataset.sources]

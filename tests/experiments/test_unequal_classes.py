@@ -9,6 +9,7 @@ from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import finished, table
 
 BALANCED = setting("loss.class_weights=balanced")
+DIVISION = setting("data.test_share=0.3333333333333333", "data.split_seed=1")
 
 
 def own(folder: Path, shares: dict[str, float]) -> list[str]:
@@ -19,9 +20,8 @@ def own(folder: Path, shares: dict[str, float]) -> list[str]:
     centres = {name: place * 1.5 for place, name in enumerate(shares)}
     lines = (f"{random.normal(centres[name]):.4f},{name}" for name in names)
     (folder / "own.csv").write_text("size,kind\n" + "\n".join(lines) + "\n")
-    words = setting("data.source=csv", f"data.path={folder / 'own.csv'}", "data.target=kind")
-    words += setting("data.task=classification", "data.validation=0.2", "trainer.max_epochs=15")
-    return ["hitters-dense", *words]
+    words = setting("data.target=kind", "data.task=classification", "trainer.max_epochs=15")
+    return ["table-dense", str(folder / "own.csv"), *words, *DIVISION]
 
 
 def recall(run: Path, name: str) -> float:

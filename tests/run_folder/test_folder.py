@@ -87,8 +87,8 @@ def test_no_output_replaces_a_file_of_a_run_a_sweep_or_the_commands_input(
     forked: Dlrun, tmp_path: Path
 ) -> None:
     (tmp_path / "own.csv").write_text("x,y\n" + "".join(f"{x},{2 * x % 7}\n" for x in range(40)))
-    data = setting("data.source=csv", "data.path=own.csv", "data.target=y")
-    run = finished(tmp_path, ["hitters-linear", *data, "--name", "own"])
+    words = ["table-linear", "own.csv", "data.target=y", "--name", "own"]
+    run = finished(tmp_path, words)
     forked("sweep", "hitters-linear", *setting("data.source=sample"), "--seeds", "1,").is_told(0)
     (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
     (run / "inside").mkdir()

@@ -97,42 +97,41 @@ def test_all_that_is_wrong_is_told_at_once(cli: Dlrun, tmp_path: Path) -> None:
         "optimizer:\n  lr: -1\n  foo: 2\n  bar: 3\nscheduler:\n  warmup_epochs: -1\n  gamma: 1\n"
     )
     callbacks = "trainer.callbacks=[nowhere.A, lightning.pytorch.callbacks.Nothing]"
-    words = setting("data.source=csv", "data.path=no.csv", callbacks, "logger=[nobody.B]")
+    words = setting("data.path=no.csv", "data.target=y", callbacks, "logger=[nobody.B]")
     told = (
         *(f"a.yaml:{line}: optimizer.{key}: " for line, key in ((2, "lr"), (3, "foo"), (4, "bar"))),
         *(f"a.yaml:{line}: scheduler.{key}: " for line, key in ((6, "warmup"), (7, "gamma"))),
         *("no.csv: no such file", "nowhere cannot", "'Nothing'", "nobody cannot"),
     )
     told = tuple(word.replace("warmup", "warmup_epochs") for word in told)
-    for command in (["hitters-dense", "--dry-run"], ["hitters-dense"], ["sweep", "hitters-dense"]):
+    for command in (["table-dense", "--dry-run"], ["table-dense"], ["sweep", "table-dense"]):
         more = ["--seeds", "2"] if command[0] == "sweep" else []
         cli(*command, "--config", "a.yaml", *words, *more).is_told(2, "9 errors", *told)
     assert not (tmp_path / "runs").exists()
-    words = setting("data.source=csvv", "data.path=no.csv", "seed=-1")
-    cli("hitters-linear", *words).is_told(2, "2 errors", "data.source=csvv: ", "seed=-1: ")
+    words = setting("data.source=csv", "data.archive=no.csv", "seed=-1")
+    cli("hitters-linear", *words).is_told(2, "2 errors", "data.source=csv: ", "seed=-1: ")
 
 
-CSV = ("data.source=csv", "data.path=a.csv")
-CLASSES = ("data.source=folder", "data.path=folder")
+CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
 
 
 @pytest.mark.parametrize(
     ("name", "table", "sets", "told"),
     [
-        ("hitters-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
-        ("hitters-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
+        ("table-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
+        ("table-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
          ("column 'a' has numbers", "column 'b' has one value", "data.ignore=[a, b]")),
-        ("hitters-lasso", "a,y\n1,2\n", (*CSV, "data.target=z", "data.ignore=[q]"),
+        ("table-lasso", "a,y\n1,2\n", (*CSV, "data.target=z", "data.ignore=[q]"),
          ("no column 'z'", "no column 'q'", "the columns are: a, y")),
-        ("hitters-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
+        ("table-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
          ("a.csv", "classes: 1")),
         ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
-        ("imdb-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
-        ("imdb-lasso", "text,label\na,1\nb,2\nc,3\na,3\nb,2\nc,1\n", CSV, ("have 3: 1, 2, 3",)),
+        ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
+        ("text-lasso", "text,label\na,1\nb,2\nc,3\na,3\nb,2\nc,1\n", CSV, ("have 3: 1, 2, 3",)),
         ("imdb-lstm", "", ("data.source=stanford", "data.archive=a.csv"), ("not a tar archive",)),
-        ("imdb-dense", "", CLASSES, ("folder: classes: 1",)),
-        ("cifar100", "", CLASSES, ("folder: classes: 0",)),
-        ("mnist-dense", "", ("data.archive=folder",), ("images-idx3-ubyte", "not MNIST")),
+        ("text-dense", "", CLASSES, ("folder: classes: 1",)),
+        ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
+        ("mnist-dense", "", ("data.archive=folder",), ("images-idx3-ubyte", "MNIST")),
         ("classify-images", "", ("images=[a.csv]",), ("a.csv", "no photograph")),
     ],
 )  # fmt: skip
@@ -154,9 +153,9 @@ def test_a_fault_that_only_all_rows_show_removes_the_new_folder(cli: Dlrun, tmp_
     table = tmp_path / "a.csv"
     rows = "".join(f"{row},{row % 7},{row % 5}\n" for row in range(2500))
     table.write_text(f"a,b,y\n{rows}")
-    words = ["hitters-linear", *setting(*CSV, "data.target=y"), "--json"]
+    words = ["table-linear", *setting(*CSV, "data.target=y"), "--json"]
     cli(*words).is_told(0)
-    latest = tmp_path / "runs" / "hitters-linear" / "latest"
+    latest = tmp_path / "runs" / "table-linear" / "latest"
     before = latest.resolve()
     table.write_text(f"a,b,y\n{rows}0,x,1\n")
     cli(*words, "--dry-run").is_told(0)

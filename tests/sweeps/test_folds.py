@@ -19,7 +19,7 @@ from tests.experiments.test_own_data import texts
 from tests.experiments.use import results
 from tests.sweeps.use import named, runs
 
-LINEAR, LASSO, DENSE = "hitters-linear", "imdb-lasso", "hitters-dense"
+LINEAR, LASSO, DENSE = "table-linear", "text-lasso", "table-dense"
 NUMBERS = np.random.default_rng(0).normal(size=(53, 3)).round(6)
 
 
@@ -28,7 +28,7 @@ def table(tmp_path: Path) -> list[str]:
     """The settings of a run on a table of 53 rows."""
     rows = [f"{x},{z},{x - z / 2 + noise}\n" for x, z, noise in NUMBERS.tolist()]
     (tmp_path / "table.csv").write_text("x,z,y\n" + "".join(rows))
-    return setting("data.source=csv", "data.path=table.csv", "data.target=y", "data.split_seed=3")
+    return ["table.csv", *setting("data.target=y", "data.split_seed=3")]
 
 
 def predictions(run: Path) -> list[dict[str, str]]:
@@ -110,8 +110,7 @@ def test_of_one_fold_n_counts_seeds(tmp_path: Path, table: list[str]) -> None:
 
 def test_classes_have_equal_shares_and_a_fold_is_an_ordinary_run(tmp_path: Path) -> None:
     file = texts(tmp_path / "t.csv", ["bad", "good", "good"], 60)
-    own = setting("data.source=csv", f"data.path={file}", "data.validation=8", "path.values=4")
-    own += setting("compare_with=null", "data.split_seed=7")
+    own = [str(file), *setting("data.validation=8", "path.values=4", "data.split_seed=7")]
     done = harness.run(tmp_path, "sweep", LASSO, *own, "--folds", "4", "--name", "s")
     done.is_told(0, "cross-validation")  # the interval is a rough one
     labels = [row["label"] for row in csv.DictReader(file.read_text().splitlines())]
@@ -151,10 +150,8 @@ def test_what_cannot_be_divided_is_one_error(
 
 def test_more_folds_than_rows_of_a_class_are_one_error(cli: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "few.csv").write_text("text,label\n" + "a good film,good\n" * 9 + "dull,bad\n" * 3)
-    few = setting("data.source=csv", "data.path=few.csv")
-    cli("sweep", "imdb-dense", *few, "--folds", "4").is_told(2, "fewer folds")
+    cli("sweep", "text-dense", "few.csv", "--folds", "4").is_told(2, "fewer folds")
     for part in ("train", "test"):
         for label in ("a", "b"):
             (tmp_path / "divided" / part / label).mkdir(parents=True)
-    divided = setting("data.source=folder", "data.path=divided")
-    cli("sweep", "imdb-dense", *divided, "--folds", "2").is_told(2, "divided/train")
+    cli("sweep", "text-dense", "divided", "--folds", "2").is_told(2, "divided/train")

@@ -66,9 +66,7 @@ def test_a_plan_read_back_gives_the_same_configs(
     monkeypatch.chdir(tmp_path)
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text,label\n" + "good,1\nbad,0\n" * 2)
-    plan = planned(
-        "data.source=csv", experiment="imdb-dense", seeds="2", grid=["data.path=a.csv,b.csv"]
-    )
+    plan = planned(experiment="text-dense", seeds="2", grid=["data.path=a.csv,b.csv"])
     folder = written(plan, tmp_path / "runs").folder
     monkeypatch.chdir("/")
     again = read_sweep_plan(folder)
@@ -103,10 +101,10 @@ def test_equal_points_are_one() -> None:
 
 def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 2)
-    own = ["data.source=csv", f"data.path={tmp_path}/a.csv"]
+    own = [f"data.path={tmp_path}/a.csv"]
 
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
-        plan = planned(*own, *overrides, experiment="imdb-dense", folds=2, here=False, **search)
+        plan = planned(*own, *overrides, experiment="text-dense", folds=2, here=False, **search)
         return {(config.seed, config.split_seed) for config in plan.validate_points()}
 
     assert splits("seed=3") == {(3, 3)}

@@ -140,15 +140,16 @@ def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> No
         for number in range(30):
             text = f"{label} words {number} of a film"
             (tmp_path / "good" / label / f"{number}.txt").write_text(text)
-    sets = setting("data.source=folder", "data.validation=5", "path.values=3", *QUIETLY[1:])
+    sets = setting("data.validation=5", "path.values=3")
     points = [f"data.path={tmp_path}/bad,{tmp_path}/good", "--seeds", "2"]
-    sweep = ["sweep", QUICK, *points, *sets, "--jobs", "1"]
+    sweep = ["sweep", "text-lasso", *points, *sets, "--jobs", "1"]
     failed = harness.run(tmp_path, *sweep, "--name", "f").is_told(1)
     assert "failed point 1" in failed.stdout and "failed point 2" in failed.stdout
     assert "again  dlrun sweep --resume f" in failed.stdout
     assert "best   path=…/good: " in failed.stdout
-    done = [number for number, run in runs(tmp_path).items() if status(run) == "finished"]
-    assert done == [3, 4] and len(runs(tmp_path)) == 2  # the others left no folder
+    found = runs(tmp_path, "text-lasso")
+    done = [number for number, run in found.items() if status(run) == "finished"]
+    assert done == [3, 4] and len(found) == 2  # the others left no folder
 
 
 def test_data_that_cannot_be_downloaded_end_a_sweep_before_its_first_run(tmp_path: Path) -> None:
@@ -167,15 +168,15 @@ def test_a_sweep_and_a_run_on_other_data_are_not_continued(
     table = tmp_path / "own.csv"
     values = [f"{row},{row * row % 7},{row * 3}" for row in range(61)]
     table.write_text("\n".join(["x,z,y", *values[:60]]) + "\n")
-    own = setting("data.source=csv", f"data.path={table}", "data.target=y")
-    sweep = ["sweep", "hitters-linear", *own, "--seeds", "2", "--name", "s"]
+    own = [str(table), *setting("data.target=y")]
+    sweep = ["sweep", "table-linear", *own, "--seeds", "2", "--name", "s"]
     harness.run(tmp_path, *sweep).is_told(0)
-    run = ["hitters-dense", *own, *setting("trainer.max_epochs=1")]
+    run = ["table-dense", *own, *setting("trainer.max_epochs=1")]
     harness.run(tmp_path, *run).is_told(0)
     table.write_text("\n".join([header, *values[:rows]]) + "\n")
     again = ["sweep", "--resume", "s", "--force"]
     harness.run(tmp_path, *again).is_told(2, "own.csv has changed")
-    longer = ["resume", "hitters-dense/latest", "trainer.max_epochs=2"]
+    longer = ["resume", "table-dense/latest", "trainer.max_epochs=2"]
     harness.run(tmp_path, *longer).is_told(2, "the data have changed since the run began")
 
 

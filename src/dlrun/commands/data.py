@@ -7,7 +7,8 @@ import typer
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.data_sections import NOT_THE_BOOKS
-from dlrun.data.sources import Dataset, read_prepared
+from dlrun.data.prepared import read_prepared
+from dlrun.data.sources import Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings

@@ -83,7 +83,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     dlrun demo hitters-lasso nyse-rnn --runs-dir demo-runs
     """
     screen = Screen()
-    names = experiments or registry.sort_by_place(registry.experiment_names())
+    names = experiments or registry.experiments_of_book()
     with without_network():
         fits = [fit for name in names for fit in _fits(name, settings, screen)]
         for number, fit in enumerate(fits, start=1):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from dlrun import run_context
+from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import ConfigError, UsageError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -194,7 +195,18 @@ def is_setting(word: str) -> bool:
     return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
 
 
-def check_settings(words: Sequence[str]) -> Sequence[str]:
+def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str], ConfigLayer]:
+    """Return the KEY=VALUE among an experiment's arguments, and the values of the others.
+
+    Raises UsageError for other arguments if it takes none.
+    """
+    takes = registry.load_config_class(experiment).argument is not None
+    settings = [word for word in words or () if is_setting(word) or ("=" in word and not takes)]
+    others = [word for word in words or () if word not in settings]
+    return check_settings(settings), registry.layer_of_arguments(experiment, others)
+
+
+def check_settings(words: Sequence[str]) -> list[str]:
     """Return arguments; raise UsageError for one that is not KEY=VALUE, or has a call as value."""
     for word in words:
         if "=" not in word:
@@ -204,7 +216,7 @@ def check_settings(words: Sequence[str]) -> Sequence[str]:
             if match := re.fullmatch(pattern, word):
                 hint = f"dlrun sweep EXPERIMENT {match.expand(meant).replace(', ', ',')}"
                 raise UsageError(f"{word}: a value cannot be a function here", hint)
-    return words
+    return [*words]
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:

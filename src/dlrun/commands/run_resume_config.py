@@ -9,7 +9,6 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.json_schema import config_json_schema
 from dlrun.config.validation import config_to_yaml
-from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.checks import load_experiment_config
@@ -37,12 +36,9 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
-        items = [word for word in words or () if argument and not opt.is_setting(word)]
-        values = opt.check_settings([word for word in words or () if word not in items])
-        settings = replace(settings, overrides=opt.join_settings(values, settings.overrides))
-        if items and argument:
-            layer = config_layer_without_file({argument.key: items}, argument.metavar)
-            settings = replace(settings, values=[layer])
+        values, layer = opt.divide_words(name, words)
+        overrides = opt.join_settings(values, settings.overrides)
+        settings = replace(settings, overrides=overrides, values=[layer])
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
@@ -69,6 +65,7 @@ def resume(settings: RunSettings, run: opt.Run) -> int:
 def config(
     settings: RunSettings,
     experiment: Annotated[str, opt.Experiment],
+    words: opt.Words = None,
     schema: Annotated[
         bool, opt.flag("Print the JSON Schema of its config files.", "--schema")
     ] = False,
@@ -79,6 +76,9 @@ def config(
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     dlrun config imdb-lstm --schema > imdb-lstm.schema.json
     """
+    values, layer = opt.divide_words(experiment, words)
+    overrides = opt.join_settings(values, settings.overrides)
+    settings = replace(settings, overrides=overrides, values=[layer])
     if not schema:
         typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
         return

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dlrun.commands import options as opt
+from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm import parse_slurm_options
@@ -68,14 +69,15 @@ def sweep(
         _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    single, several = divide_settings(opt.check_settings(words or ()))
+    values, layer = opt.divide_words(experiment, words) if experiment else ([], ConfigLayer({}))
+    single, several = divide_settings(values)
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & {"--jobs"}, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_slurm_options(slurm or [])
     return run_sweep(
         experiment or "",
-        replace(settings, overrides=opt.join_settings(single, settings.overrides)),
+        replace(settings, overrides=opt.join_settings(single, settings.overrides), values=[layer]),
         SearchSpace(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,

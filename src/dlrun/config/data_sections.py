@@ -1,12 +1,15 @@
 """Define the schemas of the config section `data`, and of the experiments that share such data."""
 
-from typing import Annotated, ClassVar, Literal, get_args
+import pkgutil
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from dlrun.config.named_classes import error_of_key
-from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import (
+    Argument,
     ExperimentConfig,
     Fraction,
     LocalPath,
@@ -15,14 +18,15 @@ from dlrun.config.sections import (
     Section,
     Seed,
 )
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
-OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
-HITTERS, NYSE = "dlrun.data.tables:HITTERS", "dlrun.data.tables:NYSE"
+TEXTS_OR_IMAGES = "a sub-folder for each class, perhaps in train/ and test/"
+
+Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
 
 def held_out_rows(validation: float | None, rows: int) -> int:
@@ -40,27 +44,50 @@ def held_out_rows(validation: float | None, rows: int) -> int:
     return held
 
 
-class OwnDataConfig(Section):
-    """Defines where the user's own data are, and how they are divided into training and test.
+class DataConfig(Section):
+    """Base class of the section `data` of experiments whose data `dlrun data` knows.
 
-    undivided: the sources whose rows are not yet divided into training and test.
+    dataset_location: where its `dlrun.data.sources.Dataset` is: "package.module:NAME".
     """
 
-    undivided: ClassVar[tuple[str, ...]] = OWN_SOURCES
+    dataset_location: ClassVar[str]
+
+
+class PublishedDataConfig(DataConfig):
+    """Defines which declared source of a data set to read, and where a local copy of it is."""
 
     source: str
-    path: LocalPath | None
-    train: LocalPath | None
-    test: LocalPath | None
+    archive: LocalPath | None
+
+    @classmethod
+    def source_names(cls) -> list[str]:
+        """Return the names of the declared sources of the data set."""
+        return [source.name for source in pkgutil.resolve_name(cls.dataset_location).sources]
+
+    @field_validator("source")
+    @classmethod
+    def _is_declared(cls, name: str) -> str:
+        if name not in (names := cls.source_names()):
+            expected = " or ".join(map(repr, names))
+            raise ValueError(f"expected {expected}, got {name!r}{did_you_mean(name, names)}")
+        return name
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler(schema)
+        handler.resolve_ref_schema(found)["properties"]["source"]["enum"] = cls.source_names()
+        return found
+
+
+class DividedDataConfig(DataConfig):
+    """Defines how rows that are in one place are divided into training and test rows."""
+
     test_share: Fraction
     split_seed: Seed | None
     folds: Annotated[int, Field(ge=2)] | None
     fold: PositiveInt | None
-
-    @property
-    def is_own(self) -> bool:
-        """Return whether the data are the user's own, not a published data set."""
-        return self.source in OWN_SOURCES
 
     @property
     def chosen_fold(self) -> tuple[int, int] | None:
@@ -72,51 +99,67 @@ class OwnDataConfig(Section):
         """Return the fold as text that follows the name of the data; empty without folds."""
         return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """Return the columns of a CSV file that the config names, by the keys that name them."""
-        return {}
-
     @model_validator(mode="after")
-    def _places_and_folds(self) -> "OwnDataConfig":
-        given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
-        if not self.is_own and given:
-            sources = get_args(type(self).model_fields["source"].annotation)
-            own = " or ".join(f"data.source={name}" for name in sources if name in OWN_SOURCES)
-            problem = f"for data of your own; source is {self.source}: add {own}"
-            raise error_of_key(problem, given[0])
-        if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
-            names = ", ".join(given) or "none"
-            problem = f"source {self.source} needs path, or train and test; given: {names}"
-            raise error_of_key(problem, given[-1] if given else "source")
+    def _fold_is_one_of_the_folds(self) -> "DividedDataConfig":
         if self.folds is None and self.fold is None:
             return self
         if self.folds is None or self.fold is None or self.fold > self.folds:
             problem = f"folds is {self.folds}, fold is {self.fold}"
             remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
             raise error_of_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
-        if self.source not in self.undivided or self.test is not None:
-            why = f"the test rows of source {self.source} are given"
-            raise error_of_key(f"{why}; folds divide rows that are in one place", "folds")
         return self
 
 
-class UserDataConfig(OwnDataConfig):
-    """Defines where the user's own data are, and how all data are split."""
+class OwnDataConfig(DividedDataConfig):
+    """Defines where the user's own data are, and how they are divided into training and test.
 
-    validation: PositiveInt | Fraction | None
+    kinds: what the path may be, by its kind, `file` or `folder`. example: a command.
+    """
+
+    kinds: ClassVar[dict[str, str]]
+    example: ClassVar[str]
+
+    path: LocalPath | None
+    test: LocalPath | None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of a CSV file that the config names, by the keys that name them."""
+        return {}
+
+    @model_validator(mode="after")
+    def _folds_divide_one_place(self) -> "OwnDataConfig":
+        if self.folds and self.test:
+            raise error_of_key("the test rows are given; folds divide rows of one place", "folds")
+        return self
 
 
-class ReviewsDataConfig(UserDataConfig):
+class ReviewsDataConfig(PublishedDataConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
-    source: Literal["stanford", "keras", "sample", "csv", "folder"]
-    text_column: str
-    label_column: str
-    archive: LocalPath | None
+    dataset_location = "dlrun.data.datasets:IMDB"
+
     word_index: LocalPath | None
     num_words: Annotated[int, Field(ge=10, le=2**15)]
+    validation: Validation | None
+    split_seed: Seed | None
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
+
+
+class TextsDataConfig(OwnDataConfig):
+    """Defines the config of the user's own texts with their classes."""
+
+    dataset_location = "dlrun.data.datasets:TEXTS"
+    kinds: ClassVar = {
+        "file": "a CSV file with a column of texts and a column of classes",
+        "folder": f"a folder of texts with {TEXTS_OR_IMAGES}",
+    }
+    example = "dlrun text-dense mails.csv"
+
+    text_column: str
+    label_column: str
+    num_words: Annotated[int, Field(ge=10, le=2**15)]
+    validation: Validation
 
     @property
     def columns(self) -> dict[str, str]:
@@ -124,31 +167,35 @@ class ReviewsDataConfig(UserDataConfig):
         return {"data.text_column": self.text_column, "data.label_column": self.label_column}
 
 
-class ImagesDataConfig(UserDataConfig):
-    """Defines the config of the image data: CIFAR100, synthetic or a user's own small images."""
+class ImagesDataConfig(PublishedDataConfig):
+    """Defines the config of CIFAR100's images, or of synthetic ones."""
 
-    source: Literal["torchvision", "sample", "folder"]
-    archive: LocalPath | None
-    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+    dataset_location = "dlrun.data.datasets:CIFAR100"
 
-
-class DigitsDataConfig(Section):
-    """Defines the config of the MNIST digits, or of synthetic ones."""
-
-    source: Literal["torchvision", "sample"]
-    archive: LocalPath | None
-    validation: PositiveInt | Fraction
+    validation: Validation
     split_seed: Seed | None
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
-class TableDataConfig(OwnDataConfig):
-    """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
+class DigitsDataConfig(ImagesDataConfig):
+    """Defines the config of MNIST's digits, or of synthetic ones."""
 
-    undivided: ClassVar[tuple[str, ...]] = (*OWN_SOURCES, "hitters", "sample")
+    dataset_location = "dlrun.data.datasets:MNIST"
 
-    source: Literal["hitters", "sample", "csv"]
-    archive: LocalPath | None
+
+class OwnImagesDataConfig(OwnDataConfig):
+    """Defines the config of the user's own images with their classes."""
+
+    dataset_location = "dlrun.data.datasets:IMAGES"
+    kinds: ClassVar = {"folder": f"a folder of images with {TEXTS_OR_IMAGES}"}
+    example = "dlrun image-cnn photos/"
+
+    validation: Validation
+
+
+class TableDataConfig(DividedDataConfig):
+    """Defines which columns of a table are used, and how."""
+
     target: str
     task: Literal["regression", "classification"]
     ignore: list[str]
@@ -162,33 +209,40 @@ class TableDataConfig(OwnDataConfig):
         return {"data.target": self.target, **ignored}
 
 
-class TradingDaysDataConfig(Section):
+class HittersDataConfig(TableDataConfig, PublishedDataConfig):
+    """Defines the config of the table of the book's baseball players, or of synthetic ones."""
+
+    dataset_location = "dlrun.data.datasets:HITTERS"
+
+
+class OwnTableDataConfig(TableDataConfig, OwnDataConfig):
+    """Defines the config of the user's own table."""
+
+    dataset_location = "dlrun.data.datasets:TABLE"
+    kinds: ClassVar = {"file": "a CSV file with a header"}
+    example = "dlrun table-dense cars.csv data.target=price"
+
+
+class TradingDaysDataConfig(PublishedDataConfig):
     """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""
 
-    source: Literal["nyse", "sample"]
-    archive: LocalPath | None
+    dataset_location = "dlrun.data.datasets:NYSE"
+
     lags: Annotated[int, Field(ge=1, le=250)]
 
 
-class ReviewsConfig(ExperimentConfig):
-    """Defines the config keys of every experiment on movie reviews."""
-
-    dataset_location = "dlrun.data.labelled_texts:IMDB"
-
-    data: ReviewsDataConfig
-    reference: Reference
-
-
-class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
-    """Defines the config keys of every experiment that trains a network on movie reviews."""
-
-
-class TableConfig(ExperimentConfig):
-    """Defines the config keys of every experiment on Hitters, NYSE or a user's own table."""
-
-    real_in_demo = True
+class BookConfig(ExperimentConfig):
+    """Defines the config keys of every experiment of the book, which has published numbers."""
 
     reference: Reference
+
+
+class OwnDataExperimentConfig(ExperimentConfig):
+    """Defines the config keys of every experiment on the user's own data."""
+
+    argument = Argument("data.path", "PATH", "Your data, a file or a folder.", is_list=False)
+
+    data: OwnDataConfig
 
 
 class WeekdayConfig(Section):

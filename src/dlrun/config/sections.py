@@ -115,23 +115,23 @@ class Reference(PublishedMetrics):
 
 
 # Keys that say where data are, not what they are.
-DATA_PLACES = frozenset({"data.archive", "data.word_index", "data.path", "data.train", "data.test"})
+DATA_PLACES = frozenset({"data.archive", "data.word_index", "data.path", "data.test"})
 
 
 @dataclass(frozen=True)
 class Argument:
-    """Describes a command's positional arguments, which become a list in the config."""
+    """Describes what a command's positional arguments are in the config: one value, or a list."""
 
     key: str
     metavar: str
     help: str
+    is_list: bool = True
 
 
 class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it
     """Defines the config keys of every experiment, and facts about it that need no torch import."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments
-    dataset_location: ClassVar[str | None] = None  #: where its `Dataset` is: "package.module:NAME"
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
     changeable_keys: ClassVar[frozenset[str]] = DATA_PLACES  #: keys for `dlrun resume --set`
     neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers

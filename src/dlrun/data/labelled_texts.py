@@ -1,8 +1,4 @@
-"""Read labelled texts as arrays: IMDB's 2 x 25,000 reviews, synthetic reviews, or a user's texts.
-
-Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011).
-Keras: keras.datasets.imdb.
-"""
+"""Read labelled texts as arrays: IMDB's reviews, synthetic reviews, or a user's texts."""
 
 import json
 import re
@@ -15,47 +11,16 @@ from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
 
-from dlrun.config.data_sections import ReviewsDataConfig
+from dlrun.config.data_sections import OwnDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
-from dlrun.data.sources import (
-    FIRST_ROWS,
-    DataOrigin,
-    Dataset,
-    FoundData,
-    Prepared,
-    RemoteFile,
-    Source,
-    check_archive,
-    load_or_prepare_arrays,
-)
+from dlrun.data.prepared import Prepared, load_or_prepare_arrays
+from dlrun.data.sources import FIRST_ROWS, DataOrigin, FoundData
 from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
-
-TITLE = "IMDB reviews"
-LABELS = ["negative", "positive"]  # classes of the published and the generated reviews
-STANFORD_ARCHIVE = RemoteFile(
-    "aclImdb_v1.tar.gz",
-    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-    "md5",
-    "7c2ac02c03563afcf9b574c7e56c153a",
-)
-KERAS_ARRAYS = RemoteFile(
-    "imdb.npz",
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
-    "sha256",
-    "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
-)
-KERAS_WORDS = RemoteFile(
-    "imdb_word_index.json",
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
-    "md5",
-    "bfafd718b763782e994055a2d397834f",
-    key="word_index",
-)
 
 MAX_REVIEW_BYTES = 1 << 20
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
@@ -94,20 +59,17 @@ class Reviews:
         return text_encoding.decode_word_ids(ids, self.vocabulary)
 
 
-def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
-    """Return the reviews that a config names; prepared reviews are cached in the data folder."""
-    size = f"2 x {config.sample_reviews:,}"
-    columns = config.text_column, config.label_column
-    found = IMDB.find(config, data_dir, seed, screen, size, columns)
-    key = [config.source, config.num_words, *found.digests]
+def make_reviews(found: FoundData) -> Reviews:
+    """Return the reviews or texts that were found; prepared ones are cached in the data folder."""
+    key = [found.source.name, found.config.num_words, *found.digests]
     arrays, names = load_or_prepare_arrays(found, key, _prepare)
-    if config.is_own:
-        show_class_counts(arrays, names, "texts", screen)
+    if isinstance(found.config, OwnDataConfig):
+        show_class_counts(arrays, names, "texts", found.screen)
     train, test = (
         ReviewSplit(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
             text_encoding.make_binary_matrix(
-                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
+                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], found.config.num_words + 3
             ),
             arrays[f"{part}_labels"],
         )
@@ -137,7 +99,7 @@ def _prepare(found: FoundData) -> Prepared:
                 texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
-    labels, names, is_test = rows.split(config.test_share, found.seed, config.chosen_fold)
+    labels, names, is_test = rows.split(config, found.seed)
     if len(names) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
@@ -145,7 +107,8 @@ def _prepare(found: FoundData) -> Prepared:
     return arrays, {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
 
 
-def _read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
+def read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    """Open a user's own texts, and return no vocabulary."""
     opened = [
         user_data.open_text_source(found.config, path, found.warnings, found.most_rows)
         for path in found.paths
@@ -153,32 +116,39 @@ def _read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
     return opened, []
 
 
-def _check_own_texts(found: FoundData) -> list[str]:
-    if found.config.source == "folder":
+def check_own_texts(found: FoundData) -> list[str]:
+    """Return the classes of a user's own texts, of a file those of its first rows."""
+    if found.paths[0].is_dir():
         return user_data.check_class_folders(found.paths)
     rows, counts = LabelledRows(found.warnings), []
-    for source in _read_own_texts(found)[0]:
+    for source in read_own_texts(found)[0]:
         rows.begin_part(source.place)
         counts.append(sum(rows.add(label, None, where) for _, label, where in source.rows))
     if max(counts) < FIRST_ROWS:  # they are all rows
-        rows.split(found.config.test_share, found.seed, found.config.chosen_fold)
+        rows.split(found.config, found.seed)
     return rows.names
 
 
-def _generate(found: FoundData) -> tuple[list[TextSource], list[str]]:
+def read_generated_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    """Generate reviews, and return no vocabulary."""
     count, seeds = found.config.sample_reviews, {"train": found.seed, "test": found.seed + 1}
-    return [_in_memory(part, *generate_reviews(count, seed)) for part, seed in seeds.items()], []
+    parts = {part: generate_reviews(count, seed) for part, seed in seeds.items()}
+    return [_in_memory(found, part, *made) for part, made in parts.items()], []
 
 
 def _in_memory(
-    place: str, texts: Iterable[str | list[str]], labels: Sequence[int] | NDArray[np.int8]
+    found: FoundData,
+    place: str,
+    texts: Iterable[str | list[str]],
+    labels: Sequence[int] | NDArray[np.int8],
 ) -> TextSource:
-    pairs = enumerate(zip(texts, labels, strict=True), start=1)
-    rows = ((text, LABELS[label], f"{place} {number}") for number, (text, label) in pairs)
+    names, pairs = found.source.labels, enumerate(zip(texts, labels, strict=True), start=1)
+    rows = ((text, names[label], f"{place} {number}") for number, (text, label) in pairs)
     return TextSource(place, len(labels), rows)
 
 
-def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
+def read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
+    """Read the reviews of Stanford's archive, and return no vocabulary."""
     reviews: dict[str, dict[str, bytes]] = {
         f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }
@@ -194,11 +164,11 @@ def _read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str
         classes = reviews[f"aclImdb/{part}/neg"], reviews[f"aclImdb/{part}/pos"]
         ordered = (contents[name] for contents in classes for name in sorted(contents))
         texts = (review.decode("utf-8", "replace") for review in ordered)
-        sources.append(_in_memory(part, texts, np.repeat([0, 1], [*map(len, classes)])))
+        sources.append(_in_memory(found, part, texts, np.repeat([0, 1], [*map(len, classes)])))
     return sources, []
 
 
-def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
+def read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
     """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
     path, word_index = found.paths
     try:
@@ -225,7 +195,7 @@ def _read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if y.ndim != 1 or x.shape[:1] != y.shape or not np.isin(y, (0, 1)).all():
             raise DataError(f"{path}: {part}: not Keras's reviews, each with a label 0 or 1")
-        sources.append(_in_memory(part, map(to_words, x), y.astype(int)))
+        sources.append(_in_memory(found, part, map(to_words, x), y.astype(int)))
     return sources, words
 
 
@@ -270,7 +240,8 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
     return texts, labels
 
 
-def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
+def show_reviews(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
+    """Show reviews as the words of their ids."""
     split = reviews.train if part == "train" else reviews.test
     screen.note(f"{reviews.origin.text}: {len(reviews.vocabulary):,} words have an id")
     for index in range(first, min(first + count, len(split.ids))):
@@ -278,18 +249,3 @@ def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -
         label = reviews.labels[split.labels[index]]
         screen.show(Text(f"{part} {index}, {label}, {len(ids)} ids", style="bold"))
         screen.show(Text(reviews.decode(ids) + "\n"))
-
-
-IMDB = Dataset(
-    "imdb",
-    (
-        Source("stanford", TITLE, _read_stanford_reviews, (STANFORD_ARCHIVE,), True, check_archive),
-        Source("keras", TITLE, _read_keras_reviews, (KERAS_ARRAYS, KERAS_WORDS), is_book=True),
-        Source("sample", "reviews", _generate),
-        Source("csv", "own texts", _read_own_texts, check=_check_own_texts),
-        Source("folder", "own texts", _read_own_texts, check=_check_own_texts),
-    ),
-    load_reviews,
-    _show,
-    "sample_reviews",
-)

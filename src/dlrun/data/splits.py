@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Sized
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import held_out_rows
+from dlrun.config.data_sections import DividedDataConfig, held_out_rows
 from dlrun.data.archives import Array
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
@@ -109,13 +109,12 @@ class LabelledRows:
         self._labels.append(index)
         return True
 
-    def split(
-        self, test_share: float, seed: int, fold: Fold | None = None
-    ) -> tuple[Rows, list[str], NDArray[np.bool_]]:
+    def split(self, config: object, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
 
-        Without separate test rows, a random share of each class is the test: at least one row, and
-        one is left for training; with a fold, this fold is the test instead. Names are sorted:
+        config: the section `data`, which divides rows without separate test rows: a random share of
+        each class is the test: at least one row, and one is left for training; with a fold, this
+        fold is the test instead. Names are sorted:
         numbers by value, words by letters. Raises DataError if there are too few classes or rows,
         ConfigError if a class has fewer rows than there are folds.
         """
@@ -124,16 +123,18 @@ class LabelledRows:
         last, separate, _ = self._parts[-1]
         if len(names) < 2:
             raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
-        if len(self._parts) > 1:
+        if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
             is_test = np.arange(len(labels)) >= separate
-        elif fold is not None:
-            is_test = np.isin(np.arange(len(labels)), rows_of_fold(fold, labels, seed))
+        elif config.chosen_fold is not None:
+            is_test = np.isin(
+                np.arange(len(labels)), rows_of_fold(config.chosen_fold, labels, seed)
+            )
         else:
             is_test = np.zeros(len(labels), bool)
             random = np.random.default_rng(seed)
             for index in range(len(names)):
                 rows = np.flatnonzero(labels == index)
-                held = min(max(1, round(test_share * len(rows))), len(rows) - 1)
+                held = min(max(1, round(config.test_share * len(rows))), len(rows) - 1)
                 is_test[random.permutation(rows)[:held]] = True
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:

@@ -1,7 +1,4 @@
-"""Read tables as matrices: the book's Hitters and NYSE, synthetic ones, or a user's own CSV files.
-
-Hitters.csv and NYSE.csv are files of the authors' package `islp` (ISLP, lab 10.9).
-"""
+"""Read tables as matrices: the book's Hitters and NYSE, synthetic ones, or a user's CSV files."""
 
 import csv
 import io
@@ -17,23 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.config.data_sections import HittersDataConfig, OwnDataConfig, TableDataConfig
 from dlrun.data.archives import Array
-from dlrun.data.sources import (
-    FIRST_ROWS,
-    DataOrigin,
-    Dataset,
-    FoundData,
-    RemoteFile,
-    Source,
-    fingerprint_arrays,
-)
+from dlrun.data.prepared import fingerprint_arrays
+from dlrun.data.sources import FIRST_ROWS, GENERATED, DataOrigin, FoundData
 from dlrun.data.splits import LabelledRows, Rows, rows_of_fold, shorten_list, warn_of_repeated_rows
 from dlrun.data.text_files import Record, open_csv_table, whole_rows
 from dlrun.errors import DataError, Faults
 from dlrun.system.console import Screen, cut, pluralize
 
-ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
 # A number with a decimal comma or separated thousands, which is not written as here.
 WITH_COMMA = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
@@ -120,17 +109,17 @@ class Table:
         return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
 
 
-def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
-    """Return the table that a config names, divided into training and test rows."""
-    found = HITTERS.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
+def make_table(found: FoundData) -> Table:
+    """Return the table that was found, divided into training and test rows."""
     table = _make_table(found, found.source.read(found))
     for warning in found.warnings.lines():
-        screen.warn(warning)
+        found.screen.warn(warning)
     return table
 
 
-def _check_table(found: FoundData) -> None:
-    parts = _read_table(found)
+def check_table(found: FoundData) -> None:
+    """Raise DlrunError if the first rows show that a table cannot be used as the config says."""
+    parts = read_table(found)
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
         _make_table(found, parts)
     elif found.config.task == "regression":
@@ -157,7 +146,7 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
             rows.begin_part(part[0][1])
             for cells, place in part:
                 rows.add(cells[config.target], _content(cells), place)
-        targets, labels, is_test = rows.split(config.test_share, seed, config.chosen_fold)
+        targets, labels, is_test = rows.split(config, seed)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
         numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
@@ -176,7 +165,8 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
     return Table(columns, config.target, labels, whole.rows(fitted), whole.rows(tested), origin)
 
 
-def _read_table(found: FoundData) -> list[list[Record]]:
+def read_table(found: FoundData) -> list[list[Record]]:
+    """Return the rows of each part of a table."""
     needed = found.config.columns
     parts = []
     for path in found.paths:
@@ -187,15 +177,16 @@ def _read_table(found: FoundData) -> list[list[Record]]:
 
 def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
     """Return what else the origin of a table names, so that other test rows have another origin."""
-    text = ""
-    if config.is_own or (config.target, config.task) != (PLAYER_NUMBERS[-1], "regression"):
+    text, is_own = "", isinstance(config, OwnDataConfig)
+    if is_own or (config.target, config.task) != (PLAYER_NUMBERS[-1], "regression"):
         text = f", {'classes' if config.task == 'classification' else 'target'} {config.target}"
     # The folds of a cross-validation may differ by a row.
     held = "" if config.chosen_fold else f"{tested:,} of "
     text += f", {held}{pluralize(rows, 'row')}{' for the test' if held else ''}"
-    if config.is_own:
-        return text
-    return text + (f", seed {seed}" if config.source == "hitters" else "") + config.fold_text
+    if isinstance(config, HittersDataConfig):
+        seed_text = "" if config.source == GENERATED else f", seed {seed}"
+        return text + seed_text + config.fold_text
+    return text
 
 
 def _standardise(
@@ -294,7 +285,7 @@ def _is_number(cell: str) -> bool:
 def _to_number(cells: Cells, name: str) -> float:
     cell = cells[name].strip()
     if not _is_number(cell):
-        remedy = "correct the cell; data.task=classification of hitters-dense takes words"
+        remedy = "correct the cell; data.task=classification takes words"
         raise DataError(f"column {name!r}: {cut(cell, 40)!r} is no number {NUMBER}", remedy)
     return float(cell)
 
@@ -336,19 +327,17 @@ def _divide(
     return fitted, tested
 
 
-def load_days(
-    config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: Screen, weekday: bool = True
-) -> Table:
-    """Return the trading days that a config names: the series of the days before, and the weekday.
+def make_days(found: FoundData, *, weekday: bool = True) -> Table:
+    """Return the trading days that were found: the series of the days before, and the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
-    found = NYSE.find(config, data_dir, seed, screen, f"{SAMPLE_ROWS}")
     return _make_days(found, found.source.read(found), weekday)
 
 
-def _check_days(found: FoundData) -> None:
-    records = _read_days(found)
+def check_days(found: FoundData) -> None:
+    """Raise DlrunError if the first trading days cannot be read."""
+    records = read_days(found)
     _read_each(records, lambda day: [_to_number(day, name) for name in SERIES])
     if len(records) < FIRST_ROWS:  # they are all days
         _make_days(found, records, weekday=True)
@@ -383,9 +372,20 @@ def _make_days(found: FoundData, records: list[Record], weekday: bool) -> Table:
     return Table(columns, VOLUME, None, train, test, found.origin, scales[VOLUME])
 
 
-def _read_days(found: FoundData) -> list[Record]:
+def read_days(found: FoundData) -> list[Record]:
+    """Return NYSE's trading days."""
     needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
     return _read_csv(found.paths[0], needed, found)
+
+
+def read_generated_players(found: FoundData) -> list[list[Record]]:
+    """Return generated players, as in Hitters."""
+    return [_generate(found, PLAYER_NUMBERS, PLAYER_WORDS)]
+
+
+def read_generated_days(found: FoundData) -> list[Record]:
+    """Return generated trading days, as in NYSE."""
+    return _generate(found, SERIES, DAY_WORDS)
 
 
 def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Record]:
@@ -402,7 +402,8 @@ def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Re
     return records
 
 
-def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> None:
+def show_rows(table: Table, screen: Screen, part: str, first: int, count: int) -> None:
+    """Show rows of a table as CSV."""
     rows = table.train if part == "train" else table.test
     stream = io.StringIO(newline="")
     columns = [*table.columns.levels, table.target]
@@ -411,33 +412,3 @@ def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> No
     writer.writerows(rows.cells[first : first + count])
     screen.note(table.origin.text)
     screen.rows(stream.getvalue().splitlines())
-
-
-def _file(name: str, sha256: str) -> RemoteFile:
-    path = f"ISLP/data/{name}"
-    return RemoteFile(name, ADDRESS + path, "sha256", sha256, packaged=path)
-
-
-HITTERS_CSV = _file(
-    "Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
-)
-NYSE_CSV = _file("NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60")
-HITTERS = Dataset(
-    "hitters",
-    (
-        Source("hitters", "Hitters", _read_table, (HITTERS_CSV,), True, _check_table),
-        Source("sample", "players", lambda found: [_generate(found, PLAYER_NUMBERS, PLAYER_WORDS)]),
-        Source("csv", "own table", _read_table, check=_check_table),
-    ),
-    load_table,
-    _show,
-)
-NYSE = Dataset(
-    "nyse",
-    (
-        Source("nyse", "NYSE", _read_days, (NYSE_CSV,), True, _check_days),
-        Source("sample", "days", lambda found: _generate(found, SERIES, DAY_WORDS)),
-    ),
-    load_days,
-    _show,
-)

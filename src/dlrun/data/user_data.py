@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dlrun.config.data_sections import OwnDataConfig, ReviewsDataConfig
+from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, Faults
@@ -24,18 +24,20 @@ class TextSource:
 
 
 def check_own_data(config: OwnDataConfig) -> None:
-    """Raise ConfigError if files, folders or classes of a user's own data are missing."""
-    kind, faults = "folder" if config.source == "folder" else "file", Faults()
-    for key, place in {"path": config.path, "train": config.train, "test": config.test}.items():
-        if place is not None and not (place.is_dir() if kind == "folder" else place.is_file()):
-            holds = "a sub-folder for each class" if kind == "folder" else "columns and a header"
-            hint = f"it names a {kind} with {holds}"
-            faults.errors.append(ConfigError(f"data.{key}: {place}: no such {kind}", hint))
+    """Raise ConfigError if files or folders of a user's own data are missing."""
+    kinds, faults = config.kinds, Faults()
+    hint = f"name {' or '.join(kinds.values())}: `{config.example}`"
+    if config.path is None:
+        raise ConfigError("data.path: no data are named", hint)
+    for key, place in {"path": config.path, "test": config.test}.items():
+        is_there = place is None or ("file" in kinds and place.is_file())
+        if not (is_there or (place and "folder" in kinds and place.is_dir())):
+            problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
+            faults.errors.append(ConfigError(problem, hint))
     faults.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         problem = f"data.folds: {config.path} has a test part of its own"
-        settings = f"--set data.path=null --set data.train={config.path}/train"
-        raise ConfigError(problem, f"`{settings}` divides the other part")
+        raise ConfigError(problem, f"`data.path={config.path / 'train'}` divides the other part")
 
 
 def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> list[str]:
@@ -66,19 +68,21 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
 
     They may be train/ and test/ in a folder; without sub-folders such a folder is a class.
     """
-    place = config.path or config.train
-    assert place is not None  # the config requires one
-    if config.path is None or config.source != "folder":
-        return [place] if config.test is None else [place, config.test]
+    place = config.path
+    if place is None:
+        return []
+    if config.test is not None:
+        return [place, config.test]
     train, test = place / "train", place / "test"
     if not _sub_folders(train):
         return [place]
     return [train, test] if _sub_folders(test) else [train]
 
 
-def fingerprint_user_data(config: OwnDataConfig, *details: str) -> str:
+def fingerprint_user_data(config: OwnDataConfig) -> str:
     """Return a hash of a user's own data files, and of the settings by which they are read."""
-    state = [config.source, *details, *map(hash_file_or_listing, user_data_paths(config))]
+    columns = config.columns.values() if isinstance(config, TextsDataConfig) else ()
+    state = [*columns, *map(hash_file_or_listing, user_data_paths(config))]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -147,10 +151,10 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def open_text_source(
-    config: ReviewsDataConfig, place: Path, warnings: DataWarnings, most_rows: int | None = None
+    config: TextsDataConfig, place: Path, warnings: DataWarnings, most_rows: int | None = None
 ) -> TextSource:
     """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
-    if config.source == "folder":
+    if place.is_dir():
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
     rows = text_files.whole_rows(text_files.open_csv_table(place, config.columns, warnings)[1])

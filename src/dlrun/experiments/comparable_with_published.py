@@ -1,6 +1,6 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
-from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, OwnDataConfig
+from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, DividedDataConfig
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
@@ -14,7 +14,7 @@ PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy
 # whether they are the book's).
 NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
 NEUTRAL |= {"data.source", "data.sample_reviews", "data.sample_images"}
-NEUTRAL |= {"data.text_column", "data.label_column", "data.test_share", "data.split_seed"}
+NEUTRAL |= {"data.split_seed"}
 
 
 def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
@@ -60,9 +60,8 @@ def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
-    data = config.data_section
-    if isinstance(data, OwnDataConfig) and data.source in data.undivided:
-        neutral -= {"data.test_share", "data.split_seed"}  # they choose the test rows
+    if isinstance(config.data_section, DividedDataConfig):
+        neutral -= {"data.split_seed"}  # it chooses the test rows
     return {
         key: value
         for key, value in changed_from_shipped(name, values).items()

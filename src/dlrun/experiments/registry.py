@@ -11,7 +11,7 @@ import importlib.util
 import math
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -21,11 +21,19 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
+    config_layer_of_setting,
     flatten_keys,
     merge_config_layers,
     read_yaml_file,
 )
-from dlrun.errors import ConfigError, DlrunError, describe_with_place, did_you_mean, first_line
+from dlrun.errors import (
+    ConfigError,
+    DlrunError,
+    UsageError,
+    describe_with_place,
+    did_you_mean,
+    first_line,
+)
 from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 # The former name of lightning.pytorch, which Lightning refuses to mix with it.
 OTHER_LIGHTNING = "pytorch_lightning"
 OTHER_LIGHTNING_HINT = "write `import lightning.pytorch as pl`"
+PUBLISHED = "reference.source"  # the key of every experiment with published numbers
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -197,6 +206,11 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
     return sorted(sorted(names), key=key)
 
 
+def experiments_of_book() -> list[str]:
+    """Return the experiments that have published numbers, in the order of the book."""
+    return sort_by_place(name for name in experiment_names() if PUBLISHED in shipped_values(name))
+
+
 def broken_experiments() -> list[str]:
     """Return a message for each installed experiment that cannot be used."""
     return _installed()[1]
@@ -236,9 +250,30 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     return found
 
 
+def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
+    """Return the config values that an experiment's positional arguments stand for.
+
+    Raises UsageError if it takes none, or only one.
+    """
+    argument = load_config_class(name).argument
+    if not words:
+        return ConfigLayer({})
+    if argument is None:
+        hint = "config values are KEY=VALUE, such as seed=3"
+        if Path(words[0]).exists():
+            hint = "it reads the book's data; `dlrun --help` lists the experiments for your own"
+        raise UsageError(f"unexpected argument {words[0]!r}", hint)
+    if not argument.is_list and len(words) > 1:
+        problem = f"one {argument.metavar} is enough, got {', '.join(words)}"
+        raise UsageError(problem, "config values are KEY=VALUE, such as seed=3")
+    value = [*words] if argument.is_list else words[0]
+    return config_layer_of_setting(argument.key, value, argument.metavar)
+
+
 def experiment_dataset(name: str) -> "Dataset | None":
     """Return the data set of an experiment, or None if `dlrun data` does not know it."""
-    location = load_config_class(name).dataset_location
+    section = load_config_class(name).model_fields.get("data")
+    location = getattr(section and section.annotation, "dataset_location", None)
     return None if location is None else pkgutil.resolve_name(location)
 
 

@@ -1,4 +1,4 @@
-"""Load reviews, and predict the classes of texts, for the three experiments on movie reviews."""
+"""Load reviews or other texts, and predict their classes, for the experiments on texts."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import ReviewsConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
-from dlrun.data import labelled_texts
 from dlrun.data.labelled_texts import Reviews
+from dlrun.data.sources import dataset_of
 from dlrun.data.splits import Rows, split_off_validation
 from dlrun.data.text_encoding import (
     FIRST_WORD,
@@ -58,13 +58,14 @@ class ReviewAssets(NetworkAssets, frozen=True):
 
 
 def load_and_split_reviews(
-    config: ReviewsConfig, context: RunContext
+    config: ExperimentConfig, context: RunContext
 ) -> tuple[Reviews, Rows, Rows]:
     """Return the reviews, and the indices of the training rows for fitting and for validation."""
     seed, screen = config.split_seed, context.screen
-    reviews = labelled_texts.load_reviews(config.data, context.data_dir, seed, screen)
+    data = config.data_section
+    reviews: Reviews = dataset_of(data).load(data, context.data_dir, seed, screen)
     return reviews, *split_off_validation(
-        config.data.validation, reviews.train, reviews.test, seed, screen
+        data.validation, reviews.train, reviews.test, seed, screen
     )
 
 

@@ -6,10 +6,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import TableDataConfig
+from dlrun.config.data_sections import TradingDaysDataConfig
 from dlrun.config.sections import ExperimentConfig
+from dlrun.data.sources import dataset_of
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import VOLUME, Table, TableColumns, TablePart, load_days, load_table
+from dlrun.data.tables import VOLUME, Table, TableColumns, TablePart, make_days
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, PredictedValues, read_predictions
 from dlrun.experiments.predictors import RowPredictor
@@ -42,12 +43,14 @@ class TableAssets(NetworkAssets, frozen=True):
 
 def load_configured_table(config: ExperimentConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
-    data, seed = config.data_section, config.split_seed
-    if isinstance(data, TableDataConfig):
-        return load_table(data, context.data_dir, seed, context.screen)
-    model = getattr(config, "model", None)
-    weekday = getattr(model, "day_of_week", False)
-    return load_days(data, context.data_dir, seed, context.screen, weekday)
+    data = config.data_section
+    dataset = dataset_of(data)
+    found = dataset.find(data, context.data_dir, config.split_seed, context.screen)
+    if isinstance(data, TradingDaysDataConfig):
+        model = getattr(config, "model", None)
+        return make_days(found, weekday=getattr(model, "day_of_week", False))
+    table: Table = dataset.make(found)
+    return table
 
 
 def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:

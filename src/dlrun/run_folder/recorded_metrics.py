@@ -203,8 +203,6 @@ def metrics_table(record: RunRecord) -> "Table":
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
-    from dlrun.config.data_sections import OWN_SOURCES  # slow
-
     lines, best = [], record.best_epoch
     if record.stopped_epoch:
         lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
@@ -228,8 +226,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         lines.append(("metric", why))
     if record.reference_differs:
         value = editions.get("book", {}).get(metric)
-        is_own = record.source in OWN_SOURCES  # a number of other data says nothing
-        theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"
+        theirs = "" if value is None else f" (its {metric} {format_metric(value)})"
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.config.network_sections import Limit
 from dlrun.data.archives import Array
-from dlrun.data.sources import fingerprint_arrays
+from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 

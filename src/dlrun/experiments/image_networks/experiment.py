@@ -1,4 +1,4 @@
-"""Define cifar100, mnist-dense and mnist-logistic: networks that classify small images."""
+"""Define networks that classify small images: convolutional ones, and dense ones on digits."""
 
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
@@ -15,13 +15,14 @@ from dlrun.data.small_images import (
     DIGIT_SIDE,
     SIDE,
     LabelledImages,
+    SmallImages,
     crop_to_square,
-    load_images,
     to_digit,
 )
+from dlrun.data.sources import dataset_of
 from dlrun.data.splits import Rows, split_off_validation
 from dlrun.experiments.base import AnyExperiment, NetworkAssets
-from dlrun.experiments.image_networks.config import Cifar100Config, DigitsConfig
+from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import Run
@@ -66,7 +67,9 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
         section, seed = config.data_section, config.split_seed
-        images = load_images(section, context.data_dir, seed, context.screen)
+        images: SmallImages = dataset_of(section).load(
+            section, context.data_dir, seed, context.screen
+        )
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
             section.validation, train, test, seed, context.screen
@@ -148,12 +151,12 @@ class ConvNet(nn.Module):
         return logits.squeeze(-1)
 
 
-class Cifar100Experiment(ImageNetworkExperiment[Cifar100Config]):
+class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
     """Trains a convolutional network on small colour images."""
 
     size = 3, SIDE, SIDE
 
-    def build(self, config: Cifar100Config, assets: ImageAssets) -> ConvNet:
+    def build(self, config: ConvolutionalConfig, assets: ImageAssets) -> ConvNet:
         """Build the untrained convolutional network."""
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
@@ -186,7 +189,8 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "cifar100": Cifar100Experiment("cifar100", crop_to_square),
+    "cifar100": ConvolutionalExperiment("cifar100", crop_to_square),
+    "image-cnn": ConvolutionalExperiment("image-cnn", crop_to_square),
     "mnist-dense": MnistExperiment("mnist-dense", to_digit),
     "mnist-logistic": MnistExperiment("mnist-logistic", to_digit),
 }

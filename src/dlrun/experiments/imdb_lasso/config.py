@@ -1,4 +1,4 @@
-"""Define the config of imdb-lasso, and find the earlier run that is plotted beside a lasso run."""
+"""Define the configs of imdb-lasso and text-lasso, and find the run that is plotted beside one."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,33 +7,50 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dlrun.config.data_sections import ReviewsConfig
+from dlrun.config.data_sections import (
+    BookConfig,
+    OwnDataExperimentConfig,
+    ReviewsDataConfig,
+    TextsDataConfig,
+)
 from dlrun.config.sections import CpuOnlyConfig, PenaltyPathConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
 
 
-class Config(ReviewsConfig, CpuOnlyConfig):
-    """Defines the keys of configs/imdb-lasso.yaml."""
-
-    standalone_values: ClassVar = {"compare_with": None}
+class TextLassoConfig(CpuOnlyConfig):
+    """Defines the config keys of every lasso on texts."""
 
     path: PenaltyPathConfig
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    compare_with: Literal["imdb-dense", "imdb-lstm"] | None
 
     @property
     def total_steps(self) -> int:
         """Return the number of lasso penalties."""
         return self.path.values
 
+
+class ImdbLassoConfig(TextLassoConfig, BookConfig):
+    """Defines the keys of configs/imdb-lasso.yaml."""
+
+    standalone_values: ClassVar = {"compare_with": None}
+
+    data: ReviewsDataConfig
+    compare_with: Literal["imdb-dense", "imdb-lstm"] | None
+
+
+class OwnTextLassoConfig(TextLassoConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/text-lasso.yaml."""
+
+    data: TextsDataConfig
+
     def check_classes(self, names: Sequence[str]) -> None:
         """Raise DataError if there are more than two classes."""
         if len(names) > 2:
             shown = ", ".join(sorted(names)[:10])
             problem = f"the lasso separates two classes, but these data have {len(names)}: {shown}"
-            raise DataError(problem, "`dlrun imdb-dense` accepts any number of classes")
+            raise DataError(problem, "`dlrun text-dense` accepts any number of classes")
 
 
 def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:
@@ -48,3 +65,6 @@ def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:
             if is_same and len(run.table["epoch"]) > 1:
                 return run
     return None
+
+
+CONFIGS = {"imdb-lasso": ImdbLassoConfig, "text-lasso": OwnTextLassoConfig}

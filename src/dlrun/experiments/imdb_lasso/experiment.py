@@ -1,4 +1,4 @@
-"""Define the experiment imdb-lasso: solve the lasso path, and choose the penalty by validation."""
+"""Define the lasso on texts: solve the lasso path, and choose the penalty by validation."""
 
 import time
 from collections.abc import Sequence
@@ -12,11 +12,17 @@ from scipy import sparse
 from scipy.special import expit
 
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.sources import fingerprint_arrays
+from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.experiments import reviews
-from dlrun.experiments.base import Experiment, Network, NetworkToExport, linear_network
-from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
+from dlrun.experiments.base import (
+    AnyExperiment,
+    Experiment,
+    Network,
+    NetworkToExport,
+    linear_network,
+)
+from dlrun.experiments.imdb_lasso.config import ImdbLassoConfig, TextLassoConfig, find_baseline_run
 from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
 from dlrun.experiments.predictors import Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
@@ -40,12 +46,13 @@ SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 
 
-class ImdbLassoExperiment(Experiment[Config]):
+class TextLasso(Experiment[TextLassoConfig]):
     """Solves the lasso path, and chooses the penalty with the best validation accuracy."""
 
-    name = "imdb-lasso"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-    def run(self, config: Config, context: RunContext) -> Results:
+    def run(self, config: TextLassoConfig, context: RunContext) -> Results:
         """Solve the lasso path, choose the penalty, and show the words with the largest weights."""
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
@@ -76,13 +83,14 @@ class ImdbLassoExperiment(Experiment[Config]):
         positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
         negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
+        reference = config.reference_section
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
             accelerator=accelerator,
             origin=loaded.origin,
             test_rows=len(true),
             classes=predictions.classes,
-            reference=config.reference.model_dump(),
+            reference=reference.model_dump() if reference else {},
             extra={
                 "best_index": best,
                 "train_rows": len(splits["train"][1]),
@@ -99,12 +107,12 @@ class ImdbLassoExperiment(Experiment[Config]):
             ],
         )
 
-    def network(self, run: Run, config: Config) -> Network:
+    def network(self, run: Run, config: TextLassoConfig) -> Network:
         """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows,)."""
         model = _chosen_model(run)
         return linear_network(model.coef, model.intercept)
 
-    def test(self, run: Run, config: Config, context: RunContext) -> PredictedClasses:
+    def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
@@ -112,15 +120,15 @@ class ImdbLassoExperiment(Experiment[Config]):
         labels = ReviewAssets.of_run(run).labels
         return _classify(_chosen_model(run), bags, true, labels)
 
-    def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
+    def predictor(self, run: Run, config: TextLassoConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
         return _Predictor(ReviewAssets.of_run(run), _chosen_model(run))
 
-    def exported(self, run: Run, config: Config) -> NetworkToExport:
+    def exported(self, run: Run, config: TextLassoConfig) -> NetworkToExport:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
         return reviews.network_reading_bags(self.network(run, config), ReviewAssets.of_run(run))
 
-    def draw(self, run: Run, config: Config) -> DrawnFigures:
+    def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:
         """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
         results = run.record.model_extra or {}
         baseline = None
@@ -152,7 +160,7 @@ class _Predictor(ReviewsPredictor):
         return list(moved.items())
 
 
-def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
+def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
     config.check_classes(loaded.labels)
@@ -180,9 +188,9 @@ def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
     return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
-def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run | None:
+def _keep_baseline(config: TextLassoConfig, loaded: Reviews, context: RunContext) -> Run | None:
     """Copy the curve of the run to compare with; say so and return None if there is none."""
-    if config.compare_with is None:
+    if not isinstance(config, ImdbLassoConfig) or config.compare_with is None:
         return None
     baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
     if baseline is None:
@@ -196,7 +204,7 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
 
 
 def _solve(
-    config: Config, context: RunContext, splits: Splits, fingerprint: str
+    config: TextLassoConfig, context: RunContext, splits: Splits, fingerprint: str
 ) -> list[LinearModel]:
     """Return the models along the path; each is saved as a step of the run."""
     from dlrun.lasso.solver import binary_columns, linear_predictors, solve_newton_path  # numba
@@ -246,4 +254,7 @@ def _chosen_model(run: Run) -> LinearModel:
     return path.unpack_linear_model_at(run.read(COEFFICIENTS), run.results["best_index"])
 
 
-experiment = ImdbLassoExperiment()
+EXPERIMENTS: dict[str, AnyExperiment] = {
+    "imdb-lasso": TextLasso("imdb-lasso"),
+    "text-lasso": TextLasso("text-lasso"),
+}

@@ -1,4 +1,4 @@
-"""Define the configs of hitters-linear, hitters-lasso and nyse-linear."""
+"""Define the configs of the linear fits."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from dlrun.config.data_sections import (
-    HITTERS,
-    NYSE,
-    TableConfig,
-    TableDataConfig,
+    BookConfig,
+    HittersDataConfig,
+    OwnDataExperimentConfig,
+    OwnTableDataConfig,
     TradingDaysDataConfig,
     WeekdayConfig,
 )
@@ -24,7 +24,7 @@ from dlrun.config.sections import (
 from dlrun.errors import ConfigError
 
 
-class TableFitConfig(TableConfig, CpuOnlyConfig):
+class TableFitConfig(CpuOnlyConfig):
     """Defines the config keys of every experiment that fits a model to a table."""
 
     stochastic = False
@@ -35,18 +35,24 @@ class TableFitConfig(TableConfig, CpuOnlyConfig):
         return 1
 
 
-class HittersLinearConfig(TableFitConfig):
+class HittersLinearConfig(TableFitConfig, BookConfig):
     """Defines the keys of configs/hitters-linear.yaml."""
 
-    dataset_location = HITTERS
+    real_in_demo = True
 
-    data: TableDataConfig
+    data: HittersDataConfig
+
+
+class TableLinearConfig(TableFitConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/table-linear.yaml."""
+
+    data: OwnTableDataConfig
 
     def check(self, runs_dir: Path) -> None:
         """Check the files, and that the task is a regression."""
         super().check(runs_dir)
         if self.data.task == "classification":
-            remedy = "`dlrun hitters-dense` classifies, with the same keys in data"
+            remedy = "`dlrun table-dense` classifies, with the same keys in data"
             raise ConfigError("data.task: a linear fit predicts numbers, not classes", remedy)
 
 
@@ -75,10 +81,16 @@ class HittersLassoConfig(PenaltyPathFitConfig, HittersLinearConfig):
     cross_validation: CrossValidationConfig
 
 
-class NyseLinearConfig(TableFitConfig):
+class TableLassoConfig(PenaltyPathFitConfig, TableLinearConfig):
+    """Defines the keys of configs/table-lasso.yaml."""
+
+    cross_validation: CrossValidationConfig
+
+
+class NyseLinearConfig(TableFitConfig, BookConfig):
     """Defines the keys of configs/nyse-linear.yaml."""
 
-    dataset_location = NYSE
+    real_in_demo = True
 
     data: TradingDaysDataConfig
     model: WeekdayConfig
@@ -88,4 +100,6 @@ CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-linear": HittersLinearConfig,
     "hitters-lasso": HittersLassoConfig,
     "nyse-linear": NyseLinearConfig,
+    "table-lasso": TableLassoConfig,
+    "table-linear": TableLinearConfig,
 }

@@ -195,4 +195,6 @@ EXPERIMENTS: dict[str, AnyExperiment] = {
     "hitters-linear": TableExperiment("hitters-linear", LeastSquares),
     "hitters-lasso": TableExperiment("hitters-lasso", Lasso),
     "nyse-linear": TableExperiment("nyse-linear", LeastSquares, ("r2", "mae")),
+    "table-linear": TableExperiment("table-linear", LeastSquares),
+    "table-lasso": TableExperiment("table-lasso", Lasso),
 }

@@ -1,21 +1,22 @@
-"""Define the configs of hitters-dense, nyse-rnn and nyse-dense."""
+"""Define the configs of the networks on tables."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dlrun.config.data_sections import (
-    HITTERS,
-    NYSE,
-    TableConfig,
-    TableDataConfig,
+    BookConfig,
+    HittersDataConfig,
+    OwnDataExperimentConfig,
+    OwnTableDataConfig,
     TradingDaysDataConfig,
+    Validation,
     WeekdayConfig,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
-from dlrun.config.sections import ExperimentConfig, Fraction, PositiveInt, Section
+from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
-Validation = Literal["test"] | PositiveInt | Fraction
+LabValidation = Literal["test"] | Validation
 
 
 class RecurrentConfig(Section):
@@ -25,7 +26,7 @@ class RecurrentConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-class TableNetworkConfig(TableConfig, NetworkConfig):
+class TableNetworkConfig(NetworkConfig):
     """Defines the config keys of every network on a table."""
 
     max_threads = 1
@@ -33,32 +34,42 @@ class TableNetworkConfig(TableConfig, NetworkConfig):
     model: HiddenLayersConfig | RecurrentConfig
 
 
-class ValidatedTableDataConfig(TableDataConfig):
+class ValidatedTableDataConfig(HittersDataConfig):
     """Defines the config of a table, and which rows validate a network."""
 
-    validation: Validation
+    validation: LabValidation
 
 
 class ValidatedDaysDataConfig(TradingDaysDataConfig):
     """Defines the config of trading days, and which of them validate a network."""
 
-    validation: Validation
+    validation: LabValidation
 
 
-class HittersDenseConfig(TableNetworkConfig):
+class HittersDenseConfig(TableNetworkConfig, BookConfig):
     """Defines the keys of configs/hitters-dense.yaml."""
 
-    dataset_location = HITTERS
+    real_in_demo = True
 
     data: ValidatedTableDataConfig
     model: HiddenLayersConfig
 
 
-class NyseRnnConfig(TableNetworkConfig):
-    """Defines the keys of configs/nyse-rnn.yaml."""
+class ValidatedOwnTableDataConfig(OwnTableDataConfig):
+    """Defines the config of the user's own table, and which rows validate a network."""
 
-    dataset_location = NYSE
-    real_in_demo = False  # its 200 epochs take half a minute
+    validation: Validation
+
+
+class TableDenseConfig(TableNetworkConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/table-dense.yaml."""
+
+    data: ValidatedOwnTableDataConfig
+    model: HiddenLayersConfig
+
+
+class NyseRnnConfig(TableNetworkConfig, BookConfig):
+    """Defines the keys of configs/nyse-rnn.yaml."""
 
     data: ValidatedDaysDataConfig
     model: RecurrentConfig
@@ -68,10 +79,10 @@ class NyseDenseModelConfig(WeekdayConfig, HiddenLayersConfig):
     """Defines a dense network, and whether the day of the week is a predictor."""
 
 
-class NyseDenseConfig(TableNetworkConfig):
+class NyseDenseConfig(TableNetworkConfig, BookConfig):
     """Defines the keys of configs/nyse-dense.yaml."""
 
-    dataset_location = NYSE
+    real_in_demo = True
 
     data: ValidatedDaysDataConfig
     model: NyseDenseModelConfig
@@ -81,4 +92,5 @@ CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-dense": HittersDenseConfig,
     "nyse-rnn": NyseRnnConfig,
     "nyse-dense": NyseDenseConfig,
+    "table-dense": TableDenseConfig,
 }

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.data_sections import TableDataConfig
+from dlrun.config.data_sections import OwnTableDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.tables import SERIES, Table
 from dlrun.errors import DataError
@@ -107,7 +107,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             check_single_precision(table)
         parts = divide_rows(config, table, screen)
         section = config.data_section
-        if isinstance(section, TableDataConfig) and section.is_own and not section.standardise:
+        if isinstance(section, OwnTableDataConfig) and not section.standardise:
             warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
         sets = [
@@ -169,4 +169,5 @@ EXPERIMENTS: dict[str, AnyExperiment] = {
     "hitters-dense": TableNetwork("hitters-dense", "mae"),
     "nyse-rnn": TableNetwork("nyse-rnn", "r2"),
     "nyse-dense": TableNetwork("nyse-dense", "r2"),
+    "table-dense": TableNetwork("table-dense", "mae"),
 }

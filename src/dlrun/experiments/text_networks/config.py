@@ -1,45 +1,70 @@
-"""Define the configs of imdb-dense and imdb-lstm."""
+"""Define the configs of imdb-dense, imdb-lstm, text-dense and text-lstm."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import ReviewsDataConfig, ReviewsNetworkConfig
+from dlrun.config.data_sections import (
+    BookConfig,
+    OwnDataExperimentConfig,
+    ReviewsDataConfig,
+    TextsDataConfig,
+)
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import PositiveInt, Section
 
 
-class DenseNetworkConfig(Section):
-    """Defines the layer sizes of the dense network that classifies IMDB reviews."""
+class DenseModelConfig(Section):
+    """Defines the layer sizes of the dense network that classifies texts."""
 
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-class ImdbDenseConfig(ReviewsNetworkConfig):
-    """Defines the keys of configs/imdb-dense.yaml."""
+class DenseConfig(NetworkConfig):
+    """Defines the config keys of every dense network on texts."""
 
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
 
-    model: DenseNetworkConfig
+    model: DenseModelConfig
 
 
-class ReviewSequencesDataConfig(ReviewsDataConfig):
-    """Defines which reviews to use, and how many of the last word ids of each review to keep."""
+class ImdbDenseConfig(DenseConfig, BookConfig):
+    """Defines the keys of configs/imdb-dense.yaml."""
+
+    data: ReviewsDataConfig
+
+
+class TextDenseConfig(DenseConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/text-dense.yaml."""
+
+    data: TextsDataConfig
+
+
+class SequencesDataConfig(Section):
+    """Defines how many of the last word ids of each text to keep."""
 
     max_length: PositiveInt
 
 
-class LSTMNetworkConfig(Section):
+class ReviewSequencesDataConfig(SequencesDataConfig, ReviewsDataConfig):
+    """Defines which reviews to use, and how many of their last word ids to keep."""
+
+
+class TextSequencesDataConfig(SequencesDataConfig, TextsDataConfig):
+    """Defines which texts to use, and how many of their last word ids to keep."""
+
+
+class LSTMModelConfig(Section):
     """Defines the sizes of the LSTM network."""
 
     embedding: PositiveInt
     hidden: PositiveInt
 
 
-class ImdbLstmConfig(ReviewsNetworkConfig):
-    """Defines the keys of configs/imdb-lstm.yaml."""
+class LSTMConfig(NetworkConfig):
+    """Defines the config keys of every LSTM on texts."""
 
-    data: ReviewSequencesDataConfig
-    model: LSTMNetworkConfig
+    model: LSTMModelConfig
 
     @property
     def thread_invariant(self) -> bool:
@@ -47,4 +72,21 @@ class ImdbLstmConfig(ReviewsNetworkConfig):
         return True
 
 
-CONFIGS = {"imdb-dense": ImdbDenseConfig, "imdb-lstm": ImdbLstmConfig}
+class ImdbLstmConfig(LSTMConfig, BookConfig):
+    """Defines the keys of configs/imdb-lstm.yaml."""
+
+    data: ReviewSequencesDataConfig
+
+
+class TextLstmConfig(LSTMConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/text-lstm.yaml."""
+
+    data: TextSequencesDataConfig
+
+
+CONFIGS = {
+    "imdb-dense": ImdbDenseConfig,
+    "imdb-lstm": ImdbLstmConfig,
+    "text-dense": TextDenseConfig,
+    "text-lstm": TextLstmConfig,
+}

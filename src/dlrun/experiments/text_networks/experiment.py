@@ -1,4 +1,4 @@
-"""Define imdb-dense, a dense network on bags of words, and imdb-lstm, an LSTM on last words."""
+"""Define the networks that classify texts: a dense one on bags of words, an LSTM on last words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from dlrun.experiments.reviews import (
     review_describer,
 )
 from dlrun.experiments.saved_run import Run
-from dlrun.experiments.text_networks.config import ImdbDenseConfig, ImdbLstmConfig
+from dlrun.experiments.text_networks.config import DenseConfig, LSTMConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
@@ -66,14 +66,16 @@ class DenseNet(DenseNetwork):
         return logits.squeeze(-1)
 
 
-class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
-    """Trains a dense network on the set of words that a review contains."""
+class DenseTextNetwork(NetworkExperiment[DenseConfig, ReviewAssets]):
+    """Trains a dense network on the set of words that a text contains."""
 
-    name = "imdb-dense"
     assets_class = ReviewAssets
     optimizer = staticmethod(fast_optimizer)
 
-    def load(self, config: ImdbDenseConfig, context: RunContext) -> LoadedData[ReviewAssets]:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self, config: DenseConfig, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as bags of words."""
         reviews, fitted, held_out = load_and_split_reviews(config, context)
         bags, labels = reviews.train.bags, reviews.train.labels
@@ -88,11 +90,11 @@ class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
         )
         return LoadedData(data, reviews.origin, ReviewAssets.of(reviews), review_describer(reviews))
 
-    def build(self, config: ImdbDenseConfig, assets: ReviewAssets) -> DenseNet:
+    def build(self, config: DenseConfig, assets: ReviewAssets) -> DenseNet:
         """Build the untrained dense network."""
         return DenseNet(assets.width, config.model.hidden, len(assets.labels))
 
-    def example(self, config: ImdbDenseConfig, assets: ReviewAssets) -> Tensor:
+    def example(self, config: DenseConfig, assets: ReviewAssets) -> Tensor:
         """Return a batch of empty reviews that share one zero, which takes almost no memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
@@ -105,13 +107,13 @@ class ImdbDenseExperiment(NetworkExperiment[ImdbDenseConfig, ReviewAssets]):
         words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
         return {WORDS: to_csv([["word", "weight"], *words])}
 
-    def predictor(self, run: Run, config: ImdbDenseConfig) -> ReviewsPredictor:
+    def predictor(self, run: Run, config: DenseConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is how the logit differs without it."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, DenseNet)
         return _BagsPredictor(assets, network, self.objective(config, assets))
 
-    def exported(self, run: Run, config: ImdbDenseConfig) -> NetworkToExport:
+    def exported(self, run: Run, config: DenseConfig) -> NetworkToExport:
         """Return the trained dense network for export; its input is a matrix of 0 and 1."""
         return network_reading_bags(self.network(run, config), self.assets(run))
 
@@ -160,17 +162,19 @@ class LSTMClassifier(nn.Module):
         return logits.squeeze(-1)
 
 
-class ImdbLstmExperiment(NetworkExperiment[ImdbLstmConfig, ReviewAssets]):
-    """Trains an LSTM that reads a review word by word."""
+class LSTMTextNetwork(NetworkExperiment[LSTMConfig, ReviewAssets]):
+    """Trains an LSTM that reads a text word by word."""
 
-    name = "imdb-lstm"
     assets_class = ReviewAssets
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
-    def load(self, config: ImdbLstmConfig, context: RunContext) -> LoadedData[ReviewAssets]:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self, config: LSTMConfig, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as sequences of their last word ids."""
         reviews, fitted, held_out = load_and_split_reviews(config, context)
-        length, train, test = config.data.max_length, reviews.train, reviews.test
+        length, train, test = config.data_section.max_length, reviews.train, reviews.test
         data = ArrayData(
             TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
             TensorBatches(train.ids.padded(length, held_out), train.labels[held_out]),
@@ -181,34 +185,34 @@ class ImdbLstmExperiment(NetworkExperiment[ImdbLstmConfig, ReviewAssets]):
         assets = ReviewAssets.of(reviews, length)
         return LoadedData(data, reviews.origin, assets, review_describer(reviews))
 
-    def build(self, config: ImdbLstmConfig, assets: ReviewAssets) -> LSTMClassifier:
+    def build(self, config: LSTMConfig, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
         model, threads = config.model, None if config.threads == "auto" else config.threads
         sizes = assets.width, model.embedding, model.hidden, len(assets.labels)
         return LSTMClassifier(*sizes, threads)
 
-    def torch_threads(self, config: ImdbLstmConfig, threads: int) -> int:
+    def torch_threads(self, config: LSTMConfig, threads: int) -> int:
         """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
         return 1
 
-    def example(self, config: ImdbLstmConfig, assets: ReviewAssets) -> Tensor:
+    def example(self, config: LSTMConfig, assets: ReviewAssets) -> Tensor:
         """Return ten reviews that consist of padding, as in the lab's summary of the network."""
-        return torch.zeros(10, config.data.max_length, dtype=torch.int32)
+        return torch.zeros(10, config.data_section.max_length, dtype=torch.int32)
 
-    def predictor(self, run: Run, config: ImdbLstmConfig) -> ReviewsPredictor:
+    def predictor(self, run: Run, config: LSTMConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is the change in probability when read."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         return _SequencesPredictor(
-            assets, network, self.objective(config, assets), config.data.max_length
+            assets, network, self.objective(config, assets), config.data_section.max_length
         )
 
-    def exported(self, run: Run, config: ImdbLstmConfig) -> NetworkToExport:
+    def exported(self, run: Run, config: LSTMConfig) -> NetworkToExport:
         """Return the trained network, computed by nn.LSTM, for export."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         network.last_state.skip_padding = False
-        length = config.data.max_length
+        length = config.data_section.max_length
 
         def inputs(rows: int) -> Tensor:
             random = torch.Generator().manual_seed(0)
@@ -240,6 +244,8 @@ class _SequencesPredictor(ReviewsPredictor):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "imdb-dense": ImdbDenseExperiment(),
-    "imdb-lstm": ImdbLstmExperiment(),
+    "imdb-dense": DenseTextNetwork("imdb-dense"),
+    "imdb-lstm": LSTMTextNetwork("imdb-lstm"),
+    "text-dense": DenseTextNetwork("text-dense"),
+    "text-lstm": LSTMTextNetwork("text-lstm"),
 }
