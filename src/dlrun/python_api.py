@@ -29,9 +29,7 @@ def run(
     quiet: bool = False,
     **values: object,
 ) -> Run:
-    """Run an experiment and return its run.
-
-    Signal handlers, logging, torch's flags and random states are restored afterwards.
+    """Run an experiment and return its run; restore all settings of the process afterwards.
 
     Args:
         experiment: as on the command line, such as "imdb-dense".
@@ -88,10 +86,7 @@ def run(
 
 
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:
-    """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest".
-
-    Raises ConfigError if there is none.
-    """
+    """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest"."""
     try:
         return Run.open(run, None if runs_dir is None else Path(runs_dir))
     except DlrunError as error:

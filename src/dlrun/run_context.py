@@ -133,13 +133,8 @@ class RunContext:
         """Write the layers of a network to summary.txt; return the number of its parameters."""
         from torchinfo import summary  # slow
 
-        layers = summary(
-            network,
-            input_data=example,
-            col_names=("input_size", "output_size", "num_params"),
-            col_width=20,
-            verbose=0,
-        )
+        columns = ("input_size", "output_size", "num_params")
+        layers = summary(network, input_data=example, col_names=columns, col_width=20, verbose=0)
         # torchinfo writes the name of its constant instead of the letter.
         text = str(layers).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
         self.write_summary(text)
@@ -161,11 +156,7 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
 
 
 def print_results_json(folder: Path, screen: Screen, error: BaseException | None = None) -> None:
-    """Print a run's results.json on stdout, unless it lacks the `error` that ended the run.
-
-    If the file is missing or lacks it, the command prints the error. Raises OSError if stdout was
-    closed.
-    """
+    """Print a run's results.json on stdout, unless it lacks the `error` that ended the run."""
     with contextlib.suppress(FileNotFoundError):
         text = (folder / RESULTS).read_text(encoding="utf-8")
         if error is None or json.loads(text).get("error") == (str(error) or type(error).__name__):

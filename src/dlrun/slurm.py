@@ -70,11 +70,7 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
     def submitit_parameters(self, name: str, nodes: int, tasks: int) -> dict[str, object]:
-        """Return the parameters that submitit needs to submit a job with these options.
-
-        SLURM checks the time once a minute, and may send the signal that much earlier: a quarter
-        of a short job's time is enough.
-        """
+        """Return the parameters that submitit needs to submit a job with these options."""
         values = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         reservation = {"reservation": self.reservation} if self.reservation else {}
@@ -82,7 +78,7 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
             "job_name": name,
             "nodes": nodes,
             "ntasks_per_node": tasks,
-            "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),
+            "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),  # of a short job's time
             "additional_parameters": {"requeue": True, **reservation},
             "wckey": None,
         }
@@ -171,7 +167,7 @@ class Job:
 
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
-    screen = Screen(quiet=settings.quiet, results=not settings.json)
+    screen = settings.console()
     options = parse_slurm_options(texts)
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
@@ -195,16 +191,16 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     if settings.dry_run:
         checks.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
         return 0
-    runs = [RunToSubmit(config, settings)]
-    ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
+    ((folder, job),) = submit_runs_to_slurm(name, [RunToSubmit(config, settings)], options, name)
     if wait:
         screen.note(f"submitted {name}/{folder.name} as job {job}")
         return wait_for_job(folder, job, screen, as_json=settings.json)
     if settings.json:
         screen.print_json({"status": "waiting", "run": str(folder), "job": job})
-        return 0
-    screen.note(f"submitted as job {job}: `squeue --job {job}` shows it, `scancel {job}` ends it")
-    screen.labelled(("job", job), ("run", str(folder)))
+    else:
+        commands = f"`squeue --job {job}` shows it, `scancel {job}` ends it"
+        screen.note(f"submitted as job {job}: {commands}")
+        screen.labelled(("job", job), ("run", str(folder)))
     return 0
 
 
@@ -268,10 +264,12 @@ def submit_runs_to_slurm(
             shutil.rmtree(path)
         repair_latest_link(runs_dir, experiment)
         raise
-    submitted = [(Path(job.run), number) for job, number in zip(jobs, numbers, strict=True)]
-    for path, number in submitted:
-        (path / SLURM_FOLDER).mkdir(exist_ok=True)
-        (path / SLURM_FOLDER / NUMBER).write_text(f"{number}\n", encoding="utf-8")
+    submitted = []
+    for job, number in zip(jobs, numbers, strict=True):
+        about = Path(job.run) / SLURM_FOLDER
+        about.mkdir(exist_ok=True)
+        (about / NUMBER).write_text(f"{number}\n", encoding="utf-8")
+        submitted.append((Path(job.run), number))
     return submitted
 
 
@@ -306,10 +304,7 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
 
 
 def jobs_in_queue() -> set[str] | None:
-    """Return the ids of the user's jobs in SLURM's queue, such as `17`, or `17_3` of a job array.
-
-    Returns None if SLURM does not answer. Every cluster has squeue, but not all have sacct.
-    """
+    """Return the ids of the user's jobs in SLURM's queue, or None if SLURM does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     quiet = subprocess.DEVNULL
     try:  # squeue is where PATH says
@@ -327,10 +322,7 @@ def read_job_number(run: Path) -> str | None:
 
 
 def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
-    """Wait for the SLURM jobs of runs; yield the exit codes of the jobs that have just ended.
-
-    `jobs` and the exit codes are by the run's folder; None: it has left the queue without one.
-    """
+    """Wait for jobs, by run folder; yield the exit codes of ended ones, None without a code."""
     waiting, asked = dict(jobs), float("-inf")
     while waiting:
         time.sleep(TICK)
@@ -358,10 +350,7 @@ def _read_exit_code(run: Path) -> int | None:
 
 
 def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
-    """Wait until the SLURM job of a run has ended, show its output, and return its exit code.
-
-    Raises DlrunError if the job ended before its run did, Interrupted by Ctrl-C.
-    """
+    """Wait until the SLURM job of a run has ended, show its output, and return its exit code."""
     streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
     shown = dict.fromkeys(streams, 0)  # bytes of each file
     code = None

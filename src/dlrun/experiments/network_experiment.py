@@ -4,8 +4,9 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -46,17 +47,13 @@ NEITHER = "predicts neither a class nor one number for a row"
 
 @dataclass(frozen=True)
 class LoadedData(Generic[A]):
-    """Holds the loaded data of a run, and what its network needs besides its weights (assets).
-
-    describe: returns what a reader sees of a row of the test set. baselines: metrics of
-    predictions without a network, which are shown beside the network's.
-    """
+    """Holds the loaded data of a run, and what its network needs besides its weights (assets)."""
 
     data: ArrayData
     origin: DataOrigin
     assets: A
-    describe: DescribeRow | None = None
-    baselines: dict[str, float] = field(default_factory=dict)
+    describe: DescribeRow | None = None  # what a reader sees of a row of the test set
+    baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
@@ -66,9 +63,8 @@ class LoadedData(Generic[A]):
 class DenseNetwork(nn.Module):
     """Applies hidden layers, each with a ReLU and dropout, and a linear output layer.
 
-    inputs: values of a row, whatever its shape. hidden: units of each hidden layer; none for a
-    linear model. dropout: the share of each hidden layer's units that is dropped in training; none
-    for layers without dropout. first: the first layer, if it is no nn.Linear.
+    inputs: values of a row. hidden: units of each hidden layer. dropout: the share of each hidden
+    layer's units that is dropped in training, if any. first: the first layer, if no nn.Linear.
     """
 
     def __init__(
@@ -97,10 +93,9 @@ class DenseNetwork(nn.Module):
 class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`.
-    optimizer: makes the optimizer of the default objective.
-    curve_limits: the ends of a metric's axis in the learning curves, by the metric's name without
-    the split, such as `accuracy`, on the data of the shipped config.
+    assets_class: the class of what `load` returns as `assets`. optimizer: makes the optimizer of
+    the default objective. curve_limits: the ends of a metric's axis in the learning curves, by the
+    metric's name without the split, such as `accuracy`, on the data of the shipped config.
     """
 
     assets_class: type[A]
@@ -136,6 +131,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network, and write the files of the run."""
         from dlrun.training.fit import Training  # slow: Lightning
+        from dlrun.training.lightning_module import LightningNetwork
 
         with context.phase("data"):
             loaded = self.load(config, context)
@@ -145,25 +141,20 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         config = config.model_copy(update={"threads": context.threads})
         objective = self.objective(config, assets)
         if config.trainer.precision in HALF and data.train.targets.is_floating_point():
-            raise ConfigError(
-                f"trainer.precision: {config.trainer.precision} rounds the targets too, to 2 or 3 "
-                "digits",
-                "16-mixed and bf16-mixed do not",
-            )
+            problem = f"trainer.precision: {config.trainer.precision} rounds the targets too"
+            raise ConfigError(f"{problem}, to 2 or 3 digits", "16-mixed and bf16-mixed do not")
         if metric := config.early_stopping.monitor or config.keeps_best_by:
             _check_deciding_metric(metric, objective, config.metrics)
             if config.validates_on_test:
                 what = "the test metric of an epoch that they choose"
                 context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):
-            parameters = context.write_layers(
-                self.build(config, assets), self.example(config, assets)
-            )
-            training = Training.of_network(
-                config, context, lambda: self.build(config, assets), data, objective, fingerprint
-            )
+            build = partial(self.build, config, assets)
+            parameters = context.write_layers(build(), self.example(config, assets))
+            training = Training.of_network(config, context, build, data, objective, fingerprint)
             trained, report = training.run_on_accelerator()
-            module: Any = trained.module
+            assert isinstance(trained.module, LightningNetwork)
+            module = trained.module
         with context.phase("predictions"):
             predictions = _predictions_of(module.predictions, assets.labels)
             if predictions is not None:

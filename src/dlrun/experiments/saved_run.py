@@ -64,10 +64,7 @@ class Run:
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
-        """Open a run by its folder, its name or the end of it, `latest` or `EXPERIMENT/latest`.
-
-        Raises ConfigError if there is no such run, DlrunError if its record cannot be read.
-        """
+        """Open a run by a name that `find_run` knows; raise DlrunError if it cannot be read."""
         return cls.in_folder(find_run(str(run), run_context.resolve_runs_dir(runs_dir)))
 
     @classmethod
@@ -79,13 +76,10 @@ class Run:
         except OSError as error:
             raise DataError(f"{config}: {error.strerror}") from None
         if not is_whole:
+            problem = f"{config}: damaged, or edited: the config of a run never changes"
             again = f"{run.repeat_command} starts a new run with this config"
-            raise DataError(
-                f"{config}: damaged, or edited: the config of a run never changes",
-                again
-                if is_own(folder / RESULTS)
-                else "",  # somebody else may have named code in it
-            )
+            # Somebody else may have named code in it.
+            raise DataError(problem, again if is_own(folder / RESULTS) else "")
         return run
 
     @property
@@ -190,10 +184,7 @@ class Run:
         return list(self.assets.get("labels", []))
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file that the run has written completely, such as its weights.
-
-        Raises DlrunError if the run has no such file, DataError if the file was changed since.
-        """
+        """Return a file that the run has written completely; raise DlrunError if there is none."""
         content = self.read_if_written(name) if name in self.record.files else None
         if content is not None:
             return content
@@ -207,10 +198,7 @@ class Run:
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
-        """Return a file that the run may have written, such as words.csv; None if it did not.
-
-        A finished run's record lists its files. Raises DataError if the file has changed since.
-        """
+        """Return a file that the run may have written; raise DataError if it has changed since."""
         path, digest = self.folder / name, self.record.files.get(name)
         if digest is None and (self.record.status == "finished" or not path.exists()):
             return None
@@ -267,10 +255,7 @@ class Run:
 
     @property
     def repeat_command(self) -> str:
-        """Return the command that repeats the run in a new folder.
-
-        For a run of somebody else whose config names classes it is `verify`, which asks first.
-        """
+        """Return the command that repeats the run; for somebody else's with classes, `verify`."""
         trainer = self.record.config.get("trainer") or {}
         names_classes = self.record.config.get("logger") or trainer.get("callbacks")
         if names_classes and not is_own(self.folder / RESULTS):
@@ -309,8 +294,7 @@ class Run:
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
         A row is a mapping from columns to values. The prediction of an image or a row may be an
-        error. Raises DlrunError if the run cannot predict, DataError for a file that is not text,
-        ConfigError for an input of another type.
+        error. Raises DlrunError if the run cannot predict, or not this input.
         """
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
@@ -360,10 +344,10 @@ class Run:
         except DlrunError:
             raise
         except Exception as error:
+            problem = f"{self.folder}: not as {self.record.experiment} writes a run"
+            hint = "`dlrun runs check RUN` says which files are damaged"
             raise DataError(
-                f"{self.folder}: not as {self.record.experiment} writes a run: "
-                f"{type(error).__name__}: {first_line(error)}",
-                "`dlrun runs check RUN` says which files are damaged",
+                f"{problem}: {type(error).__name__}: {first_line(error)}", hint
             ) from error
 
     def __repr__(self) -> str:
@@ -373,10 +357,7 @@ class Run:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Return the run in a folder, also if it is damaged, without reading its large files.
-
-    Raises FileNotFoundError if the folder was removed meanwhile.
-    """
+    """Return the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
     try:
         run = Run.in_folder(folder)
         read_run_environment(folder)
@@ -393,10 +374,7 @@ def scan_folder(folder: Path) -> Run:
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
-    """Yield the runs of all experiments, or of one experiment, the newest first.
-
-    A run is read when it is asked for. Raises ConfigError if the experiment's name is a path.
-    """
+    """Yield the runs of all experiments, or of one, the newest first, each read when asked for."""
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
     for folder in runs_newest_first(runs_dir, experiment, damaged=True):
@@ -407,29 +385,25 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
     """Return for the folder of each copied run a text such as `a copy of imdb-dense/NAME`.
 
-    Runs with the same id are copies of one of them.
-
-    The original is signed by the user, or where its record says that it was written, or else the
-    first by its path.
+    Of runs with the same id the original is signed by the user, or where its record says that it
+    was written, or else the first by its path.
     """
-
-    def moved(identity: RunIdentity) -> tuple[bool, bool, bool, Path]:
-        folder, recorded = identity[1], Path(identity[2])
-        is_renamed = recorded.name != folder.name
-        is_elsewhere = recorded.parent.name != folder.parent.name
-        return not is_own(folder / RESULTS), is_renamed, is_elsewhere, folder
-
     by_id: dict[str, list[RunIdentity]] = {}
     for identity in identities:
         by_id.setdefault(identity[0], []).append(identity)
-    by_id.pop("", None)  # damaged runs
     copies: dict[Path, str] = {}
-    for same in by_id.values():
-        if len(same) > 1:
-            (_, original, _), *others = sorted(same, key=moved)
+    for run, same in by_id.items():
+        if run and len(same) > 1:  # without an id: damaged
+            (_, original, _), *others = sorted(same, key=_distance_from_original)
             text = f"a copy of {'/'.join(original.parts[-2:])}"
             copies |= {folder: text for _, folder, _ in others}
     return copies
+
+
+def _distance_from_original(identity: RunIdentity) -> tuple[bool, bool, bool, Path]:
+    folder, recorded = identity[1], Path(identity[2])
+    is_elsewhere = recorded.parent.name != folder.parent.name
+    return not is_own(folder / RESULTS), recorded.name != folder.name, is_elsewhere, folder
 
 
 def find_damage(run: Run) -> Iterator[str]:

@@ -87,10 +87,7 @@ class CheckpointFile:
 def copy_checkpoint(
     source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
 ) -> None:
-    """Write the newest undamaged checkpoint of an earlier run into the folder of one that goes on.
-
-    `earlier` and `run` are the ids of the two runs. Raises DataError if there is none.
-    """
+    """Write the newest checkpoint of an earlier run (`source`, its id) into a new run's folder."""
     checkpoint = _read_newest(source, earlier, screen)
     if checkpoint is None:
         raise DataError(f"{source}: its checkpoints are missing", REMEDY)

@@ -47,7 +47,7 @@ ENVIRONMENT = {
 
 
 class ExperimentLoggers:
-    """Logs the metrics of a run to all loggers in its config; a logger that fails is disabled."""
+    """Logs the metrics of a run to all loggers in its config."""
 
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
@@ -60,10 +60,7 @@ class ExperimentLoggers:
         self._runs: dict[str, str] = {}  # the ids of the run at the trackers, by logger
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Make every logger, and log the finished epochs or penalties that it does not have yet.
-
-        A second call, when the run starts again on the CPU, begins new logs.
-        """
+        """Make every logger anew, and log the finished steps that it does not have yet."""
         self.end({}, "failed")
         if not self._items:
             return
@@ -93,31 +90,29 @@ class ExperimentLoggers:
             history = logger.experiment.get_metric_history(logger.run_id, "step")
             done = max((metric.step for metric in history), default=0)
         elif isinstance(logger, WandbLogger):
-            done = logger.experiment.summary.get("step") or 0
+            done = int(logger.experiment.summary.get("step") or 0)
         if isinstance(logger, MLFlowLogger | WandbLogger):
             self._runs[str(item)] = str(logger.version)
             self._folder.write_text(TRACKED, to_json(self._runs))
-        for step, row in enumerate(rows, start=1):
-            if step > done:
-                _log_step(logger, step, row)
+        for step, row in enumerate(rows[done:], start=done + 1):
+            _log_step(logger, step, row)
         return logger
 
     def _arguments(self, name: str, run: str | None) -> dict[str, object]:
         """Return what a logger is given; `run` is the tracker's id of a run that is continued."""
         path, kind = self._folder.path.absolute(), CLASSES.get(name, name).rpartition(".")[2]
-        if kind == "TensorBoardLogger":
-            shutil.rmtree(path / TENSORBOARD, ignore_errors=True)  # it gets all steps again
-            names = {"name": TENSORBOARD, "version": ""}
-            return {"save_dir": path, "default_hp_metric": False, **names}
         if kind == "MLFlowLogger":
             names = {"experiment_name": self._experiment, "run_name": path.name}
             return {"tracking_uri": os.environ[MLFLOW_URI], "run_id": run, **names}
-        if kind == "WandbLogger":
-            # Steps that an earlier process could not send are sent again.
-            shutil.rmtree(path / "wandb", ignore_errors=True)
+        arguments: dict[str, object] = {"save_dir": path}
+        if kind == "TensorBoardLogger":
+            shutil.rmtree(path / TENSORBOARD, ignore_errors=True)  # it gets all steps again
+            arguments |= {"default_hp_metric": False, "name": TENSORBOARD, "version": ""}
+        elif kind == "WandbLogger":
+            shutil.rmtree(path / "wandb", ignore_errors=True)  # steps that could not be sent
             project = os.environ.get("WANDB_PROJECT", self._experiment)
-            return {"save_dir": path, "project": project, "name": path.name, "id": run}
-        return {"save_dir": path}
+            arguments |= {"project": project, "name": path.name, "id": run}
+        return arguments
 
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished epoch or lasso penalty, which are counted from 1."""
@@ -155,10 +150,7 @@ class ExperimentLoggers:
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        """Disable a logger with a warning if it fails in the block, whose messages are not shown.
-
-        Environment variables that the user has not set are set in the block.
-        """
+        """Disable a logger with a warning if it fails in the block; show none of its messages."""
         database = self._folder.path.parents[1].absolute() / "mlflow.db"
         settings = ENVIRONMENT | {MLFLOW_URI: f"sqlite:///{database}"}
         before, level = dict(os.environ), logging.root.manager.disable

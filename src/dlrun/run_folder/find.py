@@ -144,10 +144,7 @@ def start_time_from_folder_name(folder: Path) -> datetime | None:
 
 
 def _began(folder: Path) -> tuple[str, int, str]:
-    """Return the second in which a run began, by its name or its record, and what orders a second.
-
-    That is the time of config.yaml, which is written once.
-    """
+    """Return the second in which a run began, and when its config.yaml was written."""
     second, written = "", 0
     if stamp := _STAMP.match(folder.name):
         second = stamp[0]

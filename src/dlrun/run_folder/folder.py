@@ -50,10 +50,7 @@ class RunFolder:
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
-        """Create a folder for a new run, which no other run shares, and point `latest` at it.
-
-        If the name is taken, another suffix is used. Raises ConfigError if it cannot be created.
-        """
+        """Create a folder for a new run, with another suffix if taken, and point `latest` at it."""
         check_run_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
         _make_folder(parent, runs_dir)
@@ -93,10 +90,7 @@ class RunFolder:
         self.written.add(name)
 
     def remove_temporary_files(self) -> None:
-        """Remove the half-written files that a killed process has left; the caller has the lock.
-
-        The one of notes.json stays: it may be in use, because that file has a lock of its own.
-        """
+        """Remove the half-written files of a killed process; notes.json has a lock of its own."""
         for file in self.path.glob(".new-*"):
             if not file.name.endswith(NOTES):
                 file.unlink()
@@ -228,10 +222,7 @@ def update_latest_link(parent: Path, name: str) -> None:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove the folder of a run, its record first, so that a half-removed run counts as damaged.
-
-    Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
-    """
+    """Remove a run's folder, its record first; raise DlrunError if it runs or is behind a link."""
     if folder.is_symlink() or folder.parent.is_symlink():
         hint = "remove the folder behind the link"
         raise DlrunError(f"{folder}: behind a link, so it is kept", hint)

@@ -78,10 +78,7 @@ class StepCounter:
 
 
 class ProgressRecorder(StepCounter):
-    """Records each finished step in checkpoint, metrics.csv, screen and loggers.
-
-    resumed: the record of a resumed run, written once its data are checked.
-    """
+    """Records each finished step in checkpoint, metrics.csv, screen and loggers."""
 
     def __init__(
         self,
@@ -89,7 +86,7 @@ class ProgressRecorder(StepCounter):
         run: str,
         screen: Screen,
         stop: StopRequest,
-        resumed: RunRecord | None = None,
+        resumed: RunRecord | None = None,  # its record, written once its data are checked
         loggers: ExperimentLoggers | None = None,
     ) -> None:
         super().__init__(folder.path, run, screen, stop)

@@ -95,10 +95,7 @@ class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its lette
     def changed(
         self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()
     ) -> "RunNotes":
-        """Return the notes with another note, if it is not None, and with tags added and removed.
-
-        Raises ConfigError if a tag is not a plain word.
-        """
+        """Return the notes with another note, if any, and tags added and removed."""
         added, removed = [*add], [*remove]
         for tag in (*added, *removed):
             check_tag(tag)
@@ -110,10 +107,7 @@ class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its lette
 
 
 class RunRecord(ChecksummedModel):
-    """Holds the content of results.json: the status and the results of a run.
-
-    The metrics are the final ones; in an unfinished run, those of its last epoch or lambda.
-    """
+    """Holds results.json; metrics of an unfinished run are those of its last epoch or penalty."""
 
     id: str = ""
     experiment: str
@@ -171,10 +165,7 @@ class RunRecord(ChecksummedModel):
         return f" on {self.accelerator.used}, {processes}{pluralize(self.threads or 1, 'thread')}"
 
     def data_without_chance(self, values: Mapping[str, object]) -> str:
-        """Return what data the run had, without its fold, and without a seed that split the data.
-
-        values: the run's config values by dotted keys.
-        """
+        """Return the run's data without its fold, and without a seed that split them."""
         data = re.sub(r", fold \d+ of (\d+)", r", \1 folds", self.data)
         if values.get(SPLIT_SEED) is not None:
             return data
@@ -221,11 +212,7 @@ def read_notes(folder: Path) -> RunNotes:
 
 
 def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
-    """Replace a run's note and tags by what `change` makes of them, and return the new ones.
-
-    Other processes that change them wait, so that no change is lost; the run itself may be running.
-    Raises DlrunError if notes.json is damaged, OSError if it cannot be written.
-    """
+    """Replace a run's note and tags by what `change` makes of them; other processes wait."""
     with hold_file_lock(folder / NOTES_LOCK, on_wait=lambda: None):
         notes = change(read_notes(folder))
         for left in folder.glob(f".new-*-{NOTES}"):  # by a killed process

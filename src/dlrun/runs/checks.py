@@ -55,11 +55,7 @@ def validate_config(name: str, layer: ConfigLayer, *, resumed: bool = False) -> 
 
 
 def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentConfig, Faults]:
-    """Return a config with shipped sections in place of invalid ones, and the errors in these.
-
-    Other checks of this config then find what else is wrong. Raises ConfigError with every error if
-    there is no such config.
-    """
+    """Return a config with shipped sections in place of invalid ones, and the errors in these."""
     schema, faults = registry.load_config_class(name), Faults()
     shipped = registry.experiment_entry(name).shipped.values
     while True:
@@ -147,10 +143,7 @@ def _bugs_explained(name: str) -> Iterator[None]:
 
 
 def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedClass]) -> None:
-    """Raise ConfigError if the config in somebody's folder names a class that dlrun does not use.
-
-    The experiment's shipped config may name any class.
-    """
+    """Raise ConfigError if the config in somebody's folder names a class that is not followed."""
     entry = registry.experiment_entry(experiment)
     for key, item in named:
         if item not in entry.shipped_values.get(key, ()):
@@ -182,10 +175,7 @@ def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment
 
 
 def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
-    """Return the config of a run that is resumed.
-
-    Raises ConfigError if a key must not change, or if somebody else's run names classes.
-    """
+    """Return the config of a run that is resumed; raise ConfigError if a key must not change."""
     name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
     if not schema.resumable:

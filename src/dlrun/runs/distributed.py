@@ -26,6 +26,7 @@ from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.accelerator import count_devices
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import SIGNALS, handled_stop_signals
+from dlrun.system.workarounds import handle_signals
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -50,11 +51,7 @@ class ProcessGroup:
 
 
 def find_process_group() -> ProcessGroup | None:
-    """Return the process group in which torchrun or srun started this process, or None.
-
-    The variables of a SLURM allocation, which `salloc` and batch scripts set too, do not count.
-    Raises ConfigError if the nodes have different numbers of processes.
-    """
+    """Return the process group in which torchrun or srun started this process, or None."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         names = ["LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK"]
         group = ProcessGroup("torchrun", *(int(os.environ.get(name, "0")) for name in names))
@@ -80,8 +77,7 @@ def set_devices_from_launcher(
     """Return the config with its devices and nodes set to those of a process group.
 
     `group`: by default that of this process, if any. Raises ConfigError if the config requests
-    others (unless `resumed`: such a run takes what is available), or several nodes on which no
-    program started processes, or if the experiment runs in one process only.
+    others (unless `resumed`: such a run takes what is available), or if it cannot have several.
     """
     group = group or find_process_group()
     if not isinstance(config, LightningConfig):
@@ -130,8 +126,8 @@ def count_processes_to_start(config: ExperimentConfig) -> int:
 def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
     """Execute a waiting or resumed run in several processes of this machine; return its exit code.
 
-    torch's own launcher, which torchrun uses too, starts `dlrun resume` in each process, and ends
-    all if one dies. Raises DlrunError if the system killed one and the record does not say so.
+    torch's launcher starts `dlrun resume` in each process, and ends all if one dies. Raises
+    DlrunError if the system killed one and the record does not say so.
     """
     from torch.distributed.elastic import multiprocessing  # slow
     from torch.distributed.launcher import api as launcher
@@ -145,9 +141,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
             logs_specs=multiprocessing.DefaultLogsSpecs(logs, redirects),
         )  # fmt: skip
-        # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
-        names = [signal.Signals(number).name for number in handled_stop_signals()]
-        config.signals_to_handle = ",".join(names)
+        handle_signals(config, handled_stop_signals())
         words = ["-P", "-m", "dlrun", *resume_command_arguments(run, settings)]
         code = 0
         try:
@@ -183,7 +177,7 @@ def _settings_restored() -> Iterator[None]:
         for number, handler in handlers.items():
             with contextlib.suppress(ValueError):  # not in the main thread: nothing was changed
                 signal.signal(number, handler)
-        os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)
+        os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)  # of handle_signals
 
 
 def resume_command_arguments(run: Path, settings: RunSettings) -> list[str]:

@@ -40,10 +40,7 @@ log = logging.getLogger("dlrun")
 def new_record(
     experiment: str, config: ExperimentConfig, settings: RunSettings, begins_with: Run | None = None
 ) -> RunRecord:
-    """Return the record of a run that waits to begin.
-
-    begins_with: the earlier run whose last checkpoint it continues, with as many threads.
-    """
+    """Return the record of a run that waits to begin, after an earlier run or from the start."""
     record = RunRecord(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -64,10 +61,7 @@ def new_record(
 def write_first_files(
     folder: RunFolder, record: RunRecord, settings: RunSettings, begins_with: Run | None = None
 ) -> None:
-    """Write the first files of a new run: environment.json, results.json, notes, config.yaml.
-
-    begins_with: the earlier run whose last checkpoint is copied; DataError if all are damaged.
-    """
+    """Write the first files of a new run, and a copy of the earlier run's last checkpoint."""
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
     folder.write_text(ENVIRONMENT, checksummed_json(RunEnvironment.model_validate(about)))
     write_run_record(folder, record)
@@ -88,11 +82,7 @@ def _config_file(record: RunRecord) -> bytes:
 
 
 class RunRecorder:
-    """Writes the files and the record of a run, and shows its result.
-
-    record: that of a run that waits, or of one that is resumed. begins_with: the earlier run whose
-    last checkpoint a new run continues.
-    """
+    """Writes the files and the record of a run that waits or is resumed, and shows its result."""
 
     def __init__(
         self,

@@ -125,12 +125,9 @@ def run_with_fallback(
 ) -> tuple[T, AcceleratorReport]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
-    `work` gets the device, as does `probe`, which tries one batch before. If the probe fails, the
-    CPU is probed too: if that raises an error, the accelerator is not the cause.
-
-    Raises AcceleratorError if the device does not work and the CPU may not replace it, which
-    `fallback` says. If only one of several `processes` fell back, the others would wait for it: all
-    fall back together, if the accelerator is missing on their node, or none does.
+    `work` gets the device, as does `probe`, which tries one batch before. If the probe fails on the
+    CPU too, the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace
+    the device. Several `processes` fall back together, if their node lacks it, or not at all.
     """
     device, reason = select_accelerator(requested)
     error, tried = None, "the first batch"

@@ -69,16 +69,11 @@ def format_position(number: int, total: int) -> str:
 def format_text_table(
     rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
 ) -> list[str]:
-    """Return the rows of a table as lines of text, with the cells aligned in columns.
-
-    The first row is the heading. `left`: numbers of the columns that are aligned to the left.
-    """
+    """Return rows, the heading first, as aligned lines; `left`: columns aligned to the left."""
     columns = []
     for place, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(cell_len, cells))
-        blanks = [" " * (width - cell_len(cell)) for cell in cells]
-        pairs = zip(cells, blanks, strict=True)
-        columns.append([cell + more if place in left else more + cell for cell, more in pairs])
+        width, align = max(map(cell_len, cells)), str.ljust if place in left else str.rjust
+        columns.append([align(cell, width - cell_len(cell) + len(cell)) for cell in cells])
     return [(" " * gap).join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
@@ -88,10 +83,7 @@ def json_default(value: object) -> object:
 
 
 def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> str:
-    """Return an object as JSON text, with null for NaN and for numbers too large for a float.
-
-    Characters that a terminal would interpret are escaped.
-    """
+    """Return an object as printable JSON text, with null for NaN and for numbers beyond floats."""
     text = json.dumps(
         _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
@@ -223,10 +215,7 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:
-        """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
-
-        what: the text beside the bar. total: the number of units, if it is known.
-        """
+        """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`."""
         with self.bar(what, total) as move:
             yield ProgressHandle(self, move, total, unit)
 
@@ -266,10 +255,7 @@ class ProgressHandle:
         self.move(done, f"{math.floor(done):,}{of} {self.unit}")
 
     def step(self, done: float, line: str) -> None:
-        """Print the line of a finished step, such as an epoch, and move the progress bar.
-
-        Of many steps only the first, the last and every n-th are shown.
-        """
+        """Move the bar, and print the line of a finished step: of many only every n-th."""
         every = math.ceil((self.total or 1) / LINES)
         is_shown = done in (1, self.total) or done % every == 0
         (self.screen.note if is_shown else self.screen.log)(line)  # on a terminal above the bar

@@ -81,10 +81,7 @@ def keep_freed_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_training_settings(threads: int) -> Iterator[None]:
-    """Configure torch and Lightning for training on `threads` CPU threads in a `with` block.
-
-    Flags, random states, loggers and environment variables are restored at its end.
-    """
+    """Configure torch and Lightning for training in a `with` block, and restore all afterwards."""
     import logging
     import random
 
@@ -98,11 +95,9 @@ def temporary_training_settings(threads: int) -> Iterator[None]:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        stack.callback(
-            torch.use_deterministic_algorithms,
-            torch.are_deterministic_algorithms_enabled(),
-            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
+        is_deterministic = torch.are_deterministic_algorithms_enabled()
+        warns = torch.is_deterministic_algorithms_warn_only_enabled()
+        stack.callback(torch.use_deterministic_algorithms, is_deterministic, warn_only=warns)
         for flags, name in (
             (torch.backends.cudnn, "deterministic"),
             (torch.backends.cudnn, "benchmark"),
@@ -133,10 +128,7 @@ def usable_cores() -> int:
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
-    """Return the number of CPU threads for one process of a run.
-
-    `configured` is `threads` in the config; more than `most` do not help; `processes` share cores.
-    """
+    """Return the CPU threads for one of several processes; more than `most` do not help."""
     if configured != "auto":
         return configured
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it

@@ -24,10 +24,7 @@ def handled_stop_signals() -> list[int]:
 
 
 def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle a stop signal by raising its exception, such as Interrupted.
-
-    A second signal, which may come anywhere in the handling of the first, ends the process.
-    """
+    """Handle a stop signal by raising its exception; a second signal ends the process."""
     for handled in handled_stop_signals():
         signal.signal(handled, _end_at_once)
     _ignore_further_hangups(number)
@@ -120,10 +117,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Delay the first stop signal in a `with` block until the block calls `after_step`.
-
-        `announce` tells the user, once and from another thread.
-        """
+        """Delay the first stop signal in a `with` block until `after_step`; `announce` says so."""
         self._announce = announce
         try:
             yield

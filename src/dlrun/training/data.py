@@ -23,10 +23,9 @@ SHARE = 0.25  # share of a GPU's free memory that the data may fill
 
 
 class TensorBatches:
-    """Returns batches of an array's rows: inputs (batch, ...), targets (batch,).
+    """Returns batches of an array's rows: inputs (batch, ...) divided by `scale`, targets (batch,).
 
-    `scale` divides the inputs: 255 turns bytes into numbers in [0, 1]. 16-bit inputs, with which
-    torch cannot index an embedding, become int32 batch by batch, which halves the memory.
+    16-bit inputs, with which torch cannot index an embedding, become int32 batch by batch.
     """
 
     def __init__(self, inputs: Array, targets: Array, scale: float = 1) -> None:
@@ -56,10 +55,9 @@ class TensorBatches:
 
 
 class BagBatches:
-    """Returns batches of bags of words from the given rows, or all rows, of a binary matrix.
+    """Returns batches of bags of words from the given rows, or all rows, of a matrix.
 
-    `targets` has the targets of all rows of the matrix, which training and validation data share.
-    With `binary` false the matrix has other values than 1.
+    targets: of all rows of the matrix. binary: whether its values are 0 and 1.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class BagBatches:
         return bags, self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[Array]:
-        """Return the column indices and row starts of the bags of words, and the targets."""
+        """Return the arrays of the bags of words and of the targets."""
         bags = self.bags[self.rows]
         values = [] if self.binary else [bags.data]
         return [bags.indices, bags.indptr, *values, self.targets.numpy()]
@@ -95,9 +93,8 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 class EpochBatches(Sampler[Rows]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
-    rows are shuffled, all take equally many, because all must do equally many updates.
-    An epoch has `most` batches at most.
+    Without a seed the rows keep their order. Each process takes every `world_size`-th row; of
+    shuffled rows all take equally many. An epoch has `most` batches at most.
     """
 
     size: int
@@ -133,11 +130,10 @@ class EpochBatches(Sampler[Rows]):
 class ArrayData:
     """Holds training, validation and test data in memory, and makes batches of them.
 
-    batch_size: rows of an update, which the processes share. seed: decides their order in each
-    epoch. group_size: how many batches one call of training_step gets (see `LightningNetwork`).
-    eval_batch_size: rows of a batch of the validation and the test; `batch_size` if None, or if
-    only some of the batches are used. pins: whether batches lie in memory from which an accelerator
-    copies them while it computes.
+    batch_size: rows of an update, which the processes share. seed: of their order. group_size: how
+    many batches one call of training_step gets. eval_batch_size: rows of a batch of the validation
+    and the test; `batch_size` if None, or if only some of the batches are used. pins: whether an
+    accelerator copies batches while it computes.
     """
 
     train: BatchDataset
@@ -184,10 +180,7 @@ class ArrayData:
         return min(batches, _limited(batches, limit) or batches)
 
     def training_batches(self, rank: int = 0, processes: int = 1, *, limit: Limit = None) -> Loader:
-        """Return the training batches of one process, in a new order every epoch.
-
-        An item is a list of `group_size` batches. `limit` as in tested_rows.
-        """
+        """Return lists of `group_size` batches of a process, in a new order every epoch."""
         size = self.batch_size // processes
         most = self.count_training_batches(processes, limit)
         batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most)
@@ -198,8 +191,7 @@ class ArrayData:
     ) -> Loader:
         """Return the batches of the validation or test data for one process, in order.
 
-        limit: as in tested_rows, of batches of `batch_size` rows. The processes have equally many
-        batches, or one has a row less.
+        The processes have equally many batches, or one has a row less.
         """
         size = (self.eval_batch_size if limit is None else None) or self.batch_size
         share = math.ceil(len(rows) // processes / size)  # what each process has at least

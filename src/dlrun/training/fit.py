@@ -52,6 +52,7 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
+from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     LightningNetwork,
@@ -97,9 +98,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """Trains and tests a module of Lightning, and writes metrics.csv and weights.pt.
-
-    It changes settings of the process, see resources.temporary_training_settings.
+    """Trains and tests a module of Lightning; changes settings of the process.
 
     build, load: make the untrained module and its data module; called again for every attempt.
     columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
@@ -124,13 +123,13 @@ class Training:
     ) -> "Training":
         """Return the training of a network on data in memory; `build` makes the network."""
         loss = make_training_loss(config, objective, data.train.targets)
+        columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
+
+        def build_module() -> LightningNetwork:
+            return LightningNetwork(build(), config, objective, loss)
+
         return cls(
-            config,
-            context,
-            lambda: LightningNetwork(build(), config, objective, loss),
-            lambda: NetworkData(data, config),
-            epoch_columns(objective, with_lr=config.scheduler.changes_rate),
-            fingerprint,
+            config, context, build_module, lambda: NetworkData(data, config), columns, fingerprint
         )
 
     def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
@@ -190,7 +189,10 @@ class Training:
         )
         world, done = trainer.world_size, len(steps.rows)
         left = 0 if state.is_stopped else limit - done
-        with steps.progress("training", limit, "epoch"), explain_failures(trainer, callbacks):
+        with (
+            steps.progress("training", limit, "epoch"),
+            explain_failures(trainer, callbacks, steps.stop),
+        ):
             context.screen.note(self._announcement(device, left, done, world))
             with context.phase("fit"):
                 if left:
@@ -231,7 +233,9 @@ class Training:
 
 
 @contextlib.contextmanager
-def explain_failures(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> Iterator[None]:
+def explain_failures(
+    trainer: pl.Trainer, callbacks: Sequence[pl.Callback], stop: StopRequest
+) -> Iterator[None]:
     """Name the callback that raised an error in the block, or say that a process has ended."""
     try:
         yield
@@ -249,6 +253,7 @@ def explain_failures(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> I
             raise
         if trainer.global_rank > 0:  # the process that writes the run reports it first
             time.sleep(MOMENT)
+            stop.after_step()
         how = "has ended"
         if re.search(TIMEOUT, str(error)):
             how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
@@ -273,11 +278,7 @@ def _find_callback(
 
 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
-    """Return the callbacks that a config names.
-
-    Raises ConfigError, which names the key, if a class cannot be imported, is no callback or
-    cannot be made with its arguments, or if dlrun does itself what it does.
-    """
+    """Return the callbacks that a config names; raise ConfigError if one cannot be made or used."""
     callbacks, faults = [], Faults()
     for item in config.trainer.callbacks:
         with faults.collected():
@@ -324,9 +325,8 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    A `probe` is one batch of this process alone; `more` are further arguments of the Trainer.
-    Raises AcceleratorError if Lightning does not know the device, ConfigError if it refuses the
-    config's values.
+    probe: one batch of this process alone. more: further arguments of the Trainer. Raises
+    AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
     """
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
@@ -372,8 +372,7 @@ def predict_test_set(
 ) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the rows of its run.
 
-    processes: how many shared the run. Returns the same as PredictionCollector.finish. The network
-    is converted in place.
+    processes: how many shared the run. Returns the same as PredictionCollector.finish.
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
@@ -399,10 +398,8 @@ def cluster_environment() -> TorchElasticEnvironment:
         for name, variable in SRUN_VARIABLES.items():
             environ[name] = environ[variable]
         if not environ.get("MASTER_ADDR"):
-            nodes = environ["SLURM_STEP_NODELIST"]
-            environ["MASTER_ADDR"] = _node_address(
-                SLURMEnvironment.resolve_root_node_address(nodes)
-            )
+            node = SLURMEnvironment.resolve_root_node_address(environ["SLURM_STEP_NODELIST"])
+            environ["MASTER_ADDR"] = _node_address(node)
         if not environ.get("MASTER_PORT"):  # a port that differs between the steps of a job
             step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
             environ["MASTER_PORT"] = str(FIRST_PORT + step % PORTS)

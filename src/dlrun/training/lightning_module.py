@@ -45,10 +45,7 @@ class DoubleR2Score(R2Score):
         super().update(preds.to(dtype), target.to(dtype))
 
     def compute(self) -> Tensor:
-        """Return R², of equal targets 0; NaN if nothing differs, or if all squares are too small.
-
-        To torchmetrics, sums of squares below 1e-4 are 0, and R² is 1.
-        """
+        """Return R², of equal targets 0, or NaN. For torchmetrics, squares below 1e-4 are 0."""
         squares = self.sum_squared_error
         variance = squares - self.sum_error * (self.sum_error / self.total)
         if variance <= 10 * torch.finfo(squares.dtype).eps * squares:  # rounding
@@ -84,12 +81,8 @@ class StageMetrics(nn.Module):
         self._batches.append((loss.detach(), predicted.detach(), targets))
 
     def finish(self) -> dict[str, float]:
-        """Return the metrics over all batches and processes, and reset them.
-
-        One of several processes may have no batch: it adds nothing to the sums. R² is left out
-        where it is not defined, as of a single row.
-        """
-        if self._batches:
+        """Return the metrics over all batches and processes without an undefined R²; reset them."""
+        if self._batches:  # one of several processes may have none
             losses, predicted, targets = zip(*self._batches, strict=True)
             sizes = torch.tensor(
                 [len(target) for target in targets], device=losses[0].device, dtype=torch.float
@@ -111,10 +104,7 @@ class StageMetrics(nn.Module):
 
 
 class PredictionCollector:
-    """Collects the predictions for a test set, batch by batch, without keeping the inputs.
-
-    Outputs with several predictions for a row are not collected.
-    """
+    """Collects the predictions for a test set, if there is one for each row."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -135,8 +125,8 @@ class PredictionCollector:
     def finish(self, device: torch.device) -> NDArray[np.float64] | None:
         """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
 
-        The rows are in order. Returns None if nothing was collected. If several processes share
-        the test, each has tested every n-th row; their results are gathered on `device`.
+        None if nothing was collected. If several processes share the test, each has tested every
+        n-th row; their results are gathered on `device`.
         """
         height = 2 if self._objective.probabilities is None else 3
         own = torch.cat([torch.empty(height, 0, dtype=torch.float64), *self._batches], dim=1)
@@ -150,11 +140,10 @@ class PredictionCollector:
 
 
 class LearningRateSchedule:
-    """Sets an optimizer's learning rate for each epoch, or for each update.
+    """Sets a new optimizer's learning rate for each epoch, or for each update.
 
     In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
-    rate, with which torch's scheduler begins. `lr` is the rate of the last update. The optimizer
-    must be new. Raises ConfigError if torch refuses the values.
+    rate, with which torch's scheduler begins. `lr` is the rate of the last update.
     """
 
     def __init__(
@@ -206,21 +195,15 @@ class LightningNetwork(pl.LightningModule):
     as a whole update of a small network.
 
     training_loss: the loss that is minimised; validation and test have the objective's.
-    batches: number of training batches of an epoch, for the schedule of the learning rate.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        config: NetworkConfig,
-        objective: Objective,
-        training_loss: Loss,
-        batches: int = 1,
+        self, network: nn.Module, config: NetworkConfig, objective: Objective, training_loss: Loss
     ) -> None:
         super().__init__()
         self.network, self.objective, self.config = network, objective, config
         self.training_loss = training_loss
-        self.batches = batches
+        self.batches = 1  # of an epoch, for the schedule of the learning rate
         self.schedule: LearningRateSchedule | None = None
         self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
@@ -233,10 +216,9 @@ class LightningNetwork(pl.LightningModule):
         self.predictions: NDArray[np.float64] | None = None  # see PredictionCollector.finish
 
     def training_step(self, batches: list[Batch], index: int) -> None:
-        """Update the weights once for each of the given training batches, or for several of them.
+        """Update the weights once for each of the training batches, or for the mean of several.
 
-        The gradients of several batches are averaged (`accumulate_grad_batches`), as by Lightning:
-        the last batches of an epoch, which may be fewer, count no more than others.
+        The last batches of an epoch, which may be fewer, count no more than others.
         """
         section = self.config.trainer
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
@@ -245,7 +227,8 @@ class LightningNetwork(pl.LightningModule):
         trainer, clips = self.trainer, section.gradient_clip_val is not None
         scales = getattr(trainer.precision_plugin, "scaler", None) is not None
         wrapped = clips or scales or trainer.world_size > 1 or bool(trainer.loggers)
-        optimizer: Any = self.optimizers(use_pl_optimizer=wrapped)
+        optimizer = self.optimizers(use_pl_optimizer=wrapped)
+        assert not isinstance(optimizer, list)
         backward = self.manual_backward if wrapped else Tensor.backward
         mixed = "mixed" in str(trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.

@@ -47,11 +47,10 @@ class Objective:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
         predict: outputs -> predictions, which the metrics compare with the targets.
         metrics: makes the metrics by their names, which metrics.csv shows, such as `accuracy`.
-        probabilities: outputs on the CPU -> float64 (batch, classes); None if the network does not
-            classify.
+        probabilities: outputs on the CPU -> float64 (batch, classes); None without classes.
         optimizer: makes the optimizer from the config's section and the network's parameters.
         training_loss: makes the loss that is minimised from the config's section `loss` and all
-            training targets (n,); None if that section does not apply, as in a regression.
+            training targets (n,); None if that section does not apply.
     """
 
     loss: Loss
@@ -106,8 +105,7 @@ def _accuracy(classes: int) -> "dict[str, Metric]":
 def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
     """Return the cross-entropy with label smoothing and class weights, also of one logit.
 
-    With weights, all classes weigh the same together, and the mean weight of a row is 1; a class
-    without rows has the weight 0.
+    With weights, all classes weigh the same together, and the mean weight of a row is 1.
     """
     weights = None
     if options.class_weights:

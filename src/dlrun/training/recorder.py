@@ -32,16 +32,12 @@ from dlrun.system.workarounds import (
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
+# Objects of any kind, which no checkpoint of dlrun holds.
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 class RunState(TorchCheckpointIO):
-    """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file.
-
-    Other checkpoints go to their files. Hyperparameters, objects of any kind, are left out.
-    logged: what the module logged until the last epoch. is_stopped: whether early stopping or a
-    callback has ended the training. best: the weights of the best epoch, if the config keeps them.
-    """
+    """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
@@ -49,17 +45,14 @@ class RunState(TorchCheckpointIO):
         self._is_checked = False
         self.content: bytes | memoryview = content
         saved = self.read() if content else {}
-        self.logged: dict[str, Tensor] = saved.get("logged", {})
-        self.is_stopped: bool = saved.get("is_stopped", False)
-        self.best: Mapping[str, Tensor] | None = saved.get("best")
+        self.logged: dict[str, Tensor] = saved.get("logged", {})  # until the last epoch
+        self.is_stopped: bool = saved.get("is_stopped", False)  # by early stopping or a callback
+        self.best: Mapping[str, Tensor] | None = saved.get("best")  # the weights of the best epoch
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Keep the state of the run, or write a checkpoint to a file.
-
-        Raises DlrunError if the first state of a run cannot be read again.
-        """
+        """Keep the state of the run, which must be readable, or write another checkpoint."""
         if path != STATE:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -71,11 +64,9 @@ class RunState(TorchCheckpointIO):
             if not self._is_checked:
                 self.read()
         except Exception as error:  # what cannot be pickled can raise anything
-            raise DlrunError(
-                f"the state of the run cannot be saved: {first_line(error)}",
-                "the state of a module or callback may have only tensors, numbers, texts, lists "
-                "and dicts",
-            ) from error
+            hint = "a module's or callback's state may have tensors, numbers, texts, lists, dicts"
+            problem = f"the state of the run cannot be saved: {first_line(error)}"
+            raise DlrunError(problem, hint) from error
         self._is_checked = True
 
     def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> dict[str, Any]:
@@ -89,11 +80,11 @@ class RunState(TorchCheckpointIO):
 
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
-    """Records each finished epoch of a LightningModule; epochs count from 1, also after a resume.
+    """Records each finished epoch of a LightningModule, and stops at a signal.
 
     An epoch is recorded when the next one starts, or after the last: only then have all callbacks
     seen its end. Its random numbers and the order of its rows depend only on the seed and the
-    epoch, so no random state has to be stored. Moves the progress bar, and stops at a signal.
+    epoch, so no random state has to be stored.
     """
 
     steps: StepCounter
@@ -104,13 +95,15 @@ class EpochRecorder(pl.Callback):
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the epoch that has ended: what the module has logged in it.
+        """Return what the module has logged in the epoch that has ended.
 
         Lightning keeps the values of an earlier epoch, the last that was validated.
         """
         logged, old = dict(trainer.callback_metrics), self.state.logged
         self.state.logged = logged
-        return _by_column({name: one for name, one in logged.items() if one is not old.get(name)})
+        return _by_column(
+            {name: logged[name] for name in logged if logged[name] is not old.get(name)}
+        )
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return the epoch's row of metrics.csv, with the metrics of the one before as columns."""
@@ -120,7 +113,7 @@ class EpochRecorder(pl.Callback):
         return {name: metrics.get(name, math.nan) for name in names}
 
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the test that has ended: what the module has logged in it."""
+        """Return what the module has logged in its test."""
         return _by_column(trainer.callback_metrics)
 
     def seed_of(self, *place: int) -> int:
@@ -136,18 +129,16 @@ class EpochRecorder(pl.Callback):
 
         def seeded(loader: object) -> object:
             if getattr(loader, "persistent_workers", False):
-                self.steps.screen.warn(
+                problem = (
                     "persistent_workers: if the run is resumed, its workers draw other numbers"
                 )
+                self.steps.screen.warn(problem)
             return SeededLoader(loader, self, device, next(places))
 
         replace_training_loaders(trainer, seeded)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers, and restore what was logged before a resume.
-
-        A scheduler may follow a metric of an earlier epoch, the last that was validated.
-        """
+        """Replace Lightning's signal handlers, and restore what was logged before a resume."""
         self.steps.stop.install_handlers()
         restore_logged_metrics(trainer, self.state.logged)
 
@@ -175,12 +166,12 @@ class EpochRecorder(pl.Callback):
         self.steps.move(len(self.steps.rows) + share)
         stop_together(trainer, self.steps.stop)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: object) -> None:
         """Stop the validation if a signal was received; of several processes, the next epoch."""
         if trainer.world_size == 1:
             stop_together(trainer, self.steps.stop)
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_test_batch_end(self, trainer: pl.Trainer, *hook: object) -> None:
         """Stop the test if a signal was received."""
         self.on_validation_batch_end(trainer)
 
@@ -211,16 +202,19 @@ class EpochRecorder(pl.Callback):
 
 @dataclass(eq=False)
 class SeededLoader:
-    """Iterates over a loader, in an order that depends only on the seed and the epoch."""
+    """Iterates over a loader, in an order that depends only on the seed and the epoch.
+
+    place: number of this loader among those of the training data.
+    """
 
     loader: Any
     recorder: EpochRecorder
     device: torch.device
-    place: int  # number of this loader among those of the training data
+    place: int
     _epoch: int = -1
     _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.
 
         The second one may be fetched in advance, before or after the hooks of an epoch's start.
@@ -243,15 +237,15 @@ class SeededLoader:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.loader, name)
 
 
-def _by_column(logged: Mapping[str, Any]) -> dict[str, float]:
+def _by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
     """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
 
-    Of a value that was logged by update and by epoch, only the one of the epoch is kept.
-    `epoch` and `seconds` are columns of dlrun. Raises DlrunError if two names are one column.
+    Of a value that was logged by update and by epoch, only the one of the epoch is kept. Raises
+    DlrunError if two names are one column.
     """
     metrics: dict[str, float] = {}
     names: dict[str, str] = {}
@@ -279,10 +273,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
-    """Raise the exception of a signal that any process received, in all at the same batch.
-
-    All processes must call this: not after a last batch that only some of them have.
-    """
+    """Raise the exception of a signal that any process received; all must call this."""
     number = stop.received
     if trainer.world_size > 1:
         shared = torch.tensor(number, device=trainer.strategy.root_device)
