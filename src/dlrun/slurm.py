@@ -113,8 +113,7 @@ class Job:
     def __call__(self) -> None:
         """Execute the dlrun command in a child process, and exit with its exit code.
 
-        submitit requeues a run that was stopped because its time was nearly over, or that failed on
-        several nodes, if it has finished a step since this start.
+        submitit requeues a run that ran out of time, if it has finished a step since this start.
         """
         if sys.platform == "win32":
             raise DlrunError("there is no SLURM on Windows")
@@ -128,15 +127,10 @@ class Job:
         (about / EXIT_CODE).unlink(missing_ok=True)
         with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
             code = self._execute(out, err)
-            # The other nodes notice a lost one before SLURM does, for which their job just failed.
-            lost = code == 1 and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
-            if (code == OutOfTime.exit_code or lost) and self._finished_steps() > before:
-                assert callable(requeue)  # submitit's
-                if lost:
-                    err.write(b"a node may be lost: the job waits in the queue again\n")
-                    err.flush()
-                requeue(signal.SIGUSR2, None)
             if code == OutOfTime.exit_code:
+                if self._finished_steps() > before:
+                    assert callable(requeue)  # submitit's
+                    requeue(signal.SIGUSR2, None)
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
             said = (about / STDERR).read_text(encoding="utf-8", errors="replace")

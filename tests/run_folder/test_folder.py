@@ -20,7 +20,6 @@ from dlrun.run_folder.folder import (
     to_csv,
 )
 from dlrun.system.console import to_json
-from dlrun.system.files import write_file_atomically
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import finished
 from tests.run_folder.making import a_run
@@ -61,21 +60,6 @@ def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     with pytest.raises(ConfigError, match="^--out "):
         check_output_path("--out", Path(name), force=True)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
-
-
-def test_a_file_that_is_there_is_replaced_by_force_and_an_input_never(tmp_path: Path) -> None:
-    file = tmp_path / ("x" * 250)
-    check_output_path("--out", file)
-    write_file_atomically(file, b"1")
-    assert [one.name for one in tmp_path.iterdir()] == [file.name]
-    with pytest.raises(ConfigError, match="exists already") as caught:
-        check_output_path("--out", file)
-    assert caught.value.hint == "--force replaces it"
-    check_output_path("--out", file, force=True)
-    with pytest.raises(ConfigError, match="is also an input"):
-        check_output_path("--out", file, force=True, inputs=[tmp_path / "." / file.name])
-    with pytest.raises(ConfigError, match="is also an input"):
-        check_output_path("--out", file, force=True, inputs=[tmp_path])
 
 
 def files_below(folder: Path) -> dict[Path, bytes]:

@@ -108,19 +108,3 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
     assert RunRecord.model_validate(about).interval is None
-
-
-def test_what_a_run_was_computed_on() -> None:
-    known = {"experiment": "x", "status": "finished", "threads": 2, "processes": 3}
-    assert RunRecord.model_validate(known).computed_on == ""
-    cpu = {"requested": "auto", "used": "cpu", "reason": ""}
-    record = RunRecord.model_validate(known | {"accelerator": cpu})
-    assert record.computed_on == " on cpu, 3 processes of 2 threads"
-
-
-@pytest.mark.parametrize(("kept", "epoch"), [(None, None), (2, 2), (3, None)])
-def test_the_epoch_whose_weights_were_kept_if_it_is_not_the_last(
-    kept: int | None, epoch: int | None
-) -> None:
-    record = RunRecord(experiment="x", status="finished", steps=3, weights_epoch=kept)
-    assert record.earlier_epoch == epoch

@@ -12,7 +12,6 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     best_epoch,
-    format_interval,
     format_metric,
     is_stopped_early,
     kept_epoch,
@@ -177,9 +176,3 @@ def test_the_largest_class_stands_after_the_test_metrics() -> None:
 )
 def test_a_metric_of_any_unit_has_digits_that_tell_it_from_another(value: float, text: str) -> None:
     assert format_metric(value) == text
-
-
-def test_so_have_the_ends_of_an_interval() -> None:
-    assert format_interval((0.8484, 0.8571)) == "0.8484-0.8571"
-    assert format_interval((-0.0001, 0.0123)) == "-0.0001 to 0.0123"
-    assert format_interval((-1e-7, 2.5e-7)) == "-1.00e-07 to 2.50e-07"

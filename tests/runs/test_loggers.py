@@ -1,14 +1,6 @@
 """TensorBoard, MLflow and W&B have every step once; read back with their own packages."""
 
-import json
-import os
-import signal
-import socket
-import struct
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import Dlrun, Hide, clean_environment, free_ports, until
+from tests.conftest import Dlrun, Hide
 from tests.experiments.test_resume import wait_for_steps
 from tests.experiments.use import results
 
@@ -46,28 +38,6 @@ def mlflow(uri: str, experiment: str) -> tuple[Any, Points]:
         for name in run.data.metrics
     }
     return run, points
-
-
-def wandb(run: Path) -> Points:
-    """Each curve's steps and values in the only offline run; LevelDB's log of protocol buffers."""
-    proto = pytest.importorskip("wandb.proto.wandb_internal_pb2")
-    (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
-    content, at, record = file.read_bytes(), 7, b""
-    points: Points = {}
-    while at + 7 <= len(content):
-        if (left := 2**15 - at % 2**15) < 7:  # a header does not cross the end of a block
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
-        record += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            items = proto.Record.FromString(record).history.item
-            row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}
-            for name, value in row.items():
-                points.setdefault(name, []).append((row.get("step", 0), value))
-            record = b""
-    return points
 
 
 def without_times(run: Path) -> dict[str, list[float]]:
@@ -119,9 +89,7 @@ def test_tensorboard_has_each_step_once_and_changes_no_number(tmp_path: Path, na
 def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     words = harness.words(LASSO, "logger=[mlflow, tensorboard]")
     notes = ["--note", "tried", "--tag", "a", "--tag", "b"]
-    ended = harness.run(tmp_path, *words, *notes).is_told(0)
-    assert "mlflow" not in ended.stderr
-    run = harness.newest_run(tmp_path, LASSO)
+    run = killed_and_resumed(tmp_path, [*words, *notes])
     found, points = mlflow(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", LASSO)
     are_the_steps(points, run)
     are_the_steps(tensorboard(run), run)
@@ -133,51 +101,6 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     harness.run(tmp_path, "runs", "check").is_told(0)
 
 
-@pytest.mark.slow
-def test_wandb_offline_has_each_step_once(tmp_path: Path) -> None:
-    pytest.importorskip("wandb")
-    words = harness.words(DENSE, "logger=[wandb]", "trainer.max_epochs=20")
-    run = killed_and_resumed(tmp_path, words, WANDB_MODE="offline")
-    are_the_steps(wandb(run), run)
-    harness.run(tmp_path, "runs", "check").is_told(0)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A real MLflow server on loopback."""
-    (port,) = free_ports(1)
-    place = tmp_path / "server"
-    place.mkdir()
-    command = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *command, "--backend-store-uri", "sqlite:///mlflow.db"],
-        cwd=place,
-        env=clean_environment() | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=(place / "said").open("w"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-    def answers() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    until(answers, 120, process.poll)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
-
-
-@pytest.mark.slow
-def test_a_server_has_one_run_with_each_step_once(tmp_path: Path, server: str) -> None:
-    words = harness.words(DENSE, "logger=[mlflow]", "trainer.max_epochs=30")
-    run = killed_and_resumed(tmp_path, words, MLFLOW_TRACKING_URI=server)
-    found, points = mlflow(server, DENSE)
-    are_the_steps(points, run)
-    assert found.info.status == "FINISHED"
-    assert not (tmp_path / "runs" / "mlflow.db").exists()
-
-
 def fails_with_one_warning(folder: Path, **environment: str) -> None:
     began = time.monotonic()
     ended = harness.run(folder, *harness.words(DENSE, "logger=[mlflow]"), **environment)
@@ -185,18 +108,6 @@ def fails_with_one_warning(folder: Path, **environment: str) -> None:
     assert ended.stderr.count("warning: logger") == 1
     assert time.monotonic() - began < 60
     assert results(harness.newest_run(folder, DENSE))["status"] == "finished"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("answers", [False, True])
-def test_a_dead_server_is_one_warning(tmp_path: Path, answers: bool) -> None:
-    """One that refuses, and one that takes the connection and sends nothing."""
-    with socket.socket() as port:
-        port.bind(("127.0.0.1", 0))
-        if answers:
-            port.listen()
-        uri = f"http://127.0.0.1:{port.getsockname()[1]}"
-        fails_with_one_warning(tmp_path, MLFLOW_TRACKING_URI=uri)
 
 
 def test_a_database_that_cannot_be_opened_is_one_warning(tmp_path: Path) -> None:

@@ -78,13 +78,6 @@ def test_a_run_is_verified_without_what_only_writes(
     assert result["verdict"] == "not repeated" and "this.X" in result["problem"]
 
 
-def test_a_run_of_ones_own_needs_no_trust(
-    forked: Dlrun, writing_elsewhere: tuple[Path, Path]
-) -> None:
-    run, _ = writing_elsewhere
-    forked("resume", run).is_told(0)
-
-
 def test_a_link_in_the_run_of_somebody_else_leads_nowhere(tmp_path: Path, forked: Dlrun) -> None:
     run = finished(tmp_path, harness.words(DENSE, f"trainer.callbacks=[{SAVES}]"))
     change_record(run, status="interrupted", ended=None)

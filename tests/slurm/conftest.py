@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.conftest import Ended, clean_environment, completed, free_ports, missing, started, until
@@ -81,29 +80,6 @@ class Slurm:
             f"{one.name}: {one.read_text()[-2000:]}" for one in self.folder.glob("*.out")
         )
 
-    def start_node(self, node: str) -> None:
-        """Start a node's daemon."""
-        self.start("slurmd", "-D", "-f", self.environment["SLURM_CONF"], "-N", node)
-
-    def lose_node(self, node: str) -> None:
-        """Kill all that is of a node, as a power cut does."""
-        lost = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):  # it ended meanwhile
-                around = process.environ()
-                if around.get("SLURM_CONF") != self.environment["SLURM_CONF"]:
-                    continue
-                if around.get("SLURMD_NODENAME") == node:
-                    lost.append(process)
-                    parent = process.parent()
-                    if parent and parent.cmdline()[0].startswith("slurmstepd"):
-                        lost.append(parent)
-                elif process.name() == "slurmd" and node in process.cmdline():
-                    lost.append(process)
-        for process in sorted(lost, key=lambda process: process.pid):  # parents tell nobody
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -165,7 +141,7 @@ def slurm() -> Iterator[Slurm]:
         until((folder / "munge.socket").exists, said=slurm.said)
         slurm.start("slurmctld", "-D", "-f", config)
         for node in NODES:
-            slurm.start_node(node)
+            slurm.start("slurmd", "-D", "-f", config, "-N", node)
 
         def idle() -> bool:
             said = Cluster(slurm, folder).start("sinfo", "--noheader", "--format=%T")

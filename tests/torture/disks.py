@@ -1,4 +1,4 @@
-"""A disk that fills up, and a disk whose power can be cut.
+"""A disk whose power can be cut.
 
 ext4 in an image file on a loop device is shut down without flushing its log, as its own power-cut
 tests do: what the page cache or the log still held is lost. A disk's own cache and torn sectors are
@@ -63,27 +63,6 @@ def loop_disk(at: Path) -> Iterator[Disk]:
     finally:  # ismount() cannot see a disk that is shut down
         if str(disk.folder) in Path("/proc/mounts").read_text():
             _run("umount", str(disk.folder))
-
-
-@contextlib.contextmanager
-def tmpfs(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of a given size; the test is skipped if it cannot be mounted."""
-    folder.mkdir()
-    try:
-        _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
-    except OSError as error:
-        pytest.skip(f"no tmpfs: {error}")
-    try:
-        yield folder
-    finally:
-        _run("umount", "--lazy", str(folder))
-
-
-def fill(file: Path) -> None:
-    """Write a page after another until none is left."""
-    with file.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-        while True:
-            stream.write(bytes(1 << 12))
 
 
 def _shut_down(folder: Path) -> None:

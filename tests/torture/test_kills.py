@@ -10,13 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.saved_run import Run
 from tests.child import Fault
-from tests.conftest import setting
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import Child, newest_run, run, start, wait_until, words
-from tests.sweeps import use as sweeps
+from tests.harness import Child, newest_run, run, start, wait_until
 from tests.torture.conftest import (
     PHOTOGRAPHS,
     Reference,
@@ -24,7 +21,6 @@ from tests.torture.conftest import (
     assert_nothing_is_half_written,
     checkpoint_steps,
     go_on,
-    outcome,
 )
 from tests.torture.disks import Disk, loop_disk
 
@@ -42,38 +38,6 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert ended.returncode == -signal.SIGKILL, at
         assert_nothing_is_half_written(lab, whole)
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
-
-
-def files(run: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in run.iterdir()}
-
-
-def test_a_kill_of_a_continuation_is_resumed_in_the_new_folder(
-    tmp_path: Path, torture: bool
-) -> None:
-    """The finished run that it continues is as it was, byte by byte."""
-    run(tmp_path / "few", *words(NETWORK, "trainer.max_epochs=2")).is_told(0)
-    few = newest_run(tmp_path / "few", NETWORK)
-    longer = ["resume", few.name, "trainer.max_epochs=3"]
-
-    def copied(name: str) -> tuple[Path, Path]:
-        lab = tmp_path / name
-        return lab, Path(shutil.copytree(few, lab / "runs" / NETWORK / few.name))
-
-    lab, _ = copied("whole")
-    operations = run(lab, *longer).is_told(0).operations
-    whole = outcome(newest_run(lab, NETWORK))
-    every = range(1, operations + 1)
-    for at in every if torture else random.Random(1).sample(every, 4):
-        lab, finished = copied(str(at))
-        assert run(lab, *longer, fault=Fault(at)).returncode == -signal.SIGKILL, at
-        killed = newest_run(lab, NETWORK)
-        has_begun = killed.name != few.name
-        run(lab, *(["resume", killed] if has_begun else longer)).is_told(0)
-        continued = newest_run(lab, NETWORK)
-        assert outcome(continued) == whole, at
-        assert Run.open(continued).record.continues == few.name
-        assert files(finished) == files(few)
 
 
 @pytest.fixture
@@ -116,24 +80,3 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
         ended = run(work, "resume", found) if within else running.end()
         assert_as_undisturbed(lab, whole, ended)
         shutil.rmtree(lab)  # the disk is small
-
-
-def test_a_sweep_whose_point_and_itself_are_killed_ends_as_one_that_never_was(
-    tmp_path: Path,
-) -> None:
-    points = ["path.smallest=0.001,0.01", "--seeds", "4", "--name", "s", "--jobs", "2"]
-    begin = [*sweeps.words(*points), *setting("compare_with=null")]
-    whole, lab = tmp_path / "whole", tmp_path / "killed"
-    run(whole, *begin).is_told(0)
-    lab.mkdir()
-    sweep = sweeps.start(lab, *begin)
-    sweeps.wait_until(lambda: sweeps.workers(lab), sweep)
-    sweeps.kill(sweeps.workers(lab)[0])
-    sweeps.wait_until(lambda: len(sweeps.runs(lab)) > 3, sweep)
-    sweeps.kill(sweep.pid)
-    sweep.communicate()
-    sweeps.wait_for_no_worker(lab)
-    run(lab, "sweep", "--resume", "s").is_told(0)
-    assert sweeps.outcomes(lab) == sweeps.outcomes(whole)
-    tables = [folder / "runs/sweeps/s/table.csv" for folder in (whole, lab)]
-    assert tables[0].read_bytes() == tables[1].read_bytes()

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -30,11 +29,9 @@ from hypothesis.stateful import (
 
 from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
-from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import NETWORK
-from tests.experiments.use import flip
 from tests.harness import newest_run, run, words
 from tests.torture.conftest import outcome
 
@@ -152,20 +149,6 @@ class LifeOfRuns(RuleBasedStateMachine):
         assert self.command("runs", "rm", known.folder, "--yes")[0] == 0
         assert not known.folder.exists()
         self.runs.remove(known)
-
-    @precondition(lambda self: self.runs)
-    @rule(number=ANY, at=st.integers(0, 10_000))
-    def damage(self, number: int, at: int) -> None:
-        """A flipped bit is noticed, and does no harm once it is turned back."""
-        opened = Run.open(self.pick(number).folder)
-        for name in opened.record.files:
-            file = opened.folder / name
-            place = at % file.stat().st_size
-            flip(file, place)
-            with pytest.raises(DataError):
-                opened.read(name)
-            assert self.command("runs", "check", opened.folder)[0] == 1
-            flip(file, place)
 
     @invariant()
     def the_promises_hold(self) -> None:

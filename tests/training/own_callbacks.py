@@ -63,10 +63,3 @@ class Counting(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.ends = state_dict["ends"]
-
-
-class OddState(pl.Callback):
-    """Has a state that no checkpoint can hold."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"self": self}

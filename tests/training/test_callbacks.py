@@ -81,10 +81,6 @@ def test_a_metric_that_a_callback_follows_and_the_network_lacks_is_an_error(cli:
     )
 
 
-def test_a_state_that_no_checkpoint_can_hold_is_an_error(cli: Dlrun) -> None:
-    cli(*harness.words(DENSE, f"trainer.callbacks=[{OWN}.OddState]")).is_told(1, "cannot be saved")
-
-
 def test_a_callback_that_ends_the_training_before_its_first_epoch_is_an_error(cli: Dlrun) -> None:
     timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
     cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")

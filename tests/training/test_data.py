@@ -41,17 +41,6 @@ def test_bags_are_rows_of_the_whole_matrix() -> None:
         assert targets.tolist() == [7, 5]
 
 
-def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
-    bags = sparse.random(9, 5, density=0.4, format="csr", random_state=0)
-    rows, targets = np.array([1, 4, 8]), np.arange(9)
-    part = BagBatches(bags, targets, rows).arrays()
-    alone = BagBatches(bags[rows], targets[rows]).arrays()
-    assert len(part) == len(alone) == 3
-    for one, other in zip(part, alone, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
-
-
 def test_bytes_become_numbers_up_to_one_and_ids_in_16_bits_become_32() -> None:
     rows = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)
     inputs, _ = rows[np.array([0, 1])]

@@ -33,7 +33,6 @@ from dlrun.training.objective import (
     fast_optimizer,
     make_training_loss,
     regression,
-    torch_optimizer,
 )
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
@@ -51,19 +50,6 @@ def lightning_network(
     config = network_config("cpu", **trainer).model_copy(update={"optimizer": optimizer})
     objective = objective or classification(2)
     return LightningNetwork(network, config, objective, objective.loss)
-
-
-def test_steps_measure_what_the_network_predicts() -> None:
-    module = lightning_network(nn.Identity(), optimizer_config("sgd", lr=0.1))
-    batch = torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 0, 0])
-    module.validation_step(batch, 0)
-    module.test_step(batch, 0)
-    loss = F.binary_cross_entropy_with_logits(batch[0], batch[1].float()).item()
-    for metrics in (module.valid_metrics, module.test_metrics):
-        assert metrics.finish() == {
-            f"{metrics.stage}_loss": pytest.approx(loss),
-            f"{metrics.stage}_accuracy": 0.75,
-        }
 
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
@@ -136,19 +122,6 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     assert losses[1][0] > losses[0][0]
     with pytest.raises(ConfigError, match="label_smoothing"):
         make_training_loss(smoothed, regression(), batch[1])
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
-def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
-    objective = regression()
-    assert objective.columns() == ["loss", "mae"]
-    outputs = torch.tensor([1.0, 2.5, -1.0, 3.0])
-    targets = torch.tensor([1, 2, 1, 3], dtype=dtype)
-    loss = objective.loss(outputs, targets)
-    assert (loss.dtype, loss.item()) == (torch.float32, pytest.approx((0.25 + 4) / 4))
-    error = objective.metrics()["mae"]
-    error.update(objective.predict(outputs), targets)
-    assert error.compute() == pytest.approx(2.5 / 4)
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
@@ -234,22 +207,6 @@ def test_r2_of_values_far_from_zero_or_near_it(centre: float, scale: float) -> N
     assert metrics.finish()["test_r2"] == 0
     metrics.add(torch.tensor(0.0), equal, equal)
     assert list(metrics.finish()) == ["test_loss"]  # 0 / 0
-
-
-def test_an_objective_may_give_parameters_settings_of_their_own() -> None:
-    def decay_no_biases(
-        config: OptimizerConfig, parameters: Iterable[nn.Parameter]
-    ) -> torch.optim.Optimizer:
-        weights, biases = [], []
-        for one in parameters:
-            (weights if one.ndim > 1 else biases).append(one)
-        groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
-        return torch_optimizer(config, groups)
-
-    objective = replace(classification(2), optimizer=decay_no_biases)
-    config = optimizer_config("adamw", weight_decay=0.1)
-    optimizer = lightning_network(nn.Linear(2, 1), config, objective).configure_optimizers()
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
 
 
 def weights_after_an_epoch(

@@ -106,21 +106,6 @@ def test_one_cycle_changes_the_rate_by_update_and_ends_with_the_last() -> None:
     assert found[-1] == pytest.approx(LR / 25 / 10**4)
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "settings", "cycles"),
-    [("SGD", {}, False), ("SGD", {"momentum": 0.9}, True), ("Adam", {}, True)],
-)
-def test_one_cycle_changes_only_a_momentum_that_is_there(
-    optimizer: str, settings: dict[str, float], cycles: bool
-) -> None:
-    made = new_optimizer(optimizer, **settings)
-    before = [made.param_groups[0].get(name) for name in ("momentum", "betas")]
-    config = SchedulerConfig.model_validate(SETTINGS["one_cycle"] | {"warmup_epochs": 0})
-    LearningRateSchedule(config, made, epochs=5, updates=20)
-    after = [made.param_groups[0].get(name) for name in ("momentum", "betas")]
-    assert (before != after) == cycles
-
-
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_new_process_goes_on_with_the_same_bits(kind: str) -> None:
     for optimizer in ("SGD", "Adam"):
