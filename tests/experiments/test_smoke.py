@@ -88,7 +88,7 @@ def check_classes(folder: Path, found: dict, stdout: str) -> None:
     correct = found["metrics"]["test_accuracy"] * found["test_rows"]
     assert correct == pytest.approx(round(correct), abs=1e-3)
     low, high = wilson_interval(round(correct), found["test_rows"])
-    assert "95 % interval" in stdout and f"{low:.4f}-{high:.4f}" in stdout
+    assert "interval of a test set" in stdout and f"{low:.4f}-{high:.4f}" in stdout
     assert 0 < found["classes"]["share"] <= 0.5 and found["classes"]["number"] >= 2
     assert 0 <= found["metrics"]["test_macro_f1"] <= 1
     places = [stdout.index(name) for name in ("test_accuracy", "test_macro_f1", "largest_class")]

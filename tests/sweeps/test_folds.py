@@ -83,17 +83,19 @@ def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str
     dry = harness.run(tmp_path, *command[1:], "--dry-run", "--json").is_told(0)
     assert len(json.loads(dry.stdout)["points"]) == 6
     found = about["selection"]
-    about_choice = [found[key] for key in ("metric", "configs", "unit", "n")]
-    assert about_choice == ["valid_mae", 2, "fold", 3]
-    low, high = (f"{end:.4g}" for end in found["interval"])
-    ends = f"95 % interval of the difference {low} to {high}"
-    page = (tmp_path / "runs" / "sweeps" / "s" / "report.html").read_text()
-    assert f"worse by {found['lead']:.4g} in valid_mae over 3 folds, {ends}" in page
+    assert (found["metric"], found["configs"]) == ("valid_mae", 2)
+    assert (found["comparison"]["unit"], found["comparison"]["count"]) == ("fold", 3)
+    assert found["comparison"]["verdict"] == "too few folds to say (3 of 5)"
     shutil.rmtree(folders[4])
     again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
-    configs = [json.loads(done.stdout)["configs"], json.loads(again.stdout)["configs"]]
-    before, after = ([one["metrics"] | {"seconds": 0} for one in both] for both in configs)
-    assert before == after and configs[1][0]["seeds"] == [0, 1]
+    before, after = (
+        [
+            {key: row[key] for key in ("metric", "mean", "sd")}
+            for row in json.loads(one.stdout)["rows"]
+        ]
+        for one in (done, again)
+    )
+    assert before == after and json.loads(again.stdout)["best"]["seeds"] == [0, 1]
 
 
 def test_of_one_fold_n_counts_seeds(tmp_path: Path, table: list[str]) -> None:

@@ -53,7 +53,7 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "note": notes.note or None,
         "differs": differs,
         "metrics": run.newest_metrics,
-        "interval": run.record.interval,
+        "interval_of_test_set": run.record.interval,
         "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,

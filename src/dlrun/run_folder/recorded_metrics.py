@@ -191,7 +191,7 @@ def metrics_table(record: RunRecord) -> "Table":
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if record.interval:
-        references["95 % interval"] = {ACCURACY: format_interval(record.interval)}
+        references["interval of a test set"] = {ACCURACY: format_interval(record.interval)}
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
