@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.metrics import TESTED, Metric
-from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     format_interval,
@@ -223,13 +223,18 @@ class Group:
         place = place_of_published(value, (spread.mean, spread.mean))
         return "equal" if place == "within" else place
 
-    def row(self, spread: Spread) -> dict[str, object]:
+    def interval_of_test_set(self, spread: Spread) -> Interval | None:
+        """Return the interval of the test accuracy of a single run; None of several runs."""
+        if len(self.counted) > 1 or spread.metric.name != ACCURACY:
+            return None
+        return next(iter(self.counted.values())).record.interval
+
+    def row(self, spread: Spread) -> Values:
         """Return what is known of a metric of the group, as screen, JSON, CSV and page have it.
 
         note: why nothing is said about the metric, if nothing is.
         """
-        name, only = spread.metric.name, next(iter(self.counted.values()))
-        single = len(self.counted) == 1 and name == "test_accuracy"
+        name = spread.metric.name
         published = self.published(name)
         return {
             "experiment": self.experiment,
@@ -243,7 +248,7 @@ class Group:
             "max": max(spread.values),
             "interval_of_mean": spread.interval_of_mean,
             "range_of_runs": spread.range_of_runs,
-            "interval_of_test_set": only.record.interval if single else None,
+            "interval_of_test_set": self.interval_of_test_set(spread),
             **{edition: published.get(edition) for edition in EDITIONS},
             **{f"{edition}_is": self.place(spread, edition) for edition in EDITIONS},
             "reruns": self.reruns(name),

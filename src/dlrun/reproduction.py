@@ -28,7 +28,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Comparison, Group, compare, group_runs
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
-from dlrun.rows import COUNT, MEAN, RANGE_OF_RUNS, SD, SECONDS, Column, table_lines
+from dlrun.rows import MEAN, PUBLISHED, RANGE_OF_RUNS, SD, SECONDS, Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
@@ -43,22 +43,11 @@ from dlrun.system.files import write_file_atomically
 
 TABLE_MARK = "<!-- dlrun reproduce"  # such a table may be overwritten
 SCREEN_WIDTH = 80
-# Published numbers stand as they were published.
-PUBLISHED = [
-    column
-    for edition in EDITIONS
-    for column in (
-        Column(edition, format=repr, is_number=True),
-        Column(f"{edition}_is", f"the {edition} is"),
-    )
-]
 NUMBERS = [*PUBLISHED, replace(MEAN, title="here"), SD]
 COLUMNS = [
     Column("what", "experiment, metric"),
     *NUMBERS,
-    COUNT,
-    RANGE_OF_RUNS,
-    replace(SECONDS, title="seconds a run"),
+    *(number("count", "n"), RANGE_OF_RUNS, replace(SECONDS, title="seconds a run")),
     Column("command"),
 ]
 ON_SCREEN = [Column("metric"), *NUMBERS, RANGE_OF_RUNS]

@@ -71,10 +71,21 @@ def _one_line(value: object) -> str:
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
 # What is known of a group of runs and a metric: `Group.row`.
-COUNT, MEAN, SD = number("count", "n"), number("mean"), number("sd")
+MEAN, SD = number("mean"), number("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
 RANGE_OF_RUNS = Column("range_of_runs", "range of runs", _format_ends, True)
 INTERVAL_OF_TEST_SET = Column("interval_of_test_set", "interval of a test set", _format_ends, True)
+# Published numbers stand as they were published.
+PUBLISHED = (
+    Column("book", format=repr, is_number=True),
+    Column("book_is", "the book is"),
+    Column("notebook", format=repr, is_number=True),
+    Column("notebook_is", "the notebook is"),
+)
+GROUP_COLUMNS = (
+    *(Column("config"), Column("metric"), number("count", "n"), MEAN, SD),
+    *(INTERVAL_OF_MEAN, RANGE_OF_RUNS, INTERVAL_OF_TEST_SET, *PUBLISHED),
+)
 # What is known of a run: `run_row`.
 RUN_COLUMNS = (
     Column("name"),
@@ -119,6 +130,11 @@ def run_row(run: Run, notes: RunNotes) -> Values:
         "folder": str(run.folder),
         "problem": run.problem,
     }
+
+
+def used_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns that have a text in any of the rows."""
+    return [column for column in columns if any(column.text(row) for row in rows)]
 
 
 def table_lines(

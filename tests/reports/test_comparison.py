@@ -74,10 +74,10 @@ def test_the_best_config_is_first_and_generated_data_stand_apart(tmp_path: Path)
     made = run(tmp_path, "made", source="sample", config={"data": {"source": "sample"}})
     ((first,), _) = on_page(sections(*runs, made))
     assert [group.settings["optimizer.lr"] for group, _ in first.judged] == [0.2, 0.1]
-    assert "2 configs, 2 runs: test mae from" in " ".join(first.verdict)
+    assert "2 configs, 2 runs: test mae from" in first.verdict
     unknown = [run(tmp_path, f"b{n}", config={"x": n}, metrics={"test_brier": n}) for n in range(2)]
     ((found,), _) = on_page(sections(*unknown))
-    assert "metrics={brier: lower}" in " ".join(found.verdict)
+    assert "metrics={brier: lower}" in found.verdict
 
 
 def test_of_repeated_runs_one_counts_and_the_median_stands_for_all(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     ("seeds", "metric", "reference", "marks"),
     [
         (1, "test_mae", {}, set()),
-        (1, "test_accuracy", {}, {"interval"}),
+        (1, "test_accuracy", {}, {"interval_of_test_set"}),
         (1, "test_mae", {"book": {"test_mae": 0.5}}, {"book"}),
         (1, "test_mae", {"book": {"test_loss": 0.5}}, set()),
-        (2, "test_mae", {"notebook": {"test_mae": 0.5}}, {"range", "notebook"}),
+        (2, "test_mae", {"notebook": {"test_mae": 0.5}}, {"range_of_runs", "notebook"}),
     ],
 )
 def test_the_legend_and_the_columns_are_those_of_what_is_drawn(
@@ -143,12 +143,12 @@ def test_the_legend_and_the_columns_are_those_of_what_is_drawn(
         for seed in range(seeds)
     ]
     (_, (one,)) = on_page(sections(*runs))
-    assert one.marks == marks
-    assert one.editions == sorted(marks & {"book", "notebook"})
+    intervals = {"range_of_runs", "interval_of_test_set"}
+    assert one.marks & {*intervals, "book", "notebook", "reruns"} == marks
     write_report_page(PageContent(runs), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     together = text[text.index('id="together-title"') : text.index('id="runs-title"')]
-    assert together.count('<path class="interval" d="M0') == len(marks & {"range", "interval"})
+    assert together.count('<path class="interval" d="M0') == len(marks & intervals)
     assert together.count('"M14 0V10"') == len(marks & {"book", "notebook"})
     assert (">Interval of the mean</th>" in together) == (seeds > 1)
 

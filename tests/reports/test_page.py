@@ -158,7 +158,7 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
 
 
 def test_what_stands_in_backticks_is_code() -> None:
-    assert page.mark_code("<a> `--set b=<c>` d") == "&lt;a&gt; <code>--set b=&lt;c&gt;</code> d"
+    assert page.mark_text("<a> `--set b=<c>` d") == "&lt;a&gt; <code>--set b=&lt;c&gt;</code> d"
 
 
 def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:

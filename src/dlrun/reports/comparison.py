@@ -2,29 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from markupsafe import Markup
 
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import format_settings_briefly
+from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.groups import Group, Spread, repeat_of
-from dlrun.metrics import TESTED
 from dlrun.reports import charts
 from dlrun.reports.charts import Axis, Chart, ChartCurve
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
-from dlrun.rows import (
-    COUNT,
-    INTERVAL_OF_MEAN,
-    INTERVAL_OF_TEST_SET,
-    MEAN,
-    RANGE_OF_RUNS,
-    SD,
-    Column,
-    Row,
-)
-from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric, main_metric
+from dlrun.rows import GROUP_COLUMNS, Column, used_columns
+from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric
 from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
@@ -40,10 +29,9 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each section what its group says of it: settings, which run counts in its place."""
     for group in groups:
         for run in group.runs:
-            section = sections[run.folder]
-            settings = group.settings
+            section, settings = sections[run.folder], dict(group.settings)
             if (fold := run.settings.get(FOLD)) is not None:
-                settings = settings | {FOLD: fold}
+                settings[FOLD] = fold
             if settings:
                 section.title += f", {format_settings_briefly(settings)}"
             section.copy = group.copies.get(run.folder, "")
@@ -65,32 +53,22 @@ def describe_left_out(sections: Sequence[RunSection]) -> str:
     )
 
 
-def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
-    """Return the names of the test metrics that any of the runs has, the main ones first."""
-    names = dict.fromkeys(name for section in sections for name in section.record.metrics)
-    main = {main_metric(section.record) for section in sections}
-    return sorted(
-        (name for name in names if name.startswith(TESTED)), key=lambda one: one not in main
-    )
+def by_rank(groups: Sequence[Group]) -> list[Group]:
+    """Return groups, the best by their main metric first; those without a direction come last."""
+
+    def rank(group: Group) -> tuple[bool, float]:
+        sign = group.main.metric.sign if group.main else 0
+        return not sign, -sign * group.main.mean if group.main else 0.0
+
+    return sorted(groups, key=rank)
 
 
-def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
+def _tags_of_group(group: Group, sections: Sections) -> list[Tag]:
     """Return what weakens the result of a config."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].tags)
     if len(group.counted) == 1 and group.main and group.depends_on_chance:
         tags[ONE_SEED] = None
     return list(tags)
-
-
-def by_rank(groups: Sequence[Group]) -> list[Group]:
-    """Return groups, the best by their main metric first; those without a direction come last."""
-
-    def rank(group: Group) -> tuple[bool, float]:
-        main = group.main
-        is_ranked = main is not None and main.metric.sign != 0
-        return not is_ranked, -main.metric.sign * main.mean if main else 0.0
-
-    return sorted(groups, key=rank)
 
 
 @dataclass(frozen=True)
@@ -125,88 +103,68 @@ class ExperimentOnPage:
         numbers: dict[Tag, list[int]] = {}
         for group in self.groups:
             sections = [self.page[run.folder] for run in group.runs]
-            for tag in tags_of_group(group, self.page):
+            for tag in _tags_of_group(group, self.page):
                 runs = [run.number for run in sections if tag is ONE_SEED or tag in run.tags]
                 numbers.setdefault(tag, []).extend(runs)
         return [(tag, sorted(runs)) for tag, runs in numbers.items()]
 
     @property
-    def verdict(self) -> list[Markup]:
-        """Return what the runs show, in sentences."""
+    def verdict(self) -> str:
+        """Return what the runs show, in sentences; what stands between ** is strong."""
         judged = self.judged
         if not judged:
             finished = sum(section.state == "finished" for section in self.sections)
-            text = f"{finished} of {pluralize(len(self.sections), 'run')} finished"
-            return [Markup("{}, without a test metric.").format(text)]
-        group, spread = judged[0]
+            runs = pluralize(len(self.sections), "run")
+            return f"{finished} of {runs} finished, without a test metric."
+        (best, spread), (last, last_spread) = judged[0], judged[-1]
+        name = spread.metric.name.replace("_", " ")
         if len(judged) == 1:
-            return [_sentence_on(group, spread), *_sentences_on_published(group, spread)]
-        several_data = len({group.data for group, _ in judged}) > 1
-        ends = [
-            Markup("<strong>{}</strong> ({})").format(
-                format_metric(spread.mean),
-                " on ".join(
-                    filter(
-                        None,
-                        (
-                            format_settings_briefly(group.settings),
-                            group.data if several_data or not group.settings else "",
-                        ),
-                    )
-                )
-                + (f"; sd {format_metric(spread.sd)}" if spread.sd is not None else ""),
-            )
-            for group, spread in (judged[0], judged[-1])
-        ]
-        runs = sum(len(group.counted) for group, _ in judged)
-        text = f"{len(judged)} configs, {pluralize(runs, 'run')}: {_words(spread)} from "
-        unranked = f" {spread.metric.not_ranked}." if spread.metric.not_ranked else ""
-        quiet = _sentences_on_published(group, spread, judge=False)
-        return [Markup("{}{} to {}.{}").format(text, *ends, unranked), *quiet]
+            texts = [f"{name} **{format_metric(spread.mean)}**{_describe_spread(best, spread)}."]
+            texts += _sentences_on_published(best, spread)
+        else:
+            with_data = len({group.data for group, _ in judged}) > 1
+            ends = f"{_describe_end(best, spread, with_data=with_data)} to "
+            ends += _describe_end(last, last_spread, with_data=with_data)
+            runs = pluralize(sum(len(group.counted) for group, _ in judged), "run")
+            texts = [f"{len(judged)} configs, {runs}: {name} from {ends}."]
+        if spread.metric.not_ranked:
+            texts.append(f"{spread.metric.not_ranked}.")
+        return " ".join(texts)
 
 
-def _words(spread: Spread) -> str:
-    return spread.metric.name.replace("_", " ")
+def _describe_end(group: Group, spread: Spread, *, with_data: bool) -> str:
+    """Return the best or the last of several configs in words."""
+    parts = [format_settings_briefly(group.settings)]
+    if with_data or not parts[0]:
+        parts.append(group.data)
+    sd = "" if spread.sd is None else f"; sd {format_metric(spread.sd)}"
+    return f"**{format_metric(spread.mean)}** ({' on '.join(filter(None, parts))}{sd})"
 
 
-def _sentence_on(group: Group, spread: Spread) -> Markup:
-    """Return the result of the only config of an experiment, in a sentence."""
-    text, only = "", next(iter(group.counted.values())).record
+def _describe_spread(group: Group, spread: Spread) -> str:
+    """Return from how many runs a mean is, and what it allows to say, in words."""
     if spread.range_of_runs:
-        text = f", the mean of {len(spread.values)} runs (standard deviation "
-        text += (
-            f"{format_metric(spread.sd)}; range of runs {format_interval(spread.range_of_runs)})"
-        )
-    elif ends := group.row(spread)["interval_of_test_set"]:
-        assert isinstance(ends, tuple)
-        text = f" in one run (interval of a test set of {only.test_rows:,} rows: "
-        text += f"{format_interval(ends)})"
-    else:
-        text = " in one run"
-    unranked = f" {spread.metric.not_ranked}." if spread.metric.not_ranked else ""
-    mean = format_metric(spread.mean)
-    return Markup("{} <strong>{}</strong>{}.{}").format(_words(spread), mean, text, unranked)
+        text = f", the mean of {len(spread.values)} runs (sd {format_metric(spread.sd)}; "
+        return f"{text}range of runs {format_interval(spread.range_of_runs)})"
+    if ends := group.interval_of_test_set(spread):
+        rows = next(iter(group.counted.values())).record.test_rows
+        return f" in one run (interval of a test set of {rows:,} rows: {format_interval(ends)})"
+    return " in one run"
 
 
-def _sentences_on_published(group: Group, spread: Spread, *, judge: bool = True) -> list[Markup]:
+def _sentences_on_published(group: Group, spread: Spread) -> list[str]:
     """Return where each published number lies, or only the number if that is not judged."""
     sentences = []
     for edition, value in group.published(spread.metric.name).items():
-        place = group.place(spread, edition) if judge else None
-        number = format_metric(value)
+        place, number = group.place(spread, edition), format_metric(value)
         if place == "equal":
-            sentence = Markup("Equal to the {}'s {}.").format(edition, number)
+            sentences.append(f"Equal to the {edition}'s {number}.")
         elif place:
-            of_what = " the range of runs" if group.depends_on_chance else ""
-            text = Markup("The {}'s {} is <strong>{}</strong>{}.")
-            sentence = text.format(edition, number, place, of_what)
+            of_what = " the range of runs" if group.depends_on_chance else " it"
+            sentences.append(f"The {edition}'s {number} is **{place}**{of_what}.")
         else:
-            is_judged = judge and not group.runs[0].record.reference_differs
-            why = f" ({group.too_few(spread)})" if is_judged and group.too_few(spread) else ""
-            sentence = Markup('<span class="quiet">The {}: {}{}.</span>').format(
-                edition, number, why
-            )
-        sentences.append(sentence)
+            why = "" if group.runs[0].record.reference_differs else group.too_few(spread)
+            sentences.append(f"The {edition}: {number}{why and f', {why}'}.")
     return sentences
 
 
@@ -220,92 +178,48 @@ def group_by_experiment(groups: Sequence[Group], sections: Sections) -> list[Exp
 
 @dataclass(frozen=True)
 class DataOnPage:
-    """Holds what compares the runs on the same data: configs, the best first, and their curves."""
+    """Holds what compares the runs on the same data: a row for each config, and their curves.
+
+    marks: what the pictures show: the columns of the rows, and `reruns`.
+    """
 
     data: str
-    groups: list[Group]
+    rows: list[Values]
+    columns: list[Column]
+    marks: set[str]
     charts: list[Chart]
-    page: Sections
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """Return a row for the main metric of each config, of several runs for each test metric."""
-        rows: list[Row] = []
-        for rank, group in enumerate((group for group in self.groups if group.main), start=1):
-            for place, spread in enumerate(group.tested):
-                if place and len(group.counted) == 1:
-                    continue
-                row = group.row(spread)
-                numbers = [self.page[run.folder].number for run in group.counted.values()]
-                tags = [] if place else tags_of_group(group, self.page)
-                rows.append(
-                    row
-                    | {
-                        "config": _config_cell(group, numbers, tags),
-                        "picture": row["range_of_runs"] or row["interval_of_test_set"],
-                        "label": f"{spread.metric.name} of {group.name}",
-                        "values": spread.values,
-                        "is_quiet": bool(group.runs[0].record.reference_differs),
-                        "is_further": rank > PRINTED or place > 0,
-                    }
-                    | {edition: _published_cell(row, edition) for edition in self.editions}
-                    | {f"{edition}_number": row[edition] for edition in EDITIONS}
-                )
-        return rows
 
     @property
-    def columns(self) -> list[Column]:
-        """Return the columns of the rows that have something to say, and a picture."""
-        several = any(len(group.counted) > 1 for group in self.groups)
-        mean = replace(MEAN, title="Mean" if several else "Result")
-        intervals = (INTERVAL_OF_MEAN, RANGE_OF_RUNS) if several else (INTERVAL_OF_TEST_SET,)
-        spread = [SD, COUNT] if several else []
-        titled = [replace(column, title=column.heading.capitalize()) for column in intervals]
-        if not several and "interval" not in self.marks:
-            titled = []
-        published = [Column(edition, edition.capitalize()) for edition in self.editions]
-        names = [Column("config", "Config"), Column("metric", "Metric")]
-        return [*names, mean, *spread, *titled, *published, Column("picture", "Picture")]
-
-    @cached_property
-    def editions(self) -> list[str]:
-        """Return the editions of the book that have numbers of any of the rows."""
-        published = [
-            group.published(spread.metric.name)
-            for group in self.groups
-            for spread in group.tested
-            if spread.metric == (group.main and group.main.metric) or len(group.counted) > 1
-        ]
-        return [edition for edition in EDITIONS if any(edition in values for values in published)]
-
-    @cached_property
-    def marks(self) -> set[str]:
-        """Return what the pictures show: `range`, `interval` (of one run), editions, `rerun`."""
-        marks = {*self.editions}
-        for row in self.rows:
-            marks |= {"range"} if row["range_of_runs"] else set()
-            marks |= {"interval"} if row["interval_of_test_set"] else set()
-            marks |= {"rerun"} if row["reruns"] else set()
-        return marks
-
-    @cached_property
     def axes(self) -> dict[str, Axis]:
         """Return by test metric the axis of its values, intervals and published numbers."""
         values: dict[str, list[float]] = {}
-        for group in self.groups:
-            for spread in group.tested:
-                row, name = group.row(spread), spread.metric.name
-                shown = values.setdefault(name, [])
-                ends = row["range_of_runs"] or row["interval_of_test_set"]
-                shown += [*spread.values, *(ends if isinstance(ends, tuple) else ())]
-                shown += [(1 + sign * LEAST_WIDTH / 2) * spread.mean for sign in (-1, 1)]
-                shown += [*group.published(name).values(), *group.reruns(name).values()]
-        ends_of_axis = {
-            metric: charts.padded_range(shown, 0.02) for metric, shown in values.items()
-        }
-        return {
-            metric: Axis(*ends, STRIP_LEFT, STRIP_RIGHT) for metric, ends in ends_of_axis.items()
-        }
+        for row in self.rows:
+            shown = values.setdefault(row["metric"], [])
+            shown += [*row["values"], *(row["picture"] or ()), *row["reruns"].values()]
+            shown += [(1 + sign * LEAST_WIDTH / 2) * row["mean"] for sign in (-1, 1)]
+            shown += [row[edition] for edition in EDITIONS if row[edition] is not None]
+        ends = {metric: charts.padded_range(shown, 0.02) for metric, shown in values.items()}
+        return {metric: Axis(*both, STRIP_LEFT, STRIP_RIGHT) for metric, both in ends.items()}
+
+
+def _rows_of_data(groups: Sequence[Group], sections: Sections) -> list[Values]:
+    """Return a row for the main metric of each config, of several runs for each test metric."""
+    rows: list[Values] = []
+    for rank, group in enumerate((group for group in groups if group.main), start=1):
+        numbers = [sections[run.folder].number for run in group.counted.values()]
+        for place, spread in enumerate(group.tested[: 1 if len(numbers) == 1 else None]):
+            row, tags = group.row(spread), [] if place else _tags_of_group(group, sections)
+            cell = Markup('{} <span class="quiet">{}</span>{}')
+            row |= {
+                "config": cell.format(group.name, run_links(numbers), tag_marks(tags)),
+                "picture": row["range_of_runs"] or row["interval_of_test_set"],
+                "label": f"{spread.metric.name} of {group.name}",
+                "values": spread.values,
+                "is_quiet": bool(group.runs[0].record.reference_differs),
+                "is_further": rank > PRINTED or place > 0,
+            }
+            rows.append(row)
+    return rows
 
 
 def run_links(numbers: Sequence[int]) -> Markup:
@@ -322,28 +236,22 @@ def tag_marks(tags: Sequence[Tag]) -> Markup:
     return Markup("").join(Markup(' <span class="tag">{}</span>').format(tag.name) for tag in tags)
 
 
-def _config_cell(group: Group, numbers: Sequence[int], tags: Sequence[Tag]) -> Markup:
-    text = Markup('{} <span class="quiet">{}</span>{}')
-    return text.format(group.name, run_links(numbers), tag_marks(tags))
-
-
-def _published_cell(row: Row, edition: str) -> Markup:
-    number, place = format_metric(row[edition]), row[f"{edition}_is"]
-    return (
-        Markup("{} <strong>{}</strong>").format(number, place) if place else Markup.escape(number)
-    )
-
-
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnPage]:
     """Compare the configs on the same data, the best first; leave out data with a single run."""
     by_data: dict[str, list[Group]] = {}
     for group in by_rank(groups):
         by_data.setdefault(group.data, []).append(group)
-    return [
-        DataOnPage(data, found, _charts_of_several_runs(found, sections), sections)
-        for data, found in by_data.items()
-        if sum(len(group.runs) for group in found) > 1
-    ]
+    compared = []
+    for data, found in by_data.items():
+        if sum(len(group.runs) for group in found) > 1:
+            rows = _rows_of_data(found, sections)
+            columns = used_columns(GROUP_COLUMNS, rows)
+            marks = {column.name for column in columns}
+            marks |= {"reruns"} if any(row["reruns"] for row in rows) else set()
+            drawn = _charts_of_several_runs(found, sections)
+            columns.append(Column("picture", "picture"))
+            compared.append(DataOnPage(data, rows, columns, marks, drawn))
+    return compared
 
 
 def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list[Chart]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
+from dlrun.metrics import TESTED
 from dlrun.reports import charts, comparison
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
-from dlrun.rows import INTERVAL_OF_TEST_SET, RUN_COLUMNS, Column, Row, run_row
+from dlrun.rows import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.rows import number as number_column
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
@@ -94,18 +96,15 @@ def report_rows(runs: Sequence[Run]) -> list[Values]:
 
 def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[Row]]:
     """Return the columns and rows of the table of all runs."""
-    metrics = comparison.test_metric_names(sections)
-    main = {main_metric(section.record) for section in sections}
     rows: list[Row] = []
     for section in sections:
         number, metric = section.number, main_metric(section.record)
-        link = Markup('<a href="#run-{}">{}</a>').format(number, section.run.name)
         state = Markup("{}{}").format(section.state, comparison.tag_marks(section.tags))
         if section.copy:
             state += f", {section.copy}"
         elif section.repeated_by:
-            number_link = Markup('<a href="#run-{0}">No. {0}</a>').format(section.repeated_by)
-            state += Markup(", repeated by {}").format(number_link)
+            link = Markup(', repeated by <a href="#run-{0}">No. {0}</a>')
+            state += link.format(section.repeated_by)
         differs = (
             Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
             for key, value in (section.differing or {}).items()
@@ -113,7 +112,7 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
         about = {
             **run_row(section.run, section.notes),
             "number": number,
-            "name": link,
+            "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
             "state": state,
             "interval_of_test_set": section.interval,
             "book": section.published.get("book", {}).get(metric or ""),
@@ -121,27 +120,22 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
             "is_quiet": bool(section.not_compared),
         }
         rows.append(section.record.metrics | about)
-    results = [Column("metric", "Metric"), number_column("value", "Result")]
-    if len(main) <= 1:
-        results = [number_column(name) for name in metrics]
-    titled = [
-        number_column("number", "No."),
-        *(replace(COLUMNS[name], title=name.capitalize()) for name in ("experiment", "state")),
-        *(replace(COLUMNS[name], title=name.capitalize()) for name in ("tags", "note")),
-        *results,
-        replace(INTERVAL_OF_TEST_SET, title="Interval of a test set"),
-        number_column("book", "Book"),
-        replace(COLUMNS["seconds"], title="Seconds"),
-        replace(COLUMNS["differs"], title="Not the default"),
-    ]
-    titled.insert(1, Column("name", "Run"))
-    optional = {"tags", "note", "interval_of_test_set", "book"}
+    main = [main_metric(section.record) for section in sections]
+    results = [COLUMNS["metric"], replace(COLUMNS["value"], title="result")]
+    if len({*main}) <= 1:  # each test metric has a column, the main one first
+        names = dict.fromkeys(name for section in sections for name in section.record.metrics)
+        tested = [name for name in names if name.startswith(TESTED)]
+        results = [
+            number_column(name) for name in sorted(tested, key=lambda name: name not in main)
+        ]
     columns = [
-        column
-        for column in titled
-        if column.name not in optional or any(column.text(row) for row in rows)
+        number_column("number", "No."),
+        *(COLUMNS[name] for name in ("name", "experiment", "state", "tags", "note")),
+        *results,
+        *(COLUMNS[name] for name in ("interval_of_test_set", "book", "seconds")),
+        replace(COLUMNS["differs"], title="not the default"),
     ]
-    return columns, rows
+    return used_columns(columns, rows), rows
 
 
 def _render(**values: object) -> str:
@@ -161,8 +155,9 @@ def _render(**values: object) -> str:
     environment.filters.update(
         base64=lambda content: base64.b64encode(content).decode(),
         brief=lambda value, length=60: cut(format_setting(value), length),
-        code=mark_code,
+        code=mark_text,
         config=format_setting,
+        heading=lambda text: text if "_" in text or len(text) < 3 else text[0].upper() + text[1:],
         number=format_metric,
         short=_format_curve_value,
     )
@@ -181,13 +176,18 @@ def _render(**values: object) -> str:
     )
 
 
-def mark_code(text: str) -> Markup:
-    """Return a text as HTML, in which what stands in backticks is code."""
-    parts = printable_lines(text).split("`")
-    return Markup("").join(  # an odd part was between two backticks
-        Markup("<code>{}</code>").format(part) if place % 2 else part
-        for place, part in enumerate(parts)
-    )
+def mark_text(text: str) -> Markup:
+    """Return a text as HTML, in which what stands in backticks is code, and between ** strong."""
+    parts = re.split(r"(`[^`]*`|\*\*.*?\*\*)", printable_lines(text))
+    marked = []
+    for part in parts:
+        if part.startswith("`"):
+            marked.append(Markup("<code>{}</code>").format(part.strip("`")))
+        elif part.startswith("**"):
+            marked.append(Markup("<strong>{}</strong>").format(part.strip("*")))
+        else:
+            marked.append(escape(part))
+    return Markup("").join(marked)
 
 
 def _format_curve_value(value: float) -> str:
