@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.metrics import TESTED, Metric
-from dlrun.run_folder.record import ACCURACY, SPLIT_SEED
+from dlrun.run_folder.record import ACCURACY, SPLIT_SEED, RunRecord
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     format_interval,
@@ -102,23 +102,21 @@ class Group:
     with_published: bool = False
 
     @property
-    def experiment(self) -> str:
-        """Return the name of the experiment."""
-        return self.runs[0].record.experiment
+    def record(self) -> RunRecord:
+        """Return the record of the first run that counts, or of the first run."""
+        return next(iter(self.counted.values()), self.runs[0]).record
 
     @property
     def name(self) -> str:
         """Return the name of the experiment, and the settings that tell the config from others."""
-        return f"{self.experiment} {format_settings_briefly(self.settings)}".rstrip()
+        return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
 
     @property
     def data(self) -> str:
         """Return what the data are, without what a seed or a fold chose of them."""
-        run = next((run for run in self.runs if run.record.data), self.runs[0])
-        record = run.record
-        if not record.data:
-            return f"{record.experiment}, {record.source or 'its data'}"
-        return record.data_without_chance(run.settings)
+        texts = (run.record.data_without_chance(run.settings) for run in self.runs)
+        unknown = f"{self.record.experiment}, {self.record.source or 'its data'}"
+        return next(filter(None, texts), unknown)
 
     @property
     def seeds(self) -> list[int]:
@@ -148,10 +146,6 @@ class Group:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""
         return too_few(len(spread.values), self.unit) if self.depends_on_chance else ""
 
-    def metric(self, name: str) -> Metric:
-        """Return what is known of a metric of the runs."""
-        return self.runs[0].record.metric(name)
-
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
 
@@ -166,21 +160,20 @@ class Group:
             by_repeat.setdefault(repeat, []).append(float(value))
         return {repeat: statistics.fmean(values) for repeat, values in by_repeat.items()}
 
-    def spread(self, metric: str | None) -> Spread | None:
-        """Return the spread of a metric over the counted runs; None if any lacks it."""
-        values = self.values(metric) if metric else {}
-        return Spread(self.metric(metric), [*values.values()]) if metric and values else None
-
     @cached_property
     def spreads(self) -> dict[str, Spread]:
         """Return the spread of each metric that all counted runs have, by name."""
-        names = next(iter(self.counted.values())).record.metrics if self.counted else ()
-        return {name: spread for name in names if (spread := self.spread(name))}
+        values = {name: self.values(name) for name in self.record.metrics}
+        return {
+            name: Spread(self.record.metric(name), [*found.values()])
+            for name, found in values.items()
+            if found
+        }
 
-    @cached_property
+    @property
     def main(self) -> Spread | None:
         """Return the spread of the test metric by which the runs are judged, or None."""
-        return self.spread(main_metric(self.runs[0].record)) if self.counted else None
+        return self.spreads.get(main_metric(self.record) or "")
 
     @property
     def tested(self) -> list[Spread]:
@@ -199,15 +192,13 @@ class Group:
 
     def published(self, metric: str) -> dict[str, float]:
         """Return the published values of a metric by edition of the book."""
-        record = self.runs[0].record
-        editions = published_metrics(record, ignoring_differences=self.with_published).items()
+        editions = published_metrics(self.record, ignoring_differences=self.with_published).items()
         return {edition: values[metric] for edition, values in editions if metric in values}
 
     def reruns(self, metric: str) -> dict[str, float]:
         """Return the values of a metric in the authors' earlier runs by source."""
-        record = self.runs[0].record
-        is_shown = self.with_published or not record.reference_differs
-        reruns = published_reruns(record) if is_shown else []
+        is_shown = self.with_published or not self.record.reference_differs
+        reruns = published_reruns(self.record) if is_shown else []
         return {source: values[metric] for source, values in reruns if metric in values}
 
     def place(self, spread: Spread, edition: str) -> str | None:
@@ -216,7 +207,7 @@ class Group:
         `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
         """
         value = self.published(spread.metric.name).get(edition)
-        if value is None or self.runs[0].record.reference_differs or self.too_few(spread):
+        if value is None or self.record.reference_differs or self.too_few(spread):
             return None
         if self.depends_on_chance and spread.range_of_runs:
             return place_of_published(value, spread.range_of_runs)
@@ -225,9 +216,8 @@ class Group:
 
     def interval_of_test_set(self, spread: Spread) -> Interval | None:
         """Return the interval of the test accuracy of a single run; None of several runs."""
-        if len(self.counted) > 1 or spread.metric.name != ACCURACY:
-            return None
-        return next(iter(self.counted.values())).record.interval
+        is_shown = len(self.counted) == 1 and spread.metric.name == ACCURACY
+        return self.record.interval if is_shown else None
 
     def row(self, spread: Spread) -> Values:
         """Return what is known of a metric of the group, as screen, JSON, CSV and page have it.
@@ -237,7 +227,7 @@ class Group:
         name = spread.metric.name
         published = self.published(name)
         return {
-            "experiment": self.experiment,
+            "experiment": self.record.experiment,
             "config": format_settings_briefly(self.settings),
             "settings": self.settings,
             "metric": name,
@@ -320,7 +310,7 @@ def repeat_of(run: Run) -> Repeat:
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
     """Return of each group the settings in which those of its experiment on its data differ."""
-    places = [(group.experiment, group.data) for group in groups]
+    places = [(group.record.experiment, group.data) for group in groups]
     configs = [config_without_chance(group.runs[0].settings) for group in groups]
     beside: dict[tuple[str, str], list[Values]] = {}
     for group, place, config in zip(groups, places, configs, strict=True):
@@ -403,7 +393,11 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     elif group.unit != other.unit:
         return None
     pairs = [(value, theirs[repeat]) for repeat, value in ours.items() if repeat in theirs]
-    return compare_pairs(group.metric(metric), unit, *zip(*pairs, strict=True)) if pairs else None
+    return (
+        compare_pairs(group.record.metric(metric), unit, *zip(*pairs, strict=True))
+        if pairs
+        else None
+    )
 
 
 def compare_pairs(

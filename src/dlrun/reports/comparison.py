@@ -91,7 +91,7 @@ class ExperimentOnPage:
 
         Configs on generated data are left out beside others: their numbers cannot be compared.
         """
-        real = [group for group in self.groups if group.runs[0].record.source != SAMPLE]
+        real = [group for group in self.groups if group.record.source != SAMPLE]
         pairs = [(group, group.main) for group in by_rank(real or self.groups)]
         metrics = [main.metric for _, main in pairs if main]
         chosen = max(metrics, key=metrics.count, default=None)
@@ -147,7 +147,7 @@ def _describe_spread(group: Group, spread: Spread) -> str:
         text = f", the mean of {len(spread.values)} runs (sd {format_metric(spread.sd)}; "
         return f"{text}range of runs {format_interval(spread.range_of_runs)})"
     if ends := group.interval_of_test_set(spread):
-        rows = next(iter(group.counted.values())).record.test_rows
+        rows = group.record.test_rows
         return f" in one run (interval of a test set of {rows:,} rows: {format_interval(ends)})"
     return " in one run"
 
@@ -163,7 +163,7 @@ def _sentences_on_published(group: Group, spread: Spread) -> list[str]:
             of_what = " the range of runs" if group.depends_on_chance else " it"
             sentences.append(f"The {edition}'s {number} is **{place}**{of_what}.")
         else:
-            why = "" if group.runs[0].record.reference_differs else group.too_few(spread)
+            why = "" if group.record.reference_differs else group.too_few(spread)
             sentences.append(f"The {edition}: {number}{why and f', {why}'}.")
     return sentences
 
@@ -172,7 +172,7 @@ def group_by_experiment(groups: Sequence[Group], sections: Sections) -> list[Exp
     """Return the configs of each experiment of a page, in the order of the page."""
     by_name: dict[str, list[Group]] = {}
     for group in groups:
-        by_name.setdefault(group.experiment, []).append(group)
+        by_name.setdefault(group.record.experiment, []).append(group)
     return [ExperimentOnPage(name, found, sections) for name, found in by_name.items()]
 
 
@@ -215,7 +215,7 @@ def _rows_of_data(groups: Sequence[Group], sections: Sections) -> list[Values]:
                 "picture": row["range_of_runs"] or row["interval_of_test_set"],
                 "label": f"{spread.metric.name} of {group.name}",
                 "values": spread.values,
-                "is_quiet": bool(group.runs[0].record.reference_differs),
+                "is_quiet": bool(group.record.reference_differs),
                 "is_further": rank > PRINTED or place > 0,
             }
             rows.append(row)

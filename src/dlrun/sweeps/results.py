@@ -47,7 +47,7 @@ class SweepConfig:
     @cached_property
     def validated(self) -> Spread | None:
         """Return the spread of the metric by which the best config is chosen, or None."""
-        metric = metrics.selection_metric(self.group.runs[0].record, self.group.spreads)
+        metric = metrics.selection_metric(self.group.record, self.group.spreads)
         return self.group.spreads[metric.name] if metric else None
 
     @property
@@ -66,7 +66,7 @@ class SweepConfig:
     @property
     def is_chosen_by_test_rows(self) -> bool:
         """Return whether the validation rows are the test rows."""
-        best_epoch = self.group.runs[0].record.best_epoch
+        best_epoch = self.group.record.best_epoch
         return best_epoch is not None and best_epoch.on_test
 
     @property
@@ -104,7 +104,7 @@ class SweepConfig:
     @property
     def command(self) -> str:
         """Return the shell command that repeats the config: one run, or a sweep over its runs."""
-        group, experiment = self.group, self.group.experiment
+        group, experiment = self.group, self.group.record.experiment
         words, settings = ["dlrun", experiment], group.runs[0].changed_settings()
         if group.folds:
             words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
