@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import mark_as_printed
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
+from dlrun.run_folder.progress_recorder import StepCounter
 from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlrun.data.sources import DataOrigin
-    from dlrun.run_folder.progress_recorder import StepCounter  # slow: only a run needs it
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RunContext:
     """
 
     folder: RunFolder
-    steps: "StepCounter"
+    steps: StepCounter
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # number of threads of the CPU
@@ -94,7 +94,7 @@ class RunContext:
 
     @classmethod
     def of_run(
-        cls, folder: RunFolder, steps: "StepCounter", settings: RunSettings, threads: int
+        cls, folder: RunFolder, steps: StepCounter, settings: RunSettings, threads: int
     ) -> "RunContext":
         """Return the context of a run with the places and the options of its command."""
         data_dir, runs_dir = (

@@ -77,16 +77,12 @@ def review_describer(reviews: Reviews) -> DescribeRow:
 
 def network_reading_bags(network: Network, assets: ReviewAssets) -> NetworkToExport:
     """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
-    import torch  # slow
-
-    width = assets.width
+    width, weight = assets.width, next(network.parameters())
     density = min(0.5, 150 / width)  # share of the vocabulary that a review has
     return NetworkToExport(
         network,
         "bags",
-        lambda rows: (
-            torch.rand(rows, width, generator=torch.Generator().manual_seed(0)).lt(density).float()
-        ),
+        lambda rows: weight.new_empty(rows, width).uniform_().lt(density).to(weight.dtype),
         assets.for_export(),
     )
 

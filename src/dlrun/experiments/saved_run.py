@@ -22,6 +22,7 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.run_folder.progress_recorder import StepCounter
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
@@ -314,8 +315,6 @@ class Run:
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
-        from dlrun.run_folder.progress_recorder import StepCounter  # slow
-
         self.check_has_result()
         steps = StepCounter(
             self.folder, self.record.id, screen or Screen(quiet=True), StopRequest()

@@ -163,10 +163,11 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
     def exported(self, run: Run, config: CpuOnlyConfig) -> NetworkToExport:
         """Return a linear model for export, with random numbers as inputs."""
-        import torch  # slow
-
         network, columns = self.network(run, config), len(TableAssets.of_run(run).columns.names)
-        return NetworkToExport(network, "rows", lambda rows: torch.randn(rows, columns), run.assets)
+        weight = next(network.parameters())
+        return NetworkToExport(
+            network, "rows", lambda rows: weight.new_empty(rows, columns).normal_(), run.assets
+        )
 
     def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
         """Predict the test set again with the fit that was kept."""

@@ -60,12 +60,11 @@ class LSTMLastState:
         if not self.applies(lstm, ids):
             return lstm_states(lstm, embedding, ids)[:, -1]
         from dlrun.kernels import lstm_numba  # slow
-        from dlrun.kernels.jit import LANES
 
         numbers, hidden = ids.numpy(), lstm.hidden_size
         if numbers.min() < 0 or numbers.max() >= embedding.num_embeddings:
             raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
-        parameters = _padded_parameters(lstm, embedding, LANES)
+        parameters = _padded_parameters(lstm, embedding, lstm_numba.L)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
         threads = self.threads or torch.get_num_threads()
         batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)

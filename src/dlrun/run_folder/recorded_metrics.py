@@ -4,9 +4,9 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import DataError
@@ -14,11 +14,6 @@ from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
-
-if TYPE_CHECKING:  # slow: `runs list` needs neither
-    from rich.table import Table
-
-    from dlrun.config.network_sections import EarlyStoppingConfig
 
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
@@ -119,22 +114,23 @@ def kept_epoch(rows: Sequence[Mapping[str, float]], directions: Directions, by: 
 
 
 def is_stopped_early(
-    rows: Sequence[Mapping[str, float]], directions: Directions, config: "EarlyStoppingConfig"
+    rows: Sequence[Mapping[str, float]],
+    metric: Metric,
+    patience: int,
+    min_delta: float,
 ) -> bool:
     """Return whether the training ends after these epochs, because it no longer improves.
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
-    if config.monitor is None:
-        return False
-    metric, best, waited = describe_metric(config.monitor, directions), -math.inf, 0
+    best, waited = -math.inf, 0
     for row in _rows_with(metric.name, rows):
         value = metric.sign * row[metric.name]
-        if value - best > config.min_delta:
+        if value - best > min_delta:
             best, waited = value, 0
         else:
             waited += 1
-    return waited >= config.patience
+    return waited >= patience
 
 
 def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
@@ -184,10 +180,8 @@ def add_accuracy_of_largest_class(
     return dict([*items[:last], ("largest_class", record.classes.share), *items[last:]])
 
 
-def metrics_table(record: RunRecord) -> "Table":
+def metrics_table(record: RunRecord) -> Table:
     """Return a table of a run's metrics, their confidence interval and the book's metrics."""
-    from rich.table import Table  # slow
-
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if record.interval:

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import logging
 import os
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -82,9 +84,6 @@ def keep_freed_memory() -> Iterator[None]:
 @contextlib.contextmanager
 def temporary_training_settings(threads: int) -> Iterator[None]:
     """Configure torch and Lightning for training in a `with` block, and restore all afterwards."""
-    import logging
-    import random
-
     import numpy as np
     import torch
 

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from typer import get_app_dir
+
 KEY = "key"  # the file's name in the user's configuration folder
 KEY_BYTES = 32
 
@@ -24,8 +26,6 @@ def is_signature(signature: object, text: str) -> bool:
 
 def _user_key() -> bytes | None:
     """Return the user's key, which the first call makes; None if it cannot be read or written."""
-    from typer import get_app_dir  # slow in a process that needs no command line
-
     path = Path(get_app_dir("dlrun")) / KEY
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

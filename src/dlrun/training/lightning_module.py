@@ -20,7 +20,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.errors import ConfigError, first_line
-from dlrun.metrics import VALID
+from dlrun.metrics import VALID, describe_metric
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, is_stopped_early, kept_epoch
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
@@ -363,8 +363,10 @@ class NetworkRecorder(EpochRecorder):
             schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
         self._metrics = metrics
         rows = [*self.steps.rows, {STEP: epoch + 1, **self.row(metrics)}]
-        if is_stopped_early(rows, config.metrics, config.early_stopping):
-            trainer.should_stop = True
+        if (stopping := config.early_stopping).monitor:
+            metric = describe_metric(stopping.monitor, config.metrics)
+            if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
+                trainer.should_stop = True
         if (by := config.keeps_best_by) and kept_epoch(rows, config.metrics, by) == epoch + 1:
             weights = self.module.network.state_dict()
             self.state.best = {name: tensor.clone() for name, tensor in weights.items()}
