@@ -1,9 +1,7 @@
 """What an attack with unseen inputs found, as cases: plugins, ranks, output, records, terminals."""
 
 import os
-import shlex
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +9,12 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from tests.child import Fault
-from tests.conftest import Dlrun, clean_environment, completed, setting, smoke, until
+from tests.conftest import Dlrun, completed, smoke
 from tests.experiments.test_registry import WORKING, plugin
 from tests.experiments.use import latest, results
 
 NAME = "imdb-dense"
 COMMAND = [sys.executable, "-m", "dlrun", *smoke(NAME)]
-SMALL = setting("data.sample_reviews=200", "batch_size=50")
 
 
 @pytest.fixture
@@ -48,17 +45,6 @@ def test_a_plugins_metrics_are_numbers_of_any_kind_and_its_bugs_its_own(
         assert "Traceback" in forked("odd", "--debug", PYTHONPATH=str(site)).stderr
 
 
-@pytest.mark.parametrize("points_to", ["this is no value", "sys:experiment", None])
-def test_a_plugin_with_an_odd_entry_point_or_yaml_is_left_out_with_a_warning(
-    forked: Dlrun, site: Path, points_to: str | None
-) -> None:
-    plugin(site, "odd", points_to=points_to)
-    if points_to is None:
-        (site / "odd" / "configs" / "odd.yaml").write_bytes(b"# \xff\xfe\nseed: 0\n")
-    done = forked("--help", PYTHONPATH=str(site)).is_told(0)
-    assert done.stderr.count("warning:") == 1 and "'odd'" in done.stderr
-
-
 @pytest.mark.parametrize("shell", ['"$@" >&-', 'PYTHONIOENCODING=ascii "$@"'])
 def test_a_run_whose_output_cannot_be_written_is_finished(tmp_path: Path, shell: str) -> None:
     completed(tmp_path, "sh", "-c", shell, "sh", *COMMAND, "-q", "--name", "ünï").is_told(0)
@@ -82,32 +68,3 @@ def test_what_is_not_a_file_in_place_of_the_log_or_lock_is_refused(
         os.mkfifo(begun / name)
     forked("resume", begun).is_told(1, f"{name}: not a regular file")
     assert other.read_text() == "three years of work"
-
-
-def test_a_terminal_that_is_closed_interrupts_a_run(tmp_path: Path) -> None:
-    """Its shell sends the run SIGHUP, and the system once more as the shell ends."""
-    command = shlex.join([*COMMAND, *SMALL, *setting("trainer.max_epochs=20000")])
-    master, terminal = os.openpty()
-    shell = subprocess.Popen(
-        ["setsid", "--ctty", "bash", "--norc", "-i"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        cwd=tmp_path,
-        env=clean_environment(),
-    )
-    os.close(terminal)
-    os.write(master, f"{command}\n".encode())
-    said = b""
-    while b"epoch     1/" not in said:
-        said += os.read(master, 1000)
-    metrics = latest(tmp_path, NAME) / "metrics.csv"
-    until(lambda: metrics.read_text().count("\n") > 3)
-    os.close(master)
-    shell.wait(timeout=60)
-    until(lambda: Run.open(latest(tmp_path, NAME)).state != "running")
-    run = Run.open(latest(tmp_path, NAME))
-    assert (run.state, run.record.error) == ("interrupted", "HungUp")
-    assert "stopping; every finished" in (run.folder / "log.txt").read_text()
-    steps = run.record.steps or 0
-    assert steps >= 3 and len(run.table["epoch"]) == steps

@@ -68,12 +68,6 @@ def test_the_bars_of_speed_are_those_of_the_benchmarks() -> None:
         assert drawn == pictures["draw_speeds"](speeds, theme)
 
 
-def test_pictures_are_small() -> None:
-    for picture in (ROOT / "docs" / "figures").iterdir():
-        assert picture.stat().st_size < 150_000, picture
-        assert any(picture.name in read(page) for page in PAGES), picture
-
-
 def test_the_tags_of_the_report_are_those_of_the_code() -> None:
     page = read(ROOT / "docs/how-to/report.md")
     rows = re.findall(r"^\| `([^|`]+)` \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)

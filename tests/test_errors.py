@@ -6,22 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlrun.cli.main import report_error
-from dlrun.errors import DlrunError, Interrupted, Stopped, explain_failure, first_line
-from dlrun.system.signals import SIGNALS
+from dlrun.errors import DlrunError, Interrupted, explain_failure
 from tests.conftest import Out
-
-
-def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:
-    assert first_line(ValueError("\none\ntwo")) == "one"
-    assert first_line(ValueError()) == "ValueError"
-    assert len(first_line(ValueError("x" * 1000))) == 200
-
-
-def test_a_signal_is_no_failure_and_has_its_own_code() -> None:
-    for number, stop in SIGNALS.items():
-        assert stop.exit_code == 128 + number
-        assert issubclass(stop, Stopped)
-        assert not issubclass(stop, Exception)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import dlrun
-from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from tests.conftest import Out, until
+from tests.conftest import until
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -94,39 +94,6 @@ def test_nothing_of_the_process_is_left_changed(name: str) -> None:
     unchanged(lambda: dlrun.run(name, **values))
 
 
-def test_nor_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLRUN_OFFLINE", "1")
-
-    def fail() -> None:
-        with pytest.raises(DataError, match="OFFLINE"):
-            dlrun.run("imdb-dense", quiet=True, data={"archive": None}, data_dir="none")
-
-    unchanged(fail)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-def test_two_processes(capfd: Out) -> None:
-    """They print no result, and torch's launcher leaves nothing changed either."""
-    values = {**SMALL, "trainer": {"max_epochs": 1, "devices": 2}}
-    run = dlrun.run("imdb-dense", **values)
-    assert run.state == "finished" and run.record.processes == 2
-    assert capfd.readouterr().out == ""
-    before = state_of_the_process()
-    with pytest.raises(DlrunError, match="train_loss is"):
-        dlrun.run("imdb-dense", **values | {"optimizer": {"lr": 1e30}})
-    after = state_of_the_process()
-    assert all(before[name] == after[name] for name in ("signals", "environment", "loggers"))
-
-
-def test_a_run_in_another_thread() -> None:
-    runs: list[Run] = []
-    thread = threading.Thread(target=lambda: runs.append(dlrun.run("imdb-dense", **SMALL)))
-    thread.start()
-    thread.join()
-    assert runs[0].state == "finished"
-
-
 def test_a_wrong_value_names_the_key() -> None:
     with pytest.raises(ConfigError, match=r"dlrun\.run: optimizer\.lr: expected greater"):
         dlrun.run("imdb-dense", optimizer={"lr": -1})
@@ -140,11 +107,6 @@ def test_a_wrong_value_names_the_key() -> None:
         dlrun.run("imdb-dens")
     with pytest.raises(ConfigError, match="no runs here"):
         dlrun.open()
-
-
-def test_what_no_config_can_hold_is_one_error() -> None:
-    with pytest.raises(ConfigError, match="values of a config"):
-        dlrun.run("imdb-dense", data={(1, 2): 3})
 
 
 def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlrun.commands.check_clean import check
-from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import flip
@@ -73,50 +72,3 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     page = (tmp_path / "report.html").read_text()
     assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"
     assert page.count(why) >= 2, "in the table, in its chapter"
-
-
-def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, done: Done, capsys: Out) -> None:
-    whole = done(NAME)
-    killed = Path(shutil.copytree(whole, tmp_path / "killed"))
-    change_record(killed, status="running")
-    runs = tmp_path / "runs" / NAME
-
-    def damaged(source: Path, *names: str, how: Callable[[Path], object] = Path.unlink) -> Path:
-        number = len(list(runs.glob("*")))
-        copy = shutil.copytree(source, runs / f"20260101T{number:06}Z-{how.__name__}")
-        for name in names:
-            how(copy / name)
-        return copy
-
-    def emptied(file: Path) -> None:
-        file.write_text("")
-
-    def a_folder(file: Path) -> None:
-        file.unlink()
-        file.mkdir()
-
-    bad = [
-        damaged(whole, "config.yaml", "results.json"),
-        damaged(whole, *(file.name for file in whole.iterdir())),
-        *(
-            damaged(whole, name, how=how)
-            for name in ("config.yaml", "results.json", "environment.json")
-            for how in (emptied, a_folder)
-        ),
-        damaged(killed, "checkpoint"),
-    ]
-    good = [damaged(whole), damaged(killed), damaged(whole, "checkpoint")]
-    copied = good  # of one that is damaged
-    (runs / "notes").mkdir()
-    assert check(None, runs_dir=tmp_path / "runs") == 1
-    said = capsys.readouterr()
-    assert all(f"{folder.name}: " in said.err for folder in bad)
-    assert all(f"{folder.name}: a copy of {NAME}/{bad[-1].name}" in said.err for folder in copied)
-    assert "12 runs, 9 damaged, 3 copied" in said.err
-    list_runs(json=True, runs_dir=tmp_path / "runs")
-    problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
-    assert {folder for folder, problem in problems.items() if problem} == {
-        str(folder) for folder in (*bad, *copied)
-    }
-    for folder in (*bad, *good):
-        assert check(str(folder), runs_dir=tmp_path / "runs") == (folder in bad)

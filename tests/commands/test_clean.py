@@ -74,19 +74,6 @@ def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) ->
     assert left(runs) == "abcdefghij"
 
 
-def test_a_dry_run_lists_what_would_go_and_how_much_it_is(runs: Path, capsys: Out) -> None:
-    assert clean(status=["failed", "killed"], dry_run=True, runs_dir=runs) == 0
-    said = capsys.readouterr()
-    folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
-    sizes = [sum(file.stat().st_size for file in folder.iterdir()) / 1000 for folder in folders]
-    assert [line.split() for line in said.out.splitlines()] == [
-        [f"{size:.1f}", "kB", state, f"{EXPERIMENT}/{folder.name}"]
-        for size, state, folder in zip(sizes, ("killed", "failed"), folders, strict=True)
-    ]
-    assert f"2 runs: {sum(sizes):.1f} kB" in said.err
-    assert left(runs) == "abcdefghij"
-
-
 @pytest.mark.parametrize(("answer", "expected"), [("y\n", "abcdefhij"), ("\n", "abcdefghij")])
 def test_nothing_goes_without_a_yes(
     runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str

@@ -8,7 +8,6 @@ from dlrun.commands.compare import compare
 from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Out
-from tests.run_folder.making import change_environment
 
 
 @pytest.fixture
@@ -63,34 +62,12 @@ def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, ca
     assert found["test_loss"] == ["1.0000"] * 3 and found["test_r2"] == ["-"] * 3
 
 
-def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
-    packages = {"torch": "2.8.0", "numpy": "2.0"}
-    change_environment(runs / EXPERIMENT / "b", packages=packages)
-    found = rows(capsys, runs, "a", "b", "c")
-    assert found["torch"] == ["2.9.0", "2.8.0", "2.9.0"] and found["numpy"] == ["-", "2.0", "-"]
-    assert found["experiment"] == [EXPERIMENT, EXPERIMENT, NETWORKS[1]]
-    assert found["state"] == ["finished", "finished", "failed"]
-    assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
-    assert found["optimizer.lr"] == ["0.001", "0.1", "0.1"]
-    assert not [key for key, cells in found.items() if "." in key and "-" in cells]
-
-
 def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     compare(["a", "d"], runs_dir=runs)
     said = capsys.readouterr()
     assert "*" not in said.out and "not on the same data" in said.err
     assert "\x1b" not in said.out
     assert "other\N{REPLACEMENT CHARACTER}[31m reviews" in said.out
-
-
-def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
-    for number in range(10):
-        a_whole_run(tmp_path / EXPERIMENT / f"run-number-{number:02}", seed=number)
-    compare([f"run-number-{number:02}" for number in range(10)], runs_dir=tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    seeds = [line.split()[1:] for line in lines if line.startswith("seed")]
-    assert len(seeds) > 1 and "".join(map("".join, seeds)) == "0123456789"
 
 
 def test_a_run_is_not_compared_with_itself(runs: Path) -> None:

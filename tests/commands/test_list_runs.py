@@ -13,7 +13,6 @@ from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
-from tests.run_folder.making import change_record
 
 LOSS = {"test_accuracy": 0.75, "test_loss": 0.25}
 DAY = "20260101T00000{}Z-{}"
@@ -76,17 +75,6 @@ def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
     assert first["metrics.test_loss"] == "0.25"
 
 
-def test_the_main_metric_of_several_experiments_is_shown_once(runs: Path, capsys: Out) -> None:
-    a_whole_run(runs / NETWORKS[1] / DAY.format(6, "f"), metrics={"test_mae": 202.5})
-    a_whole_run(runs / NETWORKS[1] / DAY.format(7, "g"), experiment="gone")  # is not installed
-    list_runs(sort="metrics.test_mae", runs_dir=runs)
-    header, line, *_ = capsys.readouterr().out.splitlines()
-    assert header.split()[3] == "metric" and line.count("202.5") == 1 and "mae=202.5" in line
-    list_runs(sort="metrics.test_mae", csv=True, runs_dir=runs)
-    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
-    assert first["metrics.test_mae"] == first["value"] == "202.5"
-
-
 @pytest.mark.parametrize("key", ["metrics.test_mae", "value"])
 def test_of_an_error_the_smallest_is_first(tmp_path: Path, capsys: Out, key: str) -> None:
     for name, mae in (("a", 2), ("b", 1), ("c", 3)):
@@ -137,16 +125,6 @@ def test_which_and_in_which_order(
     assert "".join(one["name"][-1] for one in objects(runs, capsys, **wanted)) == expected
 
 
-def test_when_a_run_began_is_known_if_it_is_damaged(runs: Path, capsys: Out) -> None:
-    began = {one["name"][-1]: one["began"] for one in objects(runs, capsys)}
-    assert began["e"] == "2026-01-01T00:00:05+00:00"  # damaged: as its folder's name says
-    assert began["a"] == "2026-01-01T00:00:00+00:00"
-    a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), started="2026-02-01T00:00:00+00:00")
-    for condition, names in (("began>=2026-01-02", "f"), ("began<2026-01-02", "edcba")):
-        found = objects(runs, capsys, where=[condition])
-        assert "".join(one["name"][-1] for one in found) == names
-
-
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
@@ -182,29 +160,6 @@ def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) ->
     assert capsys.readouterr().out.split() == ["name", name]
     list_runs(where=[condition.replace("=", "!=")], columns="name", runs_dir=runs)
     assert name not in capsys.readouterr().out
-
-
-def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:
-    folder = a_whole_run(tmp_path / EXPERIMENT / "a\x1b[2J\nb", data="\x1b]0;x\x07")
-    change_record(folder, config={"seed": "\x1b[31m", "x\ny": ["\x9b"]})
-    for how in ({}, {"json": True}, {"csv": True}, {"columns": "data,name"}):
-        list_runs(**how, runs_dir=tmp_path)
-        assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
-    list_runs(runs_dir=tmp_path)
-    assert len(capsys.readouterr().out.splitlines()) == 2
-
-
-def test_a_terminal_gets_what_fits_and_no_empty_columns(
-    runs: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    list_runs(experiment=NETWORKS[1], runs_dir=runs)
-    assert "book" not in capsys.readouterr().out.splitlines()[0]
-    list_runs(runs_dir=runs)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and any(line.endswith("…") for line in lines)
-    assert max(map(len, lines)) <= 80
 
 
 def test_differences_are_short() -> None:

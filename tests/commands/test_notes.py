@@ -77,26 +77,6 @@ def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None
     assert len(cli("runs", "list").is_told(0).stdout.splitlines()[1]) < 200
 
 
-def test_list_show_and_compare_have_them(cli: Dlrun, run: Path) -> None:
-    other = a_whole_run(run.with_name("20260101T000001Z-b"))
-    assert "tags" not in cli("runs", "list").stdout and "note" not in cli("runs", "list").stdout
-    assert [(one["tags"], one["note"]) for one in listed(cli)] == [([], None)] * 2
-    cli("runs", "tag", "a", "+best", "+1").is_told(0)
-    cli("runs", "note", "a", "one, two\nthree").is_told(0)
-    header, *lines = cli("runs", "list", "--sort", "name").is_told(0).stdout.splitlines()
-    assert header.split()[-3:] == ["tags", "differs", "note"]
-    assert lines[0].split()[-5:] == ["best,1", "-", "one,", "two", "three"]
-    by_name = {one["name"]: (one["tags"], one["note"]) for one in listed(cli)}
-    assert by_name == {run.name: (["best", "1"], "one, two\nthree"), other.name: ([], None)}
-    shown = cli("runs", "show", "a").is_told(0).stdout
-    assert "tags     best, 1\nnote     one, two\n         three\n" in shown
-    about = json.loads(cli("runs", "show", "a", "--json").stdout)
-    assert (about["tags"], about["note"]) == by_name[run.name]
-    compared = cli("runs", "compare", "a", "b").is_told(0).stdout.splitlines()
-    cells = {line.split()[0]: line.split()[1:] for line in compared}
-    assert cells["tags"] == ["best,", "1", "-"] and cells["note"][-2:] == ["three", "-"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

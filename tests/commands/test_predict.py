@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
@@ -88,21 +88,6 @@ def test_texts_of_every_kind(tmp_path: Path, done: Done, name: str) -> None:
     assert [one["words"] for one in read] == [0, 2, 2_100_000]
     assert [one["unknown"] for one in read][:2] == [0, 2]
     assert binary == {"row": 3, "input": "binary.txt", "error": "not a text: it has a zero byte"}
-
-
-def test_a_file_that_is_no_text_is_named_once(tmp_path: Path, done: Done) -> None:
-    """On the screen, in a table and in Python."""
-    file = tmp_path / "binary.txt"
-    file.write_bytes(b"\x00\x01\x02")
-    why = f"{file}: not a text: it has a zero byte"
-    words = "predict", done("imdb-lasso"), file
-    assert harness.run(tmp_path, *words).is_told(1).stdout == f"error: {why}\n"
-    harness.run(tmp_path, *words, "--out", "out.csv").is_told(1)
-    with (tmp_path / "out.csv").open(newline="") as stream:
-        assert [row["error"] for row in csv.DictReader(stream)] == [why]
-    with pytest.raises(DataError) as caught:
-        Run.open(done("imdb-lasso")).predict([file])
-    assert caught.value.message == why
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -183,22 +168,6 @@ def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
     assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
     table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))
     harness.run(tmp_path, "predict", run, "--test").is_told(2, "data have changed since the run")
-
-
-@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
-def test_a_signal_leaves_nothing(tmp_path: Path, done: Done, number: int, word: str) -> None:
-    command = [sys.executable, "-m", "dlrun", "predict", str(done("imdb-lasso")), "-"]
-    with subprocess.Popen(
-        [*command, "--out", "found.csv"], cwd=tmp_path, env=clean_environment(),
-        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None and process.stderr is not None
-        process.stdin.write("good film\n" * 100_000)
-        process.stdin.flush()
-        process.send_signal(number)
-        said = process.stderr.read()
-        assert (process.wait(), word in said) == (128 + number, True), said
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_python_may_give(done: Done) -> None:

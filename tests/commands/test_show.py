@@ -3,7 +3,6 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,36 +20,6 @@ def lines(capsys: Out, runs: Path, run: str = "latest") -> dict[str, str]:
         label, _, text = line.partition(" ")
         found[label] = text.strip()
     return found
-
-
-def test_everything_about_a_finished_run(tmp_path: Path, capsys: Out) -> None:
-    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, lr=0.5, figures=["curves.png"])
-    (folder / "checkpoint").write_bytes(b"x" * 2000)
-    shown = lines(capsys, tmp_path)
-    assert shown["run"] == f"{EXPERIMENT} {NAME}"
-    assert shown["state"].startswith("finished, 2 steps, started 2026-01-01 00:00:00 UTC, ended")
-    assert shown["data"] == "reviews"
-    assert shown["differs"] == "optimizer.lr=0.5"
-    assert shown["test_accuracy"].split() == ["0.5000", "0.4691-0.5309", "0.4210"]
-    assert shown["time"].startswith("fit 9.0 s, total 10.5 s")
-    assert shown["versions"] == "dlrun 0.2.0, torch 2.9.0"
-    assert "checkpoint 2.0 kB" in shown["size"]
-    assert shown["figure"] == str(folder / "curves.png")
-    assert shown["resume"] == f"dlrun resume {folder} trainer.max_epochs=N"
-    assert shown["repeat"] == f"dlrun {EXPERIMENT} --config {folder / 'config.yaml'}"
-
-
-@pytest.mark.parametrize(
-    ("record", "resume"), [({"status": "running"}, True), ({"experiment": "gone"}, False)]
-)
-def test_how_to_resume_it_if_it_can_be(
-    tmp_path: Path, capsys: Out, record: dict[str, Any], resume: bool
-) -> None:
-    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, **record)
-    (folder / "checkpoint").write_bytes(b"x")
-    assert lines(capsys, tmp_path).get("resume") == (f"dlrun resume {folder}" if resume else None)
-    (folder / "checkpoint").unlink()
-    assert "resume" not in lines(capsys, tmp_path)
 
 
 def test_a_run_that_is_not_finished_shows_its_newest_step(tmp_path: Path, capsys: Out) -> None:

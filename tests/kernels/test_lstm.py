@@ -1,8 +1,6 @@
 """The network that skips its padding is the plain one."""
 
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +9,6 @@ from torch import Tensor, nn
 
 from dlrun.experiments.text_networks.experiment import LSTMClassifier
 from dlrun.kernels.jit import LANES as WIDTH
-from dlrun.kernels.lstm import FEW, WIDEST
-from tests.experiments.use import reader
 
 WORDS = 10_003
 Result = tuple[Tensor, list[Tensor]]
@@ -147,20 +143,6 @@ def test_batches_between_forward_and_backward() -> None:
         logits.sum().backward()
 
 
-def test_a_frozen_part_gets_no_gradient() -> None:
-    skip, plain = pair()
-    for model in (skip, plain):
-        model.embedding.requires_grad_(False)
-    ids = reviews(realistic(30))
-    (_, grads), (_, expected) = run(skip, ids), run(plain, ids)
-    assert len(grads) == len(expected) == 6
-    for model in (skip, plain):
-        model.lstm.requires_grad_(False)
-        model.embedding.requires_grad_(True)
-    for ours, theirs in zip(run(skip, ids)[1], run(plain, ids)[1], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-8)
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["embedding.weight", "lstm.weight_hh_l0", "lstm.bias_ih_l0"])
 def test_what_is_not_finite_is_not_hidden(name: str, value: float) -> None:
@@ -189,21 +171,6 @@ def test_bf16_computes_the_lstm_in_float32() -> None:
             assert float((grad - truth).norm()) <= 1e-2 * float(truth.norm())
 
 
-def test_which_rows_are_computed_by_rows() -> None:
-    many, few = torch.zeros(FEW + 1, 3, dtype=torch.int32), torch.zeros(FEW, 3, dtype=torch.int32)
-
-    def by_rows(model: LSTMClassifier, ids: Tensor) -> bool:
-        return model.last_state.applies(model.lstm, ids)
-
-    model = LSTMClassifier(5, 4, 3)
-    assert by_rows(model, many) and by_rows(model, few)
-    with torch.no_grad():
-        assert by_rows(model, many) and not by_rows(model, few)
-    assert not by_rows(model, many.to("meta"))
-    assert not by_rows(LSTMClassifier(5, 4, WIDEST + 1), many)
-    assert not by_rows(model.double(), many) and model(many).dtype == torch.float64
-
-
 def test_errors() -> None:
     model = LSTMClassifier(WORDS, 32, 32)
     with pytest.raises(TypeError, match="int32 or int64"):
@@ -211,16 +178,3 @@ def test_errors() -> None:
     for shape in [(5,), (0, 5), (5, 0), (2, 3, 4)]:
         with pytest.raises(ValueError, match="non-empty"):
             model(torch.zeros(shape, dtype=torch.int64))
-
-
-def test_the_summary_has_each_layers_input_and_output(tmp_path: Path) -> None:
-    reader(tmp_path).write_layers(LSTMClassifier(WORDS, 32, 32), reviews(realistic(10)))
-    summary = (tmp_path / "summary.txt").read_text()
-    (row,) = (line for line in summary.splitlines() if "LSTM:" in line.split(" ")[0])
-    assert re.findall(r"\[.*?\]", row) == ["[10, 500, 32]", "[10, 500, 32]"]
-
-
-def test_more_than_two_classes_have_a_logit_each() -> None:
-    network = LSTMClassifier(50, 4, 4, 3)
-    assert network(reviews([5, 0, 9], 10, 50)).shape == (3, 3)
-    assert network(reviews([5], 10, 50)).shape == (1, 3)

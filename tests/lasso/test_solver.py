@@ -102,22 +102,6 @@ def test_resumes_bit_for_bit() -> None:
         assert list(map(bits, path)) == list(map(bits, whole[stop:]))
 
 
-def test_all_zero_at_the_largest_penalty() -> None:
-    X, y = problem(4)
-    top = max(np.abs(X.T @ (y - 0.5)).max(), abs(np.sum(y - 0.5)))
-    (found,) = solve_newton_path(binary_columns(X), y, np.array([top]), 0.0)
-    assert not found.coef.any()
-    assert found.intercept == pytest.approx(0, abs=1e-9)
-    assert abs(found.duality_gap) <= 1e-9 * found.objective
-
-
-def test_line_search_and_working_set_survive_a_large_drop() -> None:
-    X, y = problem(6, 200, 150)
-    (far,) = solve_newton_path(binary_columns(X), y, np.array([1e-3]), EXACT)
-    *_, near = solve_newton_path(binary_columns(X), y, np.geomspace(50, 1e-3, 40), EXACT)
-    assert far.objective == pytest.approx(near.objective, rel=1e-6)
-
-
 @pytest.mark.parametrize("tolerance", [1e-2, SHIPPED, 1e-6, 1e-9])
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_reported_holds_for_the_coefficients(seed: int, tolerance: float) -> None:

@@ -1,6 +1,5 @@
 """Files of weights are read to the bit; code in them, and what fits no network, is refused."""
 
-import hashlib
 import pickle
 from pathlib import Path
 
@@ -10,14 +9,9 @@ from torchvision.models import squeezenet1_1
 
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
-from dlrun.experiments.saved_run import Run
 from dlrun.networks import pretrained
 from dlrun.networks.files import read_tensors, serialize_tensors
-from dlrun.run_folder.folder import WEIGHTS
-from tests.conftest import Dlrun, Done
 from tests.data.test_pickles import creating
-from tests.experiments.use import moved
-from tests.run_folder.making import change_record
 
 STATE = {
     "network": {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)},
@@ -73,20 +67,3 @@ def test_weights_that_do_not_fit_the_model_are_refused(
         pretrained.load_pretrained(
             PretrainedModelConfig(name="squeezenet1_1", weights=str(tmp_path / "w.pt"))
         )
-
-
-def test_weights_of_another_shape_are_an_error_with_the_file_and_both_shapes(
-    tmp_path: Path, done: Done, forked: Dlrun
-) -> None:
-    folder = moved(done("mnist-dense"), tmp_path)
-    state, run = read_tensors(folder / WEIGHTS), Run.open(folder)
-    name = next(iter(state))
-    rows, columns = state[name].shape
-    content = bytes(serialize_tensors(state | {name: torch.zeros(rows + 1, columns)}))
-    (folder / WEIGHTS).write_bytes(content)
-    digests = run.record.files | {WEIGHTS: hashlib.sha256(content).hexdigest()}
-    change_record(folder, files=digests)
-    shapes = f"{name} is [{rows + 1}, {columns}] here and [{rows}, {columns}] in the network"
-    for command in (["predict", folder, "--test"], ["export", folder, "--out", "network.onnx"]):
-        told = forked(*command).is_told(DataError.exit_code)
-        assert f"{WEIGHTS}: " in told.stderr and shapes in told.stderr

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlrun.plots import create_panel_grid, escape_figure_text, figure_to_png
+from dlrun.plots import escape_figure_text, figure_to_png
 from dlrun.plots.run import (
     draw_contact_sheet,
     draw_lasso_path,
@@ -56,28 +56,6 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     assert marked.get_xlim() == accuracy.get_xlim() and marked.get_ylim() == accuracy.get_ylim()
 
 
-@pytest.mark.parametrize(
-    ("limits", "is_used"), [((0.65, 0.9), True), ((0.75, 1.0), False), ((0.5, 0.75), False)]
-)
-def test_a_fixed_axis_is_used_where_both_curves_end_on_it(
-    limits: tuple[float, float], is_used: bool
-) -> None:
-    figure = draw_learning_curves(EPOCHS, {}, title="x", limits={"accuracy": limits}, kept=1)
-    bottom, top = figure.axes[1].get_ylim()
-    assert ((bottom, top) == limits) == is_used
-    assert bottom < 0.7 and top > 0.8  # the last values
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 100, 1234])
-def test_ticks_are_epochs(epochs: int) -> None:
-    table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}
-    table["epoch"] = np.arange(1, epochs + 1)
-    for axes in draw_learning_curves(table, {}, title="x").axes:
-        low, high = axes.get_xlim()
-        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
-        assert ticks and set(ticks) <= set(table["epoch"])
-
-
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
 def test_lasso_path(name: str | None) -> None:
     compared = None if name is None else (name, EPOCHS, 0.7)
@@ -112,18 +90,6 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     assert any(one == pytest.approx([0.805, 0.825, 0.845]) for one in means)
     assert rates.get_ylabel() == "accuracy"
     assert is_drawn(figure)
-
-
-def test_a_sweep_over_seeds_or_folds_alone_and_over_odd_values() -> None:
-    for key in ("seed", "data.fold"):
-        runs = [PlottedRun({key: number}, {"valid": 0.5}) for number in range(3)]
-        (axes,) = draw_sweep_figure(runs, [key], "loss", chosen={}, book=None, title="t").axes
-        assert len(axes.collections[0].get_offsets()) == 3
-        assert not axes.lines, "no line joins what has no order"
-    odd = [PlottedRun({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
-    (axes,) = draw_sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
-    assert len(axes.get_xticklabels()) == 4
-    assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 14
 
 
 @pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)])
@@ -165,15 +131,3 @@ def test_plain_text_is_short_printable_and_no_formula() -> None:
     assert escape_figure_text("a$b\x1b\n", 10) == r"a\$b??"
     assert escape_figure_text("x" * 11, 10) == "x" * 9 + "…"
     assert escape_figure_text("x" * 10, 10) == "x" * 10
-
-
-def test_a_title_is_whole_if_it_is_long() -> None:
-    run = "20261125T125140Z-" + "x" * 180
-    figure, _ = create_panel_grid(1, 6, 2, title=f"imdb, seed 0, run {run}\n$data$")
-    (title,) = [text for text in figure.texts if text.get_text()]
-    lines = title.get_text().split("\n")
-    assert run in "".join(lines).replace(" ", "")
-    assert lines[-1] == r"\$data\$"
-    figure.draw_without_rendering()
-    window = title.get_window_extent()
-    assert window.x0 > 0 and window.x1 < figure.bbox.width
