@@ -77,8 +77,6 @@ def test_a_reader_that_has_ended_is_no_fault(
     assert (done.returncode in (0, 141), done.stderr) == (True, b"")
 
 
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder in use cannot be removed")
 @pytest.mark.parametrize("command", ["hitters-linear", "sweep hitters-linear --seeds 2"])
 @pytest.mark.parametrize("runs_dir", ["runs", "$PWD/runs"])

@@ -7,6 +7,7 @@ torch is imported when a function is called, because most configs give no such a
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -137,17 +138,22 @@ SCHEDULERS = {
 SPANNING, BY_UPDATE = ("cosine", "one_cycle"), "one_cycle"
 
 
+# Optimizers of our own for every network: `package.module:Class` by the name in a config.
+OWN_OPTIMIZERS: dict[str, str] = {}
+
+
 @cache
 def optimizer_classes() -> "dict[str, type[Optimizer]]":
-    """Return torch's optimizers by their names in lower case."""
+    """Return torch's optimizers by their names in lower case, and those of our own."""
     from torch import optim
 
-    return {
+    classes = {
         name.lower(): found
         for name, found in vars(optim).items()
         if inspect.isclass(found) and issubclass(found, optim.Optimizer)
         if found is not optim.Optimizer
     }
+    return classes | {name: pkgutil.resolve_name(path) for name, path in OWN_OPTIMIZERS.items()}
 
 
 def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
