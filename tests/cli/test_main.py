@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlrun.cli.commands import COMMANDS, EXPERIMENTS, PANELS
+from dlrun.cli.commands import COMMANDS, PANELS
 from dlrun.system.accelerator import ACCELERATORS
 from tests.conftest import NAMES, Dlrun, setting
 from tests.data.test_labelled_texts import archive_of
 
+EXPERIMENTS = "The book's experiments", "Your own data"
 EVERY = [[name] for name in (*NAMES, *COMMANDS["dlrun"])]
 EVERY += [[group, name] for group in ("data", "runs") for name in COMMANDS[group]]
 
@@ -20,7 +21,7 @@ def test_help_lists_every_command_in_groups(cli: Dlrun) -> None:
     assert cli("--version").stdout.startswith("dlrun ")
     done = cli("--help").is_told(0)
     assert "--version" in done.stdout and "<bool>" not in done.stdout
-    assert re.findall("^╭─ (.+?) ─", done.stdout, re.M)[1:] == [EXPERIMENTS, *PANELS]
+    assert re.findall("^╭─ (.+?) ─", done.stdout, re.M)[1:] == [*EXPERIMENTS, *PANELS]
     listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ")}
     assert {words[0] for words in EVERY} <= listed
 

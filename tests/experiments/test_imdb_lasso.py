@@ -46,7 +46,7 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
         best = max(csv.DictReader(stream), key=lambda row: float(row["valid_accuracy"]))
     assert found["metrics"]["lambda"] == pytest.approx(float(best["lambda"]))
     assert found["metrics"]["test_accuracy"] > 0.7  # the generated words of judgement are learnable
-    word, weight = found["most_positive"][0]
+    word, weight = found["words"]["positive"][0]
     assert weight > 0 and word in done.stdout
     assert (folder / "coefficients.npz").stat().st_size > 0
     summary = (folder / "summary.txt").read_text()
@@ -64,8 +64,8 @@ def test_words_have_a_weight_with_the_sign_of_their_column(
     assert weights and not [word for word in weights if word.startswith("<")]
     assert not {"<UNK>", "<START>", "+0.000", "-0.000"} & {*done.stdout.split()}
     found = results(latest(tmp_path, NAME))
-    assert all(weight > 0 for _, weight in found["most_positive"])
-    assert all(weight < 0 for _, weight in found["most_negative"])
+    assert all(weight > 0 for _, weight in found["words"]["positive"])
+    assert all(weight < 0 for _, weight in found["words"]["negative"])
 
 
 @pytest.mark.slow

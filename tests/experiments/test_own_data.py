@@ -81,18 +81,25 @@ def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: lis
     forked("resume", folder, *more).is_told(2, "data")
 
 
-def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path) -> None:
+def test_the_lasso_on_texts(forked: Dlrun, tmp_path: Path) -> None:
     few = ("path.values=5",)
     done = forked(LASSO, *sets(texts(tmp_path / "a.csv", ["1", "0"]), *few)).is_told(0)
     run = Run.open(latest(tmp_path, LASSO))
     assert run.labels == ["0", "1"]
     assert run.record.metrics["test_accuracy"] == 1
-    assert run.results["most_positive"][0][0].endswith("0")  # of the class of the label 1
+    assert run.results["words"]["1"][0][0].endswith("0")  # of the class of the label 1
     assert "1 words" in done.stdout and "0 words" in done.stdout and "positive" not in done.stdout
     assert run.network()(torch.zeros(3, run.assets["width"])).shape == (3,)
-    forked(LASSO, *sets(texts(tmp_path / "b.csv", THREE), *few)).is_told(
-        2, "<b>bad</b>, =1+1, good", "text-dense"
-    )
+    done = forked(LASSO, *sets(texts(tmp_path / "b.csv", THREE), *few)).is_told(0)
+    run = Run.open(latest(tmp_path, LASSO))
+    check_accuracy(run, THREE, tmp_path / "again")
+    assert run.results["words"]["good"][0][0].endswith("2")
+    assert done.stdout.count(" words: ") == 3
+    text = "class1 a1 class1 b1"
+    (found,) = run.predictor.predict([text], words=True)
+    assert found.label == THREE[1] and found.moved[0][1] > 0
+    bags = run.exported().inputs(5)
+    assert run.network()(bags).shape == (5, 3)
 
 
 def test_the_convolutional_network_on_images(forked: Dlrun, tmp_path: Path) -> None:

@@ -127,7 +127,6 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
          ("a.csv", "classes: 1")),
         ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
-        ("text-lasso", "text,label\na,1\nb,2\nc,3\na,3\nb,2\nc,1\n", CSV, ("have 3: 1, 2, 3",)),
         ("imdb-lstm", "", ("data.source=stanford", "data.archive=a.csv"), ("not a tar archive",)),
         ("text-dense", "", CLASSES, ("folder: classes: 1",)),
         ("image-cnn", "", CLASSES, ("folder: classes: 0",)),

@@ -62,8 +62,7 @@ dlrun runs show latest
 dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
-EXPERIMENTS = "Experiments"
-# The panels of `dlrun --help` after that of the experiments, with their commands in order.
+# The panels of `dlrun --help` after those of the experiments, with their commands in order.
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
     "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
@@ -128,13 +127,14 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         if self.name == "dlrun":
-            for name in registry.experiment_names():
-                if name not in RESERVED:
-                    text = inspect.cleandoc(registry.experiment_entry(name).help)
-                    self.add_command(TyperCommand(name, help=text, rich_help_panel=EXPERIMENTS))
+            entries = map(registry.experiment_entry, registry.experiment_names())
+            for entry in sorted(entries, key=_panel_of_experiment):
+                if entry.name not in RESERVED:
+                    text, panel = inspect.cleandoc(entry.help), _panel_of_experiment(entry)[1:]
+                    self.add_command(TyperCommand(entry.name, help=text, rich_help_panel=panel))
         for name in COMMANDS[str(self.name)]:
-            panel = PANEL_OF[name] if self.name == "dlrun" else None
-            self.add_command(TyperCommand(name, rich_help_panel=panel))
+            in_panel = PANEL_OF[name] if self.name == "dlrun" else None
+            self.add_command(TyperCommand(name, rich_help_panel=in_panel))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands; those of dlrun itself in the order of their panels."""
@@ -181,11 +181,19 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def _panel_of_experiment(entry: registry.ExperimentEntry) -> str:
+    """Return an experiment's panel of `dlrun --help`, after the digit by which it is sorted."""
+    if entry.has_published_numbers:
+        return "1The book's experiments"
+    return "2Your own data" if entry.package == "dlrun" else "3Experiments of other packages"
+
+
 def _unknown_command_error(
     words: Sequence[str], commands: Mapping[str, Any], options: Collection[str], group: str
 ) -> UsageError:
     """Return the error for an unknown command of a group: the first of some words."""
     name = words[0]
+    registry.check_installed(name)
     close = [command for command in commands if command.startswith(name)]
     close += [other + f" {name}" for other in GROUPS if name in COMMANDS[other]]
     close += [f"dlrun --{name}"] if f"--{name}" in options else []

@@ -22,7 +22,13 @@ with_data_options = opt.with_run_options(
 
 
 @with_data_options
-def fetch_dataset(settings: RunSettings, name: Name) -> None:
+def fetch_dataset(
+    settings: RunSettings,
+    name: Name,
+    print_digests: Annotated[
+        bool, opt.flag("Print each file's digest, to declare a source.", "--print-digests")
+    ] = False,
+) -> None:
     """Download the data and prepare them for the experiments.
 
     Examples:
@@ -31,6 +37,11 @@ def fetch_dataset(settings: RunSettings, name: Name) -> None:
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find(name, settings, screen)
+    if print_digests:
+        dataset.download(config.data, folder, screen)
+        for file, path in dataset.files(config.data, folder):
+            screen.rows([f"{file.name}: {file.algorithm} {file.hash_of(path)}"])
+        return
     data = dataset.load(config.data, folder, config.split_seed, screen)
     screen.show(f"ready: {_describe(data)}")
     archive = getattr(config.data, "archive", None)

@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -205,9 +205,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
 
     def check(self, runs_dir: Path) -> None:
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
-
-    def check_classes(self, names: Sequence[str]) -> None:
-        """Raise DataError if the model cannot separate the classes of the data's first rows."""
 
 
 class CpuOnlyConfig(ExperimentConfig):

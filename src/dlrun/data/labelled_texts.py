@@ -116,17 +116,17 @@ def read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
     return opened, []
 
 
-def check_own_texts(found: FoundData) -> list[str]:
-    """Return the classes of a user's own texts, of a file those of its first rows."""
+def check_own_texts(found: FoundData) -> None:
+    """Raise DlrunError if the first rows of a user's own texts cannot be read."""
     if found.paths[0].is_dir():
-        return user_data.check_class_folders(found.paths)
+        user_data.check_class_folders(found.paths)
+        return
     rows, counts = LabelledRows(found.warnings), []
     for source in read_own_texts(found)[0]:
         rows.begin_part(source.place)
         counts.append(sum(rows.add(label, None, where) for _, label, where in source.rows))
     if max(counts) < FIRST_ROWS:  # they are all rows
         rows.split(found.config, found.seed)
-    return rows.names
 
 
 def read_generated_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:

@@ -74,9 +74,9 @@ def make_images(found: FoundData) -> SmallImages:
     return SmallImages(train, test, names["labels"], found.origin)
 
 
-def check_own_images(found: FoundData) -> list[str]:
-    """Return the classes of a user's own images, see `user_data.check_class_folders`."""
-    return user_data.check_class_folders(found.paths, photographs.SUFFIXES)
+def check_own_images(found: FoundData) -> None:
+    """Raise DlrunError if a user's own folders of images are no classes."""
+    user_data.check_class_folders(found.paths, photographs.SUFFIXES)
 
 
 def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -> Prepared:

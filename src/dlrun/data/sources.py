@@ -3,8 +3,8 @@
 import contextlib
 import hashlib
 import pkgutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,8 @@ class Source:
     """Describes a source of data: its reader, its files, and whether it is the book's.
 
     name: the value of `data.source`. title: what its data are, as figures and pages say it. labels:
-    the names of its classes, if its files do not have them. check: returns the classes in the first
-    rows of the files, if they have classes; raises DlrunError if the rows show that the files
-    cannot be read.
+    the names of its classes, if its files do not have them. check: raises DlrunError if the first
+    rows of the files show that they cannot be read.
     """
 
     name: str
@@ -98,7 +97,7 @@ class Source:
     files: tuple[RemoteFile, ...] = ()
     labels: tuple[str, ...] = ()
     is_book: bool = False
-    check: Callable[[FoundData], Sequence[str] | None] | None = None
+    check: Callable[[FoundData], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,10 +144,9 @@ class Dataset:
             if path.exists()
         }
 
-    def check(self, config: Any, data_dir: Path, seed: int) -> Sequence[str]:
-        """Return the names of the classes in the first rows of the files, if these have classes.
+    def check(self, config: Any, data_dir: Path, seed: int) -> None:
+        """Raise DlrunError with all that the config, the files and their first rows show as wrong.
 
-        Raises DlrunError with all that the config, the files and their first rows show as wrong.
         Published files that are not on this machine are not missing: a run downloads them.
         """
         faults, source = Faults(), self.source(config)
@@ -166,18 +164,9 @@ class Dataset:
         faults.raise_all()
         paths = self.paths(config, data_dir)
         if source.check is not None and all(path.exists() for path in paths):
-            found = FoundData(
-                source,
-                config,
-                data_dir / self.name,
-                seed,
-                Screen(quiet=True),
-                DataOrigin(f"{source.title} ({paths[0].name})"),
-                paths,
-                most_rows=FIRST_ROWS,
-            )
-            return source.check(found) or ()
-        return ()
+            origin, folder = DataOrigin(f"{source.title} ({paths[0].name})"), data_dir / self.name
+            found = FoundData(source, config, folder, seed, Screen(quiet=True), origin, paths)
+            source.check(replace(found, most_rows=FIRST_ROWS))
 
     def load(self, config: Any, data_dir: Path, seed: int, screen: Screen) -> Any:
         """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""

@@ -40,8 +40,8 @@ def check_own_data(config: OwnDataConfig) -> None:
         raise ConfigError(problem, f"`data.path={config.path / 'train'}` divides the other part")
 
 
-def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> list[str]:
-    """Return the classes of the parts; raise ConfigError or DataError if sub-folders are none.
+def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> None:
+    """Raise ConfigError or DataError if the sub-folders of the parts are no classes.
 
     Of their files, which may be many, it only looks for the first of each class.
     """
@@ -60,7 +60,6 @@ def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -
         rows.begin_part(str(part))
         for folder in folders:
             rows.add(folder.name, None, str(folder))
-    return rows.names
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:

@@ -1,8 +1,9 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
-from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, DividedDataConfig
+from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, DataConfig, DividedDataConfig
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import Values, format_setting
+from dlrun.data.sources import dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
@@ -10,11 +11,10 @@ from dlrun.run_context import Results
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
-# those of chance and rounding, of output, and of where the data are (DataOrigin.is_book says
-# whether they are the book's).
+# those of chance and rounding, of output, and of where the data are (their source declares whether
+# they are the book's).
 NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
-NEUTRAL |= {"data.source", "data.sample_reviews", "data.sample_images"}
-NEUTRAL |= {"data.split_seed"}
+NEUTRAL |= {"data.source", "data.split_seed"}
 
 
 def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
@@ -22,11 +22,14 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
 
     reference: the published numbers, of the experiment or of the variant whose values are exactly
     those that differ; empty if the user has changed the numbers. reference_differs: why the run
-    cannot be compared, or None: only a run on the book's data is, with the values of the shipped
-    config or of a variant. expected: by metric, the range that holds 95 % of the config's runs on
-    the book's data; empty if it was not measured.
+    cannot be compared, or None: only a run on the book's data is, by its declared source and the
+    digests of the files, with the values of the shipped config or of a variant. expected: by
+    metric, the range that holds 95 % of the config's runs on the book's data; empty if it was not
+    measured.
     """
-    reference, is_book = results.reference, results.origin.is_book
+    reference, data = results.reference, config.data_section
+    is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
+    is_book = is_declared and results.origin.is_book
     fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
     if not has_shipped_reference(name, config):
         reason = "the config's published numbers (`reference`) are not the shipped ones"

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 # The former name of lightning.pytorch, which Lightning refuses to mix with it.
 OTHER_LIGHTNING = "pytorch_lightning"
 OTHER_LIGHTNING_HINT = "write `import lightning.pytorch as pl`"
-PUBLISHED = "reference.source"  # the key of every experiment with published numbers
 DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
@@ -90,10 +89,19 @@ class ExperimentEntry:
         return flatten_keys(self.shipped.values)
 
     @cached_property
+    def text(self) -> str:
+        """Return the text of the experiment's own YAML file, which is faster than its values."""
+        return self.file.read_text(encoding="utf-8")
+
+    @property
+    def has_published_numbers(self) -> bool:
+        """Return whether the YAML file has the section `reference`, as the book's all have."""
+        return re.search("^reference:", self.text, re.MULTILINE) is not None
+
+    @cached_property
     def help(self) -> str:
         """Return the first comment of the YAML file: a description and examples."""
-        text = self.file.read_text(encoding="utf-8")
-        match = re.match(r"(?:#.*\n)+", text)
+        match = re.match(r"(?:#.*\n)+", self.text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Examples:\n", "\nExamples:\n")
 
@@ -208,7 +216,8 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
 
 def experiments_of_book() -> list[str]:
     """Return the experiments that have published numbers, in the order of the book."""
-    return sort_by_place(name for name in experiment_names() if PUBLISHED in shipped_values(name))
+    entries = _installed()[0].values()
+    return sort_by_place(entry.name for entry in entries if entry.has_published_numbers)
 
 
 def broken_experiments() -> list[str]:
@@ -220,10 +229,19 @@ def experiment_entry(name: str) -> ExperimentEntry:
     """Return the entry of an experiment by its name; raise ConfigError if there is none."""
     if found := _installed()[0].get(name):
         return found
+    check_installed(name)
     raise ConfigError(
         f"no experiment {name!r}{did_you_mean(name, experiment_names())}",
         f"choose one of these: {', '.join(experiment_names())}",
     )
+
+
+def check_installed(name: str) -> None:
+    """Raise ConfigError if dlrun has the YAML of an experiment, but no entry point of that name."""
+    for folder in _config_folders(Path(__file__).parents[1]):
+        if (file := folder / f"{name}.yaml").is_file():
+            problem = f"no experiment {name!r} is installed, but there is {file}"
+            raise ConfigError(problem, "reinstall: `make install`, or `pip install -e .`")
 
 
 def load_experiment(name: str) -> "AnyExperiment":

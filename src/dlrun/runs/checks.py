@@ -109,7 +109,7 @@ def check_run_can_start(
     with faults.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
         if dataset is not None and "data" not in faults.sections:
-            config.check_classes(dataset.check(config.data_section, data_dir, config.split_seed))
+            dataset.check(config.data_section, data_dir, config.split_seed)
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
     with faults.collected():

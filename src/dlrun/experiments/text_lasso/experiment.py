@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
-from scipy.special import expit
+from scipy.special import expit, log_expit, softmax
 
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.prepared import fingerprint_arrays
@@ -22,25 +23,28 @@ from dlrun.experiments.base import (
     NetworkToExport,
     linear_network,
 )
-from dlrun.experiments.imdb_lasso.config import ImdbLassoConfig, TextLassoConfig, find_baseline_run
 from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
 from dlrun.experiments.predictors import Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
+from dlrun.experiments.text_lasso.config import ImdbLassoConfig, TextLassoConfig, find_baseline_run
 from dlrun.lasso import path
 from dlrun.lasso.path import Labels, LinearModel
 from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import COEFFICIENTS, METRICS, WORDS, to_csv
+from dlrun.run_folder.folder import METRICS, WORDS, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
 from dlrun.system.console import format_position, printable, to_json
 
 # train, valid, test: bags of words, binary CSR (n_reviews, width), and labels, 0 or 1 (n_reviews,)
 Splits = dict[str, tuple[sparse.csr_matrix, Labels]]
+# The models at a penalty: of two classes one, of the second; of more classes one for each.
+Models = list[LinearModel]
 
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
+COEFFICIENTS = "coefficients.npz"  # the models of all penalties
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
@@ -61,27 +65,26 @@ class TextLasso(Experiment[TextLassoConfig]):
         baseline = _keep_baseline(config, loaded, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            models = _solve(config, context, splits, _fingerprint(splits, assets))
+            models = _solve(config, context, splits, assets)
         rows, labels = context.steps.rows, loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = models[best], rows[best]
-        words = [  # with a non-zero weight, the most negative first
-            (loaded.decode([index]), float(chosen.coef[index]))
-            for index in np.argsort(chosen.coef)
-            if chosen.coef[index] and index >= FIRST_WORD
-        ]
+        words = [_words(model, loaded) for model in chosen]
         predictions = _classify(chosen, bags, true, labels)
-        context.keep(COEFFICIENTS, path.pack_linear_models(models))
-        context.keep(WORDS, to_csv([["word", "weight"], *words]))
+        context.keep(COEFFICIENTS, path.pack_linear_models(list(chain.from_iterable(models))))
+        if len(words) == 1:
+            context.keep(WORDS, to_csv([["word", "weight"], *words[0]]))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         context.write_summary(
             f"data    {loaded.origin.text}\n"
-            f"lambda  {format_metric(chosen.penalty)} of {len(rows)}, by the validation accuracy\n"
-            f"model   {row['nonzero']:,} of {len(chosen.coef):,} coefficients are not zero"
+            f"lambda  {format_metric(row['lambda'])} of {len(rows)}, by the validation accuracy\n"
+            f"model   {row['nonzero']:,} of {sum(len(model.coef) for model in chosen):,} "
+            "coefficients are not zero"
         )
-        positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
-        negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
+        largest = [[word for word in reversed(of) if word[1] >= SHOWN_AS_ZERO] for of in words]
+        if len(words) == 1:  # the first class has the words that speak against the second
+            largest = [[word for word in words[0] if word[1] <= -SHOWN_AS_ZERO], *largest]
         compared = baseline.record if baseline else None
         reference = config.reference_section
         return Results(
@@ -98,19 +101,27 @@ class TextLasso(Experiment[TextLassoConfig]):
                 "compared_with": str(baseline.folder) if baseline else None,
                 "compared_experiment": compared and compared.experiment,
                 "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
-                "most_positive": positive,
-                "most_negative": negative,
+                "words": dict(zip(labels, (of[:SHOWN] for of in largest), strict=True)),
             },
             shown=[
-                Text(f"{printable(label)} words: {_word_list(largest)}")
-                for label, largest in zip(labels, (negative, positive), strict=True)
+                Text(f"{printable(label)} words: {_word_list(of[:SHOWN])}")
+                for label, of in zip(labels, largest, strict=True)
             ],
         )
 
     def network(self, run: Run, config: TextLassoConfig) -> Network:
-        """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows,)."""
-        model = _chosen_model(run)
-        return linear_network(model.coef, model.intercept)
+        """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows, ...).
+
+        Of two classes there is one logit; of more, softmax gives the probabilities of `predict`.
+        """
+        models = _chosen_models(run)
+        coef = np.stack([model.coef for model in models])
+        linear = linear_network(coef, [model.intercept for model in models])
+        if len(models) == 1:
+            return linear
+        from torch import nn  # slow
+
+        return nn.Sequential(linear, nn.LogSigmoid()).eval()
 
     def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
@@ -118,11 +129,11 @@ class TextLasso(Experiment[TextLassoConfig]):
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         bags, true = splits["test"]
         labels = ReviewAssets.of_run(run).labels
-        return _classify(_chosen_model(run), bags, true, labels)
+        return _classify(_chosen_models(run), bags, true, labels)
 
     def predictor(self, run: Run, config: TextLassoConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
-        return _Predictor(ReviewAssets.of_run(run), _chosen_model(run))
+        return _Predictor(ReviewAssets.of_run(run), _chosen_models(run))
 
     def exported(self, run: Run, config: TextLassoConfig) -> NetworkToExport:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
@@ -147,23 +158,21 @@ class TextLasso(Experiment[TextLassoConfig]):
 class _Predictor(ReviewsPredictor):
     """Predicts texts by the coefficients, without torch."""
 
-    model: LinearModel
+    models: Models
 
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        logits = self.model.decision(reviews.bag_of_words(self.assets.width))
-        rows: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
-        return rows
+        return _probabilities(self.models, reviews.bag_of_words(self.assets.width))
 
     def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-        effects = zip(words, ids.tolist(), self.model.coef[ids].tolist(), strict=True)
+        model = self.models[towards if len(self.models) > 1 else 0]
+        effects = zip(words, ids.tolist(), model.coef[ids].tolist(), strict=True)
         moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
         return list(moved.items())
 
 
 def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits]:
-    """Load the reviews and split them; raise DataError if they have more than two classes."""
+    """Load the reviews and split them."""
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
-    config.check_classes(loaded.labels)
     bags, labels = loaded.train.bags, loaded.train.labels
     return loaded, {
         "train": (bags[fitted], labels[fitted]),
@@ -172,13 +181,29 @@ def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits
     }
 
 
+def _probabilities(models: Models, bags: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Return the class probabilities (n_rows, classes); of more than two classes they add to 1."""
+    logits = np.stack([model.decision(bags) for model in models], 1)
+    both = expit(np.hstack([-logits, logits]))
+    rows: NDArray[np.float64] = both if len(models) == 1 else softmax(log_expit(logits), axis=1)
+    return rows
+
+
 def _classify(
-    model: LinearModel, bags: sparse.csr_matrix, true: Labels, names: Sequence[str]
+    models: Models, bags: sparse.csr_matrix, true: Labels, names: Sequence[str]
 ) -> PredictedClasses:
-    """Return the predictions of a model for bags (n_rows, width) of the classes `true`."""
-    logits = model.decision(bags)
-    predicted = (logits > 0).astype(np.int64)
-    return PredictedClasses(true.astype(np.int64), predicted, expit(np.abs(logits)), names)
+    """Return the predictions of models for bags (n_rows, width) of the classes `true`."""
+    rows = _probabilities(models, bags)
+    return PredictedClasses(true.astype(np.int64), rows.argmax(1), rows.max(1), names)
+
+
+def _words(model: LinearModel, loaded: Reviews) -> Words:
+    """Return the words whose weight is not zero, the most negative first."""
+    return [
+        (loaded.decode([index]), float(model.coef[index]))
+        for index in np.argsort(model.coef)
+        if model.coef[index] and index >= FIRST_WORD
+    ]
 
 
 def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
@@ -204,42 +229,53 @@ def _keep_baseline(config: TextLassoConfig, loaded: Reviews, context: RunContext
 
 
 def _solve(
-    config: TextLassoConfig, context: RunContext, splits: Splits, fingerprint: str
-) -> list[LinearModel]:
-    """Return the models along the path; each is saved as a step of the run."""
+    config: TextLassoConfig, context: RunContext, splits: Splits, assets: ReviewAssets
+) -> list[Models]:
+    """Return the models along the path; those of a penalty are saved as a step of the run."""
     from dlrun.lasso.solver import binary_columns, linear_predictors, solve_newton_path  # numba
 
     X, y = splits["train"]
-    penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
+    classes = range(len(assets.labels))
+    targets = [y] if len(classes) == 2 else [(y == index).astype(np.int8) for index in classes]
+    values, smallest = config.path.values, config.path.smallest
+    paths = [path.penalty_path(X, target, values, smallest) for target in targets]
+    penalties = max(paths, key=lambda path: float(path[0]))
     steps, total = context.steps, len(penalties)
-    found = steps.begin(COLUMNS, fingerprint)
-    models = [path.unpack_linear_model_at(part, 0) for part in found.parts] if found else []
-    newest = models[-1] if models else None
+    found = steps.begin(COLUMNS, _fingerprint(splits, assets))
+    models: list[Models] = []
+    for part in found.parts if found else ():
+        models.append([path.unpack_linear_model_at(part, index) for index in range(len(targets))])
+    newest = models[-1] if models else [None] * len(targets)
     started = time.perf_counter()
     columns = {split: binary_columns(bags) for split, (bags, _) in splits.items()}
-    solutions = solve_newton_path(
-        columns["train"], y, penalties[len(models) :], config.tolerance, start=newest
-    )
+    paths_of_classes = [
+        solve_newton_path(
+            columns["train"], target, penalties[len(models) :], config.tolerance, start=start
+        )
+        for target, start in zip(targets, newest, strict=True)
+    ]
     with steps.progress("path", total, "lambda"):
-        for solution in solutions:
+        for solutions in zip(*paths_of_classes, strict=True):
             seconds = time.perf_counter() - started
-            models.append(solution)
-            row, beta = {"lambda": solution.penalty}, np.append(solution.coef, solution.intercept)
+            models.append([*solutions])
+            row = {"lambda": solutions[0].penalty}
+            betas = [np.append(solution.coef, solution.intercept) for solution in solutions]
             for split, (_, labels) in splits.items():  # by columns: a fifth of the time by rows
-                right = (linear_predictors(columns[split], beta) > 0) == labels
-                row[f"{split}_accuracy"] = float(np.mean(right))
+                margins = [linear_predictors(columns[split], beta) for beta in betas]
+                predicted = margins[0] > 0 if len(margins) == 1 else np.argmax(margins, 0)
+                row[f"{split}_accuracy"] = float(np.mean(predicted == labels))
             row |= {
-                "nonzero": int(np.count_nonzero(solution.coef)),
-                "objective": solution.objective,
+                "nonzero": sum(int(np.count_nonzero(solution.coef)) for solution in solutions),
+                "objective": sum(solution.objective for solution in solutions),
                 "seconds": seconds,
-                "duality_gap": solution.duality_gap,
+                "duality_gap": sum(solution.duality_gap for solution in solutions),
             }
             steps.finish(
                 row,
-                f"lambda {format_position(len(models), total)}  {format_metric(solution.penalty)}"
+                f"lambda {format_position(len(models), total)}  {format_metric(row['lambda'])}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
-                path.pack_linear_models([solution]),
+                path.pack_linear_models(solutions),
             )
             context.stop.after_step()
             started = time.perf_counter()
@@ -250,8 +286,11 @@ def _word_list(words: Words) -> str:
     return ", ".join(f"{printable(word)} {weight:+.3f}" for word, weight in words)
 
 
-def _chosen_model(run: Run) -> LinearModel:
-    return path.unpack_linear_model_at(run.read(COEFFICIENTS), run.results["best_index"])
+def _chosen_models(run: Run) -> Models:
+    content, classes = run.read(COEFFICIENTS), len(ReviewAssets.of_run(run).labels)
+    count = 1 if classes == 2 else classes
+    first = run.results["best_index"] * count
+    return [path.unpack_linear_model_at(content, first + index) for index in range(count)]
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {

@@ -1,7 +1,6 @@
 """Define the configs of imdb-lasso and text-lasso, and find the run that is plotted beside one."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -14,7 +13,7 @@ from dlrun.config.data_sections import (
     TextsDataConfig,
 )
 from dlrun.config.sections import CpuOnlyConfig, PenaltyPathConfig
-from dlrun.errors import DataError, DlrunError
+from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
 
@@ -44,13 +43,6 @@ class OwnTextLassoConfig(TextLassoConfig, OwnDataExperimentConfig):
     """Defines the keys of configs/text-lasso.yaml."""
 
     data: TextsDataConfig
-
-    def check_classes(self, names: Sequence[str]) -> None:
-        """Raise DataError if there are more than two classes."""
-        if len(names) > 2:
-            shown = ", ".join(sorted(names)[:10])
-            problem = f"the lasso separates two classes, but these data have {len(names)}: {shown}"
-            raise DataError(problem, "`dlrun text-dense` accepts any number of classes")
 
 
 def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:

@@ -1,1 +1,0 @@
-"""Classify IMDB reviews with the lasso, an L1-penalised logistic regression (ISLP, lab 10.9.5)."""

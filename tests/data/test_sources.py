@@ -1,0 +1,83 @@
+"""A source of data is one object: what may be chosen, fetched and compared follows from it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from dlrun.data import datasets
+from dlrun.data.small_images import make_images
+from dlrun.data.sources import DataOrigin, FoundData, Source
+from dlrun.experiments.saved_run import Run
+from tests.conftest import Dlrun, setting
+from tests.data.test_mnist import contents, folder_of
+from tests.experiments.use import latest
+
+CLOTHES = tuple(f"cloth {number}" for number in range(10))
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
+@pytest.fixture
+def digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The digests of the files of a further source of MNIST, which a server on loopback has."""
+    files = contents(train=100, test=50)
+    folder = folder_of(tmp_path / "published", files)
+    md5 = [hashlib.md5(content).hexdigest() for content in files.values()]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    mnist = datasets.MNIST.sources[0]
+    clothes = Source(
+        "clothes",
+        "Clothes",
+        mnist.read,
+        files=datasets.idx_files(f"http://127.0.0.1:{server.server_port}", md5),
+        labels=CLOTHES,
+        check=mnist.check,
+    )
+    sources = (*datasets.MNIST.sources, clothes)
+    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, sources=sources))
+    with server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield md5
+        server.shutdown()
+
+
+def test_a_declared_source_can_be_chosen_and_fetched(
+    cli: Dlrun, tmp_path: Path, digests: list[str]
+) -> None:
+    chosen = setting("data.source=clothes")
+    done = cli("data", "fetch", "mnist", *chosen, "--print-digests").is_told(0)
+    assert [line.rpartition(" md5 ")[2] for line in done.stdout.splitlines()] == digests
+    cli("data", "verify", "mnist", *chosen).is_told(0)
+    assert "a cloth " in cli("data", "show", "mnist", *chosen).is_told(0).stdout
+    schema = json.loads(cli("config", "mnist-dense", "--schema").is_told(0).stdout)
+    assert schema["$defs"]["DigitsDataConfig"]["properties"]["source"]["enum"][-1] == "clothes"
+    cli("mnist-dense", "data.source=cloths").is_told(2, "did you mean 'clothes'?")
+
+
+@pytest.mark.parametrize("is_book", [False, True])
+def test_a_source_that_is_not_declared_as_the_books_is_never_compared(
+    cli: Dlrun, tmp_path: Path, digests: list[str], monkeypatch: pytest.MonkeyPatch, is_book: bool
+) -> None:
+    """Whatever its loader returns."""
+
+    def make(found: FoundData) -> object:
+        images = make_images(found)
+        return replace(images, origin=DataOrigin(images.origin.text, is_book=is_book))
+
+    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, make=make))
+    words = ["mnist-dense", "data.source=clothes", "trainer.max_epochs=1"]
+    done = cli(*words, "batch_size=50").is_told(0)
+    run = Run.open(latest(tmp_path, "mnist-dense"))
+    assert run.record.data == "Clothes (mnist)" and run.labels == [*CLOTHES]
+    assert run.record.reference_differs == "not the book's data" and run.record.expected == {}
+    assert "Clothes" in run.experiment.title(run) and "notebook" not in done.stdout
