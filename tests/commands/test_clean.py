@@ -13,7 +13,6 @@ from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out
-from tests.run_folder.making import change_record
 
 
 def ago(**time: int) -> str:
@@ -99,22 +98,6 @@ def test_a_living_run_is_never_touched(runs: Path, cli: Dlrun, capsys: Out) -> N
     assert told.count("another process is writing to it") == 1
 
 
-def test_a_run_that_was_resumed_meanwhile_stays(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    folder = runs / EXPERIMENT / "20260107T000000Z-g"
-
-    class Answer(io.StringIO):
-        def readline(self, size: int = -1) -> str:  # while the question stands
-            change_record(folder, status="finished")
-            return "y\n"
-
-    monkeypatch.setattr("sys.stdin", Answer())
-    assert clean(status=["failed"], runs_dir=runs) == 1
-    assert left(runs) == "abcdefghij"
-    assert "changed meanwhile" in capsys.readouterr().err
-
-
 def names(*suffixes: str) -> list[str]:
     days = {"j": 8, **dict.fromkeys("ghi", 7)}
     return [f"2026010{days.get(one, 'abcdef'.find(one) + 1)}T000000Z-{one}" for one in suffixes]
@@ -148,16 +131,3 @@ def test_rm_removes_nothing_if_a_name_is_wrong(
     (mine / "config.yaml").write_text("a: 1\n")
     cli("runs", "rm", "a", wrong, "--yes").is_told(code, told)
     assert left(runs) == "abcdefghij" and (mine / "config.yaml").exists()
-
-
-def test_rm_asks_and_says_of_a_sweep_that_it_loses_a_point(
-    runs: Path, cli: Dlrun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = runs / EXPERIMENT / names("a")[0]
-    change_record(folder, sweep={"id": "1", "name": "mysweep", "point": 3})
-    (runs / "sweeps" / "mysweep").mkdir(parents=True)
-    (runs / "sweeps" / "mysweep" / "sweep.json").touch()
-    for answer, expected in (("n\n", "abcdefghij"), ("y\n", "bcdefghij")):
-        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-        cli("runs", "rm", "a").is_told(0, "dlrun sweep --resume mysweep")
-        assert left(runs) == expected

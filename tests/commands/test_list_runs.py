@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from dlrun.commands.list_runs import list_runs
-from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
@@ -160,10 +159,3 @@ def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) ->
     assert capsys.readouterr().out.split() == ["name", name]
     list_runs(where=[condition.replace("=", "!=")], columns="name", runs_dir=runs)
     assert name not in capsys.readouterr().out
-
-
-def test_differences_are_short() -> None:
-    values = {"data.source": "sample", "compare_with": "/far/away/run", "optimizer.name": "adam"}
-    values |= {"model.name": "x y", "model.hidden": [16, 16], "note": "n" * 100}
-    words = "optimizer.name=adam model.name=x_y hidden=[16,_16] note=" + "n" * 23 + "…"
-    assert format_settings_briefly(values) == f"{words} compare_with=…/run source=sample"

@@ -31,12 +31,6 @@ def texts(one: Chart) -> list[str]:
     return [text for _, text in one.x.ticks]
 
 
-@pytest.mark.parametrize(("epochs", "every"), [(1, 1), (3, 1), (30, 5)])
-def test_epochs_are_whole(epochs: int, every: int) -> None:
-    found = chart(line([*range(1, epochs + 1)], [0.5] * epochs))
-    assert texts(found) == [str(n) for n in range(every, epochs + 1, every)]
-
-
 def test_a_path_of_lambdas_is_logarithmic_and_descends() -> None:
     found = chart(line([1336.0, 40.0, 1.0, 0.13], [0.5, 0.7, 0.9, 0.8]))
     assert found.x.logarithmic
@@ -84,26 +78,6 @@ def test_a_long_table_is_thinned_evenly() -> None:
         assert thin_out_table(short, 2_000) == short
 
 
-def test_a_thinned_table_keeps_epochs_with_validation() -> None:
-    """Also if evenly spaced epochs (1, 11, 21, ...) never have one."""
-    epochs = range(1, 1001)
-    valid = [math.nan if n % 5 else 1 / n for n in epochs]
-    table = {"epoch": [*epochs], "train_loss": [1 / n for n in epochs], "valid_loss": valid}
-    found = thin_out_table(table, 300)
-    assert sum(not math.isnan(one) for one in found["valid_loss"]) >= 90
-    assert found["epoch"][:3] == [1, 5, 11] and len(found["epoch"]) <= 202
-    assert found["valid_loss"][-1] == 1 / 1000
-
-
-def test_metrics_of_any_name_have_charts() -> None:
-    """A LightningModule of the user may log only such."""
-    table = {"epoch": [1, 2], "reconstruction": [0.2, 0.1], "seconds": [1, 1]}
-    (chart,) = charts_of_run(table, record(reconstruction=0.1))
-    assert (chart.title, list(chart.lines[0].y)) == ("reconstruction", [0.2, 0.1])
-    counts = {"images": [6, 9], "unreadable": [0, 1], "seconds": [1, 1]}
-    assert charts_of_run(counts, record(images=9, unreadable=1)) == []
-
-
 def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
     names = ["train_mae", "valid_mae", "train_r2", "valid_r2"]
     table = {"epoch": [1, 2], **{name: [0.1, 0.2] for name in names}, "seconds": [1, 1]}
@@ -131,9 +105,3 @@ def test_what_cannot_be_drawn_has_no_chart() -> None:
     nothing: dict[str, list[float]] = {"epoch": [1, 2], "train_loss": [math.nan, math.nan]}
     for table in ({}, {"epoch": [], "train_loss": []}, {"fit": [1], "test_mae": [0.5]}, nothing):
         assert charts_of_run(table, record()) == []
-
-
-def test_a_learning_rate_that_only_some_epochs_have_is_one_curve() -> None:
-    table = {"epoch": [1, 2, 3], "train_loss": [3, 2, 1], "lr": [0.1, math.nan, 0.2]}
-    (rate,) = charts_of_run(table, record())[-1].lines
-    assert (rate.x, rate.y) == ([1, 3], [0.1, 0.2])

@@ -99,12 +99,6 @@ def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> No
     )
 
 
-def test_a_long_table_of_curves_says_that_rows_are_left_out(forked: Dlrun, tmp_path: Path) -> None:
-    for epochs, is_said in ((3000, True), (30, False)):
-        run = a_classification(tmp_path / "runs" / "e" / f"{epochs}", epochs=epochs)
-        assert (f"of {epochs:,} rows" in report(forked, tmp_path, run.folder)) is is_said
-
-
 def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     assert "it has no finished run" in forked("report").stderr
     run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
@@ -195,19 +189,6 @@ def test_twenty_full_runs_stay_below_a_megabyte(
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000, len(page)
     assert page.count("most certain mistakes</h4>") == configs, "the median run's of each"
-
-
-def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:
-    a_classification(
-        tmp_path / "runs" / "imdb-dense" / "r",
-        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905, "test_macro_f1": 0.7321},
-        classes={"number": 2, "largest": "positive", "share": 0.6125},
-        best_epoch={"metric": "valid_accuracy", "epoch": 17, "value": 0.8655},
-        expected={"test_accuracy": {"low": 0.7585, "high": 0.9146, "seeds": 10}},
-    )
-    page = report(forked, tmp_path)
-    assert all(one in page for one in ("0.6125", "0.7321", "epoch 17", "0.9146", "10 seeds"))
-    assert page.count(">Recall of each class<") == 1  # of two classes one table
 
 
 def test_a_reproduction_whose_runs_all_failed_has_a_page(tmp_path: Path) -> None:

@@ -259,21 +259,11 @@ def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -
     assert {(tmp_path / name).read_text() for name in ("there.html", "other.md")} == {"mine"}
 
 
-def test_seeds_are_checked_before_anything_begins(lab: Path) -> None:
-    harness.run(lab, "reproduce", PHOTOGRAPHS, LASSO, "--seeds", "4294967296,").is_told(2)
-    assert not (lab / "runs" / PHOTOGRAPHS).exists()
-
-
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change a JSON file, as if it had been written so."""
     value = json.loads(path.read_text())
     change(value)
     seal(path, value)
-
-
-def run_of(lab: Path, seed: int) -> Path:
-    (found,) = (lab / "runs" / LASSO).glob(f"*Z-reproduce-{LASSO}-{seed + 1}")
-    return found
 
 
 @pytest.mark.slow
@@ -304,30 +294,6 @@ def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
     assert table(lab)[LASSO, "test_accuracy"]["n"] == "3"
     records = map(Path.read_text, lab.glob("runs/*/*Z-*/results.json"))
     assert sorted(json.loads(one)["test_rows"] for one in records) == [200, 200, 300, 300, 300]
-
-
-MARKUP = "<script>alert(1)</script>\n\x1b[1m|"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda record: record.update(seconds={}, reference={}),
-        lambda record: record["reference"].update(book={"test_accuracy": "<b>"}),
-        lambda record: record.update(reference_differs=MARKUP),
-        lambda record: record["sweep"].update(point=99),
-    ],
-)
-def test_an_odd_record_ends_no_page(lab: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Nor does a run whose environment is gone."""
-    edit(run_of(lab, 1) / "results.json", change)
-    (run_of(lab, 0) / "environment.json").unlink()
-    harness.run(lab, *COMMAND).is_told(0)
-    assert table(lab)[LASSO, "test_accuracy"]["n"] == "2"
-    for name in ("reproduction.md", "reproduction.html"):
-        text = (lab / name).read_text()
-        assert "<script>alert" not in text and "\x1b" not in text
 
 
 FIXED = CONFIG.replace("resumable = False", "stochastic = False").replace(

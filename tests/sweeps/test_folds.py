@@ -148,12 +148,3 @@ def test_what_cannot_be_divided_is_one_error(
     given = [one for word in words for one in (table if word == "TABLE" else [word])]
     cli(*given).is_told(2)
     assert not list(tmp_path.glob("runs/sweeps/*"))
-
-
-def test_more_folds_than_rows_of_a_class_are_one_error(cli: Dlrun, tmp_path: Path) -> None:
-    (tmp_path / "few.csv").write_text("text,label\n" + "a good film,good\n" * 9 + "dull,bad\n" * 3)
-    cli("sweep", "text-dense", "few.csv", "--folds", "4").is_told(2, "fewer folds")
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            (tmp_path / "divided" / part / label).mkdir(parents=True)
-    cli("sweep", "text-dense", "divided", "--folds", "2").is_told(2, "divided/train")

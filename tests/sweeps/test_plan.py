@@ -30,14 +30,6 @@ def test_one_message_has_each_error_once(tmp_path: Path) -> None:
     assert message == "batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
 
 
-def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> None:
-    """A login node has none of the accelerators that its cluster has."""
-    overrides = ["accelerator=mps", "fallback=false"]  # no machine of Linux has it
-    with pytest.raises(DlrunError, match="mps"):
-        planned(*overrides, runs_dir=tmp_path, seeds="2")
-    assert planned(*overrides, runs_dir=tmp_path, seeds="2", here=False).points
-
-
 @pytest.mark.parametrize(
     ("overrides", "search", "part"),
     [
@@ -112,12 +104,3 @@ def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     assert splits("data.split_seed=7", seeds="2") == {(0, 7), (1, 7)}
     assert splits(grid=["data.split_seed=1,2"]) == {(0, 1), (0, 2)}
     assert splits(spaces=["optimizer.lr=lin:1..2"], trials=3, sampler="tpe") == {(0, 0)}
-
-
-def test_of_a_section_its_leaves_vary() -> None:
-    """Each point's own: the first point's config is the base of the others."""
-    plan = planned(experiment="imdb-dense", grid=["optimizer={name: sgd, lr: 0.1},{name: adam}"])
-    assert plan.keys == ["optimizer.name", "optimizer.lr"]
-    assert [point.label for point in plan.points] == ["name=sgd lr=0.1", "name=adam lr=0.001"]
-    rates = [config.optimizer.lr for config in plan.validate_points()]  # type: ignore[attr-defined]
-    assert rates == [0.1, 0.001]

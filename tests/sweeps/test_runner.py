@@ -52,14 +52,6 @@ def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:
     assert select_device(configs) == select_accelerator("auto")[0]
 
 
-def test_not_more_runs_than_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "available_memory", lambda: int(2.5 * runner.RUN_MEMORY))
-    assert share("imdb-lstm", None) == (2, 2)
-    assert share("imdb-lstm", 3) == (3, 1), "the user's number"
-    monkeypatch.setattr(runner, "available_memory", lambda: 1)
-    assert share("imdb-lstm", None) == (1, 4), "one always runs"
-
-
 def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = tmp_path / "meminfo"
     said.write_text("MemTotal: 9 kB\nMemAvailable:    5000 kB\n")

@@ -1,8 +1,6 @@
 """`dlrun sweep`, by its command line."""
 
 import json
-import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import scipy.stats
 from tests import harness
 from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.run_folder.making import change_record, seal
+from tests.run_folder.making import seal
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
@@ -49,20 +47,6 @@ def test_a_sweep(tmp_path: Path) -> None:
     draws = ["--trials", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
     harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
-
-
-def test_a_point_whose_checkpoints_are_gone_has_a_hint_that_helps(tmp_path: Path) -> None:
-    sweep = words("--seeds", "1", *QUIETLY, *setting("path.values=4"), "--name", "s")
-    harness.run(tmp_path, *sweep).is_told(0)
-    (run,) = runs(tmp_path).values()
-    change_record(run, status="failed")
-    for file in run.glob("checkpoint*"):
-        file.unlink()
-    ended = harness.run(tmp_path, "sweep", "--resume", "s").is_told(1, "checkpoints are missing")
-    (command,) = re.findall("`dlrun (runs rm .*)`", ended.stderr)
-    harness.run(tmp_path, *shlex.split(command), "--yes").is_told(0)
-    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
-    assert [status(run) for run in runs(tmp_path).values()] == ["finished"]
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
@@ -104,17 +88,6 @@ def assert_bits_are_those_of_the_run_alone(folder: Path) -> None:
     assert outcome(named(folder, "alone")) == outcome(named(folder, "s-4"))
 
 
-def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
-    harness.run(tmp_path, *sweep).is_told(0)
-    damaged, whole = runs(tmp_path).values()
-    (damaged / "config.yaml").unlink()
-    done = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
-    first, second = (tmp_path / point["run"] for point in json.loads(done.stdout)["points"])
-    assert first != damaged and (first / "config.yaml").is_file() and damaged.is_dir()
-    assert second == whole
-
-
 def test_an_edited_record_is_in_no_mean_and_is_named(tmp_path: Path) -> None:
     sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
     harness.run(tmp_path, *sweep).is_told(0)
@@ -150,13 +123,6 @@ def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> No
     found = runs(tmp_path, "text-lasso")
     done = [number for number, run in found.items() if status(run) == "finished"]
     assert done == [3, 4] and len(found) == 2  # the others left no folder
-
-
-def test_data_that_cannot_be_downloaded_end_a_sweep_before_its_first_run(tmp_path: Path) -> None:
-    sweep = ["sweep", "cifar100", "--seeds", "2", "--name", "s"]
-    ended = harness.run(tmp_path, *sweep, DLRUN_OFFLINE="1").is_told(2)
-    assert ended.stderr.count("downloads are off") == 1
-    assert not runs(tmp_path)
 
 
 @pytest.mark.parametrize(
