@@ -26,6 +26,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     published_metrics,
     published_reruns,
+    selection_metric,
 )
 from dlrun.system.console import pluralize
 
@@ -91,14 +92,15 @@ class Group:
 
     runs: in any state. counted: the finished ones by seed and fold, of repeated runs the one that
     began last, and no copies. copies: of which run a run is a copy, in words, by its folder.
-    settings: those that tell the config from others beside it.
-    with_published: whether published numbers are shown that the runs are not judged by.
+    settings: those that tell the config from others beside it. planned: the number of its runs in a
+    sweep. with_published: whether published numbers are shown that the runs are not judged by.
     """
 
     runs: list[Run]
     counted: Mapping[Repeat, Run]
     copies: Mapping[Path, str] = field(default_factory=dict)
     settings: Values = field(default_factory=dict)
+    planned: int = 0
     with_published: bool = False
 
     @property
@@ -176,6 +178,18 @@ class Group:
         return self.spreads.get(main_metric(self.record) or "")
 
     @property
+    def validated(self) -> Spread | None:
+        """Return the spread of the metric by which a sweep selects a config, or None."""
+        metric = selection_metric(self.record, self.spreads)
+        return self.spreads[metric.name] if metric else None
+
+    @property
+    def missing(self) -> str:
+        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        count = len(self.counted)
+        return f"{count} of {self.planned}" if count < self.planned else ""
+
+    @property
     def tested(self) -> list[Spread]:
         """Return the spreads of the test metrics, the main one first."""
         tested = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
@@ -244,6 +258,7 @@ class Group:
             "reruns": self.reruns(name),
             "note": "; ".join(filter(None, (spread.metric.not_ranked, self.too_few(spread)))),
             "runs": [str(run.folder) for run in self.counted.values()],
+            "planned": self.planned or None,
         }
 
 
@@ -294,12 +309,11 @@ def _add_data(data: dict[object, str], run: Run) -> bool:
 
 
 def _counted(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
-    """Return the finished runs by seed and fold, in the order of `runs`."""
+    """Return the finished runs by seed and fold, in the order of `runs`; the last one counts."""
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
-    newest = {
-        repeat_of(run): run for run in sorted(finished, key=lambda run: run.record.started or "")
-    }
-    return {repeat_of(run): run for run in finished if newest[repeat_of(run)] is run}
+    finished.sort(key=lambda run: run.record.started or "")
+    newest = {repeat_of(run): run for run in finished}
+    return {repeat_of(run): run for run in runs if newest.get(repeat_of(run)) is run}
 
 
 def repeat_of(run: Run) -> Repeat:
@@ -343,15 +357,15 @@ class Comparison:
     interval_of_mean: Interval | None
 
     @property
-    def is_too_few(self) -> bool:
-        """Return whether there are too few pairs to say anything."""
-        return bool(self.unit) and self.count < FEWEST
+    def too_few(self) -> str:
+        """Return that there are too few pairs to say anything; empty if there are enough."""
+        return too_few(self.count, self.unit) if self.unit else ""
 
     @property
     def verdict(self) -> str:
         """Return `better` or `worse` if the interval does not contain 0; or why nothing is said."""
-        if self.is_too_few:
-            return too_few(self.count, self.unit)
+        if self.too_few:
+            return self.too_few
         low, high = self.interval_of_mean or (self.difference, self.difference)
         side = (low > 0) - (high < 0)
         if not side:
@@ -370,8 +384,8 @@ class Comparison:
         if self.interval_of_mean:
             ends = format_interval(self.interval_of_mean)
             text += f", 95 % interval of the mean difference {ends}"
-        direction = self.metric.direction or self.metric.not_ranked
-        return f"{text}: {self.verdict} ({direction})"
+        direction = f" ({self.metric.direction or self.metric.not_ranked})"
+        return f"{text}: {self.verdict}{'' if self.too_few else direction}"
 
 
 def compare(group: Group, other: Group, metric: str) -> Comparison | None:
@@ -392,12 +406,9 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
         unit, ours = other.unit, dict.fromkeys(theirs, next(iter(ours.values())))
     elif group.unit != other.unit:
         return None
-    pairs = [(value, theirs[repeat]) for repeat, value in ours.items() if repeat in theirs]
-    return (
-        compare_pairs(group.record.metric(metric), unit, *zip(*pairs, strict=True))
-        if pairs
-        else None
-    )
+    both = [repeat for repeat in ours if repeat in theirs]
+    values, others = [ours[repeat] for repeat in both], [theirs[repeat] for repeat in both]
+    return compare_pairs(group.record.metric(metric), unit, values, others) if both else None
 
 
 def compare_pairs(

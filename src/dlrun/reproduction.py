@@ -195,8 +195,8 @@ class ReproducedExperiment:
         rows = [
             group.row(spread)
             for group in self.groups
-            for metric, spread in group.spreads.items()
-            if group.published(metric)
+            for spread in sorted(group.spreads.values(), key=lambda one: one is not group.main)
+            if group.published(spread.metric.name)
         ]
         rows = rows or self._rows_of_photographs()
         mark = " (*)" if self.not_comparable else ""
@@ -213,7 +213,8 @@ class ReproducedExperiment:
     def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
         counts, photographs = dict.fromkeys((*EDITIONS, "mean"), 0), 0
-        for photograph in RunSection(1, self.runs[0], 1).photographs if self.runs else ():
+        sections = [RunSection(1, run, 1, with_published=True) for run in self.runs[:1]]
+        for photograph in (one for section in sections for one in section.photographs):
             weights = photograph.published | {"mean": photograph.labels}
             first = {origin: found[0][0] for origin, found in weights.items() if found}
             if "book" in first:

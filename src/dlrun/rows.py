@@ -26,12 +26,15 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Column:
-    """Describes a column of a table: the key of its values, its heading, their format."""
+    """Describes a column of a table: the key of its values, its heading, their format.
+
+    title: the heading; empty for the name. is_number: whether it is aligned to the right.
+    """
 
     name: str
-    title: str = ""  # the name, if it is empty
+    title: str = ""
     format: Callable[[object], str] = format_setting
-    is_number: bool = False  # it is aligned to the right
+    is_number: bool = False
 
     @property
     def heading(self) -> str:

@@ -8,11 +8,11 @@ import pytest
 import scipy.stats
 
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import Group
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import BestEpoch
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState
 from dlrun.sweeps.results import (
-    SweepConfig,
     SweepResults,
     find_best_config,
     group_points,
@@ -57,15 +57,15 @@ def runs(
     return found
 
 
-def rate(config: SweepConfig | None) -> float:
+def rate(config: Group | None) -> float:
     assert config is not None
-    return float(config.group.settings["optimizer.lr"])
+    return float(config.settings["optimizer.lr"])
 
 
 def test_the_best_has_all_its_seeds_or_says_how_many(tmp_path: Path) -> None:
     plan = a_plan()
     configs = group_points(plan, runs(plan, tmp_path, SCORES))
-    assert [(rate(one), len(one.group.counted), one.planned) for one in configs] == [
+    assert [(rate(one), len(one.counted), one.planned) for one in configs] == [
         (0.003, 1, 3),
         (0.002, 3, 3),
         (0.001, 3, 3),

@@ -39,20 +39,16 @@ def write_report(
     dlrun report imdb-dense/latest imdb-lasso/latest --out lab.html
     """
     screen = Screen()
-    _check_number(len(runs or ()))
     if runs:
+        _check_number(len(runs))
         contents = [_open_run_or_sweep(name, runs_dir) for name in runs]
         by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
         content = contents[0] if len(contents) == 1 else PageContent([*by_folder.values()])
         _check_number(len(content.runs))
     else:
-        left_out: list[str] = []
-        newest = _newest_finished(run_context.resolve_runs_dir(runs_dir), left_out)
-        note = ""
-        if len(newest) > NEWEST:
-            note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
-            screen.note(note)
-        content = PageContent(newest[:NEWEST], note, left_out)
+        content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
+        if content.note:
+            screen.note(content.note)
     inputs = [file for run in content.runs for file in run.folder.rglob("*")]
     check_output_path("--out", out, force=force, inputs=inputs, ours=OURS)
     try:
@@ -90,13 +86,9 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
     return read_page_content(sweep)
 
 
-def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
-    """Return the newest NEWEST + 1 finished runs, or all; raise ConfigError if no run finished.
-
-    A sentence for each damaged run, and one for the unfinished ones, is added to `left_out`.
-    """
-    finished: list[Run] = []
-    unfinished: list[str] = []
+def _newest_finished(runs_dir: Path) -> PageContent:
+    """Return the newest finished runs; raise ConfigError if no run finished."""
+    finished, unfinished, left_out = list[Run](), list[str](), list[str]()
     for folder in runs_newest_first(runs_dir):
         try:
             run = Run.open(folder)
@@ -115,7 +107,8 @@ def _newest_finished(runs_dir: Path, left_out: list[str]) -> list[Run]:
         left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
     if not finished:
         raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
-    return finished
+    note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
+    return PageContent(finished[:NEWEST], note if len(finished) > NEWEST else "", left_out)
 
 
 @opt.with_run_options(

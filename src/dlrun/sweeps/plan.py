@@ -155,10 +155,11 @@ class SweepPlan(ChecksummedModel):
         return added
 
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return the config of each point; of a search, those at the ends of its spaces."""
+        """Return the config of each point; of a search, also those at the ends of its spaces."""
         points = [point.settings for point in self.points]
         if self.search is not None:
-            points = settings_at_ends(self.search.spaces)
+            ends = settings_at_ends(self.search.spaces)
+            points += [end | repeat for end in ends for repeat in self.search.repeats]
         base = ConfigLayer(self.base)
         return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
 
@@ -173,12 +174,7 @@ class SweepPlan(ChecksummedModel):
 
     def check_classes_followed(self, folder: Path) -> None:
         """Raise ConfigError if a plan of somebody else names a class that dlrun does not use."""
-        settings = [point.settings for point in self.points]
-        if self.search is not None:
-            ends = settings_at_ends(self.search.spaces)
-            settings += [end | repeat for end in ends for repeat in self.search.repeats]
-        for point in settings:
-            config = validate_config(self.experiment, _with_settings(ConfigLayer(self.base), point))
+        for config in self.validate_points():
             check_classes_followed(folder, self.experiment, classes_of(config))
 
     def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
@@ -394,11 +390,9 @@ class Sweep:
         RunFolder(self.folder).write_text(PLAN, checksummed_json(self.plan))
 
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
-        """Return the runs of the sweep by the number of their point; a run may have been renamed.
+        """Return the runs of the sweep by the number of their point, without copies.
 
-        Copies are left out. If a point has several runs, the most advanced one is returned. A run
-        keeps its record and its config in memory, whatever becomes of its folder. `folders`: the
-        only folders to search, or all.
+        Of several runs of a point it is the most advanced one. folders: the only ones to search.
         """
         plan, found, runs = self.plan, list[Run](), dict[int, Run]()
         if folders is None:
@@ -410,14 +404,10 @@ class Sweep:
                 if member and member.id == plan.id and 0 < member.point <= len(plan.points):
                     found.append(run)
         copies = find_copies(run.identity for run in found)
-        for run in found:
-            # Without its config.yaml it is damaged too.
-            if run.record.sweep and run.folder not in copies and (run.folder / CONFIG).is_file():
-                point = run.record.sweep.point
-                known = runs.get(point, run)
-                runs[point] = max(
-                    known, run, key=lambda run: (run.is_finished, run.record.steps or 0)
-                )
+        # The most advanced run of a point comes last.
+        for run in sorted(found, key=lambda run: (run.is_finished, run.record.steps or 0)):
+            if run.record.sweep and run.folder not in copies:
+                runs[run.record.sweep.point] = run
         return runs
 
     def describe_damaged(self) -> list[str]:
@@ -443,17 +433,15 @@ class Sweep:
         Raises DlrunError if a run does not end.
         """
         folders = self._point_folders()
-        deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
-        while busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
-            if time.monotonic() > deadline:
-                raise DlrunError(
-                    f"{busy[0]}: another process is still writing to this run",
-                    "wait for its end, or end it",
-                )
-            if not announced:
-                screen.note(f"waiting for runs that end a step: {len(busy)}")
-                announced = True
-            time.sleep(0.1)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        if busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
+            screen.note(f"waiting for runs that end a step: {len(busy)}")
+        for folder in busy:
+            while is_file_locked(folder / LOCK):
+                if time.monotonic() > deadline:
+                    problem = f"{folder}: another process is still writing to this run"
+                    raise DlrunError(problem, "wait for its end, or end it")
+                time.sleep(0.1)
         for folder in folders:
             with contextlib.suppress(DlrunError, OSError):
                 names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}

@@ -6,7 +6,6 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from rich.text import Text
@@ -15,7 +14,7 @@ from dlrun.config.data_sections import FOLD, FOLDS
 from dlrun.config.yaml_loader import Values, format_override, format_settings_briefly
 from dlrun.errors import ConfigError, first_line, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Comparison, Group, Spread, compare, group_runs
+from dlrun.groups import Comparison, Group, compare, group_runs
 from dlrun.metrics import TESTED, VALID, without_stage
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
@@ -37,106 +36,50 @@ ROUGH = (
 )
 
 
-@dataclass(frozen=True)
-class SweepConfig:
-    """Holds the finished runs of one config of a sweep; planned: the number of its runs."""
-
-    group: Group
-    planned: int
-
-    @cached_property
-    def validated(self) -> Spread | None:
-        """Return the spread of the metric by which the best config is chosen, or None."""
-        metric = metrics.selection_metric(self.group.record, self.group.spreads)
-        return self.group.spreads[metric.name] if metric else None
-
-    @property
-    def missing(self) -> str:
-        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
-        count = len(self.group.counted)
-        return f"{count} of {self.planned}" if count < self.planned else ""
-
-    @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """Return a sort key, best last: has a validation metric, has all seeds, its mean."""
-        by = self.validated
-        value = float("-inf") if by is None else by.metric.sign * by.mean
-        return by is not None, not self.missing, value
-
-    @property
-    def is_chosen_by_test_rows(self) -> bool:
-        """Return whether the validation rows are the test rows."""
-        best_epoch = self.group.record.best_epoch
-        return best_epoch is not None and best_epoch.on_test
-
-    @property
-    def optimism(self) -> float | None:
-        """Return by how much the validation metric is better than the test's; None if unknown."""
-        by = self.validated
-        tested = by and self.group.spreads.get(by.metric.name.replace(VALID, TESTED, 1))
-        if by is None or tested is None or self.is_chosen_by_test_rows:
-            return None
-        return by.metric.sign * (by.mean - tested.mean)
-
-    def rows(self, best: "SweepConfig | None") -> list[Values]:
-        """Return a row for each metric of the config, as JSON and table.csv have it."""
-        more = {**self.group.settings, "planned": self.planned, "is_best": self is best}
-        return [self.group.row(spread) | more for spread in self.group.spreads.values()]
-
-    @property
-    def row(self) -> Values:
-        """Return the row of the config on the screen: the metrics that choose and that judge."""
-        by, main = self.validated, self.group.main
-        shown = main or by
-        row: Values = self.group.row(shown) if shown else {}
-        row |= {"config": format_settings_briefly(self.group.settings)}
-        row |= {"n": self.missing or str(row.get("count", ""))}
-        return row | {"validated": by.mean if by and main else None}
-
-    def describe(self) -> str:
-        """Return the config with its mean validation and test metrics as text."""
-        spreads = [spread for spread in (self.validated, self.group.main) if spread]
-        text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
-        text += f" ({self.missing} runs)" if self.missing else ""
-        label = format_settings_briefly(self.group.settings)
-        return f"{label}: {text}" if label else text
-
-    @property
-    def command(self) -> str:
-        """Return the shell command that repeats the config: one run, or a sweep over its runs."""
-        group, experiment = self.group, self.group.record.experiment
-        words, settings = ["dlrun", experiment], group.runs[0].changed_settings()
-        if group.folds:
-            words = ["dlrun", "sweep", experiment, "--folds", str(settings.pop(FOLDS))]
-            del settings[FOLD]
-        elif len(group.seeds) > 1:
-            words = ["dlrun", "sweep", experiment]
-        if len(group.seeds) > 1:
-            words += ["--seeds", format_seeds(group.seeds)]
-            settings.pop(SEED, None)
-        for key, value in settings.items():
-            words += ["--set", format_override(key, value)]
-        return shlex.join(words)
-
-
-def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepConfig]:
+def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
     """Return the configs of a sweep that have finished runs, the best config last."""
-    configs: list[SweepConfig] = []
+    groups: list[Group] = []
     for points in plan.configs:
         found = [runs[point.number] for point in points if point.number in runs]
         done = [run for run in found if run.is_finished and run.record.metrics]
         settings = {key: points[0].settings.get(key) for key in plan.keys}
-        for group in group_runs(done):
-            configs.append(SweepConfig(replace(group, settings=settings), len(points)))
-    return sorted(configs, key=lambda config: config.rank)
+        groups += [replace(one, settings=settings, planned=len(points)) for one in group_runs(done)]
+
+    def rank(group: Group) -> tuple[bool, bool, float]:
+        by = group.validated
+        value = float("-inf") if by is None else by.metric.sign * by.mean
+        return by is not None, not group.missing, value
+
+    return sorted(groups, key=rank)
 
 
-def find_best_config(configs: Sequence[SweepConfig]) -> SweepConfig | None:
+def find_best_config(groups: Sequence[Group]) -> Group | None:
     """Return the last config if it has a validation metric, or if no key varies a test metric."""
-    best = configs[-1] if configs else None
-    if best and (best.validated or (best.group.main and not best.group.settings)):
-        return best
-    return None
+    best = groups[-1] if groups else None
+    return best if best and (best.validated or (best.main and not best.settings)) else None
+
+
+def describe_config(group: Group) -> str:
+    """Return a config with its mean validation and test metrics as text."""
+    spreads = [spread for spread in (group.validated, group.main) if spread]
+    text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
+    text += f" ({group.missing} runs)" if group.missing else ""
+    return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
+
+
+def command_of(group: Group) -> str:
+    """Return the shell command that repeats a config: one run, or a sweep over its runs."""
+    words, settings = [group.record.experiment], group.runs[0].changed_settings()
+    if group.folds:
+        words += ["--folds", str(settings.pop(FOLDS))]
+        del settings[FOLD]
+    if len(group.seeds) > 1:
+        words += ["--seeds", format_seeds(group.seeds)]
+        settings.pop(SEED, None)
+    several = ["sweep"] if len(words) > 1 else []
+    for key, value in settings.items():
+        words += ["--set", format_override(key, value)]
+    return shlex.join(["dlrun", *several, *words])
 
 
 @dataclass(frozen=True)
@@ -164,7 +107,7 @@ class Selection:
         if self.second is None or self.comparison is None:
             return {"second": "no other config has the same seeds: nothing to compare"}
         texts = {"second": self.comparison.describe("the best", self.second)}
-        if self.optimism is None or self.optimism_of_all is None or self.comparison.is_too_few:
+        if self.optimism is None or self.optimism_of_all is None or self.comparison.too_few:
             return texts
         beyond = self.optimism - self.optimism_of_all
         flatters = f"the choice flatters it by about {beyond:.4g}"
@@ -176,43 +119,44 @@ class Selection:
         return texts
 
 
-def judge_selection(configs: Sequence[SweepConfig]) -> Selection | None:
+def judge_selection(groups: Sequence[Group]) -> Selection | None:
     """Return what the choice of the best config, the last, is worth; None if no key varies."""
-    best = find_best_config(configs)
-    if best is None or best.validated is None or not best.group.settings:
+    best = find_best_config(groups)
+    if best is None or best.validated is None or not best.settings:
         return None
-    metric = best.validated.metric.name
+    metric, sign = best.validated.metric.name, best.validated.metric.sign
+    tested = metric.replace(VALID, TESTED, 1)
     alike = [
-        config
-        for config in configs
-        if metric in config.group.spreads
-        and config.group.counted.keys() == best.group.counted.keys()
+        group
+        for group in groups
+        if metric in group.spreads and group.counted.keys() == best.counted.keys()
     ]
     if len(alike) < 2:
         return Selection(metric, len(alike))
-    second = alike[-2].group
-    gaps = [config.optimism for config in alike if config.optimism is not None]
-    return Selection(
-        metric,
-        len(alike),
-        format_settings_briefly(second.settings),
-        compare(best.group, second, metric),
-        best.optimism,
-        statistics.fmean(gaps) if gaps else None,
-    )
+    second = format_settings_briefly(alike[-2].settings)
+    selection = Selection(metric, len(alike), second, compare(best, alike[-2], metric))
+    if _validates_on_test(best) or not all(tested in group.spreads for group in alike):
+        return selection
+    gaps = [sign * (group.spreads[metric].mean - group.spreads[tested].mean) for group in alike]
+    return replace(selection, optimism=gaps[-1], optimism_of_all=statistics.fmean(gaps))
 
 
-def warnings_of_selection(configs: Sequence[SweepConfig]) -> list[str]:
+def _validates_on_test(group: Group) -> bool:
+    best_epoch = group.record.best_epoch
+    return best_epoch is not None and best_epoch.on_test
+
+
+def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     """Return why no config is the best, or that the test rows chose it, or an epoch of it."""
-    best = find_best_config(configs)
+    best = find_best_config(groups)
     if best is None:
-        names = configs[-1].group.spreads.values() if configs else ()
+        names = groups[-1].spreads.values() if groups else ()
         return [why for spread in names if (why := spread.metric.not_ranked)][:1]
-    if not best.is_chosen_by_test_rows:
+    if not _validates_on_test(best):
         return []
-    if best.group.settings:
+    if best.settings:
         return [metrics.too_good_by_test_rows("the best config's test metric")]
-    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.group.runs):
+    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
         return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
     return []  # only the seed varies: nothing was chosen
 
@@ -234,12 +178,16 @@ class SweepResults:
 
     def __init__(self, sweep: Sweep, state: SweepState) -> None:
         self.sweep, self.plan, self.state = sweep, sweep.plan, state
-        self.configs = group_points(sweep.plan, state.runs)
-        self.best = find_best_config(self.configs)
-        self.selection = judge_selection(self.configs)
-        self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.configs)]
-        self.has_folds = any(config.group.folds for config in self.configs)
-        self.rows = [row for config in self.configs for row in config.rows(self.best)]
+        self.groups = group_points(sweep.plan, state.runs)
+        self.best = find_best_config(self.groups)
+        self.selection = judge_selection(self.groups)
+        self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
+        self.has_folds = any(group.folds for group in self.groups)
+        self.rows = [
+            {**group.settings, **group.row(spread), "is_best": group is self.best}
+            for group in self.groups
+            for spread in group.spreads.values()
+        ]
 
     def write_files(self, screen: Screen) -> dict[str, str]:
         """Write the table, figure and report, and return the paths of those that were written.
@@ -276,7 +224,7 @@ class SweepResults:
         note += f" {ROUGH}." if self.has_folds else ""
         shown: dict[str, str] = {}
         if self.best and self.selection:
-            shown = {"the best config by validation": self.best.describe()}
+            shown = {"the best config by validation": describe_config(self.best)}
             shown |= self.selection.describe()
         ordered = [run for _, run in sorted(runs.items())]
         figures: dict[str, bytes] = {}
@@ -288,7 +236,7 @@ class SweepResults:
         """Return the figure as PNG; None if no finished run has metrics, or it failed."""
         from dlrun.plots import sweep  # slow: matplotlib
 
-        main = next((config.group.main or config.validated for config in self.configs), None)
+        main = next((group.main or group.validated for group in self.groups), None)
         if main is None:
             return None
         plan, best = self.plan, self.best
@@ -308,8 +256,8 @@ class SweepResults:
                 dots,
                 keys,
                 metric,
-                chosen=best.group.settings if best else {},
-                book=best.group.published(TESTED + metric).get("book") if best else None,
+                chosen=best.settings if best else {},
+                book=best.published(TESTED + metric).get("book") if best else None,
                 title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
             )
             return figure.to_png()
@@ -330,65 +278,50 @@ class SweepResults:
         labelled = {"again": self.sweep.resume_command} if failed or "table" not in files else {}
         labelled |= files
         if self.best is not None:
-            labelled["best" if self.best.group.settings else "mean"] = self.best.describe()
+            labelled["best" if self.best.settings else "mean"] = describe_config(self.best)
         screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
         for label, text in self.selection.describe().items() if self.selection else ():
             lines = textwrap.wrap(printable(text), WIDTH)
             screen.labelled((label, f"\n{' ' * INDENT}".join(lines)))
         if self.best is not None:
-            screen.labelled(("repeat", printable(self.best.command)))
+            screen.labelled(("repeat", printable(command_of(self.best))))
         for warning in self.warnings:
             screen.warn(warning)
 
     def table_lines(self, screen: Screen) -> list[str]:
-        """Return the table of the configs with their metrics, the best last."""
-        last = self.configs[-1] if self.configs else None
-        main = last and (last.group.main or last.validated)
-        heads = [
-            shorten_metric(spread.metric.name) if spread else ""
-            for spread in (last and last.validated, main)
-        ]
-        columns = [
-            Column("config"),
-            Column("n", is_number=True),
-            number("validated", heads[0]),
-            replace(MEAN, title=heads[1]),
-            SD,
-            INTERVAL_OF_MEAN,
-            number("book"),
-        ]
-        return table_lines(columns, [config.row for config in self.configs], screen)
+        """Return the table of the configs with the metrics that choose and judge, the best last."""
+        rows, heads = [], ["", ""]
+        for group in self.groups:
+            by, main = group.validated, group.main
+            shown = main or by
+            heads = [shorten_metric(one.metric.name) if one else "" for one in (by, shown)]
+            row = group.row(shown) if shown else {}
+            row["config"] = format_settings_briefly(group.settings)
+            row["n"] = group.missing or str(row.get("count", ""))
+            rows.append(row | {"validated": by.mean if by and main else None})
+        columns = [Column("config"), Column("n", is_number=True), number("validated", heads[0])]
+        columns += [replace(MEAN, title=heads[1]), SD, INTERVAL_OF_MEAN, number("book")]
+        return table_lines(columns, rows, screen)
 
     def print_json(self, status: str, screen: Screen) -> None:
         """Print the state and results of the sweep. Raises OSError if stdout was closed."""
-        plan, best = self.plan, self.best
-        points = []
+        plan, best, points = self.plan, self.best, []
         for point in plan.points:
-            run, number_of_point = self.state.runs.get(point.number), point.number
-            about = {"point": number_of_point, "settings": point.settings}
+            run = self.state.runs.get(point.number)
+            about = {"point": point.number, "settings": point.settings}
             about |= {"state": run and run.state, "run": run and str(run.folder)}
             about |= {"metrics": run.record.metrics if run else {}}
-            points.append(about | {"error": self.state.failed.get(number_of_point)})
-        screen.print_json(
-            {
-                "sweep": plan.name,
-                "experiment": plan.experiment,
-                "folder": str(self.sweep.folder),
-                "note": plan.note or None,
-                "tags": plan.tags,
-                "status": status,
-                "points": points,
-                "rows": self.rows,
-                "best": best
-                and {
-                    "settings": best.group.settings,
-                    "seeds": best.group.seeds,
-                    "folds": best.group.folds or None,
-                    "planned": best.planned,
-                    "runs": [str(run.folder) for run in best.group.counted.values()],
-                    "command": best.command,
-                },
-                "selection": self.selection and self.selection.as_object(),
-                "warnings": self.warnings,
-            }
-        )
+            points.append(about | {"error": self.state.failed.get(point.number)})
+        about_best = best and {
+            "settings": best.settings,
+            "seeds": best.seeds,
+            "folds": best.folds or None,
+            "planned": best.planned,
+            "runs": [str(run.folder) for run in best.counted.values()],
+            "command": command_of(best),
+        }
+        about = {"sweep": plan.name, "experiment": plan.experiment, "status": status}
+        about |= {"folder": str(self.sweep.folder), "note": plan.note or None, "tags": plan.tags}
+        about |= {"points": points, "rows": self.rows, "best": about_best}
+        selection = self.selection and self.selection.as_object()
+        screen.print_json(about | {"selection": selection, "warnings": self.warnings})

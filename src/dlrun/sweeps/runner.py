@@ -14,7 +14,7 @@ from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
-from dlrun.sweeps.results import find_best_config, group_points
+from dlrun.sweeps.results import describe_config, find_best_config, group_points
 from dlrun.sweeps.search_space import Settings
 from dlrun.system.console import MoveBar, Screen, cut, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
@@ -146,9 +146,9 @@ class SweepProgress:
         record = self.state.runs[point.number].record if how == "done" else None
         self.screen.note(self._line(point, how, record))
         best = find_best_config(group_points(self.plan, self.state.runs)) if record else None
-        if best is not None and best.group.settings != self.best:
-            self.best = best.group.settings
-            self.screen.note(cut(f"best so far {best.describe()}", WIDTH))
+        if best is not None and best.settings != self.best:
+            self.best = best.settings
+            self.screen.note(cut(f"best so far {describe_config(best)}", WIDTH))
         self._draw()
 
     def _draw(self) -> None:
