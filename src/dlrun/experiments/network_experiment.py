@@ -131,7 +131,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network, and write the files of the run."""
         from dlrun.training.fit import Training  # slow: Lightning
-        from dlrun.training.lightning_module import LightningNetwork
 
         with context.phase("data"):
             loaded = self.load(config, context)
@@ -153,15 +152,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = context.write_layers(build(), self.example(config, assets))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
             trained, report = training.run_on_accelerator()
-            assert isinstance(trained.module, LightningNetwork)
-            module = trained.module
         with context.phase("predictions"):
-            predictions = _predictions_of(module.predictions, assets.labels)
+            predictions = _predictions_of(trained.predictions, assets.labels)
             if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
-            for name, content in self.extra_files(module.network, assets).items():
+            for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         tested = predictions.test_metrics if predictions else {}
         return Results(

@@ -87,10 +87,11 @@ AUTOMATIC = VALIDATION | {
 
 @dataclass(frozen=True)
 class Trained:
-    """Holds a trained module with the metrics of the epoch that was kept and of the test set."""
+    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
 
     metrics: dict[str, float]
-    module: pl.LightningModule  # on the CPU
+    network: nn.Module  # on the CPU: the network, or the user's own module
+    predictions: NDArray[np.float64] | None  # of a network, see PredictionCollector.finish
     processes: int  # number of processes that shared each batch
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
@@ -172,11 +173,9 @@ class Training:
         callbacks = make_callbacks(config)
         module, data = self._seeded()
         network = module if isinstance(module, LightningNetwork) else None
-        recorder = (
-            NetworkRecorder(steps, config, state, network)
-            if network and isinstance(config, NetworkConfig)
-            else EpochRecorder(steps, config, state)
-        )
+        recorder = EpochRecorder(steps, config, state)
+        if network:
+            recorder = NetworkRecorder(steps, network.config, state, network)
         trainer = make_trainer(
             config,
             device,
@@ -219,10 +218,12 @@ class Training:
         if len(rows) < limit:  # by early_stopping or a callback
             stopped = len(rows)
             context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
-        trained = network.network if network else module
-        context.keep(WEIGHTS, serialize_tensors(trained.cpu().state_dict()))
+        trained = (network.network if network else module).cpu()
+        context.keep(WEIGHTS, serialize_tensors(trained.state_dict()))
         kept = kept_epoch(rows, config.metrics, config.keeps_best_by)
-        return Trained(newest_metrics(rows[:kept]) | metrics, module, world, kept, stopped)
+        metrics = newest_metrics(rows[:kept]) | metrics
+        predictions = network.predictions if network else None
+        return Trained(metrics, trained, predictions, world, kept, stopped)
 
     def _announcement(self, device: str, left: int, done: int, world: int) -> str:
         by = f" by {world} processes" if world > 1 else ""

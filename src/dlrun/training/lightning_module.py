@@ -292,38 +292,38 @@ class NetworkData(pl.LightningDataModule):
 
     def __init__(self, data: ArrayData, config: NetworkConfig) -> None:
         super().__init__()
-        self._data, self._config, self._is_placed = data, config, False
+        self._data, self._is_placed = data, False
+        self._limits = config.trainer
 
     def setup(self, stage: str) -> None:
         """Place the data. Raises ConfigError if the processes cannot share a batch."""
         trainer = self.trainer
         assert trainer is not None
         self._process = trainer.global_rank, trainer.world_size
-        check_batch_divisible(self._config.batch_size, trainer.world_size)
+        check_batch_divisible(self._data.batch_size, trainer.world_size)
         if (rows := len(self._data.train)) < trainer.world_size:
-            raise ConfigError(
-                f"{pluralize(rows, 'row')} of training data for {trainer.world_size} processes",
-                "fewer trainer.devices, or more rows",
+            problem = (
+                f"{pluralize(rows, 'row')} of training data for {trainer.world_size} processes"
             )
+            raise ConfigError(problem, "fewer trainer.devices, or more rows")
         if not self._is_placed:
             self._data, self._is_placed = self._data.on(trainer.strategy.root_device), True
-        module, limit = trainer.lightning_module, self._config.trainer.limit_train_batches
+        module, limit = trainer.lightning_module, self._limits.limit_train_batches
         assert isinstance(module, LightningNetwork)
         module.batches = self._data.count_training_batches(trainer.world_size, limit)
 
     def train_dataloader(self) -> Loader:
         """Return the lists of training batches of this process."""
-        limit = self._config.trainer.limit_train_batches
-        return self._data.training_batches(*self._process, limit=limit)
+        return self._data.training_batches(*self._process, limit=self._limits.limit_train_batches)
 
     def val_dataloader(self) -> Loader:
         """Return the batches of the validation of this process."""
-        limit = self._config.trainer.limit_val_batches
+        limit = self._limits.limit_val_batches
         return self._data.evaluation_batches(self._data.valid, *self._process, limit=limit)
 
     def test_dataloader(self) -> Loader:
         """Return the batches of the test of this process."""
-        limit = self._config.trainer.limit_test_batches
+        limit = self._limits.limit_test_batches
         return self._data.evaluation_batches(self._data.test, *self._process, limit=limit)
 
 
