@@ -111,13 +111,3 @@ def test_all_damaged_the_run_cannot_be_resumed_and_keeps_them(
     with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)
     assert contents(tmp_path) == before
-
-
-def test_discard_forgets_all_steps(tmp_path: Path) -> None:
-    save(file_of(tmp_path), 1, 2)
-    file = file_of(tmp_path)
-    file.load(Screen(quiet=True))
-    file.discard()
-    assert contents(tmp_path) == {}
-    save(file, 1)
-    assert load(tmp_path) == expected(1)

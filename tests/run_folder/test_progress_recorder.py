@@ -1,34 +1,17 @@
 """Steps: each finished by the same function, in the same order."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, StepCounter, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests.conftest import Out
 
 COLUMNS = ["epoch", "loss"]
-
-
-class Log:
-    """Remembers each step, and metrics.csv at that moment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.steps: list[tuple[int, Mapping[str, float], str]] = []
-        self.begun: list[int] = []
-
-    def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
-        self.begun.append(len(rows))
-
-    def log(self, step: int, row: Mapping[str, float]) -> None:
-        assert (self.folder / "checkpoint").is_file()
-        self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
 def steps_of(folder: Path) -> ProgressRecorder:
@@ -43,27 +26,31 @@ def steps(tmp_path: Path) -> ProgressRecorder:
     return steps
 
 
-def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
+def do(steps: StepCounter, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
             steps.finish(row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch)
 
 
-def test_a_step_is_on_disk_before_it_is_shown_and_logged(
-    tmp_path: Path, steps: ProgressRecorder, capsys: Out
-) -> None:
-    log = steps.loggers = Log(tmp_path)
+def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: ProgressRecorder, capsys: Out) -> None:
     do(steps, 1, 2)
-    first, second = "epoch,loss\n1,1\n", "epoch,loss\n1,1\n2,0.5\n"
-    rows = {"epoch": 1, "loss": 1}, {"epoch": 2, "loss": 0.5}
-    assert log.steps == [(1, rows[0], first), (2, rows[1], second)]
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
-    again = steps_of(tmp_path)
-    again.loggers = log
-    again.begin(COLUMNS, "data")
-    again.begin(COLUMNS, "data")  # another attempt, from the seed
-    assert log.begun == [2, 0]
+
+
+def test_a_counter_goes_on_from_the_checkpoint_and_writes_nothing(
+    tmp_path: Path, steps: ProgressRecorder
+) -> None:
+    do(steps, 1, 2)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    counter = StepCounter(tmp_path, "a run", Screen(quiet=True), StopRequest())
+    assert counter.begin(COLUMNS, "data") is not None
+    do(counter, 3)
+    counter.write("summary.txt", b"text")
+    assert [row["epoch"] for row in counter.rows] == [1, 2, 3]
+    assert counter.begin(COLUMNS, "data") is None and counter.rows == []
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_another_attempt_or_another_run_begins_from_nothing(

@@ -165,12 +165,7 @@ def test_the_largest_class_stands_after_the_test_metrics() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (0.853, "0.8530"),
-        (0.0, "0.0000"),
-        (-2.1349e-7, "-2.13e-07"),
-        (12345678.9, "1.2346e+07"),
-    ],
+    [(0.853, "0.8530"), (0.0, "0.0000"), (-2.1349e-7, "-2.13e-07"), (12345678.9, "1.2346e+07")],
 )
 def test_a_metric_of_any_unit_has_digits_that_tell_it_from_another(value: float, text: str) -> None:
     assert format_metric(value) == text

@@ -38,13 +38,6 @@ class Exiting(pl.Callback):
         raise SystemExit(3)
 
 
-class Stopping(pl.Callback):
-    """Ends the training after its first epoch, as lightning.pytorch.callbacks.Timer may."""
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = True
-
-
 class Counting(pl.Callback):
     """Keeps the numbers of each epoch's end in its state, and writes them into the run's folder."""
 

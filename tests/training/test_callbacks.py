@@ -108,19 +108,6 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])
 
 
-def test_a_callback_that_ends_the_training_of_a_network_ends_the_run(
-    tmp_path: Path, forked: Dlrun
-) -> None:
-    settings = "trainer.max_epochs=3", f"trainer.callbacks=[{OWN}.Stopping]"
-    run = finished(tmp_path, harness.words(DENSE, *settings))
-    record = Run.open(run).record
-    assert (record.status, record.steps, record.stopped_epoch) == ("finished", 1, 1)
-    before = outcome(run)
-    forked("resume", run).is_told(0)
-    assert outcome(run) == before
-    assert Run.open(run).record == record
-
-
 def test_the_state_of_a_callback_continues_when_a_run_is_resumed(
     tmp_path: Path, forked: Dlrun
 ) -> None:

@@ -15,15 +15,9 @@ from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.checks import load_experiment_config
-from dlrun.system.accelerator import is_accelerator_error
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.fit import (
-    Training,
-    divergence_warning,
-    make_trainer,
-    predict_test_set,
-)
+from dlrun.training.fit import Training, divergence_warning, predict_test_set
 from dlrun.training.objective import classification
 from tests.experiments.use import reader
 
@@ -151,24 +145,6 @@ def test_without_a_fallback_or_with_several_processes_it_is_an_error(
 def test_a_fault_of_the_network_is_no_fault_of_the_device(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"):
         fit(tmp_path / "run", "fragile", fails_once(ValueError("mine"), 15))
-
-
-def test_the_probe_has_the_runs_precision(tmp_path: Path) -> None:
-    seen = []
-
-    class Seeing(Network):
-        def forward(self, inputs: Tensor) -> Tensor:
-            seen.append(inputs.dtype)
-            return super().forward(inputs)
-
-    fit(tmp_path / "run", "fragile", Seeing, precision="64-true", max_epochs=1)
-    assert seen[0] == torch.float64
-
-
-def test_an_accelerator_that_lightning_does_not_know_may_be_replaced_by_the_cpu() -> None:
-    with pytest.raises(AcceleratorError, match="npu") as caught:
-        make_trainer(network_config("cpu"), "npu", probe=True)
-    assert is_accelerator_error(caught.value)
 
 
 def test_a_loss_that_grows_is_said() -> None:

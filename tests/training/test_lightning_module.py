@@ -22,11 +22,7 @@ from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.lightning_module import (
-    LightningNetwork,
-    PredictionCollector,
-    StageMetrics,
-)
+from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
 from dlrun.training.objective import (
     Objective,
     classification,

@@ -186,24 +186,6 @@ def test_without_a_test_there_are_no_test_metrics(tmp_path: Path) -> None:
     assert set(trained.metrics) == {"train_loss", "valid_loss"}
 
 
-def test_the_probe_updates_once_whatever_the_module_needs(tmp_path: Path) -> None:
-    seen = []
-
-    class Stopping(Module):
-        def configure_callbacks(self) -> pl.Callback:
-            return pl.callbacks.EarlyStopping("val_loss")
-
-        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            seen.append(batch_idx)
-            return super().training_step(batch, batch_idx)
-
-    context = reader(tmp_path / "probe")
-    with temporary_training_settings(1):
-        Training(lightning_config(5), context, Stopping, lambda: Data("")).probe("cpu")
-    assert seen == [0]
-    assert not [*(tmp_path / "probe").iterdir()]
-
-
 def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: Path) -> None:
     class Stopping(Module):
         def configure_callbacks(self) -> pl.Callback:

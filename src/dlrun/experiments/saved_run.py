@@ -126,11 +126,8 @@ class Run:
     @property
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file in the run folder and below, the largest first."""
-        sizes = {
-            str(file.relative_to(self.folder)): file.stat().st_size
-            for file in self.folder.rglob("*")
-            if file.is_file() and not file.is_symlink()
-        }
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        sizes = {str(path.relative_to(self.folder)): path.lstat().st_size for path in files}
         return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
     @property
@@ -227,10 +224,8 @@ class Run:
     def check_data(self, digest: str) -> None:
         """Raise DataError if `digest` is not the fingerprint of the data that the run used."""
         if digest != self.record.data_digest:
-            raise DataError(
-                f"{self.folder}: the data have changed since the run",
-                f"`{self.repeat_command}` runs it again",
-            )
+            problem = f"{self.folder}: the data have changed since the run"
+            raise DataError(problem, f"`{self.repeat_command}` runs it again")
 
     @cached_property
     def experiment(self) -> "AnyExperiment":
@@ -276,10 +271,9 @@ class Run:
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if has_checkpoint or not self.record.steps else None
+        can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
         ended = self.record.stopped_epoch is not None
-        if has_checkpoint and EPOCHS in schema.changeable_by_resume(self.settings) and not ended:
-            return f"{command} {EPOCHS}=N"
-        return None
+        return f"{command} {EPOCHS}=N" if has_checkpoint and can_be_longer and not ended else None
 
     def network(self) -> "Network":
         """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
@@ -316,16 +310,10 @@ class Run:
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         self.check_has_result()
-        steps = StepCounter(
-            self.folder, self.record.id, screen or Screen(quiet=True), StopRequest()
-        )
-        context = RunContext(
-            RunFolder(self.folder),
-            steps,
-            data_dir=run_context.resolve_data_dir(data_dir),
-            runs_dir=self.folder.parents[1],
-            threads=self.record.threads or 1,
-        )
+        screen, threads = screen or Screen(quiet=True), self.record.threads or 1
+        steps = StepCounter(self.folder, self.record.id, screen, StopRequest())
+        places = run_context.resolve_data_dir(data_dir), self.folder.parents[1]
+        context = RunContext(RunFolder(self.folder), steps, *places, threads)
         return self.experiment.test(self, self.config, context)
 
     def exported(self) -> "NetworkToExport":
@@ -343,11 +331,9 @@ class Run:
         except DlrunError:
             raise
         except Exception as error:
-            problem = f"{self.folder}: not as {self.record.experiment} writes a run"
-            hint = "`dlrun runs check RUN` says which files are damaged"
-            raise DataError(
-                f"{problem}: {type(error).__name__}: {first_line(error)}", hint
-            ) from error
+            problem = f"{self.folder}: not as {self.record.experiment} writes a run: "
+            problem += f"{type(error).__name__}: {first_line(error)}"
+            raise DataError(problem, "`dlrun runs check RUN` names damaged files") from error
 
     def __repr__(self) -> str:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]

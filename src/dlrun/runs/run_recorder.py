@@ -31,7 +31,8 @@ from dlrun.run_folder.record import (
     checksummed_json,
     write_run_record,
 )
-from dlrun.system import files, resources
+from dlrun.system import resources
+from dlrun.system.files import file_digest
 from dlrun.system.signals import StopRequest
 
 log = logging.getLogger("dlrun")
@@ -132,6 +133,8 @@ class RunRecorder:
         name, config, rows = self.experiment.name, self.config, self.steps.rows
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
+        on_test = config.validates_on_test
+        best = recorded_metrics.best_epoch(rows, config.metrics, on_test=on_test)
         changes = {
             "ended": _now(),
             "steps": len(rows) or None,
@@ -142,9 +145,7 @@ class RunRecorder:
             **published.compare_with_published(name, config, results),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": recorded_metrics.best_epoch(
-                rows, config.metrics, on_test=config.validates_on_test
-            ),
+            "best_epoch": best,
             "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
@@ -166,16 +167,14 @@ class RunRecorder:
         self._save("finished", seconds=context.seconds, **changes)
 
     def _digests(self) -> dict[str, str]:
-        names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG}
-        digests = {name: files.file_digest(self.folder.path / name) for name in sorted(names)}
-        return self.record.files | digests
+        names = sorted({ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG})
+        return self.record.files | {name: file_digest(self.folder.path / name) for name in names}
 
     def _save(self, status: Status, **changes: object) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
         write_run_record(self.folder, record)
         self.record = record
-        if status in ("finished", "failed", "interrupted"):
-            self.loggers.end(record.metrics, status)
+        self.loggers.end(record.metrics, status)
 
     def _draw(self, record: RunRecord) -> dict[str, bytes]:
         """Return the run's figures as PNG files by name; only warn if drawing fails.

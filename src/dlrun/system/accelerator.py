@@ -17,10 +17,7 @@ RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
 # Accelerators by torch's name of the device, in the order in which `auto` tries them, each with the
 # words in the messages of its errors as a regular expression.
-ACCELERATORS = {
-    "cuda": "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
-    "mps": "mps|metal",
-}
+ACCELERATORS = {"cuda": "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen", "mps": "mps|metal"}
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Names of classes of errors that a device caused, whatever their message. Not every torch has all
 # of these classes; AcceleratorError is also the name of dlrun's own class.
@@ -58,7 +55,7 @@ def why_accelerator_unavailable(device: str) -> str | None:
     import torch  # slow: 1 s
 
     if device == "cuda":
-        if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        if torch.version.cuda is None and torch.version.hip is None:
             return "this build of PyTorch has no CUDA support"
         return None if torch.cuda.is_available() else "no CUDA device or driver was found"
     if not torch.backends.mps.is_built():

@@ -45,12 +45,7 @@ from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
-from dlrun.system.accelerator import (
-    AcceleratorReport,
-    check_cpu_devices,
-    is_accelerator_error,
-    run_with_fallback,
-)
+from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData
@@ -168,7 +163,6 @@ class Training:
         config, context, steps = self.config, self.context, self.context.steps
         limit, folder = config.trainer.max_epochs, context.folder.path
         checkpoint = steps.begin(self.columns, self.fingerprint)
-        check_cpu_devices(device, config.trainer.devices)
         state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         callbacks = make_callbacks(config)
         module, data = self._seeded()
