@@ -11,12 +11,8 @@ from pathlib import Path
 
 SIMILARITY = 0.75  # least similarity of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
-REMEDIES = {  # what helps against the system's errors
-    errno.ENOSPC: "free some space",
-    errno.EROFS: f"its file system cannot be written: {PLACES}",
-    errno.EACCES: f"change its permissions, or {PLACES}",
-    errno.EPERM: f"change its permissions, or {PLACES}",
-}
+REMEDIES = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), f"make it writable, or {PLACES}")
+REMEDIES[errno.ENOSPC] = "free some space"
 # Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
 LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
@@ -99,28 +95,28 @@ class Stopped(BaseException):
 
 
 class Interrupted(Stopped):
-    """Raised to end the run when the user presses Ctrl-C (SIGINT)."""
+    """Raised when the user presses Ctrl-C (SIGINT)."""
 
     exit_code = 130
     word = "interrupted"
 
 
 class Terminated(Stopped):
-    """Raised to end the run when the process receives SIGTERM."""
+    """Raised when the process receives SIGTERM."""
 
     exit_code = 143
     word = "terminated"
 
 
 class HungUp(Terminated):
-    """Raised to end the run when the terminal is closed or disconnected (SIGHUP)."""
+    """Raised when the terminal is closed or disconnected (SIGHUP)."""
 
     exit_code = 129
     word = "hung up"
 
 
 class OutOfTime(Stopped):
-    """Raised to end the run shortly before its SLURM job reaches the time limit (SIGUSR2)."""
+    """Raised shortly before a SLURM job reaches its time limit (SIGUSR2)."""
 
     exit_code = 140
     word = "out of time"

@@ -34,6 +34,7 @@ OWN = "text-dense --dry-run"
         ("resume latest --trainer.max_epochs 9", ": trainer.max_epochs=9\n"),
         ("runs list --optimizer.lr 1", "--optimizer.lr\n"),
         ("runs list --sort", "'--sort' requires an argument\n  dlrun runs list --help\n"),
+        (f"{DENSE} seed=3 --seeds 3", f"dlrun sweep {DENSE} seed=3 --seeds 3\n"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
         (f"{DENSE} --accelerator gpu", "'cuda'"),
         (f"{DENSE} +optimizer.lr=1", "'optimizer'?"),

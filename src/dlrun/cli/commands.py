@@ -5,8 +5,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -70,28 +69,9 @@ PANELS = {
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
-DASHED = {"show:change_tags"}  # functions of commands whose arguments may begin with a dash
+# Settings of a command whose arguments may begin with a dash, such as `-old`.
+DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
-# What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
-# pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
-SPELLINGS = (
-    (r"(fit|run|train) EXPERIMENT(?P<more>.*)", "dlrun {experiment}{more}"),
-    (r"(fit|run|train)\b.*", "dlrun EXPERIMENT; dlrun --help lists them"),
-    (r"(validate|test)\b.*", "dlrun predict RUN --test"),
-    (r"ls\b.*", "dlrun runs list"),
-    (r"(ui|view)\b.*", "dlrun report"),
-    (r"help(?P<more>.*)", "dlrun{more} --help"),
-    (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
-    (r"runs delete\b.*", "dlrun runs rm RUN"),
-    (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
-    (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
-     "dlrun sweep {experiment}{words}{more}"),
-    (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
-     "dlrun sweep {experiment}{more}"),
-    (r"EXPERIMENT(?P<words>.*) --print[-_]config(?P<more>.*)",
-     "dlrun config {experiment}{words}{more}"),
-    (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
-)  # fmt: skip
 
 
 class UntypedFlags:
@@ -108,17 +88,6 @@ class UntypedFlags:
 
 class PlainCommand(UntypedFlags, TyperCommand):
     """Represents a command of dlrun."""
-
-
-class DashedArgumentsCommand(PlainCommand):
-    """Takes arguments that begin with one dash, such as `-old`, unless they are options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments of a command line after moving those with a dash behind a `--`."""
-        options = {name for param in self.get_params(ctx) for name in param.opts}
-        dashed = [word for word in args if re.match("-[^-]", word) and word not in options]
-        others = [word for word in args if word not in dashed and word != "--"]
-        return super().parse_args(ctx, [*others, *(["--", *dashed] if dashed else [])])
 
 
 class LazyCommandGroup(UntypedFlags, TyperGroup):
@@ -148,16 +117,13 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
-    def load_command(self, ctx: Any, name: str, *words: str) -> Any:
+    def load_command(self, ctx: Any, name: str) -> Any:
         """Import a command of this group, and return it with its arguments and options.
 
         Raises UsageError if it does not exist, DlrunError if its experiment cannot be loaded.
-        `words` are what the user typed after its name.
         """
         if name not in self.commands:
-            options = [option for param in self.get_params(ctx) for option in param.opts]
-            group = "dlrun" if self.name == "dlrun" else f"dlrun {self.name}"
-            raise _unknown_command_error([name, *words], self.commands, options, group)
+            raise _unknown_command_error(name, self.commands, ctx.command_path)
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
@@ -166,9 +132,9 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         if function == MAKE_EXPERIMENT_COMMAND:
             called = called(name)
         single = typer.Typer(add_completion=False)
-        kind = DashedArgumentsCommand if function in DASHED else PlainCommand
         text = _join_lines(listed.help or inspect.getdoc(called) or "")
-        single.command(name, cls=kind, help=text)(called)
+        settings = DASHED if function == "show:change_tags" else None
+        single.command(name, cls=PlainCommand, help=text, context_settings=settings)(called)
         command: Any = typer.main.get_command(single)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
@@ -177,7 +143,7 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, *args)
+        self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
 
 
@@ -188,28 +154,13 @@ def _panel_of_experiment(entry: registry.ExperimentEntry) -> str:
     return "2Your own data" if entry.package == "dlrun" else "3Experiments of other packages"
 
 
-def _unknown_command_error(
-    words: Sequence[str], commands: Mapping[str, Any], options: Collection[str], group: str
-) -> UsageError:
-    """Return the error for an unknown command of a group: the first of some words."""
-    name = words[0]
+def _unknown_command_error(name: str, commands: Iterable[str], group: str) -> UsageError:
     registry.check_installed(name)
     close = [command for command in commands if command.startswith(name)]
-    close += [other + f" {name}" for other in GROUPS if name in COMMANDS[other]]
-    close += [f"dlrun --{name}"] if f"--{name}" in options else []
+    close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    hint = spelling([*group.split()[1:], *words]) or f"{group} --help lists them"
-    return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)
-
-
-def spelling(arguments: Sequence[str]) -> str:
-    """Return what a command line of another program is here; an empty text if it is not known."""
-    line = shlex.join(arguments)
-    experiment = f"(?P<experiment>{'|'.join(registry.experiment_names())})(?= |$)"
-    for pattern, hint in SPELLINGS:
-        if match := re.fullmatch(pattern.replace("EXPERIMENT", experiment), line, re.DOTALL):
-            return hint.format(**match.groupdict(""))
-    return ""
+    problem = f"no command {name!r}{meant or did_you_mean(name, commands)}"
+    return UsageError(problem, f"{group} --help lists them")
 
 
 def _read_help(function: str) -> str:

@@ -17,12 +17,13 @@ from typing import Any, NoReturn
 import typer
 
 from dlrun import errors
-from dlrun.cli.commands import RESERVED, app, spelling
+from dlrun.cli.commands import RESERVED, app
 from dlrun.errors import ConfigError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import resources, signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
 
+OF_SWEEPS = {"--seeds", "--folds", "--space", "--trials"}  # not of a single run
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
 
 
@@ -112,13 +113,13 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if error.ctx is None or not hasattr(error, "possibilities"):
         return UsageError(message, hint)
     option: str = error.option_name
-    parameters = error.ctx.command.get_params(error.ctx)
-    options = [name for parameter in parameters for name in parameter.opts]
+    options = [name for param in error.ctx.command.params for name in param.opts]
     similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
-    meant = spelling(arguments)
-    if not (meant or similar) and "--set" in options:
-        meant = _as_setting(option, arguments)
-    return UsageError(f"no such option: {option}{similar}", meant or hint)
+    if option in OF_SWEEPS and arguments[0] in registry.experiment_names():
+        hint = f"many runs are a sweep: dlrun sweep {shlex.join(arguments)}"
+    elif not similar and "--set" in options:
+        hint = _as_setting(option, arguments) or hint
+    return UsageError(f"no such option: {option}{similar}", hint)
 
 
 def _as_setting(option: str, arguments: Sequence[str]) -> str:
@@ -126,18 +127,17 @@ def _as_setting(option: str, arguments: Sequence[str]) -> str:
 
     Without an experiment, as in `dlrun resume`, an option with a full stop is taken at its word.
     """
-    key: str | None = option.lstrip("-").replace("-", "_")
+    words = option.lstrip("-").replace("-", "_")
+    key = words if "." in words else None
     if experiment := next((word for word in arguments if word in registry.experiment_names()), ""):
         from dlrun.config.validation import suggest_config_key  # needs pydantic
 
         with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-            schema = registry.load_config_class(experiment)
-            key = suggest_config_key(str(key).split("."), schema)
-    if key is None or (not experiment and "." not in key):
+            key = suggest_config_key(words.split("."), registry.load_config_class(experiment))
+    if key is None:
         return ""
     value = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
-    setting = shlex.quote(f"{key}={value[1] if value else '...'}")
-    return f"config values are given as KEY=VALUE: {setting}"
+    return f"config values are given as KEY=VALUE: {key}={value[1] if value else '...'}"
 
 
 def prepare_process(arguments: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """`dlrun demo`: run the whole chapter in about two minutes, for real where that takes seconds."""
 
+import contextlib
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -22,33 +23,31 @@ from dlrun.system.console import Screen, format_text_table, printable
 
 WIDTH = 80
 HEADS = ["fit", "metric", "here", "book", "notebook", "data", "seconds"]
-HINT = "`pip install --no-deps islp` brings the book's tables and photographs"
+HINT = "`pip install --no-deps islp` brings the book's tables and photographs."
 
 
 @dataclass
 class _Fit:
-    """Holds a fit of the demo, and after it its run or why it failed."""
+    """Holds a fit of the demo, and after it its run."""
 
     name: str
     title: str
     settings: RunSettings
     is_real: bool
     missing: str = ""  # why it is on generated data, though real ones would take seconds
-    failed: str = ""
     run: Run | None = None
 
     def execute(self, screen: Screen) -> None:
-        """Run the fit; if it fails, show and keep the reason."""
+        """Run the fit; if it fails, show the reason."""
         try:
             _, folder = run_experiment(self.name, self.settings)
             assert folder is not None  # not a dry run
             self.run = Run.open(folder)
         except DlrunError as error:
-            self.failed = error.message
             screen.fail(error.message, error.hint)
         except Exception as error:  # a bug in one experiment hides no other
-            self.failed = f"{type(error).__name__}: {first_line(error)}"
-            screen.fail(self.failed, "a bug; the run's log.txt has the traceback")
+            problem = f"{type(error).__name__}: {first_line(error)}"
+            screen.fail(problem, "a bug; the run's log.txt has the traceback")
 
     @property
     def cells(self) -> list[str]:
@@ -58,8 +57,7 @@ class _Fit:
             return [title, "", "failed", "", "", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
-        data = "generated" if record.source == "sample" else "other"
-        here, published = format_metric(record.metrics.get(metric)), ["", ""]
+        here, published, data = format_metric(record.metrics.get(metric)), ["", ""], "generated"
         if self.is_real:
             part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
             rows = {row["metric"]: row for row in part.rows}
@@ -67,6 +65,8 @@ class _Fit:
                 metric, here = row["metric"].removeprefix("first "), format_metric(row["mean"])
                 published = [format_metric(row[edition]) for edition in EDITIONS]
             data = "real (*)" if record.reference_differs else "real"
+        elif record.source != "sample":
+            data = "other"
         seconds = f"{record.seconds['total']:.1f}"
         return [title, metric.removeprefix(TESTED), here, *published, data, seconds]
 
@@ -90,28 +90,27 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
             screen.show(Text(f"\n[{number}/{len(fits)}] {fit.title}", style="bold"))
             if fit.missing:
                 screen.warn(f"on generated data: {fit.missing}")
-            if not fit.failed:
-                fit.execute(screen)
+            fit.execute(screen)
     runs = [fit.run for fit in fits if fit.run is not None]
     if not runs:
         raise ConfigError("no experiment could be run")
     head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 5))
     figures = [str(figure) for run in runs for figure in run.figures]
-    screen.show(Text("\n".join(["", "Figures", *figures, ""])))
-    screen.show(Text(head, style="bold"))
-    remarks = [one for text in _remarks(fits) for one in textwrap.wrap(printable(text), WIDTH)]
+    remarks = [line for text in _remarks(fits) for line in textwrap.wrap(printable(text), WIDTH)]
     option = f" --runs-dir {shlex.quote(str(settings.runs_dir))}" if settings.runs_dir else ""
     commands = ("runs list", "report", f"runs show {runs[-1].name}")
     following = [f"  dlrun {command}{option}" for command in commands]
+    screen.show(Text("\n".join(["", "Figures", *figures, ""])))
+    screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join([*lines, *remarks, "Now try", *following])))
-    return 1 if any(fit.failed for fit in fits) else 0
+    return 0 if len(runs) == len(fits) else 1
 
 
 def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     """Return the fits of an experiment and its variants; none if it has no small config."""
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = _Fit(name, name, replace(settings, config=overlays), is_real=False)
-    try:
+    with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
             parts = prepare_reproduction([name], [0], settings, screen)
@@ -123,23 +122,16 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
                     _Fit(name, title, replace(settings, overrides=overrides), is_real=True)
                     for title, overrides in fits
                 ]
-    except DlrunError as error:  # its package is broken
-        small.failed = error.message
     return [small] if overlays else []
 
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
     remarks = []
     if not all(fit.is_real for fit in fits):
-        remarks.append(
-            "Fits that take longer than seconds, or whose data are missing, are on generated data, "
-            "which show that everything works, and nothing about the book."
-        )
+        remarks.append("Generated data show that everything works, and nothing about the book.")
     if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
-        remarks.append(f"{HINT}.")
+        remarks.append(HINT)
     for fit in fits:
-        if fit.failed:
-            remarks.append(f"Failed: {fit.title}: {fit.failed}.")
-        elif fit.is_real and fit.run and fit.run.record.reference_differs:
+        if fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")
     return remarks

@@ -53,13 +53,11 @@ def export_network(
         except OSError:  # such as a full disk
             raise
         except Exception as error:  # a network may use operations that ONNX lacks
-            why = f"{type(error).__name__}: {first_line(error)}"
-            problem = f"{opened.folder}: its network cannot be written as ONNX: {why}"
-            raise DlrunError(problem) from error
+            why = f"its network cannot be written as ONNX: {first_line(error)}"
+            raise DlrunError(f"{opened.folder}: {why}") from error
         if not difference <= TOLERANCE * largest:  # also if it is NaN
             problem = f"{opened.folder}: outputs of the ONNX file differ from the network's"
-            size = f"by up to {difference:.2g}, of up to {largest:.3g}: nothing was written"
-            raise DlrunError(f"{problem} {size}")
+            raise DlrunError(f"{problem} by up to {difference:.2g}, of up to {largest:.3g}")
     shape = " x ".join(map(str, about["input"]["shape"]))
     screen.labelled(
         ("input", f"{exported.input}: {about['input']['dtype']}, {shape}"),
@@ -75,9 +73,8 @@ def _metadata(run: Run, exported: NetworkToExport) -> Values:
     dtype = str(example.dtype).removeprefix("torch.")
     output: Values = {"name": "logits" if labels else "outputs"}
     if labels:
-        binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
-        many = "one per row and label, in the order of the labels"
-        output["meaning"] = binary if len(labels) == 2 else many
+        binary = f"one per row: above 0 for {labels[-1]!r}"
+        output["meaning"] = binary if len(labels) == 2 else "one per row and label, in their order"
     return {
         "dlrun": metadata.version("dlrun"),
         "experiment": run.record.experiment,

@@ -3,7 +3,6 @@
 import importlib.util
 import keyword
 import re
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,20 +43,14 @@ def write_experiment_package(
         raise ConfigError(f"{package} is there already", "choose another name, or --into")
     files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
     targets = [package / _rename(str(file.relative_to(TEMPLATE)), name) for file in files]
-    try:
-        for file, target in zip(files, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            text = _rename(file.read_text(encoding="utf-8"), name)
-            target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        shutil.rmtree(package, ignore_errors=True)
-        raise ConfigError(f"{package}: {error.strerror}", "choose another folder: --into") from None
+    for file, target in zip(files, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_rename(file.read_text(encoding="utf-8"), name), encoding="utf-8")
     screen = Screen()
     screen.show("\n".join(map(str, targets)))
     screen.note(
         f"Now:\n  pip install --editable '{package}[test]'\n  dlrun {name}\n"
-        f"  python -m pytest {package}\n"
-        f"{package / 'README.md'} describes the files."
+        f"  python -m pytest {package}"
     )
 
 

@@ -26,14 +26,6 @@ from dlrun.system.accelerator import RequestedAccelerator
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
 
-# The functions by which Hydra and Guild name several values of a key, and what they are here.
-SWEEP_FUNCTIONS = (
-    (r"([\w.]+)=loguniform[([](.+)[,:](.+)[)\]]", r"--trials 20 --space \1=log:\2..\3"),
-    (r"([\w.]+)=(?:uniform|interval)[([](.+)[,:](.+)[)\]]", r"--trials 20 --space \1=lin:\2..\3"),
-    (r"([\w.]+)=choice[([](.+)[)\]]", r"\1=\2"),
-    (r"([\w.]+)=(?:range|glob)[([].*[)\]]", r"\1=A,B"),
-)
-
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tab completions of a run: `latest`, then suffixes and names, newest first."""
@@ -207,15 +199,11 @@ def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str
 
 
 def check_settings(words: Sequence[str]) -> list[str]:
-    """Return arguments; raise UsageError for one that is not KEY=VALUE, or has a call as value."""
+    """Return arguments; raise UsageError for one that is not KEY=VALUE."""
     for word in words:
         if "=" not in word:
             hint = "config values are KEY=VALUE, such as seed=3"
             raise UsageError(f"unexpected argument {word!r}", hint)
-        for pattern, meant in SWEEP_FUNCTIONS:
-            if match := re.fullmatch(pattern, word):
-                hint = f"dlrun sweep EXPERIMENT {match.expand(meant).replace(', ', ',')}"
-                raise UsageError(f"{word}: a value cannot be a function here", hint)
     return [*words]
 
 

@@ -1,6 +1,7 @@
 """`dlrun runs show`, `note`, `tag`: show everything about one run, change its note and its tags."""
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Annotated
@@ -66,13 +67,9 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
 
 
 def _show_lines(lines: Lines, screen: Screen) -> None:
-    width = max(20, screen.out.width - LABEL_WIDTH)
-    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     for label, text in lines:
         if text:
-            # Only lists are wrapped: a path or command must stay whole to be copied.
-            whole = wrapper.fill(text) if ", " in text and "\n" not in text else text
-            indented = textwrap.indent(whole, " " * LABEL_WIDTH).lstrip()
+            indented = textwrap.indent(text, " " * LABEL_WIDTH).lstrip()
             screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
@@ -104,11 +101,10 @@ def _files_and_versions(run: Run) -> Lines:
     record, environment, sizes = run.record, run.environment, run.sizes
     more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
-    versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
-    versions |= environment.packages
+    versions = {"dlrun": environment.dlrun, "code": environment.code, **environment.packages}
     known = [f"{name} {version}" for name, version in versions.items() if version]
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
-    machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
+    machine = [str(more[name]) for name in ("python", "platform", "processor") if more.get(name)]
     return [
         *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),
@@ -153,9 +149,8 @@ def change_tags(
     dlrun runs tag imdb-lstm/latest +slides
     """
     for word in changes:
-        if word[:1] not in ("+", "-"):
-            hint = f"+{word} adds the tag, -{word} removes it"
-            raise ConfigError(f"{word!r}: neither +TAG nor -TAG", hint)
+        if not re.match(r"[+-][^+-]", word):
+            raise ConfigError(f"{word!r}: neither +TAG nor -TAG", "+best adds the tag `best`")
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))

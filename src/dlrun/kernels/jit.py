@@ -123,9 +123,14 @@ def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
     return types.void(array, types.intp, VECTOR), write
 
 
+def _parts(context: Numba, builder: Builder, kind: Numba, array: Value) -> Value:
+    """Return the address and the size of an array, as `data` and `nitems`."""
+    return context.make_array(kind)(context, builder, array)
+
+
 def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index: Value) -> Value:
-    first = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(first, [index]), FLOATS.as_pointer())
+    first = builder.gep(_parts(context, builder, kind, array).data, [index])
+    return builder.bitcast(first, FLOATS.as_pointer())
 
 
 def _all_lanes(builder: Builder, number: Value) -> Value:
@@ -181,24 +186,9 @@ def simd_power_of_two(_: Numba, vector: Numba) -> Numba:
 ROWS_PER_BLOCK = 16  # on every machine, for the order of additions depends on it
 
 
-class _Blocks:
-    """Writes LLVM code that loads and stores ROWS_PER_BLOCK numbers of an array, or their bits."""
-
-    def __init__(self, context: Numba, builder: Builder, kind: Numba, array: Value) -> None:
-        self._builder, parts = builder, context.make_array(kind)(context, builder, array)
-        self._first, self.count = parts.data, parts.nitems
-        self._vector = ir.VectorType(context.get_data_type(kind.dtype), ROWS_PER_BLOCK)
-
-    def bits(self, block: Value) -> Value:
-        """Return the bits of the number at index `block`."""
-        number = self._builder.load(self._builder.gep(self._first, [block]))
-        return self._builder.bitcast(number, ir.VectorType(ir.IntType(1), ROWS_PER_BLOCK))
-
-    def address(self, block: Value) -> Value:
-        """Return the address of a block, as that of a vector."""
-        place = self._builder.mul(block, llvm.count_constant(ROWS_PER_BLOCK))
-        first = self._builder.gep(self._first, [place])
-        return self._builder.bitcast(first, self._vector.as_pointer())
+def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:
+    number = builder.load(builder.gep(masks.data, [block]))
+    return builder.bitcast(number, ir.VectorType(ir.IntType(1), ROWS_PER_BLOCK))
 
 
 @intrinsic
@@ -208,20 +198,21 @@ def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
     Number i of `bits`, a uint16, has the bits of `values[ROWS_PER_BLOCK * i :]`.
     """
 
-    def write(context: Numba, builder: Builder, signature: Numba, arguments: Value) -> Value:
-        masks, numbers = (
-            _Blocks(context, builder, *one) for one in zip(signature.args, arguments, strict=True)
-        )
+    def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
+        masks = _parts(context, builder, bits, arguments[0])
+        data = _parts(context, builder, values, arguments[1]).data
+        numbers = llvm.LlvmArray(builder, data, ROWS_PER_BLOCK)
         doubles = ir.VectorType(ir.DoubleType(), ROWS_PER_BLOCK)
 
         def add(block: Value, sums: Value) -> Value:
-            vector = builder.load(numbers.address(block), align=4)
-            vector = builder.select(masks.bits(block), vector, ir.Constant(vector.type, None))
+            vector = numbers[block]
+            zero = ir.Constant(vector.type, None)
+            vector = builder.select(_load_bits(builder, masks, block), vector, zero)
             wide = vector if vector.type == doubles else builder.fpext(vector, doubles)
             return builder.fadd(sums, wide)
 
         zeros = ir.Constant(doubles, None)
-        sums = llvm.write_loop(builder, llvm.count_constant(0), masks.count, add, zeros)
+        sums = llvm.write_loop(builder, llvm.count_constant(0), masks.nitems, add, zeros)
         lanes = [
             builder.extract_element(sums, ir.Constant(llvm.INT32, lane))
             for lane in range(ROWS_PER_BLOCK)
@@ -235,20 +226,20 @@ def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
 def add_where(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba) -> Numba:
     """Add `factor` times the values whose bit is one to `sums`; `bits` as in sum_where."""
 
-    def write(context: Numba, builder: Builder, signature: Numba, arguments: Value) -> Value:
-        masks, numbers, target = (
-            _Blocks(context, builder, signature.args[place], arguments[place])
-            for place in (0, 2, 3)
+    def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
+        masks = _parts(context, builder, bits, arguments[0])
+        numbers, target = (
+            llvm.LlvmArray(builder, _parts(context, builder, *array).data, ROWS_PER_BLOCK)
+            for array in ((values, arguments[2]), (sums, arguments[3]))
         )
         factors = llvm.fill_lanes(builder, arguments[1], ROWS_PER_BLOCK)
 
         def add(block: Value) -> None:
-            place = target.address(block)
-            old, vector = (builder.load(one, align=4) for one in (place, numbers.address(block)))
-            new = builder.fadd(old, builder.fmul(factors, vector))
-            builder.store(builder.select(masks.bits(block), new, old), place, align=4)
+            old = target[block]
+            new = builder.fadd(old, builder.fmul(factors, numbers[block]))
+            target[block] = builder.select(_load_bits(builder, masks, block), new, old)
 
-        llvm.write_loop(builder, llvm.count_constant(0), masks.count, add)
+        llvm.write_loop(builder, llvm.count_constant(0), masks.nitems, add)
         return context.get_dummy_value()
 
     return types.void(bits, factor, values, sums), write

@@ -75,7 +75,7 @@ def write_loop(
 
 
 class LlvmArray:
-    """Writes LLVM code that loads and stores an array's numbers, or vectors of `lanes` floats."""
+    """Writes LLVM code that loads and stores an array's numbers, or vectors of `lanes` of them."""
 
     def __init__(self, builder: Builder, address: Value, lanes: int = 0) -> None:
         self._builder, self._address, self._lanes = builder, address, lanes
@@ -91,8 +91,10 @@ class LlvmArray:
         if self._lanes:
             index = self._builder.mul(index, count_constant(self._lanes))
         place = self._builder.gep(self._address, [index])
-        kind = simd_vector_type(self._lanes).as_pointer() if self._lanes else place.type
-        return self._builder.bitcast(place, kind)
+        if not self._lanes:
+            return place
+        kind = ir.VectorType(place.type.pointee, self._lanes)
+        return self._builder.bitcast(place, kind.as_pointer())
 
 
 def count_constant(number: int) -> Value:

@@ -1,7 +1,6 @@
 """Write and read files of weights, export networks to ONNX files, and compare them.
 
-Files of weights are read without running code in them. Networks are traced for ONNX: torch.export
-would fix the length of an LSTM's input.
+Networks are traced for ONNX: torch.export would fix the length of an LSTM's input.
 """
 
 import io
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, first_line
+from dlrun.system.console import cut
 
 METADATA = "dlrun"  # the name of the metadata in the file
 OPSET = 17  # version of ONNX's operators: runtimes since 2022 have it
@@ -60,19 +60,9 @@ def load_weights(network: nn.Module, weights: object, path: Path) -> None:
     try:
         network.load_state_dict(weights)
     except Exception as error:  # the names and tensors can be anything
-        shapes, found = (
-            {name: list(tensor.shape) for name, tensor in state.items() if hasattr(tensor, "shape")}
-            for state in (network.state_dict(), weights)
-        )
-        names = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
-        problem = first_line(error)
-        if names:
-            here, there = (of.get(names[0], "missing") for of in (found, shapes))
-            problem = f"{names[0]} is {here} here and {there} in the network"
-        raise DataError(
-            f"{path}: these weights do not fit the network: {problem}",
-            "the config must name the network that the weights were made with",
-        ) from None
+        problem = cut(" ".join(str(error).split()), 300)  # torch lists every tensor
+        hint = "the config must name the network that the weights were made with"
+        raise DataError(f"{path}: these weights do not fit the network: {problem}", hint) from None
 
 
 def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:

@@ -28,7 +28,7 @@ try:
 except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
-LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
+LONGEST = 16  # times its height, or width, of a picture that is read as a whole
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -61,10 +61,7 @@ def check_pretrained(config: PretrainedModelConfig) -> None:
 def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
     """Download a model's weights to torchvision's cache; raise DataError if the download fails."""
     if weights := _weights(config).get(config.weights):  # no local file
-        instead = (
-            f"`--set model.name={BUNDLED}` runs the network that the extra `offline` carries, "
-            "without a download"
-        )
+        instead = f"`--set model.name={BUNDLED}`, of the extra `offline`, needs no download"
         obtain_weights(weights.url, _cache(), screen, instead)
 
 
@@ -129,11 +126,8 @@ def place_network(
             logits: Tensor = model.network(inputs)
             found = logits.float().softmax(-1).cpu()
         if not found.isfinite().all():
-            raise DataError(
-                f"{model.source}: its probabilities are not numbers (NaN)",
-                "the weights are damaged, of a training that diverged, or too large for the "
-                "precision",
-            )
+            problem = f"{model.source}: its probabilities are not numbers (NaN)"
+            raise DataError(problem, "the weights are damaged, or too large for the precision")
         return found
 
     return probabilities
@@ -144,18 +138,17 @@ def photograph_transform(
 ) -> Transform:
     """Return the transform from photograph to network input: the weights' own, or the book lab's.
 
-    The book's lab (`squash`) resizes to a square whatever the sides' ratio. With the weights' own,
-    the network gets the middle of a very long picture, which could not be resized as a whole.
-    Not `exact`: torch resizes in half of Pillow's time, and a pixel may differ by 1 of 255.
+    The book's lab (`squash`) resizes to a square whatever the sides' ratio. Not `exact`: torch
+    resizes in half of Pillow's time, and a pixel may differ by 1 of 255.
     """
     size = published.resize_size * 2 if squash else published.resize_size
 
     def to_input(image: Image.Image) -> Tensor:
-        if not squash:
-            width, height = image.size
-            longest = LONGEST * min(width, height)
-            across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
-            image = image.crop((across, down, width - across, height - down))
+        if not squash:  # of a very long picture the middle: the whole would not fit into memory
+            longest = LONGEST * min(image.size)
+            image = transforms.functional.center_crop(
+                image, [min(longest, side) for side in image.size[::-1]]
+            )
         if not exact:
             pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
             resized = v2.functional.resize(pixels, size, published.interpolation, antialias=True)

@@ -80,10 +80,8 @@ def find_run(run: str, runs_dir: Path) -> Path:
     refuse_sweep(run, runs_dir)
     names = [LATEST, *(name for path in runs for name in (path.name, run_name_without_time(path)))]
     names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
-    names += [path.name for path in sweeps_newest_first(runs_dir)]
-    hint = f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest"
     problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
-    raise ConfigError(problem, hint)
+    raise ConfigError(problem, "`dlrun runs list` shows all; `latest` is the newest")
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
@@ -123,9 +121,8 @@ def refuse_sweep(name: str, runs_dir: Path) -> None:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:
         return
-    shows = f"`dlrun report {shlex.quote(name)}` shows its runs"
-    lists = f"`dlrun runs list --where {shlex.quote(f'sweep.name={sweep.name}')}` lists them"
-    raise ConfigError(f"{name!r} is a sweep, not a run", f"{shows}, and {lists}")
+    lists = f"dlrun runs list --where {shlex.quote(f'sweep.name={sweep.name}')}"
+    raise ConfigError(f"{name!r} is a sweep, not a run", f"`{lists}` lists its runs")
 
 
 def run_name_without_time(folder: Path) -> str:
