@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,14 @@ from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager, Retry
+    from http.client import HTTPResponse
 
 CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
-RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
-BACKOFF_SECONDS = 0.5  # wait before the second attempt; doubles with each
-ATTEMPTS = 6
+BACKOFF_SECONDS = 0.5  # wait before the second attempt; four times as long before each further one
+ATTEMPTS = 4
+TRANSIENT = (429, 500, 502, 503, 504)  # answers of a busy server
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
-CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
 
 
 def packaged_paths(path: str) -> list[Path]:
@@ -129,67 +129,43 @@ def download_file(
 
 def _download_part(url: str, part: Path, screen: Screen) -> str:
     """Download what a partial file lacks; return the problem, or an empty text."""
-    import urllib3  # only a download needs it
+    from http.client import HTTPException  # only a download needs these
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, build_opener
 
-    retries = urllib3.Retry(
-        total=ATTEMPTS - 1,
-        connect=CONNECT_RETRIES,
-        backoff_factor=BACKOFF_SECONDS,
-        status_forcelist=(429, 500, 502, 503, 504),
-        retry_after_max=RETRY_AFTER_SECONDS,
-        raise_on_status=False,
-    )
-    size = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
-    try:
-        manager = _make_pool_manager(url, retries)
-        response = manager.request("GET", url, headers=headers, preload_content=False)
-        with contextlib.closing(response):
-            if size and response.status == 416:  # nothing is left to send; the hash decides
-                return ""
-            if response.status not in (200, 206):
-                return f"HTTP {response.status}"
-            if response.status == 200:
-                size = 0  # a server without ranges sends all of it
-            left = response.length_remaining
-            with (
-                part.open("ab" if size else "wb") as stream,
-                screen.progress(part.stem, (size + left) / MB if left else None, "MB") as bar,
-            ):
-                # Not decoded: some servers label a .gz file as if it were compressed for transport.
-                for chunk in response.stream(CHUNK, decode_content=False):
-                    stream.write(chunk)
-                    bar.to(stream.tell() / MB)
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(BACKOFF_SECONDS * 4 ** (attempt - 1) if attempt else 0)
+        size = part.stat().st_size if part.exists() else 0
+        headers = {"User-Agent": "dlrun"} | ({"Range": f"bytes={size}-"} if size else {})
+        try:
+            # A new opener reads HTTPS_PROXY and NO_PROXY anew.
+            with build_opener().open(Request(url, None, headers), timeout=TIMEOUT_SECONDS) as answer:
+                _append(answer, part, size if answer.status == 206 else 0, screen)
             return ""
-    except urllib3.exceptions.MaxRetryError as error:
-        return _why_not_connected(error.reason or error)
-    except urllib3.exceptions.HTTPError as error:
-        return f"{_why_not_connected(error)}; the next attempt asks for the rest"
+        except HTTPError as error:
+            if error.code == 416:  # nothing is left to send; the hash decides
+                return ""
+            problem = f"HTTP {error.code}"
+            if error.code not in TRANSIENT:
+                return problem
+        except URLError as error:
+            why = error.reason
+            return f"{getattr(why, 'strerror', None) or first_line(why)}; is this machine online?"
+        except (ConnectionError, TimeoutError, HTTPException) as error:
+            problem = f"{first_line(error)}; the next attempt asks for the rest"
+    return problem
 
 
-def _make_pool_manager(url: str, retries: "Retry") -> "PoolManager":
-    """Return what connects to an address, through the proxy that the environment names for it."""
-    from urllib import parse, request
-
-    from urllib3 import PoolManager, ProxyManager, make_headers
-    from urllib3.util import parse_url
-
-    address = parse_url(url)
-    proxy = request.getproxies().get(str(address.scheme))  # HTTPS_PROXY, http_proxy, ...
-    if not proxy or request.proxy_bypass(str(address.netloc)):  # NO_PROXY
-        return PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
-    place = parse_url(proxy if "://" in proxy else f"http://{proxy}")
-    login = make_headers(proxy_basic_auth=parse.unquote(place.auth)) if place.auth else None
-    return ProxyManager(
-        place._replace(auth=None).url, proxy_headers=login, retries=retries, timeout=TIMEOUT_SECONDS
-    )
-
-
-def _why_not_connected(error: Exception) -> str:
-    """Return why a request failed in a few words, without urllib3's description of its objects."""
-    if type(error).__name__ == "NameResolutionError":
-        return "its host is not found; is this machine online?"
-    if type(error).__name__ == "ProxyError":
-        return f"its proxy: {_why_not_connected(error.args[-1])}"
-    text = first_line(error.args[-1] if error.args else error)
-    return re.sub(r"^[^:]*\(host=[^)]*\)[^:]*: |\[Errno -?\d+\] ", "", text)
+def _append(answer: "HTTPResponse", part: Path, size: int, screen: Screen) -> None:
+    """Write a server's answer behind the first `size` bytes of a file."""
+    left = answer.length
+    with (
+        part.open("ab" if size else "wb") as stream,
+        screen.progress(part.stem, (size + left) / MB if left else None, "MB") as bar,
+    ):
+        while chunk := answer.read(CHUNK):
+            stream.write(chunk)
+            bar.to(stream.tell() / MB)
+    if answer.length:  # http.client ends as if all had come
+        raise ConnectionError(f"{answer.length:,} bytes are missing")
