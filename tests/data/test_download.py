@@ -135,9 +135,7 @@ def test_what_an_earlier_attempt_left_is_continued(
     assert server.ranges == [f"bytes={size}-"]
 
 
-def test_a_busy_server_is_asked_again(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
     fetch(f"{server.url}/throttled", tmp_path / "x.bin")
     assert server.asked == ["/throttled", "/throttled"]
 

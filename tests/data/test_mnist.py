@@ -78,7 +78,7 @@ Change = Callable[[bytes], bytes]
 BREAK: dict[str, tuple[str, Change, str]] = {
     "truncated": (TRAIN, lambda raw: raw[:-1], "a part of it"),
     "cut in its head": (TRAIN, lambda raw: raw[:6], "a part of it"),
-    "a web page": (LABELS, lambda raw: b"<html>", "it begins with 3c68746d"),
+    "a web page": (LABELS, lambda raw: b"<html>", "not in MNIST's format"),
     "other images": (TRAIN, lambda raw: idx(np.zeros((20, 32, 30))), "images of 28x28 pixels"),
     "other labels": (LABELS, lambda raw: idx(np.arange(20)), "labels from 0 to 9"),
     "fewer labels": (LABELS, lambda raw: idx(np.zeros(19)), "as many labels"),

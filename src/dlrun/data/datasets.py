@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlrun.data.sources import GENERATED, Dataset, FoundData, RemoteFile, Source
+from dlrun.data.sources import GENERATED, Dataset, RemoteFile, Source
 
 
 def _function(module: str, name: str) -> Callable[..., Any]:
@@ -37,10 +37,6 @@ def _file_of_islp(name: str, sha256: str) -> tuple[RemoteFile]:
     return (RemoteFile(name, url, "sha256", sha256, packaged=path),)
 
 
-def _check_archive(found: FoundData) -> None:
-    _function("archives", "check_tar")(found.paths[0])
-
-
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 DIGITS = tuple(map(str, range(10)))
 SENTIMENTS = ("negative", "positive")
@@ -62,7 +58,6 @@ IMDB = Dataset(
             ),
             labels=SENTIMENTS,
             is_book=True,
-            check=_check_archive,
         ),
         Source(
             "keras",
@@ -126,7 +121,6 @@ CIFAR100 = Dataset(
                 ),
             ),
             is_book=True,
-            check=_check_archive,
         ),
         Source(
             GENERATED,
@@ -169,7 +163,6 @@ MNIST = Dataset(
             ),
             labels=DIGITS,
             is_book=True,
-            check=_function("small_images", "check_idx_files"),
         ),
         Source(
             GENERATED,

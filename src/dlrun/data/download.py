@@ -138,9 +138,10 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
         time.sleep(BACKOFF_SECONDS * 4 ** (attempt - 1) if attempt else 0)
         size = part.stat().st_size if part.exists() else 0
         headers = {"User-Agent": "dlrun"} | ({"Range": f"bytes={size}-"} if size else {})
+        request = Request(url, None, headers)  # noqa: S310  # download_file checks the scheme
         try:
             # A new opener reads HTTPS_PROXY and NO_PROXY anew.
-            with build_opener().open(Request(url, None, headers), timeout=TIMEOUT_SECONDS) as answer:
+            with build_opener().open(request, timeout=TIMEOUT_SECONDS) as answer:
                 _append(answer, part, size if answer.status == 206 else 0, screen)
             return ""
         except HTTPError as error:

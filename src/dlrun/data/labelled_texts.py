@@ -22,7 +22,6 @@ from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
-MAX_REVIEW_BYTES = 1 << 20
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 _NO_WORD = "<UNK>"  # `split_words` never returns it
 
@@ -153,7 +152,7 @@ def read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]
         f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }
     (archive,) = found.paths
-    for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, found.screen):
+    for path, content in read_tar(archive, _MEMBER, found.screen):
         folder, _, name = path.rpartition("/")
         reviews[folder][name] = content
     if empty := [folder for folder, contents in reviews.items() if not contents]:

@@ -3,11 +3,9 @@
 import io
 import json
 import os
-import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,10 +23,6 @@ from dlrun.system.files import open_regular_file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
-MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory for each row
-MAX_FILE_BYTES = 200 << 20
-LARGE_PIXELS = 30_000_000  # larger ones are decoded one at a time: two take too much memory
-ONE_LARGE = threading.Lock()
 FEW_FILES = 8  # are tried before a run begins
 THUMBNAIL = 360  # pixels of a side
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
@@ -67,11 +61,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        images = [file for file in list_files(path) if file.suffix.lower() in SUFFIXES]
-        if not (visible := [file for file in images if not file.name.startswith(".")]):
+        images = sorted(file for file in list_files(path) if file.suffix.lower() in SUFFIXES)
+        if not images:
             kinds = ", ".join(sorted(SUFFIXES))
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
-        found += sorted(visible)
+        found += images
     return list(dict.fromkeys(found))
 
 
@@ -119,16 +113,12 @@ def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
     MAX_PIXELS is always decoded at a fraction. Raises UnreadableImageError.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
         with open_regular_file(path) as file, Image.open(file, formats=FORMATS) as image:
-            fraction, pixels = _fraction(image, smallest), image.width * image.height
-            if fraction > 1:
+            if (fraction := _fraction(image, smallest)) > 1:
                 image.draft(None, (image.width // fraction, image.height // fraction))
-            with ONE_LARGE if pixels > LARGE_PIXELS else nullcontext():
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return _to_rgb(image)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -145,9 +135,9 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
     width, height = image.size
     fractions = (1, 2, 4, 8) if image.format in ("JPEG", "MPO") else (1,)
     fitting = [n for n in fractions if width * height <= MAX_PIXELS * n**2]
-    if max(width, height) > MAX_SIDE or not fitting:
-        limits = f"a {image.format} may have {MAX_PIXELS:,}, and {MAX_SIDE:,} on a side"
-        raise UnreadableImageError(f"refused: {width:,} x {height:,} pixels; {limits}")
+    if not fitting:
+        limit = f"a {image.format} may have {MAX_PIXELS * fractions[-1] ** 2:,}"
+        raise UnreadableImageError(f"refused: {width:,} x {height:,} pixels; {limit}")
     wanted = [n for n in fitting if smallest and min(width, height) >= n * smallest]
     return wanted[-1] if wanted else fitting[0]
 

@@ -48,11 +48,8 @@ def load_or_prepare_arrays(
     with contextlib.suppress(DataError):
         return read_prepared(cache)
     with lock_while_writing(cache, found.screen):
-        if cache.exists():
-            try:
-                return read_prepared(cache)  # another process has made it meanwhile
-            except DataError as error:
-                found.screen.warn(f"{error.message}; made again")
+        with contextlib.suppress(DataError):
+            return read_prepared(cache)  # another process has made it meanwhile
         for unfinished in found.folder.glob(f".new-*-{cache.name}"):  # of a killed process
             unfinished.unlink()
         found.screen.note(f"preparing {found.origin.text} (once)")

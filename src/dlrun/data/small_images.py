@@ -25,7 +25,6 @@ from dlrun.system.files import read_unpacked
 
 CLASSES = 100
 MEMBERS = [f"cifar-100-python/{name}" for name in ("train", "test", "meta")]
-MAX_BYTES = 512 << 20  # size of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 GENERATED_AT_ONCE = 1000  # images
 
@@ -91,7 +90,7 @@ def read_cifar100(found: FoundData) -> Prepared:
     (path,) = found.paths
     entries = {
         name: load_pickle(io.BytesIO(content), f"{path / name}")
-        for name, content in read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, found.screen)
+        for name, content in read_tar(path, re.compile("|".join(MEMBERS)), found.screen)
     }
     if missing := [name for name in MEMBERS if name not in entries]:
         raise DataError(f"{path}: no {', '.join(missing)}")
@@ -209,34 +208,20 @@ def _read_part(found: FoundData, images: Path, labels: Path) -> LabelledImages:
     return LabelledImages(pixels, classes.astype(np.int64))
 
 
-def check_idx_files(found: FoundData) -> None:
-    """Raise DataError unless each file begins as one of MNIST's does."""
-    for path in found.paths:
-        _read_start(path, 4, 3 if "images" in path.name else 1)
-
-
-def _read_start(path: Path, most: int, dimensions: int) -> bytes:
-    """Return the first bytes of an idx file; raise DataError if it begins otherwise."""
-    try:
-        content = read_unpacked(path, most)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if not content.startswith(bytes([0, 0, 8, dimensions])):
-        raise DataError(f"{path}: not in MNIST's format: it begins with {content[:4].hex()}")
-    return content
-
-
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of bytes in an idx file, which may be a gzip file.
 
     It begins with 0, 0, 8 (bytes follow), the number of dimensions, and each as a big-endian int32.
     """
-    content, start = _read_start(path, MAX_UNPACKED_BYTES, dimensions), 4 + 4 * dimensions
+    try:
+        content = read_unpacked(path, MAX_UNPACKED_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    start = 4 + 4 * dimensions
     shape = np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist()
-    if len(content) != start + math.prod(shape):
-        raise DataError(
-            f"{path}: not in MNIST's format, or a part of it: it has {len(content):,} bytes"
-        )
+    is_idx = content.startswith(bytes([0, 0, 8, dimensions]))
+    if not is_idx or len(content) != start + math.prod(shape):
+        raise DataError(f"{path}: not in MNIST's format, or a part of it")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

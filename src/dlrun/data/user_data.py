@@ -52,7 +52,7 @@ def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -
         folders = [
             folder
             for folder in _class_folders(part)
-            if any(_is_read(file, suffixes) for file in list_files(folder))
+            if any(not suffixes or file.suffix.lower() in suffixes for file in list_files(folder))
         ]
         if part == parts[0] and len(folders) < 2:
             remedy = "at least two sub-folders need files that can be read"
@@ -100,38 +100,29 @@ def list_files_by_class(
 ) -> list[tuple[str, Path]]:
     """Return the class and path of each file in a folder, sorted by class, then path.
 
-    Hidden files, files without one of the suffixes and classes without files are left out, with a
-    warning. Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
+    Files without one of the suffixes are left out, with a warning. Raises DataError if a folder
+    cannot be listed, ConfigError if there are no classes.
     """
-    found: list[tuple[str, Path]] = []
+    labelled: list[tuple[str, Path]] = []
     for class_folder in _class_folders(folder):
-        before = len(found)
         for file in list_files(class_folder):
-            if file.name.startswith("."):
-                warnings.add("a hidden file: left out", file)
-            elif not _is_read(file, suffixes):
+            if suffixes and file.suffix.lower() not in suffixes:
                 warnings.add("not of a kind that is read: left out", file)
             else:
-                found.append((class_folder.name, file))
-        if len(found) == before:
-            warnings.add("a folder without files: left out", class_folder)
-    return found
-
-
-def _is_read(file: Path, suffixes: Collection[str]) -> bool:
-    is_kind = not suffixes or file.suffix.lower() in suffixes
-    return is_kind and not file.name.startswith(".") and file.is_file()
+                labelled.append((class_folder.name, file))
+    return labelled
 
 
 def list_files(folder: Path) -> Iterator[Path]:
-    """Yield files below a folder, not in hidden folders; raise DataError for unreadable folders."""
+    """Yield the visible files below a folder; raise DataError if a folder cannot be listed."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
 
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names))
+        files = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if file.is_file())
 
 
 def _class_folders(folder: Path) -> list[Path]:
