@@ -61,7 +61,6 @@ OWN = "text-dense --dry-run"
         (f"{OWN} a.csv README.md", "one PATH"),
         (f"{DENSE} a.csv", "dlrun --help"),
         (f"{DENSE} data.source=keass", "did you mean 'keras'?"),
-        ("classify-images " + "nowhere.jpg " * 9999, "name the folder that they are in"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
         (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),
     ],

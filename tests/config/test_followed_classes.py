@@ -14,9 +14,9 @@ LISTED = ONLY_WRITING | CHANGING
 OF_LIGHTNING = [name for name in callbacks.__all__ if inspect.isclass(getattr(callbacks, name))]
 
 
-def is_followed(key: str, item: str | dict[str, object], package: str = "dlrun") -> bool:
+def is_followed(key: str, item: str | dict[str, object]) -> bool:
     try:
-        check_followed(Path("run"), key, item, package)
+        check_followed(Path("run"), key, item)
     except ConfigError as error:
         assert "--trust" in error.hint
         return False
@@ -63,25 +63,6 @@ def test_no_logger_is_followed_by_the_name_of_its_class(name: str) -> None:
 )
 def test_no_other_class_is_followed(name: str) -> None:
     assert not is_followed("trainer.callbacks", name)
-
-
-def test_a_class_of_the_experiments_package_is_followed_without_its_import(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "own_lab"
-    (package / "parts").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
-    code = "from elsewhere import Borrowed\n\nclass Own(Borrowed):\n    pass\n"
-    (package / "parts" / "hooks.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    own = "own_lab.parts.hooks.Own"
-    assert is_followed("trainer.callbacks", own, "own_lab")
-    assert is_followed("trainer.callbacks", {"class": own, "every": 3}, "own_lab")
-    assert not is_followed("trainer.callbacks", {"class": own, "to": "/tmp"}, "own_lab")
-    assert not is_followed("trainer.callbacks", own, "another_lab")
-    assert not is_followed("trainer.callbacks", "own_lab.parts.hooks.Borrowed", "own_lab")
-    assert not is_followed("trainer.callbacks", "own_lab.parts.gone.Own", "own_lab")
-    assert not is_followed("logger", own, "own_lab")
 
 
 def test_only_a_callback_of_lightning_is_known_to_write_only() -> None:

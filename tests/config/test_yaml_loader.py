@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from dlrun.config.yaml_loader import (
-    MAX_BYTES,
-    MAX_DEPTH,
     ConfigLayer,
     dump_yaml,
     merge_config_layers,
@@ -117,17 +115,9 @@ def test_a_missing_file_and_a_folder_are_config_errors(tmp_path: Path) -> None:
             read_yaml_file(path)
 
 
-def test_depth_and_size_are_bounded(tmp_path: Path) -> None:
-    deepest = MAX_DEPTH - 2  # the file's own mapping is a level, and so is the innermost value
-    assert value(tmp_path, "[" * deepest + "0" + "]" * deepest)
-    brackets = "a: " + "[" * (deepest + 1) + "0" + "]" * (deepest + 1)
-    for text in (brackets, "[" * (MAX_BYTES - 10)):
-        with pytest.raises(ConfigError, match=f"nested deeper than {MAX_DEPTH} levels"):
-            read(tmp_path, text)
-    head = "a: 1\n#"
-    assert read(tmp_path, head + "x" * (MAX_BYTES - len(head))).values == {"a": 1}
-    with pytest.raises(ConfigError, match="larger than 256 KiB"):
-        read(tmp_path, head + "x" * (MAX_BYTES - len(head) + 1))
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        read(tmp_path, "[" * 10_000)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,9 @@
 
 A class is code, and anybody may have written a folder. The person who starts a command may name any
 class. A folder may name the callbacks of Lightning in ONLY_WRITING and CHANGING, with arguments
-that are not paths, the loggers in LOGGERS, and classes of the experiment's own package.
+that are not paths, and the loggers in LOGGERS.
 """
 
-import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,19 +52,13 @@ def only_writes(callback: Item) -> bool:
     return _name_in_lightning(callback) in ONLY_WRITING
 
 
-def check_followed(folder: Path, key: str, item: Item, package: str) -> None:
-    """Raise ConfigError if a folder names a class that dlrun does not use.
-
-    package: the top-level package of the folder's experiment.
-    """
-    if key == "logger" and item in LOGGERS:
-        return
-    if key == CALLBACKS and (_is_listed(item) or _is_of_package(item, package)):
-        return
-    raise ConfigError(
-        f"{folder}: {key}: {class_name(item)} is refused: this folder is not yours",
-        "--trust runs the code that the folder names, if you know who made it",
-    )
+def check_followed(folder: Path, key: str, item: Item) -> None:
+    """Raise ConfigError if a folder names a class that dlrun does not use."""
+    if not (item in LOGGERS if key == "logger" else _is_listed(item)):
+        raise ConfigError(
+            f"{folder}: {key}: {class_name(item)} is refused: this folder is not yours",
+            "--trust runs the code that the folder names, if you know who made it",
+        )
 
 
 def _name_in_lightning(callback: Item) -> str:
@@ -77,25 +69,3 @@ def _name_in_lightning(callback: Item) -> str:
 def _is_listed(callback: Item) -> bool:
     permitted = (ONLY_WRITING | CHANGING).get(_name_in_lightning(callback))
     return permitted is not None and class_arguments(callback).keys() <= {*permitted.split()}
-
-
-def _is_of_package(item: Item, package: str) -> bool:
-    """Return whether a file of an installed package defines a class; import nothing.
-
-    Only numbers are permitted as arguments: a text may be a path.
-    """
-    module, _, name = class_name(item).rpartition(".")
-    top, *parts = module.split(".")
-    if top != package or package == "dlrun":
-        return False
-    if not all(isinstance(value, int | float | None) for value in class_arguments(item).values()):
-        return False
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return False
-    place = Path(spec.origin).parent.joinpath(*parts)
-    for file in (place / "__init__.py", place.with_suffix(".py")):
-        if file.is_file():
-            text = file.read_text(encoding="utf-8", errors="replace")
-            return re.search(rf"^class {name}\b", text, re.MULTILINE) is not None
-    return False

@@ -25,12 +25,8 @@ from dlrun.system.console import cut
 # https://docs.pydantic.dev/latest/errors/validation_errors/
 EXPECTED = {
     "bool_type": "true or false",
-    "int_parsing": "a valid integer",
-    "dict_type": "'key: value' lines",
     "model_type": "'key: value' lines",
-    "path_type": "a path",
     "too_short": "a list with at least {min_length} item(s)",
-    "string_too_short": "a text of at least {min_length} character(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
 # Names of keys in other programs, with the last part of the key here.

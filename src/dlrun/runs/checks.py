@@ -147,7 +147,7 @@ def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedC
     entry = registry.experiment_entry(experiment)
     for key, item in named:
         if item not in entry.shipped_values.get(key, ()):
-            check_followed(folder, key, item, entry.package)
+            check_followed(folder, key, item)
 
 
 def _check_no_links(folder: Path) -> None:

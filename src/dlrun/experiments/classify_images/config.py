@@ -1,7 +1,6 @@
 """Define the config of the experiment classify-images."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
 from dlrun.data.photographs import check_readable, find_book_photographs, find_images
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
@@ -23,7 +22,6 @@ BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
     "d889979a50bc6f7f7bca371ce292bc505153010e6c5584356bf76c72459ffe3a",
 }
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
-MAX_ARGUMENT_BYTES = 150_000  # bytes of all image names; a config may have 256 KiB
 
 
 class TransformConfig(Section):
@@ -83,11 +81,6 @@ class Config(ExperimentConfig):
         """Check that the images exist, and that there are such a model and such weights."""
         from dlrun.networks import pretrained  # slow: torch
 
-        if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
-            raise ConfigError(
-                f"{len(self.images):,} images: too many to be named one by one",
-                "name the folder that they are in",
-            )
         check_readable(find_images(self.images))
         pretrained.check_pretrained(self.model)
         if is_offline():
