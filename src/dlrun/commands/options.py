@@ -164,7 +164,7 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
             default = False if bool in get_args(annotation) else None
             parameters[name] = keyword(name, default=default, annotation=annotation)
         signature = inspect.Signature([*parameters.values()])
-        command.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
+        vars(command)["__signature__"] = signature  # typer reads it
         return command
 
     return decorate

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ CLASS = "class"  # the key of the class's dotted name, beside those of its argum
 T = TypeVar("T")
 # The dotted name of a class, alone or as the key `class` of a mapping with its arguments.
 Item = str | dict[str, Any]
+Arguments = Mapping[str, Any]  # of a class, by name
 
 
 def error_of_key(message: str, *path: str) -> ValidationError:
@@ -79,7 +81,7 @@ def class_name(item: Item) -> str:
     return item if isinstance(item, str) else str(item.get(CLASS))
 
 
-def class_arguments(item: Item) -> dict[str, Any]:
+def class_arguments(item: Item) -> Values:
     """Return the arguments that an item gives its class, by name."""
     return {} if isinstance(item, str) else {key: item[key] for key in item if key != CLASS}
 
@@ -156,14 +158,14 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
     return classes | {name: pkgutil.resolve_name(path) for name, path in OWN_OPTIMIZERS.items()}
 
 
-def check_optimizer(name: str, lr: float, further: Mapping[str, Any]) -> None:
+def check_optimizer(name: str, lr: float, further: Arguments) -> None:
     """Raise ValidationError if torch's optimizer refuses arguments, or cannot train any network."""
     with _refusals_explained(optimizer_classes()[name], further):
         _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
 
 
 def check_scheduler(
-    name: str, further: Mapping[str, Any], optimizer: str, arguments: Mapping[str, Any], epochs: int
+    name: str, further: Arguments, optimizer: str, arguments: Arguments, epochs: int
 ) -> None:
     """Raise ValidationError if torch's scheduler refuses arguments.
 
@@ -177,7 +179,7 @@ def check_scheduler(
 
 
 def make_scheduler(
-    name: str, further: Mapping[str, Any], optimizer: "Optimizer", *, epochs: int, updates: int
+    name: str, further: Arguments, optimizer: "Optimizer", *, epochs: int, updates: int
 ) -> "LRScheduler":
     """Return the scheduler that changes an optimizer's learning rate in so many epochs or updates.
 
@@ -185,7 +187,7 @@ def make_scheduler(
     without momentum too. Raises what torch raises if it refuses the values.
     """
     groups = optimizer.param_groups
-    arguments: dict[str, Any] = {}
+    arguments: Values = {}
     if name == "cosine":
         arguments["T_max"] = epochs
     elif name == "one_cycle":
@@ -201,12 +203,12 @@ def scheduler_class(name: str) -> "type[LRScheduler]":
     return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name]))
 
 
-def given_arguments(further: Mapping[str, Any]) -> dict[str, Any]:
+def given_arguments(further: Arguments) -> Values:
     """Return the arguments that are not None; torch has defaults for the others."""
     return {key: value for key, value in further.items() if value is not None}
 
 
-def argument_errors(torch_class: type, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+def argument_errors(torch_class: type, further: Arguments) -> list[InitErrorDetails]:
     """Return what is wrong with arguments by a class's signature; torch takes `flase` for true."""
     parameters, name = inspect.signature(torch_class).parameters, torch_class.__name__
     known = [key for key in parameters if key not in OURS]
@@ -227,9 +229,7 @@ def argument_errors(torch_class: type, further: Mapping[str, Any]) -> list[InitE
 
 
 @contextmanager
-def _refusals_explained(
-    torch_class: type, further: Mapping[str, Any], *section: str
-) -> Iterator[None]:
+def _refusals_explained(torch_class: type, further: Arguments, *section: str) -> Iterator[None]:
     """Raise ValidationError if torch refuses the values of arguments in the `with` block.
 
     It is about the key in torch's message, or about the only one.
@@ -244,7 +244,7 @@ def _refusals_explained(
         raise error_of_key(problem, *section, key) from None
 
 
-def _optimizer_of_one_number(name: str, arguments: Mapping[str, Any]) -> "Optimizer":
+def _optimizer_of_one_number(name: str, arguments: Arguments) -> "Optimizer":
     from torch import nn, zeros
 
     parameter = nn.Parameter(zeros(1))

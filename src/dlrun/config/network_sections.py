@@ -20,6 +20,7 @@ from dlrun.config.named_classes import (
     LARGEST_RATE,
     SCHEDULERS,
     SPANNING,
+    Arguments,
     ClassWithArguments,
     argument_errors,
     check_optimizer,
@@ -39,6 +40,7 @@ from dlrun.config.sections import (
     Section,
     WantedPredictions,
 )
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
@@ -70,7 +72,7 @@ class TorchConfig(Section, extra="allow"):
     name: str
 
     @classmethod
-    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of the class of that name, if there is one."""
         raise NotImplementedError
 
@@ -113,7 +115,7 @@ class OptimizerConfig(TorchConfig):
         return lower
 
     @classmethod
-    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of an optimizer of torch."""
         if not further and name.lower() in get_args(CommonOptimizer):
             return []
@@ -127,7 +129,7 @@ class OptimizerConfig(TorchConfig):
             check_optimizer(self.name, self.lr, further)
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Values:
         """Return the arguments by name, without None, for which torch has its default."""
         return given_arguments(self.model_dump(exclude={"name"}))
 
@@ -139,7 +141,7 @@ class SchedulerConfig(TorchConfig):
     warmup_epochs: Count
 
     @classmethod
-    def argument_errors(cls, name: str, further: Mapping[str, Any]) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of a scheduler; without one there are none."""
         if name == "none":
             return [error_detail("unknown key without a schedule", key) for key in further]
@@ -151,7 +153,7 @@ class SchedulerConfig(TorchConfig):
         return self.name != "none" or self.warmup_epochs > 0
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Values:
         """Return the arguments of torch's class by name."""
         return dict(self.__pydantic_extra__ or {})
 

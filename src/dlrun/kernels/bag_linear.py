@@ -9,7 +9,7 @@ machine. At 16 columns a second thread would take longer to start than to comput
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.kernels import llvm
+from dlrun.kernels.batch_parts import Context, apply_function
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 MAX_COLUMNS = 64  # columns at most: so many floats fit in a few registers
@@ -119,7 +120,7 @@ class BagLinear(nn.Module):
             and bags.matrix.indices.dtype == np.int32
         ):
             bags = bags.tensors()
-        sums: Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
+        sums = apply_function(_BagSum, self.weight, bags)
         return sums.add_(self.bias)
 
 
@@ -127,7 +128,7 @@ class _BagSum(torch.autograd.Function):
     """Sums the weight rows of each bag's ids; embedding_bag's own backward is 20 times as slow."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bags: Bags | BagTensors) -> Tensor:
+    def forward(ctx: Context, weight: Tensor, bags: Bags | BagTensors) -> Tensor:
         ctx.bags, ctx.width = bags, len(weight)
         if isinstance(bags, BagTensors):
             return _sum_bags(weight, bags.ids, bags.starts, bags.values)
@@ -136,7 +137,7 @@ class _BagSum(torch.autograd.Function):
         return sums
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
         bags, gradient = ctx.bags, gradients[0].contiguous()  # (batch, out_features)
         if isinstance(bags, BagTensors):
             return _sum_bags(gradient, bags.holders, bags.id_starts, bags.held_values), None

@@ -6,7 +6,7 @@ parts depend on the number of threads, and their gradients are summed in order: 
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ FEWEST = 16  # rows of a part: with fewer, the overhead of each operation counts
 RANDOM_PER_INTEGER = 4  # random 16-bit integers in one of 64 bits
 STEPS = 2**16  # of a random 16-bit integer
 T = TypeVar("T")
+Context: TypeAlias = Any  # torch's, of an autograd function: what backward needs of forward
 
 
 def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
@@ -34,8 +35,14 @@ def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
     elif infers:
         outputs = torch.cat(_each_by_one_thread(layers, rows.tensor_split(count)))
     else:
-        outputs = _InParts.apply(layers, count, rows, *parameters)  # type: ignore[no-untyped-call]
+        outputs = apply_function(_InParts, layers, count, rows, *parameters)
     return outputs
+
+
+def apply_function(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    """Return the output of an autograd function; torch has no types for its call."""
+    output: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return output
 
 
 class _InParts(torch.autograd.Function):
@@ -43,7 +50,7 @@ class _InParts(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layers: nn.Module, count: int, rows: Tensor, *parameters: nn.Parameter
+        ctx: Context, layers: nn.Module, count: int, rows: Tensor, *parameters: nn.Parameter
     ) -> Tensor:
         ctx.parameters = parameters
         ctx.outputs = _each_by_one_thread(layers, rows.tensor_split(count))
@@ -51,7 +58,7 @@ class _InParts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         parts = gradients[0].tensor_split(len(ctx.outputs))
         found = _each_by_one_thread(
             lambda pair: torch.autograd.grad(pair[0], ctx.parameters, pair[1]),

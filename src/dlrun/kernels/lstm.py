@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dlrun.kernels.batch_parts import share_work
+from dlrun.kernels.batch_parts import Context, apply_function, share_work
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
@@ -68,7 +68,7 @@ class LSTMLastState:
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
         threads = self.threads or torch.get_num_threads()
         batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
-        last: Tensor = _LastStates.apply(lstm_numba, batch, *parameters)  # type: ignore[no-untyped-call]
+        last = apply_function(_LastStates, lstm_numba, batch, *parameters)
         return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
@@ -150,7 +150,7 @@ class _LastStates(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         kernels: Any,
         batch: _Batch,
         embedding: Tensor,
@@ -201,7 +201,7 @@ class _LastStates(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.forward_pass is None:
             raise RuntimeError("a second backward needs a second forward: retain_graph has no use")
         kernels, batch, reviews, pads, lstm = ctx.forward_pass
