@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -71,13 +71,15 @@ PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
 # Settings of a command whose arguments may begin with a dash, such as `-old`.
 DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+Context: TypeAlias = Any  # click's, which typer keeps to itself
+Command: TypeAlias = Any
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
 
 
 class UntypedFlags:
     """Shows flags in the help of a command without a type: they take no value."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
+    def get_params(self, ctx: Context) -> list[Any]:
         """Return the parameters of the command, with its --help."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
@@ -105,19 +107,19 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             in_panel = PANEL_OF[name] if self.name == "dlrun" else None
             self.add_command(TyperCommand(name, rich_help_panel=in_panel))
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         """Return the names of the commands; those of dlrun itself in the order of their panels."""
         order = [*PANEL_OF] if self.name == "dlrun" else []
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else -1)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Context, cmd_name: str) -> Command:
         """Return a command with its help, for a list of commands."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help is None:
             command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
-    def load_command(self, ctx: Any, name: str) -> Any:
+    def load_command(self, ctx: Context, name: str) -> Any:
         """Import a command of this group, and return it with its arguments and options.
 
         Raises UsageError if it does not exist, DlrunError if its experiment cannot be loaded.
@@ -135,13 +137,13 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         text = _join_lines(listed.help or inspect.getdoc(called) or "")
         settings = DASHED if function == "show:change_tags" else None
         single.command(name, cls=PlainCommand, help=text, context_settings=settings)(called)
-        command: Any = typer.main.get_command(single)
+        command: Command = typer.main.get_command(single)
         # Errors are reported for all commands in one place, which looks for --debug.
-        root: Any = ctx.find_root().command
+        root: Command = ctx.find_root().command
         command.params += [param for param in root.params if param.name == "debug"]
         return command
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
         self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
