@@ -1,6 +1,5 @@
 """Define the configs of the linear fits."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -21,7 +20,6 @@ from dlrun.config.sections import (
     Section,
     Seed,
 )
-from dlrun.errors import ConfigError
 
 
 class TableFitConfig(CpuOnlyConfig):
@@ -48,13 +46,6 @@ class TableLinearConfig(TableFitConfig, OwnDataExperimentConfig):
 
     data: OwnTableDataConfig
 
-    def check(self, runs_dir: Path) -> None:
-        """Check the files, and that the task is a regression."""
-        super().check(runs_dir)
-        if self.data.task == "classification":
-            remedy = "`dlrun table-dense` classifies, with the same keys in data"
-            raise ConfigError("data.task: a linear fit predicts numbers, not classes", remedy)
-
 
 class CrossValidationConfig(Section):
     """Defines the shuffled folds of the cross-validation that chooses the penalty."""
@@ -63,10 +54,11 @@ class CrossValidationConfig(Section):
     seed: Seed
 
 
-class PenaltyPathFitConfig(TableFitConfig):
-    """Defines the config keys of every fit along a path of L1 penalties."""
+class LassoConfig(TableFitConfig):
+    """Defines the config keys of every lasso."""
 
     path: PenaltyPathConfig
+    cross_validation: CrossValidationConfig
     max_iterations: PositiveInt
 
     @property
@@ -75,16 +67,12 @@ class PenaltyPathFitConfig(TableFitConfig):
         return self.path.values
 
 
-class HittersLassoConfig(PenaltyPathFitConfig, HittersLinearConfig):
+class HittersLassoConfig(LassoConfig, HittersLinearConfig):
     """Defines the keys of configs/hitters-lasso.yaml."""
 
-    cross_validation: CrossValidationConfig
 
-
-class TableLassoConfig(PenaltyPathFitConfig, TableLinearConfig):
+class TableLassoConfig(LassoConfig, TableLinearConfig):
     """Defines the keys of configs/table-lasso.yaml."""
-
-    cross_validation: CrossValidationConfig
 
 
 class NyseLinearConfig(TableFitConfig, BookConfig):

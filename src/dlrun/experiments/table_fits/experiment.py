@@ -1,7 +1,6 @@
 """Define the fits of tables without a network: least squares, the lasso, logistic regressions."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,22 +10,35 @@ from scipy.special import expit, softmax
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.table_experiment import Arrays, TableExperiment
-from dlrun.experiments.table_fits.config import PenaltyPathFitConfig, TableFitConfig
+from dlrun.experiments.table_experiment import Arrays, TableExperiment, TableModel
+from dlrun.experiments.table_fits.config import LassoConfig, TableFitConfig
 from dlrun.experiments.tables import Matrix
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, pluralize
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
 
 
-class LeastSquares:
-    """Predicts values by a linear model that is fitted by least squares."""
+class LinearModel:
+    """Predicts values, or the logits of classes, as an intercept and a sum over the columns."""
 
     step = "fit"
     columns: tuple[str, ...] = ()
 
-    def __init__(self, config: TableFitConfig) -> None:
-        pass
+    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+        """Return values (n,), or probabilities (n, classes); two classes have one logit."""
+        outputs: Matrix = fit["intercept"] + rows @ fit["coefficients"].T
+        if outputs.ndim == 1:
+            return outputs
+        probabilities: Matrix = (
+            expit(np.hstack([-outputs, outputs]))
+            if outputs.shape[1] == 1
+            else softmax(outputs, axis=1)
+        )
+        return probabilities
+
+
+class LeastSquares(LinearModel):
+    """Predicts values by a linear model that is fitted by least squares."""
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
@@ -40,161 +52,121 @@ class LeastSquares:
             intercept = np.array(targets.mean() - rows.mean(0) @ coef)
             yield {"intercept": intercept, "coefficients": coef}
 
-    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
-        """Return the values (n,) of the linear model."""
-        values: Matrix = fit["intercept"] + rows @ fit["coefficients"]
-        return values
+
+class Logistic(LinearModel):
+    """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
+
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+        """Yield one fit, on standardised columns."""
+        from sklearn import linear_model, preprocessing  # slow
+
+        if not done:
+            scaler = preprocessing.StandardScaler().fit(rows)
+            solver = linear_model.LogisticRegression(max_iter=MOST_ITERATIONS)
+            yield _unscaled(solver.fit(scaler.transform(rows), targets), scaler)
 
 
-class Lasso(LeastSquares):
-    """Predicts values by a linear model with an L1 penalty on its standardised columns.
+class Lasso(LinearModel):
+    """Predicts values or classes by a linear model with an L1 penalty on standardised columns.
 
-    The penalty is chosen by cross-validation if the config has it, else by the validation rows.
+    Cross-validation chooses alpha, the penalty of the mean loss of a row.
     """
 
     step = "alpha"
 
-    def __init__(self, config: TableFitConfig) -> None:
-        assert isinstance(config, PenaltyPathFitConfig)
-        self.config, self.folds = config, getattr(config, "cross_validation", None)
-        self.columns = ("alpha", "valid_mae", "nonzero") if self.folds else ("alpha", "nonzero")
+    def __init__(self, config: LassoConfig) -> None:
+        self.config, self.is_classifier = config, is_classification(config)
+        score = "valid_accuracy" if self.is_classifier else "valid_mae"
+        self.columns = ("alpha", score, "nonzero")
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        from sklearn import config_context, linear_model, model_selection, preprocessing  # slow
+        from sklearn import config_context, preprocessing  # slow
 
-        every, most, iterations = np.arange(len(rows)), self.config.max_iterations, list[int]()
-        split = [(every, every)]  # the last is the fit that may be kept
-        if self.folds:
-            if len(rows) < self.folds.folds:
-                remedy = f"`--set cross_validation.folds={len(rows)}`"
-                raise DataError(f"{self.folds.folds} folds of {len(rows):,} training rows", remedy)
-            divider = model_selection.KFold(
-                self.folds.folds, shuffle=True, random_state=self.folds.seed
-            )
-            split = [*divider.split(every), *split]
+        path, most, iterations = self.config.path, self.config.max_iterations, list[int]()
+        every = np.arange(len(rows))
+        split = [*self._folds(targets), (every, every)]  # the last is the fit that may be kept
         scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in split]
         scaled = [
             scaler.transform(rows[fitted])
             for scaler, (fitted, _) in zip(scalers, split, strict=True)
         ]
-        for alpha in _penalties(self.config, scaled[-1], targets)[done:]:
-            solver, errors = linear_model.Lasso(alpha=alpha, max_iter=most), []
+        outputs = np.eye(targets.max() + 1)[targets] if self.is_classifier else targets
+        largest = np.abs(scaled[-1].T @ (outputs - outputs.mean(0))).max() / len(rows)
+        shares = np.exp(np.linspace(0, math.log(path.smallest), path.values))
+        for alpha in (largest * shares[done:]).tolist():
+            scores = []
             for (fitted, held), scaler, inputs in zip(split, scalers, scaled, strict=True):
+                solver = self._solver(alpha, len(inputs))
                 with config_context(skip_parameter_validation=True):  # a sixth of the seconds
                     solver.fit(inputs, targets[fitted])
-                iterations.append(solver.n_iter_)
-                fit = _unscaled(solver.coef_, np.array(solver.intercept_), scaler)
-                errors.append(np.abs(targets[held] - self.predict(fit, rows[held])).mean())
-            fit |= _numbers(alpha, fit)
-            if self.folds:
-                fit["valid_mae"] = np.array(np.mean(errors[:-1]))
-            yield fit
-        _warn_of_most(iterations, most, screen)
+                iterations.append(int(np.max(solver.n_iter_)))
+                fit = _unscaled(solver, scaler)
+                scores.append(self._score(self.predict(fit, rows[held]), targets[held]))
+            nonzero = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
+            numbers = (alpha, np.mean(scores[:-1]), nonzero)
+            yield fit | dict(zip(self.columns, map(np.array, numbers), strict=True))
+        if ended := iterations.count(most):
+            remedy = "try a larger max_iterations or path.smallest"
+            screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
+    def _folds(self, targets: Array) -> Iterator[tuple[Array, Array]]:
+        """Return the rows to fit and those that validate. Raises DataError if they are too few."""
+        from sklearn import model_selection  # slow
 
-class Logistic:
-    """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
+        folds, seed = self.config.cross_validation.folds, self.config.cross_validation.seed
+        rows = int(np.bincount(targets).min()) if self.is_classifier else len(targets)
+        if rows < folds:
+            of = "of the rarest class " if self.is_classifier else ""
+            problem = f"{folds} folds of {pluralize(rows, 'training row')} {of}".strip()
+            raise DataError(problem, f"`--set cross_validation.folds={max(rows, 2)}`")
+        kind = model_selection.StratifiedKFold if self.is_classifier else model_selection.KFold
+        divided = kind(folds, shuffle=True, random_state=seed).split(targets, targets)
+        parts: Iterator[tuple[Array, Array]] = divided
+        return parts
 
-    step = "fit"
-    columns: tuple[str, ...] = ()
+    def _solver(self, alpha: float, rows: int) -> Any:
+        """Return scikit-learn's estimator; C weighs the sum of the losses, not the penalty."""
+        from sklearn import linear_model  # slow
 
-    def __init__(self, config: TableFitConfig) -> None:
-        self.config = config
-
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
-        """Yield one fit, on standardised columns."""
-        from sklearn.preprocessing import StandardScaler  # slow
-
-        if not done:
-            scaler = StandardScaler().fit(rows)
-            coef, intercept, iterations = _fit_classes(
-                scaler.transform(rows), targets, max_iter=MOST_ITERATIONS
-            )
-            yield _unscaled(coef, intercept, scaler)
-            _warn_of_most([iterations], MOST_ITERATIONS, screen)
-
-    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
-        """Return the probabilities (n, classes); of two classes the model has one logit."""
-        logits = fit["intercept"] + rows @ fit["coefficients"].T
-        is_binary = logits.shape[1] == 1
-        probabilities: Matrix = (
-            expit(np.hstack([-logits, logits])) if is_binary else softmax(logits, axis=1)
+        most = self.config.max_iterations
+        if not self.is_classifier:
+            return linear_model.Lasso(alpha=alpha, max_iter=most)
+        return linear_model.LogisticRegression(
+            l1_ratio=1, C=1 / (alpha * rows), solver="saga", max_iter=most, random_state=0
         )
-        return probabilities
+
+    def _score(self, predicted: Matrix, targets: Array) -> float:
+        right = (
+            predicted.argmax(1) == targets if self.is_classifier else np.abs(targets - predicted)
+        )
+        return float(right.mean())
 
 
-class LogisticLasso(Logistic):
-    """Predicts classes by a logistic regression with an L1 penalty on its standardised columns.
-
-    alpha: the penalty of the mean loss of a row, so that scikit-learn's C is 1 / (n alpha).
-    """
-
-    step, columns = "alpha", ("alpha", "nonzero")
-
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
-        """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        from sklearn.preprocessing import StandardScaler  # slow
-
-        config, iterations = self.config, list[int]()
-        assert isinstance(config, PenaltyPathFitConfig)
-        scaler = StandardScaler().fit(rows)
-        scaled, classes = scaler.transform(rows), np.eye(targets.max() + 1)[targets]
-        for alpha in _penalties(config, scaled, classes)[done:]:
-            options = {"l1_ratio": 1, "solver": "saga", "C": 1 / (alpha * len(rows))}
-            coef, intercept, needed = _fit_classes(
-                scaled, targets, **options, random_state=0, max_iter=config.max_iterations
-            )
-            iterations.append(needed)
-            fit = _unscaled(coef, intercept, scaler)
-            yield fit | _numbers(alpha, fit)
-        _warn_of_most(iterations, config.max_iterations, screen)
+def is_classification(config: TableFitConfig) -> bool:
+    """Return whether the target of a table has classes."""
+    return getattr(config.data_section, "task", "regression") == "classification"
 
 
-def _penalties(config: PenaltyPathFitConfig, scaled: Matrix, targets: Array) -> list[float]:
-    """Return the penalties; the first is the smallest at which no column is left."""
-    largest = np.abs(scaled.T @ (targets - targets.mean(0))).max() / len(scaled)
-    shares = np.exp(np.linspace(0, math.log(config.path.smallest), config.path.values))
-    penalties: list[float] = (largest * shares).tolist()
-    return penalties
+def linear_model_of(config: TableFitConfig) -> TableModel:
+    """Return the linear model for values or for classes, without an L1 penalty."""
+    return Logistic() if is_classification(config) else LeastSquares()
 
 
-def _unscaled(coef: Matrix, intercept: Matrix, scaler: Any) -> Arrays:
-    """Return a linear model of standardised columns as a model of the columns themselves."""
-    coefficients = coef / scaler.scale_
+def _unscaled(solver: Any, scaler: Any) -> Arrays:
+    """Return the linear model of standardised columns as a model of the columns themselves."""
+    coefficients = solver.coef_ / scaler.scale_
     return {
-        "intercept": intercept - coefficients @ scaler.mean_,
+        "intercept": np.array(solver.intercept_ - coefficients @ scaler.mean_),
         "coefficients": coefficients,
-        "standardised": coef,
+        "standardised": solver.coef_.copy(),
     }
 
 
-def _numbers(alpha: float, fit: Arrays) -> Arrays:
-    used = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
-    return {"alpha": np.array(alpha), "nonzero": np.array(used)}
-
-
-def _fit_classes(rows: Matrix, targets: Array, **options: object) -> tuple[Matrix, Matrix, int]:
-    """Return coefficients, intercepts and iterations of scikit-learn's logistic regression."""
-    from sklearn.exceptions import ConvergenceWarning  # slow
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # _warn_of_most says it
-        fitted = LogisticRegression(**options).fit(rows, targets)
-    return fitted.coef_, fitted.intercept_, int(fitted.n_iter_.max())
-
-
-def _warn_of_most(iterations: list[int], most: int, screen: Screen) -> None:
-    if ended := iterations.count(most):
-        remedy = "try a larger max_iterations or path.smallest"
-        screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
-
-
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": TableExperiment("hitters-linear", LeastSquares),
+    "hitters-linear": TableExperiment("hitters-linear", linear_model_of),
     "hitters-lasso": TableExperiment("hitters-lasso", Lasso),
-    "nyse-linear": TableExperiment("nyse-linear", LeastSquares, ("r2", "mae")),
-    "table-linear": TableExperiment("table-linear", LeastSquares),
+    "nyse-linear": TableExperiment("nyse-linear", linear_model_of, ("r2", "mae")),
+    "table-linear": TableExperiment("table-linear", linear_model_of),
     "table-lasso": TableExperiment("table-lasso", Lasso),
 }
