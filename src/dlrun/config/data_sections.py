@@ -193,8 +193,24 @@ class OwnImagesDataConfig(OwnDataConfig):
     validation: Validation
 
 
-class TableDataConfig(DividedDataConfig):
-    """Defines which columns of a table are used, and how."""
+class HittersDataConfig(DividedDataConfig, PublishedDataConfig):
+    """Defines the config of the table of the book's baseball players, or of synthetic ones."""
+
+    dataset_location = "dlrun.data.datasets:HITTERS"
+    target: ClassVar = "Salary"
+    task: ClassVar = "regression"
+    ignore: ClassVar[list[str]] = []
+    missing: ClassVar = "drop"
+    standardise: ClassVar = False
+    columns: ClassVar = {f"column {target}": target}
+
+
+class OwnTableDataConfig(OwnDataConfig):
+    """Defines the config of the user's own table."""
+
+    dataset_location = "dlrun.data.datasets:TABLE"
+    kinds: ClassVar = {"file": "a CSV file with a header"}
+    example = "dlrun table-dense cars.csv data.target=price"
 
     target: str
     task: Literal["regression", "classification"]
@@ -209,18 +225,10 @@ class TableDataConfig(DividedDataConfig):
         return {"data.target": self.target, **ignored}
 
 
-class HittersDataConfig(TableDataConfig, PublishedDataConfig):
-    """Defines the config of the table of the book's baseball players, or of synthetic ones."""
+class ValidatedTableDataConfig(OwnTableDataConfig):
+    """Defines the config of the user's own table, and which training rows validate."""
 
-    dataset_location = "dlrun.data.datasets:HITTERS"
-
-
-class OwnTableDataConfig(TableDataConfig, OwnDataConfig):
-    """Defines the config of the user's own table."""
-
-    dataset_location = "dlrun.data.datasets:TABLE"
-    kinds: ClassVar = {"file": "a CSV file with a header"}
-    example = "dlrun table-dense cars.csv data.target=price"
+    validation: Validation
 
 
 class TradingDaysDataConfig(PublishedDataConfig):

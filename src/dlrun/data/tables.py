@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import HittersDataConfig, OwnDataConfig, TableDataConfig
+from dlrun.config.data_sections import HittersDataConfig, OwnTableDataConfig
 from dlrun.data.archives import Array
 from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.sources import FIRST_ROWS, GENERATED, DataOrigin, FoundData
@@ -38,6 +38,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
+TableDataConfig = HittersDataConfig | OwnTableDataConfig
 Cells = Mapping[str, str]  # cells of a row, by column
 
 
@@ -101,7 +102,8 @@ class Table:
     train: TablePart
     test: TablePart
     origin: DataOrigin
-    target_scale: tuple[float, float] | None = None  # mean and sd of the target of a series
+    target_scale: tuple[float, float] = (0, 1)  # mean and sd of a standardised target
+    is_series: bool = False  # whether the rows are days in their order
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
@@ -159,10 +161,15 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
             problem = f"{found.origin.text}: {config.target} has one value in all training rows"
             raise DataError(problem, "give more rows, or name another column as data.target")
     text = found.origin.text + _describe_rows(config, len(records), len(tested), seed)
-    columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
+    target_scale = (0.0, 1.0)
+    if config.standardise:
+        columns, X = _standardise(columns, X, fitted)
+        if labels is None:
+            target_scale = float(targets[fitted].mean()), float(targets[fitted].std())
     whole = TablePart(X, targets, [cells for cells, _ in records])
     origin = DataOrigin(text, found.origin.is_book)
-    return Table(columns, config.target, labels, whole.rows(fitted), whole.rows(tested), origin)
+    train, test = whole.rows(fitted), whole.rows(tested)
+    return Table(columns, config.target, labels, train, test, origin, target_scale)
 
 
 def read_table(found: FoundData) -> list[list[Record]]:
@@ -177,16 +184,13 @@ def read_table(found: FoundData) -> list[list[Record]]:
 
 def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -> str:
     """Return what else the origin of a table names, so that other test rows have another origin."""
-    text, is_own = "", isinstance(config, OwnDataConfig)
-    if is_own or (config.target, config.task) != (PLAYER_NUMBERS[-1], "regression"):
-        text = f", {'classes' if config.task == 'classification' else 'target'} {config.target}"
-    # The folds of a cross-validation may differ by a row.
-    held = "" if config.chosen_fold else f"{tested:,} of "
-    text += f", {held}{pluralize(rows, 'row')}{' for the test' if held else ''}"
-    if isinstance(config, HittersDataConfig):
-        seed_text = "" if config.source == GENERATED else f", seed {seed}"
-        return text + seed_text + config.fold_text
-    return text
+    held = f", {tested:,} of {pluralize(rows, 'row')} for the test"
+    if config.chosen_fold:  # the folds of a cross-validation may differ by a row
+        held = f", {pluralize(rows, 'row')}"
+    if isinstance(config, OwnTableDataConfig):
+        kind = "classes" if config.task == "classification" else "target"
+        return f", {kind} {config.target}{held}"
+    return held + ("" if config.source == GENERATED else f", seed {seed}") + config.fold_text
 
 
 def _standardise(
@@ -285,7 +289,7 @@ def _is_number(cell: str) -> bool:
 def _to_number(cells: Cells, name: str) -> float:
     cell = cells[name].strip()
     if not _is_number(cell):
-        remedy = "correct the cell; data.task=classification takes words"
+        remedy = "correct the cell; `data.task=classification` of table-* takes words"
         raise DataError(f"column {name!r}: {cut(cell, 40)!r} is no number {NUMBER}", remedy)
     return float(cell)
 
@@ -327,24 +331,20 @@ def _divide(
     return fitted, tested
 
 
-def make_days(found: FoundData, *, weekday: bool = True) -> Table:
-    """Return the trading days that were found: the series of the days before, and the weekday.
-
-    The series are standardised over all days, the oldest comes first; the target is the volume.
-    """
-    return _make_days(found, found.source.read(found), weekday)
-
-
 def check_days(found: FoundData) -> None:
     """Raise DlrunError if the first trading days cannot be read."""
     records = read_days(found)
     _read_each(records, lambda day: [_to_number(day, name) for name in SERIES])
     if len(records) < FIRST_ROWS:  # they are all days
-        _make_days(found, records, weekday=True)
+        make_days(found)
 
 
-def _make_days(found: FoundData, records: list[Record], weekday: bool) -> Table:
-    config = found.config
+def make_days(found: FoundData, *, weekday: bool = True) -> Table:
+    """Return the trading days that were found: the series of the days before, and the weekday.
+
+    The series are standardised over all days, the oldest comes first; the target is the volume.
+    """
+    config, records = found.config, found.source.read(found)
     values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     scales = dict(zip(SERIES, pairs, strict=True))
@@ -369,7 +369,7 @@ def _make_days(found: FoundData, records: list[Record], weekday: bool) -> Table:
     X = np.array(_read_each(days, columns.encode))
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
     train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
-    return Table(columns, VOLUME, None, train, test, found.origin, scales[VOLUME])
+    return Table(columns, VOLUME, None, train, test, found.origin, scales[VOLUME], True)
 
 
 def read_days(found: FoundData) -> list[Record]:

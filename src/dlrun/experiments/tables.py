@@ -36,7 +36,7 @@ class TableAssets(NetworkAssets, frozen=True):
     @classmethod
     def of(cls, table: Table) -> Self:
         """Return the assets of a run on a table."""
-        centre, scale = table.target_scale or (0, 1)
+        centre, scale = table.target_scale
         columns, labels = table.columns, table.labels
         return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
 
@@ -65,9 +65,8 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[
     if validation == "test":
         screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
         return {"train": train, "valid": test, "test": test}
-    is_series = table.target_scale is not None
     fitted, held_out = split_off_validation(
-        validation, train, test, config.split_seed, screen, shuffle=not is_series
+        validation, train, test, config.split_seed, screen, shuffle=not table.is_series
     )
     return {"train": train.rows(fitted), "valid": train.rows(held_out), "test": test}
 
@@ -77,7 +76,7 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 
     It is not defined for a single day. A note says what the straw man is.
     """
-    if table.target_scale is None or len(table.test) < 2:
+    if not table.is_series or len(table.test) < 2:
         return {}
     (centre, scale), yesterday = table.target_scale, f"{VOLUME}_1"
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")

@@ -1,4 +1,4 @@
-"""Define the configs of the linear fits."""
+"""Define the configs of the fits of tables without a network."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from dlrun.config.data_sections import (
     OwnDataExperimentConfig,
     OwnTableDataConfig,
     TradingDaysDataConfig,
+    ValidatedTableDataConfig,
     WeekdayConfig,
 )
 from dlrun.config.sections import (
@@ -75,6 +76,23 @@ class TableLassoConfig(LassoConfig, TableLinearConfig):
     """Defines the keys of configs/table-lasso.yaml."""
 
 
+class TreesConfig(Section):
+    """Defines arguments of scikit-learn's HistGradientBoosting: the number and size of trees."""
+
+    max_iter: PositiveInt
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    max_leaf_nodes: Annotated[int, Field(ge=2)]
+    min_samples_leaf: PositiveInt
+    l2_regularization: Annotated[float, Field(ge=0)]
+
+
+class TableBoostingConfig(TableFitConfig, OwnDataExperimentConfig):
+    """Defines the keys of configs/table-boosting.yaml."""
+
+    data: ValidatedTableDataConfig
+    model: TreesConfig
+
+
 class NyseLinearConfig(TableFitConfig, BookConfig):
     """Defines the keys of configs/nyse-linear.yaml."""
 
@@ -88,6 +106,7 @@ CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-linear": HittersLinearConfig,
     "hitters-lasso": HittersLassoConfig,
     "nyse-linear": NyseLinearConfig,
+    "table-boosting": TableBoostingConfig,
     "table-lasso": TableLassoConfig,
     "table-linear": TableLinearConfig,
 }

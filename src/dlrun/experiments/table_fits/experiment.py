@@ -1,17 +1,19 @@
-"""Define the fits of tables without a network: least squares, the lasso, logistic regressions."""
+"""Define the fits of tables without a network: linear models and boosted trees."""
 
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
+from threadpoolctl import threadpool_limits
 
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_experiment import Arrays, TableExperiment, TableModel
-from dlrun.experiments.table_fits.config import LassoConfig, TableFitConfig
+from dlrun.experiments.table_fits.config import LassoConfig, TableBoostingConfig, TableFitConfig
 from dlrun.experiments.tables import Matrix
 from dlrun.system.console import Screen, pluralize
 
@@ -143,6 +145,62 @@ class Lasso(LinearModel):
         return float(right.mean())
 
 
+class Boosting:
+    """Predicts values or classes by scikit-learn's gradient-boosted trees.
+
+    Only a pickle holds the trees, and it could run code. So a fit is the rows and targets of which
+    the trees are grown again, and a digest of what these predict for the rows.
+    """
+
+    step = "fit"
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, config: TableBoostingConfig) -> None:
+        self.config, self.trees = config, None
+
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+        """Yield one fit."""
+        if not done:
+            self.trees = self._grow(rows, targets)
+            yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
+
+    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+        """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""
+        if self.trees is None:
+            trees = self._grow(fit["rows"], fit["targets"])
+            if not np.array_equal(_digest(trees, fit["rows"]), fit["digest"]):
+                problem = "the trees, grown again, predict other values than those of the run"
+                remedy = "use the scikit-learn of its environment.json, or run it again"
+                raise DataError(problem, remedy)
+            self.trees = trees
+        return _predict_by_trees(self.trees, rows)
+
+    def _grow(self, rows: Matrix, targets: Array) -> Any:
+        from sklearn import ensemble  # slow
+
+        is_classifier = is_classification(self.config)
+        kind = (
+            "HistGradientBoostingClassifier" if is_classifier else "HistGradientBoostingRegressor"
+        )
+        arguments = self.config.model.model_dump() | {"random_state": self.config.seed}
+        trees = getattr(ensemble, kind)(**arguments, early_stopping=False)
+        with threadpool_limits(1):  # several threads that wait for each other take far longer
+            return trees.fit(rows, targets)
+
+
+def _predict_by_trees(trees: Any, rows: Matrix) -> Matrix:
+    with threadpool_limits(1):
+        predict = getattr(trees, "predict_proba", trees.predict)
+        predicted: Matrix = predict(rows)
+        return predicted
+
+
+def _digest(trees: Any, rows: Matrix) -> Array:
+    """Return the SHA-256 of the predictions for rows, without the digits that machines round."""
+    predicted = _predict_by_trees(trees, rows).astype(np.float32)
+    return np.frombuffer(hashlib.sha256(predicted.tobytes()).digest(), np.uint8)
+
+
 def is_classification(config: TableFitConfig) -> bool:
     """Return whether the target of a table has classes."""
     return getattr(config.data_section, "task", "regression") == "classification"
@@ -169,4 +227,5 @@ EXPERIMENTS: dict[str, AnyExperiment] = {
     "nyse-linear": TableExperiment("nyse-linear", linear_model_of, ("r2", "mae")),
     "table-linear": TableExperiment("table-linear", linear_model_of),
     "table-lasso": TableExperiment("table-lasso", Lasso),
+    "table-boosting": TableExperiment("table-boosting", Boosting),
 }

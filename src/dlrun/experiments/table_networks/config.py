@@ -8,8 +8,8 @@ from dlrun.config.data_sections import (
     BookConfig,
     HittersDataConfig,
     OwnDataExperimentConfig,
-    OwnTableDataConfig,
     TradingDaysDataConfig,
+    ValidatedTableDataConfig,
     Validation,
     WeekdayConfig,
 )
@@ -34,8 +34,8 @@ class TableNetworkConfig(NetworkConfig):
     model: HiddenLayersConfig | RecurrentConfig
 
 
-class ValidatedTableDataConfig(HittersDataConfig):
-    """Defines the config of a table, and which rows validate a network."""
+class ValidatedHittersDataConfig(HittersDataConfig):
+    """Defines the config of the baseball players, and which of them validate a network."""
 
     validation: LabValidation
 
@@ -51,20 +51,14 @@ class HittersDenseConfig(TableNetworkConfig, BookConfig):
 
     real_in_demo = True
 
-    data: ValidatedTableDataConfig
+    data: ValidatedHittersDataConfig
     model: HiddenLayersConfig
-
-
-class ValidatedOwnTableDataConfig(OwnTableDataConfig):
-    """Defines the config of the user's own table, and which rows validate a network."""
-
-    validation: Validation
 
 
 class TableDenseConfig(TableNetworkConfig, OwnDataExperimentConfig):
     """Defines the keys of configs/table-dense.yaml."""
 
-    data: ValidatedOwnTableDataConfig
+    data: ValidatedTableDataConfig
     model: HiddenLayersConfig
 
 

@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.data_sections import OwnTableDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.tables import SERIES, Table
 from dlrun.errors import DataError
@@ -29,7 +28,6 @@ from dlrun.experiments.tables import (
     straw_man_metrics,
 )
 from dlrun.run_context import RunContext
-from dlrun.system.console import Screen
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
 
@@ -37,20 +35,6 @@ from dlrun.training.objective import Objective, fast_optimizer, regression
 GROUP_SIZE = 32  # batches per call by Lightning
 EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
 ROUNDING = 1e-3  # of the targets to single precision, at most, as a share of their range
-UNITS = 1000  # ratio of the standard deviations of two columns from which on there is a warning
-
-
-def warn_of_units(table: Table, screen: Screen) -> None:
-    """Warn if a column varies so much more than another that a network learns little."""
-    deviations = dict(zip(table.columns.names, table.train.X.std(0).tolist(), strict=True))
-    varying = sorted((value, name) for name, value in deviations.items() if value > 0)
-    if varying and varying[-1][0] > UNITS * varying[0][0]:
-        (smallest, least), (largest, most) = varying[0], varying[-1]
-        screen.warn(
-            f"{most} varies {largest / smallest:,.0f} times as much as {least}, so a "
-            "network learns little from the table: data.standardise=true gives all columns of "
-            "numbers mean 0 and standard deviation 1"
-        )
 
 
 def check_single_precision(table: Table) -> None:
@@ -106,9 +90,6 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         if not table.labels:
             check_single_precision(table)
         parts = divide_rows(config, table, screen)
-        section = config.data_section
-        if isinstance(section, OwnTableDataConfig) and not section.standardise:
-            warn_of_units(table, screen)
         kind = np.int64 if table.labels else np.float32
         sets = [
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
