@@ -8,18 +8,19 @@ are files of the authors' package `islp`. The readers are imported when they are
 
 import pkgutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from dlrun.data.sources import GENERATED, Dataset, RemoteFile, Source
 
 
-def _function(module: str, name: str) -> Callable[..., Any]:
-    """Return a function that imports and calls a function of a module of dlrun.data."""
+def _call(module: str, name: str, *arguments: Any) -> Any:
+    return pkgutil.resolve_name(f"dlrun.data.{module}:{name}")(*arguments)
 
-    def call(*arguments: Any) -> Any:
-        return pkgutil.resolve_name(f"dlrun.data.{module}:{name}")(*arguments)
 
-    return call
+def _function_of(module: str) -> Callable[[str], Callable[..., Any]]:
+    """Return a function that returns the function of a name, which imports its module if called."""
+    return lambda name: partial(_call, module, name)
 
 
 def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
@@ -37,190 +38,114 @@ def _file_of_islp(name: str, sha256: str) -> tuple[RemoteFile]:
     return (RemoteFile(name, url, "sha256", sha256, packaged=path),)
 
 
-KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
-DIGITS = tuple(map(str, range(10)))
-SENTIMENTS = ("negative", "positive")
+def _file(address: str, algorithm: str, digest: str, key: str = "archive") -> RemoteFile:
+    return RemoteFile(address.rpartition("/")[2], address, algorithm, digest, key)
 
+
+texts, images, tables = map(_function_of, ("labelled_texts", "small_images", "tables"))
+
+STANFORD = (
+    _file(
+        "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+        "md5",
+        "7c2ac02c03563afcf9b574c7e56c153a",
+    ),
+)
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
+KERAS = (
+    _file(
+        f"{KERAS_URL}/imdb.npz",
+        "sha256",
+        "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+    ),
+    _file(
+        f"{KERAS_URL}/imdb_word_index.json", "md5", "bfafd718b763782e994055a2d397834f", "word_index"
+    ),
+)
+ARCHIVE = (
+    _file(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "md5",
+        "eb9058c3a382ffc7106e4002c42a8d85",
+    ),
+)
+IDX = idx_files(
+    "https://ossci-datasets.s3.amazonaws.com/mnist",  # of torchvision's, the one with https
+    (
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+)
+HITTERS_CSV = _file_of_islp(
+    "Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
+)
+NYSE_CSV = _file_of_islp(
+    "NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60"
+)
+
+SENTIMENTS = ("negative", "positive")
+GENERATED_CLASSES = tuple(f"generated {number}" for number in range(100))
+DIGITS = tuple(map(str, range(10)))
+
+stanford, keras = texts("read_stanford_reviews"), texts("read_keras_reviews")
+cifar100, mnist = images("read_cifar100"), images("read_idx_images")
+idx, rows = images("check_idx_files"), tables("check_table")
 IMDB = Dataset(
     "imdb",
     (
-        Source(
-            "stanford",
-            "IMDB reviews",
-            _function("labelled_texts", "read_stanford_reviews"),
-            files=(
-                RemoteFile(
-                    "aclImdb_v1.tar.gz",
-                    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-                    "md5",
-                    "7c2ac02c03563afcf9b574c7e56c153a",
-                ),
-            ),
-            labels=SENTIMENTS,
-            is_book=True,
-        ),
-        Source(
-            "keras",
-            "IMDB reviews",
-            _function("labelled_texts", "read_keras_reviews"),
-            files=(
-                RemoteFile(
-                    "imdb.npz",
-                    f"{KERAS}/imdb.npz",
-                    "sha256",
-                    "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
-                ),
-                RemoteFile(
-                    "imdb_word_index.json",
-                    f"{KERAS}/imdb_word_index.json",
-                    "md5",
-                    "bfafd718b763782e994055a2d397834f",
-                    key="word_index",
-                ),
-            ),
-            labels=SENTIMENTS,
-            is_book=True,
-        ),
-        Source(
-            GENERATED,
-            "reviews",
-            _function("labelled_texts", "read_generated_reviews"),
-            labels=SENTIMENTS,
-        ),
+        Source("stanford", "IMDB reviews", stanford, STANFORD, SENTIMENTS, is_book=True),
+        Source("keras", "IMDB reviews", keras, KERAS, SENTIMENTS, is_book=True),
+        Source(GENERATED, "reviews", texts("read_generated_reviews"), labels=SENTIMENTS),
     ),
-    _function("labelled_texts", "make_reviews"),
-    _function("labelled_texts", "show_reviews"),
+    texts("make_reviews"),
+    texts("show_reviews"),
     "sample_reviews",
-)
-TEXTS = Dataset(
-    "texts",
-    (
-        Source(
-            "own",
-            "own texts",
-            _function("labelled_texts", "read_own_texts"),
-            check=_function("labelled_texts", "check_own_texts"),
-        ),
-    ),
-    _function("labelled_texts", "make_reviews"),
-    _function("labelled_texts", "show_reviews"),
 )
 CIFAR100 = Dataset(
     "cifar100",
     (
-        Source(
-            "torchvision",
-            "CIFAR100",
-            _function("small_images", "read_cifar100"),
-            files=(
-                RemoteFile(
-                    "cifar-100-python.tar.gz",
-                    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-                    "md5",
-                    "eb9058c3a382ffc7106e4002c42a8d85",
-                ),
-            ),
-            is_book=True,
-        ),
-        Source(
-            GENERATED,
-            "images",
-            _function("small_images", "read_generated_images"),
-            labels=tuple(f"generated {number}" for number in range(100)),
-        ),
+        Source("torchvision", "CIFAR100", cifar100, ARCHIVE, is_book=True),
+        Source(GENERATED, "images", images("read_generated_images"), labels=GENERATED_CLASSES),
     ),
-    _function("small_images", "make_images"),
+    images("make_images"),
     sample_rows="sample_images",
-)
-IMAGES = Dataset(
-    "images",
-    (
-        Source(
-            "own",
-            "own images",
-            _function("small_images", "read_own_images"),
-            check=_function("small_images", "check_own_images"),
-        ),
-    ),
-    _function("small_images", "make_images"),
 )
 MNIST = Dataset(
     "mnist",
     (
-        Source(
-            "torchvision",
-            "MNIST",
-            _function("small_images", "read_idx_images"),
-            files=idx_files(
-                # torchvision's address of MNIST; its other one is no https.
-                "https://ossci-datasets.s3.amazonaws.com/mnist",
-                (
-                    "6bbc9ace898e44ae57da46a324031adb",
-                    "a25bea736e30d166cdddb491f175f624",
-                    "2646ac647ad5339dbf082846283269ea",
-                    "27ae3e4e09519cfbb04c329615203637",
-                ),
-            ),
-            labels=DIGITS,
-            is_book=True,
-        ),
-        Source(
-            GENERATED,
-            "digits",
-            _function("small_images", "read_generated_digits"),
-            labels=DIGITS,
-        ),
+        Source("torchvision", "MNIST", mnist, IDX, DIGITS, idx, is_book=True),
+        Source(GENERATED, "digits", images("read_generated_digits"), labels=DIGITS),
     ),
-    _function("small_images", "make_images"),
-    _function("small_images", "show_digits"),
+    images("make_images"),
+    images("show_digits"),
     sample_rows="sample_images",
 )
+table, days = tables("read_table"), tables("read_days")
 HITTERS = Dataset(
     "hitters",
     (
-        Source(
-            "hitters",
-            "Hitters",
-            _function("tables", "read_table"),
-            files=_file_of_islp(
-                "Hitters.csv", "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952"
-            ),
-            is_book=True,
-            check=_function("tables", "check_table"),
-        ),
-        Source(GENERATED, "players", _function("tables", "read_generated_players")),
+        Source("hitters", "Hitters", table, HITTERS_CSV, (), rows, is_book=True),
+        Source(GENERATED, "players", tables("read_generated_players")),
     ),
-    _function("tables", "make_table"),
-    _function("tables", "show_rows"),
+    tables("make_table"),
+    tables("show_rows"),
 )
 NYSE = Dataset(
     "nyse",
     (
-        Source(
-            "nyse",
-            "NYSE",
-            _function("tables", "read_days"),
-            files=_file_of_islp(
-                "NYSE.csv", "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60"
-            ),
-            is_book=True,
-            check=_function("tables", "check_days"),
-        ),
-        Source(GENERATED, "days", _function("tables", "read_generated_days")),
+        Source("nyse", "NYSE", days, NYSE_CSV, (), tables("check_days"), is_book=True),
+        Source(GENERATED, "days", tables("read_generated_days")),
     ),
-    _function("tables", "make_days"),
-    _function("tables", "show_rows"),
+    tables("make_days"),
+    tables("show_rows"),
 )
-TABLE = Dataset(
-    "table",
-    (
-        Source(
-            "own",
-            "own table",
-            _function("tables", "read_table"),
-            check=_function("tables", "check_table"),
-        ),
-    ),
-    _function("tables", "make_table"),
-    _function("tables", "show_rows"),
+OWN_TEXTS = Source("own", "own texts", texts("read_own_texts"), check=texts("check_own_texts"))
+OWN_IMAGES = Source(
+    "own", "own images", images("read_own_images"), check=images("check_own_images")
 )
+OWN_TABLE = Source("own", "own table", table, check=rows)
+TEXTS = Dataset("texts", (OWN_TEXTS,), texts("make_reviews"), texts("show_reviews"))
+IMAGES = Dataset("images", (OWN_IMAGES,), images("make_images"))
+TABLE = Dataset("table", (OWN_TABLE,), tables("make_table"), tables("show_rows"))

@@ -96,8 +96,8 @@ class Source:
     read: Callable[[FoundData], Any]
     files: tuple[RemoteFile, ...] = ()
     labels: tuple[str, ...] = ()
-    is_book: bool = False
     check: Callable[[FoundData], None] | None = None
+    is_book: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
