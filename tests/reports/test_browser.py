@@ -193,13 +193,6 @@ def test_without_scripts_it_is_all_there(opened: Open) -> None:
     assert page.locator("#run-1 .matrix td").count() == 4
 
 
-def test_pictures_of_mistakes_have_a_text(opened: Open) -> None:
-    page = unfold(opened())
-    picture = page.locator("#run-3 .pictures img")
-    assert picture.get_attribute("alt") == "row 1: negative"
-    assert picture.evaluate("(one) => one.complete && one.naturalWidth") == 32
-
-
 def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Path) -> None:
     """Even if a text came through as code: no other script or address is allowed."""
     harmed = written.with_name("harmed.html")

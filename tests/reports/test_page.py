@@ -151,10 +151,6 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
     assert "default-src 'none'" in page.replace("&#39;", "'")
 
 
-def test_what_stands_in_backticks_is_code() -> None:
-    assert page.mark_text("<a> `--set b=<c>` d") == "&lt;a&gt; <code>--set b=&lt;c&gt;</code> d"
-
-
 def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
     a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
     script = (

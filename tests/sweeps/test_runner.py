@@ -13,7 +13,6 @@ from dlrun.runs.run import run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
 from dlrun.sweeps.runner import choose_jobs_and_threads
-from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 
 
@@ -50,20 +49,6 @@ def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:
     ]
     assert select_device(configs[:1]) == "cpu", "it has no network"
     assert select_device(configs) == select_accelerator("auto")[0]
-
-
-def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = tmp_path / "meminfo"
-    said.write_text("MemTotal: 9 kB\nMemAvailable:    5000 kB\n")
-    monkeypatch.setattr(resources, "MEMINFO", said)
-    monkeypatch.setattr(resources, "CGROUP", tmp_path)
-    assert resources.available_memory() == 5_120_000
-    (tmp_path / "memory.max").write_text("4000000\n")
-    (tmp_path / "memory.current").write_text("3000000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 500000\n")
-    assert resources.available_memory() == 1_500_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert resources.available_memory() == 5_120_000
 
 
 def run_and_note_imports(name: str, folder: Path) -> None:

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from dlrun.errors import DlrunError
@@ -120,15 +119,6 @@ def test_a_config_runs_with_each_seed() -> None:
     assert len(plan.configs) == 1 and plan.runs_to_choose == 3
 
 
-def test_an_equal_config_runs_once() -> None:
-    plan = a_plan(spaces=["model.hidden=[8]|[16]"])
-    found: dict[int, Run] = {}
-    while points := choose_config(plan, found):
-        found[points[0].number] = done(points[0], valid_accuracy=0.5)
-    assert sorted(map(str, chosen(plan))) == ["{'model.hidden': [16]}", "{'model.hidden': [8]}"]
-    assert len(plan.choices) == 25
-
-
 @pytest.mark.slow
 def test_a_search_that_is_killed_and_continued(tmp_path: Path) -> None:
     """To the same points, bits and table."""
@@ -150,17 +140,6 @@ def test_a_search_that_is_killed_and_continued(tmp_path: Path) -> None:
     assert outcomes(killed) == outcomes(whole)
     tables = [folder / "runs/sweeps/s/table.csv" for folder in (whole, killed)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
-
-
-def test_the_version_of_optuna_belongs_to_the_plan_of_its_search(tmp_path: Path) -> None:
-    sweep = written(a_plan(), tmp_path)
-    assert sweep.plan.packages["optuna"] == optuna.__version__
-    assert "optuna" not in a_plan(sampler="random").packages
-    sweep.plan.packages["optuna"] = "1.0"
-    sweep.write_plan()
-    with pytest.raises(DlrunError, match="optuna 1.0 then"):
-        read_sweep_plan(sweep.folder)
-    assert read_sweep_plan(sweep.folder, force=True).search
 
 
 def test_what_does_not_fit(cli: Dlrun, without_package: Hide) -> None:
