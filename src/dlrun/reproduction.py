@@ -262,7 +262,8 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     try:
         earlier = read_sweep_plan(folder)
         before, now = (({**flatten_keys(plan.base), SEED: 0}, plan.data) for plan in (earlier, new))
-        if before != now or earlier.keys:
+        varied = {key for point in earlier.points for key in point.settings}
+        if before != now or varied != {SEED}:
             raise DlrunError(f"{folder}: its data or config have changed")
     except DlrunError as error:  # also if damaged, or if code or packages have changed
         screen.note(f"all seeds are run again: {error.message}")
