@@ -97,8 +97,7 @@ def list_runs(
         keys = keys or [*dict.fromkeys([*COLUMNS, *filter(None, [order])])]
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        columns_shown = _columns(rows, keys, order)
-        screen.rows(table_lines(columns_shown, rows, screen, empty=EMPTY))
+        screen.rows(table_lines(_columns(rows, keys, order), rows, screen, empty=EMPTY))
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
@@ -226,8 +225,5 @@ def _columns(rows: Sequence[Row], keys: Sequence[str], order: str) -> list[Colum
     for row in rows:
         row["differs"] = row["problem"] or row["differs"]
     columns = COLUMNS | {"value": replace(COLUMNS["value"], title=metric or "metric")}
-    return [columns.get(name) or _other_column(name) for name in names]
-
-
-def _other_column(name: str) -> Column:
-    return number(name) if name.startswith("metrics.") else Column(name)
+    other = {name: number(name) for name in names if name.startswith("metrics.")}
+    return [columns.get(name) or other.get(name) or Column(name) for name in names]

@@ -423,7 +423,7 @@ class Sweep:
         return problems
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
-        """Return the run of a point whose process has just ended; `known` is an earlier result."""
+        """Return the run of a point whose process has just ended; `known` is an earlier one."""
         folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
         return self.find_runs(folders).get(point.number, known)
 

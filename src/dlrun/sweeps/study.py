@@ -20,6 +20,7 @@ from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import selection_metric
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.search_space import Space
@@ -66,10 +67,10 @@ def _score(run: Run | None) -> float:
         return math.nan
     metric = selection_metric(run.record)
     if metric is None:
-        raise DlrunError(
-            f"{run.folder}: no validation metric, which --sampler tpe needs",
-            "hold rows out for validation, or use --sampler random",
-        )
+        problem = f"{run.folder}: no validation metric that --sampler tpe can use"
+        known = map(run.record.metric, run.record.metrics)
+        undeclared = [metric.not_ranked for metric in known if metric.name.startswith(VALID)]
+        raise DlrunError(problem, next(iter(undeclared), "hold rows out, or --sampler random"))
     value = run.record.metrics[metric.name]
     return math.nan if value is None else metric.sign * value
 
