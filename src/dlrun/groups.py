@@ -283,12 +283,6 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     ]
 
 
-def have_same_data(runs: Iterable[Run]) -> bool:
-    """Return whether runs have the same data, but for what a seed or a fold chooses of them."""
-    data: dict[object, str] = {}
-    return all(_add_data(data, run) for run in runs)
-
-
 def _add_data(data: dict[object, str], run: Run) -> bool:
     """Add what is known of a run's data, unless it differs; return whether the data are the same.
 

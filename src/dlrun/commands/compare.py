@@ -14,7 +14,6 @@ from dlrun.commands.show import notes_or_warning, shorten_note
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import have_same_data
 from dlrun.reports.evaluation import compare_test_rows
 from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
 from dlrun.run_folder import recorded_metrics as metrics
@@ -76,12 +75,13 @@ def compare(
         if not differing and part != "run":
             screen.note(f"{part}: no difference")
         rows += differing
-    same_data = len({run.record.data for run in opened}) == 1 and have_same_data(opened)
+    is_same_source = len({run.record.data for run in opened}) == 1
+    same_data = is_same_source and len({run.record.data_digest for run in opened}) == 1
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
     rows += _metrics(opened, mark_best=same_data)
     comparison = None
-    if len(opened) == 2 and same_data:
+    if len(opened) == 2 and is_same_source:
         try:
             comparison = compare_test_rows(opened[1], opened[0])
         except DlrunError as error:
