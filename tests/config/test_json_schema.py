@@ -44,20 +44,6 @@ def test_each_file_names_a_schema_by_which_it_is_valid(file: Path) -> None:
     Draft7Validator(shipped(schema.stem)).validate(read_yaml_file(file).values)
 
 
-@pytest.mark.parametrize(
-    ("values", "path"),
-    [
-        ({"sede": 3}, []),
-        ({"seed": -1}, ["seed"]),
-        ({"optimizer": {"lr": 0}}, ["optimizer", "lr"]),
-        ({"model": {"hidden": ["many"]}}, ["model", "hidden", 0]),
-    ],
-)
-def test_a_mistake_is_found_where_it_is(values: dict[str, Any], path: list[str | int]) -> None:
-    (error,) = Draft7Validator(shipped("imdb-dense")).iter_errors(values)
-    assert list(error.absolute_path) == path
-
-
 def test_comments_are_descriptions_and_values_are_defaults() -> None:
     schema = shipped("imdb-dense")
     properties, sections = schema["properties"], schema["$defs"]

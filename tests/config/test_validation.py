@@ -4,13 +4,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.sections import Section
 from dlrun.config.validation import (
     InvalidConfigError,
     config_to_yaml,
-    read_and_merge_layers,
     suggest_config_key,
-    validate_layer,
 )
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError
@@ -121,24 +118,6 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert [said[: len(start)] for said, start in zip(found, starts, strict=True)] == starts
 
 
-def test_a_wrong_type_or_value_is_shown_cut() -> None:
-    assert problem("seed=true").endswith("got True")
-    assert problem("optimizer.lr=.nan").endswith("got nan")
-    assert problem(f"seed={'x' * 500}").endswith("xxx…")
-
-
-def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) -> None:
-    for text, value in (("1", 1), ("[0, 2]", [0, 2]), ("auto", "auto")):
-        assert dense(f"trainer.devices={text}").trainer.devices == value
-    said = problem("trainer.devices=null")
-    assert all(expected in said for expected in ("integer", "list", "'auto'"))
-    file = tmp_path / "mine.yaml"
-    file.write_text("trainer:\n  devices:\n    - 0\n    - -1\n")
-    whole, item = problems(files=(file,))
-    assert whole.startswith(f"{file}:2: trainer.devices: ")
-    assert item.startswith(f"{file}:4: trainer.devices.1: ")
-
-
 @pytest.mark.parametrize(
     ("name", "first", "key", "remedy"),
     [
@@ -151,24 +130,6 @@ def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(
 ) -> None:
     (said,) = problems(first, "data.split_seed=1", name=name)
     assert said.startswith(f"{first}: {key}: ") and remedy in said
-
-
-def test_a_missing_key_is_named_under_its_section() -> None:
-    class Inner(Section):
-        there: int
-        wanted: int
-
-    class Outer(Section):
-        inner: Inner
-        top: int
-
-    layer = read_and_merge_layers(
-        "imdb-dense", [config_layer_without_file({"inner": {"there": 1}}, "some.yaml:4")]
-    )
-    with pytest.raises(InvalidConfigError) as caught:
-        validate_layer(Outer, layer, "imdb-dense")
-    inner, top = caught.value.problems
-    assert inner.startswith("some.yaml:4: inner.wanted: ") and top.startswith("defaults: top: ")
 
 
 def test_a_value_for_a_list_gets_the_spelling_of_a_list() -> None:

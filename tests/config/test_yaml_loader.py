@@ -41,11 +41,6 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "{}"])
-def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path, text) == ConfigLayer({})
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -70,11 +65,6 @@ def test_numbers_truths_and_nothing(tmp_path: Path, text: str, expected: object)
 )
 def test_everything_else_stays_a_word(tmp_path: Path, word: str) -> None:
     assert value(tmp_path, word) == word
-
-
-def test_lines_count_after_a_byte_order_mark_and_with_windows_line_ends(tmp_path: Path) -> None:
-    layer = read(tmp_path, b"\xef\xbb\xbfseed: 1\r\nb: 2\r\n")
-    assert layer.values == {"seed": 1, "b": 2} and layer.origins["b",].endswith(":2")
 
 
 @pytest.mark.parametrize(

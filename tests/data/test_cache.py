@@ -8,7 +8,6 @@ import pytest
 from dlrun.data.prepared import Prepared, fingerprint_arrays, load_or_prepare_arrays
 from dlrun.data.sources import DataOrigin, FoundData, Source
 from dlrun.errors import DataError
-from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 from tests.data.use import without_locks
 
@@ -74,13 +73,3 @@ def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:
     others = [[arrays[0] + 1, arrays[1]], arrays[::-1], [arrays[0].reshape(2, 3), arrays[1]]]
     others.append([arrays[0].astype(np.int64), arrays[1]])
     assert len({first, *map(fingerprint_arrays, others)}) == 5
-
-
-def test_words_and_labels_in_their_order_belong_to_the_data() -> None:
-    arrays = fingerprint_arrays([np.eye(2)])
-    assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
-    now = fingerprint_data(arrays, assets)
-    assert now == fingerprint_data(arrays, assets | {"width": 4})
-    for key, names in (("labels", ["b", "a"]), ("vocabulary", ["bad", "good"]), ("labels", ["ab"])):
-        assert now != fingerprint_data(arrays, assets | {key: names})
-    assert now != fingerprint_data(fingerprint_arrays([np.eye(3)]), assets)

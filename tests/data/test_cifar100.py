@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dlrun.data import datasets, small_images
-from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
@@ -111,19 +110,3 @@ def test_files_of_another_content_are_refused(
     left = {name: raw for name, raw in parts().items() if name != member}
     with pytest.raises(DataError, match=rf"cifar\.tar\.gz: no cifar-100-python/{member}$"):
         load(tmp_path, archive_of(tmp_path, left))
-
-
-def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
-    sample = config(source="sample", sample_images=200)
-    data, again, other = (
-        datasets.CIFAR100.load(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
-    )
-    for part, count in ((data.train, 200), (data.test, 40)):
-        assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)
-        assert part.pixels.flags.c_contiguous and part.labels.dtype == np.int64
-    assert np.bincount(data.train.labels).tolist() == [2] * 100
-    assert data.train.pixels.min() < 50 < 200 < data.train.pixels.max()
-    assert data.origin == DataOrigin("generated sample images (200, seed 2)", is_book=False)
-    assert data.names[99] == "generated 99"
-    assert np.array_equal(data.train.pixels, again.train.pixels)
-    assert not np.array_equal(data.train.pixels, other.train.pixels)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from dlrun.data import datasets, small_images
 from dlrun.data.small_images import SmallImages
-from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun
@@ -104,15 +103,6 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
         (folder / f"{TRAIN}.gz").write_bytes(damaged)
         with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read: damaged"):
             load(tmp_path, folder)
-
-
-def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
-    data, again, other = (load(tmp_path, None, seed, source="sample") for seed in (2, 2, 3))
-    assert data.train.pixels.shape == (100, 28, 28) and data.test.pixels.shape == (20, 28, 28)
-    assert np.bincount(data.train.labels).tolist() == [10] * 10
-    assert np.array_equal(data.train.pixels, again.train.pixels)
-    assert not np.array_equal(data.train.pixels, other.train.pixels)
-    assert data.origin == DataOrigin("generated sample digits (100, seed 2)", is_book=False)
 
 
 def test_an_image_of_any_size_becomes_a_digit_light_on_black() -> None:

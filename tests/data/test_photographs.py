@@ -43,13 +43,6 @@ def colour(path: Path) -> tuple[int, ...]:
     return tuple(colours[0][1])
 
 
-@pytest.mark.parametrize("name", ["a.bmp", "a.PNG", "a.webp"])
-def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
-    image = read_photograph(saved(tmp_path, noise(), name, lossless=True))
-    assert image.mode == "RGB"
-    assert np.array_equal(np.asarray(image), np.asarray(noise()))
-
-
 @pytest.mark.parametrize(
     ("image", "options", "expected"),
     [
@@ -74,12 +67,6 @@ def test_a_picture_is_turned_upright_by_its_exif_orientation(tmp_path: Path) -> 
     stored = noise(3, 5).transpose(Image.Transpose.ROTATE_270)
     image = read_photograph(saved(tmp_path, stored, "a.png", exif=exif))
     assert np.array_equal(np.asarray(image), np.asarray(noise(3, 5)))
-
-
-def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (8, 8), one) for one in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
-    path = saved(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
-    assert colour(path) == (200, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
@@ -116,12 +103,6 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no images in this folder"):
         find_images([tmp_path / "folder.jpg"])
     assert [path.name for path in sample_photographs()] == ["china.jpg", "flower.jpg"]
-
-
-@pytest.mark.parametrize("name", ["none.jpg", "x" * 300, "a\0b"])
-def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="no such image or folder|File name too long"):
-        find_images([tmp_path / name])
 
 
 def large(tmp_path: Path, name: str, width: int, height: int) -> Path:

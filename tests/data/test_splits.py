@@ -8,7 +8,7 @@ import pytest
 from dlrun.data import splits
 from dlrun.data.splits import LabelledRows, split_off_validation
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
 from tests.data.use import shipped_data
@@ -33,12 +33,6 @@ def test_the_split_is_seeded_complete_and_ordered() -> None:
     assert set(parts(100, 5)[1]) < set(held)
 
 
-def test_the_last_rows_of_a_series_are_held_out() -> None:
-    fitted, held = split_off_validation(20, range(100), range(7), 3, Screen(), shuffle=False)
-    assert [*fitted, *held] == list(range(100))
-    assert len(held) == 20
-
-
 @pytest.mark.parametrize(
     ("rows", "validation", "held"),
     [(25_000, None, 2000), (2008, None, 402), (2008, 2000, 2000), (3, 0.1, 1)],
@@ -48,12 +42,6 @@ def test_how_many_are_held_out(rows: int, validation: float | None, held: int, c
     assert (len(fitted), len(valid)) == (rows - held, held)
     said = capsys.readouterr().err
     assert f"{rows - held:,} to fit, {held:,} for validation, 7 for the test" in said
-
-
-@pytest.mark.parametrize(("rows", "validation"), [(20, 20), (1, None), (1, 0.5)])
-def test_all_held_out_is_an_error(rows: int, validation: float | None) -> None:
-    with pytest.raises(ConfigError, match=rf"^data\.validation: .* held out of {rows}$"):
-        parts(rows, validation)
 
 
 def rows_of(train: Sequence[str], test: Sequence[str] = ()) -> LabelledRows:

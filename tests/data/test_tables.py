@@ -137,15 +137,6 @@ def test_numbers_with_commas_are_no_categories(tmp_path: Path, number: str) -> N
         load(tmp_path, OWN.replace(",", ";").replace("4;green", f"{number};green"))
 
 
-def test_the_origin_tells_targets_and_numbers_of_rows_apart(tmp_path: Path) -> None:
-    first = load(tmp_path, OWN)
-    assert load(tmp_path, OWN).origin == first.origin
-    assert load(tmp_path, OWN, ignore=["colour"]).origin == first.origin
-    assert load(tmp_path, OWN, target="x").origin != first.origin
-    fewer = OWN + "7,,70\n"  # a row that only counts without the column that lacks a value
-    assert load(tmp_path, fewer).origin != load(tmp_path, fewer, ignore=["colour"]).origin
-
-
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.text_encoding import RaggedWordIds, decode_word_ids, split_words
+from dlrun.data.text_encoding import RaggedWordIds, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -61,11 +61,3 @@ def test_padding_stands_in_front_and_the_end_is_kept(length: int) -> None:
     assert ragged.padded(length).tolist() == expected
     rows = np.array([3, 0, 2])
     assert ragged.padded(length, rows).tolist() == [expected[row] for row in rows]
-
-
-def test_ids_become_words_again() -> None:
-    words, ids = ["the", "and", "<br>"], [0, 1, 4, 2, 5, 6, 3, 7, 60_000]
-    expected = "<PAD> <START> the <UNK> and <br> <UNUSED> <UNK> <UNK>"
-    assert (
-        decode_word_ids(ids, words) == decode_word_ids(np.array(ids, np.uint16), words) == expected
-    )

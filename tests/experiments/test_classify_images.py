@@ -17,7 +17,6 @@ from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.runs.checks import load_experiment_config
-from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import latest, moved, reader, results, table
 
@@ -170,19 +169,6 @@ def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None
     assert (run.record.steps, run.record.metrics) == (20, {"images": 39, "unreadable": 1})
     again = forked("resume", "latest")
     assert (again.returncode, "there is nothing to resume" in again.stderr) == (0, True)
-
-
-def test_other_photographs_are_refused_by_a_resume(
-    forked: Dlrun, tmp_path: Path, many: Path
-) -> None:
-    run = latest(tmp_path, NAME)
-    child = harness.start(tmp_path, NAME, "photos", *BUNDLED, *setting("batch_size=1"))
-    harness.wait_until((run / "checkpoint").exists, child)
-    child.end(after=0)
-    table = (run / "predictions.csv").read_bytes()
-    (many / "38.png").write_bytes((many / "37.png").read_bytes())
-    forked("resume", "latest").is_told(2, "the data have changed since the run began")
-    assert (run / "predictions.csv").read_bytes() == table
 
 
 def test_weights_that_are_no_numbers(forked: Dlrun, tmp_path: Path) -> None:

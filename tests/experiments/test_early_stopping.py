@@ -8,7 +8,7 @@ from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.experiments.use import finished, killed_and_resumed, results
+from tests.experiments.use import finished, results
 
 NAME, EPOCHS = "imdb-dense", 12
 # Overfits within a few epochs.
@@ -16,7 +16,6 @@ WORDS = [*smoke(NAME), *setting("optimizer.lr=0.05", "batch_size=25", "seed=1")]
 STOPPING = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
 BEST = setting("keep=best")
 SETTINGS = {"stop": STOPPING, "best": BEST, "both": [*STOPPING, *BEST]}
-SPARSE = setting("trainer.check_val_every_n_epoch=2", "scheduler={name: exponential, gamma: 0.9}")
 
 
 def to(epochs: int) -> list[str]:
@@ -58,23 +57,6 @@ def test_a_run_is_as_one_that_was_told_its_number_of_epochs(
     assert found.read("predictions.csv") == told.read("predictions.csv")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings", [*SETTINGS.values(), [*SETTINGS["both"], *SPARSE]], ids=[*SETTINGS, "sparse"]
-)
-def test_a_run_that_is_killed_anywhere_resumes_to_the_same_end(
-    tmp_path: Path, settings: list[str]
-) -> None:
-    words = [*WORDS, *to(EPOCHS), *settings]
-    done = harness.run(tmp_path / "whole", *words).is_told(0)
-    expected = Run.open(harness.newest_run(tmp_path / "whole", NAME))
-    shares = (0.4, 0.35, 0.1)
-    resumed = Run.open(killed_and_resumed(tmp_path, words, done.operations, *shares))
-    assert outcome(resumed.folder) == outcome(expected.folder)
-    for name in ("metrics", "steps", "stopped_epoch", "weights_epoch"):
-        assert getattr(resumed.record, name) == getattr(expected.record, name)
-
-
 def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
     forked: Dlrun, tmp_path: Path, best: int
 ) -> None:
@@ -90,17 +72,6 @@ def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
     for epochs in (best, EPOCHS + 5):
         forked("resume", continued, *to(epochs)).is_told(2)
     assert results(continued) == stopped and harness.newest_run(tmp_path, NAME) == continued
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (["early_stopping.monitor=val_loss"], ["early_stopping.monitor", "'valid_loss'"]),
-        (["early_stopping.monitor=train_loss"], ["early_stopping.monitor"]),
-    ],
-)
-def test_what_cannot_decide_is_refused(forked: Dlrun, values: list[str], words: list[str]) -> None:
-    forked(*smoke(NAME), *setting(*values)).is_told(2, *words)
 
 
 @pytest.mark.parametrize(("validation", "warned"), [("test", True), ("0.2", False)])

@@ -14,21 +14,10 @@ from dlrun.experiments.image_networks.experiment import ConvNet
 from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.bag_linear import BagLinear, Bags
-from tests import harness
 from tests.conftest import Dlrun, setting, smoke
-from tests.data.test_labelled_texts import archive_of
-from tests.experiments.use import results, rows
+from tests.experiments.use import results
 
 DENSE = "imdb-dense"
-
-
-@pytest.mark.parametrize(("classes", "per_row"), [(2, ()), (5, (5,))])
-def test_two_classes_need_one_logit(classes: int, per_row: tuple[int, ...]) -> None:
-    images = torch.zeros(4, 3, 32, 32)
-    bags = Bags(sparse.csr_matrix(np.eye(4, 9)), np.arange(4))
-    dense = DenseNet(9, [3], classes)
-    outputs = [ConvNet([4, 8], 16, 0, classes)(images), dense(bags), dense(torch.zeros(4, 9))]
-    assert [one.shape for one in outputs] == [(4, *per_row)] * 3
 
 
 def test_convolutions_compute_what_the_books_layers_compute() -> None:
@@ -56,24 +45,6 @@ def test_convolutions_compute_what_the_books_layers_compute() -> None:
         "blocks.0.0.bias",
         "blocks.1.0.weight",
     ]
-
-
-@pytest.mark.parametrize(("device", "is_last"), [("cpu", True), ("meta", False)])
-def test_channels_are_last_in_memory_only_where_that_is_proven(device: str, is_last: bool) -> None:
-    network, layouts = ConvNet([4, 8], 16, 0, 5).to(device), []
-    network.blocks[0].register_forward_pre_hook(
-        lambda _, inputs: layouts.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    network(torch.zeros(4, 3, 32, 32, device=device))
-    assert layouts == [is_last]
-
-
-def test_an_image_is_a_row_and_only_training_drops_units() -> None:
-    network, images = DenseNetwork(784, [16], [0.5], 10), torch.rand(2, 28, 28)
-    assert network(images).shape == (2, 10)
-    assert not torch.equal(network(images), network(images))
-    network.eval()
-    assert torch.equal(network(images), network(images.reshape(2, 784)))
 
 
 def test_a_sparse_first_layer_is_drawn_and_computes_as_a_dense_one() -> None:
@@ -116,18 +87,3 @@ def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> N
     done = forked(*smoke(DENSE), *options).is_told(1)
     assert "optimizer.lr" in done.stderr
     assert results(tmp_path / "runs" / DENSE / "latest")["status"] == "failed"
-
-
-def test_run_killed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
-    archive = f"data.archive={archive_of(tmp_path)}"
-    sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1", archive)
-    child = harness.start(tmp_path, *smoke(DENSE), *sets)
-    latest = tmp_path / "runs" / DENSE / "latest"
-    harness.wait_until((latest / "config.yaml").exists, child)
-    child.end(after=0)
-    run = latest.resolve()
-    assert results(run)["status"] == "running" and not results(run)["steps"]
-    forked("resume", run).is_told(0)
-    found = results(run)
-    assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
-    assert len(rows(run)) == 2

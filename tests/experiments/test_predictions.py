@@ -57,13 +57,3 @@ def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, na
             assert np.array_equal(shown.transpose(2, 0, 1) if shown.ndim == 3 else shown, pixels)
         else:
             assert f"<START> {one['text']}" == data.decode(data.test.ids.review(one["row"]))
-
-
-@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso"])
-def test_words_with_their_weights(done: Done, name: str) -> None:
-    run = Run.open(done(name))
-    rows = list(csv.DictReader(io.StringIO(run.read("words.csv").decode())))
-    weights = [float(row["weight"]) for row in rows]
-    assert weights == sorted(weights)
-    words = {row["word"] for row in rows}
-    assert words == {*run.vocabulary} if name == "imdb-dense" else words <= {*run.vocabulary}

@@ -9,7 +9,6 @@ import pytest
 from scipy.special import softmax
 
 from dlrun.errors import DataError
-from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.table_experiment import TableExperiment
 from tests.conftest import Dlrun, Done, Ended, setting, smoke
@@ -191,23 +190,6 @@ def test_trees_are_grown_again_and_others_than_those_of_the_run_are_refused(
         experiment.make(run.config).predict(fit | {"targets": fit["targets"] + 1}, fit["rows"])
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (["data.target=cost"], ["data.target", "cars.csv:1", "cost"]),
-        (["data.target=maker"], ["cars.csv:2", "'maker'", "'a' is no number"]),
-        (["data.target=price", "data.ignore=[colour]"], ["data.ignore[0]", "colour"]),
-        (["data.target=price", "data.test=more.csv"], ["data.test"]),
-    ],
-)
-def test_own_table_with_a_fault_is_refused_in_words(
-    forked: Dlrun, tmp_path: Path, values: list[str], words: list[str]
-) -> None:
-    ended = forked("table-linear", *own(tmp_path, *values))
-    ended.is_told(ended.returncode, *words)
-    assert ended.returncode in (1, 2)
-
-
 def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
     forked: Dlrun, tmp_path: Path
 ) -> None:
@@ -293,14 +275,3 @@ def test_networks_learn_as_the_labs_do(
 ) -> None:  # fmt: skip
     forked(name, *setting(f"data.archive={real_data / file}.csv")).is_told(0)
     assert low < results(latest(tmp_path, name))["metrics"][metric] < high
-
-
-@pytest.mark.parametrize(("source", "is_used"), [("hitters", True), ("sample", False)])
-def test_the_ends_of_an_axis_are_for_the_shipped_data(
-    done: Done, source: str, is_used: bool
-) -> None:
-    run = Run.open(done("hitters-dense"))
-    data = run.config.data_section.model_copy(update={"source": source})
-    config = run.config.model_copy(update={"data": data})
-    (axes,) = load_experiment("hitters-dense").draw(run, config)["learning_curves.png"].axes[1:]
-    assert (axes.get_ylabel(), axes.get_ylim() == (0, 400)) == ("mae", is_used)
