@@ -9,6 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from dlrun.errors import DataError
+from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.table_experiment import TableExperiment
 from tests.conftest import Dlrun, Done, Ended, setting, smoke
