@@ -106,12 +106,7 @@ class ReproducedExperiment:
         return make_sweep_plan(f"reproduce-{slug}", self.name, options, search, screen)
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
-        """Run the seeds without a finished run, at most `jobs` of them in parallel.
-
-        If all have finished, nothing is written.
-        Raises DlrunError if another process is running them; Interrupted or Terminated once the
-        current runs have ended.
-        """
+        """Run the seeds without a finished run; if all have finished, nothing is written."""
         runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
         is_new = not (folder / PLAN).exists()
@@ -286,12 +281,8 @@ def reproduce_published_numbers(
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
     that was run before, with the same config, code, packages and data, is not run again.
 
-    names: the experiments; if empty, all that have published numbers. seeds: as in `--seeds` of a
-    sweep. jobs: None: as many as cores and memory allow. out: the page; the table is beside it, as
-    .md. command: the command that continues the reproduction.
-
-    Raises ConfigError before any run begins, DlrunError if no experiment could be run; Interrupted
-    or Terminated after the current runs have ended.
+    names: the experiments; if empty, all that have published numbers. out: the page; the table is
+    beside it, as .md. command: the command that continues the reproduction.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     if group := find_process_group():
@@ -334,10 +325,7 @@ def reproduce_published_numbers(
 
 
 def _choose_experiments(names: Sequence[str]) -> list[str]:
-    """Return the named experiments, each once; without names all with published numbers.
-
-    Raises ConfigError if an experiment has none, or does not exist.
-    """
+    """Return the named experiments, each once; without names all with published numbers."""
     editions = tuple(f"reference.{edition}." for edition in EDITIONS)
     published = {
         name: any(key.startswith(editions) for key in registry.shipped_values(name))

@@ -25,20 +25,9 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
 from dlrun.run_folder import environment
+from dlrun.run_folder import folder as run_files
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import (
-    CONFIG,
-    ENVIRONMENT,
-    LOCK,
-    LOG,
-    NOTES,
-    NOTES_LOCK,
-    PLAIN_NAME,
-    PLAN,
-    RESULTS,
-    RunFolder,
-    remove_run,
-)
+from dlrun.run_folder.folder import CONFIG, LOCK, PLAIN_NAME, PLAN, RunFolder, remove_run
 from dlrun.run_folder.record import (
     SPLIT_SEED,
     ChecksummedModel,
@@ -61,6 +50,10 @@ from dlrun.system.files import file_digest, is_file_locked
 FORMAT = 1
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 ERRORS_SHOWN = 20
+FIRST_FILES = {
+    *(run_files.ENVIRONMENT, run_files.RESULTS, run_files.NOTES, run_files.NOTES_LOCK),
+    *(LOCK, run_files.LOG),
+}
 PATIENCE_SECONDS = 60.0  # wait until the runs of a killed sweep end their step
 
 
@@ -446,7 +439,7 @@ class Sweep:
             with contextlib.suppress(DlrunError, OSError):
                 names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
                 # Killed before it had its first files; nothing else is ours to remove.
-                if names <= {ENVIRONMENT, RESULTS, NOTES, NOTES_LOCK, LOCK, LOG}:
+                if names <= FIRST_FILES:
                     remove_run(folder)
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:

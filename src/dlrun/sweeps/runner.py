@@ -56,10 +56,7 @@ def run_sweep_points(
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
     points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
-    force, trust: those with which runs are resumed.
-
-    Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
-    data cannot be downloaded, no process can be started, or a run of a killed sweep does not end.
+    Returns the state once all processes have ended; a signal is in `stopped`.
     """
     plan = sweep.plan
     configs = plan.validate_points()

@@ -36,14 +36,9 @@ def run_sweep(
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
-    resume: the sweep to continue, whose experiment is then empty. jobs: None: as many runs at once
-    as the machine can hold. slurm_options: None: run on this machine. wait: until SLURM's
-    jobs have ended.
-
-    Returns 1 if a point failed or the table cannot be written. Raises ConfigError with every error
-    before anything begins; DlrunError if another process runs this sweep, or code or packages have
-    changed since it began; Interrupted or Terminated after all runs have ended and the JSON, if
-    requested, was printed.
+    resume: the sweep to continue, whose experiment is then empty. slurm_options: None: run on this
+    machine. Returns 1 if a point failed or the table cannot be written. Raises ConfigError with
+    every error before anything begins; Interrupted or Terminated after all runs have ended.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     if slurm_options is not None:
