@@ -11,8 +11,8 @@ from scipy.special import softmax
 from dlrun.errors import DataError
 from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
-from dlrun.experiments.table_experiment import TableExperiment
-from tests.conftest import Dlrun, Done, Ended, setting, smoke
+from dlrun.experiments.tables import TableExperiment
+from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
 TABLES = ["hitters-linear", "hitters-lasso", "hitters-dense", "nyse-linear", "nyse-rnn"]
@@ -106,23 +106,6 @@ def test_own_table_is_learnt_and_its_rows_are_predicted(
     assert isinstance(first["predicted"], float) and len(others) == 3
     for one, word in zip(others, ("steam", "heavy", "weight"), strict=True):
         assert word in one["error"]
-
-
-def test_targets_that_single_precision_cannot_hold_are_refused_by_the_network_alone(
-    cli: Dlrun, tmp_path: Path
-) -> None:
-    def learn(name: str, centre: float, scale: float) -> Ended:
-        rows = "".join(f"{row},{centre + scale * row}\n" for row in range(40))
-        (tmp_path / "times.csv").write_text(f"day,time\n{rows}")
-        words = ["times.csv", *setting("data.target=time")]
-        return cli(name, *words, *(setting("trainer.max_epochs=1") if "dense" in name else ()))
-
-    for centre, scale in ((1.7e9, 2), (0, 1e-60)):
-        learn("table-linear", centre, scale).is_told(0)
-        refused = learn("table-dense", centre, scale)
-        refused.is_told(DataError.exit_code, "column 'time'", "single precision")
-    for centre, scale in ((1e4, 1), (0, 1e-30), (0, 1e17)):
-        learn("table-dense", centre, scale).is_told(0)
 
 
 def test_standardised_columns_and_targets_are_those_of_predict(

@@ -105,6 +105,11 @@ class Table:
     target_scale: tuple[float, float] = (0, 1)  # mean and sd of a standardised target
     is_series: bool = False  # whether the rows are days in their order
 
+    def describe(self, row: int) -> dict[str, str]:
+        """Return a row of the test part as text, its columns and cells."""
+        cells = self.test.cells[row]
+        return {"text": ", ".join(f"{name} {cells[name]}" for name in self.columns.levels)}
+
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
         parts = (self.train, self.test)
@@ -147,15 +152,15 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
         for part in parts:
             rows.begin_part(part[0][1])
             for cells, place in part:
-                rows.add(cells[config.target], _content(cells), place)
+                rows.add(cells[config.target], hash((*cells.values(),)), place)
         targets, labels, is_test = rows.split(config, seed)
         fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     else:
-        numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
-        targets, labels = np.array(numbers), None
+        labels = None
+        targets = np.array(_read_each(records, lambda cells: _to_number(cells, config.target)))
         separate = len(parts[0]) if len(parts) > 1 else None
         fitted, tested = _divide(len(records), separate, config, seed, found.origin.text)
-        contents = np.array([_content(cells) for cells, _ in records])
+        contents = np.array([hash((*cells.values(),)) for cells, _ in records])
         warn_of_repeated_rows(contents, tested, parts[-1][0][1], found.warnings)
         if np.ptp(targets[fitted]) == 0:
             problem = f"{found.origin.text}: {config.target} has one value in all training rows"
@@ -163,7 +168,12 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
     text = found.origin.text + _describe_rows(config, len(records), len(tested), seed)
     target_scale = (0.0, 1.0)
     if config.standardise:
-        columns, X = _standardise(columns, X, fitted)
+        pairs = zip(X[fitted].mean(0).tolist(), X[fitted].std(0).tolist(), strict=True)
+        moments = dict(zip(columns.names, pairs, strict=True))
+        numbers = [name for name, levels in columns.levels.items() if not levels]
+        scales = {name: (moments[name][0], moments[name][1] or 1) for name in numbers}
+        columns = columns.model_copy(update={"scales": scales})
+        X = np.array(_read_each(records, columns.encode))
         if labels is None:
             target_scale = float(targets[fitted].mean()), float(targets[fitted].std())
     whole = TablePart(X, targets, [cells for cells, _ in records])
@@ -191,18 +201,6 @@ def _describe_rows(config: TableDataConfig, rows: int, tested: int, seed: int) -
         kind = "classes" if config.task == "classification" else "target"
         return f", {kind} {config.target}{held}"
     return held + ("" if config.source == GENERATED else f", seed {seed}") + config.fold_text
-
-
-def _standardise(
-    columns: TableColumns, X: NDArray[np.float64], fitted: Rows
-) -> tuple[TableColumns, NDArray[np.float64]]:
-    are_numbers = np.array([columns.levels.get(name) == [] for name in columns.names])
-    centre = np.where(are_numbers, X[fitted].mean(0), 0)
-    scale = np.where(are_numbers, X[fitted].std(0), 1)
-    scale[scale == 0] = 1
-    pairs = zip(columns.names, zip(centre.tolist(), scale.tolist(), strict=True), strict=True)
-    scales = {name: pair for name, pair in pairs if columns.levels.get(name) == []}
-    return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], found: FoundData) -> list[Record]:
@@ -292,10 +290,6 @@ def _to_number(cells: Cells, name: str) -> float:
         remedy = "correct the cell; `data.task=classification` of table-* takes words"
         raise DataError(f"column {name!r}: {cut(cell, 40)!r} is no number {NUMBER}", remedy)
     return float(cell)
-
-
-def _content(cells: Cells) -> int:
-    return hash((*cells.values(),))
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:

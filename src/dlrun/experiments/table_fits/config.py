@@ -28,11 +28,6 @@ class TableFitConfig(CpuOnlyConfig):
 
     stochastic = False
 
-    @property
-    def total_steps(self) -> int:
-        """Return the number of fits."""
-        return 1
-
 
 class HittersLinearConfig(TableFitConfig, BookConfig):
     """Defines the keys of configs/hitters-linear.yaml."""

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.table_experiment import Arrays, TableExperiment, TableModel
 from dlrun.experiments.table_fits.config import LassoConfig, TableBoostingConfig, TableFitConfig
-from dlrun.experiments.tables import Matrix
+from dlrun.experiments.tables import Arrays, Matrix, TableExperiment, TableModel
 from dlrun.system.console import Screen, pluralize
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
@@ -31,11 +30,9 @@ class LinearModel:
         outputs: Matrix = fit["intercept"] + rows @ fit["coefficients"].T
         if outputs.ndim == 1:
             return outputs
-        probabilities: Matrix = (
-            expit(np.hstack([-outputs, outputs]))
-            if outputs.shape[1] == 1
-            else softmax(outputs, axis=1)
-        )
+        if outputs.shape[1] == 1:
+            outputs = np.hstack([np.zeros_like(outputs), outputs])
+        probabilities: Matrix = softmax(outputs, axis=1)
         return probabilities
 
 
@@ -112,7 +109,7 @@ class Lasso(LinearModel):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
-    def _folds(self, targets: Array) -> Iterator[tuple[Array, Array]]:
+    def _folds(self, targets: Array) -> list[tuple[Array, Array]]:
         """Return the rows to fit and those that validate. Raises DataError if they are too few."""
         from sklearn import model_selection  # slow
 
@@ -123,9 +120,7 @@ class Lasso(LinearModel):
             problem = f"{folds} folds of {pluralize(rows, 'training row')} {of}".strip()
             raise DataError(problem, f"`--set cross_validation.folds={max(rows, 2)}`")
         kind = model_selection.StratifiedKFold if self.is_classifier else model_selection.KFold
-        divided = kind(folds, shuffle=True, random_state=seed).split(targets, targets)
-        parts: Iterator[tuple[Array, Array]] = divided
-        return parts
+        return list(kind(folds, shuffle=True, random_state=seed).split(targets, targets))
 
     def _solver(self, alpha: float, rows: int) -> Any:
         """Return scikit-learn's estimator; C weighs the sum of the losses, not the penalty."""

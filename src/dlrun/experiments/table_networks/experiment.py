@@ -1,4 +1,4 @@
-"""Define hitters-dense, nyse-rnn and nyse-dense: networks that read the rows of a table."""
+"""Define networks that read the rows of a table."""
 
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.data.tables import SERIES, Table
-from dlrun.errors import DataError
+from dlrun.data.tables import SERIES
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
@@ -23,8 +22,6 @@ from dlrun.experiments.tables import (
     divide_rows,
     draw_test_values,
     load_configured_table,
-    row_describer,
-    row_predictor,
     straw_man_metrics,
 )
 from dlrun.run_context import RunContext
@@ -34,20 +31,6 @@ from dlrun.training.objective import Objective, fast_optimizer, regression
 # Neither changes the numbers of a run.
 GROUP_SIZE = 32  # batches per call by Lightning
 EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
-ROUNDING = 1e-3  # of the targets to single precision, at most, as a share of their range
-
-
-def check_single_precision(table: Table) -> None:
-    """Raise DataError if single precision rounds the targets by much of their range."""
-    targets = np.concatenate([table.train.targets, table.test.targets])
-    error, width = np.ptp(targets.astype(np.float32) - targets), np.ptp(targets)
-    if error > ROUNDING * width:
-        values = f"values from {targets.min():.9g} to {targets.max():.9g}"
-        raise DataError(
-            f"{table.origin.text}: column {table.target!r}: {values} are not distinct in a "
-            "network's single precision",
-            "subtract a constant from the column, or give it another unit",
-        )
 
 
 class RecurrentNetwork(nn.Module):
@@ -85,15 +68,11 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table = load_configured_table(config, context)
-        screen = context.screen
-        if not table.labels:
-            check_single_precision(table)
-        parts = divide_rows(config, table, screen)
+        table, screen = load_configured_table(config, context), context.screen
         kind = np.int64 if table.labels else np.float32
         sets = [
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-            for part in parts.values()
+            for part in divide_rows(config, table, screen).values()
         ]
         batches = ArrayData(
             *sets,
@@ -103,7 +82,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
         assets, baselines = TableAssets.of(table), straw_man_metrics(table, screen)
-        return LoadedData(batches, table.origin, assets, row_describer(table), baselines)
+        return LoadedData(batches, table.origin, assets, table.describe, baselines)
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
@@ -134,8 +113,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         """Return a predictor for rows of a table."""
         network, assets = self.network(run, config), self.assets(run)
         objective = self.objective(config, assets)
-        return row_predictor(
-            assets, lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
+        return assets.predictor(
+            lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
         )
 
     def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
