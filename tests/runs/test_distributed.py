@@ -83,10 +83,3 @@ def test_how_many_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None
     started(monkeypatch, **TORCHRUN)
     assert {distributed.count_processes_to_start(config) for config in configs} == {1}
     assert set_devices_from_launcher(configs[1], resumed=True).world == 4  # what torchrun started
-
-
-def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
-    started(monkeypatch, TORCHELASTIC_RUN_ID="a", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
-    config = load_experiment_config("imdb-dense", RunSettings(overrides=["trainer.devices=[1, 3]"]))
-    assert config.model_dump()["trainer"]["devices"] == [1, 3]
-    assert config.world == 2

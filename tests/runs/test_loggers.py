@@ -1,6 +1,5 @@
 """TensorBoard, MLflow and W&B have every step once; read back with their own packages."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,21 +98,6 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     assert (params["note"], params["tags"], params["folder"]) == ("tried", "a, b", str(run))
     assert params["code"] == Run.open(run).environment.code
     harness.run(tmp_path, "runs", "check").is_told(0)
-
-
-def fails_with_one_warning(folder: Path, **environment: str) -> None:
-    began = time.monotonic()
-    ended = harness.run(folder, *harness.words(DENSE, "logger=[mlflow]"), **environment)
-    ended.is_told(0, "warning: logger mlflow is not used any more")
-    assert ended.stderr.count("warning: logger") == 1
-    assert time.monotonic() - began < 60
-    assert results(harness.newest_run(folder, DENSE))["status"] == "finished"
-
-
-def test_a_database_that_cannot_be_opened_is_one_warning(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "mlflow.db").write_bytes(b"junk" * 5000)
-    fails_with_one_warning(tmp_path)
 
 
 def test_a_missing_package_is_a_config_error(

@@ -49,16 +49,6 @@ def test_a_class_that_the_run_of_somebody_else_names_needs_trust(
     assert Run.open(run).record.status == "finished"
 
 
-def test_an_edited_record_is_not_the_users_own(
-    tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
-) -> None:
-    run, _ = writing_elsewhere
-    record = json.loads((run / "results.json").read_text())
-    record["config"]["trainer"]["callbacks"] = ["this.X"]
-    seal(run / "results.json", record, record["signature"])
-    forked("resume", run).is_told(2, "this.X", "--trust")
-
-
 def test_a_run_is_verified_without_what_only_writes(
     tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
 ) -> None:

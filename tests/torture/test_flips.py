@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from dlrun.run_folder.checkpoint import RunCheckpoint, read_checkpoint
 from dlrun.run_folder.record import RunRecord, read_run_record
@@ -76,23 +75,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
     assert refused == flips  # it was the only one
     hidden.rename(newest)
     assert_no_flip_is_believed(folder / name, load, flips, previous)
-
-
-@pytest.mark.parametrize(
-    ("experiment", "name"),
-    [
-        (NETWORK, "weights.pt"),
-        (NETWORK, "assets.json"),
-        (LASSO, "coefficients.npz"),
-        (PHOTOGRAPHS, "thumbnails.npz"),
-    ],
-)
-def test_a_damaged_file_of_a_run_is_refused(
-    tmp_path: Path, done: Done, experiment: str, name: str, flips: int
-) -> None:
-    file = moved(done(experiment), tmp_path) / name
-    refused = assert_no_flip_is_believed(file, lambda folder: Run.open(folder).read(name), flips)
-    assert refused == flips
 
 
 @pytest.mark.parametrize("experiment", [NETWORK, PHOTOGRAPHS])

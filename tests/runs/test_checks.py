@@ -8,7 +8,6 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.run_folder.environment import code_version, package_versions
-from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, setting
 from tests.run_folder.making import change_environment, change_record
@@ -82,15 +81,6 @@ def test_with_other_packages_only_force_resumes(cli: Dlrun, run: Path) -> None:
     )
 
 
-def test_a_missing_accelerator_ends_a_run_that_may_not_fall_back(cli: Dlrun) -> None:
-    missing = [name for name in ACCELERATORS if why_accelerator_unavailable(name)]
-    if not missing:
-        pytest.skip("every accelerator is there")
-    words = [EXPERIMENT, "--dry-run", "--accelerator", missing[0]]
-    cli(*words).is_told(0)
-    cli(*words, *setting("fallback=false")).is_told(1, missing[0])
-
-
 def test_all_that_is_wrong_is_told_at_once(cli: Dlrun, tmp_path: Path) -> None:
     """Also what other keys of an invalid section hide from torch and pydantic."""
     (tmp_path / "a.yaml").write_text(
@@ -127,7 +117,6 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
          ("a.csv", "classes: 1")),
         ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
-        ("imdb-lstm", "", ("data.source=stanford", "data.archive=a.csv"), ("not a tar archive",)),
         ("text-dense", "", CLASSES, ("folder: classes: 1",)),
         ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
         ("mnist-dense", "", ("data.archive=folder",), ("images-idx3-ubyte", "MNIST")),
