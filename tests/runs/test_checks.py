@@ -119,7 +119,6 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
         ("text-dense", "", CLASSES, ("folder: classes: 1",)),
         ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
-        ("mnist-dense", "", ("data.archive=folder",), ("images-idx3-ubyte", "MNIST")),
         ("classify-images", "", ("images=[a.csv]",), ("a.csv", "no photograph")),
     ],
 )  # fmt: skip
@@ -129,9 +128,6 @@ def test_a_fault_in_the_first_rows_of_the_data_leaves_no_folder(
     (tmp_path / "a.csv").write_text(table)
     (tmp_path / "folder" / "one").mkdir(parents=True)
     (tmp_path / "folder" / "one" / "a.txt").write_text("a text")
-    for part in ("train", "t10k"):
-        for kind in ("images-idx3", "labels-idx1"):
-            (tmp_path / "folder" / f"{part}-{kind}-ubyte").write_bytes(b"none")
     for command in ([name, "--dry-run"], [name], ["sweep", name, "--seeds", "2"]):
         cli(*command, *setting(*sets)).is_told(2, *told)
     assert not (tmp_path / "runs").exists()

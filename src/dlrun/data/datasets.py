@@ -91,7 +91,7 @@ DIGITS = tuple(map(str, range(10)))
 
 stanford, keras = texts("read_stanford_reviews"), texts("read_keras_reviews")
 cifar100, mnist = images("read_cifar100"), images("read_idx_images")
-idx, rows = images("check_idx_files"), tables("check_table")
+rows = tables("check_table")
 IMDB = Dataset(
     "imdb",
     (
@@ -115,7 +115,7 @@ CIFAR100 = Dataset(
 MNIST = Dataset(
     "mnist",
     (
-        Source("torchvision", "MNIST", mnist, IDX, DIGITS, idx, is_book=True),
+        Source("torchvision", "MNIST", mnist, IDX, DIGITS, is_book=True),
         Source(GENERATED, "digits", images("read_generated_digits"), labels=DIGITS),
     ),
     images("make_images"),
