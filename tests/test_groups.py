@@ -81,12 +81,6 @@ def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> Non
     assert len(group_runs([*runs, replaced])) == 2
 
 
-def test_a_copy_counts_nowhere(tmp_path: Path) -> None:
-    original, copy = (run(tmp_path, n, name=f"r{n}", id="same") for n in (0, 1))
-    (group,) = group_runs([original, copy])
-    assert len(group.counted) == 1 and len(group.copies) == 1
-
-
 def test_intervals_end_where_possible_values_end() -> None:
     for metric in ("test_accuracy", "test_macro_f1"):
         high = spread(metric, 0.79, 0.85, 0.99)
@@ -158,12 +152,6 @@ def test_the_paired_interval_is_scipys(metric: str, other: float, verdict: str) 
     ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
     paired = compare_pairs(known, "seed", MAE, others)
     assert paired.interval_of_mean == pytest.approx((ends.low, ends.high))
-
-
-def test_rounding_is_no_difference() -> None:
-    mae = describe_metric("test_mae", {})
-    found = compare_pairs(mae, "seed", [value * (1 + 1e-13) for value in MAE], MAE)
-    assert (found.interval_of_mean, found.verdict) == ((0.0, 0.0), "no clear difference")
 
 
 def test_groups_are_paired_by_seed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SIMILARITY = 0.75  # least similarity of a name that is suggested; `note` and `notebook` have 0.67
+SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
 REMEDIES = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), f"make it writable, or {PLACES}")
 REMEDIES[errno.ENOSPC] = "free some space"
@@ -73,7 +73,7 @@ class Faults:
             self.errors.append(error)
 
     def raise_all(self, where: str = "", most: int | None = None) -> None:
-        """Raise one error with every message and hint, at most so many; none without an error."""
+        """Raise one error with the messages and hints of all, at most so many of each."""
         problems = dict.fromkeys(one for error in self.errors for one in error.problems)
         if len(self.errors) == 1 or len(problems) == 1:
             raise self.errors[0]
@@ -138,10 +138,7 @@ def os_error_remedy(error: OSError, otherwise: str = "") -> str:
 
 
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return what the user sees of an exception that ended a run of an experiment of `package`.
-
-    It is the same one if its message is clear, or if it is a bug in dlrun; else a DlrunError.
-    """
+    """Return what the user sees of an exception that ended a run of an experiment of `package`."""
     steps = f"finished steps are in {folder}"
     if isinstance(error, DlrunError | Stopped):
         return error
@@ -162,10 +159,7 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
 
 
 def describe_with_place(error: BaseException, package: str) -> str:
-    """Return an exception's type and message, after the last line of the user's code that ran.
-
-    A user's code is in the package of `package`, a dotted name, or in no library.
-    """
+    """Return an exception's type and message, after the last line of the user's code that ran."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         parts = {*Path(frame.filename).parts}

@@ -36,12 +36,6 @@ def test_help_has_examples_and_flags_have_no_type(cli: Dlrun, words: list[str]) 
     assert "<bool>" not in done.stdout and "..]" not in done.stdout and "[[" not in done.stdout
 
 
-def test_a_dry_run_prints_the_config_and_writes_nothing(cli: Dlrun, tmp_path: Path) -> None:
-    done = cli("imdb-lstm", "--dry-run").is_told(0)
-    assert yaml.safe_load(done.stdout)["trainer"]["max_epochs"] == 20
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     "command", ["config imdb-dense", "imdb-dense --dry-run", "imdb-dense --dry-run --json"]
 )

@@ -14,7 +14,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import ROOT, Done, clean_environment, completed, setting, smoke
+from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put
 
 pytestmark = pytest.mark.slow
@@ -119,12 +119,6 @@ def test_an_empty_input_is_a_mistake(tmp_path: Path, done: Done) -> None:
     for words in ([], ["-"], ["--out", "out.csv"]):
         harness.run(tmp_path, "predict", done("imdb-lasso"), *words).is_told(2, "is empty")
     assert not [*tmp_path.glob("*out.csv")]
-
-
-def test_a_reader_that_leaves_is_no_failure(done: Done) -> None:
-    command = f"{sys.executable} -m dlrun predict {done('imdb-lasso')} | head -1"
-    ended = completed(ROOT, "bash", "-c", f"yes good film | head -100000 | {command}").is_told(0)
-    assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("name", ["cifar100", "classify-images", "mnist-dense"])

@@ -38,16 +38,6 @@ def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
     assert held() - before < 2 * BLOCK
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux can take cores away")
-def test_cores_are_those_that_this_process_may_use() -> None:
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert usable_cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
 def test_auto_takes_what_helps_and_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = usable_cores()

@@ -9,9 +9,7 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
-from tests.experiments.test_resume import NETWORK
-from tests.experiments.use import results
-from tests.harness import begun_run, newest_run, run, words
+from tests.harness import begun_run, run
 from tests.torture.conftest import (
     Reference,
     assert_as_undisturbed,
@@ -45,13 +43,3 @@ def test_a_disk_that_is_full_at_an_operation_is_one_message_and_can_be_resumed(
         )
         ended = run(lab, *go_on(lab, whole))
         assert_as_undisturbed(lab, whole, ended, figures=False)  # one that failed is a warning
-
-
-LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=2000"]
-
-
-def test_memory_that_is_too_short_fails_the_run(tmp_path: Path) -> None:
-    run(tmp_path, *words(NETWORK, *LARGE), limits={"memory": 1 << 30}).is_told(1, "out of memory")
-    begun = newest_run(tmp_path, NETWORK)
-    assert results(begun)["status"] == "failed"
-    assert not list(begun.glob(".new-*"))

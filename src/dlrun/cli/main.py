@@ -36,11 +36,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
-    """Print one message about the exception that ended a command, and return the exit code.
-
-    With --json the message is also an object on stdout, unless one there has it. With --debug the
-    traceback is printed instead. Raises SystemExit again.
-    """
+    """Print one message about the exception that ended a command, and return the exit code."""
     behind = error.__context__ if isinstance(error, SystemExit) else error  # rich and click exit
     if isinstance(behind, BrokenPipeError):  # the reader of the output has ended, such as `head`
         return BROKEN_PIPE
@@ -59,7 +55,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     stopped = Interrupted if is_interrupt else signals.stop_behind(error)
     shown = DlrunError(stopped.word) if stopped else _describe(error)
     is_elsewhere = _is_reported_by_another_process()
-    if _wants_json(arguments) and not (is_printed or is_elsewhere):
+    if "--json" in arguments and not (is_printed or is_elsewhere):
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
         with contextlib.suppress(OSError):  # a full disk behind stdout
@@ -73,19 +69,15 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     return stopped.exit_code if stopped else shown.exit_code
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
-    return any(word.partition("=")[0] == "--json" for word in arguments)
-
-
 def _is_reported_by_another_process() -> bool:
-    distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
-    with contextlib.suppress(ConfigError):
-        return distributed is not None and bool(distributed.another_process_prints_errors())
+    if distributed := sys.modules.get("dlrun.runs.distributed"):  # None if no run was begun
+        with contextlib.suppress(ConfigError):
+            return bool(distributed.another_process_prints_errors())
     return False
 
 
 def _describe(error: BaseException) -> DlrunError:
-    """Return the error to show for an exception: its message, its hint and its exit code."""
+    """Return the error to show for an exception."""
     if isinstance(error, DlrunError):
         return error
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
@@ -97,10 +89,9 @@ def _describe(error: BaseException) -> DlrunError:
         return DlrunError("out of memory", "a smaller batch_size needs less")
     problem = f"{type(error).__name__}: {errors.first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
-        short = f"memory is short: this process may use {limit // 10**6:,} MB"
-        return DlrunError(f"{problem}; {short}", "a higher `ulimit -v` allows more")
-    hint = "This is a bug in dlrun; run again with --debug for the traceback."
-    return DlrunError(f"unexpected {problem}", hint)
+        short = f"memory is short: `ulimit -v` is {limit // 10**6:,} MB"
+        return DlrunError(f"{problem}; {short}")
+    return DlrunError(f"unexpected {problem}", "a bug in dlrun; --debug shows the traceback")
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
@@ -154,7 +145,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if _wants_json(arguments) and sys.stdout is not None:
+    if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
     for problem in registry.broken_experiments():
         Screen().warn(problem)

@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun import stats
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
-from dlrun.commands.show import notes_or_warning, shorten_note
+from dlrun.commands.show import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
@@ -19,7 +19,7 @@ from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, shorten_paths
+from dlrun.system.console import Screen, cut, shorten_paths
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 
@@ -105,7 +105,10 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     """Return what is compared besides the metrics, in three groups of values by name."""
     record, causes = run.record, run_provenance(run)
     about = {"experiment": record.experiment, "state": run.state, "data": record.data}
-    about |= {"tags": ", ".join(notes.tags) or EMPTY, "note": shorten_note(notes.note) or EMPTY}
+    about |= {
+        "tags": ", ".join(notes.tags) or EMPTY,
+        "note": cut(" ".join(notes.note.split()), 40) or EMPTY,
+    }
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {
         "run": about,

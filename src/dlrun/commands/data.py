@@ -7,7 +7,6 @@ import typer
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.data_sections import NOT_THE_BOOKS
-from dlrun.data.prepared import read_prepared
 from dlrun.data.sources import Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
@@ -70,12 +69,6 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
             failed = True
             verdict = f"NOT the published {file.digest}"
         screen.show(f"{path}: {file.algorithm} {digest} is {verdict}")
-    for cache in sorted((folder / dataset.name).glob("prepared-*.npz")):
-        try:
-            read_prepared(cache)
-        except DataError as error:
-            failed = True
-            screen.fail(error.message, "it is made again when it is needed")
     try:
         data = dataset.load(config.data, folder, config.split_seed, screen)
     except (ConfigError, DataError) as error:  # such as of a column that the file does not have

@@ -173,7 +173,7 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
 def join_settings(words: Sequence[str], others: Sequence[str]) -> list[str]:
     """Return settings that were given in two ways, such as as arguments and by --set.
 
-    Their order is not known to typer: raises UsageError for a key that both have.
+    Raises UsageError for a key that both have: their order is not known.
     """
     for word, other in itertools.product(words, others):
         keys = sorted(setting.partition("=")[0] for setting in (word, other))

@@ -16,7 +16,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.record import RunNotes, change_notes
-from dlrun.system.console import Screen, cut, format_size, pluralize
+from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
 Lines = Sequence[tuple[str, str | None]]  # labels and texts
@@ -164,8 +164,3 @@ def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
     except DlrunError as error:
         screen.warn(error.message)
         return RunNotes()
-
-
-def shorten_note(note: str) -> str:
-    """Return a note as one line, cut to a cell of a table."""
-    return cut(" ".join(note.split()), 40)

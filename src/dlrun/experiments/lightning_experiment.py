@@ -16,7 +16,7 @@ from dlrun.experiments.base import Experiment
 from dlrun.experiments.registry import OTHER_LIGHTNING, OTHER_LIGHTNING_HINT
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import load_weights, read_tensors
-from dlrun.plots.run import draw_learning_curves
+from dlrun.plots import draw_learning_curves
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import NO_METRICS

@@ -223,7 +223,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def draw(self, run: Run, config: N) -> DrawnFigures:
         """Draw the learning curves of a run."""
-        from dlrun.plots.run import draw_learning_curves  # slow: matplotlib
+        from dlrun.plots import draw_learning_curves  # slow: matplotlib
 
         is_shipped_source = config.source == shipped_values(self.name).get("data.source")
         figure = draw_learning_curves(

@@ -114,7 +114,7 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 
 def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
     """Draw the values in predictions.csv, if the run wrote it; those of NYSE as a series."""
-    from dlrun.plots.run import draw_series, draw_true_and_predicted  # slow: matplotlib
+    from dlrun.plots import draw_series, draw_true_and_predicted  # slow: matplotlib
 
     values = predictions.read_predictions(run)
     if not isinstance(values, PredictedValues):
@@ -267,7 +267,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
         """Draw errors and coefficients by penalty, or of one fit the predictions of values."""
-        from dlrun.plots.run import draw_penalty_path  # slow: matplotlib
+        from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
         assets, title = TableAssets.of_run(run), self.title(run)
         if len(run.rows) == 1:

@@ -103,10 +103,7 @@ class BagLinear(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return (batch, out_features) for bags, or for a dense matrix (batch, in_features).
-
-        Raises ValueError if the bags have more or fewer words than the weight.
-        """
+        """Return (batch, out_features) for bags, or for a dense matrix (batch, in_features)."""
         if isinstance(bags, Tensor):
             return bags @ self.weight + self.bias
         width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)
@@ -179,7 +176,7 @@ def _compile_sums(columns: int, by_id: bool) -> Callable[..., None]:
 
                 write_loop(builder, first, end, add)
             else:
-                zeros = ir.Constant(llvm.simd_vector_type(columns), [0.0] * columns)
+                zeros = ir.Constant(ir.VectorType(llvm.FLOAT, columns), None)
                 sums[i] = write_loop(
                     builder, first, end, lambda k, sum: builder.fadd(sum, numbers[ids[k]]), zeros
                 )

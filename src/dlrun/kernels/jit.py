@@ -44,8 +44,8 @@ def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
 def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from numba's cache.
 
-    In an installation that cannot be written there is no cache. If the cache cannot be loaded (a
-    power cut leaves empty files), it is deleted and this process compiles the function for itself.
+    In an installation that cannot be written there is no cache. A cache that cannot be loaded (a
+    power cut leaves empty files) is deleted.
     """
     try:
         compiled: Numba = numba.njit(nogil=True, cache=True)(function)
@@ -71,7 +71,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 # A vector fills two registers of AVX-512, or two of AVX2; elsewhere LLVM takes more registers.
 LANES = 32 if binding.get_host_cpu_features().get("avx512f") else 16
-FLOATS = llvm.simd_vector_type(LANES)
+FLOATS = ir.VectorType(llvm.FLOAT, LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 
 

@@ -23,11 +23,7 @@ Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for
 
 
 def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile LLVM instructions, for this machine, to a function without a return value.
-
-    arguments: COUNT, FLOAT, or one of the addresses above; nothing is checked at a call. write:
-    writes the function's instructions; gets a Builder and the arguments.
-    """
+    """Compile what `write` writes with a Builder and the arguments, which no call checks."""
     module = ir.Module()
     written = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "function")
     builder = ir.IRBuilder(written.append_basic_block())
@@ -100,11 +96,6 @@ class LlvmArray:
 def count_constant(number: int) -> Value:
     """Return a constant integer of the LLVM type COUNT."""
     return ir.Constant(COUNT, number)
-
-
-def simd_vector_type(lanes: int) -> ir.Type:
-    """Return the LLVM type of a vector of a given count of floats."""
-    return ir.VectorType(FLOAT, lanes)
 
 
 def fill_lanes(builder: Builder, number: Value, lanes: int) -> Value:

@@ -50,8 +50,8 @@ class LSTMLastState:
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time).
 
-        Raises TypeError if the ids are not int32 or int64, ValueError if they are not a non-empty
-        (batch, time) matrix, IndexError if one has no embedding.
+        Raises TypeError, ValueError or IndexError for ids of another type or shape, or without an
+        embedding.
         """
         if ids.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")

@@ -188,10 +188,7 @@ def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Float
 def project_words(
     part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Write what each word in a slice of the vocabulary adds to the gates to `projected`.
-
-    That is embedding (words, embedding) @ W (embedding, 4 hidden) + bias (1, 4 hidden).
-    """
+    """Write what each word in a slice of the vocabulary adds to the gates to `projected`."""
     words = len(embedding)
     for w in range(words * part // parts, words * (part + 1) // parts):
         multiply_row(bias, 0, embedding, w, W, projected, w)
@@ -277,11 +274,10 @@ def lstm_backward(
 ) -> None:
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
-    chunk, rows: this group of reviews, and its reviews. W (4 hidden, hidden): transposed.
-    gradients (reviews, hidden): given for the last states, they become those of the first states.
-    joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
-    pads; only the review that is all padding has any, for others its length is 0.
-    dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
+    chunk: the index of the group. W (4 hidden, hidden): transposed. gradients (reviews, hidden):
+    given for the last states, they become those of the first states. joined (time + 1, hidden):
+    gradients from the reviews that begin with the state after so many pads; only the review that is
+    all padding has any. dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
     """
     ids, starts, places, _ = reviews
     for r in rows:

@@ -46,10 +46,7 @@ class LassoSolution(LinearModel):
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum.
-
-    Raises DataError if every word is as frequent among the rows of 1 as among those of 0.
-    """
+    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
     if largest < 0.5 / len(y):

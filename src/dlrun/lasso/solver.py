@@ -21,11 +21,10 @@ model on the signs' orthant,
 and is taken if it lowers the model, signs and all (in the spirit of Bertrand & Massias 2021,
 arXiv:2011.10065). It needs no pass over the matrix.
 
-All entries of the matrix are one, so a column is only a list of rows, each in 16 bits up to 65,536
-rows; or a bit for each row, if so many are one that a pass over all rows, 16 at a time, takes less
-time (DENSE): on the lab's reviews 224 of 10,003 columns, with 47 % of the ones. Memory is the
-bound: so residuals and weights may be in single precision; sums are always in double. On the lab's
-reviews a path of 50 penalties takes some 94 Newton steps and 850 sweeps.
+All entries of the matrix are one, so a column is only a list of rows; or a bit for each row, if so
+many are one that a pass over all rows, 16 at a time, takes less time (DENSE): on the lab's reviews
+224 of 10,003 columns, with 47 % of the ones. Memory is the bound: residuals and weights may be in
+single precision; sums are always in double.
 """
 
 from collections.abc import Iterator
@@ -88,26 +87,20 @@ def solve_newton_path(
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
     `tolerance` times the objective. The second usually comes first and is no bound: the objective
     ends about one tolerance above the optimum on the lab's reviews. The gap that is reported is
-    rigorous but loose. From COARSE on the rows' numbers are in single precision, which moves
-    objective and gap by some 1e-7 of the objective.
+    rigorous but loose.
 
-    y: 0 or 1, (n_rows,). penalties: positive, descending. tolerance: at least 0. start: the
-    solution at the penalty before the first. A path resumed from it repeats the uninterrupted one
-    bit for bit, because no other state is kept.
+    y: 0 or 1, (n_rows,). penalties: positive, descending. start: the solution at the penalty before
+    the first: a path resumed from it repeats the uninterrupted one bit for bit.
     """
     labels = y.astype(np.float64)
     beta = np.zeros(columns.starts.size)  # the coefficients, then the intercept
     if start is not None:
         beta = np.append(start.coef, start.intercept)
     dtype = np.float32 if tolerance >= COARSE else np.float64
-
-    def solutions(beta: Vector) -> Iterator[LassoSolution]:
-        for penalty in penalties:
-            solution = _solve(columns, labels, beta, float(penalty), tolerance, dtype)
-            beta = np.append(solution.coef, solution.intercept)
-            yield solution
-
-    return solutions(beta)
+    for penalty in penalties:
+        solution = _solve(columns, labels, beta, float(penalty), tolerance, dtype)
+        beta = np.append(solution.coef, solution.intercept)
+        yield solution
 
 
 def _solve(
@@ -326,12 +319,7 @@ def coordinate_descent_sweep(
     residual: Values,
     weight: Values,
 ) -> None:
-    """Do one sweep of coordinate descent on the quadratic model; update beta and the residuals.
-
-    chosen: indices of the columns that are minimised over, in turn. curvature: the sum of the
-    weights over the rows of each. only_nonzero: whether to leave out coefficients that are zero.
-    beta (n_columns + 1,): the intercept last. residual, weight (n_rows,): weights are p (1 - p).
-    """
+    """Do one sweep of coordinate descent on the quadratic model; update beta and the residuals."""
     for q in range(chosen.size):
         j = chosen[q]
         old = beta[j]

@@ -1,7 +1,4 @@
-"""Write and read files of weights, export networks to ONNX files, and compare them.
-
-Networks are traced for ONNX: torch.export would fix the length of an LSTM's input.
-"""
+"""Write and read files of weights, export networks to ONNX files, and compare them."""
 
 import io
 import json
@@ -66,11 +63,7 @@ def load_weights(network: nn.Module, weights: object, path: Path) -> None:
 
 
 def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -> Function:
-    """Write a network to an ONNX file, and return a function that runs this file with onnxruntime.
-
-    The network is in eval mode on the CPU. `about` becomes the metadata; it names the input, the
-    output, and the input's dimensions that may be of any size. `onnx.checker` checks the file.
-    """
+    """Write a network to an ONNX file; return a function that runs it with onnxruntime."""
     import onnx  # both are of the extra `export`
     import onnxruntime
 
@@ -104,10 +97,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
 def largest_difference(
     network: Function, other: Function, batches: Iterable[Tensor]
 ) -> tuple[float, float]:
-    """Return the largest absolute difference of two networks' outputs, and the largest output.
-
-    The difference is NaN if an output is. Raises ValueError if the shapes of the outputs differ.
-    """
+    """Return the largest absolute difference of two networks' outputs, and the largest output."""
     differences, sizes = [], []
     for inputs in batches:
         with torch.inference_mode():

@@ -1,7 +1,4 @@
-"""Log the metrics of each epoch or lasso penalty to loggers of Lightning, besides metrics.csv.
-
-Logging changes no number. A logger that fails is disabled with one warning, and the run continues.
-"""
+"""Log the metrics of each epoch or lasso penalty to loggers of Lightning, besides metrics.csv."""
 
 import json
 import logging
@@ -54,7 +51,6 @@ class ExperimentLoggers:
     ) -> None:
         self._config, self._experiment = config, experiment
         self._folder, self._screen = folder, screen
-        self._items = [item for item in config.logger if item != "csv"]
         self._loggers: dict[str, Logger] = {}
         self._params: dict[str, object] = {}
         self._runs: dict[str, str] = {}  # the ids of the run at the trackers, by logger
@@ -62,7 +58,8 @@ class ExperimentLoggers:
     def begin(self, rows: Sequence[Row]) -> None:
         """Make every logger anew, and log the finished steps that it does not have yet."""
         self.end({}, "failed")
-        if not self._items:
+        items = [item for item in self._config.logger if item != "csv"]
+        if not items:
             return
         tracked = self._folder.path / TRACKED
         self._runs = json.loads(read_regular_file(tracked)) if rows and tracked.exists() else {}
@@ -74,7 +71,7 @@ class ExperimentLoggers:
             "code": environment.code,
             "folder": str(self._folder.path.absolute()),
         }
-        for item in self._items:
+        for item in items:
             with self._guarded(name := str(item)):
                 self._loggers[name] = self._begin(item, rows)
 
@@ -126,8 +123,8 @@ class ExperimentLoggers:
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
         """Log the final metrics of a finished run, separately from those of its steps."""
         finished = status == "finished"
-        known = {f"result/{name}": value for name, value in metrics.items() if value is not None}
-        result = known if finished else {}
+        known = metrics if finished else {}
+        result = {f"result/{name}": value for name, value in known.items() if value is not None}
 
         def end(logger: "Logger") -> None:
             from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger

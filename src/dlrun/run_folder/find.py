@@ -106,8 +106,8 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     sweeps = sweeps_newest_first(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]
-    with contextlib.suppress(OSError, RuntimeError):  # too long a name, `~` of an unknown user
-        for folder in (runs_dir / SWEEPS / name, Path(name).expanduser().absolute()):
+    with contextlib.suppress(OSError):  # too long a name
+        for folder in (runs_dir / SWEEPS / name, Path(name).absolute()):
             if name and (folder / PLAN).is_file():
                 return folder
     names = [path.name for path in sweeps]

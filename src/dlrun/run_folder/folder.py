@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import itertools
 import os
 import re
 import secrets
@@ -39,10 +40,7 @@ Row = Mapping[str, float]
 
 
 class RunFolder:
-    """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files.
-
-    A whole file is on disk, with its name, once the method that writes it returns.
-    """
+    """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -147,8 +145,7 @@ def check_runs_folder_writable(runs_dir: Path) -> None:
     paths = (runs_dir, *runs_dir.absolute().parents)
     existing = next(path for path in paths if path.exists() or path.is_symlink())
     if not existing.is_dir():
-        what = "not a folder" if existing.exists() else "a link to nothing"
-        raise _unusable(runs_dir, f"{existing} is {what}")
+        raise _unusable(runs_dir, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise _unusable(runs_dir, "not writable")
 
@@ -175,10 +172,8 @@ def check_output_path(
     try:
         if out.is_dir():  # also `.` and an empty name
             problem = "is a folder"
-        elif not out.parent.is_dir():
-            problem = f"there is no folder {out.parent}"
-        elif not os.access(out.parent, os.W_OK):
-            problem = f"no permission to write in {out.parent}"
+        elif not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            problem = f"there is no folder {out.parent} that can be written"
         elif out.is_symlink() or (out.exists() and not out.is_file()):
             problem = "is a link or device"
         else:
@@ -204,9 +199,9 @@ def check_outside_runs(option: str, out: Path) -> None:
 
 def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
     """Return whether a file is one of the inputs or in one of them, under whatever name."""
-    states = [path.stat() for path in (out, *out.resolve().parents)]
-    found = [path.stat() for path in inputs if os.path.exists(path)]  # noqa: PTH110  # also a text
-    return any(os.path.samestat(one, state) for one in found for state in states)
+    paths = (out, *out.resolve().parents)
+    existing = [path for path in inputs if os.path.exists(path)]  # noqa: PTH110  # also a text
+    return any(os.path.samefile(*pair) for pair in itertools.product(existing, paths))  # noqa: PTH121
 
 
 def update_latest_link(parent: Path, name: str) -> None:
@@ -224,8 +219,7 @@ def update_latest_link(parent: Path, name: str) -> None:
 def remove_run(folder: Path) -> None:
     """Remove a run's folder, its record first; raise DlrunError if it runs or is behind a link."""
     if folder.is_symlink() or folder.parent.is_symlink():
-        hint = "remove the folder behind the link"
-        raise DlrunError(f"{folder}: behind a link, so it is kept", hint)
+        raise DlrunError(f"{folder}: behind a link, so it is kept")
     with hold_file_lock(folder / LOCK):
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)

@@ -1,8 +1,4 @@
-"""Find or start the processes that train one network together (distributed training).
-
-torchrun or srun may have started this process as one of several. If neither did and the config
-requests several devices, the run is started again under torch's own launcher.
-"""
+"""Find or start the processes that train one network together (distributed training)."""
 
 import contextlib
 import logging
@@ -46,9 +42,6 @@ class ProcessGroup:
         """Return the number of nodes that the processes run on."""
         return self.world // self.here
 
-    def __str__(self) -> str:
-        return f"{self.by} starts {self.here} of {self.world} processes on each node"
-
 
 def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None."""
@@ -66,38 +59,32 @@ def find_process_group() -> ProcessGroup | None:
         return None
     if group.here == 0 or group.world % group.here:  # as 2,1 tasks
         problem = f"{group.by} starts {group.world} processes, not as many on each node"
-        hint = "give each node the same number, as by `srun --ntasks-per-node=N`"
-        raise ConfigError(problem, hint)
+        raise ConfigError(problem, "give each node the same number")
     return group
 
 
 def set_devices_from_launcher(
     config: C, group: ProcessGroup | None = None, *, resumed: bool = False
 ) -> C:
-    """Return the config with its devices and nodes set to those of a process group.
-
-    `group`: by default that of this process, if any. Raises ConfigError if the config requests
-    others (unless `resumed`: such a run takes what is available), or if it cannot have several.
-    """
+    """Return the config with its devices and nodes set to those of a process group."""
     group = group or find_process_group()
     if not isinstance(config, LightningConfig):
         if group is not None:
-            raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
+            problem = f"{group.by} starts {group.world} processes, this experiment runs in one"
+            raise ConfigError(problem, f"leave out {group.by}")
         return config
     trainer = config.trainer
     if group is None:
         if (nodes := trainer.num_nodes) > 1:
             problem = f"trainer.num_nodes: {nodes}, but this process runs on one node"
-            start = f"`torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`"
-            raise ConfigError(problem, f"start it on each node: {start}")
+            raise ConfigError(problem, f"start it on each by `torchrun --nnodes={nodes}`, or srun")
         return config
     listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
     fits = listed or trainer.devices in (1, "auto", group.here)
     if not ((fits and trainer.num_nodes in (1, group.nodes)) or resumed):
-        wish = f"{trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}"
-        problem = f"trainer: {wish}, but {group}, on {pluralize(group.nodes, 'node')}"
-        hint = f"leave out trainer.devices and trainer.num_nodes: {group.by} sets them"
-        raise ConfigError(problem, hint)
+        wish = f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}"
+        problem = f"{wish}, but {group.by} starts {group.here} on {pluralize(group.nodes, 'node')}"
+        raise ConfigError(problem, "leave out trainer.devices and trainer.num_nodes")
     changes: dict[str, object] = {"num_nodes": group.nodes, "strategy": "ddp"}
     if not listed:
         changes["devices"] = group.here
@@ -124,11 +111,7 @@ def count_processes_to_start(config: ExperimentConfig) -> int:
 
 
 def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
-    """Execute a waiting or resumed run in several processes of this machine; return its exit code.
-
-    torch's launcher starts `dlrun resume` in each process, and ends all if one dies. Raises
-    DlrunError if the system killed one and the record does not say so.
-    """
+    """Execute a waiting or resumed run in several processes; return its exit code."""
     from torch.distributed.elastic import multiprocessing  # slow
     from torch.distributed.launcher import api as launcher
 
@@ -156,8 +139,9 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             is_recorded = read_run_record(run).status in ("failed", "finished")
             mark_waiting_run_failed(run, message)
             if code < 0 and not is_recorded:
-                hint = "the system does so if memory is short; `dlrun resume` continues the run"
-                raise DlrunError(message, hint) from None
+                raise DlrunError(
+                    message, "perhaps memory is short; `dlrun resume` goes on"
+                ) from None
             code = max(code, 1)
     if settings.json:
         run_context.print_results_json(run, Screen())

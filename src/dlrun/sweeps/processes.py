@@ -150,7 +150,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
         __name__,
         "filelock",
         "matplotlib.backends.backend_agg",
-        "dlrun.plots.run",
+        "dlrun.plots",
     ]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")

@@ -234,7 +234,7 @@ class SweepResults:
 
     def _draw(self, screen: Screen) -> bytes | None:
         """Return the figure as PNG; None if no finished run has metrics, or it failed."""
-        from dlrun.plots import sweep  # slow: matplotlib
+        from dlrun import plots  # slow: matplotlib
 
         main = next((group.main or group.validated for group in self.groups), None)
         if main is None:
@@ -250,9 +250,9 @@ class SweepResults:
             known = {part: float(value) for part, value in values.items() if value is not None}
             if known and run.is_finished:
                 settings = dict.fromkeys(keys) | plan.points[number_of_point - 1].settings
-                dots.append(sweep.PlottedRun(settings, known))
+                dots.append(plots.PlottedRun(settings, known))
         try:
-            figure = sweep.draw_sweep_figure(
+            figure = plots.draw_sweep_figure(
                 dots,
                 keys,
                 metric,

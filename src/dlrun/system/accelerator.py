@@ -1,8 +1,4 @@
-"""Choose the accelerator of a run (CUDA, MPS or CPU), and fall back to the CPU if it fails.
-
-The lab's section on hardware acceleration (ISLP 10.9.3) wraps the attempt in `except: pass`. Here
-the reason of a failure is always kept.
-"""
+"""Choose the accelerator of a run (CUDA, MPS or CPU), and fall back to the CPU if it fails."""
 
 import os
 import re

@@ -43,10 +43,10 @@ def printable_lines(text: str) -> str:
 def shorten_paths(text: str) -> str:
     """Return a text in which each path below the working folder is relative to it."""
     try:
-        here = str(Path.cwd()).rstrip(os.sep) + os.sep
+        here = str(Path.cwd()) + os.sep
     except OSError:  # it was removed
         return text
-    if here not in text or here == os.sep:
+    if here not in text:  # nor if it is the root
         return text
     return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
 
@@ -57,7 +57,7 @@ def cut(text: str, length: int) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural: `1 epoch`, `2,000 epochs`."""
+    """Return a number with its noun: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
@@ -78,7 +78,7 @@ def format_text_table(
 
 
 def json_default(value: object) -> object:
-    """Return an array or number of numpy as plain Python values, and any other object as text."""
+    """Return numpy's arrays and numbers as Python's, and any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
@@ -138,11 +138,7 @@ class _Console(Console):
 
 
 def reserve_stdout() -> None:
-    """Reserve stdout for results; everything else that is written to it goes to stderr.
-
-    This lasts until the process ends, and also holds for child processes and libraries that write
-    to file descriptor 1. Raises OSError if stdout is closed.
-    """
+    """Reserve stdout for results; what child processes and libraries write to it goes to stderr."""
     global _results  # noqa: PLW0603
     _results = os.fdopen(os.dup(1), "w", 1, encoding="utf-8", errors="backslashreplace")
     try:

@@ -50,10 +50,7 @@ def read_unpacked(path: Path, most: int) -> bytes:
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
-    """Return a digest of the names, sizes and modification times of files.
-
-    Their contents are not read, which would take too long. Names are relative to `root` if given.
-    """
+    """Return a digest of the names, sizes and modification times of files."""
     digest = hashlib.sha256()
     for file in files:
         try:
@@ -78,10 +75,7 @@ def folder_size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, whose file replaces `path` atomically when the `with` block ends.
-
-    If the block raises, the temporary file is removed and the file is as it was.
-    """
+    """Yield a temporary path, whose file replaces `path` atomically when the `with` block ends."""
     temporary = path.with_name(f".new-{os.getpid()}-{path.name[:40]}")
     try:
         yield temporary
@@ -145,8 +139,7 @@ def hold_file_lock(
     """Hold a file lock during a `with` block; the system releases the lock if the process dies.
 
     After `patience` seconds another process counts as its holder: then `on_wait` is called before
-    waiting for it, or without `on_wait` LockedError is raised. Raises DlrunError if the file system
-    has no locks or the file is not a regular one, OSError if the file cannot be made.
+    waiting for it, or without `on_wait` LockedError is raised.
     """
     check_regular_file(path)
     from filelock import FileLock  # imports asyncio; only a run needs it
@@ -162,9 +155,8 @@ def hold_file_lock(
                 raise LockedError(problem, "wait for it, or stop it") from None
             on_wait()
             lock.acquire()
-        except NotImplementedError:
-            hint = "update the package filelock: newer versions need none"
-            raise DlrunError(f"{path.parent}: this file system has no locks", hint) from None
+        except NotImplementedError:  # of old versions of filelock
+            raise DlrunError(f"{path.parent}: this file system has no locks") from None
     try:
         yield
     finally:

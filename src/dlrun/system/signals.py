@@ -45,8 +45,7 @@ def stop_behind(error: BaseException) -> type[Stopped] | None:
 def ignore_signals_until_exit() -> None:
     """Ignore the stop signals from now on, as the process has nothing left to do but to end.
 
-    Python warns of a signal that comes while SIG_IGN is set, so they are blocked in this thread,
-    and in any other handled by a function that does nothing.
+    Not by SIG_IGN: Python warns of a signal that comes while it is set.
     """
     numbers = handled_stop_signals()
     if sys.platform != "win32":
@@ -71,13 +70,10 @@ def _ignore_further_hangups(number: int) -> None:
 
 
 class StopRequest:
-    """Represents a request to stop the run: a signal from the user or the batch system.
-
-    `received` is the number of the signal that arrived during a step; 0 if there was none.
-    """
+    """Represents a request to stop the run: a signal from the user or the batch system."""
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = 0  # the number of the signal that arrived during a step
         self._handled: list[int] = []
         self._announce: Callable[[], None] | None = None  # while steps are done
         self._raised = 0  # the number of the signal whose exception was raised
@@ -87,9 +83,8 @@ class StopRequest:
     def listening(self) -> Iterator[None]:
         """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
-        Signals that the process ignores stay ignored. A block that ends with an error after a
-        signal raises the signal's exception; then the next signal ends the process. Only in the
-        main thread: Python runs no signal handler in another one, and nothing is changed there.
+        A block that ends with an error after a signal raises the signal's exception; then the next
+        signal ends the process. In another thread than the main one nothing is changed.
         """
         if threading.current_thread() is threading.main_thread():
             self._handled = handled_stop_signals()
@@ -98,9 +93,9 @@ class StopRequest:
         try:
             yield
         except Exception as error:
-            if (cause := self.cause_of(error)) is error:
-                raise
-            raise cause from error
+            if self._raised:
+                raise SIGNALS[self._raised] from error
+            raise
         finally:
             for number, handler in previous.items():
                 ends = self._raised != 0 and handler is raise_stop_signal

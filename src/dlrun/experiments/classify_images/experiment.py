@@ -28,7 +28,7 @@ from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
-from dlrun.plots.run import draw_contact_sheet
+from dlrun.plots import draw_contact_sheet
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
 from dlrun.system.accelerator import run_with_fallback

@@ -30,7 +30,7 @@ from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_lasso.config import ImdbLassoConfig, TextLassoConfig, find_baseline_run
 from dlrun.lasso import path
 from dlrun.lasso.path import Labels, LinearModel
-from dlrun.plots.run import draw_lasso_path
+from dlrun.plots import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, WORDS, to_csv

@@ -1,30 +1,106 @@
-"""Plot runs: learning curves, lasso paths, values, photographs."""
+"""Draw figures in one style, independent of the user's matplotlib settings: of runs, of sweeps."""
 
+import contextlib
+import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import matplotlib
+import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from dlrun import plots
-from dlrun.plots import COLOURS, LINE, NAMES, Figure, escape_figure_text
+from dlrun import stats
+from dlrun.config.data_sections import FOLD
+from dlrun.system.console import cut
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Values = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
+COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
+NAMES = {"train": "training", "valid": "validation", "test": "test"}
+PANELS_PER_ROW = 3
+DPI = 120
+COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
+LETTER, LINE = 0.1, 0.18  # inches, of a title
 SPLITS = ("train", "valid")  # parts of the data with a value for each epoch
 LABELLED = 8  # coefficients of a path that are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
 CARD_WIDTH, PHOTOGRAPH_HEIGHT, GAP = 4.0, 2.5, 0.08
+LETTERS = 14  # characters of a value's label, at most
+JOINED = 12  # values at most whose means are joined by a line
+GREY, GREEN = "#888888", "#2ca02c"
 
 
-@plots.matplotlib_defaults()
+class Figure(matplotlib.figure.Figure):
+    """Represents a figure that a notebook shows exactly as it is saved, without using pyplot."""
+
+    def to_png(self) -> bytes:
+        """Return the figure as the bytes of a PNG file."""
+        return figure_to_png(self)
+
+    _repr_png_ = to_png
+
+
+@contextlib.contextmanager
+def matplotlib_defaults() -> Iterator[None]:
+    """Use matplotlib's default settings in a block or function, then restore the previous ones."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@matplotlib_defaults()
+def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the glyph is drawn as a box
+        figure.savefig(stream, dpi=DPI, format="png", pil_kwargs={"compress_level": COMPRESSION})
+    return stream.getvalue()
+
+
+def create_panel_grid(
+    count: int, width: float, height: float, *, title: str, share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
+    columns = min(PANELS_PER_ROW, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
+    for axes in panels[:count]:
+        axes.grid(alpha=0.3)
+    for axes in panels[count:]:
+        axes.axis("off")
+    add_figure_title(figure, title)
+    return figure, panels[:count]
+
+
+def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
+    """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
+    width = int(figure.get_figwidth() / LETTER)
+    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
+    figure.set_figheight(figure.get_figheight() + LINE * len(lines))
+    figure.suptitle("\n".join(escape_figure_text(line, width) for line in lines), fontsize=11)
+
+
+def escape_figure_text(text: str, length: int) -> str:
+    """Return a text for a figure: cut to a length, control characters replaced, and `$` escaped."""
+    shown = "".join(char if char.isprintable() else "?" for char in text)
+    return cut(shown, length).replace("$", r"\$")
+
+
+@matplotlib_defaults()
 def draw_learning_curves(
     table: Table,
     test: Mapping[str, float | None],
@@ -35,18 +111,16 @@ def draw_learning_curves(
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`; a metric may have one
-    of the two, and a column with another name is a metric of its own, `lr` only if it varies. NaN
-    stands for an empty cell. test: values `test_<metric>`, drawn as dashed lines. limits: the ends
-    of a metric's axis, by metric, not used if a curve ends outside them; other axes span only their
-    values. kept: the epoch whose weights were kept, which a vertical line marks; None: the last.
+    table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own. limits:
+    the ends of a metric's axis, if its curves end within them. kept: the epoch whose weights were
+    kept, if it is not the last.
     """
     metrics = dict.fromkeys(
         name.removeprefix("train_").removeprefix("valid_")
         for name in table
         if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1)
     )
-    figure, panels = plots.create_panel_grid(len(metrics), 5.5, 3.9, title=title)
+    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
@@ -89,17 +163,12 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
     return [a for a, _ in points], [b for _, b in points]
 
 
-@plots.matplotlib_defaults()
+@matplotlib_defaults()
 def draw_lasso_path(
     table: Table, rows: int, chosen: int, baseline: tuple[str, Table, float] | None, *, title: str
 ) -> Figure:
-    """Plot the accuracy along the lasso path, and beside it the accuracy by epoch of another run.
-
-    table: metrics.csv of the lasso. rows: number of training rows, the n in the label of the first
-    panel's axis. chosen: index of the lambda with the best validation accuracy. baseline: name,
-    metrics.csv and test accuracy of the run in the second panel, which is empty if None.
-    """
-    figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
+    """Plot the accuracy along the lasso path, beside that of another run by epoch."""
+    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
     draw_splits(left, x, table, "accuracy", NAMES)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
@@ -117,12 +186,12 @@ def draw_lasso_path(
     return figure
 
 
-@plots.matplotlib_defaults()
+@matplotlib_defaults()
 def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
-    figure, (axes,) = plots.create_panel_grid(1, 5.5, 4.9, title=title)
+    figure, (axes,) = create_panel_grid(1, 5.5, 4.9, title=title)
     axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
@@ -130,12 +199,12 @@ def draw_true_and_predicted(
     return figure
 
 
-@plots.matplotlib_defaults()
+@matplotlib_defaults()
 def draw_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of a series of test rows; `note` is above them."""
-    figure, (axes,) = plots.create_panel_grid(1, 11, 4, title=title)
+    figure, (axes,) = create_panel_grid(1, 11, 4, title=title)
     axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
@@ -145,7 +214,7 @@ def draw_series(
     return figure
 
 
-@plots.matplotlib_defaults()
+@matplotlib_defaults()
 def draw_penalty_path(
     table: Table,
     metric: str,
@@ -155,11 +224,8 @@ def draw_penalty_path(
     *,
     title: str,
 ) -> Figure:
-    """Draw a metric and the standardised coefficients (penalties, columns) by penalty.
-
-    table: metrics.csv with `alpha` and the metric of each split. chosen: the index of the penalty.
-    """
-    figure, (left, right) = plots.create_panel_grid(2, 5.5, 4.3, title=title)
+    """Draw a metric and the standardised coefficients (penalties, columns) by penalty."""
+    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
     draw_splits(left, x, table, metric, NAMES)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
@@ -177,23 +243,19 @@ def draw_penalty_path(
     return figure
 
 
-@plots.matplotlib_defaults()
+@matplotlib_defaults()
 def draw_contact_sheet(
     thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Labels],
     *,
     title: str,
 ) -> Figure:
-    """Draw photographs, each with its name above and its labels and probabilities below.
-
-    thumbnails: name and RGB array (height, width, 3) of each photograph. predictions: the labels of
-    each photograph, by name.
-    """
+    """Draw photographs, each with its name above and its labels and probabilities below."""
     columns = min(CARDS_PER_ROW, len(thumbnails))
     card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))
     width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
-    plots.add_figure_title(figure, title)
+    add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))
@@ -212,3 +274,72 @@ def draw_contact_sheet(
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return figure
+
+
+class PlottedRun(NamedTuple):
+    """Holds one run of a sweep: the values of its varied config keys, and its metric by split."""
+
+    settings: Mapping[str, object]
+    metric: Mapping[str, float]  # `valid`, `test`
+
+
+@matplotlib_defaults()
+def draw_sweep_figure(
+    dots: Sequence[PlottedRun],
+    keys: Sequence[str],
+    metric: str,
+    *,
+    chosen: Mapping[str, object],
+    book: float | None,
+    title: str,
+) -> Figure:
+    """Plot a sweep: a panel for each varied config key, with a dot for each run, and the means."""
+    figure, panels = create_panel_grid(len(keys), 4.4, 3.6, title=title, share_y=True)
+    for axes, key in zip(panels, keys, strict=True):
+        places = _draw_key(axes, dots, key)
+        if (place := places.get(repr(chosen.get(key, ...)))) is not None:
+            axes.axvline(place, color=GREEN, alpha=0.25, linewidth=6, zorder=0, label="chosen")
+        if book is not None:
+            axes.axhline(book, color=GREY, linewidth=1, linestyle=":", label="the book")
+        axes.set_xlabel(escape_figure_text(key, 40))
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel(metric)
+    panels[0].legend(fontsize=9)
+    return figure
+
+
+def _draw_key(axes: Axes, dots: Sequence[PlottedRun], key: str) -> dict[str, float]:
+    """Draw the metric of all runs, and its means, by the values of one key; return their places."""
+    values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
+    numbers = sorted(
+        value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    is_numeric = len(numbers) == len(values)
+    if is_numeric:
+        places = {repr(number): float(number) for number in numbers}
+        if stats.spans_magnitudes(numbers[0], numbers[-1]):
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
+        elif len(numbers) <= JOINED:
+            axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    else:
+        texts = [escape_figure_text(str(value), LETTERS) for value in values]
+        axes.set_xticks(range(len(texts)), texts, rotation=20 if len(texts) > 4 else 0)
+        places = {repr(value): float(place) for place, value in enumerate(values)}
+    line = "-" if is_numeric and len(values) <= JOINED else ""
+    for part in ("valid", "test"):
+        points = [
+            (places[repr(dot.settings[key])], dot.metric[part])
+            for dot in dots
+            if part in dot.metric
+        ]
+        if not points:
+            continue
+        xs, ys = zip(*points, strict=True)
+        colour = COLOURS[part]
+        axes.scatter(xs, ys, s=16, color=colour, alpha=0.7, edgecolors="none", label=NAMES[part])
+        if key not in ("seed", FOLD):
+            at = sorted({*xs})
+            means = [statistics.fmean(y for x, y in points if x == place) for place in at]
+            axes.plot(at, means, color=colour, linewidth=1, marker="_", linestyle=line)
+    return places

@@ -10,14 +10,16 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlrun.plots import escape_figure_text, figure_to_png
-from dlrun.plots.run import (
+from dlrun.plots import (
+    PlottedRun,
     draw_contact_sheet,
     draw_lasso_path,
     draw_learning_curves,
+    draw_sweep_figure,
     draw_true_and_predicted,
+    escape_figure_text,
+    figure_to_png,
 )
-from dlrun.plots.sweep import PlottedRun, draw_sweep_figure
 
 EPOCHS = pd.DataFrame(
     {
