@@ -13,7 +13,7 @@ from tests.conftest import Out
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError(28, "No space left on device", "/a"), "No space left on device: /a"),
+        (OSError(28, "No space left on device", "/a"), "/a: No space left on device"),
         (MemoryError(), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (SystemExit(3), "SystemExit: 3"),

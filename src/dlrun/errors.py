@@ -137,18 +137,27 @@ def os_error_remedy(error: OSError, otherwise: str = "") -> str:
     return REMEDIES.get(error.errno or 0, otherwise)
 
 
-def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return what the user sees of an exception that ended a run of an experiment of `package`."""
-    steps = f"finished steps are in {folder}"
-    if isinstance(error, DlrunError | Stopped):
+def describe_failure(error: BaseException) -> DlrunError | None:
+    """Return what a user sees of an error with a cause outside of dlrun; None if it is a bug."""
+    if isinstance(error, DlrunError):
         return error
     if isinstance(error, OSError):
-        problem = f"{error.strerror or error}: {error.filename or folder}"
-        return DlrunError(problem, "; ".join(filter(None, (os_error_remedy(error), steps))))
+        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
+        return DlrunError(problem, os_error_remedy(error))
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
     ):
-        return DlrunError("out of memory; a smaller batch_size needs less", steps)
+        return DlrunError("out of memory", "a smaller batch_size needs less")
+    return None
+
+
+def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
+    """Return what the user sees of an exception that ended a run of an experiment of `package`."""
+    if isinstance(error, DlrunError | Stopped):
+        return error
+    if described := describe_failure(error):
+        described.hint = f"{described.hint}; finished steps are in {folder}".removeprefix("; ")
+        return described
     is_exit = isinstance(error, SystemExit | GeneratorExit)
     if is_exit or (isinstance(error, Exception) and package != "dlrun"):
         while error.__cause__ is not None:

@@ -48,7 +48,7 @@ def choose() -> Choice:
 @pytest.fixture
 def cuda_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have torch report a CUDA device, as on a machine whose driver fails later."""
-    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
 

@@ -78,15 +78,10 @@ def _is_reported_by_another_process() -> bool:
 
 def _describe(error: BaseException) -> DlrunError:
     """Return the error to show for an exception."""
-    if isinstance(error, DlrunError):
-        return error
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
         return DlrunError("the working folder: it was removed", "change to another folder")
-    if isinstance(error, OSError):
-        problem = f"{error.filename or 'the output'}: {error.strerror or error}"
-        return DlrunError(problem, errors.os_error_remedy(error))
-    if isinstance(error, MemoryError):
-        return DlrunError("out of memory", "a smaller batch_size needs less")
+    if described := errors.describe_failure(error):
+        return described
     problem = f"{type(error).__name__}: {errors.first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: `ulimit -v` is {limit // 10**6:,} MB"
