@@ -43,11 +43,13 @@ def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str)
     assert part in errors(*overrides, **search)
 
 
-def test_a_sweep_has_one_target() -> None:
+def test_a_sweep_has_one_target(tmp_path: Path) -> None:
     """The error of one target says nothing about that of another."""
-    grid = ["data.target=Hits,HmRun"]
+    table = tmp_path / "own.csv"
+    table.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
+    own = [f"data.path={table}"]
     with pytest.raises(ConfigError, match="data.target varies") as error:
-        planned(SAMPLE, experiment="hitters-linear", grid=grid)
+        planned(*own, experiment="table-linear", grid=["data.target=a,b"])
     assert error.value.hint
 
 
