@@ -8,17 +8,15 @@ import torch
 import torchvision
 import yaml
 from PIL import Image
-from torchvision.transforms._presets import ImageClassification
 
 from dlrun.data import photographs
-from dlrun.experiments.classify_images.experiment import classify_photographs, find_photographs
+from dlrun.experiments.classify_images.experiment import find_photographs
 from dlrun.experiments.saved_run import Run
-from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.runs.checks import load_experiment_config
 from tests.conftest import Dlrun, setting, smoke
-from tests.experiments.use import latest, moved, reader, results, table
+from tests.experiments.use import latest, moved, results, table
 
 NAME = "classify-images"
 BUNDLED = smoke(NAME)[1:]
@@ -178,38 +176,3 @@ def test_weights_that_are_no_numbers(forked: Dlrun, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "nan.pt")
     forked(NAME, *squeezenet_options(tmp_path / "nan.pt")).is_told(2, "nan.pt", "NaN")
     assert not [*(tmp_path / "runs" / NAME).iterdir()]
-
-
-class FailsOnce(torch.nn.Module):
-    """Knows red from blue; fails once, at its fifth group, as a lost device does."""
-
-    calls = 0
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        if self.calls == 5:
-            raise RuntimeError("CUDA error: the device was lost")
-        return inputs.mean((2, 3))
-
-
-def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> None:
-    files = [tmp_path / f"{number}.png" for number in range(30)]
-    for number, file in enumerate(files):
-        Image.new("RGB", (40, 30), ("blue", "red")[number % 2]).save(file)
-    context = reader(tmp_path / "run")
-    transform = ImageClassification(crop_size=8, resize_size=8)
-    model = PretrainedNetwork(FailsOnce(), transform, ["red", "green", "blue"], "a network")
-    settings = ["batch_size=7", "top=1", "transform.scaled_decoding=false"]
-    config: Any = load_experiment_config(NAME, RunSettings(overrides=settings))
-    with pytest.raises(RuntimeError, match="lost"):
-        classify_photographs(config, context, files, model, "cpu")
-    assert len(context.steps.rows) == 2
-    assert (context.folder.path / "checkpoint").exists()
-    found = classify_photographs(config, context, files, model, "cpu")
-    assert [one.file for one in found] == files
-    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 15
-    assert [one.thumbnail is not None for one in found] == [True] * 28 + [False] * 2
-    assert [row["images"] for row in context.steps.rows] == [7, 14, 21, 28, 30]
-    assert [row["image"] for row in table(context.folder.path, "predictions.csv")] == [
-        *map(str, files)
-    ]

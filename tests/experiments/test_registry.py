@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -58,23 +58,21 @@ def plugin(
     values: str | None = YAML,
     module: str | None = None,
     points_to: str | None = None,
-    others: Sequence[str] = (),
 ) -> None:
-    """A package as pip installs it, with one experiment, or with others too."""
+    """A package as pip installs it, with one experiment."""
     module = module or name.replace("-", "_")
     package = folder / module
     (package / "configs").mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
     (package / "config.py").write_text(config)
     (package / "experiment.py").write_text(code.format(name=name))
-    for each in (name, *others) if values is not None else ():
-        (package / "configs" / f"{each}.yaml").write_text(values.replace("{name}", each))
+    if values is not None:
+        (package / "configs" / f"{name}.yaml").write_text(values.replace("{name}", name))
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    target = points_to or module
-    points = "".join(f"{each} = {target}\n" for each in (name, *others))
-    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{points}")
+    point = f"{name} = {points_to or module}\n"
+    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{point}")
 
 
 def shared_values(name: str) -> Values:
@@ -148,78 +146,6 @@ def test_a_run_of_other_code_is_not_resumed_and_verify_names_it(
     forked("resume", "killed", "--force", **env).is_told(0, "warning: ")
     code.write_text(working)
     forked("verify", "done", **env).is_told(0)
-
-
-SEVERAL_CONFIGS = """
-from pathlib import Path
-from types import SimpleNamespace
-from dlrun.data.sources import Dataset, RemoteFile, Source
-from dlrun.config.data_sections import PublishedDataConfig
-from dlrun.experiment import ExperimentConfig
-
-class Data(PublishedDataConfig):
-    dataset_location = "counting.config:DATASET"
-
-class Config(ExperimentConfig):
-    data: Data
-
-def make(found):
-    words = found.source.read(found).split()
-    return SimpleNamespace(train=words, test=words, origin=found.origin)
-
-FILE = RemoteFile(
-    "words.txt", "https://words.invalid/words.txt", "md5", "0a5b5a8d8f58ea4a7c5e8a2b3e1ec4d3",
-    packaged="counting/words.txt",
-)
-WEB = Source("web", "Words", lambda found: found.paths[0].read_text(), (FILE,), is_book=True)
-DATASET = Dataset("words", (WEB,), make)
-CONFIGS = {"count-words": Config, "count-letters": Config}
-"""
-SEVERAL = """
-from pathlib import Path
-from dlrun.experiment import AcceleratorReport, Experiment, Results
-from counting.config import DATASET
-
-class Counting(Experiment):
-    def __init__(self, name, count):
-        self.name, self.count = name, count
-
-    def run(self, config, context):
-        data = DATASET.find(config.data, context.data_dir, 0, context.screen)
-        found = float(self.count(data.source.read(data)))
-        return Results({{"found": found}}, AcceleratorReport("cpu", "cpu", None), data.origin)
-
-EXPERIMENTS = {{
-    "count-words": Counting("count-words", lambda text: len(text.split())),
-    "count-letters": Counting("count-letters", len),
-}}
-"""
-WORDS_YAML = f"{(YAML or '').replace('words: 3', '')}data: {{source: web, archive: null}}\n"
-
-
-def test_a_package_has_several_experiments_and_the_file_that_they_need(
-    forked: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    others = ["count-letters", "count-nothing"]
-    plugin(folder, "count-words", module="counting", code=SEVERAL, config=SEVERAL_CONFIGS,
-           values=WORDS_YAML, others=others)  # fmt: skip
-    (folder / "counting" / "words.txt").write_text("to be or not")
-    env = {**env, "DLRUN_OFFLINE": "1"}
-    for name, found in (("count-words", "4.0000"), ("count-letters", "12.0000")):
-        assert found in forked(name, **env).is_told(0).stdout
-    done = forked("count-nothing", **env).is_told(1)
-    assert "'count-nothing'" in done.stderr and "KeyError" in done.stderr
-    done = forked("data", "verify", "words", **env).is_told(1)  # not the published one
-    assert f"{folder.name}/counting/words.txt: " in done.stdout
-    data = tmp_path / "data" / "words"  # the data folder comes before the package
-    data.mkdir(parents=True)
-    (data / "words.txt").write_text("a")
-    assert "1.0000" in forked("count-letters", "--data-dir", tmp_path / "data", **env).stdout
-    (data / "words.txt").unlink()
-    (folder / "counting" / "words.txt").unlink()
-    done = forked("count-words", **env).is_told(2)
-    assert "words.txt is not in" in done.stderr
 
 
 def test_plugins_that_are_left_out_have_a_warning_each(

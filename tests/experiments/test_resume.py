@@ -14,7 +14,7 @@ from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NETWORKS, Dlrun, Ended, overlaid, setting, smoke
 from tests.experiments.use import finished, flip, latest, results, rows, table
-from tests.run_folder.making import change_config, change_environment
+from tests.run_folder.making import change_config
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))
@@ -134,31 +134,6 @@ def test_half_written_row_and_checkpoint_are_dropped(
     kept = len(before) - (harm != "none")
     assert rows(stopped)[:kept] == before[:kept]
     assert "finished, there is nothing to resume" in forked("resume", stopped).stderr
-
-
-def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> None:
-    def refused(*words: object, code: int, message: str) -> None:
-        """Refuse to resume, and leave the table and the record as they are."""
-        files = [stopped / "metrics.csv", stopped / "results.json"]
-        before = [file.read_bytes() for file in files]
-        done = forked("resume", *words).is_told(code)
-        assert message in done.stderr and "Traceback" not in done.stderr
-        assert [file.read_bytes() for file in files] == before
-
-    refused(stopped, "--set", "batch_size=7", code=2, message="batch_size: changed since the run")
-    config = stopped / "config.yaml"
-    text = config.read_text()
-    config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
-    refused(stopped, code=2, message="config.yaml: damaged, or edited")
-    config.write_text(text)
-    code = Run.open(stopped).environment.code
-    change_environment(stopped, code="another")
-    refused(stopped, code=1, message="code: another then, ")
-    change_environment(stopped, code=code)
-    other = finished(tmp_path, smoke(NETWORK))
-    for name in ("checkpoint", "checkpoint.previous"):
-        (stopped / name).write_bytes((other / "checkpoint").read_bytes())
-    refused(stopped, code=2, message="the checkpoint of another run")
 
 
 def contents(run: Path) -> dict[str, bytes]:

@@ -119,7 +119,6 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
         ("text-dense", "", CLASSES, ("folder: classes: 1",)),
         ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
-        ("classify-images", "", ("images=[a.csv]",), ("a.csv", "no photograph")),
     ],
 )  # fmt: skip
 def test_a_fault_in_the_first_rows_of_the_data_leaves_no_folder(

@@ -29,20 +29,7 @@ EXPECTED = {
     "too_short": "a list with at least {min_length} item(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
-# Names of keys in other programs, with the last part of the key here.
-OTHER_NAMES = {
-    "batch": "batch_size",
-    "clip_grad": "gradient_clip_val",
-    "device": "accelerator",
-    "gpus": "devices",
-    "grad_clip": "gradient_clip_val",
-    "learning_rate": "lr",
-    "opt": "optimizer",
-    "random_state": "seed",
-    "sched": "scheduler",
-}
 OPTIMIZER_KEYS = ("betas", "momentum", "weight_decay")  # only some optimizers have them
-SWEEP_KEYS = ("seeds", "folds")  # options of `dlrun sweep` that users write as keys
 
 
 class InvalidConfigError(ConfigError):
@@ -120,8 +107,6 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     error = (ours or errors)[0]
     given = error["input"]
     match error["type"]:
-        case "extra_forbidden" if key in SWEEP_KEYS:
-            return f"unknown key; {_sweep_command(experiment, f'--{key}', _values(given))}"
         case "extra_forbidden":
             return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
         case "missing":
@@ -138,16 +123,13 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     elif error["type"] == "list_type" and isinstance(given, str | int | float):
         suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(given)}]')}?"
     if not suggestion and isinstance(given, str | list) and "," in _values(given):
-        suggestion = f"; {_sweep_command(experiment, f'{key}={_values(given)}')}"
+        command = shlex.join(["dlrun", "sweep", experiment, f"{key}={_values(given)}"])
+        suggestion = f"; `{command}` runs each"
     return f"expected {expected}, got {shown}{suggestion}"
 
 
 def _values(given: object) -> str:
     return ",".join(map(format_setting, given if isinstance(given, list) else [given]))
-
-
-def _sweep_command(experiment: str, *words: str) -> str:
-    return f"`{shlex.join(['dlrun', 'sweep', experiment, *words])}` runs each"
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -189,8 +171,6 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
-        others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
-        by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
     similar = closest_name(name, OPTIMIZER_KEYS) if "optimizer" in keys else None

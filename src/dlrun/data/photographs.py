@@ -23,7 +23,6 @@ from dlrun.system.files import open_regular_file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
-FEW_FILES = 8  # are tried before a run begins
 THUMBNAIL = 360  # pixels of a side
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
 
@@ -67,19 +66,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
         found += images
     return list(dict.fromkeys(found))
-
-
-def check_readable(files: Sequence[Path]) -> None:
-    """Raise DataError if the files are a few, and none can be read as a photograph."""
-    errors = []
-    for file in files[: FEW_FILES + 1]:
-        try:
-            read_photograph(file, 1)
-            return
-        except UnreadableImageError as error:
-            errors.append(f"{file}: {error}")
-    if 0 < len(errors) <= FEW_FILES:
-        raise DataError(errors[0], "no photograph can be read; name others")
 
 
 def sample_photographs() -> list[Path]:

@@ -13,7 +13,7 @@ from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 64 << 20  # size of a text, at most
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-DELIMITERS = (",", ";", "\t")  # delimiters of a table: the first that gives all columns
+DELIMITERS = (",", ";", "\t")  # of a table: that which gives all columns, or most
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"
@@ -103,21 +103,18 @@ def open_csv_table(
     for delimiter in DELIMITERS:
         cells, _ = next(_read_records(path, delimiter, DataWarnings()), ([], 1))
         headers[delimiter] = [" ".join(name.split()) for name in cells]
-    delimiter, header = next(
-        (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
-        max(headers.items(), key=lambda pair: len(pair[1])),
+    wanted = set(columns.values())
+    delimiter, header = max(
+        headers.items(), key=lambda pair: (wanted <= set(pair[1]), len(pair[1]))
     )
     faults, names = Faults(), ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
-        if not header:
-            raise ConfigError(f"{setting}: {path} is empty", "its first line names the columns")
-        if (times := header.count(column)) == 1:
-            continue
-        problem = f"{times} columns are named {column!r}; give each another name"
-        if not times:
-            problem = f"no column {column!r}{did_you_mean(column, header)}"
-        fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
-        faults.errors.append(fault)
+        if (times := header.count(column)) != 1:
+            problem = f"{times} columns are named {column!r}; give each another name"
+            if not times:
+                problem = f"no column {column!r}{did_you_mean(column, header)}"
+            fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+            faults.errors.append(fault)
     faults.raise_all()
     return header, _read_rows(path, delimiter, header, warnings)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
-from dlrun.data.photographs import check_readable, find_book_photographs, find_images
+from dlrun.data.photographs import find_book_photographs, find_images
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 
@@ -81,7 +81,7 @@ class Config(ExperimentConfig):
         """Check that the images exist, and that there are such a model and such weights."""
         from dlrun.networks import pretrained  # slow: torch
 
-        check_readable(find_images(self.images))
+        find_images(self.images)
         pretrained.check_pretrained(self.model)
         if is_offline():
             pretrained.download_weights(self.model, Screen())

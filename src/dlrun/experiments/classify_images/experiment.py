@@ -78,7 +78,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         if (more := len(errors) - SHOWN) > 0:
             screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
-            raise DataError("there is no file that could be read as a photograph")
+            raise DataError("no file could be read as a photograph", "name others")
         jpegs = [one.thumbnail for one in found if one.thumbnail is not None][:SHOWN]
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
