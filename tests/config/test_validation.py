@@ -110,15 +110,6 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         assert said.startswith(where) and said.endswith(what)
 
 
-def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1\n")
-    missing = tmp_path / "missing.yaml"
-    starts = [f"{broken}:2: ", f"{missing}: ", "seed: ", "=1: "]
-    found = problems("seed", "=1", files=(broken, missing))
-    assert [said[: len(start)] for said, start in zip(found, starts, strict=True)] == starts
-
-
 @pytest.mark.parametrize(
     ("name", "first", "key", "remedy"),
     [

@@ -7,7 +7,6 @@ import pytest
 
 from dlrun.data.prepared import Prepared, fingerprint_arrays, load_or_prepare_arrays
 from dlrun.data.sources import DataOrigin, FoundData, Source
-from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.use import without_locks
 
@@ -51,19 +50,6 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, content: bytes | None) -> 
     for _ in range(2):
         assert_loaded(tmp_path, prepare)
     assert prepare.calls == 2 and without_locks(tmp_path) == [cache]
-
-
-def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
-    def prepare(found: FoundData) -> Prepared:
-        return {"x": np.arange(5)}, {"a": [Path()]}  # type: ignore[list-item]  # not JSON
-
-    with pytest.raises(TypeError):
-        load_or_prepare_arrays(found(tmp_path), ["k"], prepare)
-    assert without_locks(tmp_path) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        load_or_prepare_arrays(found(tmp_path / "file" / "x"), ["k"], Preparation())
-    assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
 def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:

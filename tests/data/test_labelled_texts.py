@@ -92,13 +92,6 @@ def test_what_is_no_review_is_ignored(tmp_path: Path) -> None:
     assert texts(load(tmp_path, archive=latin1), "train")[2] == "<START> caf\ufffd good"
 
 
-@pytest.mark.parametrize("missing", ["train/pos", "test/neg"])
-def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
-    left = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
-    with pytest.raises(DataError, match=f"no reviews in aclImdb/{missing}$"):
-        load(tmp_path, archive=archive_of(tmp_path, left))
-
-
 def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
     origin = load(tmp_path, archive=archive).origin

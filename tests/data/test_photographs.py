@@ -126,16 +126,6 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
 
 
-@pytest.mark.parametrize(("name", "sides"), [("a.png", (1100, 1100)), ("a.jpg", (8100, 8100))])
-def test_too_many_pixels_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sides: tuple[int, int]
-) -> None:
-    monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
-    path = large(tmp_path, name, *sides)
-    with pytest.raises(UnreadableImageError, match=f"refused: {sides[0]:,} x {sides[1]:,} pixels"):
-        read_photograph(path)
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     """Seven photographs, each of its own shade, and one that is none."""

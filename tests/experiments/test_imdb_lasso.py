@@ -69,18 +69,6 @@ def test_words_have_a_weight_with_the_sign_of_their_column(
 
 
 @pytest.mark.slow
-def test_runs_to_compare_with_are_finished_and_have_a_curve(forked: Dlrun, tmp_path: Path) -> None:
-    words = [*smoke(DENSE), *TWO]
-    old = finished(tmp_path, words).resolve()
-    finished(tmp_path, smoke(DENSE))  # a single epoch
-    (finished(tmp_path, words) / "metrics.csv").unlink()
-    (finished(tmp_path, words) / "metrics.csv").write_bytes(b"\0\xff\n" * 100)
-    forked(*words, *setting("optimizer.lr=1e30", "optimizer.name=sgd")).is_told(1)
-    lasso(forked)
-    assert compared(tmp_path) == old
-
-
-@pytest.mark.slow
 def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: Path) -> None:
     dense = finished(tmp_path, [*smoke(DENSE), *TWO])
     words = [*smoke(NAME), *setting("path.values=300")]

@@ -135,18 +135,3 @@ def test_a_run_does_not_go_on_with_exchanged_words(
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
     forked("resume", run, *more).is_told(2, "data have changed")
     assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
-
-
-def test_own_texts_hold_a_fifth_out_and_seeds_may_share_a_split(
-    forked: Dlrun, tmp_path: Path
-) -> None:
-    table = texts(tmp_path / "a.csv", ["pos", "neg"])
-    words = [str(table), *setting("path.values=3")]
-    for name, more in {
-        "a": ["seed=5"], "b": ["seed=6"], "c": ["seed=6", "data.split_seed=5"],
-    }.items():  # fmt: skip
-        forked(LASSO, *words, *setting(*more), "--name", name).is_told(0)
-    found = {path.name[-1]: results(path) for path in (tmp_path / "runs" / LASSO).glob("2*")}
-    digests = {name: one["data_digest"] for name, one in found.items()}
-    assert digests["a"] == digests["c"] != digests["b"]
-    assert [found["a"][f"{part}_rows"] for part in ("train", "valid", "test")] == [77, 19, 24]

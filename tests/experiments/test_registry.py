@@ -98,6 +98,15 @@ def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
             registry.experiment_entry(f"{name}x")
 
 
+def test_an_experiment_without_its_entry_point_needs_a_new_install(
+    cli: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text-tree.yaml").write_text("# Trees.\n")
+    monkeypatch.setattr(registry, "_config_folders", lambda package: [tmp_path])
+    for words in (["text-tree"], ["config", "text-tree"]):
+        cli(*words).is_told(2, "text-tree.yaml", "reinstall", "pip install -e .")
+
+
 CHAPTER = """
 hitters-linear hitters-lasso hitters-dense mnist-dense mnist-logistic cifar100 classify-images
 imdb-dense imdb-lasso imdb-lstm nyse-linear nyse-rnn nyse-dense

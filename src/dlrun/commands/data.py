@@ -43,9 +43,6 @@ def fetch_dataset(
         return
     data = dataset.load(config.data, folder, config.split_seed, screen)
     screen.show(f"ready: {_describe(data)}")
-    archive = getattr(config.data, "archive", None)
-    if config.source != "sample" and archive is not None:
-        screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
 @with_data_options

@@ -24,7 +24,7 @@ MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.val
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
-TEXTS_OR_IMAGES = "a sub-folder for each class, perhaps in train/ and test/"
+CLASSES = "a folder with a sub-folder for each class"
 
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
@@ -150,10 +150,7 @@ class TextsDataConfig(OwnDataConfig):
     """Defines the config of the user's own texts with their classes."""
 
     dataset_location = "dlrun.data.datasets:TEXTS"
-    kinds: ClassVar = {
-        "file": "a CSV file with a column of texts and a column of classes",
-        "folder": f"a folder of texts with {TEXTS_OR_IMAGES}",
-    }
+    kinds: ClassVar = {"file": "a CSV file", "folder": CLASSES}
     example = "dlrun text-dense mails.csv"
 
     text_column: str
@@ -187,7 +184,7 @@ class OwnImagesDataConfig(OwnDataConfig):
     """Defines the config of the user's own images with their classes."""
 
     dataset_location = "dlrun.data.datasets:IMAGES"
-    kinds: ClassVar = {"folder": f"a folder of images with {TEXTS_OR_IMAGES}"}
+    kinds: ClassVar = {"folder": CLASSES}
     example = "dlrun image-cnn photos/"
 
     validation: Validation
