@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import AcceleratorError, did_you_mean
 from dlrun.metrics import Better
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
@@ -91,14 +92,14 @@ class PublishedMetrics(Section):
 class Variant(PublishedMetrics):
     """Holds the published metrics of the shipped config with other values, by dotted keys."""
 
-    set: Annotated[dict[str, Any], Field(min_length=1)]
+    set: Annotated[Values, Field(min_length=1)]
 
 
 class Baseline(Section):
     """Names the simpler experiment, and its variant, that a metric of an experiment should beat."""
 
     experiment: str
-    set: dict[str, Any] = Field(default={})
+    set: Values = Field(default={})
     metric: str
 
 

@@ -30,6 +30,7 @@ DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
 
 Labelled = list[tuple[str, float]]
+ToInput = Callable[[Image.Image], Any]  # makes the network's input of a photograph
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> str:
 
 def load_photographs(
     files: Sequence[Path],
-    to_input: Callable[[Image.Image], Any],
+    to_input: ToInput,
     *,
     thumbnails: bool = False,
     smallest: int | None = None,
@@ -162,9 +163,7 @@ def load_photographs(
         yield from pool.map(load, files)
 
 
-def _load(
-    file: Path, to_input: Callable[[Image.Image], Any], smallest: int | None, with_thumbnail: bool
-) -> Photograph:
+def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: bool) -> Photograph:
     try:
         photograph = read_photograph(file, smallest)
         pixels, thumbnail = to_input(photograph), None

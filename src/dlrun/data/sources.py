@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.data_sections import DataConfig, OwnDataConfig, held_out_rows
+from dlrun.config.data_sections import (
+    DataConfig,
+    OwnDataConfig,
+    PublishedDataConfig,
+    held_out_rows,
+)
 from dlrun.data import user_data
 from dlrun.data.download import download_file, packaged_paths
 from dlrun.data.text_files import DataWarnings
@@ -117,26 +122,27 @@ class Dataset:
     show: Callable[[Any, Screen, str, int, int], None] | None = None
     sample_rows: str | None = None
 
-    def source(self, config: Any) -> Source:
+    def source(self, config: DataConfig) -> Source:
         """Return the source that a config names; the user's own data have only one."""
         if isinstance(config, OwnDataConfig):
             return self.sources[0]
+        assert isinstance(config, PublishedDataConfig)  # the only other kind
         return next(source for source in self.sources if source.name == config.source)
 
-    def files(self, config: Any, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
+    def files(self, config: DataConfig, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
         """Return the published files that a config needs, each with its path on this machine."""
         return [
             (file, file.place(getattr(config, file.key), data_dir / self.name))
             for file in self.source(config).files
         ]
 
-    def paths(self, config: Any, data_dir: Path) -> list[Path]:
+    def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
         if isinstance(config, OwnDataConfig):
             return user_data.user_data_paths(config)
         return [path for _, path in self.files(config, data_dir)]
 
-    def digests(self, config: Any, data_dir: Path) -> dict[str, str]:
+    def digests(self, config: DataConfig, data_dir: Path) -> dict[str, str]:
         """Return a hash of each file and folder that a config needs and this machine has."""
         return {
             f"{number} {path.name}": user_data.hash_file_or_listing(path)
@@ -168,11 +174,11 @@ class Dataset:
             found = FoundData(source, config, folder, seed, Screen(quiet=True), origin, paths)
             source.check(replace(found, most_rows=FIRST_ROWS))
 
-    def load(self, config: Any, data_dir: Path, seed: int, screen: Screen) -> Any:
+    def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
         """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""
         return self.make(self.find(config, data_dir, seed, screen))
 
-    def find(self, config: Any, data_dir: Path, seed: int, screen: Screen) -> FoundData:
+    def find(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> FoundData:
         """Return the files of a config's source, downloaded if they are missing.
 
         Raises DataError, or DownloadError if the download fails.
@@ -206,7 +212,7 @@ class Dataset:
         folder = data_dir / self.name
         return FoundData(source, config, folder, seed, screen, origin, paths, digests)
 
-    def download(self, config: Any, data_dir: Path, screen: Screen) -> None:
+    def download(self, config: DataConfig, data_dir: Path, screen: Screen) -> None:
         """Download the published files of a config that are not on this machine.
 
         Raises DataError, or DownloadError if the download fails.

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dlrun.data import photographs
 from dlrun.data.archives import Array
@@ -83,7 +82,7 @@ class ImagePredictor(Predictor):
 
     reads = "image"
     labels: Sequence[str]
-    to_input: Callable[[Image.Image], Any]
+    to_input: photographs.ToInput
     probabilities: Callable[[list[Any]], NDArray[np.float64]]
     shown: int | None = None
     smallest: int | None = None

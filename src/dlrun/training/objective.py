@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dlrun.config.named_classes import optimizer_classes
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
@@ -24,7 +25,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the
 
 
 def torch_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[Values]
 ) -> torch.optim.Optimizer:
     """Return the torch optimizer that a config names, for parameters or for groups of them."""
     make: Callable[..., torch.optim.Optimizer] = optimizer_classes()[config.name]

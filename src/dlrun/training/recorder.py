@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.metrics import VALID
 from dlrun.networks.files import read_tensors, serialize_tensors
@@ -50,7 +51,7 @@ class RunState(TorchCheckpointIO):
         self.best: Mapping[str, Tensor] | None = saved.get("best")  # the weights of the best epoch
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+        self, checkpoint: Values, path: str | Path, storage_options: Any = None
     ) -> None:
         """Keep the state of the run, which must be readable, or write another checkpoint."""
         if path != STATE:
@@ -69,7 +70,7 @@ class RunState(TorchCheckpointIO):
             raise DlrunError(problem, hint) from error
         self._is_checked = True
 
-    def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> Values:
         """Return the state of the run, or read a checkpoint from a file."""
         return self.read() if path == STATE else super().load_checkpoint(path, *options, **more)
 
