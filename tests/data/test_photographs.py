@@ -10,17 +10,15 @@ import pytest
 from PIL import Image
 
 from dlrun.data import photographs
-from dlrun.data.download import with_published_name
 from dlrun.data.photographs import (
     THUMBNAIL,
     UnreadableImageError,
-    find_book_photographs,
     find_images,
     load_photographs,
     read_photograph,
     sample_photographs,
 )
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError
 
 
 def noise(height: int = 24, width: int = 32, seed: int = 0) -> Image.Image:
@@ -154,32 +152,3 @@ def test_photographs_come_in_order_and_one_that_fails_does_not_end_its_batch(
     assert "not an image of a known kind" in str(found[3].error)
     assert [one.file for one in found] == files
     assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]
-
-
-def test_the_books_photographs_are_in_the_data_folder_or_in_the_authors_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The package is found, not imported; what is missing is named by the book's names."""
-    package = tmp_path / "authors_package"
-    inside = package / "data" / "weaver.jpg"
-    inside.parent.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    packaged = {
-        "Cape_Weaver.jpg": "authors_package/data/weaver.jpg",
-        "Flamingo.jpg": "authors_package/data/flamingo.jpg",
-    }
-    folder = tmp_path / "book_images"
-    with pytest.raises(DataError, match="Cape_Weaver.jpg, Flamingo.jpg"):
-        find_book_photographs(folder, packaged)
-    inside.write_bytes(b"x")
-    with pytest.raises(DataError, match="photographs: Flamingo.jpg"):
-        find_book_photographs(folder, packaged)
-    folder.mkdir()
-    (folder / "Flamingo.jpg").write_bytes(b"x")
-    assert find_book_photographs(folder, packaged) == [inside, folder / "Flamingo.jpg"]
-    (folder / "Cape_Weaver.jpg").write_bytes(b"x")
-    assert find_book_photographs(folder, packaged) == [folder / name for name in packaged]
-    assert with_published_name(inside, packaged) == inside.with_name("Cape_Weaver.jpg")
-    for other in (tmp_path / "weaver.jpg", folder / "Flamingo.jpg"):
-        assert with_published_name(other, packaged) == other

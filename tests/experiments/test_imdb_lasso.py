@@ -1,21 +1,15 @@
 """What is imdb-lasso's own: the path, the words, the run that it is compared with."""
 
 import csv
-import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from scipy import sparse
 
-from dlrun.data import datasets
 from dlrun.experiments.saved_run import Run
-from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, Ended, setting, smoke
-from tests.experiments.use import finished, latest, moved, results, rows
+from tests.experiments.use import finished, latest, results, rows
 
 NAME, DENSE = "imdb-lasso", "imdb-dense"
 COLUMNS = "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,seconds,duality_gap"
@@ -83,25 +77,3 @@ def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: 
     assert (found["status"], len(rows(folder))) == ("finished", 300)
     assert Run.open(folder).draw().keys() == {"lasso_path.png"}
     assert (folder / "compared.csv").read_bytes() == curve
-
-
-def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -> None:
-    assert "no finished imdb-dense run" in lasso(forked).stderr
-    assert compared(tmp_path) is None
-    run = Run.open(moved(latest(tmp_path, NAME), tmp_path))
-    test = datasets.IMDB.load(run.config.data, tmp_path, run.config.seed, Screen(quiet=True)).test
-    bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
-    with torch.inference_mode():
-        accuracy = ((run.network()(bags) > 0).numpy() == test.labels).mean()
-    assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
-    assert run.vocabulary and run.labels == ["negative", "positive"]
-
-
-def test_each_lambdas_coefficients_are_written_once(forked: Dlrun, tmp_path: Path) -> None:
-    done = lasso(forked, "--set", "path.values=60")
-    folder = latest(tmp_path, NAME)
-    assert done.stderr.count("lambda ") == 21  # not 60
-    assert (folder / "log.txt").read_text().count(" lambda ") == 60
-    about = json.loads((folder / "checkpoint").read_bytes().split(b"\n")[1])
-    assert len(about["parts"]) == len(about["rows"]) == 60
-    assert (folder / "checkpoint.parts").stat().st_size == sum(size for size, _ in about["parts"])

@@ -173,24 +173,6 @@ def test_each_row_is_measured_once(tmp_path: Path, dlrun: Dlrun, validation: int
     assert accuracy * validation == pytest.approx(round(accuracy * validation), abs=1e-4)
 
 
-def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> None:
-    """Two may be spread otherwise; one rounds otherwise."""
-    trained(tmp_path, "nodes")
-    (run,) = (tmp_path / "runs" / NAME).glob("*Z-*")
-    before = (run / "metrics.csv").read_text()
-    more = setting("trainer.max_epochs=4", "trainer.num_nodes=1")
-    dlrun("resume", run, *more).is_told(1, "processes: 2 then, 1 now", "--force")
-    spread = trained(tmp_path, "ddp", "resume", str(run), *more)
-    assert (run / "metrics.csv").read_text() == before
-    continued = newest_run(tmp_path, NAME)
-    assert (continued / "metrics.csv").read_text().startswith(before)
-    assert Run.open(continued).record.continues == run.name
-    assert trained(tmp_path / "whole", "torchrun", *WORDS, *more[:2]) == spread
-    dlrun(
-        "resume", continued, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1")
-    ).is_told(0, "warning: ", "processes: 2 then, 1 now")
-
-
 def test_two_processes_stop_early_together_and_keep_the_same_epoch(tmp_path: Path) -> None:
     stopping = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
     words = [*WORDS, *stopping, *setting("trainer.max_epochs=40", "keep=best", "optimizer.lr=0.02")]

@@ -13,7 +13,7 @@ import torch
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NETWORKS, Dlrun, Ended, overlaid, setting, smoke
-from tests.experiments.use import finished, flip, latest, results, rows, table
+from tests.experiments.use import finished, latest, results, rows, table
 from tests.run_folder.making import change_config
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -110,30 +110,6 @@ def stopped(tmp_path: Path) -> Path:
     assert found["metrics"]["valid_accuracy"] >= 0
     assert found["steps"] == len(rows(folder))
     return folder
-
-
-@pytest.mark.parametrize("harm", ["none", "changed", "removed"])
-def test_half_written_row_and_checkpoint_are_dropped(
-    forked: Dlrun, stopped: Path, harm: str
-) -> None:
-    before = rows(stopped)
-    current = stopped / "checkpoint"
-    if harm != "none":
-        with (stopped / "metrics.csv").open("a") as stream:
-            stream.write("99,0.1,0.")
-    if harm == "changed":
-        flip(current, at=current.stat().st_size // 2)
-    elif harm == "removed":
-        current.unlink()
-    epochs = len(before) + 1
-    change_config(stopped, "max_epochs: 100000", f"max_epochs: {epochs}")
-    done = forked("resume", stopped).is_told(0)
-    assert ("checkpoint: damaged" in done.stderr) == (harm == "changed")
-    assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
-    # Every row but the one that was only in the damaged checkpoint is as it was.
-    kept = len(before) - (harm != "none")
-    assert rows(stopped)[:kept] == before[:kept]
-    assert "finished, there is nothing to resume" in forked("resume", stopped).stderr
 
 
 def contents(run: Path) -> dict[str, bytes]:

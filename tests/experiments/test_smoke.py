@@ -15,10 +15,9 @@ from dlrun.run_folder.record import FORMAT
 from dlrun.runs.checks import load_experiment_config
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
-from tests import harness
 from tests.child import OUTPUT
-from tests.conftest import NAMES, NETWORKS, Dlrun, Done, Ended, setting, smoke
-from tests.experiments.use import latest, results, table
+from tests.conftest import NAMES, NETWORKS, Dlrun, Done, Ended, smoke
+from tests.experiments.use import latest, results
 
 NETWORK = "imdb-dense"  # where one stands for all of them
 PARAMETERS = {"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516}  # the lab's
@@ -136,14 +135,3 @@ def test_missing_accelerator(forked: Dlrun, tmp_path: Path, device: str) -> None
     assert (report["requested"], report["used"]) == (device, "cpu")
     assert report["reason"] in done.stderr
     assert done.stderr.count("warning:") == 1
-
-
-def test_ranks_that_a_scheduler_left_are_not_the_runs(tmp_path: Path) -> None:
-    """A run of one process is its own, whatever the environment says."""
-    ranks = {"RANK": "1", "LOCAL_RANK": "1", "SLURM_PROCID": "1", "SLURM_NTASKS": "3"}
-    auto = setting("trainer.devices=auto")
-    harness.run(tmp_path, *smoke(NETWORK), *auto, **ranks).is_told(0)
-    more = setting("trainer.max_epochs=2")
-    harness.run(tmp_path, "resume", "latest", *more, **ranks).is_told(0)
-    assert results(latest(tmp_path, NETWORK))["status"] == "finished"
-    assert len(table(latest(tmp_path, NETWORK))) == 2

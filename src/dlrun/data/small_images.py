@@ -104,17 +104,13 @@ def read_cifar100(found: FoundData) -> Prepared:
 
 def _cifar100_images(entry: Any, place: str) -> LabelledImages:
     """Return the images of a file of CIFAR100; each row has its red, green, then blue pixels."""
+    needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
     try:
         pixels, labels = to_array(entry["data"], place), np.array(entry["fine_labels"])
+        is_fit = pixels.dtype == np.uint8 and pixels.shape == (len(labels), 3 * SIDE**2)
     except (TypeError, KeyError, ValueError):
-        raise DataError(f"{place}: not CIFAR100: no data or fine_labels") from None
-    if (
-        pixels.dtype != np.uint8
-        or pixels.shape != (len(labels), 3 * SIDE**2)
-        or labels.dtype.kind != "i"
-        or not np.isin(labels, range(CLASSES)).all()
-    ):
-        needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
+        is_fit = False
+    if not is_fit or not np.isin(labels, range(CLASSES)).all():
         raise DataError(f"{place}: not CIFAR100: it needs {needed}")
     return LabelledImages(pixels.reshape(-1, 3, SIDE, SIDE), labels.astype(np.int64))
 
