@@ -17,7 +17,7 @@ from tests.conftest import NAMES, Done
 from tests.experiments.use import reader
 
 pytestmark = pytest.mark.slow
-OTHERS = ("classify-images", "hitters", "nyse")  # a table of its own, and no classes
+OTHERS = ("classify-images", "hitters", "nyse", "table")  # a table of its own, and no classes
 CLASSIFY = [name for name in NAMES if not name.startswith(OTHERS)]
 
 

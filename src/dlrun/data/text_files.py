@@ -113,6 +113,8 @@ def open_csv_table(
             problem = f"{times} columns are named {column!r}; give each another name"
             if not times:
                 problem = f"no column {column!r}{did_you_mean(column, header)}"
+            if not column:
+                problem = "it names no column"
             fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
             faults.errors.append(fault)
     faults.raise_all()

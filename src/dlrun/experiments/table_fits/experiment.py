@@ -118,7 +118,8 @@ class Lasso(LinearModel):
         if rows < folds:
             of = "of the rarest class " if self.is_classifier else ""
             problem = f"{folds} folds of {pluralize(rows, 'training row')} {of}".strip()
-            raise DataError(problem, f"`--set cross_validation.folds={max(rows, 2)}`")
+            fewer = f", or `--set cross_validation.folds={rows}`" if rows > 1 else ""
+            raise DataError(problem, f"give more rows{fewer}")
         kind = model_selection.StratifiedKFold if self.is_classifier else model_selection.KFold
         return list(kind(folds, shuffle=True, random_state=seed).split(targets, targets))
 
