@@ -130,11 +130,16 @@ class Dataset:
         return next(source for source in self.sources if source.name == config.source)
 
     def files(self, config: DataConfig, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
-        """Return the published files that a config needs, each with its path on this machine."""
-        return [
-            (file, file.place(getattr(config, file.key), data_dir / self.name))
-            for file in self.source(config).files
-        ]
+        """Return the published files that a config needs, each with its path on this machine.
+
+        Files that are named as those of an earlier source are in a folder of their own source.
+        """
+        source, folder = self.source(config), data_dir / self.name
+        earlier = self.sources[: self.sources.index(source)]
+        taken = {file.name for other in earlier for file in other.files}
+        if any(file.name in taken for file in source.files):
+            folder /= source.name
+        return [(file, file.place(getattr(config, file.key), folder)) for file in source.files]
 
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
