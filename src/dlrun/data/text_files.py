@@ -9,9 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DataError, Faults, did_you_mean, first_line
-from dlrun.system.files import open_regular_file
+from dlrun.system.files import open_regular_file, read_regular_file
 
-MAX_BYTES = 64 << 20  # size of a text, at most
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DELIMITERS = (",", ";", "\t")  # of a table: that which gives all columns, or most
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
@@ -59,12 +58,9 @@ def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None =
 def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     """Read a file as text; raise DataError, which does not name the file, for binary data."""
     try:
-        with open_regular_file(path) as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_regular_file(path)
     except OSError as error:
         raise DataError(error.strerror or str(error)) from None
-    if len(raw) > MAX_BYTES:
-        raise DataError(f"more than {MAX_BYTES >> 20} MB: refused")
     return decode_bytes(raw, path, warnings)
 
 
