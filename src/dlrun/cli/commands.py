@@ -120,10 +120,7 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         return command
 
     def load_command(self, ctx: Context, name: str) -> Any:
-        """Import a command of this group, and return it with its arguments and options.
-
-        Raises UsageError if it does not exist, DlrunError if its experiment cannot be loaded.
-        """
+        """Import a command of this group, and return it with its arguments and options."""
         if name not in self.commands:
             raise _unknown_command_error(name, self.commands, ctx.command_path)
         listed = self.commands[name]

@@ -1,7 +1,4 @@
-"""Define options and arguments of several commands, and how a shell completes names of runs.
-
-A completion that raises an exception offers nothing: the command itself will report the error.
-"""
+"""Define options and arguments of several commands, and how a shell completes names of runs."""
 
 import functools
 import inspect
@@ -171,10 +168,7 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
 
 
 def join_settings(words: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return settings that were given in two ways, such as as arguments and by --set.
-
-    Raises UsageError for a key that both have: their order is not known.
-    """
+    """Return settings that were given in two ways, such as as arguments and by --set."""
     for word, other in itertools.product(words, others):
         keys = sorted(setting.partition("=")[0] for setting in (word, other))
         if f"{keys[1]}.".startswith(f"{keys[0]}."):
@@ -188,10 +182,7 @@ def is_setting(word: str) -> bool:
 
 
 def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str], ConfigLayer]:
-    """Return the KEY=VALUE among an experiment's arguments, and the values of the others.
-
-    Raises UsageError for other arguments if it takes none.
-    """
+    """Return the KEY=VALUE among an experiment's arguments, and the values of the others."""
     takes = registry.load_config_class(experiment).argument is not None
     settings = [word for word in words or () if is_setting(word) or ("=" in word and not takes)]
     others = [word for word in words or () if word not in settings]

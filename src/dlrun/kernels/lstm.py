@@ -48,11 +48,7 @@ class LSTMLastState:
         self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time).
-
-        Raises TypeError, ValueError or IndexError for ids of another type or shape, or without an
-        embedding.
-        """
+        """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time)."""
         if ids.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
         if ids.dim() != 2 or ids.numel() == 0:

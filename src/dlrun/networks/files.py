@@ -30,11 +30,7 @@ def serialize_tensors(state: Mapping[str, object]) -> memoryview:
 
 
 def read_tensors(path: Path, content: bytes | None = None) -> Any:
-    """Read tensors, numbers, text, lists and dicts from a file, onto the CPU.
-
-    `content`: the bytes of the file, if they were read before. Raises DataError if the file is
-    damaged, or has anything else in it.
-    """
+    """Read tensors, numbers, text, lists and dicts from a file, onto the CPU."""
     try:
         source = path if content is None else io.BytesIO(content)
         return torch.load(source, map_location="cpu", weights_only=True)

@@ -108,11 +108,7 @@ def _cache() -> Path:
 def place_network(
     model: PretrainedNetwork, device: str, precision: str
 ) -> Callable[[Tensor], Tensor]:
-    """Move a network to a device, and return a function that computes class probabilities there.
-
-    The function returns (n, classes) on the CPU for a batch (n, 3, height, width). It raises
-    DataError if they are not numbers.
-    """
+    """Move a network to a device, and return a function that computes class probabilities there."""
     layout = torch.channels_last if device in CHANNELS_LAST else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     is_half = precision == "bf16-mixed"
