@@ -42,10 +42,10 @@ def test_help_has_examples_and_flags_have_no_type(cli: Dlrun, words: list[str]) 
 def test_a_printed_config_has_every_character_and_none_that_controls(
     cli: Dlrun, command: str
 ) -> None:
-    odd = "a\u00ad\u2028\x9b\x1b\u202e"
+    odd = "é\u2028\x9b\x1b"
     done = cli(*command.split(), *setting(f"reference.source={json.dumps(odd)}"))
     assert yaml.safe_load(done.stdout)["reference"]["source"] == odd
-    assert not {*odd[3:5]} & {*done.stdout}
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
 
 
 def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> None:
