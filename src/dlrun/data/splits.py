@@ -97,9 +97,8 @@ class LabelledRows:
             return False
         index = self._classes.setdefault(name, len(self._classes))
         if index == MAX_CLASSES or not name.isprintable() or len(name) > MAX_NAME:
-            problem = f"is too long, cannot be printed, or is one of more than {MAX_CLASSES:,}"
-            column = "data.label_column (of a table, data.target) names the column of the classes"
-            hint = f"{column}; each sub-folder is a class"
+            problem = f"is no name of a class, or one of more than {MAX_CLASSES:,}"
+            hint = "name another column: data.label_column (of a table, data.target)"
             raise DataError(f"{where}: the label {name[:40]!r} {problem}", hint)
         _, _, trained = self._parts[-1]
         if len(self._parts) > 1 and index >= trained:
@@ -112,9 +111,8 @@ class LabelledRows:
     def split(self, config: object, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
 
-        config: the section `data`, which divides rows without separate test rows: a random share of
-        each class is the test: at least one row, and one is left for training; with a fold, this
-        fold is the test instead. Names are sorted:
+        config: the section `data`. Without separate test rows, its fold is the test, or a random
+        share of each class: at least one row, and one is left for training. Names are sorted:
         numbers by value, words by letters. Raises DataError if there are too few classes or rows,
         ConfigError if a class has fewer rows than there are folds.
         """
@@ -139,8 +137,7 @@ class LabelledRows:
         train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
         if train < 2 or test == 0:
             problem = f"{place}: {train} for the training and {test} for the test: too few"
-            remedy = "name another column of classes, or give separate test data as data.test"
-            raise DataError(problem, f"give more rows of each class, {remedy}")
+            raise DataError(problem, "give more rows of each class, or test data as data.test")
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
         warn_of_repeated_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
