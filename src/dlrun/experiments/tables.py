@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -36,6 +36,7 @@ from dlrun.system.console import Screen, format_position, to_json
 
 Matrix = NDArray[np.float64]
 Arrays = dict[str, Array]
+Parts = dict[str, TablePart]  # train, valid, test
 MODEL = "model.npz"  # the arrays of all fits of a run
 STRAW_MAN = "straw_man_r2"
 
@@ -81,7 +82,7 @@ def load_configured_table(config: ExperimentConfig, context: RunContext) -> Tabl
     return table
 
 
-def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:
+def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> Parts:
     """Return the rows of the training, of the validation if there is one, and of the test.
 
     A share or a number of training rows validates, of a series the last ones, or the test rows do.
@@ -171,7 +172,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             context.keep(ASSETS, to_json(assets.values()).encode())
         model = self.make(config)
         with context.phase("fit"):
-            fits = self._fit_all(config, context, model, parts, assets, table.fingerprint())
+            fits = self._fit_all(context, model, config.total_steps or 1, table, parts)
         rows, valid = context.steps.rows, f"{VALID}{self._metrics(assets)[0]}"
         sign = describe_metric(valid, {}).sign
         best = max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
@@ -203,16 +204,10 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         return ("accuracy", "macro_f1") if assets.labels else self.metrics
 
     def _fit_all(
-        self,
-        config: CpuOnlyConfig,
-        context: RunContext,
-        model: TableModel,
-        parts: Mapping[str, TablePart],
-        assets: TableAssets,
-        digest: str,
+        self, context: RunContext, model: TableModel, total: int, table: Table, parts: Parts
     ) -> list[Arrays]:
         """Return the arrays of all fits; each fit is a step of the run."""
-        steps, total, train = context.steps, config.total_steps or 1, parts["train"]
+        steps, train, assets = context.steps, parts["train"], TableAssets.of(table)
         _check_classes(assets, train)
         targets = train.targets
         if not assets.labels:
@@ -221,7 +216,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         metrics = [f"{part}_{name}" for part in parts for name in names]
         shown = [*model.columns[1:2], *(name for name in metrics if not name.startswith("train_"))]
         columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
-        checkpoint = steps.begin(columns, fingerprint_data(digest, assets.values()))
+        checkpoint = steps.begin(columns, fingerprint_data(table.fingerprint(), assets.values()))
         fits = [_unpack(part) for part in checkpoint.parts] if checkpoint else []
         with steps.progress("fit", total, model.step):
             started = time.perf_counter()
