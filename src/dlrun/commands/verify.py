@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -274,7 +273,7 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
     return contents
 
 
-def _read_contents(run: Run, name: str) -> Any:
+def _read_contents(run: Run, name: str) -> object:
     """Return what a file of a run holds by name: columns, tensors, keys, or the lines of a text.
 
     Another version of torch or numpy may write the same numbers as different bytes.
