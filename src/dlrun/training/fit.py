@@ -38,13 +38,14 @@ from dlrun.errors import (
     Faults,
     Stopped,
     describe_with_place,
+    did_you_mean,
 )
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
+from dlrun.run_folder.recorded_metrics import NO_METRICS, STEP, kept_epoch, newest_metrics
 from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.system.signals import StopRequest
@@ -141,12 +142,33 @@ class Training:
             nodes=config.trainer.num_nodes,
         )
 
-    def probe(self, device: str) -> None:
-        """Train on one batch, in the run's own precision."""
+    def probe(self, device: str) -> set[str]:
+        """Train on one batch, in the run's own precision; return what the module logs."""
         module, data = self._seeded()
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
         trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger())
         trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
+        return {*trainer.callback_metrics}
+
+    def _check_monitored(self, callbacks: Sequence[pl.Callback], device: str) -> None:
+        """Raise ConfigError, before an epoch, if a callback follows a metric that nobody logs."""
+        following = {
+            type(callback).__name__: metric
+            for callback in callbacks
+            if (metric := getattr(callback, "monitor", None)) and getattr(callback, "strict", True)
+        }
+        are_lightnings = (
+            type(callback).__module__.startswith("lightning.") for callback in callbacks
+        )
+        if not following or not all(are_lightnings):  # a callback of the user may log
+            return
+        names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
+        known = sorted({STEP, "step", *names})
+        for callback, metric in following.items():
+            if metric not in known:
+                problem = f"{CALLBACKS}: {callback}: no metric {metric!r}"
+                hint = f"there are {', '.join(known)}"
+                raise ConfigError(f"{problem}{did_you_mean(metric, known)}", hint)
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
@@ -165,6 +187,7 @@ class Training:
         checkpoint = steps.begin(self.columns, self.fingerprint)
         state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         callbacks = make_callbacks(config)
+        self._check_monitored(callbacks, device)
         module, data = self._seeded()
         network = module if isinstance(module, LightningNetwork) else None
         recorder = EpochRecorder(steps, config, state)
