@@ -5,7 +5,8 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -74,6 +75,26 @@ DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
+# What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
+# pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
+SPELLINGS = (
+    (r"(fit|run|train) EXPERIMENT(?P<more>.*)", "dlrun {experiment}{more}"),
+    (r"(fit|run|train)\b.*", "dlrun EXPERIMENT; dlrun --help lists them"),
+    (r"(validate|test)\b.*", "dlrun predict RUN --test"),
+    (r"ls\b.*", "dlrun runs list"),
+    (r"(ui|view)\b.*", "dlrun report"),
+    (r"help(?P<more>.*)", "dlrun{more} --help"),
+    (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
+    (r"runs delete\b.*", "dlrun runs rm RUN"),
+    (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
+    (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
+     "dlrun sweep {experiment}{words}{more}"),
+    (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
+     "dlrun sweep {experiment}{more}"),
+    (r"EXPERIMENT(?P<words>.*) --print[-_]config(?P<more>.*)",
+     "dlrun config {experiment}{words}{more}"),
+    (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
+)  # fmt: skip
 
 
 class UntypedFlags:
@@ -119,10 +140,15 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
-    def load_command(self, ctx: Context, name: str) -> Any:
-        """Import a command of this group, and return it with its arguments and options."""
+    def load_command(self, ctx: Context, name: str, *words: str) -> Any:
+        """Import a command of this group, and return it with its arguments and options.
+
+        words: what the user typed after its name.
+        """
         if name not in self.commands:
-            raise _unknown_command_error(name, self.commands, ctx.command_path)
+            group = [] if self.name == "dlrun" else [str(self.name)]
+            hint = spelling([*group, name, *words]) or f"{ctx.command_path} --help lists them"
+            raise _unknown_command_error(name, self.commands, hint)
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
@@ -142,7 +168,7 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])
+        self.commands[args[0]] = self.load_command(ctx, *args)
         return super().resolve_command(ctx, args)
 
 
@@ -153,13 +179,22 @@ def _panel_of_experiment(entry: registry.ExperimentEntry) -> str:
     return "2Your own data" if entry.package == "dlrun" else "3Experiments of other packages"
 
 
-def _unknown_command_error(name: str, commands: Iterable[str], group: str) -> UsageError:
+def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> UsageError:
     registry.check_installed(name)
     close = [command for command in commands if command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    problem = f"no command {name!r}{meant or did_you_mean(name, commands)}"
-    return UsageError(problem, f"{group} --help lists them")
+    return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)
+
+
+def spelling(arguments: Sequence[str]) -> str:
+    """Return what a command line of another program is here; an empty text if it is not known."""
+    line = shlex.join(arguments)
+    experiment = f"(?P<experiment>{'|'.join(registry.experiment_names())})(?= |$)"
+    for pattern, hint in SPELLINGS:
+        if match := re.fullmatch(pattern.replace("EXPERIMENT", experiment), line, re.DOTALL):
+            return hint.format(**match.groupdict(""))
+    return ""
 
 
 def _read_help(function: str) -> str:

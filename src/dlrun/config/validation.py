@@ -29,6 +29,16 @@ EXPECTED = {
     "too_short": "a list with at least {min_length} item(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
+# Names of keys in other programs, with the last part of the key here.
+OTHER_NAMES = {
+    "batch": "batch_size",
+    "device": "accelerator",
+    "gpus": "devices",
+    "grad_clip": "gradient_clip_val",
+    "learning_rate": "lr",
+    "opt": "optimizer",
+    "random_state": "seed",
+}
 OPTIMIZER_KEYS = ("betas", "momentum", "weight_decay")  # only some optimizers have them
 
 
@@ -171,6 +181,8 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+        others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
+        by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
     similar = closest_name(name, OPTIMIZER_KEYS) if "optimizer" in keys else None

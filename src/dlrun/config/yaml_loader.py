@@ -176,8 +176,10 @@ def _key_paths(value: Mapping[str, object] | list[object], path: KeyPath = ()) -
 
 
 def dump_yaml(values: Mapping[str, object]) -> str:
-    """Return values as YAML text; loading it gives equal values."""
+    """Return values as YAML text without control characters; loading it gives equal values."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if not all(line.isprintable() for line in text.split("\n")):
+        text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
     return text
 
 
