@@ -172,7 +172,7 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
         ("{name: sgd, momentum: -1}", "momentum", "Invalid momentum value: -1"),
         ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true, false"),
         ("{name: lbfgs}", "name", "closure"),
-        ("{name: SGDD}", "name", "torch.optim has no 'sgdd'; did you mean 'sgd'?"),
+        ("{name: SGDD}", "name", "no optimizer is named 'sgdd'; did you mean 'sgd'?"),
     ],
 )
 def test_an_optimizer_that_torch_refuses_is_named_with_its_key(

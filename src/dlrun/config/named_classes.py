@@ -159,7 +159,7 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
 
 
 def check_optimizer(name: str, lr: float, further: Arguments) -> None:
-    """Raise ValidationError if torch's optimizer refuses arguments, or cannot train any network."""
+    """Raise ValidationError if an optimizer refuses arguments, or cannot train any network."""
     with _refusals_explained(optimizer_classes()[name], further):
         _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
 
@@ -224,15 +224,15 @@ def argument_errors(torch_class: type, further: Arguments) -> list[InitErrorDeta
             errors.append(error_detail(f"expected true, false or numbers, got {value!r}", key))
     for key in known:
         if parameters[key].default is inspect.Parameter.empty and further.get(key) is None:
-            errors.append(error_detail(f"torch's {name} needs {key}", "name"))
+            errors.append(error_detail(f"{name} needs {key}", "name"))
     return errors
 
 
 @contextmanager
 def _refusals_explained(torch_class: type, further: Arguments, *section: str) -> Iterator[None]:
-    """Raise ValidationError if torch refuses the values of arguments in the `with` block.
+    """Raise ValidationError if a class refuses the values of arguments in the `with` block.
 
-    It is about the key in torch's message, or about the only one.
+    It is about the key in the class's message, or about the only one.
     """
     try:
         yield
@@ -240,7 +240,7 @@ def _refusals_explained(torch_class: type, further: Arguments, *section: str) ->
         reason = first_line(error)
         named = (key for key in further if key in reason.lower())
         key = next(named, next(iter(further)) if len(further) == 1 else "name")
-        problem = f"torch's {torch_class.__name__}: {reason}"
+        problem = f"{torch_class.__name__}: {reason}"
         raise error_of_key(problem, *section, key) from None
 
 

@@ -98,25 +98,25 @@ class TorchConfig(Section, extra="allow"):
 
 
 class OptimizerConfig(TorchConfig):
-    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
+    """Defines the config of the optimizer: a class of torch.optim or our own, and its arguments."""
 
     name: CommonOptimizer | str
     lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
 
     @field_validator("name")
     @classmethod
-    def _is_of_torch(cls, name: str) -> str:
+    def _is_known(cls, name: str) -> str:
         lower = name.lower()  # torch's own spelling has capitals: AdamW
         if lower not in get_args(CommonOptimizer):
             classes = optimizer_classes()
             if lower not in classes:
-                hint = did_you_mean(lower, classes) or f"; it has {', '.join(sorted(classes))}"
-                raise ValueError(f"torch.optim has no {lower!r}{hint}")
+                hint = did_you_mean(lower, classes) or f"; known: {', '.join(sorted(classes))}"
+                raise ValueError(f"no optimizer is named {lower!r}{hint}")
         return lower
 
     @classmethod
     def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
-        """Return what is wrong with arguments of an optimizer of torch."""
+        """Return what is wrong with arguments of an optimizer."""
         if not further and name.lower() in get_args(CommonOptimizer):
             return []
         optimizer_class = optimizer_classes().get(name.lower())
