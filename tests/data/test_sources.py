@@ -57,14 +57,24 @@ def test_a_declared_source_can_be_chosen_and_fetched(
     chosen = setting("data.source=clothes")
     mnist = folder_of(tmp_path / "data" / "mnist", contents(train=20, test=10))  # named alike
     before = {file: file.read_bytes() for file in mnist.iterdir()}
-    done = cli("data", "fetch", "mnist", *chosen, "--print-digests").is_told(0)
-    assert [line.rpartition(" md5 ")[2] for line in done.stdout.splitlines()] == digests
+    cli("data", "fetch", "mnist", *chosen).is_told(0)
     cli("data", "verify", "mnist", *chosen).is_told(0)
     assert "a cloth " in cli("data", "show", "mnist", *chosen).is_told(0).stdout
     schema = json.loads(cli("config", "mnist-dense", "--schema").is_told(0).stdout)
     assert schema["$defs"]["DigitsDataConfig"]["properties"]["source"]["enum"][-1] == "clothes"
     assert {file: file.read_bytes() for file in before} == before
     cli("mnist-dense", "data.source=cloths").is_told(2, "did you mean 'clothes'?")
+
+
+def test_the_digests_of_a_source_are_printed_whatever_it_declares(
+    cli: Dlrun, digests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *others, clothes = datasets.MNIST.sources
+    unknown = replace(clothes, files=tuple(replace(file, digest="?") for file in clothes.files))
+    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, sources=(*others, unknown)))
+    words = "data fetch mnist data.source=clothes --print-digests"
+    done = cli(*words.split()).is_told(0)
+    assert [line.rpartition(" md5 ")[2] for line in done.stdout.splitlines()] == digests
 
 
 @pytest.mark.parametrize("is_book", [False, True])

@@ -143,7 +143,14 @@ def test_own_classes_are_learnt(forked: Dlrun, tmp_path: Path, name: str, target
     first = json.loads(done.stdout.splitlines()[0])
     assert {*first["probabilities"]} == {*labels}
     assert sum(first["probabilities"].values()) == pytest.approx(1)
-    assert "row for row" in forked("predict", "latest", "--test").is_told(0).stdout
+    again = json.loads(forked("predict", "latest", "--test", "--json").is_told(0).stdout)
+    tested = {
+        key: value
+        for key, value in again.items()
+        if key.startswith("test_") and key in found["metrics"]
+    }
+    assert len(tested) > 1 and again["different_rows"] == 0
+    assert tested == pytest.approx({key: found["metrics"][key] for key in tested}, abs=1e-5)
     if name in ("table-linear", "table-lasso"):
         header, *_ = run.read("coefficients.csv").decode().splitlines()
         assert header == f"column,{','.join(labels if len(labels) > 2 else labels[1:])}"

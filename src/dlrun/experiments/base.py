@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.predictions import Predictions
-from dlrun.experiments.predictors import Predictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # slow, and `dlrun config` does without them
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from dlrun.experiments.predictions import Predictions
+    from dlrun.experiments.predictors import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
@@ -45,7 +45,7 @@ class NetworkToExport:
     any_length: bool = False
 
 
-def linear_network(coef: NDArray[np.float64], intercept: object) -> Network:
+def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
     """Return a linear model as a network: matrix (rows, columns) -> outputs (rows, ...).
 
     coef: (columns,), or (outputs, columns). Of one output, the network's have shape (rows,).
@@ -108,14 +108,14 @@ class Experiment(ABC, Generic[C]):
         """Return a run's trained network, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
 
-    def predictor(self, run: Run, config: C) -> Predictor:
+    def predictor(self, run: Run, config: C) -> "Predictor":
         """Return a predictor for new inputs, with the run's own preprocessing."""
         raise DlrunError(
             f"{self.name} does not say how it predicts new input",
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> Predictions:
+    def test(self, run: Run, config: C, context: RunContext) -> "Predictions":
         """Predict the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 

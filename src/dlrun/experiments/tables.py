@@ -191,7 +191,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         metrics = newest_metrics([rows[best]])  # without R² of a single row, which is NaN
         metrics.pop("fit", None)
         return Results(
-            metrics=metrics | straw_man_metrics(table, context.screen),
+            metrics=metrics | predicted.test_metrics | straw_man_metrics(table, context.screen),
             accelerator=accelerator,
             origin=table.origin,
             test_rows=len(table.test),
