@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlrun.metrics import Directions, describe_metric
+from dlrun.metrics import Directions, agreed_directions, describe_metric
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,9 @@ def test_the_direction_of_a_metric_is_known_or_declared_never_guessed(
     metric = describe_metric(name, declared)
     assert (metric.name, metric.direction) == (name, direction)
     assert metric.sign == {"higher": 1, "lower": -1, "": 0}[direction.partition(" ")[0]]
+
+
+def test_a_direction_that_two_configs_declare_differently_is_not_known() -> None:
+    brier: Directions = {"brier": "lower"}
+    assert agreed_directions([brier, {}, brier]) == brier
+    assert agreed_directions([brier, {"brier": "higher", "auroc": "higher"}]) == {"auroc": "higher"}

@@ -4,7 +4,7 @@ The metric of a user's own module has its direction in the config: `metrics: {br
 metric without a direction is shown, but no run is ranked, kept, stopped or called better by it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,3 +71,12 @@ def describe_metric(name: str, declared: Directions) -> Metric:
     """
     plain = without_stage(name)
     return replace(KNOWN.get(plain) or Metric(plain, declared.get(plain)), name=name)
+
+
+def agreed_directions(configs: Iterable[Directions]) -> Directions:
+    """Return the directions that several configs declare, without those that contradict."""
+    declared: dict[str, set[Better]] = {}
+    for directions in configs:
+        for name, better in directions.items():
+            declared.setdefault(name, set()).add(better)
+    return {name: min(found) for name, found in declared.items() if len(found) == 1}

@@ -205,3 +205,8 @@ def test_a_dotted_key_in_a_file_has_its_spelling(tmp_path: Path) -> None:
     file.write_text("optimizer.lr: 0.1\n")
     (said,) = problems(files=(file,))
     assert said.endswith("write optimizer: {lr: ...}")
+
+
+@pytest.mark.parametrize("name", ["mae", "test_accuracy", "test_brier"])
+def test_a_declared_metric_is_ones_own_and_of_every_stage(name: str) -> None:
+    assert name.removeprefix("test_") in problem(f"metrics={{{name}: higher}}")

@@ -266,3 +266,14 @@ def test_networks_learn_as_the_labs_do(
 ) -> None:  # fmt: skip
     forked(name, *setting(f"data.archive={real_data / file}.csv")).is_told(0)
     assert low < results(latest(tmp_path, name))["metrics"][metric] < high
+
+
+def test_models_of_one_table_have_the_same_data(forked: Dlrun, tmp_path: Path) -> None:
+    words = own(tmp_path, "data.target=fuel", "data.task=classification")
+    names = ("table-linear", "table-dense", "table-boosting")
+    for name in names:
+        forked(name, *words, *setting(*OWN[name])).is_told(0)
+    assert len({Run.open(latest(tmp_path, name)).record.data_digest for name in names}) == 1
+    swept = forked("sweep", "table-linear", *words, "--seeds", "2").is_told(0)
+    assert "data.split_seed" in swept.stdout + swept.stderr
+    assert "too few seeds to say (2 of 5)" in swept.stdout

@@ -1,5 +1,6 @@
 """All points are checked before anything begins, and the plan that is kept gives them again."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,16 @@ def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str)
     assert part in errors(*overrides, **search)
 
 
-def test_a_sweep_has_one_target(tmp_path: Path) -> None:
-    """The error of one target says nothing about that of another."""
+@pytest.mark.parametrize("key", ["data.target", "data.path"])
+def test_a_sweep_has_one_target_and_one_file(tmp_path: Path, key: str) -> None:
+    """The error of one target, or on some rows, says nothing about that of others."""
     table = tmp_path / "own.csv"
     table.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
-    own = [f"data.path={table}"]
-    with pytest.raises(ConfigError, match="data.target varies") as error:
-        planned(*own, experiment="table-linear", grid=["data.target=a,b"])
+    own = [f"data.path={table}", "data.target=c"]
+    other = shutil.copy(table, tmp_path / "other.csv")
+    values = f"{key}={table},{other}" if key == "data.path" else f"{key}=a,b"
+    with pytest.raises(ConfigError, match=f"{key} varies") as error:
+        planned(*own, experiment="table-linear", grid=[values])
     assert error.value.hint
 
 
@@ -58,18 +62,16 @@ def test_a_plan_read_back_gives_the_same_configs(
 ) -> None:
     """Also in another folder: paths are absolute in it."""
     monkeypatch.chdir(tmp_path)
-    for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("text,label\n" + "good,1\nbad,0\n" * 2)
-    plan = planned(experiment="text-dense", seeds="2", grid=["data.path=a.csv,b.csv"])
+    (tmp_path / "a.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 2)
+    settings = {"experiment": "text-dense", "seeds": "2", "grid": ["batch_size=8,9"]}
+    plan = planned("data.path=a.csv", **settings)
     folder = written(plan, tmp_path / "runs").folder
     monkeypatch.chdir("/")
     again = read_sweep_plan(folder)
     assert Sweep(again, folder, Path("d")).resume_command.endswith(" --data-dir d")
     assert again.validate_points() == plan.validate_points()
-    assert [str(config.data.path) for config in again.validate_points()] == [  # type: ignore[attr-defined]
-        *[str(tmp_path / "a.csv")] * 2,
-        *[str(tmp_path / "b.csv")] * 2,
-    ]
+    paths = {str(config.data_section.path) for config in again.validate_points()}
+    assert paths == {str(tmp_path / "a.csv")}
     assert [len(config) for config in again.configs] == [2, 2]
     path = folder / "sweep.json"
     path.write_text(path.read_text().replace("a.csv", "c.csv"))

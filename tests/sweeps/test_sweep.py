@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from tests import harness
-from tests.conftest import setting, smoke
+from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome
 from tests.run_folder.making import seal
 from tests.sweeps.use import QUICK, named, runs, status, words
@@ -105,22 +105,15 @@ def test_an_edited_record_is_in_no_mean_and_is_named(tmp_path: Path) -> None:
 
 
 def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
-    """Here a point whose folder has no text that can be read, which only its run sees."""
-    for label in ("neg", "pos"):
-        (tmp_path / "bad" / label).mkdir(parents=True)
-        (tmp_path / "bad" / label / "a.txt").write_bytes(b"\0")
-        (tmp_path / "good" / label).mkdir(parents=True)
-        for number in range(30):
-            text = f"{label} words {number} of a film"
-            (tmp_path / "good" / label / f"{number}.txt").write_text(text)
-    sets = setting("data.validation=5", "path.values=3")
-    points = [f"data.path={tmp_path}/bad,{tmp_path}/good", "--seeds", "2"]
-    sweep = ["sweep", "text-lasso", *points, *sets, "--jobs", "1"]
+    """Here points of more folds than training rows, which only their runs see."""
+    own = [str(ROOT / "examples/own/cars.csv"), "data.target=price", "path.values=3"]
+    points = ["cross_validation.folds=90,2", "--seeds", "2"]
+    sweep = ["sweep", "table-lasso", *own, *points, "--jobs", "1"]
     failed = harness.run(tmp_path, *sweep, "--name", "f").is_told(1)
     assert "failed point 1" in failed.stdout and "failed point 2" in failed.stdout
     assert "again  dlrun sweep --resume f" in failed.stdout
-    assert "best   path=…/good: " in failed.stdout
-    found = runs(tmp_path, "text-lasso")
+    assert "best   folds=2: " in failed.stdout
+    found = runs(tmp_path, "table-lasso")
     done = [number for number, run in found.items() if status(run) == "finished"]
     assert done == [3, 4] and len(found) == 2  # the others left no folder
 

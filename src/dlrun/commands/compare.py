@@ -14,6 +14,7 @@ from dlrun.commands.show import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import agreed_directions, describe_metric
 from dlrun.reports.evaluation import compare_test_rows
 from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
 from dlrun.run_folder import recorded_metrics as metrics
@@ -151,10 +152,11 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
     """Return the rows of the metrics (the best value marked), and of the seconds."""
     rows = []
     newest = [run.newest_metrics for run in runs]
+    directions = agreed_directions(run.record.directions for run in runs)
     judged_by = {metrics.main_metric(run.record) for run in runs}
     for name in dict.fromkeys(name for values in newest for name in values):
         values = [found.get(name) for found in newest]
-        sign = runs[0].record.metric(name).sign if mark_best else 0
+        sign = describe_metric(name, directions).sign if mark_best else 0
         known = [sign * value for value in values if value is not None]
         behind = [
             value is not None and stats.without_rounding(max(known) - sign * value, max(known))

@@ -17,7 +17,7 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_runs
-from dlrun.metrics import TESTED, describe_metric
+from dlrun.metrics import TESTED, agreed_directions, describe_metric
 from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.run_folder.find import refuse_sweep
 from dlrun.run_folder.folder import LATEST
@@ -179,7 +179,7 @@ def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
     """
     name = key.removeprefix("-")
     # A metric has one direction, also if older runs do not declare it.
-    directions = {metric: better for row in rows for metric, better in row["directions"].items()}
+    directions = agreed_directions(row["directions"] for row in rows)
 
     def metric_of(row: Row) -> str:
         return str(row["metric"]) if name == "value" else name.partition("metrics.")[2]

@@ -22,7 +22,8 @@ from dlrun.errors import ConfigError, did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
-TARGET_KEYS = ("data.target", "data.task")  # what a model of a table predicts
+# Keys that choose what is predicted on which data: a sweep does not vary them.
+DATA_KEYS = frozenset({"data.source", "data.target", "data.task", "data.label_column"})
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 CLASSES = "a folder with a sub-folder for each class"
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator
 
 from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import AcceleratorError, did_you_mean
-from dlrun.metrics import Better
+from dlrun.metrics import KNOWN, Better, without_stage
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
@@ -148,6 +148,16 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     logger: Annotated[list[LoggerName], EACH_ONCE]
     threads: Threads | Literal["auto"]
     metrics: dict[str, Better]
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_not_known(cls, metrics: dict[str, Better]) -> dict[str, Better]:
+        for name in metrics:
+            if metric := KNOWN.get(without_stage(name)):
+                raise ValueError(f"of {metric.name} it is known that {metric.direction}")
+            if without_stage(name) != name:
+                raise ValueError(f"{name}: leave out the stage: {without_stage(name)}")
+        return metrics
 
     @property
     def data_section(self) -> Any:

@@ -102,6 +102,7 @@ class Table:
     train: TablePart
     test: TablePart
     origin: DataOrigin
+    digest: str  # of rows and targets before they are standardised
     target_scale: tuple[float, float] = (0, 1)  # mean and sd of a standardised target
     is_series: bool = False  # whether the rows are days in their order
 
@@ -109,11 +110,6 @@ class Table:
         """Return a row of the test part as text, its columns and cells."""
         cells = self.test.cells[row]
         return {"text": ", ".join(f"{name} {cells[name]}" for name in self.columns.levels)}
-
-    def fingerprint(self) -> str:
-        """Return a hash of the matrices and targets."""
-        parts = (self.train, self.test)
-        return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
 
 
 def make_table(found: FoundData) -> Table:
@@ -166,6 +162,7 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
             problem = f"{found.origin.text}: {config.target} has one value in all training rows"
             raise DataError(problem, "give more rows, or name another column as data.target")
     text = found.origin.text + _describe_rows(config, len(records), len(tested), seed)
+    digest = _digest(X, targets, fitted, tested)
     target_scale = (0.0, 1.0)
     if config.standardise:
         pairs = zip(X[fitted].mean(0).tolist(), X[fitted].std(0).tolist(), strict=True)
@@ -179,7 +176,7 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
     whole = TablePart(X, targets, [cells for cells, _ in records])
     origin = DataOrigin(text, found.origin.is_book)
     train, test = whole.rows(fitted), whole.rows(tested)
-    return Table(columns, config.target, labels, train, test, origin, target_scale)
+    return Table(columns, config.target, labels, train, test, origin, digest, target_scale)
 
 
 def read_table(found: FoundData) -> list[list[Record]]:
@@ -362,8 +359,14 @@ def make_days(found: FoundData, *, weekday: bool = True) -> Table:
     )
     X = np.array(_read_each(days, columns.encode))
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
-    train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
-    return Table(columns, VOLUME, None, train, test, found.origin, scales[VOLUME], True)
+    fitted, tested = np.flatnonzero(is_train), np.flatnonzero(~is_train)
+    digest = _digest(X, whole.targets, fitted, tested)
+    train, test = whole.rows(fitted), whole.rows(tested)
+    return Table(columns, VOLUME, None, train, test, found.origin, digest, scales[VOLUME], True)
+
+
+def _digest(X: NDArray[np.float64], targets: Array, fitted: Rows, tested: Rows) -> str:
+    return fingerprint_arrays(array[rows] for rows in (fitted, tested) for array in (X, targets))
 
 
 def read_days(found: FoundData) -> list[Record]:

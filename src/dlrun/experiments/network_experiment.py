@@ -54,10 +54,11 @@ class LoadedData(Generic[A]):
     assets: A
     describe: DescribeRow | None = None  # what a reader sees of a row of the test set
     baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
+    digest: str = ""  # of the data, if other models than networks have it too
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
-        return fingerprint_data(self.data.fingerprint(), self.assets.values())
+        return self.digest or fingerprint_data(self.data.fingerprint(), self.assets.values())
 
 
 class DenseNetwork(nn.Module):

@@ -314,7 +314,7 @@ class Run:
         steps = StepCounter(self.folder, self.record.id, screen, StopRequest())
         places = run_context.resolve_data_dir(data_dir), self.folder.parents[1]
         context = RunContext(RunFolder(self.folder), steps, *places, threads)
-        return self.experiment.test(self, self.config, context)
+        return self._use(lambda run, config: self.experiment.test(run, config, context))
 
     def exported(self) -> "NetworkToExport":
         """Return the trained network, prepared for export. Raises DlrunError if there is none."""

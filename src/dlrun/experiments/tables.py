@@ -70,6 +70,12 @@ class TableAssets(NetworkAssets, frozen=True):
         )
 
 
+def fingerprint_table(table: Table) -> str:
+    """Return a fingerprint of a table, equal for all models of the same rows."""
+    names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
+    return fingerprint_data(table.digest, names)
+
+
 def load_configured_table(config: ExperimentConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
     data = config.data_section
@@ -216,7 +222,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         metrics = [f"{part}_{name}" for part in parts for name in names]
         shown = [*model.columns[1:2], *(name for name in metrics if not name.startswith("train_"))]
         columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
-        checkpoint = steps.begin(columns, fingerprint_data(table.fingerprint(), assets.values()))
+        checkpoint = steps.begin(columns, fingerprint_table(table))
         fits = [_unpack(part) for part in checkpoint.parts] if checkpoint else []
         with steps.progress("fit", total, model.step):
             started = time.perf_counter()
@@ -252,7 +258,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
         """Predict the test set again with the fit that was kept."""
         table, assets = load_configured_table(config, context), TableAssets.of_run(run)
-        run.check_data(fingerprint_data(table.fingerprint(), assets.values()))
+        run.check_data(fingerprint_table(table))
         return _predict_part(self.make(config), assets, _read_fit(run), table.test)
 
     def predictor(self, run: Run, config: CpuOnlyConfig) -> RowPredictor:

@@ -13,7 +13,7 @@ from dlrun.reports import charts
 from dlrun.reports.charts import Axis, Chart, ChartCurve
 from dlrun.reports.run_data import ONE_SEED, RunSection, Tag
 from dlrun.rows import GROUP_COLUMNS, Column, used_columns
-from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric
+from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric, main_metric
 from dlrun.system.console import pluralize
 
 SAMPLE = "sample"  # the source of generated data
@@ -115,7 +115,9 @@ class ExperimentOnPage:
         if not judged:
             finished = sum(section.state == "finished" for section in self.sections)
             runs = pluralize(len(self.sections), "run")
-            return f"{finished} of {runs} finished, without a test metric."
+            metric = next(filter(None, (main_metric(run.record) for run in self.sections)), None)
+            lacking = metric and f"{metric} is missing or not finite in at least one of them"
+            return f"{finished} of {runs} finished; {lacking or 'without a test metric'}."
         (best, spread), (last, last_spread) = judged[0], judged[-1]
         name = spread.metric.name.replace("_", " ")
         if len(judged) == 1:

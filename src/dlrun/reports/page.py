@@ -133,7 +133,7 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
         *(COLUMNS[name] for name in ("name", "experiment", "state", "tags", "note")),
         *results,
         *(COLUMNS[name] for name in ("interval_of_test_set", "book", "seconds")),
-        replace(COLUMNS["differs"], title="not the default"),
+        replace(COLUMNS["differs"], title="not the default", format=Markup),
     ]
     return used_columns(columns, rows), rows
 

@@ -16,9 +16,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
-from dlrun.config.data_sections import FOLD, FOLDS, TARGET_KEYS
+from dlrun.config.data_sections import DATA_KEYS, FOLD, FOLDS
 from dlrun.config.followed_classes import classes_of
-from dlrun.config.sections import ExperimentConfig, PositiveInt
+from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PositiveInt
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, Stopped
 from dlrun.experiments import registry
@@ -217,8 +217,8 @@ def make_sweep_plan(
         if len(distinct) < len(points):
             counts = f"{len(distinct)} of {len(points)}"
             screen.note(f"{counts} points are distinct; equal ones run once")
-    if targets := [key for key in TARGET_KEYS if key in keys]:
-        problem = f"{targets[0]} varies, and results for different targets cannot be compared"
+    if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
+        problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
     if here and search.folds is not None and not options.dry_run:
         _check_rows_can_be_divided(experiment, configs[0], options)

@@ -20,6 +20,7 @@ from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, read_sweep_plan
 from dlrun.sweeps.search_space import SEED, format_seeds
@@ -33,6 +34,10 @@ WIDTH = 80 - INDENT
 ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
+)
+ROUGH_SEEDS = (
+    "The seed also chooses the test rows (data.split_seed is null): the runs share rows, and the "
+    "interval of their mean is a rough one"
 )
 
 
@@ -59,11 +64,20 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
     return best if best and (best.validated or (best.main and not best.settings)) else None
 
 
+def divides_by_seed(group: Group) -> bool:
+    """Return whether the seed chooses the test rows of a config's runs."""
+    settings = group.runs[0].settings
+    is_divided = settings.get("data.test_share") is not None and not settings.get("data.test")
+    return is_divided and settings.get(SPLIT_SEED, 0) is None
+
+
 def describe_config(group: Group) -> str:
     """Return a config with its mean validation and test metrics as text."""
     spreads = [spread for spread in (group.validated, group.main) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
     text += f" ({group.missing} runs)" if group.missing else ""
+    if not group.settings and group.main and (few := group.too_few(group.main)):
+        text += f"; {few}"
     return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
 
 
@@ -182,7 +196,11 @@ class SweepResults:
         self.best = find_best_config(self.groups)
         self.selection = judge_selection(self.groups)
         self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
-        self.has_folds = any(group.folds for group in self.groups)
+        self.rough = ""  # why the interval of the mean is a rough one
+        if any(group.folds for group in self.groups):
+            self.rough = ROUGH
+        elif any(len(group.seeds) > 1 and divides_by_seed(group) for group in self.groups):
+            self.rough = ROUGH_SEEDS
         self.rows = [
             {**group.settings, **group.row(spread), "is_best": group is self.best}
             for group in self.groups
@@ -221,7 +239,7 @@ class SweepResults:
         if finished < plan.size:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
-        note += f" {ROUGH}." if self.has_folds else ""
+        note += f" {self.rough}." if self.rough else ""
         shown: dict[str, str] = {}
         if self.best and self.selection:
             shown = {"the best config by validation": describe_config(self.best)}
@@ -269,8 +287,8 @@ class SweepResults:
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
         """Print the configs, the failed points, the paths of the files, the best config."""
         screen.show("\n".join(self.table_lines(screen)))
-        if self.has_folds:
-            screen.note(ROUGH)
+        if self.rough:
+            screen.note(self.rough)
         failed = self.state.failed
         for point, why in sorted(failed.items()):
             label = self.plan.points[point - 1].label

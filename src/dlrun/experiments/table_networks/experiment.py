@@ -21,6 +21,7 @@ from dlrun.experiments.tables import (
     TableAssets,
     divide_rows,
     draw_test_values,
+    fingerprint_table,
     load_configured_table,
     straw_man_metrics,
 )
@@ -82,7 +83,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
         assets, baselines = TableAssets.of(table), straw_man_metrics(table, screen)
-        return LoadedData(batches, table.origin, assets, table.describe, baselines)
+        digest = fingerprint_table(table)
+        return LoadedData(batches, table.origin, assets, table.describe, baselines, digest)
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
