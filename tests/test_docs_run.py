@@ -53,6 +53,7 @@ def readers_files(folder: Path) -> None:
     for name in ("mails", "mine", "train", "test", "cars", "new-cars"):
         write_table(folder / f"{name}.csv")
     (folder / "mine.yaml").write_text("seed: 1\n")
+    shutil.copytree(ROOT / "examples" / "own", folder / "examples" / "own")
     for label in ("neg", "pos"):
         for number in range(ROWS // 2):
             file = folder / "reviews" / label / f"{number}.txt"

@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 from dlrun.experiments.saved_run import Run
-from tests.conftest import NAMES, ROOT, Dlrun, clean_environment, python
+from tests.conftest import LAB, ROOT, Dlrun, clean_environment, python
 from tests.experiments.test_resume import outcome
 
 EXAMPLES = ROOT / "examples"
@@ -47,10 +47,10 @@ def test_the_notebook_runs_from_top_to_bottom(
     assert not [output for output in outputs if output.output_type in ("error", "stream")]
     shown = [output["data"] for output in outputs]
     tables = html.unescape("".join(data.get("text/html", "") for data in shown))
-    for name in NAMES:
+    for name in LAB:
         runs = [Run.in_folder(folder) for folder in (tmp_path / "runs" / name).glob("*Z-*")]
         assert runs and all(run.record.data in tables for run in runs)
-    assert sum("image/png" in data for data in shown) > len(NAMES)
+    assert sum("image/png" in data for data in shown) > len(LAB)
     for name in filter(lambda name: (data_dir / name.lower()).exists(), TABLES):
         for kind in ("linear", "lasso") if name == "Hitters" else ("linear",):
             (run, *_) = (tmp_path / "runs" / f"{name.lower()}-{kind}").glob("*Z-*")

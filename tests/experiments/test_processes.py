@@ -165,7 +165,7 @@ def test_each_row_is_measured_once(tmp_path: Path, dlrun: Dlrun, validation: int
     right = sum(row["label"] == row["predicted"] for row in predictions)
     assert run.record.metrics["test_accuracy"] == pytest.approx(right / 501, abs=1e-6)
     again = run.test()  # by this process
-    for column, values in (("label", again.labels), ("predicted", again.predicted)):
+    for column, values in (("label", again.true), ("predicted", again.predicted)):
         assert [again.names[one] for one in values] == [row[column] for row in predictions]
     kept = [float(row["probability"]) for row in predictions]
     assert again.probability.tolist() == pytest.approx(kept, abs=1e-6)

@@ -140,7 +140,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             mark_waiting_run_failed(run, message)
             if code < 0 and not is_recorded:
                 raise DlrunError(
-                    message, "perhaps memory is short; `dlrun resume` goes on"
+                    message, "perhaps memory is short; `dlrun resume` continues the run"
                 ) from None
             code = max(code, 1)
     if settings.json:
