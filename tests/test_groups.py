@@ -105,7 +105,7 @@ def test_where_the_books_number_is_needs_five_seeds(
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
     row = group.row(group.spreads["test_mae"])
-    assert (row["book_is"], row["note"]) == (expected, "")
+    assert (row["book_is"], row["note"], row["data"]) == (expected, "", group.data)
     few = a_group(tmp_path / "few", MAE[:3], reference=reference)
     row = few.row(few.spreads["test_mae"])
     assert (row["book_is"], row["note"]) == (None, "too few seeds to say (3 of 5)")

@@ -242,6 +242,7 @@ class Group:
         published = self.published(name)
         return {
             "experiment": self.record.experiment,
+            "data": self.data,
             "config": format_settings_briefly(self.settings),
             "settings": self.settings,
             "metric": name,
