@@ -116,7 +116,9 @@ def run_row(run: Run, notes: RunNotes) -> Values:
     if not run.is_damaged:
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
-    named = start_time_from_folder_name(run.folder)
+    began = record.started
+    if run.is_damaged and (named := start_time_from_folder_name(run.folder)):
+        began = named.isoformat()
     return {
         "name": run.name,
         "experiment": record.experiment,
@@ -129,7 +131,7 @@ def run_row(run: Run, notes: RunNotes) -> Values:
         "tags": notes.tags,
         "differs": differs,
         "note": notes.note or None,
-        "began": named.isoformat() if run.is_damaged and named else record.started,
+        "began": began,
         "folder": str(run.folder),
         "problem": run.problem,
     }

@@ -62,7 +62,8 @@ dlrun runs show latest
 dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
-# The panels of `dlrun --help` after those of the experiments, with their commands in order.
+# The panels of `dlrun --help`: first those of the experiments, then these with their commands.
+EXPERIMENT_PANELS = ("The book's experiments", "Your own data", "Experiments of other packages")
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
     "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
@@ -122,7 +123,8 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             entries = map(registry.experiment_entry, registry.experiment_names())
             for entry in sorted(entries, key=_panel_of_experiment):
                 if entry.name not in RESERVED:
-                    text, panel = inspect.cleandoc(entry.help), _panel_of_experiment(entry)[1:]
+                    text = inspect.cleandoc(entry.help)
+                    panel = EXPERIMENT_PANELS[_panel_of_experiment(entry)]
                     self.add_command(TyperCommand(entry.name, help=text, rich_help_panel=panel))
         for name in COMMANDS[str(self.name)]:
             in_panel = PANEL_OF[name] if self.name == "dlrun" else None
@@ -172,11 +174,11 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def _panel_of_experiment(entry: registry.ExperimentEntry) -> str:
-    """Return an experiment's panel of `dlrun --help`, after the digit by which it is sorted."""
+def _panel_of_experiment(entry: registry.ExperimentEntry) -> int:
+    """Return the place of an experiment's panel in EXPERIMENT_PANELS."""
     if entry.has_published_numbers:
-        return "1The book's experiments"
-    return "2Your own data" if entry.package == "dlrun" else "3Experiments of other packages"
+        return 0
+    return 1 if entry.package == "dlrun" else 2
 
 
 def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> UsageError:

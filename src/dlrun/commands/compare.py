@@ -151,11 +151,11 @@ def _differing(
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
     """Return the rows of the metrics (the best value marked), and of the seconds."""
     rows = []
-    newest = [run.newest_metrics for run in runs]
+    metrics_of_runs = [run.newest_metrics for run in runs]
     directions = agreed_directions(run.record.directions for run in runs)
     judged_by = {metrics.main_metric(run.record) for run in runs}
-    for name in dict.fromkeys(name for values in newest for name in values):
-        values = [found.get(name) for found in newest]
+    for name in dict.fromkeys(name for values in metrics_of_runs for name in values):
+        values = [run_metrics.get(name) for run_metrics in metrics_of_runs]
         sign = describe_metric(name, directions).sign if mark_best else 0
         known = [sign * value for value in values if value is not None]
         behind = [

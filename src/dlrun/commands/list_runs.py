@@ -69,8 +69,8 @@ def list_runs(
     conditions = [_Condition(text) for text in (*(where or ()), *(f"tag={t}" for t in tag or ()))]
     keys = [key.strip() for key in columns.split(",")] if columns else []
     order = (sort or "").removeprefix("-")
-    named = {*keys, order, *(condition.key for condition in conditions)} - {""}
-    whole = json or not named <= {*COLUMNS, "metrics"}
+    named_keys = {*keys, order, *(condition.key for condition in conditions)} - {""}
+    whole = json or not named_keys <= {*COLUMNS, "metrics"}
     rows, known, identities = list[Row](), set[str](), list[RunIdentity]()
     for run in scan_or_fail(folder, experiment):  # one in memory at a time
         row = _row(run, screen, whole=whole)
@@ -79,7 +79,7 @@ def list_runs(
         is_met = [condition.meets(row) for condition in conditions]
         if (not status or row["state"] in status) and all(is_met):
             rows.append(row)
-    for key in named - known:  # it is probably mistyped
+    for key in named_keys - known:  # it is probably mistyped
         close = [name for name in sorted(known) if name.endswith(f".{key}")]
         hint = f"; did you mean {close[0]!r}?" if close else did_you_mean(key, known)
         source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
@@ -97,7 +97,9 @@ def list_runs(
         keys = keys or [*dict.fromkeys([*COLUMNS, *filter(None, [order])])]
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        screen.rows(table_lines(_columns(rows, keys, order), rows, screen, empty=EMPTY))
+        metric = _common_metric(rows)
+        shown = [_shown_row(row, metric) for row in rows]
+        screen.rows(table_lines(_columns(rows, keys, order, metric), shown, screen, empty=EMPTY))
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
@@ -118,7 +120,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
     """Return the values of a run; `whole`: with those of its config and record, which take time."""
-    record, row = run.record, Row()
+    record = run.record
+    row: Row = {}
     notes = RunNotes() if run.is_damaged else notes_or_warning(run, screen)
     if whole and not run.is_damaged:
         row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
@@ -201,7 +204,23 @@ def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
     return sorted(with_value, key=rank, reverse=key.startswith("-")) + without_value
 
 
-def _columns(rows: Sequence[Row], keys: Sequence[str], order: str) -> list[Column]:
+def _common_metric(rows: Sequence[Row]) -> str | None:
+    """Return the name of the test metric that all runs have, without its stage, or None."""
+    metrics = {row["metric"] for row in rows} - {None}
+    return metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
+
+
+def _shown_row(row: Row, metric: str | None) -> Row:
+    """Return a row as the table shows it: without a common metric the value has its name."""
+    value = row["value"]
+    if metric is None and value is not None:
+        value = f"{row['metric'].removeprefix(TESTED)}={format_metric(value)}"
+    return row | {"value": value, "differs": row["problem"] or row["differs"]}
+
+
+def _columns(
+    rows: Sequence[Row], keys: Sequence[str], order: str, metric: str | None
+) -> list[Column]:
     """Return the columns of the table: of `keys`, or those that have something to say.
 
     Tags and notes have columns if a run has any; the experiment has one if there are several. So
@@ -216,14 +235,6 @@ def _columns(rows: Sequence[Row], keys: Sequence[str], order: str) -> list[Colum
     )
     if order and not keys and order not in names and not is_value:
         names.insert(names.index("value"), order)
-    metrics = {row["metric"] for row in rows} - {None}
-    metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
-    if metric is None:  # then each value is shown with the name of its metric
-        for row in rows:
-            if row["value"] is not None:
-                row["value"] = f"{row['metric'].removeprefix(TESTED)}={format_metric(row['value'])}"
-    for row in rows:
-        row["differs"] = row["problem"] or row["differs"]
     columns = COLUMNS | {"value": replace(COLUMNS["value"], title=metric or "metric")}
     other = {name: number(name) for name in names if name.startswith("metrics.")}
     return [columns.get(name) or other.get(name) or Column(name) for name in names]

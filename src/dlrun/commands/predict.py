@@ -86,7 +86,8 @@ def predict_inputs(
 def _predict(
     run: Run, inputs: Iterator[Input], screen: Screen, *, words: bool, out: Path | None, json: bool
 ) -> int:
-    predictor, row, failed = run.predictor, 0, 0
+    predictor = run.predictor
+    row = failed = 0
     columns = _columns(predictor)
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
@@ -244,14 +245,16 @@ def _predict_test_set(
     run.check_has_result()
     screen.note(f"predicting the test set of {run.name}")
     tested = run.test(data_dir, screen)
+    table = tested.table()
     if out is not None:
-        write_file_atomically(out, tested.table())
+        write_file_atomically(out, table)
         screen.note(f"table {out}")
     result: Values = {**tested.test_metrics, "test_rows": len(tested), "different_rows": None}
     names = tested.names if isinstance(tested, PredictedClasses) else ()
-    kept, written = read_predictions(run, names), parse_predictions(tested.table(), names)
-    if kept and written:  # as the table has rounded them
-        result |= _compare(kept, written)
+    earlier = read_predictions(run, names)
+    repeated = parse_predictions(table, names)  # as the table has rounded them
+    if earlier and repeated:
+        result |= _compare(earlier, repeated)
     different = result["different_rows"]
     comparison = f"row for row as in the run's {PREDICTIONS}"
     if different is None:

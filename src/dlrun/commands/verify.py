@@ -1,6 +1,5 @@
 """`dlrun verify`: repeat runs, and say whether they are identical bit for bit, or what differs."""
 
-import csv
 import io
 import tempfile
 from collections.abc import Collection
@@ -31,7 +30,7 @@ from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS, parse_csv
 from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
 from dlrun.runs.checks import check_classes_followed
@@ -281,9 +280,9 @@ def _read_contents(run: Run, name: str) -> object:
     content = run.read(name)
     match Path(name).suffix:
         case ".csv":
-            heads, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-            if len({*heads}) < len(heads) or any(len(row) != len(heads) for row in rows):
-                raise ValueError("a table with unequal rows, or equal columns")
+            heads, rows = parse_csv(content)
+            if len({*heads}) < len(heads):
+                raise ValueError("two columns have the same name")
             cells = {head: [row[place] for row in rows] for place, head in enumerate(heads)}
             if name == METRICS:
                 cells.pop(SECONDS, None)

@@ -77,9 +77,10 @@ class PublishedDataConfig(DataConfig):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        found = handler(schema)
-        handler.resolve_ref_schema(found)["properties"]["source"]["enum"] = cls.source_names()
-        return found
+        json_schema = handler(schema)
+        properties = handler.resolve_ref_schema(json_schema)["properties"]
+        properties["source"]["enum"] = cls.source_names()
+        return json_schema
 
 
 class DividedDataConfig(DataConfig):

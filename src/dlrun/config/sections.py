@@ -170,6 +170,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return getattr(self, "reference", None)
 
     @property
+    def reference_values(self) -> Values:
+        """Return the values of the section `reference`; empty if the config has none."""
+        return self.reference_section.model_dump() if self.reference_section else {}
+
+    @property
     def source(self) -> str | None:
         """Return the name of the data source, or None; the data of `sample` are synthetic."""
         return getattr(self.data_section, "source", None)
@@ -250,3 +255,14 @@ class PenaltyPathConfig(Section):
 
     values: Annotated[int, Field(ge=2, le=1000)]
     smallest: Fraction
+
+
+class PenaltyPathExperimentConfig(CpuOnlyConfig):
+    """Defines the config keys of every lasso: its steps are the penalties."""
+
+    path: PenaltyPathConfig
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of penalties."""
+        return self.path.values

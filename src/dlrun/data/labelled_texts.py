@@ -141,8 +141,9 @@ def _in_memory(
     texts: Iterable[str | list[str]],
     labels: Sequence[int] | NDArray[np.int8],
 ) -> TextSource:
-    names, pairs = found.source.labels, enumerate(zip(texts, labels, strict=True), start=1)
-    rows = ((text, names[label], f"{place} {number}") for number, (text, label) in pairs)
+    names = found.source.labels
+    numbered = enumerate(zip(texts, labels, strict=True), start=1)
+    rows = ((text, names[label], f"{place} {number}") for number, (text, label) in numbered)
     return TextSource(place, len(labels), rows)
 
 

@@ -126,7 +126,8 @@ def read_generated_digits(found: FoundData) -> Prepared:
 
 
 def _generated(found: FoundData, make: Callable[[int, int], LabelledImages]) -> Prepared:
-    count, names = found.config.sample_images, [*found.source.labels]
+    count = found.config.sample_images
+    names = [*found.source.labels]
     return _prepared(make(count, found.seed), make(count // 5, found.seed + 1), labels=names)
 
 

@@ -136,8 +136,8 @@ class Dataset:
         """
         source, folder = self.source(config), data_dir / self.name
         earlier = self.sources[: self.sources.index(source)]
-        taken = {file.name for other in earlier for file in other.files}
-        if any(file.name in taken for file in source.files):
+        earlier_names = {file.name for other in earlier for file in other.files}
+        if any(file.name in earlier_names for file in source.files):
             folder /= source.name
         return [(file, file.place(getattr(config, file.key), folder)) for file in source.files]
 

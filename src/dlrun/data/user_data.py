@@ -30,8 +30,11 @@ def check_own_data(config: OwnDataConfig) -> None:
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
     for key, place in {"path": config.path, "test": config.test}.items():
-        is_there = place is None or ("file" in kinds and place.is_file())
-        if not (is_there or (place and "folder" in kinds and place.is_dir())):
+        if place is None:
+            continue
+        is_file = "file" in kinds and place.is_file()
+        is_folder = "folder" in kinds and place.is_dir()
+        if not (is_file or is_folder):
             problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
             faults.errors.append(ConfigError(problem, hint))
     faults.raise_all()

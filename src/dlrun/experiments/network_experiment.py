@@ -167,7 +167,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             accelerator=report,
             origin=loaded.origin,
             test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
-            reference=config.reference_section.model_dump() if config.reference_section else {},
+            reference=config.reference_values,
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,

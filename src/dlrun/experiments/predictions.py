@@ -19,7 +19,7 @@ from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
+from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, parse_csv
 from dlrun.run_folder.record import ClassSummary
 from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, format_metric
 from dlrun.system.console import to_json
@@ -228,11 +228,9 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
     names: of the classes, in their order; others that the table names follow. Raises ValueError or
     csv.Error if the table is not what a run writes.
     """
-    head, *rows = csv.reader(io.StringIO(table.decode(), newline=""), strict=True)
+    head, rows = parse_csv(table)
     if head not in (VALUES, CLASSES) or not rows:
         return None
-    if {*map(len, rows)} != {len(head)}:
-        raise ValueError("a row and the header differ in length")
     _, true, predicted, *more = zip(*rows, strict=True)
     if head == VALUES:
         values = np.array([true, predicted], np.float64)

@@ -198,7 +198,7 @@ class Run:
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written; raise DataError if it has changed since."""
         path, digest = self.folder / name, self.record.files.get(name)
-        if digest is None and (self.record.status == "finished" or not path.exists()):
+        if digest is None and (self.is_finished or not path.exists()):
             return None
         try:
             content = read_regular_file(path)

@@ -202,7 +202,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             origin=table.origin,
             test_rows=len(table.test),
             classes=predicted.classes,
-            reference=config.reference_section.model_dump() if config.reference_section else {},
+            reference=config.reference_values,
             extra=extra,
         )
 

@@ -21,7 +21,7 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
 from dlrun.run_folder.record import RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
@@ -268,10 +268,7 @@ def _csv_rows(content: bytes, start: str) -> list[list[str]]:
     """
     if not content.startswith(start.encode()):
         return []
-    head, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-    if {*map(len, rows)} - {len(head)}:
-        raise ValueError("a row and the header differ in length")
-    return rows
+    return parse_csv(content)[1]
 
 
 def _parse_worst_rows(content: bytes) -> WorstRows:

@@ -227,6 +227,17 @@ def remove_run(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a CSV table, which are equally long.
+
+    Raises ValueError or csv.Error if the content is no such table.
+    """
+    header, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a row and the header differ in length")
+    return header, rows
+
+
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")

@@ -58,7 +58,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
     """
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     folder = RunFolder(find_run(run, runs_dir))
-    is_final = Run.in_folder(folder.path).record.status == "finished"  # nothing is written to it
+    is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
     is_locked = not (is_final or distributed.is_helper_process())
     with folder.locked() if is_locked else contextlib.nullcontext():
         opened = Run.in_folder(folder.path)  # another process may have finished it

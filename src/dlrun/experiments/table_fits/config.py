@@ -16,7 +16,7 @@ from dlrun.config.data_sections import (
 from dlrun.config.sections import (
     CpuOnlyConfig,
     ExperimentConfig,
-    PenaltyPathConfig,
+    PenaltyPathExperimentConfig,
     PositiveInt,
     Section,
     Seed,
@@ -50,17 +50,11 @@ class CrossValidationConfig(Section):
     seed: Seed
 
 
-class LassoConfig(TableFitConfig):
-    """Defines the config keys of every lasso."""
+class LassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
+    """Defines the config keys of every lasso on a table."""
 
-    path: PenaltyPathConfig
     cross_validation: CrossValidationConfig
     max_iterations: PositiveInt
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of penalties."""
-        return self.path.values
 
 
 class HittersLassoConfig(LassoConfig, HittersLinearConfig):

@@ -12,22 +12,16 @@ from dlrun.config.data_sections import (
     ReviewsDataConfig,
     TextsDataConfig,
 )
-from dlrun.config.sections import CpuOnlyConfig, PenaltyPathConfig
+from dlrun.config.sections import PenaltyPathExperimentConfig
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
 
 
-class TextLassoConfig(CpuOnlyConfig):
+class TextLassoConfig(PenaltyPathExperimentConfig):
     """Defines the config keys of every lasso on texts."""
 
-    path: PenaltyPathConfig
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of lasso penalties."""
-        return self.path.values
 
 
 class ImdbLassoConfig(TextLassoConfig, BookConfig):
@@ -53,7 +47,7 @@ def find_baseline_run(experiment: str, runs_dir: Path, data: str) -> Run | None:
     for folder in runs_newest_first(runs_dir, experiment):
         with contextlib.suppress(DlrunError):
             run = Run.in_folder(folder)
-            is_same = run.record.status == "finished" and run.record.data == data
+            is_same = run.is_finished and run.record.data == data
             if is_same and len(run.table["epoch"]) > 1:
                 return run
     return None

@@ -86,14 +86,13 @@ class TextLasso(Experiment[TextLassoConfig]):
         if len(words) == 1:  # the first class has the words that speak against the second
             largest = [[word for word in words[0] if word[1] <= -SHOWN_AS_ZERO], *largest]
         compared = baseline.record if baseline else None
-        reference = config.reference_section
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
             accelerator=accelerator,
             origin=loaded.origin,
             test_rows=len(true),
             classes=predictions.classes,
-            reference=reference.model_dump() if reference else {},
+            reference=config.reference_values,
             extra={
                 "best_index": best,
                 "train_rows": len(splits["train"][1]),
