@@ -15,10 +15,10 @@ import typer
 from typer.main import get_command
 
 from dlrun.cli.commands import app
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.reports import run_data
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
 from tests.conftest import NAMES, ROOT, python
 
 PATTERNS = (

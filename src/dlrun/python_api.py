@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Terminated
+from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, json_default
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.

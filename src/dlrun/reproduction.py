@@ -23,6 +23,8 @@ from dlrun.config.yaml_loader import (
     format_settings_briefly,
 )
 from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_error_remedy
+from dlrun.execution.checks import load_experiment_config
+from dlrun.execution.distributed import find_process_group
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Comparison, Group, compare, group_runs
@@ -32,8 +34,6 @@ from dlrun.rows import MEAN, PUBLISHED, RANGE_OF_RUNS, SD, SECONDS, Column, numb
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
-from dlrun.runs.checks import load_experiment_config
-from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points

@@ -28,12 +28,12 @@ from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError, DlrunError, Interrupted, OutOfTime
+from dlrun.execution import checks, distributed, run_recorder
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import read_run_record
-from dlrun.runs import checks, distributed, run_recorder
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from dlrun.data.download import packaged_paths
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
 from tests.conftest import Dlrun
 from tests.experiments.test_registry import WORKING, plugin, plugins
 from tests.reproduction.lab import published

@@ -11,9 +11,9 @@ from dlrun.config.validation import (
 )
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
 from tests.conftest import NETWORKS, ROOT
 
 CONFIGS = ROOT / "configs"

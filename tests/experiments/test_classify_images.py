@@ -10,11 +10,11 @@ import yaml
 from PIL import Image
 
 from dlrun.data import photographs
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments.classify_images.experiment import find_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import latest, moved, results, table
 

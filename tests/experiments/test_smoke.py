@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.predictions import read_predictions
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.checks import load_experiment_config
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests.child import OUTPUT

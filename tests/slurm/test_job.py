@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.execution.checks import load_experiment_config
+from dlrun.execution.run_recorder import new_record, write_first_files
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.checks import load_experiment_config
-from dlrun.runs.run_recorder import new_record, write_first_files
 from dlrun.slurm import Job, make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke

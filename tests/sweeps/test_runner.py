@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.execution.checks import load_experiment_config
+from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
-from dlrun.runs.run import run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
 from dlrun.sweeps.runner import choose_jobs_and_threads

@@ -8,9 +8,9 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun
+from tests.execution.test_loggers import tensorboard
 from tests.experiments.test_resume import outcome
 from tests.experiments.use import finished, results
-from tests.runs.test_loggers import tensorboard
 
 OWN = "tests.training.own_callbacks"
 DENSE = "imdb-dense"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import AcceleratorError
+from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.runs.checks import load_experiment_config
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning, predict_test_set

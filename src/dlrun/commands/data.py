@@ -9,9 +9,9 @@ from dlrun.commands import options as opt
 from dlrun.config.data_sections import NOT_THE_BOOKS
 from dlrun.data.sources import Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
+from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
 from dlrun.system.console import Screen
 
 Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]

@@ -12,13 +12,13 @@ from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
 from dlrun.data.download import packaged_paths, without_network
 from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.reproduction import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
-from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, format_text_table, printable
 
 WIDTH = 80

@@ -9,10 +9,10 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.json_schema import config_json_schema
 from dlrun.config.validation import config_to_yaml
+from dlrun.execution.checks import load_experiment_config
+from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.checks import load_experiment_config
-from dlrun.runs.run import resume_run, run_experiment
 from dlrun.slurm import submit_run_to_slurm
 from dlrun.system.console import to_json
 

@@ -25,6 +25,8 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.execution.checks import check_classes_followed
+from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
@@ -33,8 +35,6 @@ from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS, parse_csv
 from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
-from dlrun.runs.checks import check_classes_followed
-from dlrun.runs.run import run_experiment
 from dlrun.system.console import Screen, cut, format_text_table, pluralize
 from dlrun.system.signals import StopRequest
 

@@ -21,6 +21,14 @@ from dlrun.config.followed_classes import classes_of
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PositiveInt
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, Stopped
+from dlrun.execution.checks import (
+    check_classes_followed,
+    check_run_can_start,
+    merge_experiment_config,
+    validate_config,
+    validate_valid_sections,
+)
+from dlrun.execution.distributed import set_devices_from_launcher
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
@@ -35,14 +43,6 @@ from dlrun.run_folder.record import (
     checksummed_json,
     read_checksummed_json,
 )
-from dlrun.runs.checks import (
-    check_classes_followed,
-    check_run_can_start,
-    merge_experiment_config,
-    validate_config,
-    validate_valid_sections,
-)
-from dlrun.runs.distributed import set_devices_from_launcher
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, Space, settings_at_ends
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked

@@ -26,9 +26,9 @@ from pathlib import Path
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, first_line
+from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.run import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen

@@ -9,11 +9,11 @@ from pathlib import Path
 from dlrun import run_context, slurm
 from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
+from dlrun.execution.distributed import find_process_group
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import is_own
-from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.results import SweepResults

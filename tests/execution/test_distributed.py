@@ -3,10 +3,10 @@
 import pytest
 
 from dlrun.errors import ConfigError
+from dlrun.execution import distributed
+from dlrun.execution.checks import load_experiment_config
+from dlrun.execution.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.run_context import RunSettings
-from dlrun.runs import distributed
-from dlrun.runs.checks import load_experiment_config
-from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_TASKS_PER_NODE": "4"}

@@ -16,6 +16,8 @@ from pathlib import Path
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError, Stopped, explain_failure
+from dlrun.execution import checks, distributed
+from dlrun.execution.run_recorder import RunRecorder, choose_threads, new_record, write_first_files
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import Run
@@ -25,8 +27,6 @@ from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.progress_recorder import StepCounter
 from dlrun.run_folder.record import RunRecord
-from dlrun.runs import checks, distributed
-from dlrun.runs.run_recorder import RunRecorder, choose_threads, new_record, write_first_files
 from dlrun.system.console import Screen
 from dlrun.system.files import check_regular_file
 from dlrun.system.signals import StopRequest

@@ -19,6 +19,7 @@ from dlrun.config.validation import (
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
+from dlrun.execution.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.comparable_with_published import PROCESSES
@@ -27,7 +28,6 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
 from dlrun.run_folder.folder import RESULTS, check_run_name
 from dlrun.run_folder.record import is_own
-from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.workarounds import scipy_signal_on_use

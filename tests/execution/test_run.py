@@ -16,7 +16,7 @@ from tests.conftest import NETWORKS
 def test_a_run_stopped_among_its_first_files_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    name = f"dlrun.runs.run_recorder.{written}"
+    name = f"dlrun.execution.run_recorder.{written}"
     original = pkgutil.resolve_name(name)
 
     def stop(*args: Any) -> Any:

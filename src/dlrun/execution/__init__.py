@@ -1,0 +1,1 @@
+"""Execute a run: its checks, its life, its recorder, its processes."""

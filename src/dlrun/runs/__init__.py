@@ -1,1 +1,0 @@
-"""Start, resume and record runs, in one process or in several."""
