@@ -46,9 +46,17 @@ PYTHON_API = """
 
 ```{eval-rst}
 .. autofunction:: dlrun.run
+.. autofunction:: dlrun.resume
+.. autofunction:: dlrun.sweep
 .. autofunction:: dlrun.open
-.. autoclass:: dlrun.experiment.Run
+.. autofunction:: dlrun.runs
+.. autoclass:: dlrun.Run
    :members:
+.. autoclass:: dlrun.SweepResults
+   :members: runs, failed
+.. autoexception:: dlrun.DlrunError
+.. autoexception:: dlrun.ConfigError
+.. autoexception:: dlrun.DataError
 ```
 
 ## dlrun.experiment

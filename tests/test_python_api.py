@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import re
 import signal
 import threading
 import warnings
@@ -16,9 +17,9 @@ import pytest
 import torch
 
 import dlrun
-from dlrun.errors import ConfigError
+from dlrun import ConfigError
 from dlrun.experiments.saved_run import Run
-from tests.conftest import until
+from tests.conftest import ROOT, python, until
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -95,9 +96,9 @@ def test_nothing_of_the_process_is_left_changed(name: str) -> None:
 
 
 def test_a_wrong_value_names_the_key() -> None:
-    with pytest.raises(ConfigError, match=r"dlrun\.run: optimizer\.lr: expected greater"):
+    with pytest.raises(ConfigError, match=r"optimizer\.lr: expected greater"):
         dlrun.run("imdb-dense", optimizer={"lr": -1})
-    with pytest.raises(ConfigError, match=r"data\.split_seed: .*got nan"):  # not None
+    with pytest.raises(ConfigError, match=r"data\.split_seed: .*got 'NaN'"):  # not None
         dlrun.run("imdb-dense", data={"split_seed": np.float32("nan")})
     with pytest.raises(ConfigError, match="did you mean 'optimizer.lr'"):
         dlrun.run("imdb-dense", lr=0.1)
@@ -107,6 +108,52 @@ def test_a_wrong_value_names_the_key() -> None:
         dlrun.run("imdb-dens")
     with pytest.raises(ConfigError, match="no runs here"):
         dlrun.open()
+    assert dlrun.runs() == dlrun.runs("imdb-dense") == []
+    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
+        dlrun.runs("imdb-dens")
+    with pytest.raises(ConfigError, match="nothing varies"):
+        dlrun.sweep("imdb-dense")
+    assert not Path("runs").exists()
+
+
+# No `if __name__ == "__main__":`, as in a first script.
+SCRIPT = """
+import sys
+
+import dlrun
+
+assert {*dlrun.__all__} <= {*dir(dlrun)} and "dlrun.python_api" not in sys.modules
+small = {"data": {"source": "sample", "sample_reviews": 200, "validation": 40}, "batch_size": 50}
+one = {"max_epochs": 1}
+rates = {"optimizer.lr": [0.001, 0.002]}
+results = dlrun.sweep("imdb-dense", grid=rates, seeds=[3], jobs=2, tags="x", trainer=one, **small)
+assert [run.config.optimizer.lr for run in results.runs] == rates["optimizer.lr"]
+assert results.best and results.best.settings in [row["settings"] for row in results.rows]
+assert not results.failed and "lr=0.002" in repr(results)
+longer = dlrun.resume(results.runs[0], trainer={"max_epochs": 2}, quiet=True)
+assert longer.record.continues == results.runs[0].name and len(longer.metrics) == 2
+names = [run.name for run in dlrun.runs("imdb-dense", state="finished")]
+assert names[0] == longer.name and len(names) == 3
+assert {run.name for run in dlrun.runs(tag="x")} == {run.name for run in results.runs}
+"""
+
+
+def test_a_script_sweeps_resumes_and_lists(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(SCRIPT)
+    done = python(tmp_path, "user.py")
+    done.is_told(0)
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_the_script_of_the_docs_is_typed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "user.py").write_text(script + "reveal_type(dlrun.runs)\n")
+    told = python(
+        tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
+    )
+    assert "Success" in told.stdout and "list[" in told.stdout and "Any" not in told.stdout
 
 
 def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:

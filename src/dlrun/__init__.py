@@ -7,15 +7,26 @@ __version__ = "0.2.0"
 
 TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
-    from dlrun.python_api import open, run
+    from dlrun.errors import ConfigError, DataError, DlrunError
+    from dlrun.experiments.saved_run import Run
+    from dlrun.python_api import open, resume, run, runs, sweep
+    from dlrun.sweeps.results import SweepResults
 
-__all__ = ["__version__", "open", "run"]
+__all__ = [
+    "ConfigError", "DataError", "DlrunError", "Run", "SweepResults", "__version__", "open",
+    "resume", "run", "runs", "sweep",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    """Import the functions `run` and `open` when they are first used."""
-    if name in ("open", "run"):
+    """Import the public names when one of them is first used."""
+    if name in __all__:
         from dlrun import python_api
 
         return getattr(python_api, name)
     raise AttributeError(f"module 'dlrun' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -1,28 +1,62 @@
-"""Run experiments and open runs from Python or a notebook."""
+"""Run experiments and sweeps, and open runs, from Python or a notebook."""
 
+import functools
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from dlrun.config.yaml_loader import config_layer_without_file
-from dlrun.errors import ConfigError, DlrunError, Interrupted, Terminated
-from dlrun.execution.run import run_experiment
+from dlrun.config.yaml_loader import Values, flatten_keys, format_override
+from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, Terminated
+from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunSettings
+from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.run_context import RunSettings, resolve_runs_dir
+from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.search_space import Sampler, SearchSpace
+from dlrun.sweeps.sweep import run_sweep
 from dlrun.system.console import Screen, json_default
 
+__all__ = [
+    "ConfigError", "DataError", "DlrunError", "Run", "SweepResults", "open", "resume", "run",
+    "runs", "sweep",
+]  # fmt: skip
+
+PathLike = str | Path
+P = ParamSpec("P")
+T = TypeVar("T")
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
 
 
+def _public(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function whose errors a notebook shows with their hint and a short traceback."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except Terminated as stop:
+            raise SystemExit(stop.exit_code) from None
+        except DlrunError as error:
+            if error.hint:
+                error.add_note(error.hint)
+            raise error.with_traceback(None) from None
+
+    return call
+
+
+@_public
 def run(
     experiment: str,
-    *inputs: str | Path,
-    config: str | Path | Sequence[str | Path] = (),
-    runs_dir: str | Path | None = None,
-    data_dir: str | Path | None = None,
+    *inputs: PathLike,
+    config: PathLike | Sequence[PathLike] = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
     name: str | None = None,
     note: str = "",
     tags: str | Sequence[str] = (),
@@ -30,6 +64,8 @@ def run(
     **values: object,
 ) -> Run:
     """Run an experiment and return its run; restore all settings of the process afterwards.
+
+    Example: `dlrun.run("imdb-dense", seed=3, optimizer={"lr": 0.002}).metrics`
 
     Args:
         experiment: as on the command line, such as "imdb-dense".
@@ -44,57 +80,204 @@ def run(
         values: keys of the config, which override files: `seed=3`, `optimizer={"lr": 0.002}`.
 
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
-    interrupted, at the end of an epoch or lambda, from which `dlrun resume` continues.
+    interrupted, at the end of an epoch or lambda, from which `dlrun.resume` continues.
     """
-    try:  # values of numpy and paths become those of YAML; NaN stays NaN, which no key takes
-        text = json.dumps(values, default=json_default)
-    except (TypeError, ValueError, RecursionError) as error:  # such as a list in itself
-        raise ConfigError(f"dlrun.run: not values of a config: {error}") from None
     settings = RunSettings(
-        config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
-        values=[
-            registry.layer_of_arguments(experiment, [*map(str, inputs)]),
-            config_layer_without_file(json.loads(text), "dlrun.run"),
-        ],
-        runs_dir=None if runs_dir is None else Path(runs_dir),
-        data_dir=None if data_dir is None else Path(data_dir),
+        config=_listed(config),
+        overrides=_overrides(values),
+        values=[registry.layer_of_arguments(experiment, [*map(str, inputs)])],
+        runs_dir=_path(runs_dir),
+        data_dir=_path(data_dir),
         name=name,
         note=note,
         tags=[tags] if isinstance(tags, str) else tags,
-        quiet=quiet,
         screen=Screen(quiet=quiet, results=False),
     )
+    with _exclusively():
+        code, folder = run_experiment(experiment, settings)
+    assert folder is not None  # no dry run
+    return _ended(code, folder)
+
+
+@_public
+def resume(
+    run: PathLike | Run = "latest",
+    *,
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    force: bool = False,
+    trust: bool = False,
+    quiet: bool = False,
+    **values: object,
+) -> Run:
+    """Continue a run that was stopped, or a finished one with more epochs in a new run.
+
+    Example: `dlrun.resume("imdb-lstm/latest", trainer={"max_epochs": 40})`
+
+    Args:
+        run: a run, or what `dlrun.open` takes.
+        runs_dir, data_dir, quiet: as of `dlrun.run`.
+        force: resume even if code or packages have changed since the run began.
+        trust: run the code that the config in somebody else's folder names.
+        values: keys of the config that a resume may change: accelerator, fallback, logger, where
+            the data are, and the number of epochs.
+
+    Raises the same as `dlrun.run`.
+    """
+    settings = RunSettings(
+        overrides=_overrides(values),
+        runs_dir=_path(runs_dir),
+        data_dir=_path(data_dir),
+        force=force,
+        trust=trust,
+        screen=Screen(quiet=quiet, results=False),
+    )
+    with _exclusively():
+        return _ended(*resume_run(str(run.folder if isinstance(run, Run) else run), settings))
+
+
+@_public
+def sweep(
+    experiment: str,
+    *inputs: PathLike,
+    grid: Mapping[str, Sequence[object]] | None = None,
+    seeds: int | str | Sequence[int] | None = None,
+    folds: int | None = None,
+    space: Mapping[str, str] | None = None,
+    trials: int | None = None,
+    sampler: Sampler | None = None,
+    jobs: int | None = None,
+    config: PathLike | Sequence[PathLike] = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    name: str | None = None,
+    note: str = "",
+    tags: str | Sequence[str] = (),
+    quiet: bool = False,
+    **values: object,
+) -> SweepResults:
+    """Run an experiment for several seeds and config values in parallel; return its results.
+
+    Example: `dlrun.sweep("imdb-dense", grid={"optimizer.lr": [0.001, 0.002]}, seeds=5).best`
+
+    Args:
+        grid: the values of each key that varies, by dotted keys; all combinations are run.
+        seeds: how many (5 means 0 to 4), which (`[0, 3, 7]`), or a text such as "0-4".
+        folds: of a cross-validation.
+        space: ranges or choices of which `trials` are drawn, such as `{"optimizer.lr":
+            "log:1e-4..1e-2", "batch_size": "50|100"}`; sampler: "random", or "tpe" (Optuna).
+        jobs: how many runs at once; by default as many as cores and memory allow.
+        name: the sweep's name. values: keys of the config that all runs share.
+        experiment, inputs, config, runs_dir, data_dir, note, tags, quiet: as of `dlrun.run`.
+
+    Its rows are a table: `pandas.DataFrame(results.rows)`. A run that fails is in `failed` of the
+    results, and ends no other. Raises the same as `dlrun.run` if the sweep cannot begin;
+    KeyboardInterrupt, after which `dlrun sweep --resume latest` continues it.
+    """
+    if isinstance(seeds, Sequence) and not isinstance(seeds, str):
+        seeds = "".join(f"{seed}," for seed in seeds)
+    settings = RunSettings(
+        config=_listed(config),
+        overrides=_overrides(values),
+        values=[registry.layer_of_arguments(experiment, [*map(str, inputs)])],
+        runs_dir=_path(runs_dir),
+        data_dir=_path(data_dir),
+        name=name,
+        note=note,
+        tags=[tags] if isinstance(tags, str) else tags,
+        screen=Screen(quiet=quiet, results=False),
+    )
+    search = SearchSpace(
+        seeds=None if seeds is None else str(seeds),
+        grid=[
+            f"{key}={json.dumps(_plain([*several]))[1:-1]}" for key, several in (grid or {}).items()
+        ],
+        spaces=[f"{key}={text}" for key, text in (space or {}).items()],
+        trials=trials,
+        sampler=sampler,
+        folds=folds,
+    )
+    with _exclusively():
+        _, results = run_sweep(experiment, settings, search, jobs=jobs)
+    assert results is not None  # no dry run, no jobs of SLURM
+    return results
+
+
+@_public
+def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
+    """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest".
+
+    Example: `dlrun.open("imdb-dense/latest").metrics`
+
+    Raises ConfigError if there is no such run, DataError if its record or config is damaged.
+    """
+    return Run.open(run, _path(runs_dir))
+
+
+@_public
+def runs(
+    experiment: str | None = None,
+    *,
+    state: str | None = None,
+    tag: str | None = None,
+    runs_dir: PathLike | None = None,
+) -> list[Run]:
+    """Return all runs, or those of an experiment, in a state or with a tag, the newest first.
+
+    Example: `[run.record.metrics["test_accuracy"] for run in dlrun.runs(state="finished")]`
+
+    A damaged run has the state "damaged" and an empty record. Raises ConfigError for an unknown
+    experiment without runs.
+    """
+    known = [*scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)]
+    if experiment is not None and not known:
+        registry.experiment_entry(experiment)
+    return [
+        run
+        for run in known
+        if state in (None, run.state)
+        if tag is None or (not run.is_damaged and tag in run.notes.tags)
+    ]
+
+
+@contextmanager
+def _exclusively() -> Iterator[None]:
+    """Raise DlrunError if another run of this process is running in another thread."""
     if not _RUNNING.acquire(blocking=False):
         raise DlrunError("another dlrun.run() is running in this process; wait until it ends")
     try:
-        code, folder = run_experiment(experiment, settings)
-    except Interrupted:
-        raise KeyboardInterrupt from None
-    except Terminated as stop:
-        raise SystemExit(stop.exit_code) from None
-    except DlrunError as error:
-        raise _for_notebook(error) from None
+        yield
     finally:
         _RUNNING.release()
-    assert folder is not None  # no dry run
-    opened = Run.open(folder)
-    if code == Interrupted.exit_code:  # one of several processes was stopped
-        raise KeyboardInterrupt
-    if code and opened.state != "finished":  # several processes, which have printed the error
-        raise DlrunError(opened.record.error or f"the run is {opened.state}")
-    return opened
 
 
-def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:
-    """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest"."""
+def _ended(code: int, folder: Path) -> Run:
+    """Return a run that has ended; raise what several processes have only printed."""
+    run = Run.open(folder)
+    if code == Interrupted.exit_code:
+        raise Interrupted
+    if code and run.state != "finished":
+        raise DlrunError(run.record.error or f"the run is {run.state}")
+    return run
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _listed(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str | Path) else [*map(Path, paths)]
+
+
+def _overrides(values: Values) -> list[str]:
+    """Return keyword arguments as `--set` texts."""
+    return [format_override(key, value) for key, value in flatten_keys(_plain(values)).items()]
+
+
+def _plain(values: T) -> T:
+    """Return values of numpy and paths as those of YAML; NaN stays NaN, which no key takes."""
     try:
-        return Run.open(run, None if runs_dir is None else Path(runs_dir))
-    except DlrunError as error:
-        raise _for_notebook(error) from None
-
-
-def _for_notebook(error: DlrunError) -> DlrunError:
-    """Return the error with its hint as a note and without its traceback, for a notebook."""
-    if error.hint:
-        error.add_note(error.hint)
-    return error.with_traceback(None)
+        plain: T = json.loads(json.dumps(values, default=json_default))
+    except (TypeError, ValueError, RecursionError) as error:  # such as a list in itself
+        raise ConfigError(f"not values of a config: {error}") from None
+    return plain

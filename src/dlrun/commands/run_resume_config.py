@@ -58,7 +58,7 @@ def resume(settings: RunSettings, run: opt.Run) -> int:
     dlrun resume latest
     dlrun resume imdb-lstm/latest trainer.max_epochs=40
     """
-    return resume_run(run, settings)
+    return resume_run(run, settings)[0]
 
 
 @opt.with_run_options("config", "overrides")

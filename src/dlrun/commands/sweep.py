@@ -75,7 +75,7 @@ def sweep(
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & {"--jobs"}, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_slurm_options(slurm or [])
-    return run_sweep(
+    code, _ = run_sweep(
         experiment or "",
         replace(settings, overrides=opt.join_settings(single, settings.overrides), values=[layer]),
         SearchSpace(seeds, several, space or (), trials, sampler, folds),
@@ -84,6 +84,7 @@ def sweep(
         slurm_options=on_slurm,
         wait=wait,
     )
+    return code
 
 
 def _forbid(options: set[str], reason: str, hint: str) -> None:

@@ -50,8 +50,8 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     return _run_in_new_folder(checks.load_experiment_to_run(name, config), config, settings)
 
 
-def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run, and return the exit code; find_run explains the names.
+def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
+    """Continue a run; return the exit code and the folder. `find_run` explains the names.
 
     A run that has not finished continues in its own folder; with more epochs than it was to have,
     in a new one. The overrides in the settings can change only a few other keys.
@@ -67,21 +67,23 @@ def resume_run(run: str, settings: RunSettings) -> int:
         needs_new_run = config.total_steps != opened.config.total_steps
         if status == "finished" and not needs_new_run:
             _note_nothing_to_resume(opened, settings)
-            return 0
+            return 0, folder.path
         if status != "waiting" or needs_new_run:
             checks.check_can_continue(opened, config, settings)
         checks.check_run_can_start(name, config, settings)
         experiment = checks.load_experiment_to_run(name, config)
         processes = distributed.count_processes_to_start(config)
         if processes == 1 and not needs_new_run:
-            return _run_in_folder(experiment, config, settings, folder, opened.record)
+            code = _run_in_folder(experiment, config, settings, folder, opened.record)
+            return code, folder.path
     if not needs_new_run:
-        return distributed.launch_training_processes(processes, folder.path, settings)
+        code = distributed.launch_training_processes(processes, folder.path, settings)
+        return code, folder.path
     if not checkpoint_files(folder.path):
         hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
         raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
     check_runs_folder_writable(runs_dir)
-    return _run_in_new_folder(experiment, config, settings, opened)[0]
+    return _run_in_new_folder(experiment, config, settings, opened)
 
 
 def _note_nothing_to_resume(run: Run, settings: RunSettings) -> None:

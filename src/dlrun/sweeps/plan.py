@@ -91,7 +91,7 @@ class SweepPlan(ChecksummedModel):
     name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
     experiment: str
     started: str
-    command: list[str]
+    command: list[str]  # the words after `dlrun`; none if it was begun in Python
     dlrun: str
     code: str
     packages: dict[str, str | None]
@@ -228,7 +228,7 @@ def make_sweep_plan(
         name=name,
         experiment=experiment,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=sys.argv,
+        command=sys.argv[1:] if options.screen is None else [],
         dlrun=metadata.version("dlrun"),
         code=environment.code_version(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),

@@ -22,6 +22,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
@@ -97,8 +98,9 @@ class ChildProcess:
 
 def _start_isolated(process: BaseProcess) -> None:
     """Start a child process that ignores the terminal's signals and the working folder."""
-    before = os.environ.get(SAFE_PATH)
+    before, script = os.environ.get(SAFE_PATH), sys.modules["__main__"]
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
+    sys.modules["__main__"] = ModuleType("__main__")  # nor the user's script, which would run again
     if sys.platform != "win32":
         resource_tracker.ensure_running()  # its start unblocks signals
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -112,6 +114,7 @@ def _start_isolated(process: BaseProcess) -> None:
         if sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         del os.environ[SAFE_PATH]
+        sys.modules["__main__"] = script
         if before is not None:
             os.environ[SAFE_PATH] = before
 
@@ -184,7 +187,7 @@ def run_point_in_child_process(
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         settings = replace(settings, screen=_PointScreen(connection))
         if run is not None:
-            code = resume_run(str(run), settings)
+            code, _ = resume_run(str(run), settings)
         else:
             code, _ = run_experiment(experiment, settings)
     except BaseException as failure:

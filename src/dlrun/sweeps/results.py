@@ -207,6 +207,20 @@ class SweepResults:
             for spread in group.spreads.values()
         ]
 
+    def __repr__(self) -> str:
+        return "\n".join(self.table_lines(Screen()))
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs of the sweep, in the order in which they were planned."""
+        return [run for _, run in sorted(self.state.runs.items())]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Return why runs have failed, by the settings in which they differ from others."""
+        points = self.plan.points
+        return {points[number - 1].label: why for number, why in sorted(self.state.failed.items())}
+
     def write_files(self, screen: Screen) -> dict[str, str]:
         """Write the table, figure and report, and return the paths of those that were written.
 
@@ -234,7 +248,8 @@ class SweepResults:
     def page_content(self) -> PageContent:
         """Return what a page shows of the sweep."""
         plan, runs = self.plan, self.state.runs
-        note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
+        command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
+        note = f"The sweep {plan.name}: {command}."
         finished = sum(run.is_finished for run in runs.values())
         if finished < plan.size:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
@@ -244,11 +259,10 @@ class SweepResults:
         if self.best and self.selection:
             shown = {"the best config by validation": describe_config(self.best)}
             shown |= self.selection.describe()
-        ordered = [run for _, run in sorted(runs.items())]
         figures: dict[str, bytes] = {}
         with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
             figures["The configs"] = (self.sweep.folder / FIGURE).read_bytes()
-        return PageContent(ordered, note, self.warnings, shown, figures)
+        return PageContent(self.runs, note, self.warnings, shown, figures)
 
     def _draw(self, screen: Screen) -> bytes | None:
         """Return the figure as PNG; None if no finished run has metrics, or it failed."""

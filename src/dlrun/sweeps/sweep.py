@@ -33,14 +33,15 @@ def run_sweep(
     jobs: int | None = None,
     slurm_options: slurm.SlurmOptions | None = None,
     wait: bool = False,
-) -> int:
-    """Run or continue a sweep of an experiment, show its summary, and return the exit code.
+) -> tuple[int, SweepResults | None]:
+    """Run or continue a sweep of an experiment, show its summary; return exit code and results.
 
     resume: the sweep to continue, whose experiment is then empty. slurm_options: None: run on this
-    machine. Returns 1 if a point failed or the table cannot be written. Raises ConfigError with
-    every error before anything begins; Interrupted or Terminated after all runs have ended.
+    machine. The code is 1 if a point failed or the table cannot be written; there are no results
+    of a dry run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before
+    anything begins; Interrupted or Terminated after all runs have ended.
     """
-    screen = Screen(quiet=options.quiet, results=not options.json)
+    screen = options.console()
     if slurm_options is not None:
         slurm.check_slurm_available()
     elif group := find_process_group():
@@ -62,7 +63,7 @@ def run_sweep(
         checked = "points" if plan.search is None else "ends of spaces"
         place = runs_dir / experiment
         screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
-        return 0
+        return 0, None
     if resume is None:
         folder = RunFolder.claim_sweep(runs_dir, plan.name).path
     sweep = Sweep(plan, folder, options.data_dir)
@@ -81,7 +82,7 @@ def run_sweep(
             submitted = _submit(sweep, slurm_options, options, screen)
             if submitted and not wait:
                 _show_jobs(sweep, submitted, again, screen, json=options.json)
-                return 0
+                return 0, None
             state = _wait(sweep, submitted, screen)
         return _finish(sweep, state, options, screen)
 
@@ -115,8 +116,10 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     screen.rows([*lines, pluralize(plan.size, "run")])
 
 
-def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
-    """Write and show the results of a sweep; return 1 if a point failed or there is no table."""
+def _finish(
+    sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen
+) -> tuple[int, SweepResults]:
+    """Write and show the results of a sweep; return them, and 1 if they are not complete."""
     results = SweepResults(sweep, state)
     if state.stopped:
         if options.json:
@@ -130,7 +133,7 @@ def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Scree
         results.print_json("finished" if is_whole else "failed", screen)
     else:
         results.show(files, screen)
-    return 0 if is_whole else 1
+    return 0 if is_whole else 1, results
 
 
 def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, screen: Screen) -> Jobs:
