@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+EXTRAS ?=
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip install --quiet
 # Where a container image sets it, as many do, every command would compile every module that it imports.
@@ -19,6 +20,8 @@ $(VENV)/.installed: pyproject.toml
 	@echo "installing into $(VENV): some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[offline]'
+	@$(PIP) --no-deps --retries 0 --timeout 10 islp 2> $(VENV)/islp.log || \
+		echo "no book tables, no photographs: \`pip install --no-deps islp\` failed, see $(VENV)/islp.log"
 	$(BIN)/python -m compileall -q src
 	@$(MAKE) --no-print-directory schemas
 	@touch $@
@@ -27,13 +30,14 @@ $(VENV)/.tools: $(VENV)/.installed
 	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev,docs]'
 	@touch $@
 
-install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
+$(VENV)/.extras-%: $(VENV)/.installed
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+install: $(VENV)/.installed $(EXTRAS:%=$(VENV)/.extras-%) ## create .venv with dlrun; EXTRAS=export,optuna adds what these need
 	@echo "installed: $(BIN)/dlrun"
 
-$(VENV)/.lab: $(VENV)/.installed
-	@$(PIP) --no-deps --retries 1 --timeout 10 islp && touch $@ || echo "no package islp: its data are generated instead"
-
-demo: $(VENV)/.lab ## run the whole chapter: for real what takes seconds, the rest on generated data
+demo: $(VENV)/.installed ## run the whole chapter: for real what takes seconds, the rest on generated data
 	$(BIN)/dlrun demo $(ARGS)
 
 test: $(VENV)/.tools ## the tests that need no data (under 4 minutes)

@@ -216,8 +216,8 @@ class ReproducedExperiment:
                 photographs += 1
                 for origin in counts:
                     counts[origin] += first.get(origin) == first["book"]
-        metric = f"first labels of {photographs}"
-        return [{"metric": metric, "count": 1, **counts}] if photographs else []
+        row = {"metric": f"first labels of {photographs}", "photographs": photographs, "count": 1}
+        return [row | counts] if photographs else []
 
     @property
     def figures(self) -> dict[str, bytes]:

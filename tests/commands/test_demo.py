@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dlrun.data.download import packaged_paths
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from tests.conftest import Dlrun
+from tests.conftest import Dlrun, Hide
 from tests.experiments.test_registry import WORKING, plugin, plugins
 from tests.reproduction.lab import published
 
@@ -32,18 +31,25 @@ def test_demo_is_for_real_where_the_data_are_on_the_machine(forked: Dlrun, tmp_p
     done = forked(
         "demo", "imdb-lasso", "classify-images", "hitters-linear", PYTHONPATH=path
     ).is_told(0)
-    head, *lines = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
-    assert head.split() == "fit metric here book notebook data seconds".split()
-    assert [line for line in lines if len(line) > 80] == []
-    names = [line.split()[0] for line in lines[:2]]
-    assert names == ["imdb-lasso", "classify-images"], "as they are named"
-    assert re.search(r"classify-images +labels of 6 +\d +6 +4 +real", lines[1])
-    assert re.search(r"imdb-lasso +accuracy +0\.\d{4} +generated", lines[0])
-    assert re.search(r"hitters-linear +mae .* generated", lines[2])
-    assert "pip install" not in done.stdout, "the package is there, though not its table"
-    if not packaged_paths("ISLP"):
-        without = forked("demo", "classify-images").is_told(0)
-        assert "pip install --no-deps islp" in without.stdout and " real" not in without.stdout
+    head, *lines = done.stdout.splitlines()[1:]
+    assert head.split() == "fit metric here book notebook".split()
+    assert [line for line in (done.stdout + done.stderr).splitlines() if len(line) > 80] == []
+    assert [line.split()[0] for line in lines[:2]] == ["imdb-lasso", "classify-images"]
+    assert re.search(r"imdb-lasso +accuracy +0\.\d{4} \(generated\)$", lines[0])
+    assert re.search(r"classify-images +the book's first label in \d of 6 \(\*\) +6 +4$", lines[1])
+    assert re.search(r"hitters-linear +mae .* \(generated\)$", lines[2])
+    assert len(done.stderr.splitlines()) == 3, "a line for each fit"
+    assert "pip install" not in done.stderr, "the package is there, though not its table"
+    assert (tmp_path / "runs" / "demo.html").is_file()
+
+
+def test_demo_says_first_that_the_tables_are_missing(cli: Dlrun, without_package: Hide) -> None:
+    without_package("ISLP")
+    done = cli("demo", "hitters-linear").is_told(0)
+    warning, fit = done.stderr.splitlines()
+    assert "pip install --no-deps islp" in warning and fit == "[1/1] hitters-linear"
+    done = cli("demo", "hitters-linear", "--verbose").is_told(0, "run folder: ")
+    assert "train_mae" in done.stdout
 
 
 def test_the_reviews_of_the_demo_are_the_same_for_all_their_experiments() -> None:
@@ -69,8 +75,8 @@ def test_demo_goes_on_after_a_bug(forked: Dlrun, plugins: tuple[Path, Mapping[st
         smoke.mkdir()
         (smoke / f"{name}.yaml").write_text("words: 2\n")
     done = forked("demo", "broken", "count-words", **env)
-    table = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
+    table = done.stdout.splitlines()[2:]
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert table[1].split() == ["broken", "failed"]
-    assert table[2].split()[:3] == ["count-words", "words", "2.0000"]
+    assert table[0].split() == ["broken", "failed"]
+    assert table[1].split()[:3] == ["count-words", "words", "2.0000"]
     assert "a bug" in done.stderr

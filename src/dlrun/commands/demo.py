@@ -5,25 +5,38 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from rich.text import Text
 
+from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
 from dlrun.data.download import packaged_paths, without_network
+from dlrun.data.sources import GENERATED
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
+from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reproduction import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
-from dlrun.system.console import Screen, format_text_table, printable
+from dlrun.system.console import Screen, format_position, format_text_table, printable
 
 WIDTH = 80
-HEADS = ["fit", "metric", "here", "book", "notebook", "data", "seconds"]
-HINT = "`pip install --no-deps islp` brings the book's tables and photographs."
+HEADS = ["fit", "metric", "here", "book", "notebook"]
+MISSING = "the book's tables are missing; `pip install --no-deps islp` brings them"
+GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
+
+
+class _FitScreen(Screen):
+    """Prints the warnings and the progress bar of a fit; its notes are only in its log."""
+
+    def note(self, text: str) -> None:
+        self.log(text)
 
 
 @dataclass
@@ -54,25 +67,30 @@ class _Fit:
         """Return the fit's row of the table, with published numbers only beside real data."""
         title = self.title if self.title == self.name else f" {self.title.removeprefix(self.name)}"
         if self.run is None:
-            return [title, "", "failed", "", "", "", ""]
+            return [title, "", "failed", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
-        here, published, data = format_metric(record.metrics.get(metric)), ["", ""], "generated"
+        here, published = format_metric(record.metrics.get(metric)), ["", ""]
         if self.is_real:
             part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
             rows = {row["metric"]: row for row in part.rows}
             if row := rows.get(metric) or next(iter(rows.values()), None):
-                metric, here = row["metric"].removeprefix("first "), format_metric(row["mean"])
+                metric, here = row["metric"], format_metric(row["mean"])
                 published = [format_metric(row[edition]) for edition in EDITIONS]
-            data = "real (*)" if record.reference_differs else "real"
-        elif record.source != "sample":
-            data = "other"
-        seconds = f"{record.seconds['total']:.1f}"
-        return [title, metric.removeprefix(TESTED), here, *published, data, seconds]
+                if of := row.get("photographs"):
+                    metric, here = "the book's first label", f"in {here} of {of}"
+            here += " (*)" if record.reference_differs else ""
+        elif record.source == GENERATED:
+            here += " (generated)"
+        return [title, metric.removeprefix(TESTED), here, *published]
 
 
 @opt.with_run_options("runs_dir", "data_dir")
-def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
+def run_demo(
+    settings: RunSettings,
+    experiments: opt.Experiments = None,
+    verbose: Annotated[bool, opt.flag("Show all that each fit prints.", "--verbose", "-v")] = False,
+) -> int:
     """Run the whole chapter in about two minutes, without a download, beside the book's numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
@@ -82,27 +100,38 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     dlrun demo
     dlrun demo hitters-lasso nyse-rnn --runs-dir demo-runs
     """
-    screen = Screen()
+    screen, muted = Screen(), Screen()
+    muted.err.quiet = True
+    if not verbose:
+        settings = replace(settings, screen=_FitScreen(results=False))
     names = experiments or registry.experiments_of_book()
     with without_network():
-        fits = [fit for name in names for fit in _fits(name, settings, screen)]
+        preparing = screen if verbose else muted
+        fits = [fit for name in names for fit in _fits(name, settings, preparing)]
+        if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
+            screen.warn(MISSING)
         for number, fit in enumerate(fits, start=1):
-            screen.show(Text(f"\n[{number}/{len(fits)}] {fit.title}", style="bold"))
+            screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
             if fit.missing:
-                screen.warn(f"on generated data: {fit.missing}")
+                preparing.warn(f"on generated data: {fit.missing}")
             fit.execute(screen)
     runs = [fit.run for fit in fits if fit.run is not None]
     if not runs:
         raise ConfigError("no experiment could be run")
-    head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 5))
-    figures = [str(figure) for run in runs for figure in run.figures]
-    remarks = [line for text in _remarks(fits) for line in textwrap.wrap(printable(text), WIDTH)]
-    option = f" --runs-dir {shlex.quote(str(settings.runs_dir))}" if settings.runs_dir else ""
-    commands = ("runs list", "report", f"runs show {runs[-1].name}")
-    following = [f"  dlrun {command}{option}" for command in commands]
-    screen.show(Text("\n".join(["", "Figures", *figures, ""])))
-    screen.show(Text(head, style="bold"))
-    screen.show(Text("\n".join([*lines, *remarks, "Now try", *following])))
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    page = runs_dir / "demo.html"
+    write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
+    head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)
+    option = f" --runs-dir {shlex.quote(str(runs_dir))}" if settings.runs_dir else ""
+    following = f"Now try `dlrun runs list{option}`, and `dlrun reproduce`, which downloads data."
+    remarks = [
+        line
+        for text in (*_remarks(fits), following)
+        for line in textwrap.wrap(printable(text), WIDTH, break_on_hyphens=False)
+    ]
+    screen.show(Text(f"\n{head}", style="bold"))
+    screen.show(Text("\n".join([*lines, *remarks])))
+    screen.labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(runs) == len(fits) else 1
 
 
@@ -126,11 +155,7 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
 
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
-    remarks = []
-    if not all(fit.is_real for fit in fits):
-        remarks.append("Generated data show that everything works, and nothing about the book.")
-    if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
-        remarks.append(HINT)
+    remarks = [] if all(fit.is_real for fit in fits) else [GENERATED_DATA]
     for fit in fits:
         if fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")

@@ -65,6 +65,8 @@ class TableDenseConfig(TableNetworkConfig, OwnDataExperimentConfig):
 class NyseRnnConfig(TableNetworkConfig, BookConfig):
     """Defines the keys of configs/nyse-rnn.yaml."""
 
+    real_in_demo = True
+
     data: ValidatedDaysDataConfig
     model: RecurrentConfig
 
