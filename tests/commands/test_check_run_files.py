@@ -22,10 +22,12 @@ def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys:
         number += 1
         copy = shutil.copytree(whole, tmp_path / NAME / str(number))
         change(copy)
-        assert check(str(copy), runs_dir=tmp_path) == expected
-        return capsys.readouterr()[expected].replace("\n", "")
+        assert check([str(copy)], json=True) == expected
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row["result"] == ("damaged" if expected else "whole")
+        return " ".join(row["problems"])
 
-    assert "whole (finished, 10 checked files)" in said(0, lambda copy: None)
+    assert said(0, lambda copy: None) == ""
     for name in ("metrics.csv", "weights.pt", "learning_curves.png", "checkpoint"):
         assert f"{name}: damaged" in said(1, lambda copy: flip(copy / name, at=100))  # noqa: B023
 
@@ -47,10 +49,11 @@ def test_an_edited_config_is_damage_everywhere(cli: Dlrun, tmp_path: Path) -> No
     config.write_text(config.read_text() + "# a remark\n")
     before = {file.name: file.read_bytes() for file in run.iterdir()}
     why = "config.yaml: damaged, or edited"
-    cli("runs", "check").is_told(1, why, "2 runs, 1 damaged")
+    assert why in cli("runs", "check").is_told(1, "2 runs, 1 damaged").stdout
     assert "damaged" in cli("runs", "list", "--csv").is_told(0).stdout
-    for command in (["runs", "show"], ["resume"], ["report"], ["verify"], ["predict", "--test"]):
+    for command in (["runs", "show"], ["resume"], ["report"], ["predict", "--test"]):
         cli(*command, "edited").is_told(2, why, f"dlrun {NAME} --config ")
+    assert why in cli("verify", "edited").is_told(1).stdout
     assert {file.name: file.read_bytes() for file in run.iterdir()} == before
 
 
@@ -65,7 +68,9 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     change_config(copy, "seed: 1", "seed: 2")
     change_record(copy, seed=2, metrics={"test_accuracy": 1.0})
     why = f"a copy of {NAME}/{name}"
-    cli("runs", "check").is_told(1, f"{copy.name}: {why}", "3 runs, 0 damaged, 1 copied")
+    checked = cli("runs", "check", "--json").is_told(1, "3 runs, 0 damaged, 1 copied")
+    problems = {row["run"]: row["problems"] for row in json.loads(checked.stdout)}
+    assert problems["another/a"] == [why]
     rows = json.loads(cli("runs", "list", "--json").is_told(0).stdout)
     assert {row["name"]: row["problem"] for row in rows if row["problem"]} == {copy.name: why}
     cli("report").is_told(0, "1 run left out of means")

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,10 +21,15 @@ NAME = "imdb-dense"
 
 def differences(folder: Path) -> dict[str, tuple[object, object]]:
     """What `verify` says that a run and its repetition state differently, by name."""
-    ended = harness.run(folder.parent, "verify", folder, "--json").is_told(1)
-    found = json.loads(ended.stdout)
-    assert not found["identical"] and found["verdict"] == "different"
-    return {one["name"]: (one["handed_in"], one["repeated"]) for one in found["differences"]}
+    row = verified(folder, 1)
+    assert row["result"] == "different"
+    return {one["name"]: (one["stated"], one["repeated"]) for one in row["differences"]}
+
+
+def verified(folder: Path, code: int) -> dict[str, Any]:
+    """The row of the only run in a folder."""
+    (row,) = json.loads(harness.run(folder.parent, "verify", folder, "--json").is_told(code).stdout)
+    return row
 
 
 @pytest.mark.slow
@@ -31,13 +37,12 @@ def differences(folder: Path) -> dict[str, tuple[object, object]]:
 def test_every_experiment_comes_out_identical(tmp_path: Path, done: Done, name: str) -> None:
     folder = moved(done(name), tmp_path)
     before = {file: file.read_bytes() for file in folder.iterdir()}
-    ended = harness.run(tmp_path, "verify", folder).is_told(0)
-    assert ended.stdout.startswith("identical: results.json, ")
+    row = verified(folder, 0)
+    assert row["result"] == "identical" and row["stated"] == row["repeated"]
     for file in results(folder)["files"]:
-        assert file in ended.stdout or file == "environment.json" or file.endswith(".png")
+        assert file in row["compared"] or file == "environment.json" or file.endswith(".png")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     assert not (tmp_path / "runs").exists()
-    assert "warning" not in ended.stderr
 
 
 def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
@@ -73,8 +78,7 @@ def test_a_forged_field_of_the_record_is_a_difference(
         inner = inner[section]
     stated, inner[key] = inner.get(key), value
     change_record(folder, **record)
-    handed_in, repeated = differences(folder)[field.removeprefix("metrics.")]
-    assert (handed_in, repeated) == (value, stated)
+    assert differences(folder)[field.removeprefix("metrics.")] == (value, stated)
 
 
 def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Done) -> None:
@@ -84,7 +88,8 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     before = first.view(-1)[0].item()
     first.view(-1)[0] += 0.5
     torch.save(weights, folder / "weights.pt")
-    harness.run(tmp_path, "verify", folder).is_told(2, "weights.pt: damaged")
+    row = verified(folder, 1)
+    assert row["result"] == "damaged" and row["why"].startswith("weights.pt: damaged")
     put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
     put(folder, "predictions.csv", b"row,label\n1,a\n")
     put(folder, "summary.txt", b"a network\n")
@@ -93,10 +98,10 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     assert found["predictions.csv: predicted"][0] is None, "a column that only one has"
     assert {"predictions.csv: label", "summary.txt"} <= {*found}
     put(folder, "predictions.csv", b"row,label\n1,a,more\n")
-    harness.run(tmp_path, "verify", folder).is_told(2, "predictions.csv: not what a run writes")
+    assert verified(folder, 1)["why"].startswith("predictions.csv: not what a run writes")
 
 
-def test_a_folder_of_runs_is_a_table_with_a_verdict_for_each(tmp_path: Path, done: Done) -> None:
+def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) -> None:
     hand_in, linear = tmp_path / "handed-in", done("hitters-linear")
 
     def student(name: str, source: Path) -> Path:
@@ -108,39 +113,46 @@ def test_a_folder_of_runs_is_a_table_with_a_verdict_for_each(tmp_path: Path, don
     change_record(unfinished, status="failed")
     flip(student("dua", done("nyse-linear")) / "results.json", at=100)
     student("eve", done(NAME))
-    words = ("verify", "--runs-dir", hand_in)
-    ended = harness.run(tmp_path, *words, "--json").is_told(1)
-    assert "epoch" not in ended.stderr
-    rows = json.loads(ended.stdout)
-    assert [row["verdict"].partition(",")[0] for row in rows] == [
-        *("identical", "different", "failed", "damaged", "identical")
+    rows = json.loads(harness.run(tmp_path, "verify", hand_in, "--json").is_told(1).stdout)
+    assert [row["result"] for row in rows] == [
+        "identical",
+        "different",
+        "failed",
+        "damaged",
+        "copy",
     ]
-    assert [row["identical"] for row in rows] == [True, False, False, False, False]
-    assert rows[4]["verdict"].endswith(f"a copy of ada/{done(NAME).name}")
+    assert rows[4]["why"] == f"a copy of ada/{done(NAME).name}, or the reverse"
     (difference,) = rows[1]["differences"]
-    assert (difference["name"], difference["handed_in"]) == ("test_mae", 0.5)
-    head, *lines = harness.run(tmp_path, *words, "--quiet").is_told(1).stdout.splitlines()
-    assert head.split() == "run folder metric handed in repeated verdict".split()
-    cells = [line.split() for line in lines]
-    assert [row[1] for row in cells] == ["ada", "bob", "cem", "dua", "eve"]
-    assert cells[1][2:4] == ["test_mae", "0.5000"] and cells[1][5] == "different"
-    assert cells[0][3] == cells[0][4], "the main metric of the run and of its repetition"
-    shutil.rmtree(hand_in / "eve")
-    for name in ("bob", "cem", "dua"):
+    assert (difference["name"], difference["stated"]) == ("test_mae", 0.5)
+    ended = harness.run(tmp_path, "verify", "bob/latest", "--runs-dir", hand_in).is_told(1)
+    head, row, *why = ended.stdout.splitlines()
+    assert head.split() == "run experiment metric stated repeated result".split()
+    assert row.split()[1:4] == ["hitters-linear", "test_mae", "0.5000"]
+    assert why[1].strip().startswith("test_mae: 0.5000 stated, ")
+    assert len(ended.stderr.splitlines()) == 1, "no line of its training"
+    for name in ("bob", "cem", "dua", "eve"):
         shutil.rmtree(hand_in / name)
-    harness.run(tmp_path, *words).is_told(0)
+    shown = harness.run(tmp_path, "verify", "--runs-dir", hand_in, "--verbose").is_told(0)
+    assert "epoch" in shown.stderr
+
+
+def test_a_value_of_a_table_is_named_by_its_epoch(tmp_path: Path, done: Done) -> None:
+    folder = moved(done("hitters-lasso"), tmp_path)
+    lines = (folder / "metrics.csv").read_text().splitlines(keepends=True)
+    lines[3] = lines[3].replace(",", ",1", 1)
+    put(folder, "metrics.csv", "".join(lines).encode())
+    (difference,) = verified(folder, 1)["differences"]
+    assert difference["name"].startswith("metrics.csv: ") and difference["where"] == "epoch 3"
 
 
 def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     packages = Run.open(folder).environment.packages | {"numpy": "0.1"}
     change_environment(folder, processor="Z80", packages=packages, code="another")
-    ended = harness.run(tmp_path, "verify", folder, "--json").is_told(0)
-    found = json.loads(ended.stdout)
-    assert found["identical"] and found["differences"] == []
-    causes = {cause["name"]: cause for cause in found["differs"]}
+    row = verified(folder, 0)
+    causes = {cause["name"]: cause for cause in row["causes"]}
     assert {*causes} == {"code: digest", "packages: numpy", "machine: processor"}
-    assert causes["machine: processor"]["handed_in"] == "Z80"
+    assert causes["machine: processor"]["stated"] == "Z80"
 
 
 def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
@@ -149,20 +161,18 @@ def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
         change_record(folder, **values)
         return folder
 
-    def told(code: int, folder: object, *words: str) -> None:
-        ended = harness.run(tmp_path, "verify", folder, "--json").is_told(code, *words)
-        assert json.loads(ended.stdout)["status"] == "failed"
+    def told(folder: Path, result: str, *words: str) -> None:
+        row = verified(folder, 1)
+        assert row["result"] == result and all(word in row["why"] for word in words)
 
-    told(1, changed("killed", status="running"), "killed: only a finished run", "dlrun resume")
-    told(1, changed("failed", status="failed"), "failed: only a finished run")
-    told(2, "nothing", "no such run")
+    told(changed("killed", status="running"), "killed", "only a finished run", "dlrun resume")
+    told(changed("failed", status="failed"), "failed", "only a finished run")
     gone = changed("gone")
     change_config(gone, "source: sample", "source: stanford")
     change_config(gone, "archive: null", f"archive: {tmp_path / 'gone.tar.gz'}")
-    told(1, gone, "cannot be run again", "gone.tar.gz")
-    damaged = moved(done(NAME), tmp_path / "damaged")
-    flip(damaged / "metrics.csv", at=-3)
-    told(2, damaged, "metrics.csv: damaged")
+    told(gone, "not repeated", "cannot be run again", "gone.tar.gz")
+    ended = harness.run(tmp_path, "verify", "nothing", "--json").is_told(2, "no such run")
+    assert json.loads(ended.stdout)["status"] == "failed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -171,7 +181,7 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     place.mkdir()
     change_config(folder, "max_epochs: 1", "max_epochs: 100000")
     change_record(folder, steps=100_000)
-    child = harness.start(tmp_path, "verify", folder, TMPDIR=str(place))
+    child = harness.start(tmp_path, "verify", folder, "-v", TMPDIR=str(place))
     harness.wait_until(lambda: "epoch      1/" in child.output("stderr"), child)
     assert len([*place.glob("dlrun-verify-*")]) == 1
     child.signal(number)
@@ -186,5 +196,4 @@ def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
     shared = setting("trainer.devices=2", "trainer.strategy=ddp")
     environment = {"OMP_NUM_THREADS": "1"}
     dlrun(*smoke(NAME), *shared, **environment).is_told(0)
-    done = dlrun("verify", "latest", **environment).is_told(0)
-    assert done.stdout.startswith("identical: ")
+    dlrun("verify", "latest", **environment).is_told(0)

@@ -150,7 +150,7 @@ def test_a_run_of_other_code_is_not_resumed_and_verify_names_it(
     refused = forked("resume", "killed", **env).is_told(1, "count_words ", " then, ", "--force")
     assert "torch" not in refused.stderr
     verified = forked("verify", "done", "--json", **env).is_told(1)
-    (cause,) = json.loads(verified.stdout)["differs"]
+    (cause,) = json.loads(verified.stdout)[0]["causes"]
     assert cause["name"].startswith("code: ")
     forked("resume", "killed", "--force", **env).is_told(0, "warning: ")
     code.write_text(working)

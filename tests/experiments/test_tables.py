@@ -166,7 +166,8 @@ def test_trees_are_grown_again_and_others_than_those_of_the_run_are_refused(
     forked: Dlrun, tmp_path: Path
 ) -> None:
     forked("table-boosting", *own(tmp_path, "data.target=price")).is_told(0)
-    assert "model.npz" in forked("verify", "table-boosting/latest").is_told(0).stdout
+    verified = forked("verify", "table-boosting/latest", "--json").is_told(0)
+    assert "model.npz" in json.loads(verified.stdout)[0]["compared"]
     forked("export", "table-boosting/latest", "--out", "x.onnx").is_told(1, "no network")
     sweep = ["sweep", "table-boosting", *own(tmp_path, "data.target=price"), "--seeds", "2"]
     assert "best" in forked(*sweep, "model.max_iter=5,50").is_told(0).stdout

@@ -5,54 +5,64 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.list_runs import scan_or_fail
+from dlrun.commands.list_runs import open_runs, scan_or_fail
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, find_copies, find_damage, scan_folder
+from dlrun.rows import Column, table_lines
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
 
+CHECKED = (
+    *(Column("run"), Column("experiment"), Column("state")),
+    *(Column("files", is_number=True), Column("result")),
+)
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = f"Only runs in this state: {', '.join(Removable)}."
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
-def check(run: opt.RunOrAll = None, runs_dir: opt.RunsDir = None) -> int:
+def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.RunsDir = None) -> int:
     """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
 
-    Exits with 1 if a file is damaged, or a run is a copy of another one in the folder.
+    Exits with 1 if a file is damaged, or a run is a copy of another one.
 
     Examples:
     dlrun runs check
-    dlrun runs check imdb-dense/latest
+    dlrun runs check imdb-dense/latest --json
     """
-    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
-    if run is None:
-        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
-    else:
-        named = Path(run).expanduser()
-        runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
-    copies = find_copies(run.identity for run in runs)
-    damaged = 0
-    for checked in runs:
-        problems = list(find_damage(checked))
-        damaged += bool(problems)
-        if copy := copies.get(checked.folder):
-            problems.append(f"{checked.folder}: {copy}")
-        for problem in problems:
-            screen.fail(problem)
-        if not problems:
-            files = len(checked.record.files)
-            screen.show(f"{checked.folder}: whole ({checked.state}, {files} checked files)")
+    screen, rows = Screen(results=not json), list[Values]()
+    opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
+    copies = find_copies(run.identity for _, run in opened)
+    for name, run in opened:
+        problems = [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
+        result = "damaged" if problems else "copy" if run.folder in copies else "whole"
+        row: Values = {
+            "run": name,
+            "folder": str(run.folder),
+            "experiment": None if run.is_damaged else run.record.experiment,
+            "state": run.state,
+            "files": len(run.record.files),
+            "result": result,
+            "problems": [*problems, *filter(None, [copies.get(run.folder)])],
+        }
+        rows.append(row)
+    if json:
+        screen.print_json(rows)
+    screen.show("\n".join(table_lines(CHECKED, rows, screen)))
+    for row in rows:
+        if row["problems"]:
+            screen.show("\n  ".join([f"{row['run']}: {row['result']}", *row["problems"]]))
+    damaged = sum(row["result"] == "damaged" for row in rows)
     copied = f", {len(copies)} copied" if copies else ""
-    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged{copied}")
+    screen.note(f"{pluralize(len(rows), 'run')}, {damaged} damaged{copied}")
     return 1 if damaged or copies else 0
 
 

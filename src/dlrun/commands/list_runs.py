@@ -16,10 +16,10 @@ from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_runs
+from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_folder, scan_runs
 from dlrun.metrics import TESTED, agreed_directions, describe_metric
 from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
-from dlrun.run_folder.find import refuse_sweep
+from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.record import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
@@ -32,6 +32,7 @@ TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first; -KEY: reversed."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
+NO_RUNS = "name a folder of runs by --runs-dir"
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -110,12 +111,33 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     if first := next(runs, None):
         return chain([first], runs)
     if experiment is None:
-        raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
+        raise ConfigError(f"{runs_dir}: no runs here", NO_RUNS)
     if experiment != LATEST:
         refuse_sweep(experiment, runs_dir)
     known = registry.experiment_names()
     meant = "" if experiment in known else did_you_mean(experiment, known)
     raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", "`dlrun runs list` has all")
+
+
+def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Run]]:
+    """Return runs, also damaged ones, after a short name of each.
+
+    names: of runs, and of folders of runs at any depth; without names it is the runs folder. Raises
+    ConfigError if there are none.
+    """
+    folders = [] if names else runs_below(runs_dir)
+    if not (names or folders):
+        raise ConfigError(f"{runs_dir}: no runs here", NO_RUNS)
+    for name in names or ():
+        path = Path(name).expanduser()
+        below = runs_below(path.resolve()) if name and path.is_dir() else []
+        folders += below or [find_run(name, runs_dir)]
+    folders = list(dict.fromkeys(folders))
+    short = [f"{folder.parent.name}/{run_name_without_time(folder)}" for folder in folders]
+    return [
+        (name if short.count(name) == 1 else "/".join(folder.parts[-2:]), scan_folder(folder))
+        for name, folder in zip(short, folders, strict=True)
+    ]
 
 
 def _row(run: Run, screen: Screen, *, whole: bool) -> Row:

@@ -88,7 +88,9 @@ ExperimentWithRuns = Annotated[
     str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
 ]
 Run = Annotated[str, argument(RUN, "RUN", complete_runs)]
-RunOrAll = Annotated[str | None, argument(f"{RUN} Default: all.", "RUN", complete_runs)]
+RunsOrAll = Annotated[
+    list[str] | None, argument(f"{RUN} Or a folder of runs; default: all.", "RUN", complete_runs)
+]
 SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE")
 Words = Annotated[list[str] | None, SETTINGS]
 RunsDir = Annotated[

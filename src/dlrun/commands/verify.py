@@ -1,18 +1,20 @@
 """`dlrun verify`: repeat runs, and say whether they are identical bit for bit, or what differs."""
 
+import contextlib
 import io
 import tempfile
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.commands.list_runs import scan_or_fail
+from dlrun.commands.list_runs import open_runs
 from dlrun.config.followed_classes import classes_of, only_writes
 from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
@@ -30,12 +32,13 @@ from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
+from dlrun.rows import Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS, parse_csv
 from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
-from dlrun.system.console import Screen, cut, format_text_table, pluralize
+from dlrun.system.console import Screen, cut, format_position, pluralize
 from dlrun.system.signals import StopRequest
 
 # What may differ: fields of the record that say which run it is, when and where it was done, or
@@ -50,6 +53,12 @@ FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED, "compared.csv"}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value that is no number
+SHOWN = 3  # differences of a run on the screen
+NOT_REPEATED = "not repeated"
+COLUMNS = (
+    *(Column("run"), Column("experiment"), Column("metric")),
+    *(number("stated"), number("repeated"), Column("result")),
+)
 
 ABSENT = object()  # stands for a value that a run does not state
 
@@ -58,145 +67,142 @@ ABSENT = object()  # stands for a value that a run does not state
 class Difference:
     """Holds a value that a run and its repetition state differently; None: not stated.
 
-    Of a column or a tensor they are the first values that differ, and `note` says how many do.
+    Of a column or a tensor they are the first values that differ: `where`, and `note` says how many
+    do.
     """
 
     name: str
-    handed_in: object
+    stated: object
     repeated: object
+    where: str = ""
     note: str = ""
 
     def __str__(self) -> str:
-        values = f"handed in {_format(self.handed_in)}, repeated {_format(self.repeated)}"
-        return f"{self.name}: {values}" + (f" ({self.note})" if self.note else "")
+        texts = [format_metric(value) for value in (self.stated, self.repeated)]
+        if not isinstance(self.stated, float) or texts[0] == texts[1]:
+            texts = [_format(value) for value in (self.stated, self.repeated)]
+        place = ", ".join(filter(None, (self.name, self.where)))
+        note = f" ({self.note})" if self.note else ""
+        return f"{place}: {texts[0]} stated, {texts[1]} repeated{note}"
 
 
 @dataclass
 class Verification:
     """Holds whether a run is identical to its repetition, and what differs.
 
-    verdict: identical or different; if the run was not repeated, its state or `not repeated`.
-    error: why the run was not repeated. compared: names of the compared files. causes: differences
-    of code, packages, machine and data.
+    result: identical, copy (identical too) or different; if the run was not repeated, its state or
+    `not repeated`, and `why`. compared: names of the compared files. causes: differences of code,
+    packages, machine and data.
     """
 
     run: Run
-    verdict: str
-    error: Exception | None = None
+    result: str
+    why: str = ""
     differences: list[Difference] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
     causes: list[Difference] = field(default_factory=list)
 
-    @property
-    def exit_code(self) -> int:
-        """Return 0 if the run is identical to its repetition, and no copy of another run."""
-        return 0 if self.verdict == "identical" else 1
-
-    @property
-    def cells(self) -> list[str]:
-        """Return the main metric, its values in the run and its repetition, and the verdict."""
-        metric, more = main_metric(self.run.record) or "", len(self.differences)
-        value = self.run.record.metrics.get(metric)
+    def row(self, name: str) -> Values:
+        """Return the verification as a row of the table, and as an object of the JSON output."""
+        record = self.run.record
+        metric = main_metric(record) or ""
+        stated = record.metrics.get(metric)
         again = {difference.name: difference.repeated for difference in self.differences}
-        repeated = None if self.error else again.get(metric, value)
-        values = pluralize(more, "value")
-        verdict = f"{self.verdict} in {values}" if more else self.verdict
-        return [metric, format_metric(value), format_metric(repeated), verdict]
-
-    def as_object(self) -> Values:
-        """Return the verification as an object of the JSON output."""
         return {
-            "run": str(self.run.folder),
-            "verdict": self.verdict,
-            "identical": not self.exit_code,
-            "problem": _explain(self.error) if self.error else None,
+            "run": name,
+            "folder": str(self.run.folder),
+            "experiment": None if self.run.is_damaged else record.experiment,
+            "metric": metric,
+            "stated": stated,
+            "repeated": again.get(metric, stated) if self.compared else None,
+            "result": self.result,
+            "why": self.why or None,
             "differences": [asdict(difference) for difference in self.differences],
             "compared": self.compared,
-            "differs": [asdict(cause) for cause in self.causes],
+            "causes": [asdict(cause) for cause in self.causes],
         }
+
+    @property
+    def reasons(self) -> list[str]:
+        """Return why the run is not simply identical, a line for each reason."""
+        lines = [self.why] if self.why else []
+        lines += map(str, self.differences[:SHOWN])
+        if more := len(self.differences) - SHOWN:
+            lines += [f"and {pluralize(more, 'more value')}, see --json"] if more > 0 else []
+        if self.differences:
+            same = "code, packages, machine and data are recorded as the same"
+            lines += map(str, self.causes) if self.causes else [same]
+        return lines
 
 
 def verify_runs(
-    run: opt.RunOrAll = None,
+    runs: opt.RunsOrAll = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     trust: opt.Trust = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
+    verbose: Annotated[bool, opt.flag("Show each repetition.", "--verbose", "-v")] = False,
 ) -> int:
-    """Repeat a run, or all of a folder, from its own config, and compare the two bit for bit.
+    """Repeat runs from their own configs, and compare each with its repetition bit for bit.
 
-    Exits with 0 if they are identical. Otherwise it exits with 1, and shows the differences of the
-    runs, and of their code, packages, machine and data.
+    Exits with 1 unless all are identical. A table says of each run what it states, what its
+    repetition states, and what differs: values, code, packages, machine, data.
 
     Examples:
     dlrun verify imdb-lasso/latest --json
-    dlrun verify --runs-dir handed-in
+    dlrun verify handed-in
     """
     screen = Screen(quiet=quiet, results=not json)
-    if run is None:
-        return _verify_folder(run_context.resolve_runs_dir(runs_dir), data_dir, screen, trust=trust)
-    own = Screen(quiet=quiet or json, results=False)
-    result = _verify(Run.open(run, runs_dir), data_dir, own, trust=trust)
-    if result.error:
-        raise result.error
-    if json:
-        screen.print_json(result.as_object())
-    lines = [f"identical: {', '.join(result.compared)}"]
-    if result.differences:
-        lines = [f"different: {difference}" for difference in result.differences]
-    lines += map(str, result.causes)
-    if result.differences and not result.causes:
-        lines.append("code, packages, machine and data are recorded as the same")
-    screen.show("\n".join(lines))
-    return result.exit_code
-
-
-def _verify_folder(runs_dir: Path, data_dir: Path | None, screen: Screen, *, trust: bool) -> int:
-    """Verify each run of a folder, show the verdicts as a table, and return the exit code."""
-    runs = sorted(scan_or_fail(runs_dir, None), key=lambda run: run.folder)
-    copies = find_copies(run.identity for run in runs)
+    opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
+    copies = find_copies(run.identity for _, run in opened)
+    repeating = Screen(quiet=not verbose, results=False)
     results: list[Verification] = []
-    rows = [["run", "folder", "metric", "handed in", "repeated", "verdict"]]
-    for number, run in enumerate(runs, start=1):
-        result = _verify(run, data_dir, Screen(quiet=True, results=False), trust=trust)
-        if copy := copies.get(run.folder):
-            result.verdict += f", {copy}"
-        place = "/".join(run.folder.parts[-2:])
-        why = f": {_explain(result.error)}" if result.error else ""
-        screen.note(f"[{number}/{len(runs)}] {place}: {result.verdict}{why}")
-        rows.append([run.name, run.folder.parent.name, *result.cells])
-        results.append(result)
-    if not screen.results:
-        screen.print_json([result.as_object() for result in results])
-    screen.show("\n".join(format_text_table(rows, left=(0, 1, 2, 5))))
-    return max(result.exit_code for result in results)
+    rows = []
+    with contextlib.nullcontext() if verbose else screen.bar("runs", len(opened)) as move:
+        for number, (name, run) in enumerate(opened, start=1):
+            if move is not None:
+                move(number - 1, name)
+            result = _verify(run, data_dir, repeating, trust=trust)
+            if copy := copies.get(run.folder):
+                result.why = "; ".join(filter(None, (copy, result.why)))
+                result.result = result.result.replace("identical", "copy")
+            screen.note(f"{format_position(number, len(opened))} {name}: {result.result}")
+            results.append(result)
+            rows.append(result.row(name))
+    if json:
+        screen.print_json(rows)
+    screen.show("\n".join(table_lines(COLUMNS, rows, screen)))
+    for row, result in zip(rows, results, strict=True):
+        if reasons := result.reasons:
+            screen.show("\n  ".join([f"{row['run']}: {result.result}", *reasons]))
+    return max(result.result != "identical" for result in results)
 
 
 def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> Verification:
     """Repeat a run in a temporary folder, and compare the two."""
     if run.state != "finished":
-        hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
-        problem = run.problem or f"{run.state}: only a finished run can be verified"
-        return Verification(run, run.state, DlrunError(f"{run.folder}: {problem}", hint))
+        hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
+        why = run.problem or f"only a finished run can be verified{hint}"
+        return Verification(run, run.state, why)
     try:
         replaced = _replaced_values(run)
         ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()
         # Before the repetition, which may take hours.
-        handed_in, provenance = _read_stated(run, ignored), run_provenance(run)
+        stated, provenance = _read_stated(run, ignored), run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
             followed = replaced.get("trainer", {}).get("callbacks", ())
             named = [(CALLBACKS, item) for item in followed]
             check_classes_followed(run.folder, run.record.experiment, named)
     except ConfigError as error:
-        return Verification(run, "not repeated", error)
+        return Verification(run, NOT_REPEATED, _explain(error, run.folder))
     except DlrunError as error:
-        return Verification(run, "damaged", error)
+        return Verification(run, "damaged", _explain(error, run.folder))
     steps = run.record.steps
     expected = run.config.total_steps
     if expected is not None and steps not in (expected, run.record.stopped_epoch):
-        difference = Difference("steps", steps, expected, "as many as its config says")
-        return Verification(run, "different", None, [difference])
+        difference = Difference("steps", steps, expected, note="as many as its config says")
+        return Verification(run, "different", "", [difference])
     stop = StopRequest()
     try:
         with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
@@ -205,14 +211,14 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
             )
             try:
                 repetition = _repeat(run, replaced, settings)
-                differences = compare_stated(handed_in, _read_stated(repetition, ignored))
+                differences = compare_stated(stated, _read_stated(repetition, ignored))
                 causes = compare_stated(provenance, run_provenance(repetition))
             finally:
                 stop.ignore_signals()  # no signal interrupts the removal
     except Exception as error:  # a wrong run of a class hides no other
-        return Verification(run, "not repeated", error)
-    verdict = "different" if differences else "identical"
-    return Verification(run, verdict, None, differences, [*handed_in], causes)
+        return Verification(run, NOT_REPEATED, _explain(error, run.folder))
+    result = "different" if differences else "identical"
+    return Verification(run, result, "", differences, [*stated], causes)
 
 
 def _replaced_values(run: Run) -> Values:
@@ -236,8 +242,7 @@ def _repeat(run: Run, replaced: Values, settings: RunSettings) -> Run:
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
-        message = f"{run.folder}: cannot be run again: {error.message}"
-        raise DlrunError(message, error.hint) from None
+        raise DlrunError(f"cannot be run again: {error.message}", error.hint) from None
     assert folder is not None  # not a dry run
     return Run.open(folder)
 
@@ -306,14 +311,14 @@ def _read_contents(run: Run, name: str) -> object:
     return np.array(lines, object)
 
 
-def compare_stated(handed_in: object, repeated: object, *names: str) -> list[Difference]:
+def compare_stated(stated: object, repeated: object, *names: str) -> list[Difference]:
     """Return every difference of what two runs state; `names`: of the file, and in it, so far."""
-    if isinstance(handed_in, dict) and isinstance(repeated, dict):
+    if isinstance(stated, dict) and isinstance(repeated, dict):
         return [
             difference
-            for key in handed_in | repeated
+            for key in stated | repeated
             for difference in compare_stated(
-                handed_in.get(key, ABSENT), repeated.get(key, ABSENT), *names, str(key)
+                stated.get(key, ABSENT), repeated.get(key, ABSENT), *names, str(key)
             )
         ]
     file, *keys = names
@@ -321,12 +326,13 @@ def compare_stated(handed_in: object, repeated: object, *names: str) -> list[Dif
     name = f"{file}: {inside}" if keys else file
     if file == RESULTS:
         name = inside.removeprefix("metrics.")
-    before, after = _describe(handed_in), _describe(repeated)
+    before, after = _describe(stated), _describe(repeated)
     # As texts, for 1 is not 1.0, and -0.0 is not 0.0.
-    if (handed_in is ABSENT) != (repeated is ABSENT) or repr(before) != repr(after):
+    if (stated is ABSENT) != (repeated is ABSENT) or repr(before) != repr(after):
         return [Difference(name, before, after)]
-    if isinstance(handed_in, np.ndarray) and isinstance(repeated, np.ndarray):
-        return _compare_arrays(name, handed_in, repeated)
+    if isinstance(stated, np.ndarray) and isinstance(repeated, np.ndarray):
+        unit = "epoch" if file == METRICS else "row" if file.endswith(".csv") else "value"
+        return _compare_arrays(name, stated, repeated, unit if keys else "line")
     return []
 
 
@@ -336,23 +342,26 @@ def _describe(value: object) -> object:
     return None if value is ABSENT else value
 
 
-def _compare_arrays(name: str, handed_in: Array, repeated: Array) -> list[Difference]:
+def _compare_arrays(name: str, stated: Array, repeated: Array, unit: str) -> list[Difference]:
     """Return the difference of two arrays of the same type and shape, if there is any."""
-    is_text = handed_in.dtype == object
-    bits = handed_in.dtype if is_text else f"V{handed_in.itemsize}"  # -0.0 is not 0.0, NaN is NaN
-    unequal = handed_in.view(bits) != repeated.view(bits)
+    is_text = stated.dtype == object
+    bits = stated.dtype if is_text else f"V{stated.itemsize}"  # -0.0 is not 0.0, NaN is NaN
+    unequal = (stated.view(bits) != repeated.view(bits)).ravel()
     if not unequal.any():
         return []
-    before, after = handed_in[unequal], repeated[unequal]
-    note = f"{np.count_nonzero(unequal):,} of {pluralize(handed_in.size, 'value')}"
-    if np.issubdtype(handed_in.dtype, np.floating):
-        note += f", by at most {np.abs(before.astype(float) - after.astype(float)).max():.3g}"
-    return [Difference(name, before.tolist()[0], after.tolist()[0], note)]
+    before, after = stated.ravel()[unequal], repeated.ravel()[unequal]
+    note = f"the first of {pluralize(len(before), 'value')}" if len(before) > 1 else ""
+    if np.issubdtype(stated.dtype, np.floating):
+        most = np.abs(before.astype(float) - after.astype(float)).max()
+        note += f"{note and ', '}by at most {most:.3g}"
+    where = f"{unit} {unequal.argmax() + 1}"
+    return [Difference(name, before.tolist()[0], after.tolist()[0], where, note)]
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, folder: Path) -> str:
     hint = error.hint if isinstance(error, DlrunError) else ""
-    return f"{first_line(error)} ({hint})" if hint else first_line(error)
+    text = first_line(error).removeprefix(f"{folder}/")
+    return f"{text} ({hint})" if hint else text
 
 
 def _format(value: object) -> str:

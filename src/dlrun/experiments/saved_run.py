@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
-RunIdentity = tuple[str, Path, str]
+RunIdentity = tuple[str, Path, str, str]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
@@ -90,8 +90,8 @@ class Run:
 
     @property
     def identity(self) -> RunIdentity:
-        """Return the run's id, its folder, and the folder in which its record says it began."""
-        return self.record.id, self.folder, self.record.run
+        """Return the run's id and folder, and the folder and time at which its record began."""
+        return self.record.id, self.folder, self.record.run, self.record.started or ""
 
     @property
     def state(self) -> str:
@@ -370,32 +370,41 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
     """Return for the folder of each copied run a text such as `a copy of imdb-dense/NAME`.
 
-    Of runs with the same id the original is signed by the user, or where its record says that it
-    was written, or else the first by its path.
+    Of runs with the same id the original is signed by the user, or began first, or is where its
+    record says; if all this is equal, it is the first by its path, and the text says `or the
+    reverse`.
     """
     by_id: dict[str, list[RunIdentity]] = {}
     for identity in identities:
         by_id.setdefault(identity[0], []).append(identity)
     copies: dict[Path, str] = {}
     for run, same in by_id.items():
-        if run and len(same) > 1:  # without an id: damaged
-            (_, original, _), *others = sorted(same, key=_distance_from_original)
+        if not run or len(same) < 2:  # without an id: damaged
+            continue
+        signs = {identity[1]: _signs_of_copy(identity) for identity in same}
+        original, *others = sorted(signs, key=lambda folder: (signs[folder], folder))
+        for folder in others:
             text = f"a copy of {'/'.join(original.parts[-2:])}"
-            copies |= {folder: text for _, folder, _ in others}
+            if signs[folder] == signs[original]:
+                text += ", or the reverse"
+            elif signs[folder][1] != signs[original][1]:
+                text += ", which began first"
+            copies[folder] = text
     return copies
 
 
-def _distance_from_original(identity: RunIdentity) -> tuple[bool, bool, bool, Path]:
-    folder, recorded = identity[1], Path(identity[2])
+def _signs_of_copy(identity: RunIdentity) -> tuple[bool, str, bool, bool]:
+    _, folder, place, started = identity
+    recorded = Path(place)
     is_elsewhere = recorded.parent.name != folder.parent.name
-    return not is_own(folder / RESULTS), recorded.name != folder.name, is_elsewhere, folder
+    return not is_own(folder / RESULTS), started, recorded.name != folder.name, is_elsewhere
 
 
 def find_damage(run: Run) -> Iterator[str]:
     """Yield a sentence for each damaged file in a run's folder."""
     record, folder = run.record, run.folder
     if run.problem:
-        yield f"{folder}: {run.problem}"
+        yield run.problem
     if run.is_damaged:
         return
     try:

@@ -44,6 +44,20 @@ def runs_newest_first(
     return sorted(filter(is_run, runs), key=_began, reverse=True)
 
 
+def runs_below(folder: Path) -> list[Path]:
+    """Return the folders of all runs in a folder, at any depth, sorted by path; also damaged ones.
+
+    A run's folder, and one that only has a run's name, is itself the only one.
+    """
+    runs: list[Path] = []
+    for path, folders, files in os.walk(folder):
+        if {CONFIG, RESULTS} & {*files} or _STAMP.match(Path(path).name):
+            runs.append(Path(path))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(runs)
+
+
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
