@@ -79,9 +79,13 @@ class Faults:
             raise self.errors[0]
         if problems:
             is_failure = all(error.exit_code == DlrunError.exit_code for error in self.errors)
-            lines = "".join(f"\n  {problem}" for problem in [*problems][:most])
+            shown = [*problems][:most]
+            if more := len(problems) - len(shown):
+                shown.append(f"and {more:,} more")
+            lines = "".join(f"\n  {problem}" for problem in shown)
             hints = dict.fromkeys(error.hint for error in self.errors[:most] if error.hint)
-            kind = DlrunError if is_failure else ConfigError
+            is_data = all(isinstance(error, DataError) for error in self.errors)
+            kind = DlrunError if is_failure else DataError if is_data else ConfigError
             joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
             joined.problems = [*problems]
             raise joined

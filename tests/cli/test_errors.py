@@ -52,7 +52,7 @@ OWN = "text-dense --dry-run"
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: no such file"),
         (f"{DENSE} --set data.source=sample --set data.validation=1000000", "held out of "),
         ("imdb-lasso --dry-run --set compare_with=folder", "compare_with"),
-        (f"{OWN} folder/only", "error: folder/only: no sub-folders in it"),
+        (f"{OWN} folder/only", "error: folder/only: a folder without sub-folders"),
         (f"{OWN} a.csv --set data.text_column=texts", ": a.csv:1: no column"),
         (OWN, "dlrun text-dense mails.csv"),
         (f"{OWN} none.csv", "none.csv: no such file or folder"),

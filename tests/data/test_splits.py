@@ -99,7 +99,7 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ("a", "a", "a.csv: classes: 1"),
+        ("a", "a", "a.csv: all rows are of the class 'a'"),
         ("ab", "", "a.csv: 2 for the training and 0 for the test: too few"),
     ],
 )

@@ -1,5 +1,6 @@
 """Tables become matrices: Hitters, NYSE and a user's own, with their faults said in words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +107,23 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
     ("text", "values", "problem"),
     [
         ("x,y\n", {}, r"own\.csv: no rows"),
-        ("x,y\n1,\n2,\n", {}, "no row has a value in every column"),
+        ("x,y\n1,\n2,\n", {}, "column 'y' has no value"),
+        ("x,z,y\n,1,1\n2,,2\n", {}, "no row has a value in every column"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
         ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: 2 columns are named 'x'"),
         (",x,y\n0,2,3\n1,5,6\n", {}, r"own\.csv:1: column 1 has no name"),
         ("x,y\n1,2,3\n", {}, r"own\.csv:2: 3 cells for 2 columns"),
         (OWN.replace("green,40", "green,many"), {}, r"own\.csv:5: column 'y': 'many' is no num"),
-        (OWN.replace("4,gr", "four,gr"), {}, r"own\.csv:5: column 'x' has numbers, but 'four' is"),
+        (OWN.replace("4,gr", "four,gr"), {}, r"own\.csv:5: column 'x': 'four' is no num"),
         (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* at most 1e\+19"),
         ("x,z,y\n1,1,1\n2,1,2\n3,1,3\n", {}, r":2: column 'z' has one value in all of 3 rows"),
         ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different ones are no "),
         ("x,y\n1,5\n2,5\n3,5\n4,5\n", {}, "y has one value in all train"),
         ("x,y\n1,2\n2,3\n", {}, "own table.*: 1 of 2 rows for the test leave too few"),
-        ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "classes: 1"),
+        ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "of the class 'a'"),
+        (OWN, {"task": "classification"}, "6 classes in 6 rows"),
+        ("day,y\n2024-01-31,1\n2024-02-01,2\n", {}, "dates such as 2024-01-31: write numbers"),
     ],
 )
 def test_table_that_cannot_be_used_is_an_error_in_words(
@@ -131,10 +135,78 @@ def test_table_that_cannot_be_used_is_an_error_in_words(
 
 @pytest.mark.parametrize("number", ["46489,72", "1.046.489,72"])
 def test_numbers_with_commas_are_no_categories(tmp_path: Path, number: str) -> None:
-    with pytest.raises(DataError, match=f"own.csv:5: .*'{number}' is no number .*1851.5, without"):
-        load(tmp_path, OWN.replace(",", ";").replace("40", number))
-    with pytest.raises(DataError, match=f"own.csv:5: .*'{number}' is no number .*1851.5, without"):
-        load(tmp_path, OWN.replace(",", ";").replace("4;green", f"{number};green"))
+    for old, new in (("40", number), ("4;green", f"{number};green")):
+        with pytest.raises(
+            DataError, match=f"own.csv:5: .* has numbers with commas such as {number}"
+        ):
+            load(tmp_path, OWN.replace(",", ";").replace(old, new))
+
+
+def test_all_faults_are_one_error_whose_remedy_keeps_what_is_ignored(tmp_path: Path) -> None:
+    wide = [f"c{column:02}" for column in range(14)]
+    rows = [[str(row), "x", *["1" if row else "1a"] * 14, str(row), str(row)] for row in range(30)]
+    rows[7][-1], rows[9][-1] = "many", "more"
+    text = "\n".join(map(",".join, [["id", "old", *wide, "x", "y"], *rows]))
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, text, ignore=["id", "old"])
+    first, *shown = caught.value.message.splitlines()
+    assert first == "15 errors:" and len(shown) == 11 and shown[-1].strip() == "and 5 more"
+    assert str(caught.value.problems[-1]).count("own.csv:") == 2  # both cells of the target
+    assert f"data.ignore={json.dumps(['id', 'old', *wide])}" in caught.value.hint
+
+
+FILLED = "x,colour,y\n" + "".join(
+    f"{row if row % 5 else ''},{('red' if row % 2 else 'blue') if row % 7 else 'NA'},{row}\n"
+    for row in range(30)
+)
+
+
+def test_missing_values_are_filled_from_the_training_rows_alone(tmp_path: Path) -> None:
+    table = load(tmp_path, FILLED + "5,red,\n", missing="median")
+    assert len(table.train) + len(table.test) == 30  # a missing target is never filled
+    columns = table.columns
+    assert columns.names == ["x", "x[missing]", "colour[missing]", "colour[red]"]
+    known = [float(cells["x"]) for cells in table.train.cells if cells["x"]]
+    assert columns.medians == {"x": np.median(known)} and columns.indicators == ["x"]
+    assert columns.encode({"x": " ", "colour": "null"}) == [np.median(known), 1, 1, 0]
+    tested = next(cells["y"] for cells in table.test.cells if cells["x"])
+    changed = FILLED.replace(f"\n{tested},", "\n999,")
+    again = load(tmp_path, changed, missing="median")
+    assert 999 in again.test.X and again.columns == columns
+    again = load(tmp_path, FILLED.replace(f"\n{min(known):.0f},", "\n999,"), missing="median")
+    assert again.columns.medians != columns.medians
+
+
+def test_a_column_without_gaps_has_no_indicator_and_is_filled(tmp_path: Path) -> None:
+    columns = load(tmp_path, OWN, missing="median").columns
+    assert columns.names == ["x", "colour[green]", "colour[red]"]
+    assert columns.encode({"x": "", "colour": "red"})[1:] == [0, 1]
+    with pytest.raises(DataError, match="no value in column 'colour'"):
+        columns.encode({"x": "", "colour": ""})
+
+
+def test_ids_are_named_and_are_no_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    rows = "".join(f'{row + 700},"a{row}\nb",{row / 7},{row}\n' for row in range(30))
+    file.write_text(f"key,name,x,y\n{rows}")
+
+    def told(**values: object) -> tuple[Table, str]:
+        table = datasets.TABLE.load(config(path=file, **values), tmp_path, 1, Screen())
+        return table, " ".join(capsys.readouterr().err.split())
+
+    assert 'key, name; `--set \'data.ignore=["key", "name"]\'`' in told()[1]
+    assert "key; `--set data.id=key`" in told(ignore=["name"])[1]
+    table, said = told(ignore=["name"], id="key")
+    assert "as an id" not in said and table.columns.names == ["x"]
+    targets = table.test.targets.astype(int).tolist()
+    assert table.test.names == {  # each row has two lines
+        "line": [str(2 + 2 * row) for row in targets],
+        "id": [str(700 + row) for row in targets],
+    }
+    with pytest.raises(ConfigError, match=r"data\.id.*no column 'keys'; did you mean 'key'"):
+        told(id="keys")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +215,7 @@ def test_numbers_with_commas_are_no_categories(tmp_path: Path, number: str) -> N
         ("x,y\n1,2\n", "no column 'colour'"),
         ("x,colour,y\n1,pink,2\n", r"test\.csv:2: column 'colour': 'pink' is none of these: bl"),
         ("x,colour,y\nbig,red,2\n", r"test\.csv:2: column 'x': 'big' is no number"),
+        ("x,colour,y\nbig,pink,2\n,red,3\nbig,pink,4\n", "'big' .*; column 'colour': 'pink'"),
     ],
 )
 def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, problem: str) -> None:

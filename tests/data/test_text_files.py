@@ -8,6 +8,7 @@ import pytest
 from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
+    Place,
     read_csv_rows,
     read_text_file,
 )
@@ -22,12 +23,13 @@ def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding
     table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
     assert read_text_file(file) == table
-    found = [(row.get("text"), error) for row, error in read_csv_rows(file, ["text"])]
+    rows = read_csv_rows(file, ["text"], id_column="id")
+    found = [(row.get("text"), place, error) for row, place, error in rows]
     assert found == [
-        ('na\u00efve, "in" two\nlines', None),
-        ("", None),
-        (None, f"{file}:6: 1 cells for 2 columns"),
-        ("long " * 50_000, None),
+        ('na\u00efve, "in" two\nlines', (file, 2, "1"), ""),
+        ("", (file, 5, "2"), ""),
+        (None, (file, 6, "3"), "1 cells for 2 columns"),
+        ("long " * 50_000, (file, 7, "4"), ""),
     ]
     assert csv.field_size_limit() == limit
 
@@ -40,7 +42,11 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
     source = open_text_source(shipped_data("text-dense", path=path, **columns), path, warnings)
-    rows = [(str(text), label, int(where.rpartition(":")[2])) for text, label, where in source.rows]
+    rows = [
+        (str(text), label, place.line)
+        for text, label, place in source.rows
+        if isinstance(place, Place)
+    ]
     return rows, [line.removeprefix(str(folder) + "/") for line in warnings.lines()]
 
 

@@ -43,7 +43,7 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     expected = [("a", "a/1.txt"), ("b", "b/1.txt"), ("b", "b/2.txt"), ("b", "b/in/3.txt")]
     assert [(label, file.relative_to(tmp_path).as_posix()) for label, file in found] == expected
     assert warnings.lines() == [f"{tmp_path / 'a' / 'x.md'}: not of a kind that is read: left out"]
-    with pytest.raises(ConfigError, match="no sub-folders in it"):
+    with pytest.raises(ConfigError, match="without sub-folders"):
         list_files_by_class(tmp_path / "c", warnings)
 
 

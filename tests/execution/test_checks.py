@@ -110,14 +110,14 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
     [
         ("table-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
         ("table-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
-         ("column 'a' has numbers", "column 'b' has one value", "data.ignore=[a, b]")),
+         ("column 'a': 'u'", "column 'b' has one value", 'data.ignore=["a", "b"]')),
         ("table-lasso", "a,y\n1,2\n", (*CSV, "data.target=z", "data.ignore=[q]"),
          ("no column 'z'", "no column 'q'", "the columns are: a, y")),
         ("table-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
-         ("a.csv", "classes: 1")),
+         ("a.csv", "all rows are of the class")),
         ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
-        ("text-dense", "", CLASSES, ("folder: classes: 1",)),
+        ("text-dense", "", CLASSES, ("folder: 1 sub-folder",)),
         ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
     ],
 )  # fmt: skip

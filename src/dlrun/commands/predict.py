@@ -7,13 +7,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
+from dlrun.data.splits import relative_name
 from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import (
@@ -23,7 +24,7 @@ from dlrun.experiments.predictions import (
     read_predictions,
     to_plain_csv,
 )
-from dlrun.experiments.predictors import Prediction, Predictor
+from dlrun.experiments.predictors import Prediction
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import PREDICTIONS, check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
@@ -38,8 +39,15 @@ WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of stan
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
-# A name, and the text, image file or row to predict, or a Prediction with the reason for none.
-Input = tuple[str, str | Path | Mapping[str, str] | Prediction]
+class Input(NamedTuple):
+    """Holds an input's name, what is to be predicted of it, and by what a user knows its row.
+
+    value: a Prediction if it cannot be predicted, with the reason.
+    """
+
+    name: str
+    value: str | Path | Mapping[str, str] | Prediction
+    row_names: Mapping[str, object] = {}
 
 
 def predict_inputs(
@@ -52,7 +60,7 @@ def predict_inputs(
         ),
     ] = None,
     csv: Annotated[Path | None, opt.option("A table of texts, or of rows.", "FILE")] = None,
-    column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
+    column: Annotated[str | None, opt.option("The column of the texts.", "NAME")] = None,
     test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
     out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
     force: opt.Replace = False,
@@ -78,28 +86,35 @@ def predict_inputs(
         if inputs or csv:
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-    read = _read_inputs(inputs, csv, column, opened.predictor)
-    words = bool(inputs) and inputs != ["-"]
-    return _predict(opened, read, screen, words=words, out=out, json=json)
+    read = _read_inputs(inputs, csv, column, opened)
+    words, is_table = bool(inputs) and inputs != ["-"], csv is not None
+    return _predict(opened, read, screen, is_table=is_table, out=out, json=json, words=words)
 
 
 def _predict(
-    run: Run, inputs: Iterator[Input], screen: Screen, *, words: bool, out: Path | None, json: bool
+    run: Run,
+    inputs: Iterator[Input],
+    screen: Screen,
+    *,
+    is_table: bool,
+    out: Path | None,
+    json: bool,
+    words: bool,
 ) -> int:
     predictor = run.predictor
     row = failed = 0
-    columns = _columns(predictor)
+    columns = _columns(run, is_table=is_table)
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
             table.write(to_plain_csv([columns]))
         while batch := list(itertools.islice(inputs, BATCH_INPUTS)):
-            values = [value for _, value in batch if not isinstance(value, Prediction)]
+            values = [each.value for each in batch if not isinstance(each.value, Prediction)]
             predictions = iter(predictor.predict(values, words=words) if values else ())
-            for name, value in batch:
+            for name, value, row_names in batch:
                 prediction = value if isinstance(value, Prediction) else next(predictions)
-                about = _describe(row, name, prediction)
+                about = {"row": row, **row_names, **_describe(name, prediction)}
                 if table is not None:
-                    cells = {"predicted": about.get("label"), **about, "image": name}
+                    cells = {"predicted": about.get("label"), **about}
                     if name and predictor.reads == "text" and prediction.error:
                         cells["error"] = f"{name}: {prediction.error}"
                     table.write(to_plain_csv([[_cell(cells.get(column)) for column in columns]]))
@@ -117,38 +132,46 @@ def _predict(
 
 
 def _read_inputs(
-    inputs: Sequence[str], csv: Path | None, column: str, predictor: Predictor
+    inputs: Sequence[str], csv: Path | None, column: str | None, run: Run
 ) -> Iterator[Input]:
     """Return the inputs of the command. Raises ConfigError if one is missing."""
-    reads = predictor.reads
+    reads = run.predictor.reads
     if reads == "row":
         if inputs or csv is None:
             raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
-        return (
-            (", ".join(row.values()), row if error is None else Prediction(error=error))
-            for row, error in read_csv_rows(csv, predictor.columns)
-        )
+        return _read_table(csv, run.predictor.columns, run)
     if csv is not None:
         if reads == "image":
             raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return (
-            (text := row.get(column, ""), text if error is None else Prediction(error=error))
-            for row, error in read_csv_rows(csv, [column], "--column")
-        )
+        return _read_table(csv, [column or run.text_column], run)
     if not inputs or inputs == ["-"]:
         if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
         return _read_lines()
     if reads == "image":
-        return ((str(file), file) for file in find_images(list(map(Path, inputs))))
+        files, root = find_images(list(map(Path, inputs))), Path(inputs[0])
+        below = root if len(inputs) == 1 and root.is_dir() else None
+        return (Input(str(file), file, {"path": relative_name(file, below)}) for file in files)
     for text in inputs:
         _check_text_or_file(text)
     return (
-        _decode_text(text, read_text_file, Path(text)) if _exists(text) else (text, text)
+        _decode_text(text, read_text_file, Path(text)) if _exists(text) else Input(text, text)
         for text in inputs
     )
+
+
+def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Input]:
+    """Yield the rows of a table, or the texts in its only column."""
+    is_text, id_column = run.predictor.reads == "text", run.id_column
+    option = "--column" if is_text else "--csv"
+    for row, place, problem in read_csv_rows(csv, columns, option, id_column):
+        row_names = {"line": place.line} | ({"id": place.id} if id_column else {})
+        name = row.get(columns[0], "") if is_text else ", ".join(row.values())
+        value = name if is_text else row
+        error = Prediction(error=f"{place}: {problem}")
+        yield Input(name, error if problem else value, row_names)
 
 
 def _check_text_or_file(text: str) -> None:
@@ -172,8 +195,8 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
     try:
         text = decode(source)
     except DataError as error:
-        return name, Prediction(error=error.message)
-    return name or text, text
+        return Input(name, Prediction(error=error.message))
+    return Input(name or text, text)
 
 
 def _read_lines() -> Iterator[Input]:
@@ -208,9 +231,9 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
     return lines
 
 
-def _describe(row: int, name: str, prediction: Prediction) -> Values:
+def _describe(name: str, prediction: Prediction) -> Values:
     """Return a prediction as an object, without the keys that it has no value for."""
-    about: Values = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
+    about: Values = {"input": _shorten(name, INPUT_LENGTH)}
     if prediction.labels:
         about |= {"label": prediction.label, "probability": prediction.probability}
         about["probabilities"] = dict(prediction.labels)
@@ -222,12 +245,14 @@ def _describe(row: int, name: str, prediction: Prediction) -> Values:
     return {key: value for key, value in about.items() if value is not None}
 
 
-def _columns(predictor: Predictor) -> list[str]:
+def _columns(run: Run, *, is_table: bool) -> list[str]:
     """Return the column names of the table of predictions, which differ by the kind of input."""
-    image = ["image"] if predictor.reads == "image" else []
-    classes = ["probability"] if predictor.labels else []
-    words = ["words", "unknown"] if predictor.reads == "text" else []
-    return ["row", *image, "predicted", *classes, *words, "error"]
+    reads = run.predictor.reads
+    names = ["path"] if reads == "image" else ["line"] if is_table else []
+    ids = ["id"] if is_table and run.id_column else []
+    classes = ["probability"] if run.predictor.labels else []
+    words = ["words", "unknown"] if reads == "text" else []
+    return ["row", *names, *ids, "predicted", *classes, *words, "error"]
 
 
 def _cell(value: object) -> object:

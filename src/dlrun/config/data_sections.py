@@ -129,12 +129,6 @@ class OwnDataConfig(DividedDataConfig):
         """Return the columns of a CSV file that the config names, by the keys that name them."""
         return {}
 
-    @model_validator(mode="after")
-    def _folds_divide_one_place(self) -> "OwnDataConfig":
-        if self.folds and self.test:
-            raise error_of_key("the test rows are given; folds divide rows of one place", "folds")
-        return self
-
 
 class ReviewsDataConfig(PublishedDataConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
@@ -157,13 +151,15 @@ class TextsDataConfig(OwnDataConfig):
 
     text_column: str
     label_column: str
+    id: str | None
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     validation: Validation
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the columns of the texts and of their labels."""
-        return {"data.text_column": self.text_column, "data.label_column": self.label_column}
+        """Return the columns of the texts, of their labels, and of their ids."""
+        columns = {"data.text_column": self.text_column, "data.label_column": self.label_column}
+        return columns | ({"data.id": self.id} if self.id else {})
 
 
 class ImagesDataConfig(PublishedDataConfig):
@@ -198,6 +194,7 @@ class HittersDataConfig(DividedDataConfig, PublishedDataConfig):
     dataset_location = "dlrun.data.datasets:HITTERS"
     target: ClassVar = "Salary"
     task: ClassVar = "regression"
+    id: ClassVar = None
     ignore: ClassVar[list[str]] = []
     missing: ClassVar = "drop"
     standardise: ClassVar = False
@@ -213,15 +210,17 @@ class OwnTableDataConfig(OwnDataConfig):
 
     target: str
     task: Literal["regression", "classification"]
+    id: str | None
     ignore: list[str]
-    missing: Literal["drop", "refuse"]
+    missing: Literal["drop", "refuse", "median"]
     standardise: bool
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the target, and the columns that are left out."""
+        """Return the target, the ids, and the columns that are left out."""
+        ids = {"data.id": self.id} if self.id else {}
         ignored = {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
-        return {"data.target": self.target, **ignored}
+        return {"data.target": self.target, **ids, **ignored}
 
 
 class ValidatedTableDataConfig(OwnTableDataConfig):

@@ -16,7 +16,7 @@ from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import FIRST_ROWS, DataOrigin, FoundData
-from dlrun.data.splits import LabelledRows, show_class_counts
+from dlrun.data.splits import LabelledRows, RowNames, names_of_rows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -47,6 +47,7 @@ class Reviews:
     vocabulary: list[str]
     labels: list[str]
     origin: DataOrigin
+    test_names: RowNames
 
     @property
     def width(self) -> int:
@@ -60,7 +61,8 @@ class Reviews:
 
 def make_reviews(found: FoundData) -> Reviews:
     """Return the reviews or texts that were found; prepared ones are cached in the data folder."""
-    key = [found.source.name, found.config.num_words, *found.digests]
+    ids = getattr(found.config, "id", None)
+    key = [found.source.name, found.config.num_words, *found.digests, ids]
     arrays, names = load_or_prepare_arrays(found, key, _prepare)
     if isinstance(found.config, OwnDataConfig):
         show_class_counts(arrays, names, "texts", found.screen)
@@ -74,7 +76,8 @@ def make_reviews(found: FoundData) -> Reviews:
         )
         for part in ("train", "test")
     )
-    return Reviews(train, test, names["words"], names["labels"], found.origin)
+    test_names = names_of_rows(names)
+    return Reviews(train, test, names["words"], names["labels"], found.origin, test_names)
 
 
 def _prepare(found: FoundData) -> Prepared:
@@ -103,7 +106,8 @@ def _prepare(found: FoundData) -> Prepared:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
     arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
-    return arrays, {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
+    lists = {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
+    return arrays, lists | rows.name(is_test, config)
 
 
 def read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:

@@ -18,10 +18,10 @@ from dlrun.data.sources import FoundData
 from dlrun.errors import DataError
 from dlrun.system.files import open_new_file
 
-FORMAT = "6"  # version of the prepared arrays; a new number invalidates every cache
+FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache
 NAMES = "names"  # array in a file of prepared arrays: its lists of names, as JSON
 
-# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
+# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings, test rows.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 

@@ -18,7 +18,8 @@ from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, FoundData
-from dlrun.data.splits import LabelledRows, show_class_counts
+from dlrun.data.splits import LabelledRows, RowNames, names_of_rows, show_class_counts
+from dlrun.data.text_files import Place
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_unpacked
@@ -52,6 +53,7 @@ class SmallImages:
     test: LabelledImages
     names: list[str]
     origin: DataOrigin
+    test_names: RowNames
 
 
 def make_images(found: FoundData) -> SmallImages:
@@ -70,7 +72,7 @@ def make_images(found: FoundData) -> SmallImages:
     )
     if "warnings" in names:  # of a user's own images
         show_class_counts(arrays, names, "images", found.screen)
-    return SmallImages(train, test, names["labels"], found.origin)
+    return SmallImages(train, test, names["labels"], found.origin, names_of_rows(names))
 
 
 def check_own_images(found: FoundData) -> None:
@@ -151,12 +153,13 @@ def read_own_images(found: FoundData) -> Prepared:
                     warnings.add(f"{image.error}: left out", file)
                     continue
                 content = image.pixels.tobytes()
-                if rows.add(label, hash(content), str(file)):
+                if rows.add(label, hash(content), Place(file)):
                     contents += content
     labels, names, is_test = rows.split(config, found.seed)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
     train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
-    return _prepared(train, test, labels=names, warnings=warnings.lines())
+    rows_by_name = rows.name(is_test, config)
+    return _prepared(train, test, labels=names, warnings=warnings.lines(), **rows_by_name)
 
 
 def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:

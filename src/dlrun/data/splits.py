@@ -3,18 +3,21 @@
 import re
 from array import array
 from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import DividedDataConfig, held_out_rows
+from dlrun.config.data_sections import DividedDataConfig, OwnDataConfig, held_out_rows
 from dlrun.data.archives import Array
-from dlrun.data.text_files import DataWarnings
+from dlrun.data.text_files import DataWarnings, Place
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, pluralize
 
 Rows = NDArray[np.int64]
 Fold = tuple[int, int]  # its number, from 1, and the number of all folds
+ROW_NAMES = ("line", "path", "id")
+RowNames = dict[str, list[str]]  # by what a user knows rows: `line` and perhaps `id`, or `path`
 
 MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
 MAX_NAME = 200  # characters of a class's name: a longer one is a text
@@ -74,18 +77,19 @@ class LabelledRows:
         self._warnings = warnings
         self._classes: dict[str, int] = {}  # their indices, in the order of their appearance
         self._labels, self._hashes = array("q"), array("q")
-        self._parts: list[tuple[str, int, int]] = []  # place, rows and classes before each
+        self._places: list[Place | str] = []
+        self._parts: list[tuple[object, int, int]] = []  # place, rows and classes before each
 
     @property
     def names(self) -> list[str]:
         """Return the names of the classes in the order of their appearance."""
         return list(self._classes)
 
-    def begin_part(self, place: str) -> None:
+    def begin_part(self, place: object) -> None:
         """Begin the training rows, or after them the test rows; `place` is their file or folder."""
         self._parts.append((place, len(self._labels), len(self._classes)))
 
-    def add(self, label: str, content: int | None, where: str) -> bool:
+    def add(self, label: str, content: int | None, where: Place | str) -> bool:
         """Add a row, and return whether it has a label; a row with a blank label is left out.
 
         `content` is a hash of the row's content, and `where` its place. Raises DataError for a
@@ -106,7 +110,13 @@ class LabelledRows:
             raise DataError(f"{where}: the label {name!r} is in no row of the training part", known)
         self._hashes.append(len(self._labels) if content is None else content)
         self._labels.append(index)
+        self._places.append(where)
         return True
+
+    def name(self, chosen: NDArray[np.bool_], config: object) -> RowNames:
+        """Return the names of the chosen rows, see `name_rows`; config: the section `data`."""
+        root = config.test or config.path if isinstance(config, OwnDataConfig) else None
+        return name_rows([self._places[row] for row in np.flatnonzero(chosen)], root)
 
     def split(self, config: object, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
@@ -120,7 +130,8 @@ class LabelledRows:
         place, *_ = self._parts[0]
         last, separate, _ = self._parts[-1]
         if len(names) < 2:
-            raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
+            only = f"all rows are of the class {names[0]!r}" if names else "no row has a label"
+            raise DataError(f"{place}: {only}", "at least two classes are needed")
         if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
             is_test = np.arange(len(labels)) >= separate
         elif config.chosen_fold is not None:
@@ -146,10 +157,34 @@ class LabelledRows:
         return np.array([ordered.index(name) for name in names])[labels], ordered, is_test
 
 
-def warn_of_repeated_rows(contents: Rows, tested: Rows, place: str, warnings: DataWarnings) -> None:
+def warn_of_repeated_rows(
+    contents: Rows, tested: Rows, place: object, warnings: DataWarnings
+) -> None:
     """Warn of test rows that are training rows too; `contents` are hashes of all rows."""
     if repeated := np.isin(contents[tested], np.delete(contents, tested)).sum():
         warnings.add(f"{repeated:,} of the test part are in the training part too", place)
+
+
+def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNames:
+    """Return the names of rows: lines and ids, or paths below `root`; none of generated rows."""
+    known = [place for place in places if isinstance(place, Place)]
+    if len(known) < len(places) or not known:
+        return {}
+    if not known[0].line:
+        return {"path": [relative_name(place.file, root) for place in known]}
+    ids = [place.id for place in known]
+    return {"line": [str(place.line) for place in known]} | ({"id": ids} if any(ids) else {})
+
+
+def names_of_rows(names: Mapping[str, list[str]]) -> RowNames:
+    """Return the names of rows among other lists of names."""
+    return {key: names[key] for key in ROW_NAMES if key in names}
+
+
+def relative_name(file: Path, root: Path | None) -> str:
+    """Return the path of a file, below a folder if there is one, as text that can be encoded."""
+    path = file.relative_to(root) if root is not None else file
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def show_class_counts(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from dlrun.errors import ConfigError, DataError, Faults, did_you_mean, first_line
 from dlrun.system.files import open_regular_file, read_regular_file
@@ -18,8 +19,23 @@ QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; doubl
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
-Record = tuple[dict[str, str], str]  # a row's cells by column, and its file and line
-CsvRow = tuple[dict[str, str], str, str]  # the same, and what is wrong with the number of cells
+
+class Place(NamedTuple):
+    """Says where a row is: its file, in a CSV file the line in which it begins, and its id.
+
+    line: from 1, the header; 0 of a file that is a row itself.
+    """
+
+    file: Path
+    line: int = 0
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else str(self.file)
+
+
+Record = tuple[dict[str, str], Place | str]  # a row's cells by column, and where it is
+CsvRow = tuple[dict[str, str], Place, str]  # the same, and what is wrong with the number of cells
 
 
 class DataWarnings:
@@ -65,18 +81,17 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
 
 
 def read_csv_rows(
-    path: Path, columns: Sequence[str], option: str = "--csv"
-) -> Iterator[tuple[dict[str, str], str | None]]:
-    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong.
+    path: Path, columns: Sequence[str], option: str = "--csv", id_column: str | None = None
+) -> Iterator[CsvRow]:
+    """Yield the rows of a CSV file, each with what is wrong with it.
 
-    option: that names the columns, for the error if one is missing.
+    option: that names the columns, for the error if one is missing. id_column: may be missing.
     """
     needed = {f"{option} ({column})": column for column in columns}
-    for row, place, problem in open_csv_table(path, needed, DataWarnings())[1]:
-        yield row, f"{place}: {problem}" if problem else None
+    yield from open_csv_table(path, needed, DataWarnings(), id_column)[1]
 
 
-def whole_rows(rows: Iterable[CsvRow]) -> Iterator[Record]:
+def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], Place]]:
     """Yield rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
     for row, place, problem in rows:
         if problem:
@@ -85,12 +100,13 @@ def whole_rows(rows: Iterable[CsvRow]) -> Iterator[Record]:
 
 
 def open_csv_table(
-    path: Path, columns: Mapping[str, str], warnings: DataWarnings
+    path: Path, columns: Mapping[str, str], warnings: DataWarnings, id_column: str | None = None
 ) -> tuple[list[str], Iterator[CsvRow]]:
     """Return the column names of a CSV file, and its rows.
 
     The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
     Latin-1 (Windows-1252), with a warning. `columns`: those needed, by the setting that names each.
+    id_column: has the ids of the rows' places.
 
     Raises ConfigError if a column is missing or there are two, DataError, also when the rows are
     read, if the file cannot be read.
@@ -114,17 +130,23 @@ def open_csv_table(
             fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
             faults.errors.append(fault)
     faults.raise_all()
-    return header, _read_rows(path, delimiter, header, warnings)
+    return header, _read_rows(path, delimiter, header, warnings, id_column)
 
 
 def _read_rows(
-    path: Path, delimiter: str, header: Sequence[str], warnings: DataWarnings
+    path: Path,
+    delimiter: str,
+    header: Sequence[str],
+    warnings: DataWarnings,
+    id_column: str | None,
 ) -> Iterator[CsvRow]:
     for cells, line in islice(_read_records(path, delimiter, warnings), 1, None):
         fits = len(cells) == len(header)
         problem = "" if fits else f"{len(cells)} cells for {len(header)} columns"
         if cells:  # no blank line
-            yield dict(zip(header, cells, strict=False)), f"{path}:{line}", problem
+            row = dict(zip(header, cells, strict=False))
+            row_id = row.get(id_column, "") if id_column else ""
+            yield row, Place(path, line, row_id), problem
 
 
 def _read_records(

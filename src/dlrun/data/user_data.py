@@ -9,9 +9,12 @@ from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
 from dlrun.data import text_files
-from dlrun.data.text_files import DataWarnings
+from dlrun.data.text_files import DataWarnings, Place
 from dlrun.errors import ConfigError, DataError, Faults
+from dlrun.system.console import pluralize
 from dlrun.system.files import file_digest, fingerprint_files
+
+CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,11 @@ class TextSource:
 
     place: str  # path of the texts, or `train` or `test`
     count: int | None  # number of texts, if it is known
-    rows: Iterator[tuple[str | list[str], str, str]]  # a text or its words, label, place
+    rows: Iterator[tuple[str | list[str], str, Place | str]]  # a text or its words, label, place
 
 
 def check_own_data(config: OwnDataConfig) -> None:
-    """Raise ConfigError if files or folders of a user's own data are missing."""
+    """Raise ConfigError if a user's own data are missing, of another kind, or not to be divided."""
     kinds, faults = config.kinds, Faults()
     hint = f"name {' or '.join(kinds.values())}: `{config.example}`"
     if config.path is None:
@@ -32,15 +35,16 @@ def check_own_data(config: OwnDataConfig) -> None:
     for key, place in {"path": config.path, "test": config.test}.items():
         if place is None:
             continue
-        is_file = "file" in kinds and place.is_file()
-        is_folder = "folder" in kinds and place.is_dir()
-        if not (is_file or is_folder):
-            problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
-            faults.errors.append(ConfigError(problem, hint))
+        kind = "folder" if place.is_dir() else "file" if place.is_file() else ""
+        if kind not in kinds:
+            problem = f"is a {kind}" if kind else f"no such {' or '.join(kinds)}"
+            faults.errors.append(ConfigError(f"data.{key}: {place}: {problem}", hint))
     faults.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
-        problem = f"data.folds: {config.path} has a test part of its own"
-        raise ConfigError(problem, f"`data.path={config.path / 'train'}` divides the other part")
+        key, remedy = "data.path", f"`data.path={config.path / 'train'}` divides the other part"
+        if config.test:
+            key, remedy = "data.test", "leave out data.test, or the folds"
+        raise ConfigError(f"{key}: the test rows are given, and folds divide all rows", remedy)
 
 
 def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> None:
@@ -58,8 +62,9 @@ def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -
             if any(not suffixes or file.suffix.lower() in suffixes for file in list_files(folder))
         ]
         if part == parts[0] and len(folders) < 2:
-            remedy = "at least two sub-folders need files that can be read"
-            raise DataError(f"{part}: classes: {len(folders)}", remedy)
+            kinds = f" ({', '.join(sorted(suffixes))})" if suffixes else ""
+            problem = f"{pluralize(len(folders), 'sub-folder')} with files to read{kinds}"
+            raise DataError(f"{part}: {problem}, at least two are needed", CLASS_FOLDERS)
         rows.begin_part(str(part))
         for folder in folders:
             rows.add(folder.name, None, str(folder))
@@ -83,8 +88,10 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
 
 def fingerprint_user_data(config: OwnDataConfig) -> str:
     """Return a hash of a user's own data files, and of the settings by which they are read."""
-    columns = config.columns.values() if isinstance(config, TextsDataConfig) else ()
-    state = [*columns, *map(hash_file_or_listing, user_data_paths(config))]
+    state: list[str] = []
+    if isinstance(config, TextsDataConfig):
+        state = [config.text_column, config.label_column]
+    state += map(hash_file_or_listing, user_data_paths(config))
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -131,8 +138,7 @@ def list_files(folder: Path) -> Iterator[Path]:
 def _class_folders(folder: Path) -> list[Path]:
     if found := _sub_folders(folder):
         return found
-    remedy = "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/"
-    raise ConfigError(f"{folder}: no sub-folders in it", remedy)
+    raise ConfigError(f"{folder}: a folder without sub-folders", CLASS_FOLDERS)
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -150,17 +156,17 @@ def open_text_source(
     if place.is_dir():
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
-    rows = text_files.whole_rows(text_files.open_csv_table(place, config.columns, warnings)[1])
-    rows = islice(rows, most_rows)
+    _, records = text_files.open_csv_table(place, config.columns, warnings, config.id)
+    rows = islice(text_files.whole_rows(records), most_rows)
     text, label = config.text_column, config.label_column
     return TextSource(str(place), None, ((row[text], row[label], where) for row, where in rows))
 
 
 def _read_files(
     files: list[tuple[str, Path]], warnings: DataWarnings
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str, Place]]:
     for label, file in files:
         try:
-            yield text_files.read_text_file(file, warnings), label, str(file)
+            yield text_files.read_text_file(file, warnings), label, Place(file)
         except DataError as error:
             warnings.add(f"{error}: left out", file)

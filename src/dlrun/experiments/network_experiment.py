@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.sources import DataOrigin
+from dlrun.data.splits import RowNames
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
@@ -55,6 +56,7 @@ class LoadedData(Generic[A]):
     describe: DescribeRow | None = None  # what a reader sees of a row of the test set
     baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
     digest: str = ""  # of the data, if other models than networks have it too
+    row_names: RowNames = field(default_factory=dict)  # of the test rows, see Predictions
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
@@ -154,7 +156,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             training = Training.of_network(config, context, build, data, objective, fingerprint)
             trained, report = training.run_on_accelerator()
         with context.phase("predictions"):
-            predictions = _predictions_of(trained.predictions, assets.labels)
+            predictions = _predictions_of(trained.predictions, loaded)
             if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
@@ -205,7 +207,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             network, objective = self.network(run, config), self.objective(config, assets)
             processes = run.record.processes or 1
             rows = predict_test_set(network, objective, loaded.data, config, processes)
-        predictions = _predictions_of(rows, assets.labels)
+        predictions = _predictions_of(rows, loaded)
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
         return predictions
@@ -247,11 +249,12 @@ def _check_deciding_metric(metric: str, objective: Objective, directions: Direct
         raise ConfigError(f"{key}: {why}")
 
 
-def _predictions_of(
-    rows: NDArray[np.float64] | None, labels: list[str] | None
-) -> Predictions | None:
+def _predictions_of(rows: NDArray[np.float64] | None, loaded: LoadedData[A]) -> Predictions | None:
     """Return the collected rows of the test set as classes or as values; None if neither."""
+    labels, names = loaded.assets.labels, loaded.row_names
     if rows is not None and len(rows) == 3 and labels:
         true, predicted = rows[:2].astype(int)
-        return PredictedClasses(true, predicted, rows[2], labels)
-    return PredictedValues(*rows) if rows is not None and len(rows) == 2 else None
+        return PredictedClasses(true, predicted, rows[2], labels, row_names=names)
+    if rows is None or len(rows) != 2:
+        return None
+    return PredictedValues(*rows, row_names=names)

@@ -8,13 +8,14 @@ import io
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.data.archives import Array
+from dlrun.data.splits import ROW_NAMES, RowNames, names_of_rows
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
@@ -27,8 +28,8 @@ from dlrun.system.console import to_json
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
 NEAR = 1e-5
-VALUES = ["row", "target", "predicted"]  # columns of predictions.csv
-CLASSES = ["row", "label", "predicted", "probability"]
+VALUES = ["target", "predicted"]  # columns of predictions.csv, after `row` and the rows' names
+CLASSES = ["label", "predicted", "probability"]
 
 DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
@@ -36,10 +37,14 @@ DescribeRow = Callable[[int], dict[str, str]]
 
 @dataclass(frozen=True, repr=False)
 class Predictions(ABC):
-    """Holds what is true and what was predicted of each row of a test set (n_rows,), in order."""
+    """Holds what is true and what was predicted of each row of a test set (n_rows,), in order.
+
+    row_names: columns that name at least these rows: lines of a file and ids, or paths of images.
+    """
 
     true: Array
     predicted: Array
+    row_names: RowNames = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         metrics = (f"{name} {format_metric(value)}" for name, value in self.metrics.items())
@@ -78,16 +83,24 @@ class Predictions(ABC):
         """Return a summary of the classes; None if numbers were predicted."""
         return None
 
-    @abstractmethod
     def table(self) -> bytes:
         """Return the text of predictions.csv, whose last column has numbers."""
+        columns = {"row": range(len(self)), **self.row_names, **self._columns()}
+        return to_plain_csv([[*columns], *zip(*columns.values(), strict=False)])
+
+    @abstractmethod
+    def _columns(self) -> dict[str, list[str]]: ...
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the rows that were predicted worst, the worst first; `show` describes a row."""
         return [
-            {"row": row, **self._cells(row), **(show(row) if show else {})}
+            {"row": row, **self._names(row), **self._cells(row), **(show(row) if show else {})}
             for row in self._worst()[:MOST_MISTAKES].tolist()
         ]
+
+    def _names(self, row: int) -> dict[str, object]:
+        names = {key: column[row] for key, column in self.row_names.items()}
+        return names | ({"line": int(names["line"])} if "line" in names else {})
 
     @abstractmethod
     def _worst(self) -> NDArray[np.int64]: ...
@@ -133,10 +146,9 @@ class PredictedValues(Predictions):
         r2 = self.r2
         return {"mae": float(self.scores.mean())} | ({} if math.isnan(r2) else {"r2": r2})
 
-    def table(self) -> bytes:
-        """Return the text of predictions.csv, with each number in the digits that identify it."""
-        columns = _shortest_texts(self.true), _shortest_texts(self.predicted)
-        return to_plain_csv([VALUES, *zip(range(len(self)), *columns, strict=True)])
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, each number in the digits that identify it."""
+        return dict(zip(VALUES, map(_shortest_texts, (self.true, self.predicted)), strict=True))
 
     def _worst(self) -> NDArray[np.int64]:
         return np.argsort(-self.scores, kind="stable")
@@ -201,14 +213,11 @@ class PredictedClasses(Predictions):
             share=float(rows.max() / rows.sum()),
         )
 
-    def table(self) -> bytes:
-        """Return the text of predictions.csv, with the exact names of the classes."""
-        columns = (part.tolist() for part in (self.true, self.predicted, self.probability))
-        rows = (
-            (row, self.names[label], self.names[predicted], f"{value:.9g}")
-            for row, (label, predicted, value) in enumerate(zip(*columns, strict=True))
-        )
-        return to_plain_csv([CLASSES, *rows])
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, with the exact names of the classes."""
+        columns = [[self.names[index] for index in part] for part in (self.true, self.predicted)]
+        columns.append([f"{value:.9g}" for value in self.probability.tolist()])
+        return dict(zip(CLASSES, columns, strict=True))
 
     def _worst(self) -> NDArray[np.int64]:
         (wrong,) = np.nonzero(~self.scores)  # those with high probabilities first
@@ -229,18 +238,22 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
     csv.Error if the table is not what a run writes.
     """
     head, rows = parse_csv(table)
-    if head not in (VALUES, CLASSES) or not rows:
+    named = [name for name in head if name in ROW_NAMES]
+    own = head[1 + len(named) :]
+    if own not in (VALUES, CLASSES) or head != ["row", *named, *own] or not rows:
         return None
-    _, true, predicted, *more = zip(*rows, strict=True)
-    if head == VALUES:
+    columns = dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
+    row_names, (true, predicted, *more) = names_of_rows(columns), [columns[name] for name in own]
+    if own == VALUES:
         values = np.array([true, predicted], np.float64)
         if not (np.abs(values) <= MAX_PLOTTABLE).all():
             raise ValueError(f"a value is not a number, or beyond {MAX_PLOTTABLE:g}")
-        return PredictedValues(*values)
+        return PredictedValues(*values, row_names=row_names)
     every = [*dict.fromkeys([*names, *sorted({*true, *predicted})])]
     places = {name: place for place, name in enumerate(every)}
     labels, guesses = (np.array([places[name] for name in part]) for part in (true, predicted))
-    return PredictedClasses(labels, guesses, np.array(more[0], np.float64), every)
+    probability = np.array(more[0], np.float64)
+    return PredictedClasses(labels, guesses, probability, every, row_names=row_names)
 
 
 def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:

@@ -4,14 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import photographs
 from dlrun.data.archives import Array
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Words = list[tuple[str, float]]
 
@@ -131,7 +134,10 @@ class RowPredictor(Predictor):
         if missing := [name for name in self.columns if name not in row]:
             return Prediction(error=f"no column {missing[0]!r}")
         try:
-            return self.to_input({name: str(row[name]) for name in self.columns})
+            cells = {name: row[name] for name in self.columns}
+            return self.to_input(
+                {n: "" if cell is None else str(cell) for n, cell in cells.items()}
+            )
         except (DataError, ValueError) as error:
             return Prediction(error=str(error))
 
@@ -141,3 +147,30 @@ class RowPredictor(Predictor):
         if self.labels:
             return Prediction(self.ranked(output))
         return Prediction(value=float(output))
+
+
+def predict_frame(predictor: Predictor, frame: "pd.DataFrame", text_column: str) -> "pd.DataFrame":
+    """Return predictions for the rows of a DataFrame, with its index, as `dlrun predict --out`.
+
+    text_column: has the texts. Raises ConfigError if the run reads images, DataError if a column is
+    missing.
+    """
+    import pandas as pd  # slow
+
+    if predictor.reads == "image":
+        raise ConfigError("this run reads images, not a DataFrame", "give a list of their paths")
+    columns = [text_column] if predictor.reads == "text" else [*predictor.columns]
+    if missing := [name for name in columns if name not in frame]:
+        similar = did_you_mean(missing[0], map(str, frame))
+        raise DataError(f"no column {', '.join(map(repr, missing))}{similar}")
+    cells = frame[columns].astype(object).where(frame[columns].notna(), "")
+    rows = cells.to_dict("records")
+    inputs = [str(row[text_column]) for row in rows] if predictor.reads == "text" else rows
+    predictions = predictor.predict(inputs)
+    result: dict[str, list[object]] = {
+        "predicted": [row.label if row.labels else row.value for row in predictions]
+    }
+    if predictor.labels:
+        result["probability"] = [row.probability if row.labels else None for row in predictions]
+    result["error"] = [row.error for row in predictions]
+    return pd.DataFrame(result, index=frame.index)

@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import json
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -181,6 +182,16 @@ class Run:
         """Return the names of the classes; empty if the network has none."""
         return list(self.assets.get("labels", []))
 
+    @property
+    def text_column(self) -> str:
+        """Return the column of a table that has the texts."""
+        return str(self.settings.get("data.text_column", "text"))
+
+    @property
+    def id_column(self) -> str | None:
+        """Return the column of a table that names its rows, if the run's config has one."""
+        return self.settings.get("data.id")
+
     def read(self, name: str) -> bytes:
         """Return a file that the run has written completely; raise DlrunError if there is none."""
         content = self.read_if_written(name) if name in self.record.files else None
@@ -285,15 +296,30 @@ class Run:
         self.check_has_result()
         return self._use(self.experiment.predictor)
 
-    def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]":
+    @overload
+    def predict(self, inputs: "pd.DataFrame") -> "pd.DataFrame": ...
+
+    @overload
+    def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]": ...
+
+    def predict(
+        self, inputs: "Input | Iterable[Input] | pd.DataFrame"
+    ) -> "list[Prediction] | pd.DataFrame":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
         A row is a mapping from columns to values. The prediction of an image or a row may be an
-        error. Raises DlrunError if the run cannot predict, or not this input.
+        error. Of a pandas DataFrame the predictions are a DataFrame with the same index. Raises
+        DlrunError if the run cannot predict, or not this input.
         """
+        pandas = sys.modules.get("pandas")
+        if pandas is not None and isinstance(inputs, pandas.DataFrame):
+            from dlrun.experiments.predictors import predict_frame  # slow: numpy
+
+            return predict_frame(self.predictor, inputs, self.text_column)
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
-        read = [self._read_input(value, self.predictor.reads) for value in inputs]
+        values = cast("Iterable[Input]", inputs)
+        read = [self._read_input(value, self.predictor.reads) for value in values]
         return self.predictor.predict(read, words=True) if read else []
 
     def _read_input(self, value: Input, kind: str) -> Input:

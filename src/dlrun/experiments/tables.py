@@ -293,9 +293,10 @@ def _predict_part(
 ) -> Predictions:
     outputs = _predict(model, assets, fit, part.X)
     if not assets.labels:
-        return PredictedValues(part.targets, outputs)
-    predicted, probability = outputs.argmax(1), outputs.max(1)
-    return PredictedClasses(part.targets, predicted, probability, assets.labels)
+        return PredictedValues(part.targets, outputs, row_names=part.names)
+    return PredictedClasses(
+        part.targets, outputs.argmax(1), outputs.max(1), assets.labels, row_names=part.names
+    )
 
 
 def _check_classes(assets: TableAssets, train: TablePart) -> None:

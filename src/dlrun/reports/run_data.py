@@ -47,24 +47,36 @@ T = TypeVar("T")
 Weights = list[tuple[str, float]]
 
 
-class Mistake(BaseModel):
-    """Holds a row of the test set that was classified wrongly, with its text or its picture."""
+class WorstRow(BaseModel):
+    """Holds by what a user knows a row of the test set: line of its file and id, or path."""
 
     row: int
+    line: int | None = None
+    path: str = ""
+    id: str = ""
+    text: str = ""
+
+    @property
+    def place(self) -> str:
+        """Return the row's path, or its line and id, or else its number."""
+        line = f"row {self.row}" if self.line is None else f"line {self.line}"
+        return self.path or f"{line}, {self.id}".removesuffix(", ")
+
+
+class Mistake(WorstRow):
+    """Holds a row of the test set that was classified wrongly, with its text or its picture."""
+
     label: str
     predicted: str
     probability: float
-    text: str = ""
     image: str = ""  # a PNG in base64
 
 
-class Residual(BaseModel):
+class Residual(WorstRow):
     """Holds a row of the test set whose value was predicted badly, with its text."""
 
-    row: int
     target: float
     predicted: float
-    text: str = ""
 
 
 WorstRows = list[Mistake] | list[Residual]

@@ -84,7 +84,13 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         )
         preprocessing = {"scale": SCALE, "size": list(self.size)}
         assets = ImageAssets(labels=images.names, preprocessing=preprocessing)
-        return LoadedData(data, images.origin, assets, lambda row: _as_png(test.pixels[row]))
+        return LoadedData(
+            data,
+            images.origin,
+            assets,
+            lambda row: _as_png(test.pixels[row]),
+            row_names=images.test_names,
+        )
 
     def batches(self, config: C, images: LabelledImages, *parts: Rows) -> list[BatchDataset]:
         """Return the data set of each part of the images, given by the indices of its rows."""

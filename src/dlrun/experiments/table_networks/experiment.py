@@ -84,7 +84,9 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         )
         assets, baselines = TableAssets.of(table), straw_man_metrics(table, screen)
         digest = fingerprint_table(table)
-        return LoadedData(batches, table.origin, assets, table.describe, baselines, digest)
+        return LoadedData(
+            batches, table.origin, assets, table.describe, baselines, digest, table.test.names
+        )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""

@@ -61,7 +61,7 @@ class TextLasso(Experiment[TextLassoConfig]):
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             loaded, splits = _load(config, context)
-            assets, (bags, true) = ReviewAssets.of(loaded), splits["test"]
+            assets = ReviewAssets.of(loaded)
         baseline = _keep_baseline(config, loaded, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
@@ -70,7 +70,7 @@ class TextLasso(Experiment[TextLassoConfig]):
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = models[best], rows[best]
         words = [_words(model, loaded) for model in chosen]
-        predictions = _classify(chosen, bags, true, labels)
+        predictions = _classify(chosen, loaded, labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(list(chain.from_iterable(models))))
         if len(words) == 1:
             context.keep(WORDS, to_csv([["word", "weight"], *words[0]]))
@@ -90,7 +90,7 @@ class TextLasso(Experiment[TextLassoConfig]):
             metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
             accelerator=accelerator,
             origin=loaded.origin,
-            test_rows=len(true),
+            test_rows=len(predictions),
             classes=predictions.classes,
             reference=config.reference_values,
             extra={
@@ -126,9 +126,7 @@ class TextLasso(Experiment[TextLassoConfig]):
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
-        bags, true = splits["test"]
-        labels = ReviewAssets.of_run(run).labels
-        return _classify(_chosen_models(run), bags, true, labels)
+        return _classify(_chosen_models(run), loaded, ReviewAssets.of_run(run).labels)
 
     def predictor(self, run: Run, config: TextLassoConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
@@ -188,12 +186,10 @@ def _probabilities(models: Models, bags: sparse.csr_matrix) -> NDArray[np.float6
     return rows
 
 
-def _classify(
-    models: Models, bags: sparse.csr_matrix, true: Labels, names: Sequence[str]
-) -> PredictedClasses:
-    """Return the predictions of models for bags (n_rows, width) of the classes `true`."""
-    rows = _probabilities(models, bags)
-    return PredictedClasses(true.astype(np.int64), rows.argmax(1), rows.max(1), names)
+def _classify(models: Models, loaded: Reviews, labels: Sequence[str]) -> PredictedClasses:
+    """Return the predictions of models for the test reviews."""
+    rows, true = _probabilities(models, loaded.test.bags), loaded.test.labels.astype(np.int64)
+    return PredictedClasses(true, rows.argmax(1), rows.max(1), labels, row_names=loaded.test_names)
 
 
 def _words(model: LinearModel, loaded: Reviews) -> Words:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlrun.data.labelled_texts import Reviews
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import AnyExperiment, NetworkToExport
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
@@ -66,6 +67,14 @@ class DenseNet(DenseNetwork):
         return logits.squeeze(-1)
 
 
+def loaded_reviews(
+    data: ArrayData, reviews: Reviews, assets: ReviewAssets
+) -> LoadedData[ReviewAssets]:
+    """Return reviews as the data of a network."""
+    describe, names = review_describer(reviews), reviews.test_names
+    return LoadedData(data, reviews.origin, assets, describe, row_names=names)
+
+
 class DenseTextNetwork(NetworkExperiment[DenseConfig, ReviewAssets]):
     """Trains a dense network on the set of words that a text contains."""
 
@@ -88,7 +97,7 @@ class DenseTextNetwork(NetworkExperiment[DenseConfig, ReviewAssets]):
             group_size=GROUP_SIZE,
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
-        return LoadedData(data, reviews.origin, ReviewAssets.of(reviews), review_describer(reviews))
+        return loaded_reviews(data, reviews, ReviewAssets.of(reviews))
 
     def build(self, config: DenseConfig, assets: ReviewAssets) -> DenseNet:
         """Build the untrained dense network."""
@@ -182,8 +191,7 @@ class LSTMTextNetwork(NetworkExperiment[LSTMConfig, ReviewAssets]):
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        assets = ReviewAssets.of(reviews, length)
-        return LoadedData(data, reviews.origin, assets, review_describer(reviews))
+        return loaded_reviews(data, reviews, ReviewAssets.of(reviews, length))
 
     def build(self, config: LSTMConfig, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
