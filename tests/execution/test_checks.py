@@ -118,7 +118,7 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
         ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
         ("text-dense", "", CLASSES, ("folder: 1 sub-folder",)),
-        ("image-cnn", "", CLASSES, ("folder: classes: 0",)),
+        ("image-cnn", "", CLASSES, ("folder: 0 sub-folders",)),
     ],
 )  # fmt: skip
 def test_a_fault_in_the_first_rows_of_the_data_leaves_no_folder(
