@@ -270,7 +270,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
 
 def reproduce_published_numbers(
     names: Sequence[str],
-    seeds: str,
+    seeds: str | None,
     jobs: int | None,
     out: Path,
     options: RunSettings,
@@ -281,13 +281,14 @@ def reproduce_published_numbers(
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
     that was run before, with the same config, code, packages and data, is not run again.
 
-    names: the experiments; if empty, all that have published numbers. out: the page; the table is
+    names: the experiments; if empty, all that have published numbers. seeds: if None, as many as
+    the experiment's `reference` says. out: the page; the table is
     beside it, as .md. command: the command that continues the reproduction.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     if group := find_process_group():
         raise ConfigError(f"{group}, each of which would reproduce", f"leave {group.by} out")
-    numbers = parse_seeds(seeds)
+    numbers = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
@@ -338,7 +339,7 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
 
 
 def prepare_reproduction(
-    names: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
+    names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
 ) -> list[ReproducedExperiment]:
     """Prepare experiments for a reproduction, and download the data sets that are missing.
 
@@ -348,13 +349,15 @@ def prepare_reproduction(
     parts, failures = [], dict[str, str]()  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        part, source = ReproducedExperiment(name, options, list(seeds)), name
+        part, source = ReproducedExperiment(name, options, list(seeds or [0])), name
         variants: list[Variant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
                 part.baseline, variants = reference.baseline, reference.variants
+                if seeds is None:
+                    part.seeds = [*range(reference.seeds)]
             if not config.depends_on_seed:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.download import packaged_paths
+from dlrun.data.download import packaged_paths, without_network
+from dlrun.reproduction import prepare_reproduction
+from dlrun.run_context import RunSettings
+from dlrun.system.console import Screen
 from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun
@@ -189,6 +192,13 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     one = ["reproduce", "cifar100", "--json", "--out", "one.html"]
     alone = harness.run(lab, *one, **OFFLINE).is_told(1)
     assert json.loads(alone.stdout)["error"] == "no experiment could be run"
+
+
+def test_five_seeds_are_run_but_of_a_long_fit_one(tmp_path: Path) -> None:
+    options = RunSettings(data_dir=tmp_path)
+    with without_network():
+        parts = prepare_reproduction(["imdb-lasso", "cifar100"], None, options, Screen(quiet=True))
+    assert [part.seeds for part in parts] == [[0, 1, 2, 3, 4], [0]]
 
 
 @pytest.mark.slow

@@ -118,7 +118,9 @@ def _newest_finished(runs_dir: Path) -> PageContent:
 def reproduce(
     settings: RunSettings,
     experiments: opt.Experiments = None,
-    seeds: Annotated[str, opt.Seeds] = "3",
+    seeds: Annotated[
+        str | None, opt.option("As of sweep (default: 5, of cifar100 1).", "SEEDS")
+    ] = None,
     jobs: opt.Jobs = None,
     out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
         "reproduction.html"
@@ -129,7 +131,7 @@ def reproduce(
     A seed that it ran before is not run again.
 
     Examples:
-    dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    dlrun reproduce imdb-dense imdb-lasso --seeds 10
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
     from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules

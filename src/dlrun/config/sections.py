@@ -106,13 +106,15 @@ class Baseline(Section):
 class Reference(PublishedMetrics):
     """Holds published metrics, their source, and what they are compared with.
 
-    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2].
+    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2]. seeds: how
+    many `dlrun reproduce` runs if the user does not say.
     """
 
     source: str
     place: list[Count] = Field(default=[])
     variants: list[Variant] = Field(default=[])
     baseline: Baseline | None = None
+    seeds: PositiveInt = Field(default=5)
 
 
 # Keys that say where data are, not what they are.
