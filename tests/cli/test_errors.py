@@ -71,7 +71,7 @@ def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("data fetch imdb", "aclImdb_v1.tar.gz"),
+        ("data fetch imdb", "{folder}/data/imdb (--data-dir: elsewhere)"),
         ("data verify imdb", "not there"),
         (f"{DENSE} --set data.archive=damaged.tar.gz", "damaged.tar.gz"),
     ],
@@ -80,7 +80,7 @@ def test_missing_or_damaged_data_are_one_message_and_2(
     forked: Dlrun, folder: Path, command: str, told: str
 ) -> None:
     without = {"DLRUN_OFFLINE": "1", "TORCH_HOME": str(folder / "torch")}
-    forked(*shlex.split(command), **without).is_told(2, told)
+    forked(*shlex.split(command), **without).is_told(2, told.format(folder=folder))
     assert not [*folder.glob("runs/*/*")]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dlrun.commands.list_runs import list_runs
 from dlrun.errors import ConfigError
+from dlrun.run_folder.record import NOT_THE_BOOKS
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
 
@@ -58,6 +59,16 @@ def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     assert words[2][6:] == ["-"]
     with living(runs / EXPERIMENT / DAY.format(3, "c")):
         assert [one["name"][-1] for one in objects(runs, capsys, status=["running"])] == ["c"]
+
+
+def test_a_terminal_marks_values_that_are_not_on_the_books_data(
+    runs: Path, capsys: Out, terminal: None
+) -> None:
+    a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), reference_differs=NOT_THE_BOOKS)
+    list_runs(runs_dir=runs)
+    _, first, *others, last = capsys.readouterr().out.splitlines()
+    assert "0.5000*" in first and "*" not in "".join(others) and NOT_THE_BOOKS in last
+    assert objects(runs, capsys)[0]["reference_differs"] == NOT_THE_BOOKS
 
 
 def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:

@@ -219,7 +219,7 @@ def test_offline_nobody_is_asked(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLRUN_OFFLINE", "true")
-    with pytest.raises(DownloadError, match="^x.bin is not in .*DLRUN_OFFLINE") as caught:
+    with pytest.raises(DownloadError, match="^x.bin is missing.*DLRUN_OFFLINE") as caught:
         fetch(f"{server.url}/file", tmp_path / "x.bin")
     assert caught.value.hint == REMEDY
     assert server.asked == [] == without_locks(tmp_path)
@@ -311,6 +311,6 @@ def test_weights_are_checked_by_their_own_name(
         obtain_weights(url, tmp_path, QUIET, "")
     monkeypatch.setenv("DLRUN_OFFLINE", "1")
     (tmp_path / name).unlink()
-    with pytest.raises(DownloadError, match=f"{name} is not in") as caught:
+    with pytest.raises(DownloadError, match=f"{name} is missing") as caught:
         obtain_weights(url, tmp_path, QUIET, "or take others")
     assert caught.value.hint == f"put {name} into {tmp_path}; or take others"

@@ -66,7 +66,7 @@ def test_the_data_folder_is_read_and_a_missing_file_is_named(
     folder = folder_of(tmp_path / "data" / "mnist", contents())
     assert len(load(tmp_path, None).train.labels) == 20
     (folder / f"{TEST}.gz").unlink()
-    with pytest.raises(DownloadError, match=rf"{TEST}\.gz is not in") as caught:
+    with pytest.raises(DownloadError, match=rf"{TEST}\.gz is missing") as caught:
         load(tmp_path, None)
     assert all(f"{name}.gz" in caught.value.hint for name in contents())
     with pytest.raises(DataError, match=rf"data\.archive: .*{TEST}\.gz: no such file"):

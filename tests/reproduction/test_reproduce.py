@@ -159,7 +159,7 @@ def test_all_of_it(lab: Path) -> None:
     assert names == [name for name in CHAPTER if name not in missing]
     on_the_machine = ("hitters", "nyse")  # the tables, if the package ISLP is installed
     assert {name for name in missing if not name.startswith(on_the_machine)} == MNIST
-    assert f"{PHOTOGRAPHS}: resnet50-11ad3fa6.pth is not in" in done.stderr
+    assert f"{PHOTOGRAPHS}: resnet50-11ad3fa6.pth is missing" in done.stderr
     page = (lab / "reproduction.html").read_text()
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
@@ -181,11 +181,11 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     shutil.rmtree(lab / "data" / "cifar100")
     (lab / "data" / "book_images" / "Flamingo.jpg").unlink()
     done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
-    assert "Not run: cifar100: cifar-100-python.tar.gz is not in data/cifar100" in done.stdout
+    assert "Not run: cifar100: cifar-100-python.tar.gz is missing" in done.stdout
     if not packaged_paths("ISLP"):  # it has the photographs too
         assert re.search(rf"Not run: {PHOTOGRAPHS}: .*Flamingo.jpg", done.stdout)
     for name in ("reproduction.html", "reproduction.md"):
-        assert "cifar-100-python.tar.gz is not in" in (lab / name).read_text()
+        assert "cifar-100-python.tar.gz is missing" in (lab / name).read_text()
     fewer = ["reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU, "--out", "some.html"]
     harness.run(lab, *fewer, **OFFLINE).is_told(1)  # it was asked for
     assert table(lab, "some").keys() == {(LASSO, "test_accuracy")}

@@ -131,6 +131,13 @@ def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: P
     latest.symlink_to("20260103T000000Z-gone")
     repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == run.name
+    failed = a_run(latest.with_name("20260104T000000Z-c"), status="failed")
+    repair_latest_link(tmp_path, "x")
+    assert latest.readlink().name == find_run("x/latest", tmp_path).name == run.name, "it did more"
+    (failed / "metrics.csv").write_text("epoch,train_loss\n1,0.5\n")
+    repair_latest_link(tmp_path, "x")
+    assert latest.readlink().name == find_run("latest", tmp_path).name == failed.name
+    remove_run(failed)
     remove_run(run)
     repair_latest_link(tmp_path, "x")
     assert not latest.is_symlink()

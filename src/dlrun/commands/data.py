@@ -6,12 +6,12 @@ import typer
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.config.data_sections import NOT_THE_BOOKS
 from dlrun.data.sources import Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.record import NOT_THE_BOOKS
 from dlrun.system.console import Screen
 
 Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]
@@ -60,7 +60,8 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
     failed = False
     for file, path in dataset.files(config.data, folder):
         if not path.exists():
-            raise DataError(f"{path}: not there", f"`dlrun data fetch {name}` downloads it")
+            hint = f"`dlrun data fetch {name}` downloads it; --data-dir: another folder"
+            raise DataError(f"{path.absolute()}: not there", hint)
         digest, verdict = file.hash_of(path), "the published one"
         if digest != file.digest:
             failed = True

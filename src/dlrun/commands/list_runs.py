@@ -21,7 +21,7 @@ from dlrun.metrics import TESTED, agreed_directions, describe_metric
 from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
 from dlrun.run_folder.folder import LATEST
-from dlrun.run_folder.record import RunNotes, check_tag
+from dlrun.run_folder.record import NOT_THE_BOOKS, RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, pluralize
 
@@ -33,6 +33,7 @@ SORT = "Best metric, largest number or A first; -KEY: reversed."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
 NO_RUNS = "name a folder of runs by --runs-dir"
+MARK = "*"  # on a terminal, at values that are not on the book's data
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -99,8 +100,11 @@ def list_runs(
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         metric = _common_metric(rows)
-        shown = [_shown_row(row, metric) for row in rows]
+        marked = [row for row in rows if screen.out.is_terminal and _is_on_other_data(row)]
+        shown = [_shown_row(row, metric, MARK if row in marked else "") for row in rows]
         screen.rows(table_lines(_columns(rows, keys, order, metric), shown, screen, empty=EMPTY))
+        if marked:
+            screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
@@ -232,11 +236,16 @@ def _common_metric(rows: Sequence[Row]) -> str | None:
     return metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
 
 
-def _shown_row(row: Row, metric: str | None) -> Row:
+def _is_on_other_data(row: Row) -> bool:
+    return NOT_THE_BOOKS in (row["reference_differs"] or "")
+
+
+def _shown_row(row: Row, metric: str | None, mark: str) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
-    if metric is None and value is not None:
-        value = f"{row['metric'].removeprefix(TESTED)}={format_metric(value)}"
+    if value is not None:
+        name = "" if metric else f"{row['metric'].removeprefix(TESTED)}="
+        value = f"{name}{format_metric(value)}{mark}"
     return row | {"value": value, "differs": row["problem"] or row["differs"]}
 
 

@@ -24,7 +24,6 @@ MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.val
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 # Keys that choose what is predicted on which data: a sweep does not vary them.
 DATA_KEYS = frozenset({"data.source", "data.target", "data.task", "data.label_column"})
-NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 CLASSES = "a folder with a sub-folder for each class"
 
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share

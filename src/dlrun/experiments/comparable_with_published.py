@@ -1,12 +1,13 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
-from dlrun.config.data_sections import FOLD, NOT_THE_BOOKS, DataConfig, DividedDataConfig
+from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.data.sources import dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
+from dlrun.run_folder.record import NOT_THE_BOOKS
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})

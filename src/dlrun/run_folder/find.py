@@ -5,11 +5,21 @@ import glob
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, STAMP, SWEEPS, update_latest_link
+from dlrun.run_folder.folder import (
+    CONFIG,
+    LATEST,
+    PLAN,
+    RESULTS,
+    STAMP,
+    SWEEPS,
+    has_finished_step,
+    update_latest_link,
+)
 from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -61,7 +71,7 @@ def runs_below(folder: Path) -> list[Path]:
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
-    `run` is a folder; a run's name or suffix; `latest`, the run that began last, in any state. A
+    `run` is a folder; a run's name or suffix; `latest`, the run that began last, see `latest_of`. A
     name, a suffix or `latest` may follow `EXPERIMENT/`.
     """
     experiment, _, last = run.rpartition("/")
@@ -69,7 +79,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
         folder = Path(run).expanduser()
         if last == LATEST and not (folder / CONFIG).is_file():
             if runs := runs_newest_first(runs_dir, experiment or None):
-                return runs[0].resolve()
+                return latest_of(runs).resolve()
             known = {path.parent.name for path in runs_newest_first(runs_dir)}
             problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
             raise ConfigError(problem, "name a run's folder, or --runs-dir")
@@ -98,15 +108,26 @@ def find_run(run: str, runs_dir: Path) -> Path:
     raise ConfigError(problem, "`dlrun runs list` shows all; `latest` is the newest")
 
 
+def latest_of(runs: Sequence[Path]) -> Path:
+    """Return the newest run that did not fail before its first step; if all did, the newest."""
+    return next((run for run in runs if not _failed_at_once(run)), runs[0])
+
+
+def _failed_at_once(run: Path) -> bool:
+    with contextlib.suppress(DlrunError):  # a damaged record
+        return read_run_record(run).status == "failed" and not has_finished_step(run)
+    return False
+
+
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest remaining run, if the run that it names was removed."""
-    latest = runs_dir / experiment / LATEST
-    if latest.exists():
+    """Point `latest` at the run that it means, if the one that it names was removed or failed."""
+    link = runs_dir / experiment / LATEST
+    if not link.is_symlink():
         return
     if runs := runs_newest_first(runs_dir, experiment):
-        update_latest_link(latest.parent, runs[0].name)
-    elif latest.is_symlink():
-        latest.unlink()
+        update_latest_link(link.parent, latest_of(runs).name)
+    else:
+        link.unlink()
 
 
 def sweeps_newest_first(runs_dir: Path) -> list[Path]:

@@ -29,6 +29,7 @@ SHA256 = "sha256"  # the key of the digest of all other values
 SIGNATURE = "signature"  # the key of the HMAC of this digest, by the key of the user
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
+NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 SINGLE = 1e-6  # error of metrics, which are of single precision
 # A sign at its start would be that of `runs tag RUN +TAG -TAG`.
 TAG = re.compile(r"[\w.][\w.+-]{0,39}")
