@@ -1,12 +1,11 @@
 """List all commands of dlrun, and import the module of a command only to run the command."""
 
-import ast
-import importlib.util
 import inspect
 import pkgutil
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -16,6 +15,7 @@ from dlrun import __version__
 from dlrun.errors import UsageError, did_you_mean
 from dlrun.experiments import registry
 
+COMMANDS_FOLDER = Path(__file__).parents[1] / "commands"
 # The functions of the commands in dlrun.commands, by group and name.
 COMMANDS = {
     "dlrun": {
@@ -73,6 +73,7 @@ PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
 # Settings of a command whose arguments may begin with a dash, such as `-old`.
 DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+KEEP_LINES = "\b"  # before a paragraph of a help text
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
@@ -98,23 +99,7 @@ SPELLINGS = (
 )  # fmt: skip
 
 
-class UntypedFlags:
-    """Shows flags in the help of a command without a type: they take no value."""
-
-    def get_params(self, ctx: Context) -> list[Any]:
-        """Return the parameters of the command, with its --help."""
-        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        for param in params:
-            if getattr(param, "is_flag", False):
-                param.metavar = ""
-        return params
-
-
-class PlainCommand(UntypedFlags, TyperCommand):
-    """Represents a command of dlrun."""
-
-
-class LazyCommandGroup(UntypedFlags, TyperGroup):
+class LazyCommandGroup(TyperGroup):
     """Groups commands that have only a name and a help text until one of them is called."""
 
     def __init__(self, **settings: Any) -> None:
@@ -142,6 +127,17 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
             command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
+        """Write the commands of each panel below its heading."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            rows = panels.setdefault(command.rich_help_panel or "Commands", [])
+            rows.append((name, command.get_short_help_str(limit=200)))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
     def load_command(self, ctx: Context, name: str, *words: str) -> Any:
         """Import a command of this group, and return it with its arguments and options.
 
@@ -158,10 +154,10 @@ class LazyCommandGroup(UntypedFlags, TyperGroup):
         called = pkgutil.resolve_name(f"dlrun.commands.{function}")
         if function == MAKE_EXPERIMENT_COMMAND:
             called = called(name)
-        single = typer.Typer(add_completion=False)
-        text = _join_lines(listed.help or inspect.getdoc(called) or "")
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        text = _with_lines_of_examples(listed.help or inspect.getdoc(called) or "")
         settings = DASHED if function == "show:change_tags" else None
-        single.command(name, cls=PlainCommand, help=text, context_settings=settings)(called)
+        single.command(name, help=text, context_settings=settings)(called)
         command: Command = typer.main.get_command(single)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Command = ctx.find_root().command
@@ -202,16 +198,15 @@ def spelling(arguments: Sequence[str]) -> str:
 def _read_help(function: str) -> str:
     """Return the docstring of a command's function without importing its module."""
     module, _, name = function.partition(":")
-    spec: Any = importlib.util.find_spec(f"dlrun.commands.{module}")
-    nodes = ast.parse(spec.loader.get_source(spec.name)).body
-    (node,) = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name]
-    return ast.get_docstring(node) or ""
+    source = (COMMANDS_FOLDER / f"{module}.py").read_text(encoding="utf-8")
+    docstring = re.search(rf'^def {name}\(.*?"""(.*?)"""', source, re.DOTALL | re.MULTILINE)
+    assert docstring is not None
+    return inspect.cleandoc(docstring[1])
 
 
-def _join_lines(text: str) -> str:
-    """Return a help text with a line for each paragraph, and for each of the examples."""
-    about, examples, lines = text.partition("Examples:\n")
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", about) + examples + lines
+def _with_lines_of_examples(text: str) -> str:
+    """Return a help text whose examples keep their lines."""
+    return text.replace("Examples:\n", f"{KEEP_LINES}\nExamples:\n")
 
 
 app = typer.Typer(
@@ -219,6 +214,7 @@ app = typer.Typer(
     cls=LazyCommandGroup,
     help="""Runs the deep-learning lab of An Introduction to Statistical Learning with Python.
 
+\b
 Examples:
 dlrun demo                         # the whole chapter in two minutes
 dlrun hitters-linear               # an experiment
@@ -227,6 +223,7 @@ dlrun runs list                    # what was run, and how well
 dlrun sweep --help                 # the options of a command
 """,
     no_args_is_help=True,
+    rich_markup_mode=None,  # rich's help takes 0.1 s to import
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -261,7 +258,12 @@ def _root(
 
 for _group, _help in GROUPS.items():
     app.add_typer(
-        typer.Typer(cls=LazyCommandGroup, help=_help, no_args_is_help=True),
+        typer.Typer(
+            cls=LazyCommandGroup,
+            help=_with_lines_of_examples(_help),
+            no_args_is_help=True,
+            rich_markup_mode=None,
+        ),
         name=_group,
         rich_help_panel=PANEL_OF[_group],
     )
