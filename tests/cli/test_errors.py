@@ -54,7 +54,7 @@ OWN = "text-dense --dry-run"
         ("imdb-lasso --dry-run --set compare_with=folder", "compare_with"),
         (f"{OWN} folder/only", "error: folder/only: a folder without sub-folders"),
         (f"{OWN} a.csv --set data.text_column=texts", ": a.csv:1: no column"),
-        (OWN, "dlrun text-dense mails.csv"),
+        (OWN, "such as `mails.csv`"),
         (f"{OWN} none.csv", "none.csv: no such file or folder"),
         (f"{OWN} a.csv README.md", "one PATH"),
         (f"{DENSE} a.csv", "dlrun --help"),

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
@@ -132,6 +133,7 @@ def test_images(tmp_path: Path, done: Done, name: str) -> None:
     assert name == "classify-images" or grey["label"] in Run.open(done(name)).labels
     assert 1 < len(grey["probabilities"]) <= 5
     assert "not an image" in none["error"]
+    assert (grey["path"], none["path"]) == ("grey.png", "none.jpg")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,11 @@ def test_what_python_may_give(done: Done) -> None:
     run = Run.open(done("imdb-lasso"))
     assert len(run.predict("good film")) == 1
     assert run.predict(iter(["good film", "bad"])) == run.predict(["good film", "bad"])
+    frame = pd.DataFrame({"text": ["good film", "bad"]}, index=["x", "y"])
+    predicted = run.predict(frame)
+    assert predicted["predicted"].to_dict() == {"x": "positive", "y": "negative"}
+    with pytest.raises(DataError, match="no column 'text'"):
+        run.predict(frame.rename(columns={"text": "words"}))
     with pytest.raises(ConfigError, match="neither a text nor"):
         run.predict(5)  # type: ignore[arg-type]
     for wrong in (5, b"good"):

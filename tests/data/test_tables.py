@@ -107,7 +107,7 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
     ("text", "values", "problem"),
     [
         ("x,y\n", {}, r"own\.csv: no rows"),
-        ("x,y\n1,\n2,\n", {}, "column 'y' has no value"),
+        ("x,y\n1,\n2,\n", {}, "'y' has the fewest"),
         ("x,z,y\n,1,1\n2,,2\n", {}, "no row has a value in every column"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
@@ -116,7 +116,7 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         ("x,y\n1,2,3\n", {}, r"own\.csv:2: 3 cells for 2 columns"),
         (OWN.replace("green,40", "green,many"), {}, r"own\.csv:5: column 'y': 'many' is no num"),
         (OWN.replace("4,gr", "four,gr"), {}, r"own\.csv:5: column 'x': 'four' is no num"),
-        (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* at most 1e\+19"),
+        (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* up to 1e\+19"),
         ("x,z,y\n1,1,1\n2,1,2\n3,1,3\n", {}, r":2: column 'z' has one value in all of 3 rows"),
         ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different ones are no "),
         ("x,y\n1,5\n2,5\n3,5\n4,5\n", {}, "y has one value in all train"),

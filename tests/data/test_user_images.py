@@ -41,6 +41,8 @@ def test_a_folder_of_images_becomes_labelled_arrays(tmp_path: Path) -> None:
         for place, name in enumerate(["b", "a 1", "=c"])
         for number in range(4)
     }
+    for place, pixels in zip(data.test_names["path"], data.test.pixels, strict=True):
+        assert np.array_equal(np.asarray(Image.open(root / place)).transpose(2, 0, 1), pixels)
     for part in (data.train, data.test):
         for pixels, label in zip(part.pixels, part.labels, strict=True):
             assert expected.pop(pixels.tobytes()) == data.names[label]

@@ -118,3 +118,19 @@ def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
     assert f"warning: {root / 'neg' / 'x.png'}: not a text" in said
     assert f"warning: {root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1\n" in said
     assert len(reviews.train.labels) + len(reviews.test.labels) == 22
+
+
+def test_test_texts_are_named_by_line_and_id_or_by_path(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    rows = [f'k{row},"word{row}\nfilm",{"ab"[row % 2]}\n' for row in range(40)]
+    file.write_text("key,text,label\n" + "".join([*rows[:5], "x,left out,\n", *rows[5:]]))
+    load(tmp_path, path=file)  # the cache of the same texts without ids is not used
+    reviews = load(tmp_path, path=file, id="key")
+    assert len(reviews.test) == len(reviews.test_names["id"]) == 8
+    lines = file.read_text().split("\n")
+    for row, (line, name) in enumerate(zip(*reviews.test_names.values(), strict=True)):
+        assert lines[int(line) - 1] == f'{name},"word{name[1:]}'
+        assert reviews.labels[reviews.test.labels[row]] == "ab"[int(name[1:]) % 2]
+    root = foldered(tmp_path / "texts", [(f"word{row} film", "ab"[row % 2]) for row in range(10)])
+    names = load(tmp_path, path=root).test_names
+    assert [*names] == ["path"] and all((root / name).is_file() for name in names["path"])

@@ -1,11 +1,14 @@
 """The experiments on tables: Hitters, NYSE and a user's own."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy.special import softmax
 
 from dlrun.errors import DataError
@@ -61,8 +64,6 @@ def test_rows_that_are_shown_are_predicted_as_in_the_test(
 
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
 def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done, name: str) -> None:
-    import torch
-
     run = Run.open(moved(done(name), tmp_path))
     exported, assets = run.exported(), run.assets
     inputs = exported.inputs(20)
@@ -106,6 +107,55 @@ def test_own_table_is_learnt_and_its_rows_are_predicted(
     assert isinstance(first["predicted"], float) and len(others) == 3
     for one, word in zip(others, ("steam", "heavy", "weight"), strict=True):
         assert word in one["error"]
+
+
+@pytest.mark.parametrize("name", ["table-linear", "table-dense"])
+def test_rows_with_gaps_are_predicted_by_line_in_python_and_from_the_exported_metadata(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    frame = pd.read_csv(io.StringIO(CARS)).drop(columns="maker")
+    frame.insert(0, "key", [f"k{row}\n" for row in range(60)])
+    frame.loc[::5, "weight"] = np.nan
+    frame.loc[::7, "fuel"] = np.nan
+    frame.to_csv(tmp_path / "cars.csv", index=False)
+    words = setting("data.target=price", "data.id=key", "data.missing=median", *OWN[name])
+    forked(name, "cars.csv", *words).is_told(0)
+    run = Run.open(latest(tmp_path, name))
+    kept = table(run.read("predictions.csv").decode())
+    rows = [int(row["id"].strip().removeprefix("k")) for row in kept]
+    assert [int(row["line"]) for row in kept] == [2 + 2 * row for row in rows]
+    assert [float(row["target"]) for row in kept] == frame["price"][rows].tolist()
+    mistakes = json.loads(run.read("mistakes.json"))["mistakes"]
+    assert all(kept[row["row"]]["line"] == str(row["line"]) for row in mistakes)
+    forked("predict", run.folder, "--test").is_told(0)
+    forked("predict", run.folder, "--csv", "cars.csv", "--out", "out.csv").is_told(0)
+    found = table((tmp_path / "out.csv").read_text())
+    assert [*found[0]] == ["row", "line", "id", "predicted", "error"]
+    expected = [float(row["predicted"]) for row in kept]
+    assert [float(found[row]["predicted"]) for row in rows] == pytest.approx(expected, rel=1e-5)
+    predicted = run.predict(frame.set_index("key", drop=False).iloc[rows])
+    assert [key.strip() for key in predicted.index] == [row["id"] for row in kept]
+    assert predicted["predicted"].tolist() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(DataError, match="'fuel', 'weight'"):
+        run.predict(frame[["key"]])
+
+    about = run.exported().about  # as the docs say how to read it
+    columns, inputs = about["columns"], []
+    for cells in frame.iloc[rows].to_dict("records"):
+        inputs.append([])
+        for column, levels in columns["levels"].items():
+            is_missing = cells[column] != cells[column]
+            if levels:
+                cell = "missing" if is_missing else cells[column]
+                inputs[-1] += [float(cell == level) for level in levels[columns["first_level"] :]]
+                continue
+            mean, sd = columns["scales"].get(column, (0, 1))
+            value = columns["medians"][column] if is_missing else cells[column]
+            inputs[-1].append((value - mean) / sd)
+            if column in columns["indicators"]:
+                inputs[-1].append(float(is_missing))
+    outputs = run.exported().network(torch.tensor(inputs)).detach().numpy()
+    assert outputs * about["scale"] + about["centre"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_standardised_columns_and_targets_are_those_of_predict(

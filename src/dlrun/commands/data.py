@@ -1,5 +1,6 @@
 """`dlrun data`: download, check and show the data sets of the experiments."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import typer
@@ -15,6 +16,9 @@ from dlrun.run_folder.record import NOT_THE_BOOKS
 from dlrun.system.console import Screen
 
 Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]
+Words = Annotated[
+    list[str] | None, opt.argument("Your data, as in a run; config values.", "PATH|KEY=VALUE")
+]
 with_data_options = opt.with_run_options(
     "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )
@@ -24,6 +28,7 @@ with_data_options = opt.with_run_options(
 def fetch_dataset(
     settings: RunSettings,
     name: Name,
+    words: Words = None,
     print_digests: Annotated[
         bool, opt.flag("Print each file's digest, to declare a source.", "--print-digests")
     ] = False,
@@ -35,7 +40,7 @@ def fetch_dataset(
     dlrun data fetch imdb --set data.source=keras
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
-    dataset, config = _find(name, settings, screen)
+    dataset, config = _find(name, words, settings, screen)
     if print_digests:
         dataset.download(config.data, folder, screen, check=False)
         for file, path in dataset.files(config.data, folder):
@@ -46,7 +51,7 @@ def fetch_dataset(
 
 
 @with_data_options
-def verify_dataset(settings: RunSettings, name: Name) -> int:
+def verify_dataset(settings: RunSettings, name: Name, words: Words = None) -> int:
     """Check the files of a data set against published checksums, and check their contents.
 
     Exits with 1 if a file is not the published one, or is damaged.
@@ -56,7 +61,7 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
     dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
     screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
-    dataset, config = _find(name, settings, screen)
+    dataset, config = _find(name, words, settings, screen)
     failed = False
     for file, path in dataset.files(config.data, folder):
         if not path.exists():
@@ -82,6 +87,7 @@ def verify_dataset(settings: RunSettings, name: Name) -> int:
 def show_dataset(
     settings: RunSettings,
     name: Name,
+    words: Words = None,
     count: Annotated[int, opt.option("How many.", "N", min=1, max=1000)] = 3,
     first: Annotated[int, opt.option("Index of the first.", "N", min=0)] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which part.")] = "train",
@@ -90,10 +96,11 @@ def show_dataset(
 
     Examples:
     dlrun data show hitters --part test --count 5
-    dlrun data show imdb --count 2 --set data.source=sample
+    dlrun data show imdb data.source=sample --count 2
+    dlrun data show table-linear cars.csv data.target=price
     """
     screen = Screen()
-    dataset, config = _find(name, settings, screen)
+    dataset, config = _find(name, words, settings, screen)
     if dataset.show is None:
         raise ConfigError(f"{dataset.name} has nothing to show as text")
     folder = run_context.resolve_data_dir(settings.data_dir)
@@ -108,7 +115,9 @@ def _describe(data: Any) -> str:
     return f"{counts}, {data.origin.text}"
 
 
-def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, Any]:
+def _find(
+    name: str, words: list[str] | None, settings: RunSettings, screen: Screen
+) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment in registry.experiment_names():
@@ -122,4 +131,8 @@ def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, An
         names = ", ".join(dict.fromkeys(dataset.name for dataset, _ in datasets.values()))
         raise ConfigError(f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {names}")
     dataset, experiment = datasets[name]
-    return dataset, load_experiment_config(experiment, settings)
+    values, layer = opt.divide_words(experiment, words)
+    overrides = opt.join_settings(values, settings.overrides)
+    return dataset, load_experiment_config(
+        experiment, replace(settings, overrides=overrides, values=[layer])
+    )

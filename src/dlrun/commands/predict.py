@@ -24,7 +24,7 @@ from dlrun.experiments.predictions import (
     read_predictions,
     to_plain_csv,
 )
-from dlrun.experiments.predictors import Prediction
+from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import PREDICTIONS, check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
@@ -87,29 +87,22 @@ def predict_inputs(
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
     read = _read_inputs(inputs, csv, column, opened)
-    words, is_table = bool(inputs) and inputs != ["-"], csv is not None
-    return _predict(opened, read, screen, is_table=is_table, out=out, json=json, words=words)
+    words = bool(inputs) and inputs != ["-"]
+    return _predict(opened, read, screen, words=words, out=out, json=json)
 
 
 def _predict(
-    run: Run,
-    inputs: Iterator[Input],
-    screen: Screen,
-    *,
-    is_table: bool,
-    out: Path | None,
-    json: bool,
-    words: bool,
+    run: Run, inputs: Iterator[Input], screen: Screen, *, words: bool, out: Path | None, json: bool
 ) -> int:
     predictor = run.predictor
     row = failed = 0
-    columns = _columns(run, is_table=is_table)
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
-        if table is not None:
-            table.write(to_plain_csv([columns]))
         while batch := list(itertools.islice(inputs, BATCH_INPUTS)):
             values = [each.value for each in batch if not isinstance(each.value, Prediction)]
             predictions = iter(predictor.predict(values, words=words) if values else ())
+            columns = _columns(predictor, batch[0])
+            if table is not None and not row:
+                table.write(to_plain_csv([columns]))
             for name, value, row_names in batch:
                 prediction = value if isinstance(value, Prediction) else next(predictions)
                 about = {"row": row, **row_names, **_describe(name, prediction)}
@@ -145,7 +138,7 @@ def _read_inputs(
             raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _read_table(csv, [column or run.text_column], run)
+        return _read_table(csv, [column or run.settings.get("data.text_column", "text")], run)
     if not inputs or inputs == ["-"]:
         if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
@@ -164,14 +157,13 @@ def _read_inputs(
 
 def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Input]:
     """Yield the rows of a table, or the texts in its only column."""
-    is_text, id_column = run.predictor.reads == "text", run.id_column
+    is_text, id_column = run.predictor.reads == "text", run.settings.get("data.id")
     option = "--column" if is_text else "--csv"
     for row, place, problem in read_csv_rows(csv, columns, option, id_column):
-        row_names = {"line": place.line} | ({"id": place.id} if id_column else {})
+        names = {"line": place.line} | ({"id": place.id} if id_column else {})
         name = row.get(columns[0], "") if is_text else ", ".join(row.values())
-        value = name if is_text else row
-        error = Prediction(error=f"{place}: {problem}")
-        yield Input(name, error if problem else value, row_names)
+        error = Prediction(error=f"{place}: {problem}") if problem else None
+        yield Input(name, error or (name if is_text else row), names)
 
 
 def _check_text_or_file(text: str) -> None:
@@ -245,14 +237,11 @@ def _describe(name: str, prediction: Prediction) -> Values:
     return {key: value for key, value in about.items() if value is not None}
 
 
-def _columns(run: Run, *, is_table: bool) -> list[str]:
+def _columns(predictor: Predictor, first: Input) -> list[str]:
     """Return the column names of the table of predictions, which differ by the kind of input."""
-    reads = run.predictor.reads
-    names = ["path"] if reads == "image" else ["line"] if is_table else []
-    ids = ["id"] if is_table and run.id_column else []
-    classes = ["probability"] if run.predictor.labels else []
-    words = ["words", "unknown"] if reads == "text" else []
-    return ["row", *names, *ids, "predicted", *classes, *words, "error"]
+    classes = ["probability"] if predictor.labels else []
+    words = ["words", "unknown"] if predictor.reads == "text" else []
+    return ["row", *first.row_names, "predicted", *classes, *words, "error"]
 
 
 def _cell(value: object) -> object:

@@ -114,7 +114,7 @@ class DividedDataConfig(DataConfig):
 class OwnDataConfig(DividedDataConfig):
     """Defines where the user's own data are, and how they are divided into training and test.
 
-    kinds: what the path may be, by its kind, `file` or `folder`. example: a command.
+    kinds: what the path may be, by its kind, `file` or `folder`. example: of arguments.
     """
 
     kinds: ClassVar[dict[str, str]]
@@ -146,7 +146,7 @@ class TextsDataConfig(OwnDataConfig):
 
     dataset_location = "dlrun.data.datasets:TEXTS"
     kinds: ClassVar = {"file": "a CSV file", "folder": CLASSES}
-    example = "dlrun text-dense mails.csv"
+    example = "mails.csv"
 
     text_column: str
     label_column: str
@@ -182,7 +182,7 @@ class OwnImagesDataConfig(OwnDataConfig):
 
     dataset_location = "dlrun.data.datasets:IMAGES"
     kinds: ClassVar = {"folder": CLASSES}
-    example = "dlrun image-cnn photos/"
+    example = "photos/"
 
     validation: Validation
 
@@ -205,7 +205,7 @@ class OwnTableDataConfig(OwnDataConfig):
 
     dataset_location = "dlrun.data.datasets:TABLE"
     kinds: ClassVar = {"file": "a CSV file with a header"}
-    example = "dlrun table-dense cars.csv data.target=price"
+    example = "cars.csv data.target=price"
 
     target: str
     task: Literal["regression", "classification"]

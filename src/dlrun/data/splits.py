@@ -168,12 +168,12 @@ def warn_of_repeated_rows(
 def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNames:
     """Return the names of rows: lines and ids, or paths below `root`; none of generated rows."""
     known = [place for place in places if isinstance(place, Place)]
-    if len(known) < len(places) or not known:
-        return {}
-    if not known[0].line:
-        return {"path": [relative_name(place.file, root) for place in known]}
-    ids = [place.id for place in known]
-    return {"line": [str(place.line) for place in known]} | ({"id": ids} if any(ids) else {})
+    columns = {
+        "line": [str(place.line) for place in known if place.line],
+        "path": [relative_name(place.file, root) for place in known if not place.line],
+        "id": [place.id for place in known if place.id is not None],
+    }
+    return {name: column for name, column in columns.items() if column}
 
 
 def names_of_rows(names: Mapping[str, list[str]]) -> RowNames:

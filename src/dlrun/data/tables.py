@@ -33,18 +33,13 @@ from dlrun.data.text_files import Record, open_csv_table, whole_rows
 from dlrun.errors import DataError, Faults
 from dlrun.system.console import Screen, cut, pluralize
 
-WHOLE = re.compile(r"[-+]?\d+")
-# What all cells of a column may be that are neither numbers, as written here, nor categories.
+# What all cells of a column may be that are neither numbers nor words: form, name, remedy.
 KINDS = (
-    (
-        re.compile(r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)"),
-        ("numbers with commas", "write decimal points, and no separator of thousands"),
-    ),
-    (
-        re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2}([T ].*)?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"),
-        ("dates", "write numbers, such as days since the first"),
-    ),
-)
+    (r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)", "numbers with commas",
+     "write decimal points, and no separator of thousands"),
+    (r"\d{4}[-/.]\d\d?([-/.]\d\d?([T ].*)?)?|\d\d?[-/.]\d\d?[-/.]\d{2,4}", "dates",
+     "write numbers, such as days since the first"),
+)  # fmt: skip
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 FILLED = "missing"  # category of a missing word; an indicator column's name
 MOST_LEVELS = 100  # categories of a column, at most
@@ -54,7 +49,6 @@ MOST_PROBLEMS = 10  # shown
 TARGET_REMEDY = "correct the cells; `data.task=classification` of table-* predicts words"
 CELLS_REMEDY = "correct the cells, or delete the rows"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
-NUMBER = f"(such as 1851.5, without thousands separators, of at most {LARGEST:g})"
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
 SAMPLE_ROWS = 300
@@ -90,29 +84,28 @@ class TableColumns(BaseModel, frozen=True):
     def encode(self, cells: Cells) -> list[float]:
         """Return the row of the matrix; raise DataError with all missing or unknown cells."""
         row: list[float] = []
-        faults = Faults()
+        problems = []
+        medians = self.medians or {}
         for name, levels in self.levels.items():
-            with faults.collected():
-                row += self._encode_cell(cells, name, levels)
-        if faults.errors:
-            raise DataError("; ".join(error.message for error in faults.errors))
-        return row
-
-    def _encode_cell(self, cells: Cells, name: str, levels: Sequence[str]) -> list[float]:
-        is_missing = _is_missing(cells, name)
-        can_fill = self.medians is not None and (not levels or FILLED in levels)
-        if is_missing and not can_fill:
-            raise DataError(f"no value in column {name!r}")
-        if levels:
+            is_missing = _is_missing(cells, name)
+            is_filled = self.medians is not None and (name in medians or FILLED in levels)
             cell = FILLED if is_missing else cells[name].strip()
-            if cell not in levels:
+            if is_missing and not is_filled:
+                problems.append(f"no value in column {name!r}")
+            elif levels and cell not in levels:
                 known = shorten_list(levels)
-                raise DataError(f"column {name!r}: {cut(cell, 40)!r} is none of these: {known}")
-            return [float(cell == level) for level in levels[self.first_level :]]
-        value = (self.medians or {})[name] if is_missing else _to_number(cells, name)
-        centre, scale = self.scales.get(name, (0, 1))
-        number = (value - centre) / scale
-        return [number, float(is_missing)] if name in (self.indicators or ()) else [number]
+                problems.append(f"column {name!r}: {cut(cell, 40)!r} is none of these: {known}")
+            elif levels:
+                row += [float(cell == level) for level in levels[self.first_level :]]
+            elif not is_missing and not _is_number(cell):
+                problems.append(_no_number(name, cell))
+            else:
+                centre, scale = self.scales.get(name, (0, 1))
+                row.append(((medians[name] if is_missing else float(cell)) - centre) / scale)
+                row += [float(is_missing)] * (name in (self.indicators or ()))
+        if problems:
+            raise DataError("; ".join(problems))
+        return row
 
 
 @dataclass(frozen=True)
@@ -176,7 +169,8 @@ def check_table(found: FoundData) -> None:
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
         _make_table(found, parts)
     elif found.config.task == "regression":
-        problems = [_find_words(found.config.target, part)[1] for part in parts]
+        target = found.config.target
+        problems = [_find_words(target, part, is_target=True)[1] for part in parts]
         _raise_all([problem for problem in problems if problem], TARGET_REMEDY)
 
 
@@ -192,7 +186,7 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
     records = [record for part in parts for record in part]
     _warn_of_ids(names, records, found)
     if config.task == "classification":
-        _check_classes(records, config, found)
+        _check_classes(records, found)
         rows = LabelledRows(found.warnings)
         for part in parts:
             rows.begin_part(part[0][1])
@@ -234,17 +228,19 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
 
 def _fill_by_medians(levels: dict[str, list[str]], rows: Sequence[Cells]) -> TableColumns:
     """Return columns whose missing numbers are the medians of the training rows."""
-    medians: dict[str, float] = {}
-    indicators = []
-    for name in (name for name, of in levels.items() if not of):
-        numbers = [float(cells[name]) for cells in rows if not _is_missing(cells, name)]
-        if not numbers:
-            remedy = "leave it out with data.ignore, or give more rows"
-            raise DataError(f"column {name!r} has no value in the training rows", remedy)
-        medians[name] = float(np.median(numbers))
-        if len(numbers) < len(rows):
-            indicators.append(name)
-    return TableColumns(levels=levels, medians=medians, indicators=indicators)
+    numbers = {
+        name: [float(cells[name]) for cells in rows if not _is_missing(cells, name)]
+        for name, words in levels.items()
+        if not words
+    }
+    if empty := [name for name, values in numbers.items() if not values]:
+        problem = f"no value in the training rows in column {', '.join(map(repr, empty))}"
+        raise DataError(problem, "leave it out with data.ignore, or give more rows")
+    return TableColumns(
+        levels=levels,
+        medians={name: float(np.median(values)) for name, values in numbers.items()},
+        indicators=[name for name, values in numbers.items() if len(values) < len(rows)],
+    )
 
 
 def read_table(found: FoundData) -> list[list[Record]]:
@@ -297,27 +293,25 @@ def _usable_rows(
     gaps = {
         name: [place for cells, place in records if _is_missing(cells, name)] for name in needed
     }
-    gaps = {name: places for name, places in gaps.items() if places}
-    if gaps and config.missing == "refuse":
+    if config.missing == "refuse":
         problems = [
-            f"{places[0]}: no value in column {name!r}"
-            + (f", nor in {pluralize(len(places) - 1, 'later row')}" if places[1:] else "")
+            f"{places[0]}: no value in column {name!r} in {pluralize(len(places), 'row')}"
             for name, places in gaps.items()
+            if places
         ]
         _raise_all(problems, "`--set data.missing=drop` leaves such rows out, `median` fills them")
     without = {place for places in gaps.values() for place in places}
     complete = [(cells, place) for cells, place in records if place not in without]
-    if len(gaps.pop(config.target, ())) == len(records):
-        problem = f"{records[0][1]}: column {config.target!r} has no value"
-        raise DataError(problem, "name another column as data.target")
     if not complete:
-        most = sorted(gaps, key=lambda name: -len(gaps[name]))
-        problem = f"{records[0][1]}: no row has a value in every column: {shorten_list(most)}"
-        raise DataError(problem, f"`--set data.missing=median`, or {_ignoring(most[:1], config)}")
+        worst = max(gaps, key=lambda name: len(gaps[name]))
+        problem = f"{records[0][1]}: no row has a value in every column, {worst!r} has the fewest"
+        remedy = f"`--set data.missing=median`, or {_ignoring([worst], config)}"
+        if worst == config.target:
+            remedy = "name another column as data.target"
+        raise DataError(problem, remedy)
     if without:
-        screen.note(
-            f"rows left out, because a value is missing: {len(without):,} of {len(records):,}"
-        )
+        counts = f"{len(without):,} of {len(records):,}"
+        screen.note(f"rows left out, because a value is missing: {counts}")
     return complete
 
 
@@ -331,16 +325,12 @@ def _read_columns(
     """Return the categories of each column; raise DataError with all that is wrong in the cells."""
     found = {name: _find_levels(name, parts[0]) for name in names}
     problems = {name: problem for name, (_, problem) in found.items() if problem}
-    remedies = []
-    if problems:
-        remedies.append(f"correct the columns, or leave them out: {_ignoring(problems, config)}")
-    if config.task == "regression":
-        for part in parts:
-            _, problem = _find_words(config.target, part)
-            if problem:
-                problems[str(part[0][1])] = problem
-                remedies = [*dict.fromkeys([*remedies, TARGET_REMEDY])]
-    _raise_all([*problems.values()], "\n".join(remedies))
+    remedy = f"correct the columns, or leave them out: {_ignoring(problems, config)}"
+    targets = [_find_words(config.target, part, is_target=True)[1] for part in parts]
+    if config.task == "regression" and any(targets):
+        remedy = f"{remedy}\n{TARGET_REMEDY}" if problems else TARGET_REMEDY
+        problems |= {target: target for target in targets if target}
+    _raise_all([*problems.values()], remedy)
     return {name: levels for name, (levels, _) in found.items()}
 
 
@@ -361,54 +351,49 @@ def _find_levels(name: str, records: Sequence[Record]) -> tuple[list[str], str]:
     """Return the categories of a column, none of numbers, and what is wrong with it."""
     words, problem = _find_words(name, records)
     cells = [cells[name].strip() for cells, _ in records if not _is_missing(cells, name)]
-    levels = {*cells}
-    if len(cells) < len(records):  # they are filled
-        levels.add(FILLED)
-    place = words[0][1] if words else records[0][1]
-    if len(words) >= len(cells) / 2 and _kind_of(words) is None:
-        problem = ""  # categories, of which some may be numbers
-    if not cells:
-        problem = f"{place}: column {name!r} has no value"
-    elif len(levels) == 1:
-        rows = pluralize(len(cells), "row")
-        problem = f"{place}: column {name!r} has one value in all of {rows}"
+    levels = sorted({*cells, *[FILLED] * (len(cells) < len(records))})
+    what = ""
+    if len(levels) == 1:
+        what = f"has one value in all of {pluralize(len(records), 'row')}"
     elif words and not problem and len(levels) > MOST_LEVELS:
-        many = f"{len(levels):,} different ones are no categories"
-        problem = f"{place}: column {name!r} has words, and {many}"
-    return sorted(levels) if words else [], problem
+        what = f"has words, and {len(levels):,} different ones are no categories"
+    if what:
+        problem = f"{(words or records)[0][1]}: column {name!r} {what}"
+    return levels if words else [], problem
 
 
-def _find_words(name: str, records: Sequence[Record]) -> tuple[list[tuple[str, object]], str]:
-    """Return the cells of a column that are no numbers, with their places, and what they are."""
+def _find_words(
+    name: str, records: Sequence[Record], *, is_target: bool = False
+) -> tuple[list[tuple[str, object]], str]:
+    """Return the cells of a column that are no numbers, with their places, and what is wrong.
+
+    Half of the cells of a column may be words, which makes them categories, but none of a target.
+    """
+    known = [(cells[name].strip(), place) for cells, place in records]
+    known = [(cell, place) for cell, place in known if cell.lower() not in MISSING]
     words: list[tuple[str, object]] = [
-        (cells[name].strip(), place)
-        for cells, place in records
-        if not _is_number(cells[name]) and not _is_missing(cells, name)
+        (cell, place) for cell, place in known if not _is_number(cell)
     ]
     if not words:
         return words, ""
     (first, place), *others = words
-    column, cell = f"{place}: column {name!r}", cut(first, 40)
-    if kind := _kind_of(words):
-        return words, f"{column} has {kind[0]} such as {cell}: {kind[1]}"
-    problem = f"{column}: {cell!r} is no number {NUMBER}"
+    for form, what, remedy in KINDS:
+        if all(re.fullmatch(form, word) for word, _ in words):
+            return words, f"{place}: column {name!r} has {what} such as {first}: {remedy}"
+    if not is_target and len(words) >= len(known) / 2:
+        return words, ""
+    problem = f"{place}: {_no_number(name, first)}"
     if others:
         shown = ", ".join(f"{cut(word, 40)!r} ({place})" for word, place in others[:2])
         problem += f"; nor are {pluralize(len(others), 'later cell')}: {shown}"
     return words, problem
 
 
-def _kind_of(words: Sequence[tuple[str, object]]) -> tuple[str, str] | None:
-    """Return what all words of a column are, and how to write them; None if they are words."""
-    kinds = (kind for form, kind in KINDS if all(form.fullmatch(word) for word, _ in words))
-    return next(kinds, None)
-
-
-def _check_classes(records: Sequence[Record], config: TableDataConfig, found: FoundData) -> None:
+def _check_classes(records: Sequence[Record], found: FoundData) -> None:
     """Raise DataError if the target's values are no classes; warn if they are many."""
-    classes = {cells[config.target].strip() for cells, _ in records}
-    place, rows = records[0][1], pluralize(len(records), "row")
-    problem = f"column {config.target!r} has {len(classes):,} classes in {rows}"
+    target, (_, place) = found.config.target, records[0]
+    classes = {cells[target].strip() for cells, _ in records}
+    problem = f"column {target!r} has {len(classes):,} classes in {pluralize(len(records), 'row')}"
     remedy = "name another column as data.target"
     if all(map(_is_number, classes)):
         remedy = "`--set data.task=regression` predicts numbers"
@@ -420,21 +405,19 @@ def _check_classes(records: Sequence[Record], config: TableDataConfig, found: Fo
 
 def _warn_of_ids(names: Sequence[str], records: Sequence[Record], found: FoundData) -> None:
     """Warn of columns of words or whole numbers that are different in every row."""
-    config, ids = found.config, []
-    if not isinstance(config, OwnTableDataConfig) or len(records) < LEAST_ROWS_OF_IDS:
-        return
+    ids = []
     for name in names:
         cells = {cells[name].strip() for cells, _ in records}
         if len(cells) == len(records) and not any(
-            _is_number(cell) and not WHOLE.fullmatch(cell) for cell in cells
+            "." in cell and _is_number(cell) for cell in cells
         ):
             ids.append(name)
-    if ids:
-        remedy = _ignoring(ids, config)
-        if len(ids) == 1 and config.id is None:
+    if ids and len(records) >= LEAST_ROWS_OF_IDS and isinstance(found.config, OwnTableDataConfig):
+        remedy = _ignoring(ids, found.config)
+        if len(ids) == 1 and found.config.id is None:
             remedy = f"`--set {shlex.quote(format_override('data.id', ids[0]))}`"
         what = f"different in every row, as an id: {', '.join(ids)}; {remedy} leaves it out"
-        found.warnings.add(what, found.paths[0].name)
+        found.warnings.add(what, found.paths[0])
 
 
 def _is_number(cell: str) -> bool:
@@ -444,10 +427,14 @@ def _is_number(cell: str) -> bool:
         return False
 
 
+def _no_number(name: str, cell: str) -> str:
+    return f"column {name!r}: {cut(cell, 40)!r} is no number (such as 1851.5, up to {LARGEST:g})"
+
+
 def _to_number(cells: Cells, name: str) -> float:
     cell = cells[name].strip()
     if not _is_number(cell):
-        raise DataError(f"column {name!r}: {cut(cell, 40)!r} is no number {NUMBER}")
+        raise DataError(_no_number(name, cell))
     return float(cell)
 
 

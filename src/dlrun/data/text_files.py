@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
     file: Path
     line: int = 0
-    id: str = ""
+    id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else str(self.file)
@@ -145,7 +145,7 @@ def _read_rows(
         problem = "" if fits else f"{len(cells)} cells for {len(header)} columns"
         if cells:  # no blank line
             row = dict(zip(header, cells, strict=False))
-            row_id = row.get(id_column, "") if id_column else ""
+            row_id = row.get(id_column, "") if id_column else None
             yield row, Place(path, line, row_id), problem
 
 

@@ -29,7 +29,7 @@ class TextSource:
 def check_own_data(config: OwnDataConfig) -> None:
     """Raise ConfigError if a user's own data are missing, of another kind, or not to be divided."""
     kinds, faults = config.kinds, Faults()
-    hint = f"name {' or '.join(kinds.values())}: `{config.example}`"
+    hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
     for key, place in {"path": config.path, "test": config.test}.items():
@@ -37,8 +37,8 @@ def check_own_data(config: OwnDataConfig) -> None:
             continue
         kind = "folder" if place.is_dir() else "file" if place.is_file() else ""
         if kind not in kinds:
-            problem = f"is a {kind}" if kind else f"no such {' or '.join(kinds)}"
-            faults.errors.append(ConfigError(f"data.{key}: {place}: {problem}", hint))
+            problem = f" is a {kind}" if kind else f": no such {' or '.join(kinds)}"
+            faults.errors.append(ConfigError(f"data.{key}: {place}{problem}", hint))
     faults.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         key, remedy = "data.path", f"`data.path={config.path / 'train'}` divides the other part"

@@ -182,16 +182,6 @@ class Run:
         """Return the names of the classes; empty if the network has none."""
         return list(self.assets.get("labels", []))
 
-    @property
-    def text_column(self) -> str:
-        """Return the column of a table that has the texts."""
-        return str(self.settings.get("data.text_column", "text"))
-
-    @property
-    def id_column(self) -> str | None:
-        """Return the column of a table that names its rows, if the run's config has one."""
-        return self.settings.get("data.id")
-
     def read(self, name: str) -> bytes:
         """Return a file that the run has written completely; raise DlrunError if there is none."""
         content = self.read_if_written(name) if name in self.record.files else None
@@ -315,7 +305,8 @@ class Run:
         if pandas is not None and isinstance(inputs, pandas.DataFrame):
             from dlrun.experiments.predictors import predict_frame  # slow: numpy
 
-            return predict_frame(self.predictor, inputs, self.text_column)
+            text_column = self.settings.get("data.text_column", "text")
+            return predict_frame(self.predictor, inputs, text_column)
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
         values = cast("Iterable[Input]", inputs)
