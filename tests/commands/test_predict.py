@@ -171,8 +171,8 @@ def test_what_python_may_give(done: Done) -> None:
     assert len(run.predict("good film")) == 1
     assert run.predict(iter(["good film", "bad"])) == run.predict(["good film", "bad"])
     frame = pd.DataFrame({"text": ["good film", "bad"]}, index=["x", "y"])
-    predicted = run.predict(frame)
-    assert predicted["predicted"].to_dict() == {"x": "positive", "y": "negative"}
+    predicted, (good, bad) = run.predict(frame), run.predict(["good film", "bad"])
+    assert predicted["predicted"].to_dict() == {"x": good.label, "y": bad.label}
     with pytest.raises(DataError, match="no column 'text'"):
         run.predict(frame.rename(columns={"text": "words"}))
     with pytest.raises(ConfigError, match="neither a text nor"):

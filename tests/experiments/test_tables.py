@@ -136,7 +136,7 @@ def test_rows_with_gaps_are_predicted_by_line_in_python_and_from_the_exported_me
     predicted = run.predict(frame.set_index("key", drop=False).iloc[rows])
     assert [key.strip() for key in predicted.index] == [row["id"] for row in kept]
     assert predicted["predicted"].tolist() == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(DataError, match="'fuel', 'weight'"):
+    with pytest.raises(DataError, match="'weight', 'fuel'"):
         run.predict(frame[["key"]])
 
     about = run.exported().about  # as the docs say how to read it
