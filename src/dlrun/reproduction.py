@@ -162,6 +162,13 @@ class ReproducedExperiment:
         return statistics.median(seconds) if seconds else None
 
     @property
+    def published(self) -> Values:
+        """Return the shipped published numbers of the experiment, or of its variant."""
+        reference: Values = registry.experiment_entry(self.name).shipped.values["reference"]
+        variants = (each for each in reference.get("variants", []) if each["set"] == self.variant)
+        return {**reference, **next(variants, {})}
+
+    @property
     def not_comparable(self) -> str:
         """Return why the published numbers cannot be compared with the runs; empty if they can."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
@@ -207,26 +214,11 @@ class ReproducedExperiment:
 
     def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
-        counts, photographs = dict.fromkeys((*EDITIONS, "mean"), 0), 0
-        sections = [RunSection(1, run, 1, with_published=True) for run in self.runs[:1]]
-        for photograph in (one for section in sections for one in section.photographs):
-            weights = photograph.published | {"mean": photograph.labels}
-            first = {origin: found[0][0] for origin, found in weights.items() if found}
-            if "book" in first:
-                photographs += 1
-                for origin in counts:
-                    counts[origin] += first.get(origin) == first["book"]
-        row = {"metric": f"first labels of {photographs}", "photographs": photographs, "count": 1}
-        return [row | counts] if photographs else []
-
-    @property
-    def figures(self) -> dict[str, bytes]:
-        """Return the figures of the first run as PNGs, by title and file name."""
-        figures = {}
-        for path in self.runs[0].figures if self.runs else ():
-            with contextlib.suppress(DlrunError):  # it was removed, or changed
-                figures[f"{self.title}, {path.name}"] = self.runs[0].read(path.name)
-        return figures
+        for run in self.runs[:1]:
+            if counts := RunSection(1, run, 1, with_published=True).first_labels:
+                row = {"metric": f"first labels of {counts['photographs']}", "count": 1}
+                return [row | counts]
+        return []
 
     def compare_with_baseline(self, parts: "Parts") -> Comparison | None:
         """Compare the runs with those of the baseline among the parts; None without such runs."""
@@ -385,9 +377,9 @@ def _write(parts: Parts, out: Path, command: str) -> None:
         note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(parts)}.",
         warnings=[note for part in parts for note in part.notes],
         findings=_compare_with_baselines(parts),
-        figures={name: png for part in parts for name, png in part.figures.items()},
         title="The lab, reproduced",
         with_published=True,
+        without_data={part.title: part.published for part in parts if part.missing},
     )
     table = out.with_suffix(".md")
     text = format_reproduction_markdown(parts, about).encode("utf-8", "backslashreplace")

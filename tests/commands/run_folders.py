@@ -18,7 +18,7 @@ EXPERIMENT = NETWORKS[0]
 def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any) -> Path:
     """A run's folder as the network experiment writes it; returns the folder."""
     config = deepcopy(registry.experiment_entry(folder.parent.name).shipped.values)
-    config |= {"seed": seed}
+    config |= {"seed": seed} | record.pop("config", {})
     config["optimizer"] |= {"lr": lr}
     values: dict[str, Any] = {"id": folder.name, "seed": seed, "steps": 2, "data": "reviews"}
     values |= {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00"}

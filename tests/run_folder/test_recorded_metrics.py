@@ -132,7 +132,9 @@ def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> 
     if noted:
         assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
         assert "test rows" not in found["valid"]
-        on_test = a_record(best_epoch=BEST | {"value": best, "on_test": True})
+        on_test = a_record(
+            best_epoch=BEST | {"value": best}, config={"data": {"validation": "test"}}
+        )
         assert "test rows" in dict(remarks_on_metrics(on_test))["valid"]
 
 

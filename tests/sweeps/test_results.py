@@ -10,7 +10,6 @@ import scipy.stats
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import BestEpoch
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState
 from dlrun.sweeps.results import (
     SweepResults,
@@ -110,8 +109,8 @@ def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
 
 def test_validation_rows_that_are_the_test_rows_show_no_optimism(tmp_path: Path) -> None:
     plan = a_plan(rates=2)
-    best = BestEpoch(metric="valid_accuracy", epoch=1, value=0.9, on_test=True)
-    configs = group_points(plan, runs(plan, tmp_path, SCORES, best_epoch=best))
+    config = {"data": {"validation": "test"}}
+    configs = group_points(plan, runs(plan, tmp_path, SCORES, config=config))
     found = judge_selection(configs)
     assert found is not None and found.optimism is None
     (warning,) = warnings_of_selection(configs)
@@ -144,7 +143,7 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     cli("report", "s").is_told(0)
     page = (tmp_path / "report.html").read_text()
     parts = ["The best config by validation", "The configs", "data:image/png;base64,"]
-    assert [text for text in [*parts, "The sweep s: dlrun"] if text not in page] == []
+    assert [text for text in [*parts, "<h1>Sweep s</h1>"] if text not in page] == []
 
 
 def test_a_table_that_cannot_be_written_hides_no_result(tmp_path: Path, capsys: Out) -> None:

@@ -133,8 +133,7 @@ class RunRecorder:
         name, config, rows = self.experiment.name, self.config, self.steps.rows
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
-        on_test = config.validates_on_test
-        best = recorded_metrics.best_epoch(rows, config.metrics, on_test=on_test)
+        best = recorded_metrics.best_epoch(rows, config.metrics)
         changes = {
             "ended": _now(),
             "steps": len(rows) or None,

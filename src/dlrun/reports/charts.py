@@ -9,16 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import NamedTuple
 
 from dlrun import stats
+from dlrun.metrics import VALID, without_stage
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
+from dlrun.run_folder.recorded_metrics import (
+    LR,
+    STEP,
+    format_metric,
+    is_plottable,
+    published_metrics,
+)
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
-COLOURS, DASHES = 8, 3  # numbers of classes in report.css
+COLOURS, DASHES = 8, 5  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
+STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG units
+LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
+VALIDATED, ON_TEST = "run0", "run0 dash1"  # CSS classes of a small curve
+SMALL_WIDTH, SMALL_HEIGHT, SMALL_POINTS = 106.0, 19.0, 40  # of a small curve
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
@@ -164,6 +176,62 @@ class Chart:
         return ends
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Holds the picture of a result on an axis of its own: a bar, with dots and a tick in it.
+
+    label: what it shows, in words. bar: a range of runs, or the interval of a test set. ticks: the
+    published number by its edition. dots: the runs, if they are too few for a range.
+    """
+
+    label: str
+    mean: float
+    bar: tuple[float, float] | None
+    ticks: Mapping[str, float]
+    dots: Sequence[float]
+
+    @cached_property
+    def axis(self) -> Axis:
+        """Return the axis; it is wider than the rounding error of a published number."""
+        values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
+        values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
+        return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
+
+
+class SmallCurve(NamedTuple):
+    """Holds a curve that is as small as a word: what it shows in words, its points in SVG."""
+
+    label: str
+    points: str
+    look: str
+
+
+def small_curve(table: Table, record: RunRecord, metric: str) -> SmallCurve | None:
+    """Return the validation of a run by step: of a metric, or else of the first that it has."""
+    wanted = f"{VALID}{without_stage(metric)}"
+    names = sorted((name for name in table if name.startswith(VALID)), key=lambda x: x != wanted)
+    for name in names:
+        values = [value for value in table[name] if is_plottable(value)]
+        if len(values) > 1:
+            break
+    else:
+        return None
+    chosen = values[:: len(values) // SMALL_POINTS + 1]
+    x = Axis(0, len(chosen) - 1, 4, SMALL_WIDTH)
+    y = Axis(*padded_range(chosen, 0.0), SMALL_HEIGHT, 3)
+    points = " ".join(f"{x.at(place):g},{y.at(value):g}" for place, value in enumerate(chosen))
+    part = name_part("valid", record)
+    ends = f"{format_metric(values[0])} to {format_metric(values[-1])}"
+    label = f"{part} {without_stage(name)} by {next(iter(table))}: {ends}"
+    return SmallCurve(label, points, ON_TEST if record.validates_on_test else VALIDATED)
+
+
+def name_part(part: str, record: RunRecord) -> str:
+    """Return what a part of a run's data is called, also that it validates with the test rows."""
+    is_both = part == "valid" and record.validates_on_test
+    return "validation = test" if is_both else PARTS.get(part, part)
+
+
 def measured_curve(
     name: str, x: Sequence[float], y: Sequence[float], look: str, end: str = ""
 ) -> ChartCurve:
@@ -227,7 +295,9 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     charts = []
     for metric, group in columns.items():
         lines = [
-            measured_curve(PARTS.get(part, name), table[step], table[name], part)
+            measured_curve(
+                name if part == "other" else name_part(part, record), table[step], table[name], part
+            )
             for name, part in group.items()
             if name in table
         ]

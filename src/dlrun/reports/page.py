@@ -19,6 +19,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.metrics import TESTED
 from dlrun.reports import charts, comparison
+from dlrun.reports.overview import make_overview, sections_by_experiment
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.rows import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.rows import number as number_column
@@ -43,6 +44,7 @@ class PageContent(NamedTuple):
     know of them, with commands in backticks. best: of a sweep, the best config by validation and
     what that is worth, by label. figures: PNGs by caption. findings: sentences on experiments.
     with_published: whether published numbers are shown that the runs are not judged by.
+    without_data: the published numbers of experiments that were not run, by title.
     """
 
     runs: Sequence[Run]
@@ -53,6 +55,7 @@ class PageContent(NamedTuple):
     findings: Sequence[str] = ()
     title: str = ""
     with_published: bool = False
+    without_data: Mapping[str, Values] = {}
 
 
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
@@ -69,19 +72,21 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     groups = group_runs(content.runs, with_published=content.with_published)
     by_folder = {section.run.folder: section for section in sections}
     comparison.place_on_page(groups, by_folder)
+    for section in sections:
+        section.read_predictions()
     left_out = comparison.describe_left_out(sections)
     columns, rows = _table_of_runs(sections)
     page = _render(
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        experiments=comparison.group_by_experiment(groups, by_folder),
+        overview=make_overview(groups, by_folder, content.without_data),
+        experiments=sections_by_experiment(sections),
         compared=comparison.compare_by_data(groups, by_folder),
         columns=columns,
         rows=rows,
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
-        left_out=left_out,
     ).encode()
     write_file_atomically(out, page)
     warnings = [problem for section in sections for problem in section.problems]
@@ -100,11 +105,6 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
     for section in sections:
         number, metric = section.number, main_metric(section.record)
         state = Markup("{}{}").format(section.state, comparison.tag_marks(section.tags))
-        if section.copy:
-            state += f", {section.copy}"
-        elif section.repeated_by:
-            link = Markup(', repeated by <a href="#run-{0}">No. {0}</a>')
-            state += link.format(section.repeated_by)
         differs = (
             Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
             for key, value in (section.differing or {}).items()
@@ -171,7 +171,7 @@ def _render(**values: object) -> str:
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
         with_largest_class=add_accuracy_of_largest_class,
-        run_links=comparison.run_links,
+        tag_marks=comparison.tag_marks,
         zip=zip,
     )
 

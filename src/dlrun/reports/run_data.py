@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
@@ -102,12 +102,27 @@ class Tag(NamedTuple):
 
     name: str
     reason: str
+    is_problem: bool = False  # it is red
 
 
-DIVERGED = Tag("diverged", "the training loss ended above its first value, or is no number")
-ONE_SEED = Tag("one seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
-OTHER_DATA = Tag("not the book's data", "the numbers are not judged by the book's")
+SAMPLE = "sample"  # the source of generated data
+FAILED = Tag("failed", "a run ended by an error, which its section names", is_problem=True)
+UNFINISHED = Tag("unfinished", "a run that has not ended, or was killed, is in no mean")
+DAMAGED = Tag("damaged", "a file of a run was changed, and is not shown", is_problem=True)
+DIVERGED = Tag(
+    "diverged", "the training loss ended above its first value, or is no number", is_problem=True
+)
+COPY = Tag("copy", "a run's folder was copied; only the original counts")
+REPEATED = Tag("repeated", "of runs with the same config, seed and data the last one counts")
+GENERATED = Tag("generated data", "they show that everything works, and nothing about the book")
+OTHER_DATA = Tag("not the book's data", "the book's numbers do not judge them")
+OTHER_NETWORK = Tag("other network", "the book's numbers are of another model")
+OTHER_CONFIG = Tag("other config", "the book's numbers are of another config")
 CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
+ONE_SEED = Tag("1 seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
+FEW_SEEDS = Tag("few seeds", "with fewer than 5 nothing is said about the book's number")
+NOT_RANKED = Tag("not ranked", "`metrics={NAME: lower}`, or higher, says what is better")
+NO_DATA = Tag("no data", "not run; the reason follows")
 
 
 class RunSection:
@@ -119,6 +134,7 @@ class RunSection:
 
     def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
+        self.is_damaged = False  # whether a file is
         self.number, self.run, self.record = number, run, run.record
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
@@ -166,15 +182,29 @@ class RunSection:
     def tags(self) -> list[Tag]:
         """Return what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
-        best = self.record.best_epoch
-        tags = []
-        if len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0]):
-            tags.append(DIVERGED)
-        if self.record.reference and OTHER_DATA.name in self.not_compared:
-            tags.append(OTHER_DATA)
-        if best and best.on_test and (self.record.earlier_epoch or self.record.stopped_epoch):
-            tags.append(CHOSEN_BY_TEST)
-        return tags
+        has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
+        is_generated = self.record.source == SAMPLE
+        differs = "" if is_generated else self.not_compared
+        was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
+        holds = {
+            FAILED: self.state == "failed",
+            UNFINISHED: self.state not in ("finished", "failed"),
+            DAMAGED: self.is_damaged,
+            DIVERGED: has_grown,
+            COPY: bool(self.copy),
+            REPEATED: bool(self.repeated_by),
+            GENERATED: is_generated,
+            OTHER_DATA: OTHER_DATA.name in differs,
+            OTHER_NETWORK: differs.startswith("model."),
+            OTHER_CONFIG: bool(differs) and not differs.startswith((OTHER_DATA.name, "model.")),
+            CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
+        }
+        return [tag for tag, is_so in holds.items() if is_so]
+
+    def read_predictions(self) -> None:
+        """Read the files about the test rows, if they are shown, so that damage is known."""
+        if self.representative is self:
+            _ = self.evaluation, self.worst_rows, self.words, self.photographs
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
@@ -243,13 +273,27 @@ class RunSection:
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
-        editions = EDITIONS if self.shows_published else ()
-        published = {edition: self.record.reference.get(edition) or {} for edition in editions}
+        is_shown = self.shows_published or OTHER_DATA.name not in self.not_compared
         return {
             edition: list(photographs[photograph].items())
-            for edition, photographs in published.items()
-            if photograph in photographs
+            for edition in EDITIONS
+            if is_shown and photograph in (photographs := self.record.reference.get(edition) or {})
         }
+
+    @property
+    def first_labels(self) -> dict[str, int]:
+        """Return how many photographs the book has labelled, and of how many of them the first
+        label is the book's: `mean`, of the run; by edition. Empty if there is none.
+        """
+        counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
+        for photograph in self.photographs:
+            weights = photograph.published | {"mean": photograph.labels}
+            first = {origin: found[0][0] for origin, found in weights.items() if found}
+            if "book" in first:
+                counts["photographs"] += 1
+                for origin in (*EDITIONS, "mean"):
+                    counts[origin] += first.get(origin) == first["book"]
+        return counts if counts["photographs"] else {}
 
     def _parse(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
         """Return what a file of the run says, or `otherwise` if it wrote none, or it is damaged."""
@@ -265,8 +309,10 @@ class RunSection:
         try:
             return read()
         except DlrunError as error:
+            self.is_damaged |= isinstance(error, DataError)
             problem = error.message
         except MALFORMED as error:
+            self.is_damaged = True
             problem = f"{name}: not what a run writes: {first_line(error)}"
         if problem not in self.problems:
             self.problems.append(problem)

@@ -67,7 +67,6 @@ class BestEpoch(_Part):
     metric: str
     epoch: Count
     value: float
-    on_test: bool = False  # whether the validation rows are the test rows
 
 
 class ClassSummary(_Part):
@@ -151,6 +150,12 @@ class RunRecord(ChecksummedModel):
     def metric(self, name: str) -> Metric:
         """Return what is known of a metric of the run: by its name, or declared in its config."""
         return describe_metric(name, self.directions)
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Return whether the test rows validate too, as in some of the book's labs."""
+        data = self.config.get("data")
+        return isinstance(data, dict) and data.get("validation") == "test"
 
     @property
     def earlier_epoch(self) -> int | None:

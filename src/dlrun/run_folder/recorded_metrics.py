@@ -90,12 +90,11 @@ def best_epoch(
     directions: Directions,
     *,
     by: str | None = None,
-    on_test: bool = False,
 ) -> BestEpoch | None:
     """Return the epoch with the best validation metric, or None if no epoch was validated.
 
     directions: those that the config declares. by: the metric; None: the one by which a sweep
-    selects. on_test: it is noted in the result.
+    selects.
     """
     names = [by] if by else [*rows[0]] if rows and STEP in rows[0] else []
     metric = _selection_metric(describe_metric(name, directions) for name in names)
@@ -104,7 +103,7 @@ def best_epoch(
         return None
     best = max(validated, key=lambda row: metric.sign * row[metric.name])
     value = best[metric.name]
-    return BestEpoch(metric=metric.name, epoch=int(best[STEP]), value=value, on_test=on_test)
+    return BestEpoch(metric=metric.name, epoch=int(best[STEP]), value=value)
 
 
 def kept_epoch(rows: Sequence[Mapping[str, float]], directions: Directions, by: str | None) -> int:
@@ -207,7 +206,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         name = best.metric.removeprefix(VALID).replace("_", " ")
         epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
         values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
-        same = " (of the test rows: they validate too)" if best.on_test else ""
+        same = " (of the test rows: they validate too)" if record.validates_on_test else ""
         lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
         name = metric.replace("_", " ")

@@ -149,15 +149,10 @@ def judge_selection(groups: Sequence[Group]) -> Selection | None:
         return Selection(metric, len(alike))
     second = format_settings_briefly(alike[-2].settings)
     selection = Selection(metric, len(alike), second, compare(best, alike[-2], metric))
-    if _validates_on_test(best) or not all(tested in group.spreads for group in alike):
+    if best.record.validates_on_test or not all(tested in group.spreads for group in alike):
         return selection
     gaps = [sign * (group.spreads[metric].mean - group.spreads[tested].mean) for group in alike]
     return replace(selection, optimism=gaps[-1], optimism_of_all=statistics.fmean(gaps))
-
-
-def _validates_on_test(group: Group) -> bool:
-    best_epoch = group.record.best_epoch
-    return best_epoch is not None and best_epoch.on_test
 
 
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
@@ -166,7 +161,7 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     if best is None:
         names = groups[-1].spreads.values() if groups else ()
         return [why for spread in names if (why := spread.metric.not_ranked)][:1]
-    if not _validates_on_test(best):
+    if not best.record.validates_on_test:
         return []
     if best.settings:
         return [metrics.too_good_by_test_rows("the best config's test metric")]
@@ -249,7 +244,7 @@ class SweepResults:
         """Return what a page shows of the sweep."""
         plan, runs = self.plan, self.state.runs
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
-        note = f"The sweep {plan.name}: {command}."
+        note = f"The sweep: {command}."
         finished = sum(run.is_finished for run in runs.values())
         if finished < plan.size:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
@@ -262,7 +257,8 @@ class SweepResults:
         figures: dict[str, bytes] = {}
         with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
             figures["The configs"] = (self.sweep.folder / FIGURE).read_bytes()
-        return PageContent(self.runs, note, self.warnings, shown, figures)
+        title = f"Sweep {plan.name}"
+        return PageContent(self.runs, note, self.warnings, shown, figures, title=title)
 
     def _draw(self, screen: Screen) -> bytes | None:
         """Return the figure as PNG; None if no finished run has metrics, or it failed."""

@@ -1,0 +1,155 @@
+"""The page's first table: each config beside the book's number, and what weakens the result."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.experiments import registry
+from dlrun.experiments.saved_run import Run
+from dlrun.groups import group_runs
+from dlrun.reports import run_data
+from dlrun.reports.comparison import place_on_page, tag_marks
+from dlrun.reports.overview import FEWEST_ROWS, MOST_ROWS, Overview, make_overview
+from dlrun.reports.run_data import RunSection, Tag
+from tests.reports.example_runs import a_classification, config, sections
+
+
+def overview(shown: list[RunSection], **without_data: dict[str, Any]) -> Overview:
+    groups = group_runs([section.run for section in shown], with_published=True)
+    by_folder = {section.run.folder: section for section in shown}
+    place_on_page(groups, by_folder)
+    return make_overview(groups, by_folder, without_data)
+
+
+def run(folder: Path, name: str = "r", experiment: str = "e", seed: int = 0, **more: Any) -> Run:
+    return a_classification(folder / experiment / name, seed=seed, **more)
+
+
+BEST = {"metric": "valid_loss", "epoch": 2, "value": 0.5}
+ON_TEST = {"seed": 0, "data": {"validation": "test"}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "record", "harmless"),
+    [
+        (run_data.OTHER_DATA, {"reference_differs": "not the book's data"}, {}),
+        (run_data.OTHER_NETWORK, {"reference_differs": "model.name is x (book: y)"}, {}),
+        (run_data.OTHER_CONFIG, {"reference_differs": "optimizer.lr is 1 (book: 2)"}, {}),
+        (
+            run_data.GENERATED,
+            {"source": "sample", "reference_differs": "not the book's data"},
+            {"source": "x"},
+        ),
+        (
+            run_data.CHOSEN_BY_TEST,
+            {"weights_epoch": 2, "config": ON_TEST},
+            {"weights_epoch": 3, "config": ON_TEST},
+        ),
+        (run_data.FAILED, {"status": "failed"}, {}),
+        (run_data.UNFINISHED, {"status": "interrupted"}, {}),
+        (run_data.NOT_RANKED, {"metrics": {"test_brier": 0.5}}, {}),
+    ],
+)
+def test_a_weakness_is_a_tag(
+    tmp_path: Path, tag: Tag, record: dict[str, Any], harmless: dict[str, Any]
+) -> None:
+    for place, (values, is_weak) in enumerate(((record, True), (harmless, False))):
+        found = overview(sections(run(tmp_path, str(place), **values)))
+        others = {run_data.ONE_SEED} if "status" not in values else set()
+        assert set(found.tags) == {*others, *([tag] if is_weak else [])}
+        assert (tag_marks([tag]) in found.rows[0]["tags"]) == is_weak
+
+
+def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
+    two = [run(tmp_path, str(n), seed=n, config={"seed": n}) for n in range(2)]
+    assert overview(sections(*two)).tags == [run_data.FEW_SEEDS]
+    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    fit = run(tmp_path, "fit", "hitters-linear", config=shipped)
+    assert overview(sections(fit)).tags == [], "a fit without chance"
+    (shown,) = sections(run(tmp_path, "diverged"))
+    shown.table = {"epoch": [1, 2], "train_loss": [0.5, 0.6]}
+    assert shown.tags == [run_data.DIVERGED]
+    (two[0].folder / "words.csv").write_text("x")
+    (shown,) = sections(two[0])
+    shown.read_predictions()
+    assert shown.tags == [run_data.DAMAGED]
+
+
+def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:
+    runs = [
+        run(
+            tmp_path,
+            f"{lr}",
+            config={"seed": 0, "optimizer": {"lr": lr}},
+            metrics={"test_mae": 20.0 - lr},
+        )
+        for lr in range(MOST_ROWS)
+    ]
+    made = run(tmp_path, "made", source="sample", metrics={"test_mae": 0.0}, data="sample")
+    found = overview(sections(*runs, made))
+    assert [row["value"] for row in found.rows[:2]] == ["6.0000", "7.0000"]
+    assert len(found.rows) == MOST_ROWS and "and 1 more" in found.rows[-1]["config"]
+    shown = [*runs, *(run(tmp_path, "r", name) for name in "fghi")]
+    assert len(overview(sections(*shown)).rows) == FEWEST_ROWS + 4
+
+
+@pytest.mark.parametrize(
+    ("seeds", "metric", "published", "marks", "place"),
+    [
+        (1, "test_mae", {}, {"mean"}, None),
+        (1, "test_accuracy", {"book": 0.5}, {"mean", "interval", "book"}, None),
+        (2, "test_mae", {"book": 0.5, "notebook": 0.6}, {"mean", "run", "book"}, None),
+        (5, "test_mae", {"notebook": 0.6}, {"mean", "interval", "notebook"}, "within"),
+        (5, "test_mae", {"book": 9.5}, {"mean", "interval", "book"}, "above"),
+    ],
+)
+def test_a_result_beside_the_books_number(
+    tmp_path: Path,
+    seeds: int,
+    metric: str,
+    published: dict[str, float],
+    marks: set[str],
+    place: str | None,
+) -> None:
+    """The legend names what is drawn, and the picture says its numbers as text."""
+    runs = [
+        run(
+            tmp_path,
+            str(seed),
+            seed=seed,
+            config=config(seed),
+            metrics={metric: 0.4 + seed / 10},
+            reference={edition: {metric: value} for edition, value in published.items()},
+        )
+        for seed in range(seeds)
+    ]
+    found = overview(sections(*runs))
+    (row,) = found.rows
+    assert {look for look, _ in found.legend} == marks | {"run0"}, "and the curve"
+    assert row["place"] == place and row["count"] == str(seeds)
+    label = row["picture"].label
+    assert all(f"{value}" in label for value in published.values() if len(published) == 1)
+    assert ("range of runs" in label) == (seeds == 5) and (place or "") in label
+    assert " by epoch: " in row["curve"].label
+
+
+def test_the_order_is_the_books_also_of_what_was_not_run(tmp_path: Path) -> None:
+    late, early = (
+        run(tmp_path, "r", name, reference={"book": {}, "place": place})
+        for name, place in (("late", [10, 9, 6, 2]), ("early", [10, 9, 1, 1]))
+    )
+    absent = {"place": [10, 9, 3, 1], "book": {"test_accuracy": 0.4206}}
+    found = overview(sections(late, run(tmp_path, "r", "own"), early), absent=absent)
+    names = ["early", "absent", "late", "own"]
+    assert [name in row["config"] for name, row in zip(names, found.rows, strict=True)] == [
+        True
+    ] * 4
+    assert found.rows[1]["book"] == "0.4206" and run_data.NO_DATA in found.tags
+
+
+def test_validation_rows_that_are_the_test_rows_are_named(tmp_path: Path) -> None:
+    (shown,) = sections(run(tmp_path, config=ON_TEST, best_epoch=BEST))
+    assert [line.name for line in shown.charts[0].lines] == ["training", "validation = test"]
+    (row,) = overview([shown]).rows
+    assert row["curve"].label.startswith("validation = test ")
