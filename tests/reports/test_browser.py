@@ -138,7 +138,30 @@ def test_configs_side_by_side_with_the_books_number(opened: Open) -> None:
     cells = {one.get_attribute("data-label"): one.text_content() for one in row.locator("td").all()}
     assert cells["n"] == "2"
     assert cells["Book"] == "0.9" and "-" in (cells["Range of runs"] or "")
-    assert row.locator("svg circle").count() == 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_a_chapter_is_seen_without_scrolling(
+    browser: "Browser", tmp_path: Path, width: int, height: int
+) -> None:
+    """On a phone it is longer, but no cell is cut."""
+    about = {"reference": {"book": {"test_accuracy": 0.5}}, "source": "sample"}
+    runs = [
+        a_classification(tmp_path / "runs" / f"experiment-{n:02}" / "r", **about).folder
+        for n in range(14)
+    ]
+    write_report([str(run) for run in runs], tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto((tmp_path / "report.html").as_uri())
+    box = page.locator("#overview").bounding_box()
+    assert box and (box["y"] + box["height"] <= height or width == 390)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    table = page.locator("#results")
+    assert table.locator("tbody tr").count() == 14
+    for cell in table.locator("tbody tr:first-child > *").all():
+        if found := cell.bounding_box():  # an empty one is hidden on a phone
+            assert found["x"] >= 0 and found["x"] + found["width"] <= width
+    page.close()
 
 
 def test_a_link_to_a_folded_run_unfolds_it(opened: Open) -> None:

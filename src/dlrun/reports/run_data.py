@@ -36,8 +36,8 @@ from dlrun.system.console import cut
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import PredictionEvaluation, ResidualEvaluation
 
-MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 8, 12, 24
-MAX_TEXT = 1000  # characters of a mistake's text
+MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
+MAX_TEXT = 800  # characters of a mistake's text
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
