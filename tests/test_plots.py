@@ -55,6 +55,8 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     pd.testing.assert_frame_equal(before, EPOCHS)
     marked = draw_learning_curves(EPOCHS, test, title="", kept=1).axes[1]
     assert list(marked.lines[-1].get_xdata()) == [1, 1] and marked.get_legend() is not None
+    lab = draw_learning_curves(EPOCHS, test, title="", on_test=True).axes[1]
+    assert lab.lines[1].get_label() == "validation = test"
     assert marked.get_xlim() == accuracy.get_xlim() and marked.get_ylim() == accuracy.get_ylim()
 
 

@@ -6,7 +6,7 @@ import math
 import statistics
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,12 +108,13 @@ def draw_learning_curves(
     title: str,
     limits: Mapping[str, tuple[float, float]] = {},
     kept: int | None = None,
+    on_test: bool = False,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
     table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own. limits:
     the ends of a metric's axis, if its curves end within them. kept: the epoch whose weights were
-    kept, if it is not the last.
+    kept, if it is not the last. on_test: whether the validation rows are the test rows.
     """
     metrics = dict.fromkeys(
         name.removeprefix("train_").removeprefix("valid_")
@@ -122,7 +123,7 @@ def draw_learning_curves(
     )
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
-        _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        _draw_metric(axes, table, metric, test.get(f"test_{metric}"), on_test=on_test)
         ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
         if metric in limits and limits[metric][0] <= min(ends) <= max(ends) <= limits[metric][1]:
             axes.set_ylim(limits[metric])
@@ -132,11 +133,15 @@ def draw_learning_curves(
     return figure
 
 
-def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
+def _draw_metric(
+    axes: Axes, table: Table, metric: str, test: float | None, *, on_test: bool = False
+) -> None:
     if metric in table:
         points = _known_points(table["epoch"], table[metric])
         axes.plot(*points, marker="o", markersize=3, label=metric)
-    splits = [split for split in SPLITS if f"{split}_{metric}" in table]
+    splits = {split: NAMES[split] for split in SPLITS if f"{split}_{metric}" in table}
+    if on_test and "valid" in splits:
+        splits["valid"] = f"{NAMES['valid']} = test"
     draw_splits(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
@@ -148,13 +153,12 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
 
 
 def draw_splits(
-    axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Iterable[str]
+    axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Mapping[str, str]
 ) -> None:
-    """Draw one metric of the training, validation or test data as curves with markers."""
-    for split in splits:
+    """Draw one metric of the parts of the data, named by their prefix, as curves with markers."""
+    for split, label in splits.items():
         known, y = _known_points(x, table[f"{split}_{metric}"])
-        color, label = COLOURS[split], NAMES[split]
-        axes.plot(known, y, marker="o", markersize=3, color=color, label=label)
+        axes.plot(known, y, marker="o", markersize=3, color=COLOURS[split], label=label)
 
 
 def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:

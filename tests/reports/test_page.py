@@ -83,20 +83,22 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
     assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
 
 
-def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> None:
+def test_without_a_name_the_newest_of_each_config_first(forked: Dlrun, tmp_path: Path) -> None:
     runs = tmp_path / "runs" / "imdb-dense"
     for n in range(23):
-        a_classification(runs / f"20261125T1200{n:02}Z-{n:04}", rows=5)
+        config = {"optimizer": {"lr": 1 + (n == 0)}, "seed": n}  # the oldest has its own
+        a_classification(runs / f"20261125T1200{n:02}Z-{n:04}", rows=5, config=config, seed=n)
     a_run(runs / "20261125T130000Z-dead", status="failed")
     damaged = a_run(runs / "20261125T140000Z-0bad")
     (damaged / "results.json").write_text("{")
     done = forked("report").is_told(0, "warning: left out: ", "0bad")
-    assert "The 20 newest finished runs; dlrun report RUN ... names others." in done.stderr
+    assert "20 of 23 finished runs, the newest of each config first" in done.stderr
     page = (tmp_path / "report.html").read_text()
     assert "<h1>20 runs</h1>" in page
-    assert (
-        "-0022<" in page and "-0003<" in page and "-0002<" not in page and page.count("dead") == 1
-    )
+    assert page.count("dead") == 1
+    table = page[page.index('id="all-runs"') :]
+    names = [number for number in range(23) if f"-{number:04}<" in table]
+    assert names == [0, *range(4, 23)]
 
 
 def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, os_error_remedy
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_newest_first
@@ -87,7 +88,7 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return the newest finished runs; raise ConfigError if no run finished."""
+    """Return finished runs, the newest of each config first; ConfigError if no run finished."""
     finished, unfinished, left_out = list[Run](), list[str](), list[str]()
     for folder in runs_newest_first(runs_dir):
         try:
@@ -99,16 +100,19 @@ def _newest_finished(runs_dir: Path) -> PageContent:
             finished.append(run)
         else:
             unfinished.append(f"{run.name} ({run.state})")
-        if len(finished) > NEWEST:
-            break
     if unfinished:
         more = ", ..." if len(unfinished) > NAMED else ""
         count = pluralize(len(unfinished), "unfinished run")
         left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
     if not finished:
         raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
-    note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
-    return PageContent(finished[:NEWEST], note if len(finished) > NEWEST else "", left_out)
+    newest = [group.runs[0] for group in group_runs(finished)]
+    shown = [*{run.folder: run for run in [*newest, *finished]}.values()][:NEWEST]
+    note = ""
+    if len(finished) > NEWEST:
+        note = f"{NEWEST} of {len(finished)} finished runs, the newest of each config first; "
+        note += "`dlrun report RUN ...` names others."
+    return PageContent(shown, note, left_out)
 
 
 @opt.with_run_options(

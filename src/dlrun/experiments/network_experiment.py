@@ -235,6 +235,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             title=self.title(run),
             limits=self.curve_limits if is_shipped_source else {},
             kept=run.record.earlier_epoch,
+            on_test=config.validates_on_test,
         )
         return {"learning_curves.png": figure}
 
