@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -102,7 +103,7 @@ def test_an_experiment_without_its_entry_point_needs_a_new_install(
     cli: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "text-tree.yaml").write_text("# Trees.\n")
-    monkeypatch.setattr(registry, "_config_folders", lambda package: [tmp_path])
+    monkeypatch.setattr(registry, "config_folders", lambda package: [tmp_path])
     for words in (["text-tree"], ["config", "text-tree"]):
         cli(*words).is_told(2, "text-tree.yaml", "reinstall", "pip install -e .")
 
@@ -226,13 +227,35 @@ def test_a_plugin_that_names_unknown_defaults_is_told_the_known_ones(
     folder, env = plugins
     plugin(folder, "count-words", values=YAML.replace("[experiment]", names))
     done = forked("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:5: defaults")
-    assert all(file.stem in done.stderr for file in DEFAULTS.glob("*.yaml"))
+    known = [file.stem for file in DEFAULTS.glob("*.yaml")] if "netwrk" in names else []
+    assert all(name in done.stderr for name in known)
 
 
-def test_defaults_are_no_key_of_a_users_config(forked: Dlrun, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("defaults: [experiment]\n")
-    name = registry.experiment_names()[0]
-    forked("config", name, "--config", "mine.yaml").is_told(2, "mine.yaml:1: defaults: unknown key")
+def test_a_users_config_names_shipped_files_and_files_beside_it(cli: Dlrun, tmp_path: Path) -> None:
+    def config(*files: str) -> dict[str, Any]:
+        words = [word for file in files for word in ("--config", str(tmp_path / file))]
+        return dict(yaml.safe_load(cli("config", "mnist-dense", *words).is_told(0).stdout))
+
+    def refused(text: str, *words: str) -> None:
+        (tmp_path / "bad.yaml").write_text(f"seed: 1\ndefaults: {text}\n")
+        options = "--config", str(tmp_path / "bad.yaml")
+        cli("config", "mnist-dense", *options).is_told(2, "bad.yaml:2: defaults", *words)
+
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "sgd.yaml").write_text("optimizer: {name: sgd, lr: 0.1}\nseed: 5\n")
+    (tmp_path / "mine.yaml").write_text("defaults: [mnist-dense, ours/sgd.yaml]\nseed: 7\n")
+    shipped = config()
+    changed = {"optimizer": {"name": "sgd", "lr": 0.1}, "seed": 7}
+    assert config("mine.yaml") == shipped | changed
+    (tmp_path / "first.yaml").write_text("batch_size: 7\nseed: 3\n")
+    assert config("first.yaml", "mine.yaml") == shipped | changed  # mnist-dense sets it again
+    (tmp_path / "ours" / "loop.yaml").write_text("defaults: [../bad.yaml]\n")
+    options = "--config", str(tmp_path / "bad.yaml")
+    refused("[netwrk]", "did you mean 'network'")
+    refused("[network.optimiser]", "no section 'optimiser'")
+    refused("[ours/adam.yaml]", "no file ours/adam.yaml", str(tmp_path))
+    (tmp_path / "bad.yaml").write_text("defaults: [ours/loop.yaml]\n")
+    cli("config", "mnist-dense", *options).is_told(2, "loop.yaml:1: defaults", "leads back")
 
 
 def test_a_check_that_raises_is_one_message(

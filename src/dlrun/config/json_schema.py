@@ -12,7 +12,7 @@ from dlrun.config.yaml_loader import ConfigLayer, KeyPath, flatten_keys, merge_c
 # siblings here are descriptions and defaults, which editors show all the same.
 DIALECT = "http://json-schema.org/draft-07/schema#"
 DEFAULTS_KEY = {
-    "description": "in an experiment's own YAML: files in configs/defaults/ with its other values",
+    "description": "files whose values this one overrides: names of dlrun's configs, or paths",
     "type": "array",
     "items": {"type": "string"},
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from dlrun.config.config_files import read_config_file
 from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import (
     ConfigLayer,
@@ -16,7 +17,6 @@ from dlrun.config.yaml_loader import (
     format_setting,
     merge_config_layers,
     parse_set_override,
-    read_yaml_file,
 )
 from dlrun.errors import ConfigError, closest_name, did_you_mean
 from dlrun.system.console import cut
@@ -60,11 +60,11 @@ def read_and_merge_layers(
 
     Raises InvalidConfigError with an error for every source that cannot be read.
     """
-    layers, problems = [], []
+    layers, problems = list[ConfigLayer](), list[str]()
     for source in sources:
         try:
             layer = parse_set_override(source) if isinstance(source, str) else source
-            layers.append(read_yaml_file(layer) if isinstance(layer, Path) else layer)
+            layers += read_config_file(layer) if isinstance(layer, Path) else [layer]
         except ConfigError as error:
             problems.append(error.message)
     if problems:

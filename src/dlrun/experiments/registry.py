@@ -11,20 +11,20 @@ import importlib.util
 import math
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.config.config_files import config_folders, read_config_file
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
     config_layer_of_setting,
     flatten_keys,
     merge_config_layers,
-    read_yaml_file,
 )
 from dlrun.errors import (
     ConfigError,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 # The former name of lightning.pytorch, which Lightning refuses to mix with it.
 OTHER_LIGHTNING = "pytorch_lightning"
 OTHER_LIGHTNING_HINT = "write `import lightning.pytorch as pl`"
-DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,7 @@ class ExperimentEntry:
     @cached_property
     def layers(self) -> list[ConfigLayer]:
         """Return the shipped config files: the defaults that the experiment names, and its own."""
-        own, known = read_yaml_file(self.file), _shared_defaults()
-        names = own.values.pop(DEFAULTS, [])
-        if not isinstance(names, list) or not all(str(one).split(".")[0] in known for one in names):
-            raise ConfigError(
-                f"{own.origins[DEFAULTS,]}: {DEFAULTS}: expected a list of names that dlrun has, "
-                f"got {names!r}",
-                f"it has {', '.join(known)}",
-            )
-        return [*(_read_defaults(known, name) for name in names), own]
+        return read_config_file(self.file)
 
     @cached_property
     def shipped(self) -> ConfigLayer:
@@ -161,41 +152,12 @@ def _find_experiment(point: EntryPoint) -> ExperimentEntry:
     if spec is None or spec.origin is None:
         raise ImportError(f"there is no package {package}")
     folder = Path(spec.origin).parent
-    for configs in _config_folders(folder):
+    for configs in config_folders(folder):
         entry = ExperimentEntry(point.name, point, configs)
         if entry.file.is_file():
             _ = entry.help  # can be read
             return entry
     raise FileNotFoundError(f"no {folder / 'configs' / f'{point.name}.yaml'}")
-
-
-def _config_folders(package: Path) -> tuple[Path, Path]:
-    """Return where the configs of a package may be: when it is installed, and in a checkout."""
-    return package / "configs", package.parent.parent / "configs"
-
-
-@functools.cache
-def _shared_defaults() -> dict[str, Path]:
-    """Return the files of values that experiments share by their names, such as `network`."""
-    folders = _config_folders(Path(__file__).parents[1])
-    files = (file for folder in folders for file in (folder / DEFAULTS).glob("*.yaml"))
-    return {file.stem: file for file in sorted(files)}
-
-
-# Merging layers copies their values, so nobody changes those of a file that is read once.
-_read_shared_file = functools.cache(read_yaml_file)
-
-
-def _read_defaults(known: Mapping[str, Path], name: str) -> ConfigLayer:
-    """Return the values of a shared file such as `network`, or of one section of the file."""
-    file, _, section = name.partition(".")
-    layer = _read_shared_file(known[file])
-    if not section:
-        return layer
-    if section not in layer.values:
-        raise ConfigError(f"{known[file]}: {DEFAULTS}: it has no section {section!r}")
-    origins = {path: origin for path, origin in layer.origins.items() if path[0] == section}
-    return ConfigLayer({section: layer.values[section]}, origins)
 
 
 def experiment_names() -> list[str]:
@@ -238,7 +200,7 @@ def experiment_entry(name: str) -> ExperimentEntry:
 
 def check_installed(name: str) -> None:
     """Raise ConfigError if dlrun has the YAML of an experiment, but no entry point of that name."""
-    for folder in _config_folders(Path(__file__).parents[1]):
+    for folder in config_folders(Path(__file__).parents[1]):
         if (file := folder / f"{name}.yaml").is_file():
             problem = f"no experiment {name!r} is installed, but there is {file}"
             raise ConfigError(problem, "reinstall: `make install`, or `pip install -e .`")

@@ -1,0 +1,75 @@
+"""Read a config file with the files that its key `defaults` names, whose values it overrides.
+
+An item is the name of a file in `configs/defaults/` or `configs/` of dlrun, such as `network`, one
+section of such a file, such as `network.optimizer`, or the path of a file, from the folder of the
+file that names it, such as `ours.yaml`.
+"""
+
+import functools
+from pathlib import Path
+
+from dlrun.config.yaml_loader import ConfigLayer, Values, merge_config_layers, read_yaml_file
+from dlrun.errors import ConfigError, did_you_mean
+
+DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
+
+
+def config_folders(package: Path) -> tuple[Path, Path]:
+    """Return where the configs of a package may be: when it is installed, and in a checkout."""
+    return package / "configs", package.parent.parent / "configs"
+
+
+@functools.cache
+def _shipped_files() -> dict[str, Path]:
+    """Return dlrun's config files by their names, the shared ones first."""
+    folders = config_folders(Path(__file__).parents[1])
+    shared = (file for folder in folders for file in sorted((folder / DEFAULTS).glob("*.yaml")))
+    own = (file for folder in folders for file in sorted(folder.glob("*.yaml")))
+    return {file.stem: file for file in (*shared, *own)}
+
+
+# Merging layers copies their values, so nobody changes those of a file that is read once.
+_read_shipped = functools.cache(lambda file: tuple(read_config_file(file)))
+
+
+def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLayer]:
+    """Return the values of the files that a config file names, and its own; later ones win.
+
+    naming: the files that led to this one. Raises ConfigError, which names the file and the line.
+    """
+    own, naming = read_yaml_file(path), (*naming, path.resolve())
+    names, layers = own.values.get(DEFAULTS, []), list[ConfigLayer]()
+    if not isinstance(names, list):
+        where = own.origins[DEFAULTS,]
+        raise ConfigError(f"{where}: {DEFAULTS}: expected a list of names, got {names!r}")
+    for place, name in enumerate(names):
+        layers += _read_named(name, f"{own.origins[DEFAULTS, place]}: {DEFAULTS}", naming)
+    values = {key: own.values[key] for key in own.values if key != DEFAULTS}
+    return [*layers, ConfigLayer(values, own.origins)]
+
+
+def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> list[ConfigLayer]:
+    """Return the layers of an item of `defaults`, which stands at `where`."""
+    shipped, text = _shipped_files(), str(name)
+    if text.endswith((".yaml", ".yml")):
+        file = (naming[-1].parent / text).resolve()
+        if file in naming:
+            raise ConfigError(f"{where}: {text} leads back to itself")
+        if not file.exists():
+            raise ConfigError(f"{where}: no file {text} in {naming[-1].parent}")
+        return read_config_file(file, naming)
+    stem, _, section = text.partition(".")
+    if stem not in shipped:
+        known = ", ".join(shipped)
+        problem = f"{where}: no config {name!r}{did_you_mean(stem, shipped)}"
+        raise ConfigError(f"{problem}; expected the path of a YAML file, or one of {known}")
+    layers = [*_read_shipped(shipped[stem])]
+    if not section:
+        return layers
+    merged = merge_config_layers(layers)
+    if section not in merged.values:
+        raise ConfigError(f"{where}: {stem} has no section {section!r}")
+    values: Values = {section: merged.values[section]}
+    return [
+        ConfigLayer(values, {at: merged.origins[at] for at in merged.origins if at[0] == section})
+    ]
