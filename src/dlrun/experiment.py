@@ -15,7 +15,7 @@ experiment.py
 
 The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
 values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
-`[experiment, network.trainer]` (of the file `network` one section) for a `LightningConfig`,
+`[experiment, lightning]` for a `LightningConfig`,
 `[experiment]` for an `ExperimentConfig`. With several experiments, a package has an entry point
 for each, and the dicts `CONFIGS` and `EXPERIMENTS`, by their names.
 """

@@ -5,6 +5,7 @@ import json
 import math
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dlrun.config.network_sections import LightningConfig
+from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Trained, Training
@@ -109,17 +111,22 @@ class Module(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
-def lightning_config(epochs: int, **trainer: Any) -> LightningConfig:
+def lightning_config(epochs: int, changes: Values | None = None, **trainer: Any) -> LightningConfig:
     whole = network_config("cpu", max_epochs=epochs, **trainer)
-    keys = ("seed", "accelerator", "fallback", "logger", "threads", "trainer", "metrics")
-    return LightningConfig.model_validate({key: getattr(whole, key) for key in keys})
+    values = {key: getattr(whole, key) for key in LightningConfig.model_fields}
+    return LightningConfig.model_validate(values | (changes or {}))
 
 
 def train(
-    folder: Path, epochs: int, kind: str = "", module: Any = Module, **trainer: Any
+    folder: Path,
+    epochs: int,
+    kind: str = "",
+    module: Any = Module,
+    changes: Values | None = None,
+    **trainer: Any,
 ) -> tuple[Trained, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
-    context, config = reader(folder), lightning_config(epochs, **trainer)
+    context, config = reader(folder), lightning_config(epochs, changes, **trainer)
     training = Training(config, context, module, lambda: Data(kind))
     with temporary_training_settings(1):
         trained = training.run("cpu")
@@ -250,6 +257,73 @@ def test_early_stopping_by_a_metric_that_nobody_logs_is_an_error_before_an_epoch
     are_equal(train(tmp_path / "stopping", 3, callbacks=stopping("val_loss")), plain)
 
 
+class Rising(Module):
+    """Logs a validation metric that is best in the third epoch, and has a buffer of the epoch."""
+
+    def __init__(self, fails: tuple[int, int] | None = None) -> None:
+        super().__init__(fails)
+        self.register_buffer("number", torch.zeros(()))
+
+    def on_train_epoch_end(self) -> None:
+        self.number.fill_(self.current_epoch + 1)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val/score", -abs(float(self.current_epoch) - 2))
+
+
+def stopping_by(monitor: str | None) -> Values:
+    return {"monitor": monitor, "patience": 2, "min_delta": 0.0}
+
+
+def test_the_best_epoch_is_kept_the_training_stops_and_a_killed_run_has_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    changes = {"keep": "best", "early_stopping": stopping_by("valid_score")}
+    changes["metrics"] = {"score": "higher"}
+    whole = train(tmp_path / "whole", 9, module=Rising, changes=changes)
+    assert (len(whole[1]), whole[0].stopped_epoch, whole[0].weights_epoch) == (5, 5, 3)
+    assert whole[2]["number"] == 3 and whole[0].metrics["valid_score"] == 0
+    for place in ((2, 0), (4, 1)):
+        with pytest.raises(ValueError, match="killed"):
+            train(tmp_path / f"{place}", 9, module=partial(Rising, place), changes=changes)
+        are_equal(train(tmp_path / f"{place}", 9, module=Rising, changes=changes), whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"early_stopping": stopping_by("valid_scor")}, "did you mean 'valid_score'"),
+        ({"early_stopping": stopping_by("valid_score")}, "metrics={score: lower}"),
+        ({"keep": "best"}, "keep: best: no metric 'valid_loss'"),
+    ],
+)
+def test_a_metric_that_is_not_logged_or_has_no_direction_decides_nothing(
+    tmp_path: Path, changes: Values, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train(tmp_path / "run", 3, module=Rising, changes=changes)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_what_predict_step_returns_is_kept_in_the_order_of_the_test(tmp_path: Path) -> None:
+    class Predicting(Module):
+        outputs = staticmethod(lambda targets: targets)
+
+        def predict_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.outputs(batch[1])
+
+    def predicted(name: str, outputs: Any) -> Any:
+        module = type("Module", (Predicting,), {"outputs": staticmethod(outputs)})
+        return train(tmp_path / name, 1, module=module)[0].predictions
+
+    true = [row % 2 for row in range(20)]
+    assert predicted("values", lambda targets: targets[:, None] + 1).tolist() == [
+        true, [value + 1 for value in true],
+    ]  # fmt: skip
+    assert predicted("others", lambda targets: [targets]) is None
+    assert predicted("scores", lambda targets: torch.zeros(len(targets), 2)) is None  # of values
+
+
 CONFIG = """
 from dlrun.experiment import LightningConfig
 
@@ -298,7 +372,7 @@ class Data(pl.LightningDataModule):
     val_dataloader = train_dataloader
 """
 YAML = """# An own module.
-defaults: [experiment, network.trainer]
+defaults: [experiment, lightning]
 accelerator: fragile
 trainer: {max_epochs: 2}
 """
@@ -361,3 +435,52 @@ def test_a_module_of_pytorch_lightning_is_told_what_to_import(
     own = MODEL.replace("import torch\n", "import torch\nfrom pytorch_lightning import *\n", 1)
     model.write_text(own.replace(f"pl.{part}", part))
     forked("own-module", **env).is_told(2, "own_module/model.py, line 4", "`import lightning.py")
+
+
+CLASSIFIER = """
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Model(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(3, 3)
+    def forward(self, rows):
+        return self.net(rows)
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+    def test_step(self, batch, batch_idx):
+        self.log("test_loss", self.training_step(batch, batch_idx))
+    def predict_step(self, batch, batch_idx):
+        return self(batch[0])
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.5)
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.eye(3).repeat(4, 1), torch.arange(12) % 3), 4)
+    test_dataloader = train_dataloader
+"""
+
+
+def test_an_own_module_has_predictions_and_is_exported(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
+) -> None:
+    folder, env = plugins
+    values = YAML.replace("fragile", "cpu").replace("max_epochs: 2", "max_epochs: 9")
+    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=values)
+    model = folder / "own_module" / "model.py"
+    model.write_text(CLASSIFIER)
+    forked("own-module", **env).is_told(0)
+    (run,) = tmp_path.glob("runs/own-module/*Z-*")
+    record = json.loads((run / "results.json").read_text())
+    assert record["metrics"]["test_accuracy"] == 1 and record["test_rows"] == 12
+    lines = (run / "predictions.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines[1:4]] == [[f"{n}"] * 3 for n in range(3)]
+    forked("export", "latest", "--out", "own.onnx", **env).is_told(0)
+    assert (tmp_path / "own.onnx").stat().st_size > 100
+    model.write_text(CLASSIFIER.replace("def forward", "def other"))
+    forked("export", "latest", "--out", "other.onnx", **env).is_told(1, "no `forward`")

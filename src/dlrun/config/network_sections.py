@@ -197,7 +197,10 @@ class LightningConfig(ExperimentConfig):
 
     changeable_keys = ExperimentConfig.changeable_keys | {EPOCHS}
 
+    predictions: WantedPredictions
     trainer: TrainerConfig
+    early_stopping: EarlyStoppingConfig
+    keep: Literal["last", "best"]
 
     @property
     def world(self) -> int | None:
@@ -214,8 +217,11 @@ class LightningConfig(ExperimentConfig):
 
     @property
     def keeps_best_by(self) -> str | None:
-        """Return the validation metric whose best epoch is kept; None if the last epoch is."""
-        return None
+        """Return the validation metric whose best epoch is kept; None if the last epoch is.
+
+        It is the metric of early stopping, or else the loss.
+        """
+        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
 
     def check(self, runs_dir: Path) -> None:
         """Check that a CPU can have the devices."""
@@ -226,17 +232,9 @@ class NetworkConfig(LightningConfig):
     """Defines the config keys of every experiment that trains a network."""
 
     batch_size: BatchSize
-    predictions: WantedPredictions
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
-    early_stopping: EarlyStoppingConfig
-    keep: Literal["last", "best"]
     loss: LossConfig
-
-    @property
-    def keeps_best_by(self) -> str | None:
-        """Return the metric of early stopping, or the loss, if the best epoch is kept."""
-        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
 
     @model_validator(mode="after")
     def _scheduler_has_these_arguments(self) -> "NetworkConfig":

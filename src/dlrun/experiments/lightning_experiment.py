@@ -2,23 +2,30 @@
 
 import inspect
 import linecache
+import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import ConfigError
-from dlrun.experiments.base import Experiment
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.base import Experiment, NetworkToExport
+from dlrun.experiments.network_experiment import predictions_of
+from dlrun.experiments.predictions import keep_test_predictions
 from dlrun.experiments.registry import OTHER_LIGHTNING, OTHER_LIGHTNING_HINT
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.plots import draw_learning_curves
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.folder import WEIGHTS
+from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
+from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Training
@@ -33,8 +40,13 @@ class LightningExperiment(Experiment[L], Generic[L]):
     What the module logs by `self.log` for an epoch becomes the columns of metrics.csv, and what it
     logs in its test the results; `val_loss` and `val/loss` are called `valid_loss`. All random
     numbers of an epoch are seeded by the config's seed and the epoch, so that a resumed run has
-    the same bits.
+    the same bits. What its `predict_step` returns for the test's batches (inputs, targets), class
+    scores (rows, classes) or values (rows,), becomes predictions.csv.
+
+    labels: the names of the classes; empty: their numbers.
     """
+
+    labels: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def module(self, config: L) -> pl.LightningModule:
@@ -60,12 +72,28 @@ class LightningExperiment(Experiment[L], Generic[L]):
             summary = ModelSummary(_check_package(self.module(config)), max_depth=-1)
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
+        rows, labels = trained.predictions, [*self.labels]
+        if rows is not None and len(rows) == 3 and not labels:
+            labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
+        predictions = predictions_of(rows, labels, {})
+        tested = predictions.test_metrics if predictions else {}
+        check_metrics_finite(tested, "test")
+        if predictions is not None:
+            keep_test_predictions(context, config.predictions, predictions, None)
+        elif config.predictions is True:
+            context.screen.warn(
+                "predictions: none of the module's `predict_step`: none are written"
+            )
         return Results(
-            metrics=trained.metrics,
+            metrics=trained.metrics
+            | {name: tested[name] for name in tested.keys() - trained.metrics},
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},
+            test_rows=len(predictions) if predictions else None,
             processes=trained.processes,
+            classes=predictions.classes if predictions else None,
+            weights_epoch=trained.weights_epoch,
             stopped_epoch=trained.stopped_epoch,
         )
 
@@ -76,11 +104,30 @@ class LightningExperiment(Experiment[L], Generic[L]):
         load_weights(module, read_tensors(path, run.read(WEIGHTS)), path)
         return module.eval()
 
+    def exported(self, run: Run, config: L) -> NetworkToExport:
+        """Return the module with its `forward`, and rows of a batch of its training as inputs."""
+        module = self.network(run, config)
+        if not is_overridden("forward", module):
+            raise DlrunError(f"{run.folder}: its module has no `forward` that could be exported")
+        if EXAMPLE not in run.record.files:
+            problem = f"{run.folder}: the first of its batches is no tensor of inputs"
+            raise DlrunError(problem, "a batch is (inputs, ...), or the inputs alone")
+        example: Tensor = read_tensors(run.folder / EXAMPLE, run.read(EXAMPLE))["inputs"]
+
+        def inputs(rows: int) -> Tensor:
+            copies = math.ceil(rows / len(example))
+            return example.repeat(copies, *[1] * (example.ndim - 1))[:rows]
+
+        about = {"labels": [*self.labels]} if self.labels else {}
+        return NetworkToExport(module, "inputs", inputs, about)
+
     def draw(self, run: Run, config: L) -> DrawnFigures:
         """Draw the curves of everything that the module logged for each epoch, if anything."""
         if run.table.keys() <= {*NO_METRICS}:
             return {}
-        figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
+        figure = draw_learning_curves(
+            run.table, run.record.metrics, title=self.title(run), kept=run.record.earlier_epoch
+        )
         return {"learning_curves.png": figure}
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
@@ -29,7 +29,6 @@ from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
-from dlrun.metrics import VALID, Directions, describe_metric
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -145,18 +144,16 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         if config.trainer.precision in HALF and data.train.targets.is_floating_point():
             problem = f"trainer.precision: {config.trainer.precision} rounds the targets too"
             raise ConfigError(f"{problem}, to 2 or 3 digits", "16-mixed and bf16-mixed do not")
-        if metric := config.early_stopping.monitor or config.keeps_best_by:
-            _check_deciding_metric(metric, objective, config.metrics)
-            if config.validates_on_test:
-                what = "the test metric of an epoch that they choose"
-                context.screen.warn(too_good_by_test_rows(what))
+        if config.validates_on_test and (config.early_stopping.monitor or config.keeps_best_by):
+            what = "the test metric of an epoch that they choose"
+            context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             build = partial(self.build, config, assets)
             parameters = context.write_layers(build(), self.example(config, assets))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
             trained, report = training.run_on_accelerator()
         with context.phase("predictions"):
-            predictions = _predictions_of(trained.predictions, loaded)
+            predictions = predictions_of(trained.predictions, assets.labels, loaded.row_names)
             if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
@@ -207,7 +204,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             network, objective = self.network(run, config), self.objective(config, assets)
             processes = run.record.processes or 1
             rows = predict_test_set(network, objective, loaded.data, config, processes)
-        predictions = _predictions_of(rows, loaded)
+        predictions = predictions_of(rows, assets.labels, loaded.row_names)
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
         return predictions
@@ -240,22 +237,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _check_deciding_metric(metric: str, objective: Objective, directions: Directions) -> None:
-    """Raise ConfigError unless the validation has the metric, and its direction is known."""
-    key, known = "early_stopping.monitor", [f"{VALID}{name}" for name in objective.columns()]
-    if metric not in known:
-        hint = f"the metrics of the validation are {', '.join(known)}"
-        raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
-    if why := describe_metric(metric, directions).not_ranked:
-        raise ConfigError(f"{key}: {why}")
-
-
-def _predictions_of(rows: NDArray[np.float64] | None, loaded: LoadedData[A]) -> Predictions | None:
+def predictions_of(
+    rows: NDArray[np.float64] | None, labels: list[str] | None, row_names: RowNames
+) -> Predictions | None:
     """Return the collected rows of the test set as classes or as values; None if neither."""
-    labels, names = loaded.assets.labels, loaded.row_names
     if rows is not None and len(rows) == 3 and labels:
         true, predicted = rows[:2].astype(int)
-        return PredictedClasses(true, predicted, rows[2], labels, row_names=names)
+        return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
     if rows is None or len(rows) != 2:
         return None
-    return PredictedValues(*rows, row_names=names)
+    return PredictedValues(*rows, row_names=row_names)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -40,10 +40,11 @@ from dlrun.errors import (
     describe_with_place,
     did_you_mean,
 )
+from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
-from dlrun.run_folder.folder import WEIGHTS
+from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, STEP, kept_epoch, newest_metrics
 from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
@@ -58,7 +59,7 @@ from dlrun.training.lightning_module import (
     epoch_columns,
 )
 from dlrun.training.objective import Objective, make_training_loss
-from dlrun.training.recorder import STATE, EpochRecorder, RunState
+from dlrun.training.recorder import STATE, EpochRecorder, RunState, columns_of
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
@@ -87,7 +88,7 @@ class Trained:
 
     metrics: dict[str, float]
     network: nn.Module  # on the CPU: the network, or the user's own module
-    predictions: NDArray[np.float64] | None  # of a network, see PredictionCollector.finish
+    predictions: NDArray[np.float64] | None  # of the test, see PredictionCollector.finish
     processes: int  # number of processes that shared each batch
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
@@ -151,24 +152,31 @@ class Training:
         return {*trainer.callback_metrics}
 
     def _check_monitored(self, callbacks: Sequence[pl.Callback], device: str) -> None:
-        """Raise ConfigError, before an epoch, if a callback follows a metric that nobody logs."""
+        """Raise ConfigError, before an epoch, if a metric is followed that nobody logs or ranks."""
+        config = self.config
         following = {
-            type(callback).__name__: metric
+            f"{CALLBACKS}: {type(callback).__name__}": metric
             for callback in callbacks
             if (metric := getattr(callback, "monitor", None)) and getattr(callback, "strict", True)
         }
         are_lightnings = (
             type(callback).__module__.startswith("lightning.") for callback in callbacks
         )
-        if not following or not all(are_lightnings):  # a callback of the user may log
+        if not all(are_lightnings):  # a callback of the user may log
+            following = {}
+        deciding = config.early_stopping.monitor or config.keeps_best_by
+        if not (following or deciding):
             return
         names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
-        known = sorted({STEP, "step", *names})
-        for callback, metric in following.items():
-            if metric not in known:
-                problem = f"{CALLBACKS}: {callback}: no metric {metric!r}"
-                hint = f"there are {', '.join(known)}"
-                raise ConfigError(f"{problem}{did_you_mean(metric, known)}", hint)
+        for key, metric in following.items():
+            _check_known(key, metric, {STEP, "step", *names})
+        if deciding:
+            key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
+            _check_known(
+                key, deciding, {name for name in columns_of(names) if name.startswith(VALID)}
+            )
+            if why := describe_metric(deciding, config.metrics).not_ranked:
+                raise ConfigError(f"{key}: {why}")
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
@@ -184,10 +192,10 @@ class Training:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, steps = self.config, self.context, self.context.steps
         limit, folder = config.trainer.max_epochs, context.folder.path
-        checkpoint = steps.begin(self.columns, self.fingerprint)
-        state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         callbacks = make_callbacks(config)
         self._check_monitored(callbacks, device)
+        checkpoint = steps.begin(self.columns, self.fingerprint)
+        state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._seeded()
         network = module if isinstance(module, LightningNetwork) else None
         recorder = EpochRecorder(steps, config, state)
@@ -218,14 +226,10 @@ class Training:
                     module.load_state_dict(state.read()["state_dict"])
             if not steps.rows:
                 raise DlrunError("the training has ended before its first epoch")
-            if network and state.best is not None:
-                network.network.load_state_dict(state.best)
-            metrics = dict[str, float]()
-            if is_overridden("test_step", module) and is_overridden("test_dataloader", data):
-                with context.phase("test"):
-                    self._seed()  # a resumed run may have trained less before
-                    trainer.test(module, datamodule=data, verbose=False)
-                    metrics = recorder.tested(trainer)
+            if state.best is not None:
+                module.load_state_dict(state.best)
+            with context.phase("test"):
+                metrics = self._test(trainer, module, data, recorder)
         check_metrics_finite(metrics, "test")
         rows = steps.rows
         losses = [row["train_loss"] for row in rows if "train_loss" in row]
@@ -239,8 +243,29 @@ class Training:
         context.keep(WEIGHTS, serialize_tensors(trained.state_dict()))
         kept = kept_epoch(rows, config.metrics, config.keeps_best_by)
         metrics = newest_metrics(rows[:kept]) | metrics
-        predictions = network.predictions if network else None
+        if network is None and recorder.example is not None:
+            context.keep(EXAMPLE, serialize_tensors({"inputs": recorder.example}))
+        predictions = network.predictions if network else recorder.predictions()
         return Trained(metrics, trained, predictions, world, kept, stopped)
+
+    def _test(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        data: pl.LightningDataModule,
+        recorder: EpochRecorder,
+    ) -> dict[str, float]:
+        """Test a module, and let it predict the test's rows, if it can; return the metrics."""
+        if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
+            return {}
+        self._seed()  # a resumed run may have trained less before
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics = recorder.tested(trainer)
+        # Several processes would share the rows.
+        predicts = trainer.world_size == 1 and self.config.predictions is not False
+        if predicts and is_overridden("predict_step", module):
+            trainer.predict(module, data.test_dataloader(), return_predictions=False)
+        return metrics
 
     def _announcement(self, device: str, left: int, done: int, world: int) -> str:
         by = f" by {world} processes" if world > 1 else ""
@@ -293,6 +318,12 @@ def _find_callback(
                 return f"{type(owner).__module__}.{type(owner).__qualname__}", cause
         cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
     return None
+
+
+def _check_known(key: str, metric: str, known: Collection[str]) -> None:
+    if metric not in known:
+        hint = f"there are {', '.join(sorted(known))}" if known else "the module logs none"
+        raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
 
 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:

@@ -20,8 +20,8 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.errors import ConfigError, first_line
-from dlrun.metrics import VALID, describe_metric
-from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP, is_stopped_early, kept_epoch
+from dlrun.metrics import VALID
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
 from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData, Loader
@@ -335,7 +335,7 @@ def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
 
 @dataclass(eq=False)
 class NetworkRecorder(EpochRecorder):
-    """Records each finished epoch of a network, and keeps the weights of the best one."""
+    """Records each finished epoch of a network."""
 
     config: NetworkConfig
     module: LightningNetwork
@@ -350,26 +350,18 @@ class NetworkRecorder(EpochRecorder):
             self.module.schedule.begin_epoch(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure the epoch after its validation; end the training if it no longer improves."""
-        metrics, config = self.module.train_metrics.finish(), self.config
+        """Measure the epoch after its validation, and change the learning rate."""
+        metrics = self.module.train_metrics.finish()
         epoch = len(self.steps.rows)  # from 0
-        if (epoch + 1) % config.trainer.check_val_every_n_epoch == 0:
+        if (epoch + 1) % self.config.trainer.check_val_every_n_epoch == 0:
             metrics |= self.module.valid_metrics.finish()
-        super().on_train_epoch_end(trainer, pl_module)
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
             schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
         self._metrics = metrics
-        rows = [*self.steps.rows, {STEP: epoch + 1, **self.row(metrics)}]
-        if (stopping := config.early_stopping).monitor:
-            metric = describe_metric(stopping.monitor, config.metrics)
-            if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
-                trainer.should_stop = True
-        if (by := config.keeps_best_by) and kept_epoch(rows, config.metrics, by) == epoch + 1:
-            weights = self.module.network.state_dict()
-            self.state.best = {name: tensor.clone() for name, tensor in weights.items()}
+        super().on_train_epoch_end(trainer, pl_module)
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the epoch."""

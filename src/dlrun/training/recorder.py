@@ -1,10 +1,11 @@
 """Record each finished epoch of a training, with the state from which a resumed run continues."""
 
+import copy
 import math
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -14,15 +15,23 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
-from dlrun.metrics import VALID
+from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, SECONDS, STEP, format_metrics_line
+from dlrun.run_folder.recorded_metrics import (
+    NO_METRICS,
+    SECONDS,
+    STEP,
+    format_metrics_line,
+    is_stopped_early,
+    kept_epoch,
+)
 from dlrun.system.console import format_position
 from dlrun.system.signals import StopRequest
 from dlrun.system.workarounds import (
@@ -32,6 +41,7 @@ from dlrun.system.workarounds import (
 )
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
+EXAMPLE_ROWS = 8  # by which a network can be exported
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 # Objects of any kind, which no checkpoint of dlrun holds.
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
@@ -94,14 +104,15 @@ class EpochRecorder(pl.Callback):
 
     def __post_init__(self) -> None:
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
+        self.example: Tensor | None = None  # the inputs of some rows
+        self._predicted: list[Tensor | None] = []  # see `predictions_of_batch`
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return what the module has logged in the epoch that has ended.
 
         Lightning keeps the values of an earlier epoch, the last that was validated.
         """
-        logged, old = dict(trainer.callback_metrics), self.state.logged
-        self.state.logged = logged
+        logged, old = trainer.callback_metrics, self.state.logged
         return _by_column(
             {name: logged[name] for name in logged if logged[name] is not old.get(name)}
         )
@@ -116,6 +127,12 @@ class EpochRecorder(pl.Callback):
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return what the module has logged in its test."""
         return _by_column(trainer.callback_metrics)
+
+    def predictions(self) -> NDArray[np.float64] | None:
+        """Return what was predicted of the test, as `predictions_of_batch`; None if unknown."""
+        batches = [rows for rows in self._predicted if rows is not None]
+        is_whole = batches and len(batches) == len(self._predicted)
+        return torch.cat(batches, dim=1).numpy() if is_whole else None
 
     def seed_of(self, *place: int) -> int:
         """Return the seed of a place within the current epoch."""
@@ -157,6 +174,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
+            self.example = inputs_of_batch(batch)
             seed_generators(self.seed_of(), pl_module.device)
 
     def on_train_batch_end(
@@ -172,13 +190,37 @@ class EpochRecorder(pl.Callback):
         if trainer.world_size == 1:
             stop_together(trainer, self.steps.stop)
 
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, module: object, batch: object, batch_idx: int, *place: int
+    ) -> None:
+        """Prefer rows of the test as the example: a resumed run may train no more."""
+        if batch_idx == 0:
+            self.example = inputs_of_batch(batch)
+
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: object) -> None:
         """Stop the test if a signal was received."""
         self.on_validation_batch_end(trainer)
 
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace Lightning's signal handlers."""
+        self.steps.stop.install_handlers()
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
+    ) -> None:
+        """Keep what was predicted of a batch of the test."""
+        self._predicted.append(predictions_of_batch(outputs, batch))
+        self.on_validation_batch_end(trainer)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure the time of the epoch, validation included."""
+        """Measure the time of the epoch with its validation; stop if it no longer improves."""
         self._seconds = time.perf_counter() - self.began
+        if (stopping := self.config.early_stopping).monitor:
+            metric = describe_metric(stopping.monitor, self.config.metrics)
+            row = {STEP: len(self.steps.rows) + 1, **self.row(self.metrics(trainer))}
+            rows = [*self.steps.rows, row]
+            if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
+                trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the last epoch."""
@@ -193,6 +235,10 @@ class EpochRecorder(pl.Callback):
         check_metrics_finite(metrics, f"epoch {number}")
         row = {STEP: number, **self.row(metrics), SECONDS: self._seconds}
         self._seconds = None
+        by, rows = self.config.keeps_best_by, [*self.steps.rows, row]
+        if by and kept_epoch(rows, self.config.metrics, by) == number:
+            self.state.best = copy.deepcopy(trainer.lightning_module.state_dict())
+        self.state.logged = dict(trainer.callback_metrics)
         self.state.is_stopped = trainer.should_stop
         trainer.save_checkpoint(STATE)
         shown = {name: value for name, value in metrics.items() if name not in NO_METRICS}
@@ -243,24 +289,58 @@ class SeededLoader:
 
 
 def _by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return what a module logged by the names of dlrun's columns: `valid_loss` for `val/loss`.
+    """Return what a module logged by the names of its columns."""
+    return {column: float(logged[name]) for column, name in columns_of(logged).items()}
+
+
+def columns_of(logged: Collection[str]) -> dict[str, str]:
+    """Return the names that a module logged by dlrun's columns: `val/loss` by `valid_loss`.
 
     Of a value that was logged by update and by epoch, only the one of the epoch is kept. Raises
     DlrunError if two names are one column.
     """
-    metrics: dict[str, float] = {}
     names: dict[str, str] = {}
-    for name, value in logged.items():
+    for name in logged:
         whole, _, kind = name.rpartition("_")
         if name in (STEP, SECONDS) or (kind in ("step", "epoch") and whole in logged):
             continue
-        found = SPLIT.fullmatch(name)
-        column = f"{found[1].replace('val', 'valid')}_{found[2]}" if found else name
+        stage = SPLIT.fullmatch(name)
+        column = f"{stage[1].replace('val', 'valid')}_{stage[2]}" if stage else name
         if (other := names.setdefault(column, name)) != name:
             problem = f"the module logs {other} and {name}, which are both the column {column}"
             raise DlrunError(problem, "give one of them another name")
-        metrics[column] = float(value)
-    return metrics
+    return names
+
+
+def inputs_of_batch(batch: object) -> Tensor | None:
+    """Return the inputs of a batch's first rows, on the CPU; None if they are no tensor."""
+    inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    return inputs[:EXAMPLE_ROWS].detach().cpu() if isinstance(inputs, Tensor) else None
+
+
+def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
+    """Return what a module predicts of a batch (inputs, targets), with the targets.
+
+    outputs: scores or probabilities of classes (rows, classes), whose targets are whole numbers; or
+    values (rows,) or (rows, 1). Returns true and predicted classes and probabilities (3, rows), or
+    true and predicted values (2, rows); None if the batch or the outputs are of another kind.
+    """
+    targets = batch[1] if isinstance(batch, list | tuple) and len(batch) == 2 else None
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return None
+    if not targets.numel() == len(targets) == len(outputs):
+        return None
+    values, true = outputs.detach().cpu().double(), targets.cpu().flatten()
+    if true.is_floating_point():
+        is_value = values.numel() == len(true)
+        return torch.stack([true.double(), values.flatten()]) if is_value else None
+    if values.ndim != 2 or values.shape[1] < 2:
+        return None
+    sums = values.sum(-1)
+    if not ((values >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)):
+        values = values.softmax(-1)
+    probability, predicted = values.max(-1)
+    return torch.stack([true.double(), predicted.double(), probability])
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
