@@ -15,6 +15,7 @@ def folder(tmp_path: Path) -> Path:
     """The working folder with files that are of no use to dlrun."""
     (tmp_path / "README.md").write_text("# not an archive\n" * 50)
     (tmp_path / "bad.yaml").write_text("a: 1\nb: [1\n")
+    (tmp_path / "away.yaml").write_text("data:\n  path: nix.csv\n")
     (tmp_path / "a.csv").write_text("text,label\ngood,1\n")
     (tmp_path / "folder" / "only").mkdir(parents=True)
     (tmp_path / "folder" / "only" / "1.txt").touch()
@@ -56,6 +57,11 @@ OWN = "text-dense --dry-run"
         (f"{OWN} a.csv --set data.text_column=texts", ": a.csv:1: no column"),
         (OWN, "such as `mails.csv`"),
         (f"{OWN} none.csv", "none.csv: no such file or folder"),
+        (f"{OWN} --config away.yaml", "away.yaml:2: data.path: nix.csv: no such"),
+        (
+            "mnist-dense model.dropout=[0.1,0.2,0.3]",
+            "model.dropout: 3 values for hidden: [256, 128]",
+        ),
         (f"{OWN} a.csv README.md", "one PATH"),
         (f"{DENSE} a.csv", "dlrun --help"),
         (f"{DENSE} data.source=keass", "did you mean 'keras'?"),

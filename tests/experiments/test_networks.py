@@ -61,6 +61,7 @@ def test_a_sparse_first_layer_is_drawn_and_computes_as_a_dense_one() -> None:
 
 def test_each_hidden_layer_has_its_own_dropout() -> None:
     HiddenLayersConfig(hidden=[2, 3], dropout=[0, 0.5])
+    assert HiddenLayersConfig(hidden=[2, 3], dropout=0).dropouts == [0, 0]
     for hidden, dropout in (([2], []), ([], [0.5]), ([2], [1.0]), ([0], [0.5])):
         with pytest.raises(ValidationError):
             HiddenLayersConfig(hidden=hidden, dropout=dropout)

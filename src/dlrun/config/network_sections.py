@@ -43,6 +43,7 @@ from dlrun.config.sections import (
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
+from dlrun.system.console import pluralize
 
 SCHEDULER = "scheduler.name"
 CALLBACKS = "trainer.callbacks"
@@ -50,6 +51,7 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 Devices = Annotated[list[Count], Field(min_length=1), EACH_ONCE]
 Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 if TYPE_CHECKING:
@@ -268,17 +270,24 @@ class NetworkConfig(LightningConfig):
 
 
 class HiddenLayersConfig(Section):
-    """Defines the hidden layers of a dense network: their units, and the dropout after each."""
+    """Defines the hidden layers of a dense network: their units, and the dropout after them."""
 
     hidden: list[PositiveInt]
-    dropout: list[Annotated[float, Field(ge=0, lt=1)]]
+    dropout: Dropout | list[Dropout]
 
     @model_validator(mode="after")
     def _dropout_of_each_layer(self) -> "HiddenLayersConfig":
-        if len(self.dropout) != len(self.hidden):
-            layers = f"{len(self.hidden)} hidden layers and {len(self.dropout)} values of dropout"
-            raise ValueError(f"{layers}; give each hidden layer its own, which may be 0")
+        if len(self.dropouts) != len(self.hidden):
+            problem = f"{pluralize(len(self.dropouts), 'value')} for hidden: {self.hidden}"
+            raise error_of_key(f"{problem}; give one number for all, or one for each", "dropout")
         return self
+
+    @property
+    def dropouts(self) -> list[float]:
+        """Return the dropout after each hidden layer."""
+        if isinstance(self.dropout, float):
+            return [self.dropout] * len(self.hidden)
+        return self.dropout
 
 
 class PretrainedModelConfig(Section):

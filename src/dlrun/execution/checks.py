@@ -9,7 +9,7 @@ from pathlib import Path
 from dlrun import run_context
 from dlrun.config.followed_classes import NamedClass, check_followed, classes_of
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import DATA_PLACES, EPOCHS, ExperimentConfig
 from dlrun.config.validation import (
     InvalidConfigError,
     config_to_yaml,
@@ -78,14 +78,15 @@ def check_run_can_start(
     settings: RunSettings,
     faults: Faults | None = None,
     *,
+    layer: ConfigLayer | None = None,
     here: bool = True,
 ) -> None:
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
     The data's first rows are read, and the classes that the config names are imported. `faults`:
-    those that are known; data of an invalid section are not checked. `here`: the run will use this
-    machine's memory and accelerators. Raises FileNotFoundError if the working folder, which a run
-    records, was removed.
+    those that are known; data of an invalid section are not checked. `layer`: the config with the
+    places of its values. `here`: the run will use this machine's memory and accelerators. Raises
+    FileNotFoundError if the working folder, which a run records, was removed.
     """
     Path.cwd()
     faults = faults or Faults()
@@ -109,7 +110,8 @@ def check_run_can_start(
     with faults.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
         if dataset is not None and "data" not in faults.sections:
-            dataset.check(config.data_section, data_dir, config.split_seed)
+            with _lines_named(layer or ConfigLayer({})):
+                dataset.check(config.data_section, data_dir, config.split_seed)
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
     with faults.collected():
@@ -127,6 +129,25 @@ def _import_own_code(name: str, config: ExperimentConfig) -> None:
         from dlrun.training.fit import make_callbacks
 
         make_callbacks(config)
+
+
+@contextlib.contextmanager
+def _lines_named(layer: ConfigLayer) -> Iterator[None]:
+    """Let an error about a key name its line in a file, and the folder of a relative path."""
+    try:
+        yield
+    except DlrunError as error:
+        values = flatten_keys(layer.values)
+        for place, problem in enumerate(error.problems):
+            key = problem.partition(": ")[0]
+            value, origin = values.get(key), layer.origins.get(tuple(key.split(".")), "")
+            named = f"{origin}: {problem}" if origin.rpartition(":")[2].isdecimal() else problem
+            path = Path(str(value))
+            if key in DATA_PLACES and not (path.is_absolute() or path.exists()):
+                named += f", in {Path.cwd()}"
+            error.problems[place] = named
+            error.message = error.message.replace(problem, named)
+        raise
 
 
 @contextlib.contextmanager

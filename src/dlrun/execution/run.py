@@ -48,7 +48,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         config = distributed.set_devices_from_launcher(config)
     with faults.collected():
         check_runs_folder_writable(runs_dir)
-    checks.check_run_can_start(name, config, settings, faults)
+    checks.check_run_can_start(name, config, settings, faults, layer=layer)
     if settings.dry_run:
         checks.print_dry_run(config, runs_dir / name, settings.console(), json=settings.json)
         return 0, None

@@ -314,7 +314,8 @@ def _validate(
     errors, checked = Faults(), set[str]()
     for settings in points:
         with errors.collected():
-            config, faults = validate_valid_sections(experiment, _with_settings(base, settings))
+            layer = _with_settings(base, settings)
+            config, faults = validate_valid_sections(experiment, layer)
             with faults.collected():
                 if set_devices_from_launcher(config).world != 1:
                     raise ConfigError(
@@ -324,7 +325,7 @@ def _validate(
             if (data := repr(config.data_section)) in checked:
                 faults.sections.add("data")  # the files of equal sections are read once
             checked.add(data)
-            check_run_can_start(experiment, config, options, faults, here=here)
+            check_run_can_start(experiment, config, options, faults, layer=layer, here=here)
             configs.append(config)
     errors.raise_all(" in the sweep", ERRORS_SHOWN)
     return configs

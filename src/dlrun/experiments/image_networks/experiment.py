@@ -187,7 +187,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
         """Build the untrained dense network."""
         model = config.model
-        sizes = DIGIT_SIDE**2, model.hidden, model.dropout, len(assets.labels)
+        sizes = DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels)
         network = DenseNetwork(*sizes)
         if model.hidden:  # last: the order of random numbers decides the weights
             network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])

@@ -100,7 +100,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
         classes = len(assets.labels or ())
         columns, outputs = len(assets.columns.names), classes if classes > 2 else 1
-        return DenseNetwork(columns, model.hidden, model.dropout, outputs)
+        return DenseNetwork(columns, model.hidden, model.dropouts, outputs)
 
     def example(self, config: TableNetworkConfig, assets: TableAssets) -> Tensor:
         """Return an input of zeros."""
