@@ -89,7 +89,7 @@ class RunContext:
     runs_dir: Path
     threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
-    kept: dict[str, bytes | memoryview] = field(default_factory=dict)  # files, see `keep`
+    kept: dict[str, bytes] = field(default_factory=dict)  # files, see `keep`
     seconds: dict[str, float] = field(default_factory=dict)  # duration of each phase
 
     @classmethod
@@ -140,7 +140,7 @@ class RunContext:
         self.write_summary(text)
         return int(layers.total_params)
 
-    def keep(self, name: str, content: bytes | memoryview) -> None:
+    def keep(self, name: str, content: bytes) -> None:
         """Write a file that later commands need, such as the weights, once the run has finished."""
         self.kept[name] = content
 

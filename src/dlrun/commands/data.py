@@ -7,6 +7,7 @@ import typer
 
 from dlrun import run_context
 from dlrun.commands import options as opt
+from dlrun.data import datasets
 from dlrun.data.sources import Dataset
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.execution.checks import load_experiment_config
@@ -15,7 +16,9 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import NOT_THE_BOOKS
 from dlrun.system.console import Screen
 
-Name = Annotated[str, opt.argument("Its name, or an experiment that needs it.", "DATA")]
+DECLARED = [data for data in vars(datasets).values() if isinstance(data, Dataset)]
+NAMES = [data.name for data in DECLARED if data.sources[0].is_book]
+Name = Annotated[str, opt.argument(f"{', '.join(NAMES)}, or an experiment.", "DATA")]
 Words = Annotated[
     list[str] | None, opt.argument("Your data, as in a run; config values.", "PATH|KEY=VALUE")
 ]
@@ -119,18 +122,18 @@ def _find(
     name: str, words: list[str] | None, settings: RunSettings, screen: Screen
 ) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""
-    datasets: dict[str, tuple[Dataset, str]] = {}
+    known: dict[str, tuple[Dataset, str]] = {}
     for experiment in registry.experiment_names():
         try:
             if dataset := registry.experiment_dataset(experiment):
-                datasets[experiment] = dataset, experiment
-                datasets.setdefault(dataset.name, datasets[experiment])
+                known[experiment] = dataset, experiment
+                known.setdefault(dataset.name, known[experiment])
         except DlrunError as error:
             screen.warn(error.message)
-    if name not in datasets:
-        names = ", ".join(dict.fromkeys(dataset.name for dataset, _ in datasets.values()))
-        raise ConfigError(f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {names}")
-    dataset, experiment = datasets[name]
+    if name not in known:
+        hint = f"choose {', '.join(NAMES)}"
+        raise ConfigError(f"no data {name!r}{did_you_mean(name, known)}", hint)
+    dataset, experiment = known[name]
     values, layer = opt.divide_words(experiment, words)
     overrides = opt.join_settings(values, settings.overrides)
     return dataset, load_experiment_config(

@@ -22,11 +22,11 @@ OPSET = 17  # version of ONNX's operators: runtimes since 2022 have it
 Function = Callable[[Tensor], Tensor]
 
 
-def serialize_tensors(state: Mapping[str, object]) -> memoryview:
+def serialize_tensors(state: Mapping[str, object]) -> bytes:
     """Return tensors as the bytes of a file that torch.save would write."""
     stream = io.BytesIO()
     torch.save(state, stream)
-    return stream.getbuffer()
+    return stream.getvalue()
 
 
 def read_tensors(path: Path, content: bytes | None = None) -> Any:

@@ -60,7 +60,7 @@ class CheckpointFile:
         checkpoint.path.replace(self._folder.path / NAME)
         return checkpoint
 
-    def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
+    def save(self, rows: Sequence[Row], state: bytes, part: bytes | None) -> None:
         """Write a checkpoint, and keep the run's last one as the previous checkpoint."""
         if part is not None:
             if not self._digests:

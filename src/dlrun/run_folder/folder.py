@@ -82,7 +82,7 @@ class RunFolder:
         """Lock the folder during a `with` block, so that no other process writes to the folder."""
         return hold_file_lock(self.path / name)
 
-    def write(self, name: str, content: bytes | memoryview) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Write one whole file into the folder atomically."""
         write_file_atomically(self.path / name, content)
         self.written.add(name)

@@ -57,9 +57,7 @@ class StepCounter:
         if self._bar is not None:
             self._bar.to(done)
 
-    def finish(
-        self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
-    ) -> None:
+    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
         """Finish a step.
 
         `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
@@ -115,9 +113,7 @@ class ProgressRecorder(StepCounter):
         self._file = CheckpointFile(self.folder, self.run, data)
         return self._file.load(self.screen)
 
-    def finish(
-        self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
-    ) -> None:
+    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
         """Record a finished step; the checkpoint comes first and holds the row too.
 
         A run that is killed in between loses nothing.

@@ -97,7 +97,7 @@ def open_new_file(path: Path) -> Iterator[BufferedWriter]:
         yield stream
 
 
-def write_file_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_file_atomically(path: Path, content: bytes) -> None:
     """Write a file completely or not at all. Raises OSError if writing fails."""
     with replace_atomically(path) as temporary:
         temporary.write_bytes(content)

@@ -54,7 +54,7 @@ class RunState(TorchCheckpointIO):
         super().__init__()
         self._path = path  # named in messages
         self._is_checked = False
-        self.content: bytes | memoryview = content
+        self.content: bytes = content
         saved = self.read() if content else {}
         self.logged: dict[str, Tensor] = saved.get("logged", {})  # until the last epoch
         self.is_stopped: bool = saved.get("is_stopped", False)  # by early stopping or a callback
