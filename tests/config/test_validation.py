@@ -114,7 +114,6 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
     ("name", "first", "key", "remedy"),
     [
         ("hitters-lasso", "data.fold=3", "data.fold", "dlrun sweep --folds N"),
-        ("text-dense", "data={folds: 3, fold: 1, test: a}", "data.folds", "of one place"),
     ],
 )
 def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(

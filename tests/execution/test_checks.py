@@ -10,7 +10,7 @@ from dlrun.experiments import registry
 from dlrun.run_folder.environment import code_version, package_versions
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, setting
-from tests.run_folder.making import change_environment, change_record
+from tests.run_folder.making import change_config, change_environment, change_record
 
 EPOCHS = registry.experiment_entry(EXPERIMENT).shipped.values["trainer"]["max_epochs"]
 
@@ -51,6 +51,15 @@ def test_what_cannot_be_resumed_is_one_message(
     before = {path: path.read_bytes() for path in run.iterdir()}
     cli("resume", run, *words).is_told(code, told)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_invalid_recorded_config_is_named_with_file_and_line(cli: Dlrun, run: Path) -> None:
+    change_config(run, "lr: ", "learn: ")
+    change_record(run, status="interrupted")
+    lines = (run / "config.yaml").read_text().splitlines()
+    (number,) = [number for number, line in enumerate(lines, 1) if " learn: " in line]
+    told = f"config.yaml:{number}: optimizer.learn: unknown key", ": optimizer.lr: this key"
+    cli("resume", str(run)).is_told(2, *told)
 
 
 def test_a_killed_run_continues_only_behind_its_finished_epochs(cli: Dlrun, run: Path) -> None:

@@ -96,7 +96,8 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     params = found.data.params
     assert (params["seed"], params["data.source"]) == ("0", "sample")
     assert (params["note"], params["tags"], params["folder"]) == ("tried", "a, b", str(run))
-    assert params["code"] == Run.open(run).environment.code
+    assert params["code"] == found.data.tags["code"] == Run.open(run).environment.code
+    assert (found.data.tags["tags"], found.data.tags["mlflow.note.content"]) == ("a, b", "tried")
     harness.run(tmp_path, "runs", "check").is_told(0)
 
 

@@ -104,9 +104,9 @@ def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
     for name in error["loc"]:  # a union puts its members' names between the keys
         if (*path, name) in layer.origins:
             path = (*path, name)
-    if error["type"] == "missing":
+    if error["type"] in ("missing", "extra_forbidden") and path[-1:] != error["loc"][-1:]:
         path = (*path, error["loc"][-1])
-    parents = (path[:end] for end in range(len(path), 0, -1))
+    parents = (path[:end] for end in range(len(path), -1, -1))
     origin = next((layer.origins[one] for one in parents if one in layer.origins), "defaults")
     return f"{origin}: {'.'.join(str(part) for part in path)}"
 

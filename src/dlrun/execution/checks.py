@@ -16,7 +16,7 @@ from dlrun.config.validation import (
     read_and_merge_layers,
     validate_layer,
 )
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
 from dlrun.execution.distributed import is_helper_process, set_devices_from_launcher
@@ -26,7 +26,7 @@ from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
-from dlrun.run_folder.folder import RESULTS, check_run_name
+from dlrun.run_folder.folder import CONFIG, RESULTS, check_run_name
 from dlrun.run_folder.record import is_own
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, pluralize, to_json
@@ -201,7 +201,9 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
-    layer = read_and_merge_layers(name, [ConfigLayer(run.record.config), *settings.overrides])
+    file = run.folder / CONFIG
+    recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
+    layer = read_and_merge_layers(name, [recorded, *settings.overrides])
     config = validate_config(name, layer, resumed=True)
     then = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config import named_classes
 from dlrun.config.named_classes import CLASS, Item, class_name
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import flatten_keys
+from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import Faults, first_line
 from dlrun.run_folder.folder import Row, RunFolder
-from dlrun.run_folder.record import read_notes, read_run_environment
+from dlrun.run_folder.record import RunNotes, read_notes, read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen, to_json
 from dlrun.system.files import read_regular_file
@@ -52,7 +52,8 @@ class ExperimentLoggers:
         self._config, self._experiment = config, experiment
         self._folder, self._screen = folder, screen
         self._loggers: dict[str, Logger] = {}
-        self._params: dict[str, object] = {}
+        self._notes, self._about = RunNotes(), dict[str, str]()
+        self._params: Values = {}
         self._runs: dict[str, str] = {}  # the ids of the run at the trackers, by logger
 
     def begin(self, rows: Sequence[Row]) -> None:
@@ -63,14 +64,14 @@ class ExperimentLoggers:
             return
         tracked = self._folder.path / TRACKED
         self._runs = json.loads(read_regular_file(tracked)) if rows and tracked.exists() else {}
-        environment, notes = read_run_environment(self._folder.path), read_notes(self._folder.path)
-        self._params = {
-            **flatten_keys(self._config.model_dump(mode="json")),
-            "tags": ", ".join(notes.tags),
-            "note": notes.note,
-            "code": environment.code,
+        self._notes = read_notes(self._folder.path)
+        self._about = {
+            "tags": ", ".join(self._notes.tags),
+            "note": self._notes.note,
+            "code": str(read_run_environment(self._folder.path).code),
             "folder": str(self._folder.path.absolute()),
         }
+        self._params = flatten_keys(self._config.model_dump(mode="json")) | self._about
         for item in items:
             with self._guarded(name := str(item)):
                 self._loggers[name] = self._begin(item, rows)
@@ -100,7 +101,10 @@ class ExperimentLoggers:
         path, kind = self._folder.path.absolute(), CLASSES.get(name, name).rpartition(".")[2]
         if kind == "MLFlowLogger":
             names = {"experiment_name": self._experiment, "run_name": path.name}
-            return {"tracking_uri": os.environ[MLFLOW_URI], "run_id": run, **names}
+            tags = self._about | {
+                "mlflow.note.content": self._notes.note
+            }  # shown as its description
+            return {"tracking_uri": os.environ[MLFLOW_URI], "run_id": run, "tags": tags, **names}
         arguments: dict[str, object] = {"save_dir": path}
         if kind == "TensorBoardLogger":
             shutil.rmtree(path / TENSORBOARD, ignore_errors=True)  # it gets all steps again
@@ -109,6 +113,7 @@ class ExperimentLoggers:
             shutil.rmtree(path / "wandb", ignore_errors=True)  # steps that could not be sent
             project = os.environ.get("WANDB_PROJECT", self._experiment)
             arguments |= {"project": project, "name": path.name, "id": run}
+            arguments |= {"tags": self._notes.tags, "notes": self._notes.note}
         return arguments
 
     def log(self, step: int, row: Row) -> None:
