@@ -176,7 +176,7 @@ def add_accuracy_of_largest_class(
         return dict(metrics)
     *_, last = (place for place, name in enumerate(metrics, 1) if name.startswith(TESTED))
     items = [*metrics.items()]
-    return dict([*items[:last], ("largest_class", record.classes.share), *items[last:]])
+    return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
 
 
 def metrics_table(record: RunRecord) -> Table:
