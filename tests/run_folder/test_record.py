@@ -11,7 +11,8 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
 from dlrun.run_folder.record import FORMAT, RunRecord, read_run_record, write_run_record
 from dlrun.system.files import hold_file_lock
-from tests.run_folder.making import a_run
+from tests.conftest import Dlrun
+from tests.run_folder.making import a_run, change_record
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,30 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
         (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(DlrunError, match=rf"results\.json: .*{problem}"):
         read_run_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", "x"),
+        ("ended", "yesterday"),
+        ("metrics", {"test_loss": "low"}),
+        ("config", {"trainer": 5}),
+        ("config", {"metrics": {"brier": {"a": 1}}}),
+        ("reference", {"book": [5]}),
+        ("reference", {"reruns": ["x"]}),
+    ],
+)
+def test_a_field_of_another_type_is_damage_that_names_it(
+    cli: Dlrun, tmp_path: Path, field: str, value: object
+) -> None:
+    folder = a_run(tmp_path / "runs" / "nyse-linear" / "20260101T000000Z-a")
+    change_record(folder, **{field: value})
+    for words in (["report", "latest"], ["resume", "latest"], ["runs", "show", "latest"]):
+        cli(*words).is_told(2, f"results.json: not what a run writes: {field}")
+    for words in (["verify"], ["runs", "check"]):
+        assert field in cli(*words).is_told(1).stdout
+    assert "damaged" in cli("runs", "list").is_told(0).stdout
 
 
 def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:

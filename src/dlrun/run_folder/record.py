@@ -8,10 +8,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
@@ -36,6 +37,40 @@ TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+
+
+def _check_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _check_config(config: Values) -> Values:
+    """Check what dlrun reads of a config also if the experiment is not installed."""
+    _check_sections(config, "trainer", "metrics")
+    if any(better not in ("higher", "lower") for better in (config.get("metrics") or {}).values()):
+        raise ValueError("metrics: neither higher nor lower")
+    return config
+
+
+def _check_reference(reference: Values) -> Values:
+    _check_sections(reference, "book", "notebook", "packaged")
+    reruns = reference.get("reruns", [])
+    if not isinstance(reruns, list) or any(not _has_source(rerun) for rerun in reruns):
+        raise ValueError("reruns: not a list of sections with a source")
+    return reference
+
+
+def _check_sections(values: Values, *keys: str) -> None:
+    for key in keys:
+        if not isinstance(values.get(key) or {}, dict):
+            raise ValueError(f"{key}: not a section")
+
+
+def _has_source(rerun: object) -> bool:
+    return isinstance(rerun, dict) and isinstance(rerun.get("source"), str)
+
+
+Time = Annotated[str, AfterValidator(_check_time)]
 
 
 class _Part(BaseModel):
@@ -113,22 +148,23 @@ class RunRecord(ChecksummedModel):
     experiment: str
     status: Status
     run: str = ""
-    started: str | None = None
-    resumed: str | None = None  # time of the last resume
-    ended: str | None = None
+    started: Time | None = None
+    resumed: Time | None = None  # time of the last resume
+    ended: Time | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     processes: int | None = None  # number of processes that trained together
     source: str | None = None
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
-    config: Values = {}  # as in config.yaml, but for what a resume chose: the device, the paths
+    # As in config.yaml, but for what a resume chose: the device, the paths.
+    config: Annotated[Values, AfterValidator(_check_config)] = {}
     steps: Count | None = None  # number of finished epochs or lambdas
     data: str = ""
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Values = {}
+    reference: Annotated[Values, AfterValidator(_check_reference)] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
@@ -144,8 +180,7 @@ class RunRecord(ChecksummedModel):
     @property
     def directions(self) -> Directions:
         """Return which direction of a metric is better, as the config declares."""
-        declared = self.config.get("metrics")
-        return declared if isinstance(declared, dict) else {}
+        return self.config.get("metrics") or {}
 
     def metric(self, name: str) -> Metric:
         """Return what is known of a metric of the run: by its name, or declared in its config."""
