@@ -84,7 +84,10 @@ def check_classes(folder: Path, found: dict, stdout: str) -> None:
     assert "interval of a test set" in stdout and f"{low:.4f}-{high:.4f}" in stdout
     assert 0 < found["classes"]["share"] <= 0.5 and found["classes"]["number"] >= 2
     assert 0 <= found["metrics"]["test_macro_f1"] <= 1
-    places = [stdout.index(name) for name in ("test_accuracy", "test_macro_f1", "always the largest class")]
+    places = [
+        stdout.index(name)
+        for name in ("test_accuracy", "test_macro_f1", "always the largest class")
+    ]
     assert places == sorted(places)
     assert found["reference"]["book"] == {} or "(its test_accuracy 0." in stdout
 

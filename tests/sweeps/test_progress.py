@@ -57,8 +57,8 @@ def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
         view.end(sweep.points[0], "done")
     assert capsys.readouterr().err.splitlines() == [
         "point 1/2 begun  lr=0.1 seed=0",
-        "point 1/2 done   lr=0.1 seed=0  valid acc. 0.7000  test acc. 0.7000  10.0 s",
-        "best so far lr=0.1: valid_accuracy 0.7000, test_accuracy 0.7000",
+        "point 1/2 done   lr=0.1 seed=0  valid acc. 0.7000  10.0 s",
+        "best so far lr=0.1: valid_accuracy 0.7000",
     ]
 
 

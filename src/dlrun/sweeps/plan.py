@@ -19,7 +19,12 @@ from dlrun.config import yaml_loader
 from dlrun.config.data_sections import DATA_KEYS, FOLD, FOLDS
 from dlrun.config.followed_classes import classes_of
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PositiveInt
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    config_layer_without_file,
+    flatten_keys,
+    format_settings_briefly,
+)
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, Stopped
 from dlrun.execution.checks import (
     check_classes_followed,
@@ -35,7 +40,7 @@ from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder import folder as run_files
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, LOCK, PLAIN_NAME, PLAN, RunFolder, remove_run
+from dlrun.run_folder.folder import CONFIG, LOCK, PLAIN_NAME, PLAN, SWEEPS, RunFolder, remove_run
 from dlrun.run_folder.record import (
     SPLIT_SEED,
     ChecksummedModel,
@@ -117,6 +122,11 @@ class SweepPlan(ChecksummedModel):
         return search.trials * len(search.repeats) if search else len(self.points)
 
     @property
+    def base_layer(self) -> ConfigLayer:
+        """Return the config that all points share; errors name the file of the plan."""
+        return config_layer_without_file(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
+
+    @property
     def configs(self) -> list[list[SweepPoint]]:
         """Return the points by config: those of a group differ only in their seed and fold."""
         groups: dict[str, list[SweepPoint]] = {}
@@ -153,8 +163,8 @@ class SweepPlan(ChecksummedModel):
         if self.search is not None:
             ends = settings_at_ends(self.search.spaces)
             points += [end | repeat for end in ends for repeat in self.search.repeats]
-        base = ConfigLayer(self.base)
-        return [validate_config(self.experiment, _with_settings(base, one)) for one in points]
+        layers = (_with_settings(self.base_layer, settings) for settings in points)
+        return [validate_config(self.experiment, layer) for layer in layers]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
@@ -175,7 +185,7 @@ class SweepPlan(ChecksummedModel):
         digits = len(str(self.size))
         return replace(
             common,
-            values=[_with_settings(ConfigLayer(self.base), point.settings)],
+            values=[_with_settings(self.base_layer, point.settings)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,

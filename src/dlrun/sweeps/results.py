@@ -31,6 +31,9 @@ TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 NUMBERS = ("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs")
 INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
+NO_VALIDATION = (
+    "no config is chosen: there are no validation rows, and the test rows must not choose"
+)
 ROUGH = (
     "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
     "folds share training rows"
@@ -158,9 +161,12 @@ def judge_selection(groups: Sequence[Group]) -> Selection | None:
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     """Return why no config is the best, or that the test rows chose it, or an epoch of it."""
     best = find_best_config(groups)
+    if best is None and groups:
+        spreads = groups[-1].spreads
+        unknown = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
+        return [next(filter(None, unknown), NO_VALIDATION)]
     if best is None:
-        names = groups[-1].spreads.values() if groups else ()
-        return [why for spread in names if (why := spread.metric.not_ranked)][:1]
+        return []
     if not best.record.validates_on_test:
         return []
     if best.settings:
@@ -312,7 +318,8 @@ class SweepResults:
             lines = textwrap.wrap(printable(text), WIDTH)
             screen.labelled((label, f"\n{' ' * INDENT}".join(lines)))
         if self.best is not None:
-            screen.labelled(("repeat", printable(command_of(self.best))))
+            which = "the best config alone: " if self.best.settings else ""
+            screen.labelled(("repeat", f"{which}{printable(command_of(self.best))}"))
         for warning in self.warnings:
             screen.warn(warning)
 
@@ -331,7 +338,7 @@ class SweepResults:
         columns += [replace(MEAN, title=heads[1]), SD, INTERVAL_OF_MEAN, number("book")]
         return table_lines(columns, rows, screen)
 
-    def print_json(self, status: str, screen: Screen) -> None:
+    def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:
         """Print the state and results of the sweep. Raises OSError if stdout was closed."""
         plan, best, points = self.plan, self.best, []
         for point in plan.points:
@@ -352,4 +359,5 @@ class SweepResults:
         about |= {"folder": str(self.sweep.folder), "note": plan.note or None, "tags": plan.tags}
         about |= {"points": points, "rows": self.rows, "best": about_best}
         selection = self.selection and self.selection.as_object()
-        screen.print_json(about | {"selection": selection, "warnings": self.warnings})
+        warnings = [*filter(None, [self.rough]), *self.warnings]
+        screen.print_json(about | {"selection": selection, "warnings": warnings, "files": files})

@@ -7,22 +7,27 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
+from dlrun.run_folder.recorded_metrics import (
+    format_metric,
+    format_metrics_line,
+    main_metric,
+    selection_metric,
+)
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
-from dlrun.sweeps.results import describe_config, find_best_config, group_points
+from dlrun.sweeps.results import find_best_config, group_points
 from dlrun.sweeps.search_space import Settings
-from dlrun.system.console import MoveBar, Screen, cut, format_position, pluralize, printable
+from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
 RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
-WIDTH = 80  # columns of a line about a point
 
 
 def choose_jobs_and_threads(
@@ -145,7 +150,9 @@ class SweepProgress:
         best = find_best_config(group_points(self.plan, self.state.runs)) if record else None
         if best is not None and best.settings != self.best:
             self.best = best.settings
-            self.screen.note(cut(f"best so far {describe_config(best)}", WIDTH))
+            metric = best.validated or best.main
+            value = f"{metric.metric.name} {format_metric(metric.mean)}" if metric else ""
+            self.screen.note(f"best so far {format_settings_briefly(best.settings)}: {value}")
         self._draw()
 
     def _draw(self) -> None:
@@ -155,16 +162,15 @@ class SweepProgress:
             self.move_bar(done, f"{self.ended}/{self.total}{failed}")
 
     def _line(self, point: SweepPoint, how: str, record: RunRecord | None = None) -> str:
-        """Return a line of text about a point and its result, cut to 80 columns."""
+        """Return a line of text about a point, and the metric by which it is selected."""
         result = ""
         if record is not None:
             selected = selection_metric(record)
-            names = filter(None, (selected.name if selected else None, main_metric(record)))
-            known = {name: one for name in names if (one := record.metrics[name]) is not None}
+            name = selected.name if selected else main_metric(record)
+            known = {name: record.metrics[name]} if name else {}
             result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
-        head = f"point {format_position(point.number, self.plan.size)} {how:<6} "
-        label = cut(printable(point.label), max(1, WIDTH - len(head) - len(result)))
-        return f"{head}{label}{result}".rstrip()
+        place = format_position(point.number, self.plan.size)
+        return f"point {place} {how:<6} {printable(point.label)}{result}".rstrip()
 
 
 @dataclass

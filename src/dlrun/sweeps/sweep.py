@@ -124,13 +124,13 @@ def _finish(
     if state.stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                results.print_json("interrupted", screen)
+                results.print_json("interrupted", {}, screen)
                 mark_as_printed(state.stopped)
         raise state.stopped
     files = results.write_files(screen)
     is_whole = "table" in files and not state.failed
     if options.json:
-        results.print_json("finished" if is_whole else "failed", screen)
+        results.print_json("finished" if is_whole else "failed", files, screen)
     else:
         results.show(files, screen)
     return 0 if is_whole else 1, results
