@@ -66,6 +66,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
         ("config", {"metrics": {"brier": {"a": 1}}}),
         ("reference", {"book": [5]}),
         ("reference", {"reruns": ["x"]}),
+        ("reference", {"place": 5}),
     ],
 )
 def test_a_field_of_another_type_is_damage_that_names_it(

@@ -54,9 +54,11 @@ def _check_config(config: Values) -> Values:
 
 def _check_reference(reference: Values) -> Values:
     _check_sections(reference, "book", "notebook", "packaged")
-    reruns = reference.get("reruns", [])
+    reruns, place = reference.get("reruns", []), reference.get("place", [])
     if not isinstance(reruns, list) or any(not _has_source(rerun) for rerun in reruns):
         raise ValueError("reruns: not a list of sections with a source")
+    if not isinstance(place, list) or any(not isinstance(part, int) for part in place):
+        raise ValueError("place: not a list of numbers")
     return reference
 
 
