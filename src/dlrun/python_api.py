@@ -3,13 +3,13 @@
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from dlrun.config.yaml_loader import Values, flatten_keys, format_override
-from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, Terminated
+from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, Terminated  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
@@ -19,16 +19,11 @@ from dlrun.sweeps.search_space import Sampler, SearchSpace
 from dlrun.sweeps.sweep import run_sweep
 from dlrun.system.console import Screen, json_default
 
-__all__ = [
-    "ConfigError", "DataError", "DlrunError", "Run", "SweepResults", "open", "resume", "run",
-    "runs", "sweep",
-]  # fmt: skip
-
 PathLike = str | Path
 P = ParamSpec("P")
 T = TypeVar("T")
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
-_RUNNING = threading.Lock()
+_RUNNING = threading.RLock()
 
 
 def _public(function: Callable[P, T]) -> Callable[P, T]:
@@ -82,19 +77,9 @@ def run(
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
     interrupted, at the end of an epoch or lambda, from which `dlrun.resume` continues.
     """
-    settings = RunSettings(
-        config=_listed(config),
-        overrides=_overrides(values),
-        values=[registry.layer_of_arguments(experiment, [*map(str, inputs)])],
-        runs_dir=_path(runs_dir),
-        data_dir=_path(data_dir),
-        name=name,
-        note=note,
-        tags=[tags] if isinstance(tags, str) else tags,
-        screen=Screen(quiet=quiet, results=False),
-    )
-    with _exclusively():
-        code, folder = run_experiment(experiment, settings)
+    settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    with _RUNNING:
+        code, folder = run_experiment(experiment, replace(settings, name=name, note=note))
     assert folder is not None  # no dry run
     return _ended(code, folder)
 
@@ -119,20 +104,13 @@ def resume(
         runs_dir, data_dir, quiet: as of `dlrun.run`.
         force: resume even if code or packages have changed since the run began.
         trust: run the code that the config in somebody else's folder names.
-        values: keys of the config that a resume may change: accelerator, fallback, logger, where
-            the data are, and the number of epochs.
+        values: keys of the config that a resume may change, such as the number of epochs.
 
     Raises the same as `dlrun.run`.
     """
-    settings = RunSettings(
-        overrides=_overrides(values),
-        runs_dir=_path(runs_dir),
-        data_dir=_path(data_dir),
-        force=force,
-        trust=trust,
-        screen=Screen(quiet=quiet, results=False),
-    )
-    with _exclusively():
+    settings = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
+    settings = replace(settings, force=force, trust=trust)
+    with _RUNNING:
         return _ended(*resume_run(str(run.folder if isinstance(run, Run) else run), settings))
 
 
@@ -164,40 +142,30 @@ def sweep(
         grid: the values of each key that varies, by dotted keys; all combinations are run.
         seeds: how many (5 means 0 to 4), which (`[0, 3, 7]`), or a text such as "0-4".
         folds: of a cross-validation.
-        space: ranges or choices of which `trials` are drawn, such as `{"optimizer.lr":
-            "log:1e-4..1e-2", "batch_size": "50|100"}`; sampler: "random", or "tpe" (Optuna).
+        space: of which `trials` are drawn: `{"optimizer.lr": "log:1e-4..1e-2"}`.
+        sampler: "random" or "tpe" (Optuna).
         jobs: how many runs at once; by default as many as cores and memory allow.
-        name: the sweep's name. values: keys of the config that all runs share.
+        name: the sweep's name.
+        values: keys of the config that all runs share.
         experiment, inputs, config, runs_dir, data_dir, note, tags, quiet: as of `dlrun.run`.
 
-    Its rows are a table: `pandas.DataFrame(results.rows)`. A run that fails is in `failed` of the
-    results, and ends no other. Raises the same as `dlrun.run` if the sweep cannot begin;
-    KeyboardInterrupt, after which `dlrun sweep --resume latest` continues it.
+    A run that fails ends no other: it is in `failed` of the results. Raises the same as `dlrun.run`
+    if the sweep cannot begin; KeyboardInterrupt, after which `dlrun sweep --resume` continues it.
     """
     if isinstance(seeds, Sequence) and not isinstance(seeds, str):
         seeds = "".join(f"{seed}," for seed in seeds)
-    settings = RunSettings(
-        config=_listed(config),
-        overrides=_overrides(values),
-        values=[registry.layer_of_arguments(experiment, [*map(str, inputs)])],
-        runs_dir=_path(runs_dir),
-        data_dir=_path(data_dir),
-        name=name,
-        note=note,
-        tags=[tags] if isinstance(tags, str) else tags,
-        screen=Screen(quiet=quiet, results=False),
-    )
+    lists = {key: json.dumps(_plain([*several]))[1:-1] for key, several in (grid or {}).items()}
     search = SearchSpace(
         seeds=None if seeds is None else str(seeds),
-        grid=[
-            f"{key}={json.dumps(_plain([*several]))[1:-1]}" for key, several in (grid or {}).items()
-        ],
+        grid=[f"{key}={text}" for key, text in lists.items()],
         spaces=[f"{key}={text}" for key, text in (space or {}).items()],
         trials=trials,
         sampler=sampler,
         folds=folds,
     )
-    with _exclusively():
+    settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    settings = replace(settings, name=name, note=note)
+    with _RUNNING:
         _, results = run_sweep(experiment, settings, search, jobs=jobs)
     assert results is not None  # no dry run, no jobs of SLURM
     return results
@@ -232,23 +200,34 @@ def runs(
     known = [*scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)]
     if experiment is not None and not known:
         registry.experiment_entry(experiment)
-    return [
-        run
-        for run in known
-        if state in (None, run.state)
-        if tag is None or (not run.is_damaged and tag in run.notes.tags)
-    ]
+    if tag is not None:
+        known = [run for run in known if not run.is_damaged and tag in run.notes.tags]
+    return [run for run in known if state in (None, run.state)]
 
 
-@contextmanager
-def _exclusively() -> Iterator[None]:
-    """Raise DlrunError if another run of this process is running in another thread."""
-    if not _RUNNING.acquire(blocking=False):
-        raise DlrunError("another dlrun.run() is running in this process; wait until it ends")
-    try:
-        yield
-    finally:
-        _RUNNING.release()
+def _settings(
+    experiment: str,
+    inputs: Sequence[PathLike],
+    config: PathLike | Sequence[PathLike],
+    tags: str | Sequence[str],
+    values: Values,
+    runs_dir: PathLike | None,
+    data_dir: PathLike | None,
+    quiet: bool,
+) -> RunSettings:
+    """Return what functions share as the options of a command."""
+    words = [*map(str, inputs)]
+    overrides = flatten_keys(_plain(values))
+    return RunSettings(
+        config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
+        overrides=[format_override(key, value) for key, value in overrides.items()],
+        values=[registry.layer_of_arguments(experiment, words)] if words else (),
+        runs_dir=_path(runs_dir),
+        data_dir=_path(data_dir),
+        tags=[tags] if isinstance(tags, str) else tags,
+        quiet=quiet,
+        screen=Screen(quiet=quiet, results=False),
+    )
 
 
 def _ended(code: int, folder: Path) -> Run:
@@ -263,15 +242,6 @@ def _ended(code: int, folder: Path) -> Run:
 
 def _path(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _listed(paths: PathLike | Sequence[PathLike]) -> list[Path]:
-    return [Path(paths)] if isinstance(paths, str | Path) else [*map(Path, paths)]
-
-
-def _overrides(values: Values) -> list[str]:
-    """Return keyword arguments as `--set` texts."""
-    return [format_override(key, value) for key, value in flatten_keys(_plain(values)).items()]
 
 
 def _plain(values: T) -> T:

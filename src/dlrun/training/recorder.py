@@ -164,6 +164,8 @@ class EpochRecorder(pl.Callback):
         """Replace Lightning's signal handlers."""
         self.steps.stop.install_handlers()
 
+    on_predict_start = on_test_start
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch before, and start to measure the time of this one."""
         self._record(trainer)
@@ -190,25 +192,18 @@ class EpochRecorder(pl.Callback):
         if trainer.world_size == 1:
             stop_together(trainer, self.steps.stop)
 
-    def on_test_batch_start(
-        self, trainer: pl.Trainer, module: object, batch: object, batch_idx: int, *place: int
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
-        """Prefer rows of the test as the example: a resumed run may train no more."""
-        if batch_idx == 0:
+        """Stop the test if a signal was received; keep rows, as a resumed run may train no more."""
+        if not any(place):
             self.example = inputs_of_batch(batch)
-
-    def on_test_batch_end(self, trainer: pl.Trainer, *hook: object) -> None:
-        """Stop the test if a signal was received."""
         self.on_validation_batch_end(trainer)
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
-        """Keep what was predicted of a batch of the test."""
+        """Keep what was predicted of a batch of the test; stop if a signal was received."""
         self._predicted.append(predictions_of_batch(outputs, batch))
         self.on_validation_batch_end(trainer)
 
