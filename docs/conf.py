@@ -158,7 +158,7 @@ def described(context: Any) -> Iterator[str]:
         for name in names:
             yield from described(load(context, name))
         return
-    text, _, examples = context.command.help.partition("Examples:\n")
+    text, _, examples = context.command.help.replace("\b\n", "").partition("Examples:\n")
     yield from [f"## {context.command_path}", ""]
     yield from [line for part in text.strip().split("\n\n") for line in (plain(part), "")]
     if examples:

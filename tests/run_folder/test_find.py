@@ -131,10 +131,10 @@ def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: P
     latest.symlink_to("20260103T000000Z-gone")
     repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == run.name
-    failed = a_run(latest.with_name("20260104T000000Z-c"), status="failed")
+    failed = a_run(latest.with_name("20260104T000000Z-c"), status="failed", steps=0)
     repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == find_run("x/latest", tmp_path).name == run.name, "it did more"
-    (failed / "metrics.csv").write_text("epoch,train_loss\n1,0.5\n")
+    a_run(failed, status="failed", steps=1)
     repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == find_run("latest", tmp_path).name == failed.name
     remove_run(failed)

@@ -50,12 +50,14 @@ COMMANDS = {
 GROUPS = {
     "data": """Download, check and show the data.
 
+\b
 Examples:
 dlrun data fetch imdb
 dlrun data show hitters --count 5
 """,
     "runs": """List, show, compare, annotate, check and remove runs.
 
+\b
 Examples:
 dlrun runs list --sort metrics.test_accuracy
 dlrun runs show latest
@@ -73,7 +75,7 @@ PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
 # Settings of a command whose arguments may begin with a dash, such as `-old`.
 DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-KEEP_LINES = "\b"  # before a paragraph of a help text
+KEEP_LINES = "\b\n"  # before a paragraph of a help text
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
@@ -155,7 +157,8 @@ class LazyCommandGroup(TyperGroup):
         if function == MAKE_EXPERIMENT_COMMAND:
             called = called(name)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        text = _with_lines_of_examples(listed.help or inspect.getdoc(called) or "")
+        text = listed.help or inspect.getdoc(called) or ""
+        text = text.replace("Examples:\n", f"{KEEP_LINES}Examples:\n")
         settings = DASHED if function == "show:change_tags" else None
         single.command(name, help=text, context_settings=settings)(called)
         command: Command = typer.main.get_command(single)
@@ -202,11 +205,6 @@ def _read_help(function: str) -> str:
     docstring = re.search(rf'^def {name}\(.*?"""(.*?)"""', source, re.DOTALL | re.MULTILINE)
     assert docstring is not None
     return inspect.cleandoc(docstring[1])
-
-
-def _with_lines_of_examples(text: str) -> str:
-    """Return a help text whose examples keep their lines."""
-    return text.replace("Examples:\n", f"{KEEP_LINES}\nExamples:\n")
 
 
 app = typer.Typer(
@@ -258,12 +256,7 @@ def _root(
 
 for _group, _help in GROUPS.items():
     app.add_typer(
-        typer.Typer(
-            cls=LazyCommandGroup,
-            help=_with_lines_of_examples(_help),
-            no_args_is_help=True,
-            rich_markup_mode=None,
-        ),
+        typer.Typer(cls=LazyCommandGroup, help=_help, no_args_is_help=True, rich_markup_mode=None),
         name=_group,
         rich_help_panel=PANEL_OF[_group],
     )

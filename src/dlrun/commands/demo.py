@@ -1,7 +1,6 @@
 """`dlrun demo`: run the whole chapter in about two minutes, for real where that takes seconds."""
 
 import contextlib
-import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from dlrun.system.console import Screen, format_position, format_text_table, pri
 WIDTH = 80
 HEADS = ["fit", "metric", "here", "book", "notebook"]
 MISSING = "the book's tables are missing; `pip install --no-deps islp` brings them"
+NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
 GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
 
 
@@ -122,15 +122,10 @@ def run_demo(
     page = runs_dir / "demo.html"
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
     head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)
-    option = f" --runs-dir {shlex.quote(str(runs_dir))}" if settings.runs_dir else ""
-    following = f"Now try `dlrun runs list{option}`, and `dlrun reproduce`, which downloads data."
-    remarks = [
-        line
-        for text in (*_remarks(fits), following)
-        for line in textwrap.wrap(printable(text), WIDTH, break_on_hyphens=False)
-    ]
+    for text in _remarks(fits):
+        lines += textwrap.wrap(printable(text), WIDTH, break_on_hyphens=False)
     screen.show(Text(f"\n{head}", style="bold"))
-    screen.show(Text("\n".join([*lines, *remarks])))
+    screen.show(Text("\n".join(lines)))
     screen.labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(runs) == len(fits) else 1
 
@@ -159,4 +154,4 @@ def _remarks(fits: Sequence[_Fit]) -> list[str]:
     for fit in fits:
         if fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")
-    return remarks
+    return [*remarks, NEXT]

@@ -100,10 +100,9 @@ def list_runs(
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         metric = _common_metric(rows)
-        marked = [row for row in rows if screen.out.is_terminal and _is_on_other_data(row)]
-        shown = [_shown_row(row, metric, MARK if row in marked else "") for row in rows]
+        shown = [_shown_row(row, metric, marks=screen.out.is_terminal) for row in rows]
         screen.rows(table_lines(_columns(rows, keys, order, metric), shown, screen, empty=EMPTY))
-        if marked:
+        if any(str(row["value"]).endswith(MARK) for row in shown):
             screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
@@ -236,15 +235,12 @@ def _common_metric(rows: Sequence[Row]) -> str | None:
     return metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
 
 
-def _is_on_other_data(row: Row) -> bool:
-    return NOT_THE_BOOKS in (row["reference_differs"] or "")
-
-
-def _shown_row(row: Row, metric: str | None, mark: str) -> Row:
+def _shown_row(row: Row, metric: str | None, *, marks: bool) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
     if value is not None:
         name = "" if metric else f"{row['metric'].removeprefix(TESTED)}="
+        mark = MARK if marks and NOT_THE_BOOKS in (row["reference_differs"] or "") else ""
         value = f"{name}{format_metric(value)}{mark}"
     return row | {"value": value, "differs": row["problem"] or row["differs"]}
 

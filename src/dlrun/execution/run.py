@@ -24,12 +24,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext, RunSettings, print_results_json
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import (
-    LOG,
-    RunFolder,
-    check_runs_folder_writable,
-    has_finished_step,
-)
+from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.progress_recorder import StepCounter
 from dlrun.run_folder.record import RunRecord
 from dlrun.system.console import Screen
@@ -142,7 +137,8 @@ def _run_in_new_folder(
 
 def _remove_without_steps(folder: RunFolder, screen: Screen) -> None:
     """Remove the new folder of a run that was refused, if no finished step is in the folder."""
-    if not has_finished_step(folder.path):
+    metrics = folder.path / METRICS
+    if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
         shutil.rmtree(folder.path)
         repair_latest_link(folder.path.parents[1], folder.path.parent.name)
         screen.note(f"{folder.path}: removed, it has no finished step")

@@ -10,16 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import (
-    CONFIG,
-    LATEST,
-    PLAN,
-    RESULTS,
-    STAMP,
-    SWEEPS,
-    has_finished_step,
-    update_latest_link,
-)
+from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, STAMP, SWEEPS, update_latest_link
 from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -115,7 +106,8 @@ def latest_of(runs: Sequence[Path]) -> Path:
 
 def _failed_at_once(run: Path) -> bool:
     with contextlib.suppress(DlrunError):  # a damaged record
-        return read_run_record(run).status == "failed" and not has_finished_step(run)
+        record = read_run_record(run)
+        return record.status == "failed" and not record.steps
     return False
 
 

@@ -216,12 +216,6 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.unlink(missing_ok=True)
 
 
-def has_finished_step(folder: Path) -> bool:
-    """Return whether the metrics.csv of a run has a row below its header."""
-    metrics = folder / METRICS
-    return metrics.exists() and metrics.read_bytes().count(b"\n") > 1
-
-
 def remove_run(folder: Path) -> None:
     """Remove a run's folder, its record first; raise DlrunError if it runs or is behind a link."""
     if folder.is_symlink() or folder.parent.is_symlink():
