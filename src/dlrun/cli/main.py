@@ -18,7 +18,7 @@ import typer
 
 from dlrun import errors
 from dlrun.cli.commands import RESERVED, app, spelling
-from dlrun.errors import ConfigError, DlrunError, Interrupted, UsageError
+from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import resources, signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
@@ -64,7 +64,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if "--debug" in arguments and not stopped:
         traceback.print_exception(error)
     elif not (is_elsewhere and (stopped or isinstance(shown, ConfigError))):
-        screen.fail(shown.message, shown.hint)
+        screen.fail(shown.message, shown.hint, whole_paths=isinstance(shown, DataError))
     return stopped.exit_code if stopped else shown.exit_code
 
 
