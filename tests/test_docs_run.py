@@ -79,7 +79,7 @@ def small(words: list[str]) -> list[str]:
         words[named[0] : named[0] + 1] = smoke(words[named[0]])
     if any("warmup" in word for word in words):
         words += ["--set", "trainer.max_epochs=4"]
-    if words[:2] == ["data", "show"]:
+    if words[:2] == ["data", "show"] and "cars.csv" not in words:
         words += ["--set", "data.source=sample"]
     if words[:2] == ["runs", "rm"]:
         words += ["--yes"]
