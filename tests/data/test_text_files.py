@@ -9,7 +9,7 @@ from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
     Place,
-    read_csv_rows,
+    open_csv_table,
     read_text_file,
 )
 from dlrun.data.user_data import open_text_source
@@ -23,7 +23,7 @@ def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding
     table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
     assert read_text_file(file) == table
-    rows = read_csv_rows(file, ["text"], id_column="id")
+    _, rows = open_csv_table(file, {"--column": "text"}, DataWarnings(), "id")
     found = [(row.get("text"), place, error) for row, place, error in rows]
     assert found == [
         ('na\u00efve, "in" two\nlines', (file, 2, "1"), ""),

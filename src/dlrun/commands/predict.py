@@ -15,7 +15,7 @@ from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
 from dlrun.data.splits import relative_name
-from dlrun.data.text_files import decode_bytes, read_csv_rows, read_text_file
+from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import (
     PredictedClasses,
@@ -158,8 +158,9 @@ def _read_inputs(
 def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Input]:
     """Yield the rows of a table, or the texts in its only column."""
     is_text, id_column = run.predictor.reads == "text", run.settings.get("data.id")
-    option = "--column" if is_text else "--csv"
-    for row, place, problem in read_csv_rows(csv, columns, option, id_column):
+    needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
+    _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
+    for row, place, problem in rows:
         names = {"line": place.line} | ({"id": place.id} if id_column else {})
         name = row.get(columns[0], "") if is_text else ", ".join(row.values())
         error = Prediction(error=f"{place}: {problem}") if problem else None

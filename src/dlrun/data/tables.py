@@ -383,10 +383,9 @@ def _find_words(
     if not is_target and len(words) >= len(known) / 2:
         return words, ""
     problem = f"{place}: {_no_number(name, first)}"
-    if others:
-        shown = ", ".join(f"{cut(word, 40)!r} ({place})" for word, place in others[:2])
-        problem += f"; nor are {pluralize(len(others), 'later cell')}: {shown}"
-    return words, problem
+    for word, place in others[:2]:
+        problem += f", nor {cut(word, 40)!r} in line {str(place).rpartition(':')[2]}"
+    return words, problem + (f", nor {len(others) - 2:,} more" if others[2:] else "")
 
 
 def _check_classes(records: Sequence[Record], found: FoundData) -> None:

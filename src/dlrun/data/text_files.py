@@ -80,17 +80,6 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     return decode_bytes(raw, path, warnings)
 
 
-def read_csv_rows(
-    path: Path, columns: Sequence[str], option: str = "--csv", id_column: str | None = None
-) -> Iterator[CsvRow]:
-    """Yield the rows of a CSV file, each with what is wrong with it.
-
-    option: that names the columns, for the error if one is missing. id_column: may be missing.
-    """
-    needed = {f"{option} ({column})": column for column in columns}
-    yield from open_csv_table(path, needed, DataWarnings(), id_column)[1]
-
-
 def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], Place]]:
     """Yield rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
     for row, place, problem in rows:
