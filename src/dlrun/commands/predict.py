@@ -114,7 +114,9 @@ def _predict(
                 elif json:
                     screen.rows([to_json(about, indent=None).rstrip()])
                 else:
-                    screen.rows(_to_lines(name, prediction, predictor.reads))
+                    has_place = prediction.error is not None and "line" in row_names
+                    place = f"line {row_names['line']}: " if has_place else ""
+                    screen.rows(_to_lines(f"{place}{name}", prediction, predictor.reads))
                 failed += prediction.error is not None
                 row += 1
     if out is not None:
