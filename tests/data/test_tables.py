@@ -45,7 +45,7 @@ def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_pa
     assert rows[:2] == [[1, 0, 1], [2, 0, 0]] and rows[3] == [4, 1, 0]
     assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
     for part in (table.train, table.test):
-        for row, cells in zip(part.X.tolist(), part.cells, strict=True):
+        for row, (cells, _) in zip(part.X.tolist(), part.records, strict=True):
             assert table.columns.encode({**cells, "more": "?"}) == row
 
 
@@ -166,10 +166,10 @@ def test_missing_values_are_filled_from_the_training_rows_alone(tmp_path: Path) 
     assert len(table.train) + len(table.test) == 30  # a missing target is never filled
     columns = table.columns
     assert columns.names == ["x", "x[missing]", "colour[missing]", "colour[red]"]
-    known = [float(cells["x"]) for cells in table.train.cells if cells["x"]]
+    known = [float(cells["x"]) for cells, _ in table.train.records if cells["x"]]
     assert columns.medians == {"x": np.median(known)} and columns.indicators == ["x"]
     assert columns.encode({"x": " ", "colour": "null"}) == [np.median(known), 1, 1, 0]
-    tested = next(cells["y"] for cells in table.test.cells if cells["x"])
+    tested = next(cells["y"] for cells, _ in table.test.records if cells["x"])
     changed = FILLED.replace(f"\n{tested},", "\n999,")
     again = load(tmp_path, changed, missing="median")
     assert 999 in again.test.X and again.columns == columns
@@ -239,7 +239,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     assert (table.train.X[:, -5:].sum(1) == 1).all()
     longer = datasets.NYSE.load(days(lags=4), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
-    assert table.columns.encode(table.test.cells[0]) == table.test.X[0].tolist()
+    assert table.columns.encode(table.test.records[0][0]) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)

@@ -123,11 +123,6 @@ class OwnDataConfig(DividedDataConfig):
     path: LocalPath | None
     test: LocalPath | None
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """Return the columns of a CSV file that the config names, by the keys that name them."""
-        return {}
-
 
 class ReviewsDataConfig(PublishedDataConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""

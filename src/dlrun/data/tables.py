@@ -120,11 +120,6 @@ class TablePart:
         return len(self.targets)
 
     @property
-    def cells(self) -> list[Cells]:
-        """Return the texts of each row."""
-        return [cells for cells, _ in self.records]
-
-    @property
     def names(self) -> RowNames:
         """Return the names of the rows, see `name_rows`."""
         return name_rows([place for _, place in self.records])
@@ -556,6 +551,6 @@ def show_rows(table: Table, screen: Screen, part: str, first: int, count: int) -
     columns = [*table.columns.levels, table.target]
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows.cells[first : first + count])
+    writer.writerows(cells for cells, _ in rows.records[first : first + count])
     screen.note(table.origin.text)
     screen.rows(stream.getvalue().splitlines())
