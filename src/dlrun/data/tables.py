@@ -47,7 +47,6 @@ MANY_CLASSES = 50  # more are a warning
 LEAST_ROWS_OF_IDS = 20  # fewer numbers may be different by chance
 MOST_PROBLEMS = 10  # shown
 TARGET_REMEDY = "correct the cells; `data.task=classification` of table-* predicts words"
-CELLS_REMEDY = "correct the cells, or delete the rows"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
@@ -163,10 +162,8 @@ def check_table(found: FoundData) -> None:
     parts = read_table(found)
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
         _make_table(found, parts)
-    elif found.config.task == "regression":
-        target = found.config.target
-        problems = [_find_words(target, part, is_target=True)[1] for part in parts]
-        _raise_all([problem for problem in problems if problem], TARGET_REMEDY)
+    else:
+        _read_columns([], parts, found.config)
 
 
 def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
@@ -317,7 +314,10 @@ def _is_missing(cells: Cells, name: str) -> bool:
 def _read_columns(
     names: Sequence[str], parts: Sequence[Sequence[Record]], config: TableDataConfig
 ) -> dict[str, list[str]]:
-    """Return the categories of each column; raise DataError with all that is wrong in the cells."""
+    """Return the categories of columns; raise DataError with all that is wrong in them or targets.
+
+    Categories are those of the first part, and targets are checked in all parts.
+    """
     found = {name: _find_levels(name, parts[0]) for name in names}
     problems = {name: problem for name, (_, problem) in found.items() if problem}
     remedy = f"correct the columns, or leave them out: {_ignoring(problems, config)}"
@@ -441,7 +441,8 @@ def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]
             found.append(read(cells))
         except DataError as error:
             problems.setdefault(error.message, place)
-    _raise_all([f"{place}: {problem}" for problem, place in problems.items()], CELLS_REMEDY)
+    lines = [f"{place}: {problem}" for problem, place in problems.items()]
+    _raise_all(lines, "correct the cells, or delete the rows")
     return found
 
 
