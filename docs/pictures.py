@@ -24,7 +24,7 @@ COLOURS = {
 # Of the chart in pixels: its width, the left and the longest end of its bars, the height of a row.
 WIDTH, LEFT, RIGHT, ROW = 820, 235, 600, 30
 PAGE = {"width": 1280, "height": 800}  # of the browser's window, in CSS pixels
-SHADES = 64  # colours of the photograph: as a palette it takes a third of the bytes
+SHADES = 256  # colours of the photograph: as a palette it takes half of the bytes
 
 
 def read_speeds(text: str) -> list[tuple[str, str, str, float]]:

@@ -118,6 +118,10 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     forked("report", run.folder, "--force").is_told(0)
     forked("report", run.folder).is_told(0)  # its own it may overwrite
     assert "dlrun report" in mine.read_text()
+    record = json.loads((run.folder / "results.json").read_text())
+    for forged in ({"reference": {"reruns": 3}}, {"config": {"trainer": ["x"]}}):
+        seal(run.folder / "results.json", record | forged)
+        forked("report", run.folder).is_told(2, "results.json: not what a run writes")
     (run.folder / "results.json").write_text("{")
     forked("report", run.folder).is_told(2, "cannot be read")
 

@@ -22,7 +22,7 @@ LEGEND = {
     "run": "a run",
     "interval": "range of runs (95 % of them); of one run the interval of the test set",
     "book": "book",
-    "notebook": "the authors' rerun",
+    "notebook": "notebook (the authors' rerun)",
     charts.VALIDATED: "validation by step",
     charts.ON_TEST: "validation = test",
 }
