@@ -212,7 +212,7 @@ def keys(
     for name, field in section["properties"].items():
         kinds = [resolved(schema, kind) for kind in field.get("anyOf", [field])]
         sections = [kind for kind in kinds if "properties" in kind]
-        if not prefix and name in ("defaults", "reference"):  # not for a user's config file
+        if not prefix and name in ("defaults", "reference"):  # no settings of a run
             continue
         for one in sections:
             yield from keys(schema, one, f"{prefix}{name}.")
