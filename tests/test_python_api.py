@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import re
 import signal
 import threading
 import warnings
@@ -19,7 +18,7 @@ import torch
 import dlrun
 from dlrun import ConfigError
 from dlrun.experiments.saved_run import Run
-from tests.conftest import ROOT, python, until
+from tests.conftest import python, until
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -143,17 +142,6 @@ def test_a_script_sweeps_resumes_and_lists(tmp_path: Path) -> None:
     done = python(tmp_path, "user.py")
     done.is_told(0)
     assert done.stdout == ""
-
-
-@pytest.mark.slow
-def test_the_script_of_the_docs_is_typed(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "user.py").write_text(script + "reveal_type(dlrun.runs)\n")
-    told = python(
-        tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
-    )
-    assert "Success" in told.stdout and "list[" in told.stdout and "Any" not in told.stdout
 
 
 def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:
