@@ -63,9 +63,8 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
         ("ended", "yesterday"),
         ("metrics", {"test_loss": "low"}),
         ("config", {"trainer": 5}),
-        ("config", {"metrics": {"brier": {"a": 1}}}),
+        ("config", {"metrics": 5}),
         ("reference", {"book": [5]}),
-        ("reference", {"reruns": ["x"]}),
         ("reference", {"place": 5}),
     ],
 )

@@ -73,6 +73,9 @@ def test_a_plan_read_back_gives_the_same_configs(
     paths = {str(config.data_section.path) for config in again.validate_points()}
     assert paths == {str(tmp_path / "a.csv")}
     assert [len(config) for config in again.configs] == [2, 2]
+    again.base["threads"] = "many"  # as of a version with other keys
+    with pytest.raises(ConfigError, match=r"sweep\.json: threads: expected"):
+        again.validate_points()
     path = folder / "sweep.json"
     path.write_text(path.read_text().replace("a.csv", "c.csv"))
     with pytest.raises(DlrunError, match="damaged, or edited"):

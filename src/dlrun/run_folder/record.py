@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DataError
-from dlrun.metrics import Directions, Metric, describe_metric
+from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.run_folder.folder import ENVIRONMENT, NOTES, NOTES_LOCK, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
@@ -44,32 +44,16 @@ def _check_time(text: str) -> str:
     return text
 
 
-def _check_config(config: Values) -> Values:
-    """Check what dlrun reads of a config also if the experiment is not installed."""
-    _check_sections(config, "trainer", "metrics")
-    if any(better not in ("higher", "lower") for better in (config.get("metrics") or {}).values()):
-        raise ValueError("metrics: neither higher nor lower")
-    return config
+def _section(**kinds: type) -> AfterValidator:
+    """Return a check of the values that dlrun reads of a section without its schema."""
 
+    def check(values: Values) -> Values:
+        for key, kind in kinds.items():
+            if not isinstance(values.get(key) or kind(), kind):
+                raise ValueError(f"{key}: not a {kind.__name__}")
+        return values
 
-def _check_reference(reference: Values) -> Values:
-    _check_sections(reference, "book", "notebook", "packaged")
-    reruns, place = reference.get("reruns", []), reference.get("place", [])
-    if not isinstance(reruns, list) or any(not _has_source(rerun) for rerun in reruns):
-        raise ValueError("reruns: not a list of sections with a source")
-    if not isinstance(place, list) or any(not isinstance(part, int) for part in place):
-        raise ValueError("place: not a list of numbers")
-    return reference
-
-
-def _check_sections(values: Values, *keys: str) -> None:
-    for key in keys:
-        if not isinstance(values.get(key) or {}, dict):
-            raise ValueError(f"{key}: not a section")
-
-
-def _has_source(rerun: object) -> bool:
-    return isinstance(rerun, dict) and isinstance(rerun.get("source"), str)
+    return AfterValidator(check)
 
 
 Time = Annotated[str, AfterValidator(_check_time)]
@@ -160,13 +144,15 @@ class RunRecord(ChecksummedModel):
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
     # As in config.yaml, but for what a resume chose: the device, the paths.
-    config: Annotated[Values, AfterValidator(_check_config)] = {}
+    config: Annotated[Values, _section(trainer=dict, metrics=dict)] = {}
     steps: Count | None = None  # number of finished epochs or lambdas
     data: str = ""
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Annotated[Values, AfterValidator(_check_reference)] = {}
+    reference: Annotated[
+        Values, _section(book=dict, notebook=dict, packaged=dict, reruns=list, place=list)
+    ] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
@@ -182,7 +168,8 @@ class RunRecord(ChecksummedModel):
     @property
     def directions(self) -> Directions:
         """Return which direction of a metric is better, as the config declares."""
-        return self.config.get("metrics") or {}
+        declared = self.config.get("metrics") or {}
+        return {name: better for name, better in declared.items() if better in get_args(Better)}
 
     def metric(self, name: str) -> Metric:
         """Return what is known of a metric of the run: by its name, or declared in its config."""

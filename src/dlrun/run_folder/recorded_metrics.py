@@ -165,6 +165,7 @@ def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
     return [
         (rerun["source"], {name: rerun[name] for name in rerun if isinstance(rerun[name], float)})
         for rerun in record.reference.get("reruns", [])
+        if isinstance(rerun, dict) and isinstance(rerun.get("source"), str)
     ]
 
 

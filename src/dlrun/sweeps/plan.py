@@ -230,8 +230,10 @@ def make_sweep_plan(
     if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
         problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
-    if here and search.folds is not None and not options.dry_run:
-        _check_rows_can_be_divided(experiment, configs[0], options)
+    dataset = registry.experiment_dataset(experiment)
+    if dataset and here and search.folds is not None and not options.dry_run:
+        config, data_dir = configs[0], resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -261,15 +263,6 @@ def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> 
         return dataset.digests(config.data_section, folder)
     files = enumerate(config.data_files(folder), start=1)
     return {f"{number} {file.name}": file_digest(file) for number, file in files}
-
-
-def _check_rows_can_be_divided(
-    experiment: str, config: ExperimentConfig, options: RunSettings
-) -> None:
-    """Raise DlrunError if the rows of the data cannot be divided into folds."""
-    if (dataset := registry.experiment_dataset(experiment)) is not None:
-        data_dir = resolve_data_dir(options.data_dir)
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _distinct_points(
