@@ -52,10 +52,7 @@ COLUMNS = [
 ]
 ON_SCREEN = [Column("metric"), *NUMBERS, RANGE_OF_RUNS]
 MACHINE = ("processor", "threads", "platform", "python", "torch", "scikit-learn", "dlrun")
-MISSING_HINT = (
-    "put what is missing into the data folder; `pip install --no-deps islp` brings tables and "
-    "photographs; `dlrun demo` runs the lab on generated data"
-)
+MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
 LEGEND = """\
 Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
 (Student's t). The book is within, above or below it: the published number, as it \
