@@ -5,16 +5,15 @@ import itertools
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values
 from dlrun.data.photographs import find_images
-from dlrun.data.splits import relative_name
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictions import (
@@ -39,15 +38,9 @@ WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of stan
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
-class Input(NamedTuple):
-    """Holds an input's name, what is to be predicted of it, and by what a user knows its row.
-
-    value: a Prediction if it cannot be predicted, with the reason.
-    """
-
-    name: str
-    value: str | Path | Mapping[str, str] | Prediction
-    row_names: Mapping[str, object] = {}
+# A name; the text, image file or row to predict, or a Prediction with the reason for none; and the
+# columns that name the row: line and id, or path.
+Input = tuple[str, str | Path | Mapping[str, str] | Prediction, dict[str, object]]
 
 
 def predict_inputs(
@@ -98,9 +91,9 @@ def _predict(
     row = failed = 0
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         while batch := list(itertools.islice(inputs, BATCH_INPUTS)):
-            values = [each.value for each in batch if not isinstance(each.value, Prediction)]
+            values = [value for _, value, _ in batch if not isinstance(value, Prediction)]
             predictions = iter(predictor.predict(values, words=words) if values else ())
-            columns = _columns(predictor, batch[0])
+            columns = _columns(predictor, batch[0][2])
             if table is not None and not row:
                 table.write(to_plain_csv([columns]))
             for name, value, row_names in batch:
@@ -148,11 +141,13 @@ def _read_inputs(
     if reads == "image":
         files, root = find_images(list(map(Path, inputs))), Path(inputs[0])
         below = root if len(inputs) == 1 and root.is_dir() else None
-        return (Input(str(file), file, {"path": relative_name(file, below)}) for file in files)
+        paths = (file.relative_to(below) if below else file for file in files)
+        pairs = zip(files, paths, strict=True)
+        return ((str(file), file, {"path": path.as_posix()}) for file, path in pairs)
     for text in inputs:
         _check_text_or_file(text)
     return (
-        _decode_text(text, read_text_file, Path(text)) if _exists(text) else Input(text, text)
+        _decode_text(text, read_text_file, Path(text)) if _exists(text) else (text, text, {})
         for text in inputs
     )
 
@@ -163,10 +158,12 @@ def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Input]:
     needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
     _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
     for row, place, problem in rows:
-        names = {"line": place.line} | ({"id": place.id} if id_column else {})
+        names: dict[str, object] = {"line": place.line}
+        if id_column:
+            names["id"] = place.id
         name = row.get(columns[0], "") if is_text else ", ".join(row.values())
         error = Prediction(error=f"{place}: {problem}") if problem else None
-        yield Input(name, error or (name if is_text else row), names)
+        yield name, error or (name if is_text else row), names
 
 
 def _check_text_or_file(text: str) -> None:
@@ -190,8 +187,8 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
     try:
         text = decode(source)
     except DataError as error:
-        return Input(name, Prediction(error=error.message))
-    return Input(name or text, text)
+        return name, Prediction(error=error.message), {}
+    return name or text, text, {}
 
 
 def _read_lines() -> Iterator[Input]:
@@ -240,11 +237,11 @@ def _describe(name: str, prediction: Prediction) -> Values:
     return {key: value for key, value in about.items() if value is not None}
 
 
-def _columns(predictor: Predictor, first: Input) -> list[str]:
+def _columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
     """Return the column names of the table of predictions, which differ by the kind of input."""
     classes = ["probability"] if predictor.labels else []
     words = ["words", "unknown"] if predictor.reads == "text" else []
-    return ["row", *first.row_names, "predicted", *classes, *words, "error"]
+    return ["row", *row_names, "predicted", *classes, *words, "error"]
 
 
 def _cell(value: object) -> object:

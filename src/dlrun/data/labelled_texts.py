@@ -16,7 +16,7 @@ from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import FIRST_ROWS, DataOrigin, FoundData
-from dlrun.data.splits import LabelledRows, RowNames, names_of_rows, show_class_counts
+from dlrun.data.splits import ROW_NAMES, LabelledRows, RowNames, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -76,7 +76,7 @@ def make_reviews(found: FoundData) -> Reviews:
         )
         for part in ("train", "test")
     )
-    test_names = names_of_rows(names)
+    test_names = {key: names[key] for key in ROW_NAMES if key in names}
     return Reviews(train, test, names["words"], names["labels"], found.origin, test_names)
 
 

@@ -18,7 +18,7 @@ from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, FoundData
-from dlrun.data.splits import LabelledRows, RowNames, names_of_rows, show_class_counts
+from dlrun.data.splits import ROW_NAMES, LabelledRows, RowNames, show_class_counts
 from dlrun.data.text_files import Place
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -72,7 +72,8 @@ def make_images(found: FoundData) -> SmallImages:
     )
     if "warnings" in names:  # of a user's own images
         show_class_counts(arrays, names, "images", found.screen)
-    return SmallImages(train, test, names["labels"], found.origin, names_of_rows(names))
+    test_names = {key: names[key] for key in ROW_NAMES if key in names}
+    return SmallImages(train, test, names["labels"], found.origin, test_names)
 
 
 def check_own_images(found: FoundData) -> None:

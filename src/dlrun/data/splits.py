@@ -170,21 +170,12 @@ def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNam
     known = [place for place in places if isinstance(place, Place)]
     columns = {
         "line": [str(place.line) for place in known if place.line],
-        "path": [relative_name(place.file, root) for place in known if not place.line],
+        "path": [
+            place.file.relative_to(root or "").as_posix() for place in known if not place.line
+        ],
         "id": [place.id for place in known if place.id is not None],
     }
     return {name: column for name, column in columns.items() if column}
-
-
-def names_of_rows(names: Mapping[str, list[str]]) -> RowNames:
-    """Return the names of rows among other lists of names."""
-    return {key: names[key] for key in ROW_NAMES if key in names}
-
-
-def relative_name(file: Path, root: Path | None) -> str:
-    """Return the path of a file, below a folder if there is one, as text that can be encoded."""
-    path = file.relative_to(root) if root is not None else file
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def show_class_counts(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.data.archives import Array
-from dlrun.data.splits import ROW_NAMES, RowNames, names_of_rows
+from dlrun.data.splits import ROW_NAMES, RowNames
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
@@ -243,7 +243,8 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
     if own not in (VALUES, CLASSES) or head != ["row", *named, *own] or not rows:
         return None
     columns = dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
-    row_names, (true, predicted, *more) = names_of_rows(columns), [columns[name] for name in own]
+    row_names = {name: columns[name] for name in named}
+    true, predicted, *more = (columns[name] for name in own)
     if own == VALUES:
         values = np.array([true, predicted], np.float64)
         if not (np.abs(values) <= MAX_PLOTTABLE).all():
