@@ -228,11 +228,6 @@ class Group:
         place = place_of_published(value, (spread.mean, spread.mean))
         return "equal" if place == "within" else place
 
-    @property
-    def is_not_judged(self) -> bool:
-        """Return whether the published numbers are of other data or of another config."""
-        return bool(self.record.reference_differs)
-
     def interval_of_test_set(self, spread: Spread) -> Interval | None:
         """Return the interval of the test accuracy of a single run; None of several runs."""
         is_shown = len(self.counted) == 1 and spread.metric.name == ACCURACY

@@ -1,6 +1,5 @@
 """The report's charts: which curves there are, and where everything stands."""
 
-import itertools
 import math
 
 import pytest
@@ -13,7 +12,6 @@ from dlrun.reports.charts import (
     Chart,
     ChartCurve,
     charts_of_run,
-    curve_css_classes,
     thin_out_table,
 )
 from dlrun.run_folder.record import RunRecord
@@ -23,8 +21,8 @@ def chart(*lines: ChartCurve) -> Chart:
     return Chart("", "x", "y", lines)
 
 
-def line(x: list[float], y: list[float], end: str = "") -> ChartCurve:
-    return ChartCurve("", x, y, "run1", end)
+def line(x: list[float], y: list[float]) -> ChartCurve:
+    return ChartCurve("", x, y, "run1")
 
 
 def texts(one: Chart) -> list[str]:
@@ -55,14 +53,6 @@ def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap(far: float) ->
     assert [len(piece) for piece in chart(found).points(found)] == [2, 1]
     assert not line([1, 2], [far, math.nan]).is_drawable
     assert not line([1, far], [0.1, 0.2]).is_drawable
-
-
-def test_curves_look_different_and_their_labels_do_not_cover_each_other() -> None:
-    lines = [line([1, 2], [0.1, 0.5 + n / 1000], str(n)) for n in range(5)]
-    assert len({curve_css_classes(number) for number in range(24)}) == 24
-    places = [y for _, y, _ in chart(*lines).ends]
-    assert len(places) == 5
-    assert all(below - above >= 11 for above, below in itertools.pairwise(places))
 
 
 def record(**values: float) -> RunRecord:

@@ -56,7 +56,7 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     (found,) = compared(several)
     lines = found.charts[0].lines
     assert lines[0].name == "e lr=0.1, mean of 4 runs (validation)"
-    assert [line.end for line in lines[1:]] == [str(n) for n in range(1, COLOURED)]
+    assert [line.name[:5] for line in lines[1:]] == [f"No. {n}" for n in range(1, COLOURED)]
     for words in zip(*(line.look.split() for line in lines), strict=True):
         assert len({*words}) == COLOURED, "colours, and dashes"
 

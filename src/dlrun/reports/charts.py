@@ -25,7 +25,6 @@ from dlrun.run_folder.recorded_metrics import (
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
 COLOURS, DASHES = 8, 5  # numbers of classes in report.css
-LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG units
 LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
@@ -38,7 +37,7 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 
 @dataclass(frozen=True)
 class ChartCurve:
-    """Holds a curve of a chart: its name, points, CSS class and the label at its end.
+    """Holds a curve of a chart: its name, points and CSS class.
 
     Values of y that are not finite are gaps. low, high: of a mean, the lowest and the highest of
     the values; they are the ends of the band around it.
@@ -48,7 +47,6 @@ class ChartCurve:
     x: Sequence[float]
     y: Sequence[float]
     look: str
-    end: str = ""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
 
@@ -165,16 +163,6 @@ class Chart:
         back = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.low, strict=True)]
         return f"M{self.svg_points(there + back[::-1])}Z"
 
-    @property
-    def ends(self) -> list[tuple[float, float, ChartCurve]]:
-        """Return the coordinates of the labels at the curves' ends, moved down so none overlap."""
-        last_points = [(self.points(line)[-1][-1], line) for line in self.lines if line.end]
-        ends: list[tuple[float, float, ChartCurve]] = []
-        for (x, y), line in sorted(last_points, key=lambda one: one[0][1]):
-            lowest = ends[-1][1] + LABEL_HEIGHT if ends else 0.0
-            ends.append((x + 4, max(y + 4, lowest), line))
-        return ends
-
 
 @dataclass(frozen=True)
 class Strip:
@@ -232,12 +220,10 @@ def name_part(part: str, record: RunRecord) -> str:
     return "validation = test" if is_both else PARTS.get(part, part)
 
 
-def measured_curve(
-    name: str, x: Sequence[float], y: Sequence[float], look: str, end: str = ""
-) -> ChartCurve:
+def measured_curve(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
     """Return a curve of the steps that have a value: not every epoch is validated (NaN)."""
     points = [(step, value) for step, value in zip(x, y, strict=True) if not math.isnan(value)]
-    return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look, end)
+    return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look)
 
 
 def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:

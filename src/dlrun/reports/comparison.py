@@ -1,6 +1,6 @@
 """Compare the runs of a page: which of them count, and a table and curves for each data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +71,7 @@ class DataOnPage(NamedTuple):
     charts: list[Chart]
 
 
-def tag_marks(tags: Sequence[Tag]) -> Markup:
+def tag_marks(tags: Iterable[Tag]) -> Markup:
     """Return tags as they stand beside a result."""
     mark = Markup(' <span class="tag {}">{}</span>')
     return Markup("").join(mark.format("bad" * tag.is_problem, tag.name) for tag in tags)
@@ -86,7 +86,8 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnP
     for data, found in by_data.items():
         if sum(len(group.runs) for group in found) > 1:
             rows = [
-                group.row(spread) | {"config": group.name, "is_quiet": group.is_not_judged}
+                group.row(spread)
+                | {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
                 for group in found
                 for spread in group.tested[: 1 if len(group.counted) == 1 else None]
             ]
@@ -158,7 +159,7 @@ def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve]
                 name += f", stopped after epoch {record.stopped_epoch}"
             if record.earlier_epoch:
                 name += f", kept epoch {record.earlier_epoch}"
-            line = charts.measured_curve(name, run.steps, values, "", str(run.number))
+            line = charts.measured_curve(name, run.steps, values, "")
             if line.is_drawable:
                 return part, line
     return None

@@ -18,12 +18,12 @@ from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_
 
 MOST_ROWS, FEWEST_ROWS = 15, 3  # of a table, if several experiments share it; of an experiment
 LEGEND = {
-    "mean": "here, the mean",
+    "mean": "here",
     "run": "a run",
-    "interval": "range of runs (95 % of them); of one run the interval of the test set",
+    "interval": "range of runs; of one run the interval of its test set",
     "book": "book",
-    "notebook": "notebook (the authors' rerun)",
-    charts.VALIDATED: "validation by step",
+    "notebook": "the authors' notebook",
+    charts.VALIDATED: "validation",
     charts.ON_TEST: "validation = test",
 }
 COLUMNS = (
@@ -68,12 +68,12 @@ def sections_by_experiment(sections: Sequence[RunSection]) -> dict[str, list[Run
     by_name: dict[str, list[RunSection]] = {}
     for section in sections:
         by_name.setdefault(section.record.experiment, []).append(section)
-    places = {name: min(map(_place, found)) for name, found in by_name.items()}
-    return {name: by_name[name] for name in sorted(by_name, key=lambda name: places[name])}
+    return dict(sorted(by_name.items(), key=lambda item: _place(item[1])))
 
 
-def _place(section: RunSection) -> tuple[float, ...]:
-    return _place_in_book(section.record.reference)
+def _place(sections: Sequence[RunSection]) -> tuple[float, ...]:
+    """Return the place of an experiment in the book, by its runs."""
+    return min(_place_in_book(section.record.reference) for section in sections)
 
 
 def _place_in_book(reference: Values) -> tuple[float, ...]:
@@ -103,7 +103,7 @@ def make_overview(
             if left > 0 and group is ranked[limit - 1]:
                 link += Markup(' <span class="quiet">and {} more configs below</span>').format(left)
             row = {"config": link} | _row_of_group(group, sections)
-            rows.append((min(map(_place, runs)), row))
+            rows.append((_place(runs), row))
     for title, reference in without_data.items():
         rows.append((_place_in_book(reference), _row_without_data(title, reference)))
     rows.sort(key=lambda row: row[0])
@@ -126,7 +126,7 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
             section.table, section.record, spread.metric.name if spread else ""
         ),
         "tags": tag_marks(tags_of_group(group, sections)),
-        "is_quiet": group.is_not_judged,
+        "is_quiet": bool(group.record.reference_differs),
     }
     if spread is not None:
         return row | _result(group, spread)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.saved_run import Run
@@ -104,7 +103,8 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
     rows: list[Row] = []
     for section in sections:
         number, metric = section.number, main_metric(section.record)
-        state = Markup("{}{}").format(section.state, comparison.tag_marks(section.tags))
+        tags = [tag for tag in section.tags if tag.name != section.state]
+        state = Markup("{}{}").format(section.state, comparison.tag_marks(tags))
         differs = (
             Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
             for key, value in (section.differing or {}).items()
@@ -177,17 +177,12 @@ def _render(**values: object) -> str:
 
 
 def mark_text(text: str) -> Markup:
-    """Return a text as HTML, in which what stands in backticks is code, and between ** strong."""
-    parts = re.split(r"(`[^`]*`|\*\*.*?\*\*)", printable_lines(text))
-    marked = []
-    for part in parts:
-        if part.startswith("`"):
-            marked.append(Markup("<code>{}</code>").format(part.strip("`")))
-        elif part.startswith("**"):
-            marked.append(Markup("<strong>{}</strong>").format(part.strip("*")))
-        else:
-            marked.append(escape(part))
-    return Markup("").join(marked)
+    """Return a text as HTML, in which what stands in backticks is code."""
+    parts = printable_lines(text).split("`")
+    marks = (
+        Markup("<code>{}</code>") if place % 2 else Markup("{}") for place in range(len(parts))
+    )
+    return Markup("").join(mark.format(part) for mark, part in zip(marks, parts, strict=True))
 
 
 def _format_curve_value(value: float) -> str:

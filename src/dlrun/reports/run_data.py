@@ -29,7 +29,6 @@ from dlrun.run_folder.recorded_metrics import (
     STEP,
     is_plottable,
     published_metrics,
-    published_reruns,
 )
 from dlrun.system.console import cut
 
@@ -154,7 +153,6 @@ class RunSection:
         self.not_compared = self.record.reference_differs or ""
         self.shows_published = with_published or not self.not_compared
         self.published = published_metrics(self.record, ignoring_differences=with_published)
-        self.reruns = published_reruns(self.record) if self.shows_published else []
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thin_out_table(run.table, cells), {})
