@@ -168,11 +168,10 @@ def warn_of_repeated_rows(
 def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNames:
     """Return the names of rows: lines and ids, or paths below `root`; none of generated rows."""
     known = [place for place in places if isinstance(place, Place)]
+    files = [place.file.relative_to(root or "").as_posix() for place in known if not place.line]
     columns = {
         "line": [str(place.line) for place in known if place.line],
-        "path": [
-            place.file.relative_to(root or "").as_posix() for place in known if not place.line
-        ],
+        "path": [file.encode("utf-8", "backslashreplace").decode() for file in files],
         "id": [place.id for place in known if place.id is not None],
     }
     return {name: column for name, column in columns.items() if column}
