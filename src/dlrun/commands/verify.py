@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
@@ -156,26 +156,33 @@ def verify_runs(
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
     repeating = Screen(quiet=not verbose, results=False)
-    results: list[Verification] = []
-    rows = []
-    with contextlib.nullcontext() if verbose else screen.bar("runs", len(opened)) as move:
-        for number, (name, run) in enumerate(opened, start=1):
-            if move is not None:
-                move(number - 1, name)
-            result = _verify(run, data_dir, repeating, trust=trust)
-            if copy := copies.get(run.folder):
-                result.why = "; ".join(filter(None, (copy, result.why)))
-                result.result = result.result.replace("identical", "copy")
-            screen.note(f"{format_position(number, len(opened))} {name}: {result.result}")
-            results.append(result)
-            rows.append(result.row(name))
+    results: list[tuple[str, Verification]] = []
+    try:
+        with contextlib.nullcontext() if verbose else screen.bar("runs", len(opened)) as move:
+            for number, (name, run) in enumerate(opened, start=1):
+                if move is not None:
+                    move(number - 1, name)
+                result = _verify(run, data_dir, repeating, trust=trust)
+                if copy := copies.get(run.folder):
+                    result.why = "; ".join(filter(None, (copy, result.why)))
+                    result.result = result.result.replace("identical", "copy")
+                screen.note(f"{format_position(number, len(opened))} {name}: {result.result}")
+                results.append((name, result))
+    finally:  # also after Ctrl-C
+        if results:
+            _show(results, screen)
     if json:
-        screen.print_json(rows)
+        screen.print_json([result.row(name) for name, result in results])
+    return max(result.result != "identical" for _, result in results)
+
+
+def _show(results: Sequence[tuple[str, Verification]], screen: Screen) -> None:
+    """Show a table of runs, and below it why one of them is not simply identical."""
+    rows = [result.row(name) for name, result in results]
     screen.show("\n".join(table_lines(COLUMNS, rows, screen)))
-    for row, result in zip(rows, results, strict=True):
+    for name, result in results:
         if reasons := result.reasons:
-            screen.show("\n  ".join([f"{row['run']}: {result.result}", *reasons]))
-    return max(result.result != "identical" for result in results)
+            screen.show("\n  ".join([f"{name}: {result.result}", *reasons]))
 
 
 def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> Verification:
