@@ -274,7 +274,7 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
         config = [run.record.experiment, settings]
         text = json.dumps(config, sort_keys=True, default=str)
         for place in itertools.count():
-            if _add_data(data_of_group.setdefault((text, place), {}), run):
+            if add_data(data_of_group.setdefault((text, place), {}), run):
                 by_config.setdefault((text, place), []).append(run)
                 break
     groups = [Group(found, _counted(found, copies), copies) for found in by_config.values()]
@@ -284,7 +284,7 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     ]
 
 
-def _add_data(data: dict[object, str], run: Run) -> bool:
+def add_data(data: dict[object, str], run: Run) -> bool:
     """Add what is known of a run's data, unless it differs; return whether the data are the same.
 
     All runs have the same description of their data, and those whose rows were divided alike have

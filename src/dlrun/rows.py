@@ -111,7 +111,7 @@ RUN_COLUMNS = (
 
 def run_row(run: Run, notes: RunNotes) -> Values:
     """Return what is known of a run, as screen, JSON, CSV and page have it."""
-    record = run.record
+    record, place = run.record, run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
     differs: Values = {}
     if not run.is_damaged:
@@ -121,7 +121,7 @@ def run_row(run: Run, notes: RunNotes) -> Values:
     if run.is_damaged and (named := start_time_from_folder_name(run.folder)):
         began = named.isoformat()
     return {
-        "name": run.name,
+        "name": run.name if place == record.experiment else f"{place}/{run.name}",
         "experiment": record.experiment,
         "state": run.state,
         "metric": metric,

@@ -14,6 +14,7 @@ from dlrun.commands.show import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
+from dlrun.groups import add_data
 from dlrun.metrics import agreed_directions, describe_metric
 from dlrun.reports.evaluation import compare_test_rows
 from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
@@ -77,7 +78,8 @@ def compare(
             screen.note(f"{part}: no difference")
         rows += differing
     is_same_source = len({run.record.data for run in opened}) == 1
-    same_data = is_same_source and len({run.record.data_digest for run in opened}) == 1
+    known: dict[object, str] = {}
+    same_data = all(add_data(known, run) for run in opened)
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
     rows += _metrics(opened, mark_best=same_data)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.find import find_sweep, runs_newest_first
+from dlrun.run_folder.find import find_sweep, runs_below, runs_newest_first
 from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
@@ -26,7 +27,9 @@ NEWEST = 20  # runs on the page if the user names no run
 def write_report(
     runs: Annotated[
         list[str] | None,
-        opt.argument(f"{opt.RUN} A sweep's name: its page. Default: the newest finished.", "RUN"),
+        opt.argument(
+            f"{opt.RUN} Or a sweep, or a folder of runs. Default: the newest finished.", "RUN"
+        ),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     json: opt.Json = False,
@@ -42,9 +45,16 @@ def write_report(
     screen = Screen()
     if runs:
         _check_number(len(runs))
-        contents = [_open_run_or_sweep(name, runs_dir) for name in runs]
+        contents = [_open_runs_or_sweep(name, runs_dir) for name in runs]
         by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
-        content = contents[0] if len(contents) == 1 else PageContent([*by_folder.values()])
+        content = (
+            contents[0]
+            if len(contents) == 1
+            else PageContent(
+                [*by_folder.values()],
+                warnings=[text for content in contents for text in content.warnings],
+            )
+        )
         _check_number(len(content.runs))
     else:
         content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
@@ -73,8 +83,12 @@ def _check_number(runs: int) -> None:
         )
 
 
-def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
-    """Return the run or the sweep with this name; raise DlrunError if neither exists."""
+def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
+    """Return the run, the sweep or the folder of runs with this name; DlrunError if none exists."""
+    place = Path(name).expanduser().resolve()
+    folders = runs_below(place) if name else []
+    if folders and folders[0] != place:
+        return _finished_of(folders, name)
     try:
         return PageContent([Run.open(name, runs_dir)])
     except ConfigError as no_run:
@@ -89,8 +103,20 @@ def _open_run_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 def _newest_finished(runs_dir: Path) -> PageContent:
     """Return finished runs, the newest of each config first; ConfigError if no run finished."""
+    every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
+    newest = [group.runs[0] for group in group_runs(every.runs)]
+    shown = [*{run.folder: run for run in [*newest, *every.runs]}.values()][:NEWEST]
+    note = ""
+    if len(every.runs) > NEWEST:
+        note = f"{NEWEST} of {len(every.runs)} finished runs, the newest of each config first; "
+        note += "`dlrun report RUN ...` names others, `dlrun report FOLDER` has all."
+    return PageContent(shown, note, every.warnings)
+
+
+def _finished_of(folders: Sequence[Path], place: str) -> PageContent:
+    """Return the finished runs among folders; raise ConfigError if there is none."""
     finished, unfinished, left_out = list[Run](), list[str](), list[str]()
-    for folder in runs_newest_first(runs_dir):
+    for folder in folders:
         try:
             run = Run.open(folder)
         except DlrunError as error:
@@ -105,14 +131,8 @@ def _newest_finished(runs_dir: Path) -> PageContent:
         count = pluralize(len(unfinished), "unfinished run")
         left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
     if not finished:
-        raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
-    newest = [group.runs[0] for group in group_runs(finished)]
-    shown = [*{run.folder: run for run in [*newest, *finished]}.values()][:NEWEST]
-    note = ""
-    if len(finished) > NEWEST:
-        note = f"{NEWEST} of {len(finished)} finished runs, the newest of each config first; "
-        note += "`dlrun report RUN ...` names others."
-    return PageContent(shown, note, left_out)
+        raise ConfigError(f"{place}: it has no finished run", "name a run, or give --runs-dir")
+    return PageContent(finished, warnings=left_out)
 
 
 @opt.with_run_options(

@@ -31,7 +31,7 @@ from dlrun.execution.checks import check_classes_followed
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import PROCESSES
-from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies, find_damage
 from dlrun.rows import Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
@@ -191,6 +191,8 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
         why = run.problem or f"only a finished run can be verified{hint}"
         return Verification(run, run.state, why)
+    if problems := [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]:
+        return Verification(run, "damaged", "; ".join(problems))
     try:
         replaced = _replaced_values(run)
         ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()

@@ -34,7 +34,7 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
-from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics, read_metrics_csv
+from dlrun.run_folder.recorded_metrics import format_metric, newest_metrics, parse_metrics_csv
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
@@ -146,10 +146,10 @@ class Run:
     @cached_property
     def table(self) -> dict[str, list[float]]:
         """Return the columns of metrics.csv by name. Raises DataError if the file is damaged."""
-        path = self.folder / METRICS
-        if not path.exists():
+        path, content = self.folder / METRICS, self.read_if_written(METRICS)
+        if content is None:
             raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
-        return read_metrics_csv(path)
+        return parse_metrics_csv(content, path)
 
     @property
     def rows(self) -> list[dict[str, float]]:
@@ -206,7 +206,7 @@ class Run:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-            raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
+            raise DataError(f"{path}: damaged or edited: its SHA-256 is not the one in {RESULTS}")
         return content
 
     def sources(self, data_dir: Path | None = None) -> list[Path]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
 from dlrun.errors import DataError, DlrunError, first_line
-from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run, find_damage
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
@@ -132,8 +132,8 @@ class RunSection:
     """
 
     def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
-        self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
-        self.is_damaged = False  # whether a file is
+        self.problems = [*find_damage(run)]  # a sentence for each damaged file
+        self.is_damaged = bool(self.problems)
         self.number, self.run, self.record = number, run, run.record
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words

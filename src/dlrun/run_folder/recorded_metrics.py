@@ -13,7 +13,6 @@ from dlrun.errors import DataError
 from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
-from dlrun.system.files import read_regular_file
 
 STEP, LR, SECONDS = "epoch", "lr", "seconds"
 NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
@@ -37,22 +36,20 @@ def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def read_metrics_csv(path: Path) -> dict[str, list[float]]:
-    """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
+def parse_metrics_csv(content: bytes, path: Path) -> dict[str, list[float]]:
+    """Parse a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
     An empty cell becomes NaN. A last row without a line end, as a power cut may leave it, is
-    dropped. Raises DataError if the file cannot be read or is damaged.
+    dropped. Raises DataError, which names its path, if it is damaged.
     """
     try:
-        text, _, _ = read_regular_file(path).decode().rpartition("\n")
+        text, _, _ = content.decode().rpartition("\n")
         names, *rows = csv.reader(text.split("\n"), strict=True)
         if not names:
             raise ValueError("it has no header")
         if any(len(row) != len(names) for row in rows):
             raise ValueError("a row has more or fewer cells than the header")
         cells = [[_number(cell) for cell in row] for row in rows]
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[place] for row in cells] for place, name in enumerate(names)}

@@ -34,7 +34,7 @@ from dlrun.plots import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, WORDS, to_csv
-from dlrun.run_folder.recorded_metrics import format_metric, read_metrics_csv
+from dlrun.run_folder.recorded_metrics import format_metric, parse_metrics_csv
 from dlrun.system.console import format_position, printable, to_json
 
 # train, valid, test: bags of words, binary CSR (n_reviews, width), and labels, 0 or 1 (n_reviews,)
@@ -143,7 +143,7 @@ class TextLasso(Experiment[TextLassoConfig]):
         if results["compared_with"]:
             baseline = (
                 f"{results['compared_experiment']}, {Path(results['compared_with']).name}",
-                read_metrics_csv(run.folder / COMPARED),
+                parse_metrics_csv(run.read(COMPARED), run.folder / COMPARED),
                 results["compared_test_accuracy"],
             )
         rows, best = results["train_rows"], results["best_index"]
