@@ -35,7 +35,8 @@ class Metric:
     @property
     def not_ranked(self) -> str:
         """Return how to declare the direction, in a sentence; empty if it is known."""
-        how = f"metrics={{{without_stage(self.name)}: lower}}, or higher, says what is better"
+        declared = f"--set 'metrics={{{without_stage(self.name)}: higher}}'"
+        how = f"`{declared}`, or lower, says what is better"
         return "" if self.sign else f"{self.name} is not ranked: {how}"
 
     @property

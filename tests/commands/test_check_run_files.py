@@ -72,7 +72,9 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     problems = {row["run"]: row["problems"] for row in json.loads(checked.stdout)}
     assert problems["another/a"] == [why]
     rows = json.loads(cli("runs", "list", "--json").is_told(0).stdout)
-    assert {row["name"]: row["problem"] for row in rows if row["problem"]} == {copy.name: why}
+    assert {row["name"]: row["problem"] for row in rows if row["problem"]} == {
+        f"another/{copy.name}": why
+    }
     cli("report").is_told(0, "left out of means")
     page = (tmp_path / "report.html").read_text()
     assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"

@@ -80,7 +80,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
         assert f'<td data-label="State">{state}' in page
     assert "out of memory" in page
     assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
-    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
+    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: damaged", page)
 
 
 def test_without_a_name_the_newest_of_each_config_first(forked: Dlrun, tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def change_record(folder: Path, *removed: str, **values: Any) -> None:
 def change_environment(folder: Path, **values: Any) -> None:
     """Change a run's environment.json, as if the run had begun there."""
     seal(folder / ENVIRONMENT, json.loads((folder / ENVIRONMENT).read_text()) | values)
+    record = json.loads((folder / RESULTS).read_text())
+    if ENVIRONMENT in record["files"]:
+        digest = hashlib.sha256((folder / ENVIRONMENT).read_bytes()).hexdigest()
+        change_record(folder, files=record["files"] | {ENVIRONMENT: digest})
 
 
 def change_config(folder: Path, old: str, new: str) -> None:

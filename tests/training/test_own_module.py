@@ -293,7 +293,7 @@ def test_the_best_epoch_is_kept_the_training_stops_and_a_killed_run_has_the_same
     ("changes", "words"),
     [
         ({"early_stopping": stopping_by("valid_scor")}, "did you mean 'valid_score'"),
-        ({"early_stopping": stopping_by("valid_score")}, "metrics={score: lower}"),
+        ({"early_stopping": stopping_by("valid_score")}, "metrics={score: higher}"),
         ({"keep": "best"}, "keep: best: no metric 'valid_loss'"),
     ],
 )

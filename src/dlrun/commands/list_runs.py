@@ -23,7 +23,7 @@ from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time,
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.record import NOT_THE_BOOKS, RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen, cut, pluralize
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
 STATES = f"Only runs in this state: {', '.join(State)}."
@@ -34,6 +34,7 @@ SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "dif
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
 NO_RUNS = "name a folder of runs by --runs-dir"
 MARK = "*"  # on a terminal, at values that are not on the book's data
+LONGEST_NAME = 20  # characters of a run's name on a terminal
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -100,7 +101,7 @@ def list_runs(
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         metric = _common_metric(rows)
-        shown = [_shown_row(row, metric, marks=screen.out.is_terminal) for row in rows]
+        shown = [_shown_row(row, metric, on_terminal=screen.out.is_terminal) for row in rows]
         screen.rows(table_lines(_columns(rows, keys, order, metric), shown, screen, empty=EMPTY))
         if any(str(row["value"]).endswith(MARK) for row in shown):
             screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
@@ -235,14 +236,18 @@ def _common_metric(rows: Sequence[Row]) -> str | None:
     return metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
 
 
-def _shown_row(row: Row, metric: str | None, *, marks: bool) -> Row:
+def _shown_row(row: Row, metric: str | None, *, on_terminal: bool) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
     if value is not None:
-        name = "" if metric else f"{row['metric'].removeprefix(TESTED)}="
-        mark = MARK if marks and NOT_THE_BOOKS in (row["reference_differs"] or "") else ""
-        value = f"{name}{format_metric(value)}{mark}"
-    return row | {"value": value, "differs": row["problem"] or row["differs"]}
+        heading = "" if metric else f"{row['metric'].removeprefix(TESTED)}="
+        mark = MARK if on_terminal and NOT_THE_BOOKS in (row["reference_differs"] or "") else ""
+        value = f"{heading}{format_metric(value)}{mark}"
+    name = row["name"]
+    if on_terminal:  # without its time, a name finds the run too
+        place, slash, own = name.rpartition("/")
+        name = cut(f"{place}{slash}{run_name_without_time(Path(own))}", LONGEST_NAME)
+    return row | {"name": name, "value": value, "differs": row["problem"] or row["differs"]}
 
 
 def _columns(

@@ -260,6 +260,8 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
     fields = {"metrics": record["metrics"]} | record
     for key in FIELDS_THAT_MAY_DIFFER:
         fields.pop(key, None)
+    if CALLBACKS in ignored:  # the repetition lacks those that only write, and says so here
+        fields.pop("reference_differs")
     for key in BY_PATH:
         if isinstance(values := fields.get(key), dict):
             paths = enumerate(values.items(), start=1)

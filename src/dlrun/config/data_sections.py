@@ -23,7 +23,9 @@ from dlrun.errors import ConfigError, did_you_mean
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 # Keys that choose what is predicted on which data: a sweep does not vary them.
-DATA_KEYS = frozenset({"data.source", "data.target", "data.task", "data.label_column"})
+DATA_KEYS = frozenset(
+    {"data.source", "data.target", "data.task", "data.label_column", "data.missing"}
+)
 CLASSES = "a folder with a sub-folder for each class"
 
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share

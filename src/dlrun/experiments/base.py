@@ -35,7 +35,8 @@ class NetworkToExport:
     network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
     input: the name of its input. inputs: makes a count of realistic rows (rows, ...). about: what a
     program needs besides the network (labels, vocabulary, preprocessing), as JSON.
-    any_length: whether the second dimension of the inputs may vary.
+    any_length: whether the second dimension of the inputs may vary. output: the name of its output;
+    without labels it is `outputs`.
     """
 
     network: Network
@@ -43,6 +44,7 @@ class NetworkToExport:
     inputs: "Callable[[int], Tensor]"
     about: Values
     any_length: bool = False
+    output: str = "logits"
 
 
 def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
@@ -117,7 +119,7 @@ class Experiment(ABC, Generic[C]):
 
     def test(self, run: Run, config: C, context: RunContext) -> "Predictions":
         """Predict the run's test set again."""
-        raise DlrunError(f"{self.name} has no test set to predict")
+        raise DlrunError(f"{self.name} does not test a saved run again")
 
     def exported(self, run: Run, config: C) -> NetworkToExport:
         """Return a run's trained network, prepared for export to other programs."""

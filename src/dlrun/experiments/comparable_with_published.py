@@ -42,14 +42,14 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     numbers = variant or (None if changed else section)
     if is_book and isinstance(numbers, PublishedMetrics):
         fields["expected"] = numbers.measured
-    if reference and not is_book:
-        fields["reference_differs"] = NOT_THE_BOOKS
-    elif reference and not variant:
+    reasons = [] if is_book else [NOT_THE_BOOKS]
+    if not variant:
         defaults = shipped_values(name)
-        reasons = [
+        reasons += [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed.items()
         ]
+    if reference:
         fields["reference_differs"] = ", ".join(reasons) or None
     return fields
 

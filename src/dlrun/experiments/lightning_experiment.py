@@ -73,6 +73,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
         rows, labels = trained.predictions, [*self.labels]
+        predicts = trained.processes == 1 and is_overridden("predict_step", trained.network)
         if rows is not None and len(rows) == 3 and not labels:
             labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
         predictions = predictions_of(rows, labels, {})
@@ -80,13 +81,14 @@ class LightningExperiment(Experiment[L], Generic[L]):
         check_metrics_finite(tested, "test")
         if predictions is not None:
             keep_test_predictions(context, config.predictions, predictions, None)
-        elif config.predictions is True:
+        elif config.predictions is True or (rows is None and predicts):
             context.screen.warn(
-                "predictions: none of the module's `predict_step`: none are written"
+                "no predictions are written: `predict_step` returns neither scores (rows, classes) "
+                "of whole-number targets, nor values (rows,) of other numbers"
             )
         return Results(
             metrics=trained.metrics
-            | {name: tested[name] for name in tested.keys() - trained.metrics},
+            | {name: tested[name] for name in tested if name not in trained.metrics},
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},
@@ -119,7 +121,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             return example.repeat(copies, *[1] * (example.ndim - 1))[:rows]
 
         about = {"labels": [*self.labels]} if self.labels else {}
-        return NetworkToExport(module, "inputs", inputs, about)
+        return NetworkToExport(module, "inputs", inputs, about, output="outputs")
 
     def draw(self, run: Run, config: L) -> DrawnFigures:
         """Draw the curves of everything that the module logged for each epoch, if anything."""

@@ -241,7 +241,7 @@ def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
     if argument is None:
         hint = "config values are KEY=VALUE, such as seed=3"
         if Path(words[0]).exists():
-            hint = "it reads the book's data; `dlrun --help` lists the experiments for your own"
+            hint = f"{name} takes no path; `dlrun --help` lists the experiments on your own data"
         raise UsageError(f"unexpected argument {words[0]!r}", hint)
     if not argument.is_list and len(words) > 1:
         problem = f"one {argument.metavar} is enough, got {', '.join(words)}"

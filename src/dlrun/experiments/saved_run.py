@@ -257,7 +257,18 @@ class Run:
         names_classes = self.record.config.get("logger") or trainer.get("callbacks")
         if names_classes and not is_own(self.folder / RESULTS):
             return f"dlrun verify {shlex.quote(str(self.folder))}"
-        return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
+        config = shlex.quote(str(self.folder / CONFIG))
+        return f"dlrun {self.record.experiment} --config {config}{self._data_option}"
+
+    @property
+    def _data_option(self) -> str:
+        """Return the option --data-dir with which the run began, if it did, after a space."""
+        words = iter(self.environment.command or ())
+        for word in words:
+            name, _, value = word.partition("=")
+            if name == "--data-dir":
+                return f" --data-dir {shlex.quote(value or next(words, ''))}"
+        return ""
 
     @property
     def resume_command(self) -> str | None:
@@ -269,7 +280,7 @@ class Run:
         if not schema.resumable or self.state == "running":
             return None
         has_checkpoint = bool(checkpoint_files(self.folder))
-        command = f"dlrun resume {shlex.quote(str(self.folder))}"
+        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
         if self.state != "finished":
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)

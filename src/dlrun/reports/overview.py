@@ -32,7 +32,7 @@ COLUMNS = (
     Column("value", "here", is_number=True),
     Column("picture", "range of runs", format=str),
     Column("book", is_number=True),
-    Column("place", "the book is"),
+    Column("place", "it is"),
     Column("count", "seeds", is_number=True),
     Column("curve", "validation", format=str),
     Column("tags"),

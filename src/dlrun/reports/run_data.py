@@ -182,7 +182,8 @@ class RunSection:
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == SAMPLE
-        differs = "" if is_generated else self.not_compared
+        differs = self.not_compared
+        other_values = differs.removeprefix(OTHER_DATA.name).lstrip(", ")
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
         holds = {
             FAILED: self.state == "failed",
@@ -192,9 +193,9 @@ class RunSection:
             COPY: bool(self.copy),
             REPEATED: bool(self.repeated_by),
             GENERATED: is_generated,
-            OTHER_DATA: OTHER_DATA.name in differs,
-            OTHER_NETWORK: differs.startswith("model."),
-            OTHER_CONFIG: bool(differs) and not differs.startswith((OTHER_DATA.name, "model.")),
+            OTHER_DATA: OTHER_DATA.name in differs and not is_generated,
+            OTHER_NETWORK: other_values.startswith("model."),
+            OTHER_CONFIG: bool(other_values) and not other_values.startswith("model."),
             CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
         }
         return [tag for tag, is_so in holds.items() if is_so]

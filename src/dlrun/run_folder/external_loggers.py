@@ -65,10 +65,12 @@ class ExperimentLoggers:
         tracked = self._folder.path / TRACKED
         self._runs = json.loads(read_regular_file(tracked)) if rows and tracked.exists() else {}
         self._notes = read_notes(self._folder.path)
+        begun = read_run_environment(self._folder.path)
         self._about = {
             "tags": ", ".join(self._notes.tags),
             "note": self._notes.note,
-            "code": str(read_run_environment(self._folder.path).code),
+            "code": str(begun.code),
+            "commit": begun.commit or "",
             "folder": str(self._folder.path.absolute()),
         }
         self._params = flatten_keys(self._config.model_dump(mode="json")) | self._about

@@ -103,6 +103,8 @@ class RunEnvironment(ChecksummedModel):
 
     dlrun: str
     code: str | None = None  # version of the code that computes
+    commit: str | None = None
+    command: list[str] = []  # the command line
     packages: dict[str, str | None] = {}
     threads: int | None = None  # cores that it might use
 

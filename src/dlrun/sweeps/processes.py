@@ -138,7 +138,8 @@ def select_device(configs: Sequence[ExperimentConfig]) -> str:
 
 
 def _send_device(connection: "Connection[str, str]", accelerator: str) -> None:
-    connection.send(select_accelerator(accelerator)[0])
+    with contextlib.suppress(BrokenPipeError):  # the parent was interrupted
+        connection.send(select_accelerator(accelerator)[0])
 
 
 def preload_fork_server(experiments: Iterable[str]) -> None:
