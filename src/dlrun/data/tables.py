@@ -162,17 +162,25 @@ def check_table(found: FoundData) -> None:
     parts = read_table(found)
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
         _make_table(found, parts)
-    else:
-        _read_columns([], parts, found.config)
+        return
+    names, config = _names_of_columns(found, parts), found.config
+    if config.missing == "refuse":
+        parts = [_usable_rows(part, names, config, found.screen) for part in parts]
+    _read_columns(names, parts, config, are_all=False)
 
 
-def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
-    config, seed = found.config, found.seed
-    first, _ = parts[0][0]
+def _names_of_columns(found: FoundData, parts: list[list[Record]]) -> list[str]:
+    """Return the names of a table's columns that predict. Raises DataError if there is none."""
+    config, (first, _) = found.config, parts[0][0]
     names = [name for name in first if name not in (config.target, config.id, *config.ignore)]
     if not names:
         problem = f"{found.origin.text}: no column besides {config.target!r}"
         raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
+    return names
+
+
+def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
+    config, seed, names = found.config, found.seed, _names_of_columns(found, parts)
     parts = [_usable_rows(part, names, config, found.screen) for part in parts]
     levels = _read_columns(names, parts, config)
     records = [record for part in parts for record in part]
@@ -312,13 +320,18 @@ def _is_missing(cells: Cells, name: str) -> bool:
 
 
 def _read_columns(
-    names: Sequence[str], parts: Sequence[Sequence[Record]], config: TableDataConfig
+    names: Sequence[str],
+    parts: Sequence[Sequence[Record]],
+    config: TableDataConfig,
+    *,
+    are_all: bool = True,
 ) -> dict[str, list[str]]:
     """Return the categories of columns; raise DataError with all that is wrong in them or targets.
 
-    Categories are those of the first part, and targets are checked in all parts.
+    Categories are those of the first part, and targets are checked in all parts. are_all: whether
+    no row is missing, which might have another value.
     """
-    found = {name: _find_levels(name, parts[0]) for name in names}
+    found = {name: _find_levels(name, parts[0], are_all) for name in names}
     problems = {name: problem for name, (_, problem) in found.items() if problem}
     remedy = f"correct the columns, or leave them out: {_ignoring(problems, config)}"
     targets = [_find_words(config.target, part, is_target=True)[1] for part in parts]
@@ -342,13 +355,13 @@ def _raise_all(problems: Sequence[str], remedy: str) -> None:
     faults.raise_all(most=MOST_PROBLEMS)
 
 
-def _find_levels(name: str, records: Sequence[Record]) -> tuple[list[str], str]:
+def _find_levels(name: str, records: Sequence[Record], are_all: bool) -> tuple[list[str], str]:
     """Return the categories of a column, none of numbers, and what is wrong with it."""
     words, problem = _find_words(name, records)
     cells = [cells[name].strip() for cells, _ in records if not _is_missing(cells, name)]
     levels = sorted({*cells, *[FILLED] * (len(cells) < len(records))})
     what = ""
-    if len(levels) == 1:
+    if len(levels) == 1 and are_all:
         what = f"has one value in all of {pluralize(len(records), 'row')}"
     elif words and not problem and len(levels) > MOST_LEVELS:
         what = f"has words, and {len(levels):,} different ones are no categories"
