@@ -102,13 +102,20 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return finished runs, the newest of each config first; ConfigError if no run finished."""
+    """Return finished runs: the newest of each config, those of configs that fit whole, the newest.
+
+    Raises ConfigError if no run has finished.
+    """
     every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
-    newest = [group.runs[0] for group in group_runs(every.runs)]
-    shown = [*{run.folder: run for run in [*newest, *every.runs]}.values()][:NEWEST]
+    groups = group_runs(every.runs)
+    shown = [group.runs[0] for group in groups][:NEWEST]
+    for _, *others in (group.runs for group in groups):
+        if len(shown) + len(others) <= NEWEST:
+            shown += others
+    shown = [*{run.folder: run for run in [*shown, *every.runs]}.values()][:NEWEST]
     note = ""
-    if len(every.runs) > NEWEST:
-        note = f"{NEWEST} of {len(every.runs)} finished runs, the newest of each config first; "
+    if len(shown) < len(every.runs):
+        note = f"{len(shown)} of {len(every.runs)} finished runs, the newest of each config first; "
         note += "`dlrun report RUN ...` names others, `dlrun report FOLDER` has all."
     return PageContent(shown, note, every.warnings)
 
