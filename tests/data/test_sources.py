@@ -92,5 +92,6 @@ def test_a_source_that_is_not_declared_as_the_books_is_never_compared(
     done = cli(*words, "batch_size=50").is_told(0)
     run = Run.open(latest(tmp_path, "mnist-dense"))
     assert run.record.data == "Clothes (mnist)" and run.labels == [*CLOTHES]
-    assert run.record.reference_differs == "not the book's data" and run.record.expected == {}
+    assert (run.record.reference_differs or "").startswith("not the book's data, ")
+    assert run.record.expected == {}
     assert "Clothes" in run.experiment.title(run) and "notebook" not in done.stdout

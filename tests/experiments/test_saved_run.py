@@ -23,13 +23,17 @@ def opened(folder: Path, config: dict[str, Any] | None = None, **record: Any) ->
 
 def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     content = json.dumps({"labels": ["a", "b"]}).encode()
-    digest = sha256(content).hexdigest()
-    run = opened(tmp_path / "x" / "20260101T000000Z-a", files={ASSETS: digest}, figures=["a.png"])
-    with pytest.raises(DataError, match=r"metrics\.csv: missing"):
+    table = "epoch,loss\n1,0.123456789\n2,0.0617283945\n"
+    files = {
+        ASSETS: sha256(content).hexdigest(),
+        "metrics.csv": sha256(table.encode()).hexdigest(),
+    }
+    run = opened(tmp_path / "x" / "20260101T000000Z-a", files=files, figures=["a.png"])
+    with pytest.raises(DataError, match=r"metrics\.csv: No such file"):
         _ = run.metrics
     folder = RunFolder(run.folder)
     folder.write(ASSETS, content)
-    folder.write_text("metrics.csv", "epoch,loss\n1,0.123456789\n2,0.0617283945\n")
+    folder.write_text("metrics.csv", table)
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
     assert run.labels == run.assets["labels"] == ["a", "b"]
     assert run.figures == [run.folder / "a.png"]

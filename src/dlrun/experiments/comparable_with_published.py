@@ -3,7 +3,7 @@
 from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import Values, format_setting
-from dlrun.data.sources import dataset_of
+from dlrun.data.sources import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
@@ -43,7 +43,8 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     if is_book and isinstance(numbers, PublishedMetrics):
         fields["expected"] = numbers.measured
     reasons = [] if is_book else [NOT_THE_BOOKS]
-    if not variant:
+    is_generated = getattr(data, "source", "") == GENERATED  # then the other values say nothing
+    if not (variant or is_generated):
         defaults = shipped_values(name)
         reasons += [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
