@@ -119,7 +119,7 @@ OTHER_NETWORK = Tag("other network", "the book's numbers are of another model")
 OTHER_CONFIG = Tag("other config", "the book's numbers are of another config")
 CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
 ONE_SEED = Tag("1 seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
-FEW_SEEDS = Tag("few seeds", "with fewer than 5 nothing is said about the book's number")
+FEW_SEEDS = Tag("few seeds", "fewer than 5 say too little of the range of runs")
 NOT_RANKED = Tag("not ranked", "`metrics={NAME: lower}`, or higher, says what is better")
 NO_DATA = Tag("no data", "not run; the reason follows")
 
