@@ -32,7 +32,7 @@ def test_a_file_that_cannot_be_written_has_a_remedy(number: int, capsys: Out) ->
     assert said[0] == f"error: /a: {os.strerror(number)}" and len(said) == 2
     shown = explain_failure(error, Path("run"), "dlrun")
     assert isinstance(shown, DlrunError)
-    assert shown.hint == f"{said[1].strip()}; finished steps are in run"
+    assert shown.hint == f"{said[1].strip()}; log.txt and what it finished are in run"
 
 
 def test_an_error_of_an_authors_package_names_its_line() -> None:
