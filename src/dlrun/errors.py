@@ -160,7 +160,8 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
     if isinstance(error, DlrunError | Stopped):
         return error
     if described := describe_failure(error):
-        described.hint = f"{described.hint}; log.txt and what it finished are in {folder}".removeprefix("; ")
+        left = f"log.txt and what it finished are in {folder}"
+        described.hint = f"{described.hint}; {left}".removeprefix("; ")
         return described
     is_exit = isinstance(error, SystemExit | GeneratorExit)
     if is_exit or (isinstance(error, Exception) and package != "dlrun"):
