@@ -455,9 +455,11 @@ def _show(parts: Parts, out: Path, data_dir: Path, screen: Screen) -> None:
             runs = pluralize(len(part.runs), "run")
             shown.append(f"{part.title}{mark}, {runs} of {part.seconds:.1f} s{note}")
         shown += [lines.pop(0) for _ in rows]
-    for text in (LEGEND, *_compare_with_baselines(parts)):
-        shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
-    shown += [printable(note) for part in parts for note in part.notes]
+    notes = (note for part in parts for note in part.notes)
+    for text in (LEGEND, *_compare_with_baselines(parts), *notes):
+        shown += textwrap.wrap(
+            printable(text), SCREEN_WIDTH, subsequent_indent="  ", break_long_words=False
+        )
     if any(part.missing for part in parts):
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
