@@ -484,3 +484,20 @@ def test_an_own_module_has_predictions_and_is_exported(
     assert (tmp_path / "own.onnx").stat().st_size > 100
     model.write_text(CLASSIFIER.replace("def forward", "def other"))
     forked("export", "latest", "--out", "other.onnx", **env).is_told(1, "no `forward`")
+    model.write_text(CLASSIFIER.replace("return self.net(rows)", "raise RuntimeError"))
+    forked("export", "latest", "--out", "failing.onnx", **env).is_told(1, "written as ONNX")
+
+
+def test_it_is_said_if_what_predict_step_returns_is_no_prediction(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
+) -> None:
+    folder, env = plugins
+    values = YAML.replace("fragile", "cpu")
+    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=values)
+    unknown = CLASSIFIER.replace("return self(batch[0])", "return self(batch[0])[:, 0]")
+    (folder / "own_module" / "model.py").write_text(unknown)
+    forked("own-module", **env).is_told(0, "predict_step")
+    assert "predict_step" not in forked("own-module", "predictions=false", **env).is_told(0).stderr
+    assert not [*tmp_path.glob("runs/own-module/*/predictions.csv")]

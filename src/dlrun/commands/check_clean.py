@@ -9,11 +9,11 @@ from typing import Annotated
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.list_runs import open_runs, scan_or_fail
+from dlrun.commands.list_runs import open_runs, problems_of, scan_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run, find_copies, find_damage, scan_folder
-from dlrun.rows import Column, table_lines
+from dlrun.experiments.saved_run import Run, find_copies, scan_folder
+from dlrun.rows import Column
 from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
@@ -42,7 +42,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
     for name, run in opened:
-        problems = [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
+        problems = problems_of(run)
         result = "damaged" if problems else "copy" if run.folder in copies else "whole"
         row: Values = {
             "run": name,
@@ -56,10 +56,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
         rows.append(row)
     if json:
         screen.print_json(rows)
-    screen.show("\n".join(table_lines(CHECKED, rows, screen)))
-    for row in rows:
-        if row["problems"]:
-            screen.show("\n  ".join([f"{row['run']}: {row['result']}", *row["problems"]]))
+    show_results(CHECKED, rows, [row["problems"] for row in rows], screen)
     damaged = sum(row["result"] == "damaged" for row in rows)
     copied = f", {len(copies)} copied" if copies else ""
     screen.note(f"{pluralize(len(rows), 'run')}, {damaged} damaged{copied}")

@@ -1,6 +1,5 @@
 """`dlrun data`: download, check and show the data sets of the experiments."""
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import typer
@@ -134,8 +133,4 @@ def _find(
         hint = f"choose {', '.join(NAMES)}"
         raise ConfigError(f"no data {name!r}{did_you_mean(name, known)}", hint)
     dataset, experiment = known[name]
-    values, layer = opt.divide_words(experiment, words)
-    overrides = opt.join_settings(values, settings.overrides)
-    return dataset, load_experiment_config(
-        experiment, replace(settings, overrides=overrides, values=[layer])
-    )
+    return dataset, load_experiment_config(experiment, opt.with_words(settings, experiment, words))

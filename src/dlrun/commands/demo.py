@@ -75,10 +75,12 @@ class _Fit:
             part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
             rows = {row["metric"]: row for row in part.rows}
             if row := rows.get(metric) or next(iter(rows.values()), None):
-                metric, here = row["metric"], format_metric(row["mean"])
+                metric = row["metric"]
+                here = format_metric(row["mean"])
                 published = [format_metric(row[edition]) for edition in EDITIONS]
-                if of := row.get("photographs"):
-                    metric, here = "the book's first label", f"in {here} of {of}"
+                if photographs := row.get("photographs"):
+                    metric = "the book's first label"
+                    here = f"in {here} of {photographs}"
             here += " (*)" if record.reference_differs else ""
         elif record.source == GENERATED:
             here += " (generated)"

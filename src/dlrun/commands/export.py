@@ -49,8 +49,9 @@ def export_network(
 
         torch.manual_seed(0)  # the inputs of the check are random
         network, exported = opened.network(), opened.exported()
-        about = _metadata(opened, exported, network)
         try:
+            with torch.no_grad():
+                about = _metadata(opened, exported, network)
             written = files.write_onnx(file, exported.network, exported.inputs(2), about)
             difference, largest = files.largest_difference(network, written, _batches(exported))
         except OSError:  # such as a full disk

@@ -16,7 +16,14 @@ from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run, RunIdentity, find_copies, scan_folder, scan_runs
+from dlrun.experiments.saved_run import (
+    Run,
+    RunIdentity,
+    find_copies,
+    find_damage,
+    scan_folder,
+    scan_runs,
+)
 from dlrun.metrics import TESTED, agreed_directions, describe_metric
 from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
@@ -73,10 +80,10 @@ def list_runs(
     keys = [key.strip() for key in columns.split(",")] if columns else []
     order = (sort or "").removeprefix("-")
     named_keys = {*keys, order, *(condition.key for condition in conditions)} - {""}
-    whole = json or not named_keys <= {*COLUMNS, "metrics"}
+    reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     rows, known, identities = list[Row](), set[str](), list[RunIdentity]()
     for run in scan_or_fail(folder, experiment):  # one in memory at a time
-        row = _row(run, screen, whole=whole)
+        row = _row(run, screen, reads_config=reads_config)
         identities.append(run.identity)
         known |= row.keys()
         is_met = [condition.meets(row) for condition in conditions]
@@ -127,7 +134,7 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Ru
     """Return runs, also damaged ones, after a short name of each.
 
     names: of runs, and of folders of runs at any depth; without names it is the runs folder. Raises
-    ConfigError if there are none.
+    ConfigError if there is no run.
     """
     folders = [] if names else runs_below(runs_dir)
     if not (names or folders):
@@ -144,16 +151,31 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Ru
     ]
 
 
-def _row(run: Run, screen: Screen, *, whole: bool) -> Row:
-    """Return the values of a run; `whole`: with those of its config and record, which take time."""
+def problems_of(run: Run) -> list[str]:
+    """Return a sentence for each damaged file of a run, by its name in the run's folder."""
+    return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
+
+
+def show_results(
+    columns: Sequence[Column], rows: Sequence[Row], reasons: Sequence[Sequence[str]], screen: Screen
+) -> None:
+    """Show the result of each run as a table, and below it the reasons, if a run has any."""
+    screen.show("\n".join(table_lines(columns, rows, screen)))
+    for row, lines in zip(rows, reasons, strict=True):
+        if lines:
+            screen.show("\n  ".join([f"{row['run']}: {row['result']}", *lines]))
+
+
+def _row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
+    """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
     record = run.record
     row: Row = {}
     notes = RunNotes() if run.is_damaged else notes_or_warning(run, screen)
-    if whole and not run.is_damaged:
+    if reads_config and not run.is_damaged:
         row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
     return row | {
         **run_row(run, notes),
-        "config": run.settings if whole else {},
+        "config": run.settings if reads_config else {},
         "metrics": record.metrics,
         "directions": record.directions,
     }

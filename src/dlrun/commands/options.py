@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -189,6 +190,12 @@ def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str
     settings = [word for word in words or () if is_setting(word) or ("=" in word and not takes)]
     others = [word for word in words or () if word not in settings]
     return check_settings(settings), registry.layer_of_arguments(experiment, others)
+
+
+def with_words(settings: RunSettings, experiment: str, words: Sequence[str] | None) -> RunSettings:
+    """Return settings with those that an experiment's arguments make; raise UsageError if wrong."""
+    values, layer = divide_words(experiment, words)
+    return replace(settings, overrides=join_settings(values, settings.overrides), values=[layer])
 
 
 def check_settings(words: Sequence[str]) -> list[str]:

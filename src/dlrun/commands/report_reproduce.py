@@ -121,7 +121,7 @@ def _newest_finished(runs_dir: Path) -> PageContent:
 
 
 def _finished_of(folders: Sequence[Path], place: str) -> PageContent:
-    """Return the finished runs among folders; raise ConfigError if there is none."""
+    """Return the finished runs in folders; raise ConfigError if no run has finished."""
     finished, unfinished, left_out = list[Run](), list[str](), list[str]()
     for folder in folders:
         try:

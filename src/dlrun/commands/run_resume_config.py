@@ -1,7 +1,6 @@
 """`dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`: start or continue a run, print a config."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -36,9 +35,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
-        values, layer = opt.divide_words(name, words)
-        overrides = opt.join_settings(values, settings.overrides)
-        settings = replace(settings, overrides=overrides, values=[layer])
+        settings = opt.with_words(settings, name, words)
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
@@ -76,9 +73,7 @@ def config(
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     dlrun config imdb-lstm --schema > imdb-lstm.schema.json
     """
-    values, layer = opt.divide_words(experiment, words)
-    overrides = opt.join_settings(values, settings.overrides)
-    settings = replace(settings, overrides=overrides, values=[layer])
+    settings = opt.with_words(settings, experiment, words)
     if not schema:
         typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
         return

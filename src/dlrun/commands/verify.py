@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from json import loads
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.commands.list_runs import open_runs
+from dlrun.commands.list_runs import open_runs, problems_of, show_results
 from dlrun.config.followed_classes import classes_of, only_writes
 from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
@@ -31,8 +31,8 @@ from dlrun.execution.checks import check_classes_followed
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import PROCESSES
-from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies, find_damage
-from dlrun.rows import Column, number, table_lines
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
+from dlrun.rows import Column, number
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS, parse_csv
@@ -170,19 +170,11 @@ def verify_runs(
                 results.append((name, result))
     finally:  # also after Ctrl-C
         if results:
-            _show(results, screen)
+            rows = [result.row(name) for name, result in results]
+            show_results(COLUMNS, rows, [result.reasons for _, result in results], screen)
     if json:
-        screen.print_json([result.row(name) for name, result in results])
+        screen.print_json(rows)
     return max(result.result != "identical" for _, result in results)
-
-
-def _show(results: Sequence[tuple[str, Verification]], screen: Screen) -> None:
-    """Show a table of runs, and below it why one of them is not simply identical."""
-    rows = [result.row(name) for name, result in results]
-    screen.show("\n".join(table_lines(COLUMNS, rows, screen)))
-    for name, result in results:
-        if reasons := result.reasons:
-            screen.show("\n  ".join([f"{name}: {result.result}", *reasons]))
 
 
 def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> Verification:
@@ -191,7 +183,7 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
         why = run.problem or f"only a finished run can be verified{hint}"
         return Verification(run, run.state, why)
-    if problems := [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]:
+    if problems := problems_of(run):
         return Verification(run, "damaged", "; ".join(problems))
     try:
         replaced = _replaced_values(run)

@@ -163,15 +163,17 @@ def check_table(found: FoundData) -> None:
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
         _make_table(found, parts)
         return
-    names, config = _names_of_columns(found, parts), found.config
+    config = found.config
+    names = _names_of_columns(found, parts)
     if config.missing == "refuse":
         parts = [_usable_rows(part, names, config, found.screen) for part in parts]
     _read_columns(names, parts, config, are_all=False)
 
 
 def _names_of_columns(found: FoundData, parts: list[list[Record]]) -> list[str]:
-    """Return the names of a table's columns that predict. Raises DataError if there is none."""
-    config, (first, _) = found.config, parts[0][0]
+    """Return the names of a table's columns that predict. Raises DataError if no column is left."""
+    config = found.config
+    first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, config.id, *config.ignore)]
     if not names:
         problem = f"{found.origin.text}: no column besides {config.target!r}"
@@ -180,7 +182,8 @@ def _names_of_columns(found: FoundData, parts: list[list[Record]]) -> list[str]:
 
 
 def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
-    config, seed, names = found.config, found.seed, _names_of_columns(found, parts)
+    config, seed = found.config, found.seed
+    names = _names_of_columns(found, parts)
     parts = [_usable_rows(part, names, config, found.screen) for part in parts]
     levels = _read_columns(names, parts, config)
     records = [record for part in parts for record in part]
@@ -220,9 +223,9 @@ def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
         X = np.array(_read_each(records, columns.encode))
         if labels is None:
             target_scale = float(targets[fitted].mean()), float(targets[fitted].std())
-    whole = TablePart(X, targets, records)
+    all_rows = TablePart(X, targets, records)
     origin = DataOrigin(text, found.origin.is_book)
-    train, test = whole.rows(fitted), whole.rows(tested)
+    train, test = all_rows.rows(fitted), all_rows.rows(tested)
     return Table(columns, config.target, labels, train, test, origin, digest, target_scale)
 
 
@@ -331,15 +334,15 @@ def _read_columns(
     Categories are those of the first part, and targets are checked in all parts. are_all: whether
     no row is missing, which might have another value.
     """
-    found = {name: _find_levels(name, parts[0], are_all) for name in names}
-    problems = {name: problem for name, (_, problem) in found.items() if problem}
+    columns = {name: _find_levels(name, parts[0], are_all) for name in names}
+    problems = {name: problem for name, (_, problem) in columns.items() if problem}
     remedy = f"correct the columns, or leave them out: {_ignoring(problems, config)}"
     targets = [_find_words(config.target, part, is_target=True)[1] for part in parts]
     if config.task == "regression" and any(targets):
         remedy = f"{remedy}\n{TARGET_REMEDY}" if problems else TARGET_REMEDY
         problems |= {target: target for target in targets if target}
     _raise_all([*problems.values()], remedy)
-    return {name: levels for name, (levels, _) in found.items()}
+    return {name: levels for name, (levels, _) in columns.items()}
 
 
 def _ignoring(names: Iterable[str], config: TableDataConfig) -> str:
@@ -517,10 +520,10 @@ def make_days(found: FoundData, *, weekday: bool = True) -> Table:
         levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lags}
     )
     X = np.array(_read_each(days, columns.encode))
-    whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], days)
+    all_days = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], days)
     fitted, tested = np.flatnonzero(is_train), np.flatnonzero(~is_train)
-    digest = _digest(X, whole.targets, fitted, tested)
-    train, test = whole.rows(fitted), whole.rows(tested)
+    digest = _digest(X, all_days.targets, fitted, tested)
+    train, test = all_days.rows(fitted), all_days.rows(tested)
     return Table(columns, VOLUME, None, train, test, found.origin, digest, scales[VOLUME], True)
 
 

@@ -41,9 +41,10 @@ def check_own_data(config: OwnDataConfig) -> None:
             faults.errors.append(ConfigError(f"data.{key}: {place}{problem}", hint))
     faults.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
-        key, remedy = "data.path", f"`data.path={config.path / 'train'}` divides the other part"
+        key = "data.test" if config.test else "data.path"
+        remedy = f"`data.path={config.path / 'train'}` divides the other part"
         if config.test:
-            key, remedy = "data.test", "leave out data.test, or the folds"
+            remedy = "leave out data.test, or the folds"
         raise ConfigError(f"{key}: the test rows are given, and folds divide all rows", remedy)
 
 

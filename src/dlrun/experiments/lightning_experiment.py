@@ -73,7 +73,6 @@ class LightningExperiment(Experiment[L], Generic[L]):
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
         rows, labels = trained.predictions, [*self.labels]
-        predicts = trained.processes == 1 and is_overridden("predict_step", trained.network)
         if rows is not None and len(rows) == 3 and not labels:
             labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
         predictions = predictions_of(rows, labels, {})
@@ -81,10 +80,9 @@ class LightningExperiment(Experiment[L], Generic[L]):
         check_metrics_finite(tested, "test")
         if predictions is not None:
             keep_test_predictions(context, config.predictions, predictions, None)
-        elif config.predictions is True or (rows is None and predicts):
+        elif config.predictions is True:
             context.screen.warn(
-                "no predictions are written: `predict_step` returns neither scores (rows, classes) "
-                "of whole-number targets, nor values (rows,) of other numbers"
+                "predictions: none of the module's `predict_step`: none are written"
             )
         return Results(
             metrics=trained.metrics

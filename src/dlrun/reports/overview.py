@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.data.sources import GENERATED
 from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports import charts
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, by_rank, tag_marks, tags_of_group
-from dlrun.reports.run_data import NO_DATA, SAMPLE, RunSection, Tag
+from dlrun.reports.run_data import NO_DATA, RunSection, Tag
 from dlrun.rows import Column, used_columns
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric
 
@@ -94,7 +95,7 @@ def make_overview(
     rows: list[tuple[tuple[float, ...], Values]] = []
     for number, (name, runs) in enumerate(experiments.items(), start=1):
         of_experiment = [group for group in groups if group.record.experiment == name]
-        ranked = sorted(by_rank(of_experiment), key=lambda group: group.record.source == SAMPLE)
+        ranked = sorted(by_rank(of_experiment), key=lambda group: group.record.source == GENERATED)
         left = len(ranked) - limit
         for group in ranked[:limit]:
             link = Markup('<a href="#experiment-{}">{}</a>').format(number, name)

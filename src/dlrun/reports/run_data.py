@@ -17,12 +17,14 @@ from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
+from dlrun.data.sources import GENERATED as GENERATED_SOURCE
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run, find_damage
+from dlrun.groups import FEWEST
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
-from dlrun.run_folder.record import RunEnvironment, RunNotes
+from dlrun.run_folder.record import NOT_THE_BOOKS, RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     HOLD_OUT,
@@ -104,7 +106,6 @@ class Tag(NamedTuple):
     is_problem: bool = False  # it is red
 
 
-SAMPLE = "sample"  # the source of generated data
 FAILED = Tag("failed", "a run ended by an error, which its section names", is_problem=True)
 UNFINISHED = Tag("unfinished", "a run that has not ended, or was killed, is in no mean")
 DAMAGED = Tag("damaged", "a file of a run was changed, and is not shown", is_problem=True)
@@ -114,13 +115,13 @@ DIVERGED = Tag(
 COPY = Tag("copy", "a run's folder was copied; only the original counts")
 REPEATED = Tag("repeated", "of runs with the same config, seed and data the last one counts")
 GENERATED = Tag("generated data", "they show that everything works, and nothing about the book")
-OTHER_DATA = Tag("not the book's data", "the book's numbers do not judge them")
+OTHER_DATA = Tag(NOT_THE_BOOKS, "the book's numbers do not judge them")
 OTHER_NETWORK = Tag("other network", "the book's numbers are of another model")
 OTHER_CONFIG = Tag("other config", "the book's numbers are of another config")
 CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
 ONE_SEED = Tag("1 seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
-FEW_SEEDS = Tag("few seeds", "fewer than 5 say too little of the range of runs")
-NOT_RANKED = Tag("not ranked", "`metrics={NAME: lower}`, or higher, says what is better")
+FEW_SEEDS = Tag("few seeds", f"fewer than {FEWEST} say too little of the range of runs")
+NOT_RANKED = Tag("not ranked", "`--set 'metrics={NAME: higher}'`, or lower, says what is better")
 NO_DATA = Tag("no data", "not run; the reason follows")
 
 
@@ -181,7 +182,7 @@ class RunSection:
         """Return what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
-        is_generated = self.record.source == SAMPLE
+        is_generated = self.record.source == GENERATED_SOURCE
         differs = self.not_compared
         other_values = differs.removeprefix(OTHER_DATA.name).lstrip(", ")
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch

@@ -74,6 +74,10 @@ SRUN_VARIABLES = {
 }  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
+NO_PREDICTIONS = (
+    "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
+    "whole-number targets, nor values (rows,) of other numbers"
+)
 # Keys of the config that Lightning does by itself; all but the first, dlrun's networks do.
 VALIDATION = {"check_val_every_n_epoch"}
 AUTOMATIC = VALIDATION | {
@@ -265,6 +269,8 @@ class Training:
         predicts = trainer.world_size == 1 and self.config.predictions is not False
         if predicts and is_overridden("predict_step", module):
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
+            if recorder.predictions() is None:
+                self.context.screen.warn(NO_PREDICTIONS)
         return metrics
 
     def _announcement(self, device: str, left: int, done: int, world: int) -> str:
