@@ -59,6 +59,13 @@ PYTHON_API = """
 .. autoexception:: dlrun.DataError
 ```
 
+## dlrun.datasets
+
+```{eval-rst}
+.. automodule:: dlrun.datasets
+   :members:
+```
+
 ## dlrun.experiment
 
 ```{eval-rst}

@@ -2,12 +2,14 @@
 
 import difflib
 import errno
+import functools
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
@@ -16,6 +18,9 @@ REMEDIES[errno.ENOSPC] = "free some space"
 # Where a file begins that no user of dlrun writes: dlrun's own, Python's, or code without a file.
 LIBRARIES = (f"{Path(__file__).parent}{os.sep}", f"{Path(traceback.__file__).parent}{os.sep}", "<")
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DlrunError(Exception):
@@ -124,6 +129,25 @@ class OutOfTime(Stopped):
 
     exit_code = 140
     word = "out of time"
+
+
+def public(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function whose errors a notebook shows with their hint and a short traceback."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except Terminated as stop:
+            raise SystemExit(stop.exit_code) from None
+        except DlrunError as error:
+            if error.hint:
+                error.add_note(error.hint)
+            raise error.with_traceback(None) from None
+
+    return call
 
 
 def first_line(error: object) -> str:

@@ -1,15 +1,14 @@
 """Run experiments and sweeps, and open runs, from Python or a notebook."""
 
-import functools
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from dlrun.config.yaml_loader import Values, flatten_keys, format_override
-from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, Terminated  # noqa: F401
+from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, public  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
@@ -20,32 +19,12 @@ from dlrun.sweeps.sweep import run_sweep
 from dlrun.system.console import Screen, json_default
 
 PathLike = str | Path
-P = ParamSpec("P")
 T = TypeVar("T")
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.RLock()
 
 
-def _public(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a function whose errors a notebook shows with their hint and a short traceback."""
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except Interrupted:
-            raise KeyboardInterrupt from None
-        except Terminated as stop:
-            raise SystemExit(stop.exit_code) from None
-        except DlrunError as error:
-            if error.hint:
-                error.add_note(error.hint)
-            raise error.with_traceback(None) from None
-
-    return call
-
-
-@_public
+@public
 def run(
     experiment: str,
     *inputs: PathLike,
@@ -84,7 +63,7 @@ def run(
     return _ended(code, folder)
 
 
-@_public
+@public
 def resume(
     run: PathLike | Run = "latest",
     *,
@@ -114,7 +93,7 @@ def resume(
         return _ended(*resume_run(str(run.folder if isinstance(run, Run) else run), settings))
 
 
-@_public
+@public
 def sweep(
     experiment: str,
     *inputs: PathLike,
@@ -171,7 +150,7 @@ def sweep(
     return results
 
 
-@_public
+@public
 def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
     """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest".
 
@@ -182,7 +161,7 @@ def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
     return Run.open(run, _path(runs_dir))
 
 
-@_public
+@public
 def runs(
     experiment: str | None = None,
     *,

@@ -1,0 +1,71 @@
+"""MNIST's handwritten digits by multinomial logistic regression, as a network (ISLP, lab 10.9.2).
+
+One linear layer, trained as the network of mnist_dense.py is. A fifth of the training images
+validates.
+Reaches a test accuracy of .917 after 30 epochs, in 13 seconds of one core. `dlrun mnist-logistic`
+is the same network.
+"""
+
+import argparse
+
+import torch
+from torch import nn
+
+from dlrun import datasets
+
+EPOCHS = 30  # trainer.max_epochs
+BATCH_SIZE = 256  # batch_size
+LEARNING_RATE = 0.01  # optimizer.lr
+SEED = 0  # seed
+
+
+def logistic_regression():
+    """Return one linear layer from pixels to logits: (n, 28, 28) -> (n, 10)."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+
+
+def train_epoch(network, optimizer, X, y, batches):
+    """Update the weights by each batch of row numbers; return the mean loss of a row."""
+    network.train()
+    losses = []  # one for each row
+    for rows in batches:
+        loss = nn.functional.cross_entropy(network(X[rows] / 255), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses += [loss.item()] * len(rows)
+    return sum(losses) / len(losses)
+
+
+@torch.no_grad()
+def evaluate(network, X, y):
+    """Return the mean loss, and the share of the images that are classified correctly."""
+    network.eval()
+    logits = torch.cat([network(part / 255) for part in X.split(2000)])
+    loss = nn.functional.cross_entropy(logits, y)
+    return loss.item(), (logits.argmax(1) == y).float().mean().item()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--sample", action="store_true", help="generated data")
+    options = parser.parse_args()
+
+    digits = datasets.mnist(seed=SEED, sample=options.sample)
+    X, y = map(torch.from_numpy, digits.train)
+    torch.manual_seed(SEED)
+    network = logistic_regression()
+    optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)
+    for epoch in range(1, options.epochs + 1):
+        batches = torch.randperm(len(X)).split(BATCH_SIZE)
+        train_loss = train_epoch(network, optimizer, X, y, batches)
+        loss, accuracy = evaluate(network, *map(torch.from_numpy, digits.valid))
+        print(f"epoch {epoch}: loss {train_loss:.4f}, valid {loss:.4f}, accuracy {accuracy:.4f}")
+    loss, accuracy = evaluate(network, *map(torch.from_numpy, digits.test))
+    print(f"test loss {loss:.4f}")
+    print(f"test accuracy {accuracy:.4f}")
+
+
+if __name__ == "__main__":
+    main()

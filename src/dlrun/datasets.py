@@ -1,0 +1,196 @@
+"""Load the data of the book's chapter as arrays, as scikit-learn's loaders do.
+
+Example: `reviews = datasets.imdb_sequences(); reviews.train.X, reviews.train.y, reviews.words`
+
+The rows, their order and what is held out for validation are those of the experiments. All loaders
+have these arguments, and raise ConfigError or DataError with a hint on what to do:
+
+- sample: generate data instead of reading the book's.
+- seed: chooses the rows that are held out, and generates samples.
+- data_dir: where data are, and are downloaded to if missing; by default DLRUN_DATA_DIR, or `data`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from dlrun.data.archives import Array
+from dlrun.data.labelled_texts import Reviews
+from dlrun.data.small_images import SmallImages
+from dlrun.data.sources import GENERATED, FoundData, dataset_of
+from dlrun.data.splits import split_off_validation
+from dlrun.data.tables import Table, make_days
+from dlrun.data.text_encoding import SPECIAL
+from dlrun.errors import public
+from dlrun.execution.checks import load_experiment_config
+from dlrun.run_context import RunSettings, resolve_data_dir
+from dlrun.system.console import Screen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Folder = str | Path | None
+
+
+class Rows(NamedTuple):
+    """Holds rows X (n, ...), and what is to be predicted for each, y (n,)."""
+
+    X: Array | sparse.csr_matrix
+    y: Array
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Holds the training and test rows of a table: X float64 (n, columns), y float64 (n,).
+
+    columns: the names of X's columns. target: the name of y.
+    """
+
+    train: Rows
+    test: Rows
+    columns: list[str]
+    target: str
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """Return a DataFrame of all columns and the target, the test rows after the others."""
+        import pandas as pd  # slow
+
+        parts = self.train, self.test
+        frame = pd.DataFrame(np.vstack([part.X for part in parts]), columns=self.columns)
+        return frame.assign(**{self.target: np.hstack([part.y for part in parts])})
+
+
+@dataclass(frozen=True)
+class Images:
+    """Holds images and their classes: X uint8 (n, ...) from 0 to 255, y int64 (n,).
+
+    classes: the name of each class.
+    """
+
+    train: Rows
+    valid: Rows
+    test: Rows
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class FilmReviews:
+    """Holds film reviews and their classes: X by the loader, y int8 (n,), 1 is positive.
+
+    classes: the name of each class. words: the word of each id; the first four ids are special, and
+    the most frequent words follow. n_words: the number of ids, 10,003; the last three are not used.
+    """
+
+    train: Rows
+    valid: Rows
+    test: Rows
+    classes: list[str]
+    words: list[str]
+    n_words: int
+
+
+@public
+def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> TableRows:
+    """Return the baseball players with a known salary: 175 rows to train, 88 to test, 19 columns.
+
+    The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
+    thousands of dollars. seed: the lab's `random_state`.
+    """
+    found = _find("hitters-linear", f"data.split_seed={seed}", sample, data_dir)
+    return _table_rows(dataset_of(found.config).make(found))
+
+
+@public
+def nyse(
+    *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: Folder = None
+) -> TableRows:
+    """Return the trading days of the stock exchange: 4,276 rows to train, 1,770 to test.
+
+    The 15 columns are return, volume and volatility five days before, four days before, up to the
+    day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
+    the day's volume. All are standardised over all days. seed: only generates samples.
+    """
+    found = _find("nyse-linear", f"seed={seed}", sample, data_dir)
+    return _table_rows(make_days(found, weekday=day_of_week))
+
+
+@public
+def mnist(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
+    """Return the digits, X (n, 28, 28): 48,000 to train, 12,000 to validate, 10,000 to test."""
+    return _images("mnist-dense", sample, seed, data_dir)
+
+
+@public
+def cifar100(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
+    """Return photographs, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
+    return _images("cifar100", sample, seed, data_dir)
+
+
+@public
+def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
+    """Return the reviews as bags of words, X: which of 10,003 word ids occur in each.
+
+    X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
+    validate and 25,000 to test.
+    """
+    found = _find("imdb-dense", f"seed={seed}", sample, data_dir)
+    reviews: Reviews = dataset_of(found.config).make(found)
+    return _film_reviews(found, reviews, reviews.train.bags, reviews.test.bags)
+
+
+@public
+def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
+    """Return the last 500 word ids of each review, X int32 (n, 500), padded in front with 0.
+
+    23,000 reviews are to train, 2,000 to validate and 25,000 to test.
+    """
+    found = _find("imdb-lstm", f"seed={seed}", sample, data_dir)
+    reviews: Reviews = dataset_of(found.config).make(found)
+    length = found.config.max_length
+    ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
+    return _film_reviews(found, reviews, *ids)
+
+
+def _find(experiment: str, seed: str, sample: bool, data_dir: Folder) -> FoundData:
+    """Return the files of the data of an experiment's shipped config, with a seed."""
+    source = [f"data.source={GENERATED}"] if sample else []
+    config = load_experiment_config(experiment, RunSettings(overrides=[seed, *source]))
+    section = config.data_section
+    folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
+    return dataset_of(section).find(section, folder, config.split_seed, Screen(results=False))
+
+
+def _split(found: FoundData, train: Rows, test: Rows) -> dict[str, Rows]:
+    """Return the rows of each part, by its name."""
+    validation = found.config.validation
+    fitted, held_out = split_off_validation(validation, train.y, test.y, found.seed, found.screen)
+    return {
+        "train": Rows(train.X[fitted], train.y[fitted]),
+        "valid": Rows(train.X[held_out], train.y[held_out]),
+        "test": Rows(test.X.copy(), test.y.copy()),  # torch warns of a cached one: it is read-only
+    }
+
+
+def _table_rows(table: Table) -> TableRows:
+    """Return the rows of a table; the target is standardised if a network's target is."""
+    centre, scale = table.target_scale
+    parts = [Rows(part.X, (part.targets - centre) / scale) for part in (table.train, table.test)]
+    return TableRows(parts[0], parts[1], table.columns.names, table.target)
+
+
+def _images(experiment: str, sample: bool, seed: int, data_dir: Folder) -> Images:
+    found = _find(experiment, f"seed={seed}", sample, data_dir)
+    images: SmallImages = dataset_of(found.config).make(found)
+    train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
+    return Images(**_split(found, train, test), classes=images.names)
+
+
+def _film_reviews(found: FoundData, reviews: Reviews, train: Any, test: Any) -> FilmReviews:
+    """Return reviews whose rows X are given for training and test."""
+    parts = _split(found, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
+    words = [*SPECIAL, *reviews.vocabulary]
+    return FilmReviews(**parts, classes=reviews.labels, words=words, n_words=reviews.width)
