@@ -27,6 +27,7 @@ from measure import (
 )
 
 LAB = HERE / ".venv-lab" / "bin" / "python"
+PLAIN = HERE.parent / "examples" / "plain"
 FULL = 25_000  # training reviews of the published archive
 HELD_OUT = 0.08  # of them for validation: 2,000 of 25,000
 SCALED_IMAGES = {"transform.scaled_decoding": "true"}
@@ -72,6 +73,12 @@ class Case:
     repeats: int
     discard: int = 0  # first runs that only warm up
 
+    def without(self, labels: list[str]) -> "Case":
+        """This case without some of its variants, and without the rows that are about them."""
+        variants = {label: self.variants[label] for label in self.variants if label not in labels}
+        rows = [row for row in self.rows if not {row.variant, row.reference} & {*labels}]
+        return replace(self, variants=variants, rows=rows)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -110,6 +117,21 @@ class Setup:
         archive, validation = settings["data.archive"], settings["data.validation"]
         return {"archive": archive, "validation": validation, "data": self.data}
 
+    def linked(self) -> Path:
+        """dlrun's data folder with links to the published files, which need no config key so."""
+        files = [
+            ("imdb", self.source / "aclImdb_v1.tar.gz"),
+            ("hitters", self.source / "Hitters.csv"),
+            ("nyse", self.source / "NYSE.csv"),
+            *(("mnist", file) for file in (self.source / "mnist").glob("*.gz")),
+        ]
+        for name, file in files:
+            link = self.data / name / file.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if file.exists() and not link.exists():
+                link.symlink_to(file)
+        return self.data
+
     def photos(self, count: int) -> Path:
         folder = WORK / f"photos-{count}"
         prepare("photos", images=self.source / "book_images", count=count, to=folder)
@@ -130,6 +152,26 @@ def fetch(data: Path, settings: dict[str, object]) -> list[str]:
 def lab(script: str, *words: object) -> list[str]:
     """A lab script's command line."""
     return [str(LAB), str(HERE / script), *map(str, words)]
+
+
+def plain(name: str, setup: Setup, *words: object, metric: str = "epoch") -> Variant:
+    """An experiment's script of examples/plain, as it is. Its first step also loads the data."""
+    script = PLAIN / f"{name.replace('-', '_')}.py"
+    command = [sys.executable, HERE / "plain.py", script, setup.linked()]
+
+    def read(folder: Path, took: Process) -> Metrics:
+        found = read_json(folder / "plain.json")
+        seconds = found["step_seconds"]
+        value = steady(seconds) if metric == "epoch" else sum(seconds[1:])
+        return process(folder, took) | {metric: value} | tested(found)
+
+    return Variant(lambda out: [str(word) for word in (*command, out, *words)], read)
+
+
+def beside_plain(what: str, metric: str = "epoch", **work: float) -> list[Row]:
+    """A row beside the lab's way, and one beside plain PyTorch."""
+    plain_row = Row(f"{what}, beside plain PyTorch", metric, reference="plain")
+    return [Row(what, metric, **work), plain_row]
 
 
 def process(folder: Path, took: Process) -> Metrics:
@@ -176,12 +218,13 @@ def dense(setup: Setup) -> Case:
             "lab": Variant(
                 lambda out: lab("lab_imdb.py", "dense", arrays, epochs, out), lab_network
             ),
+            "plain": plain("imdb-dense", setup, "--epochs", epochs),
             "dlrun": Variant(
                 lambda out: dlrun("imdb-dense", settings, out, setup.data), our_network
             ),
         },
         [
-            Row("imdb-dense, an epoch with its validation", "epoch", gflop=0.241, gigabytes=1.02),
+            *beside_plain("imdb-dense, an epoch with its validation", gflop=0.241, gigabytes=1.02),
             Row(f"imdb-dense, whole process: {epochs} epochs, test, figures", "process"),
             Row("imdb-dense, peak memory of the process", "memory", unit="GB"),
         ],
@@ -196,18 +239,21 @@ def lasso(setup: Setup) -> Case:
     def read_lab(folder: Path, took: Process) -> Metrics:
         return process(folder, took) | {"path": read_json(folder / "lab.json")["path_seconds"]}
 
-    return Case(
+    case = Case(
         {
             "lab": Variant(lambda out: lab("lab_lasso.py", arrays, values, out), read_lab),
+            "plain": plain("imdb-lasso", setup, metric="path"),
             "dlrun": Variant(lambda out: dlrun("imdb-lasso", settings, out, setup.data), our_path),
         },
         [
-            Row(f"imdb-lasso, path of {values} lambdas", "path"),
+            *beside_plain(f"imdb-lasso, path of {values} lambdas", "path"),
             Row(f"imdb-lasso, whole process: {values} lambdas, test, figure", "process"),
             Row("imdb-lasso, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,
     )
+    # The script has no option for the number of lambdas.
+    return case.without(["plain"]) if setup.quick else case
 
 
 def lstm(setup: Setup) -> Case:
@@ -217,21 +263,24 @@ def lstm(setup: Setup) -> Case:
     settings = setup.settings(reviews) | {"trainer.max_epochs": epochs}
     what = f"imdb-lstm, an epoch of {reviews:,} reviews with its validation"
     share = reviews / FULL
-    return Case(
+    case = Case(
         {
             "lab": Variant(
                 lambda out: lab("lab_imdb.py", "lstm", arrays, epochs, out), lab_network
             ),
+            "plain": plain("imdb-lstm", setup, "--epochs", epochs),
             "dlrun": Variant(
                 lambda out: dlrun("imdb-lstm", settings, out, setup.data), our_network
             ),
         },
         [
-            Row(what, "epoch", gflop=258 * share, gigabytes=19.1 * share),
+            *beside_plain(what, gflop=258 * share, gigabytes=19.1 * share),
             Row("imdb-lstm, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,
     )
+    # The script reads all reviews.
+    return case.without(["plain"]) if setup.quick else case
 
 
 def digits(kind: str, setup: Setup) -> Case:
@@ -243,10 +292,11 @@ def digits(kind: str, setup: Setup) -> Case:
     return Case(
         {
             "lab": Variant(lambda out: lab("lab_mnist.py", kind, root, epochs, out), lab_network),
+            "plain": plain(name, setup, "--epochs", epochs),
             "dlrun": Variant(lambda out: dlrun(name, settings, out, setup.data), our_network),
         },
         [
-            Row(f"{name}, an epoch with its validation", "epoch"),
+            *beside_plain(f"{name}, an epoch with its validation"),
             Row(f"{name}, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 5,
@@ -269,11 +319,15 @@ def cifar(setup: Setup) -> Case:
         chosen = settings | {"trainer.precision": precision}
         return Variant(lambda out: dlrun("cifar100", chosen, out, setup.data), our_network)
 
+    few: dict[str, object] = {"data.source": "sample", "trainer.max_epochs": 3 * epochs}
     variants = {
         "lab": Variant(lambda out: lab("lab_cifar.py", arrays, epochs, out), lab_network),
         "dlrun": ours("32-true"),
         "dlrun bf16": ours("bf16-mixed"),
+        "plain": plain("cifar100", setup, "--sample", "--epochs", 3 * epochs),
+        "dlrun few": Variant(lambda out: dlrun("cifar100", few, out, setup.data), our_network),
     }
+    small = "cifar100, an epoch of 2,000 images with its validation"
     what = f"cifar100, an epoch of {count:,} images with its validation"
     # 11.5 GFLOP to train on 128 images, 4 of 5; a third of it to validate the others.
     gflop = 11.5 / 128 * count * (0.8 + 0.2 / 3)
@@ -282,6 +336,7 @@ def cifar(setup: Setup) -> Case:
         [
             Row(f"{what}, float32", "epoch", gflop=gflop),
             Row(f"{what}, bf16-mixed", "epoch", "dlrun bf16", gflop=gflop, precision="bf16"),
+            Row(f"{small}, beside plain PyTorch", "epoch", "dlrun few", "plain"),
             Row("cifar100, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=1 if setup.quick else 3,
@@ -295,10 +350,11 @@ def table(experiment: str, kind: str, file: str, setup: Setup) -> Case:
     return Case(
         {
             "lab": Variant(lambda out: lab("lab_tables.py", kind, epochs, out), lab_network),
+            "plain": plain(experiment, setup, "--epochs", epochs),
             "dlrun": Variant(lambda out: dlrun(experiment, settings, out, setup.data), our_network),
         },
         [
-            Row(f"{experiment}, an epoch with its validation", "epoch"),
+            *beside_plain(f"{experiment}, an epoch with its validation"),
             Row(f"{experiment}, whole process: {epochs} epochs, test, figures", "process"),
         ],
         repeats=2 if setup.quick else 5,

@@ -22,7 +22,8 @@ RESULTS = HERE / "results"
 WORK = RESULTS / "work"  # arrays, photographs and runs; kept, so that a second benchmark is quicker
 SCRIPT = Path(sys.executable).with_name("dlrun")
 DLRUN = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "dlrun"]
-ENVIRONMENT = {"DLRUN_OFFLINE": "1", "MPLBACKEND": "Agg"}
+# Each side may write its bytecode, and has as many threads as it wants.
+ENVIRONMENT = {"DLRUN_OFFLINE": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 class FailedError(Exception):

@@ -40,6 +40,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="pairs of runs, in every case")
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
     parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="VARIANT",
+        help="leave out lab, plain or another of a case's variants (repeatable)",
+    )
+    parser.add_argument(
         "--data",
         type=Path,
         default=os.environ.get("DLRUN_TEST_DATA"),
@@ -53,7 +60,7 @@ def options() -> argparse.Namespace:
     for name in ("aclImdb_v1.tar.gz", "book_images"):
         if not (WITHOUT_DATA.issuperset(args.case) or (args.data / name).exists()):
             parser.error(f"{args.data / name}: not there")
-    args.with_lab = not WITHOUT_LAB.issuperset(args.case)
+    args.with_lab = not WITHOUT_LAB.issuperset(args.case) and "lab" not in args.without
     if args.with_lab and not LAB.exists():
         parser.error(f"{LAB}: not there; `make bench` makes it")
     return args
@@ -154,7 +161,7 @@ def main() -> int:
     cases.warm_up(with_lab=args.with_lab)
     for name in args.case:
         try:
-            case = ALL_CASES[name](setup)
+            case = ALL_CASES[name](setup).without(args.without)
             repeats = args.repeats or case.repeats
             peak = machine.peak(sys.executable)
             samples = run_case(name, case, repeats, runs)

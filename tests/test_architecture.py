@@ -30,6 +30,7 @@ def imported(script: str, *arguments: str) -> tuple[int, set[str]]:
         (["imdb-dense", "--set", "lr=1"], 2),
         (["imdb-dense", "--lr", "1"], 2),
         (["config", "cifar100"], 0),
+        (["script", "cifar100"], 0),
     ],
 )
 def test_quick_commands_import_nothing_slow(arguments: list[str], code: int) -> None:

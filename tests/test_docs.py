@@ -80,6 +80,20 @@ def test_the_menu_has_every_page_of_docs() -> None:
     assert {*ROOT.glob("docs/*/*.md")} <= listed
 
 
+def test_the_chapters_code_is_that_of_the_scripts() -> None:
+    """Each line is of a script that its part names; a part has at most 12 of them."""
+    text = read(ROOT / "docs/tutorials/chapter-10.md")
+    for part in text.split("\n## ")[1:]:
+        blocks = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+        named = re.findall(r"\((../../examples/plain/\w+\.py)\)", part)
+        lines = {
+            line for name in named for line in read(ROOT / "docs/tutorials" / name).splitlines()
+        }
+        quoted = [line for block in blocks for line in block.splitlines()]
+        assert not {*quoted} - lines and len(quoted) <= 12
+    assert len(re.findall("```python", text)) > 5
+
+
 def shell_lines() -> Iterator[tuple[str, str]]:
     """Each line of a shell block without its comment, and each command within a text."""
     for page in PAGES:

@@ -37,7 +37,7 @@ def kept_by_git(*folders: str) -> set[str]:
     return {name for name in done.stdout.splitlines() if (ROOT / name).exists()}
 
 
-def test_the_wheel_has_the_code_and_the_configs(built: Path) -> None:
+def test_the_wheel_has_the_code_the_configs_and_the_scripts(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -45,9 +45,8 @@ def test_the_wheel_has_the_code_and_the_configs(built: Path) -> None:
         told = BytesParser().parsebytes(archive.read(metadata))
     about = {name for name in names if ".dist-info/" in name}
     code = {name.removeprefix("src/") for name in kept_by_git("src")}
-    assert names - about == code | {"dlrun/commit.txt"} | {
-        f"dlrun/{name}" for name in kept_by_git("configs")
-    }
+    others = {name.removeprefix("examples/") for name in kept_by_git("configs", "examples/plain")}
+    assert names - about == code | {"dlrun/commit.txt"} | {f"dlrun/{name}" for name in others}
     assert {"dlrun/py.typed", "dlrun/reports/page.html", SMOKE.as_posix()} <= names
     assert {name.partition("/")[2] for name in about} == {
         "METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE",
@@ -106,6 +105,8 @@ def test_the_wheel_works_without_a_checkout(program: Path, tmp_path: Path) -> No
     assert all(name in told for name in NAMES)
     shipped = python(tmp_path, "-m", "dlrun", "config", "imdb-dense").stdout
     assert installed(program, tmp_path, "config", "imdb-dense").stdout == shipped
+    script = (ROOT / "examples/plain/imdb_dense.py").read_text(encoding="utf-8")
+    assert installed(program, tmp_path, "script", "imdb-dense").stdout == script
     (smoke,) = program.parents[1].rglob(str(SMOKE))
     installed(program, tmp_path, "imdb-dense", "--config", smoke)
     (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")

@@ -64,6 +64,8 @@ EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
         ("runs list --runs-dir nowhere _", []),
         ("sweep --resume fi", ["first"]),
         (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
+        ("script cif", ["cifar100"]),
+        ("script text", []),  # of the user's own data
     ],
 )
 def test_what_is_offered(offered: Offered, tmp_path: Path, words: str, expected: list[str]) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
         "export": "export:export_network",
         "verify": "verify:verify_runs",
         "config": "run_resume_config:config",
+        "script": "script:print_script",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
     },
@@ -69,7 +70,7 @@ EXPERIMENT_PANELS = ("The book's experiments", "Your own data", "Experiments of 
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
     "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
-    "More": ("config", "data", "accelerators", "new"),
+    "More": ("config", "script", "data", "accelerators", "new"),
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"

@@ -1,0 +1,80 @@
+"""Time torch's way and dlrun's of one piece of an update: docs/explanation/why-faster.md.
+
+Needs the reviews in the data folder (DLRUN_DATA_DIR). Prints milliseconds, the least of 20 times.
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from dlrun import datasets
+from dlrun.kernels.bag_linear import BagLinear, Bags
+from dlrun.kernels.batch_parts import FastDropout
+from dlrun.kernels.lstm import LSTMLastState
+from dlrun.kernels.rmsprop import OnePassRMSprop
+
+
+def milliseconds(compute):
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - started)
+    return 1000 * min(times)
+
+
+def tell(what, torchs, ours, about=""):
+    ours, torchs = milliseconds(ours), milliseconds(torchs)
+    times = f"{torchs:.3g} ms, {ours:.3g} ms, {torchs / ours:.2g} times"
+    sys.stdout.write(f"{what}: {times}{about}\n")
+
+
+def bags():
+    X = datasets.imdb_bags().train.X
+    rows, layer, sparse_layer = np.arange(512), nn.Linear(10_003, 16), BagLinear(10_003, 16)
+    share = f"; {X.nnz / np.prod(X.shape):.2%} of the matrix are ones"
+    tell(
+        "a layer on 512 bags, forward and backward",
+        lambda: layer(torch.from_numpy(X[rows].toarray())).sum().backward(),
+        lambda: sparse_layer(Bags(X, rows)).sum().backward(),
+        share,
+    )
+
+
+def lstm():
+    X = datasets.imdb_sequences().train.X
+    ids = torch.from_numpy(X[:300])
+    embedding, layer, last_state = nn.Embedding(10_003, 32), nn.LSTM(32, 32), LSTMLastState()
+    layer.batch_first = True
+    words = np.mean([len(np.unique(X[start : start + 300])) for start in range(0, 3000, 300)])
+    tell(
+        "an LSTM on 300 reviews, forward and backward",
+        lambda: layer(embedding(ids))[0][:, -1].sum().backward(),
+        lambda: last_state(layer, embedding, ids).sum().backward(),
+        f"; {np.mean(X == 0):.0%} is padding; a batch has {words:.0f} different words",
+    )
+
+
+def rmsprop():
+    weights = [nn.Parameter(torch.randn(10_003, 16)) for _ in range(2)]
+    for one in weights:
+        one.grad = torch.randn(10_003, 16)
+    theirs, ours = torch.optim.RMSprop(weights[:1]), OnePassRMSprop(weights[1:], lr=0.01)
+    tell("RMSprop on 10,003 x 16 weights", theirs.step, ours.step)
+
+
+def dropout():
+    numbers = torch.randn(256, 2048)
+    tell(
+        "dropout of 256 x 2,048",
+        lambda: nn.Dropout(0.4)(numbers),
+        lambda: FastDropout(0.4)(numbers),
+    )
+
+
+if __name__ == "__main__":
+    for measure in (bags, lstm, rmsprop, dropout):
+        measure()

@@ -1,0 +1,86 @@
+"""`dlrun script`: print an experiment of the book as a script in plain PyTorch or scikit-learn."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlrun.commands import options as opt
+from dlrun.config.network_sections import HiddenLayersConfig
+from dlrun.data.sources import GENERATED
+from dlrun.errors import ConfigError
+from dlrun.execution.checks import load_experiment_config
+from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import check_output_path
+from dlrun.system.files import write_file_atomically
+
+PACKAGE = Path(__file__).parents[1]
+CHECKOUT = PACKAGE.parents[1]
+# The folder of the scripts: in an installed dlrun, else in a checkout.
+SCRIPTS = PACKAGE / "plain" if (PACKAGE / "plain").is_dir() else CHECKOUT / "examples" / "plain"
+# A line such as `EPOCHS = 30  # trainer.max_epochs`: a value, and its key in the config.
+CONSTANT = re.compile(r"^([A-Z_]+ = ).+  # ([a-z_.]+)$", re.MULTILINE)
+SAMPLE = '"--sample", action="store_true"'  # an option of each script: generated data
+
+
+def find_scripts() -> dict[str, Path]:
+    """Return the file of each script by the name of its experiment."""
+    names = registry.experiment_names()
+    files = {name: SCRIPTS / f"{name.replace('-', '_')}.py" for name in names}
+    return {name: files[name] for name in names if files[name].is_file()}
+
+
+@opt.with_run_options("config", "overrides")
+def print_script(
+    settings: RunSettings,
+    experiment: Annotated[str, opt.argument("One of the book's.", "EXPERIMENT", find_scripts)],
+    words: opt.Words = None,
+    out: Annotated[Path | None, opt.option("Write the script into a file instead.", "FILE")] = None,
+    force: opt.Replace = False,
+) -> None:
+    """Print an experiment as a script in plain PyTorch or scikit-learn, with your config's values.
+
+    The script shows what the experiment computes. It needs nothing of dlrun but the data.
+
+    Examples:
+    dlrun script imdb-lstm
+    dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
+    """
+    settings = opt.with_words(settings, experiment, words)
+    scripts = find_scripts()
+    if experiment not in scripts:
+        raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")
+    text = scripts[experiment].read_text(encoding="utf-8")
+    text = insert_values(text, experiment, settings)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        check_output_path("--out", out, force=force)
+        write_file_atomically(out, text.encode())
+
+
+def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
+    """Return a script with the values of the config that differ from the shipped ones.
+
+    Raises ConfigError if the script has no constant for one of them.
+    """
+    config = load_experiment_config(experiment, settings)
+    values = config.model_dump(mode="json")
+    model = getattr(config, "model", None)
+    if isinstance(model, HiddenLayersConfig):
+        values["model"]["dropout"] = model.dropouts  # a script has no single one for all layers
+    changed = registry.changed_from_shipped(experiment, values)
+    if changed.get("data.source") == GENERATED:
+        del changed["data.source"]
+        script = script.replace(SAMPLE, f"{SAMPLE}, default=True")
+    known = [line[2] for line in CONSTANT.finditer(script)]
+    if unknown := [key for key in changed if key not in known]:
+        problem = f"the script of {experiment} cannot change {', '.join(unknown)}"
+        raise ConfigError(problem, f"it has {', '.join(known)}; `dlrun {experiment}` has all keys")
+
+    def line_with_value(line: re.Match[str]) -> str:
+        return f"{line[1]}{changed[line[2]]!r}  # {line[2]}" if line[2] in changed else line[0]
+
+    return CONSTANT.sub(line_with_value, script)

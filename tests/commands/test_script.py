@@ -1,0 +1,66 @@
+"""`dlrun script`: the files of examples/plain with a config's values, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from dlrun.commands.script import CONSTANT, SAMPLE, find_scripts
+from dlrun.experiments import registry
+from tests.conftest import LAB, Dlrun, python
+
+
+def constants(script: str) -> dict[str, object]:
+    """The values of a script by the config's keys."""
+    compile(script, "script", "exec")
+    return {line[2]: eval(line[0].partition(" = ")[2]) for line in CONSTANT.finditer(script)}
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_a_script_has_the_shipped_values(cli: Dlrun, name: str) -> None:
+    script = cli("script", name).is_told(0).stdout
+    assert script == find_scripts()[name].read_text(encoding="utf-8")
+    shipped, found = registry.shipped_values(name), constants(script)
+    assert found and found == {key: shipped[key] for key in found}
+    assert SAMPLE in script or "data.source" not in shipped
+
+
+def test_a_script_has_the_values_of_the_config(cli: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("model: {hidden: [7, 3], dropout: 0.25}\nbatch_size: 16")
+    words = "trainer.max_epochs=4", "--set", "seed=5", "optimizer.name=RMSprop"  # the last: shipped
+    changed = constants(cli("script", "hitters-dense", "--config", "mine.yaml", *words).stdout)
+    expected = {
+        "model.hidden": [7, 3],
+        "model.dropout": [0.25, 0.25],
+        "batch_size": 16,
+        "trainer.max_epochs": 4,
+        "seed": 5,
+    }
+    assert changed == constants(cli("script", "hitters-dense").stdout) | expected
+
+
+def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
+    values = "model.hidden=[7, 3]", "model.dropout=0.25", "data.source=sample"
+    words = "script", "hitters-dense", *values, "--out", "own.py"
+    assert cli(*words).is_told(0).stdout == ""
+    done = python(tmp_path, "own.py", "--epochs", "1", DLRUN_OFFLINE="1").is_told(0)
+    assert "epoch 1" in done.stdout and "test" in done.stdout
+    cli(*words).is_told(2, "own.py", "--force")
+    cli(*words, "--force").is_told(0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("hitters-dense optimizer.name=adam seed=1 threads=1", "change threads, optimizer.name"),
+        ("hitters-dense trainer.precision=bf16-mixed", "trainer.precision"),
+        ("hitters-dense scheduler.name=cosine", "scheduler.name"),
+        ("hitters-dense optimizer.weight_decay=0.1", "it has trainer.max_epochs, "),
+        ("imdb-lasso compare_with=null", "compare_with"),
+        ("imdb-lstm data.source=keras", "data.source"),
+        ("imdb-lstm lr=0.1", "optimizer.lr"),
+        ("text-dense", "cifar100, "),
+        ("nosuch", "no experiment 'nosuch'"),
+    ],
+)
+def test_what_a_script_lacks_is_an_error(cli: Dlrun, words: str, said: str) -> None:
+    assert cli("script", *words.split()).is_told(2, said).stdout == ""
