@@ -1,0 +1,300 @@
+"""The scripts of examples/plain are the oracle: dlrun computes what they compute.
+
+A script's `main` runs whole. Only its loop, `train_epoch`, gets the initial weights and the first
+batches of dlrun's run, and no dropout: both sides draw other random numbers.
+"""
+
+import contextlib
+import functools
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50
+
+import dlrun
+from dlrun.experiments import registry
+from dlrun.experiments.saved_run import Run
+from dlrun.lasso.path import unpack_linear_model_at
+from dlrun.training.data import EpochBatches
+from tests.conftest import ROOT, python
+from tests.reproduction import lab
+
+PLAIN = ROOT / "examples" / "plain"
+SAMPLED = ("hitters", "mnist", "nyse")  # by `--sample`; the others have a small data folder
+SCRIPTS = sorted(file.stem for file in PLAIN.glob("*.py"))
+NETWORKS = [name for name in SCRIPTS if name.endswith(("dense", "logistic", "lstm", "rnn", "100"))]
+FITS = {
+    "hitters_linear": ["test_mae", "test_r2"],  # what `fit` returns
+    "hitters_lasso": ["alpha", "test_mae", "test_r2", "nonzero"],
+    "nyse_linear": ["test_r2"],
+}
+BATCHES, BATCH_SIZE = 3, 32  # of the epoch: enough to see gradients that are not set to zero
+VALUES, EXACT = 5, 1e-9  # penalties of a lasso, and the tolerance of its solvers
+# RMSprop's first update moves every weight by ten learning rates towards the sign of its gradient,
+# however small that is. Where a gradient is what is left of a sum that cancels out, the sign is
+# rounding: in single precision the weights of these two can differ by some thousandths.
+SINGLE, DOUBLE = "32-true", "64-true"
+IN_DOUBLE = ["cifar100", "mnist_dense"]
+# The largest differences. Of equal columns liblinear and dlrun choose others, so the coefficients
+# of imdb-lasso are not compared, but what they add up to for each review.
+BOUNDS = {"loss": 1e-5, "weights": 1e-4, "objective": 1e-7, "logits": 5e-3, "probability": 1e-5}
+DIGITS = 6e-5  # a printed metric has four
+Metrics = dict[str, float]
+
+
+def script(name: str, old: str = "", new: str = "") -> ModuleType:
+    """A script as a module, with the only place of an old text changed."""
+    text, module = (PLAIN / f"{name}.py").read_text(), ModuleType(name)
+    assert not old or text.count(old) == 1
+    exec(text.replace(old, new) if old else text, vars(module))
+    return module
+
+
+def run_main(module: ModuleType, *options: str) -> Metrics:
+    """Run a script's main; return the metrics of the test that it prints."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        sample = ["--sample"] * module.__name__.startswith(SAMPLED)
+        patch.setattr(sys, "argv", [module.__name__, *sample, *options])
+        module.main()
+    lines = re.findall(r"^test (\w+) (\S+)$", said.getvalue(), re.MULTILINE)
+    return {f"test_{name}": float(value) for name, value in lines}
+
+
+def shares(found: Metrics, expected: Metrics) -> Metrics:
+    """By what each number differs, as a share where it is above 1."""
+    assert found
+    pairs = {name: (value, expected[name]) for name, value in found.items()}
+    return {name: abs(one - other) / max(1, abs(other)) for name, (one, other) in pairs.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Few reviews, images and photographs in the published layouts."""
+    folder = lab.data_folder(tmp_path_factory.mktemp("data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLRUN_DATA_DIR", str(folder))
+        patch.setenv("DLRUN_RUNS_DIR", str(folder / "runs"))
+        yield folder
+
+
+@functools.cache
+def run_small(name: str, **values: Any) -> Run:
+    """Run an experiment on the data of a script, with two threads of the CPU."""
+    values |= {"data.source": "sample"} if name.startswith(SAMPLED) else {}
+    values |= {"path.values": VALUES} if name.endswith("lasso") else {}
+    return dlrun.run(name.replace("_", "-"), quiet=True, accelerator="cpu", threads=2, **values)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A run of a network: what it began with, and what BATCHES updates made of it."""
+
+    run: Run
+    initial: list[Tensor]
+    batches: list[Tensor]
+    loss: float
+    weights: list[Tensor]
+
+    @classmethod
+    @functools.cache
+    def of(cls, name: str, precision: str) -> "Oracle":
+        """Do the run."""
+        shipped = registry.shipped_values(name.replace("_", "-"))
+        values: dict[str, Any] = {"trainer.max_epochs": 1, "trainer.limit_train_batches": BATCHES}
+        values |= {"batch_size": BATCH_SIZE, "trainer.precision": precision}
+        values |= {"model.dropout": 0} if "model.dropout" in shipped else {}
+        run = run_small(name, **values)
+        torch.manual_seed(run.config.seed)
+        network = run.experiment.build(run.config, run.experiment.assets(run))
+        order = EpochBatches(run.results["train_rows"], BATCH_SIZE, run.config.seed, most=BATCHES)
+        return cls(
+            run,
+            [weight.detach() for weight in network.parameters()],
+            [*map(torch.from_numpy, order)],
+            run.rows[0]["train_loss"],
+            [weight.detach() for weight in run.network().parameters()],
+        )
+
+    def differences(self, module: ModuleType) -> Metrics:
+        """Train and test by a script: by which shares do the loss, the weights, the test differ?"""
+        train_epoch, found = module.train_epoch, Metrics()
+
+        def train(network: nn.Module, optimizer: object, X: Any, y: Tensor, own: Any) -> float:
+            found["batches"] = 0 if self.are_all_rows_shuffled([*own], len(y)) else 1
+            for weight, first in zip(network.parameters(), self.initial, strict=True):
+                weight.data.copy_(in_shape(first, weight))
+            for layer in network.modules():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = 0
+            if self.run.config.trainer.precision == DOUBLE:
+                network, X = network.double(), X.double()
+            loss: float = train_epoch(network, optimizer, X, y, self.batches)
+            found["loss"] = abs(loss / self.loss - 1)
+            pairs = [*zip(network.parameters(), self.weights, strict=True)]
+            ours = torch.cat([weight.detach().flatten() for weight, _ in pairs])
+            theirs = torch.cat([in_shape(other, weight).flatten() for weight, other in pairs])
+            found["weights"] = float((ours - theirs).norm() / theirs.norm())
+            network.float()
+            return loss
+
+        vars(module).update({"train_epoch": train, "DEVICE": "cpu"})
+        return shares(run_main(module, "--epochs", "1"), self.run.record.metrics) | found
+
+    def are_all_rows_shuffled(self, batches: list[Tensor], count: int) -> bool:
+        """Whether a script's own batches are of all training rows, and of the config's size."""
+        shipped = registry.shipped_values(self.run.record.experiment)
+        sizes = [len(batches[0]), count] == [shipped["batch_size"], self.run.results["train_rows"]]
+        rows, every = torch.cat(batches), torch.arange(count)
+        return sizes and torch.equal(rows.sort().values, every) and not torch.equal(rows, every)
+
+
+def in_shape(weight: Tensor, like: Tensor) -> Tensor:
+    """A weight in the shape of another: BagLinear's is nn.Linear's transposed."""
+    return weight if weight.shape == like.shape else weight.T
+
+
+def fit_differences(module: ModuleType) -> Metrics:
+    """Fit by a script and by dlrun: by which shares do the numbers differ?"""
+    name, fit, found = module.__name__, module.fit, list[Any]()
+
+    def keep(*arguments: Any) -> Any:
+        found.extend(fit(*arguments))
+        return found
+
+    vars(module).update({"fit": keep, "VALUES": VALUES})
+    run_main(module)
+    return shares(dict(zip(FITS[name], found, strict=False)), run_small(name).record.metrics)
+
+
+def lasso_differences(module: ModuleType) -> Metrics:
+    """Solve by liblinear and by dlrun, both far beyond their usual tolerance."""
+    solve, found = module.solve, list[Any]()
+
+    def keep(train: Any, penalty: float) -> Any:
+        found.append((train, penalty, solve(train, penalty)))
+        return found[-1][-1]
+
+    vars(module).update({"solve": keep, "VALUES": VALUES, "TOLERANCE": EXACT})
+    run = run_small("imdb_lasso", tolerance=EXACT)
+    worst = shares(run_main(module), run.record.metrics)
+    for index, (row, (train, penalty, model)) in enumerate(zip(run.rows, found, strict=True)):
+        own = unpack_linear_model_at(run.read("coefficients.npz"), index)
+        margins = model.decision_function(train.X)
+        loss = np.logaddexp(0, -(2.0 * train.y - 1) * margins).sum()
+        norm = np.abs([*model.coef_[0], *model.intercept_]).sum()
+        for key, share in {
+            "lambda": abs(penalty / row["lambda"] - 1),
+            "objective": abs((loss + penalty * norm) / row["objective"] - 1),
+            "logits": np.abs(margins - own.decision(train.X)).max(),
+        }.items():
+            worst[key] = max(share, worst.get(key, 0))
+    return worst
+
+
+def photograph_differences(module: ModuleType) -> Metrics:
+    """Classify by a ResNet-50 of random weights: do the labels and probabilities differ?"""
+    network, run = classified()
+    worst = 0.0
+    for path, expected in run.results["predictions"].items():
+        for one, (label, value) in zip(expected, module.classify(network, path), strict=True):
+            same = one["label"] == label
+            worst = max(worst, abs(one["probability"] - value) if same else 1)
+    return {"probability": worst}
+
+
+@functools.cache
+def classified() -> tuple[nn.Module, Run]:
+    torch.manual_seed(0)
+    folder, network = Path(os.environ["DLRUN_DATA_DIR"]), resnet50()
+    torch.save(network.state_dict(), folder / "weights.pt")
+    files, values = sorted((folder / "book_images").iterdir())[:2], dict[str, Any]()
+    values |= {"model.weights": folder / "weights.pt", "accelerator": "cpu", "quiet": True}
+    return network, dlrun.run("classify-images", *files, **values)
+
+
+def differences(module: ModuleType, precision: str | None = None) -> Metrics:
+    """By which shares do a script's numbers differ from dlrun's?"""
+    name = module.__name__
+    if name in NETWORKS:
+        usual = DOUBLE if name in IN_DOUBLE else SINGLE
+        return Oracle.of(name, precision or usual).differences(module)
+    others = {"imdb_lasso": lasso_differences, "classify_images": photograph_differences}
+    return others.get(name, fit_differences)(module)
+
+
+def too_large(name: str, found: Metrics, *of: str) -> Metrics:
+    """Print the differences, and return those beyond their bounds."""
+    print(f"{name:15}", *of, *(f"{key} {share:.1e}" for key, share in found.items()))
+    bounds = dict.fromkeys(found, 1e-6) if name in FITS else BOUNDS
+    return {key: share for key, share in found.items() if not share <= bounds.get(key, DIGITS)}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_dlrun_computes_what_the_script_computes(name: str) -> None:
+    assert not too_large(name, differences(script(name)))
+
+
+MUTATIONS = [
+    ("hitters_dense", "nn.ReLU(), ", ""),
+    ("hitters_dense", "        optimizer.zero_grad()\n", ""),
+    ("hitters_dense", "lr=LEARNING_RATE", "lr=LEARNING_RATE / 2"),
+    ("hitters_dense", "optim.RMSprop", "optim.Adam"),
+    ("nyse_dense", ", y[rows])", ", -y[rows])"),
+    ("nyse_dense", "torch.randperm(len(X))", "torch.arange(len(X))"),
+    ("nyse_rnn", "outputs[:, -1]", "outputs[:, 0]"),
+    ("nyse_rnn", "rows.reshape(-1, 5, 3)", "rows.reshape(-1, 5, 3).flip(1)"),
+    ("mnist_logistic", "network(X[rows] / 255)", "network(X[rows] / 256)"),
+    ("mnist_dense", "logits.argmax(1)", "logits.argmin(1)"),
+    ("cifar100", "nn.MaxPool2d(2)", "nn.AvgPool2d(2)"),
+    ("imdb_dense", "y[rows].float()", "1 - y[rows].float()"),
+    ("imdb_lstm", "outputs[:, -1]", "outputs[:, -2]"),
+    ("imdb_lasso", "C=1 / penalty", "C=2 / penalty"),
+    ("hitters_linear", "LinearRegression()", "LinearRegression(positive=True)"),
+    ("hitters_lasso", "StandardScaler(), Lasso", "Lasso"),
+    ("nyse_linear", "LinearRegression()", "LinearRegression(fit_intercept=False)"),
+    ("classify_images", "[0].softmax(0)", ".softmax(0)[0]"),
+    ("classify_images", "[index] for index", "[999 - index] for index"),
+]
+COSTLY = ("mnist_dense", "mnist_logistic", "cifar100", "imdb_lasso", "classify_images")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [pytest.param(*one, marks=pytest.mark.slow if one[0] in COSTLY else ()) for one in MUTATIONS],
+)
+def test_a_script_with_one_other_line_is_found_out(name: str, old: str, new: str) -> None:
+    assert too_large(name, differences(script(name, old, new)), repr(old))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_DOUBLE)
+def test_in_single_precision_the_loss_is_near(name: str) -> None:
+    assert too_large(name, differences(script(name), SINGLE), SINGLE).get("loss", 0) < 1e-4
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_constants_are_the_values_of_the_config(name: str) -> None:
+    shipped = registry.shipped_values(name.replace("_", "-"))
+    text = (PLAIN / f"{name}.py").read_text()
+    found = re.findall(r"^[A-Z_]+ = (\S.*?) +# ([\w.]+)$", text, re.MULTILINE)
+    assert found and all(value.split("_Weights.")[-1] == str(shipped[key]) for value, key in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [one for one in SCRIPTS if one != "classify_images"])
+def test_a_script_runs_by_itself(tmp_path: Path, name: str) -> None:
+    options = ["--sample", *["--epochs", "1"] * (name in NETWORKS)]
+    done = python(tmp_path, PLAIN / f"{name}.py", *options, timeout=900).is_told(0)
+    assert re.search(r"^test \w+ -?\d", done.stdout, re.MULTILINE)
