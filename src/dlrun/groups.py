@@ -290,7 +290,8 @@ def add_data(data: dict[object, str], run: Run) -> bool:
     All runs have the same description of their data, and those whose rows were divided alike have
     the same digest. A run that has not begun has neither.
     """
-    record, settings = run.record, run.settings
+    record = run.record
+    settings = run.settings
     split_seed = record.seed if settings.get(SPLIT_SEED, 0) is None else None
     known: dict[object, str] = {}
     if record.data:
@@ -398,7 +399,8 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     elif not other.depends_on_chance:
         theirs = dict.fromkeys(ours, next(iter(theirs.values())))
     elif not group.depends_on_chance:
-        unit, ours = other.unit, dict.fromkeys(theirs, next(iter(ours.values())))
+        unit = other.unit
+        ours = dict.fromkeys(theirs, next(iter(ours.values())))
     elif group.unit != other.unit:
         return None
     both = [repeat for repeat in ours if repeat in theirs]

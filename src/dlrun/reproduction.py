@@ -339,16 +339,19 @@ def prepare_reproduction(
     If the download fails, `missing` says why; each data set is tried once. The variants of an
     experiment follow it.
     """
-    parts, failures = [], dict[str, str]()  # of each data set why it is missing
+    parts = []
+    failures = dict[str, str]()  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        part, source = ReproducedExperiment(name, options, list(seeds or [0])), name
+        part = ReproducedExperiment(name, options, list(seeds or [0]))
+        source = name
         variants: list[Variant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
-                part.baseline, variants = reference.baseline, reference.variants
+                part.baseline = reference.baseline
+                variants = reference.variants
                 if seeds is None:
                     part.seeds = [*range(reference.seeds)]
             if not config.depends_on_seed:

@@ -111,7 +111,8 @@ RUN_COLUMNS = (
 
 def run_row(run: Run, notes: RunNotes) -> Values:
     """Return what is known of a run, as screen, JSON, CSV and page have it."""
-    record, place = run.record, run.folder.parent.name  # handed in, it may lie below a student
+    record = run.record
+    place = run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
     differs: Values = {}
     if not run.is_damaged:

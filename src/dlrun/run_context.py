@@ -97,10 +97,8 @@ class RunContext:
         cls, folder: RunFolder, steps: StepCounter, settings: RunSettings, threads: int
     ) -> "RunContext":
         """Return the context of a run with the places and the options of its command."""
-        data_dir, runs_dir = (
-            resolve_data_dir(settings.data_dir),
-            resolve_runs_dir(settings.runs_dir),
-        )
+        data_dir = resolve_data_dir(settings.data_dir)
+        runs_dir = resolve_runs_dir(settings.runs_dir)
         return cls(folder, steps, data_dir, runs_dir, threads, settings.summary)
 
     @property

@@ -38,7 +38,8 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     dlrun runs check
     dlrun runs check imdb-dense/latest --json
     """
-    screen, rows = Screen(results=not json), list[Values]()
+    screen = Screen(results=not json)
+    rows = list[Values]()
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
     for name, run in opened:
@@ -79,7 +80,8 @@ def clean(
     dlrun runs clean --status failed --older-than 30d
     dlrun runs clean imdb-dense --older-than 2w --dry-run
     """
-    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
+    screen = Screen()
+    folder = run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status):
         hint = "--older-than 30d, --status failed; --dry-run only lists"
         raise ConfigError("no option selects runs to remove", hint)
@@ -116,7 +118,8 @@ def remove(
     dlrun runs rm ff75 imdb-lasso/latest
     dlrun runs rm latest --yes
     """
-    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
+    screen = Screen()
+    folder = run_context.resolve_runs_dir(runs_dir)
     named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]
     for run in named:
         if run.is_damaged:

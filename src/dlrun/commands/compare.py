@@ -106,7 +106,8 @@ def compare(
 
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     """Return what is compared besides the metrics, in three groups of values by name."""
-    record, causes = run.record, run_provenance(run)
+    record = run.record
+    causes = run_provenance(run)
     about = {"experiment": record.experiment, "state": run.state, "data": record.data}
     about |= {
         "tags": ", ".join(notes.tags) or EMPTY,
@@ -122,7 +123,8 @@ def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
 
 def run_provenance(run: Run) -> dict[str, Values]:
     """Return the code, packages, machine and data of a run; None for a value it did not record."""
-    environment, record = run.environment, run.record
+    environment = run.environment
+    record = run.record
     more = environment.model_extra or {}
     return {
         "code": {

@@ -41,7 +41,8 @@ def fetch_dataset(
     dlrun data fetch cifar100
     dlrun data fetch imdb --set data.source=keras
     """
-    screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
+    screen = Screen()
+    folder = run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find(name, words, settings, screen)
     if print_digests:
         dataset.download(config.data, folder, screen, check=False)
@@ -62,14 +63,16 @@ def verify_dataset(settings: RunSettings, name: Name, words: Words = None) -> in
     dlrun data verify cifar100
     dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
-    screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
+    screen = Screen()
+    folder = run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find(name, words, settings, screen)
     failed = False
     for file, path in dataset.files(config.data, folder):
         if not path.exists():
             hint = f"`dlrun data fetch {name}` downloads it; --data-dir: another folder"
             raise DataError(f"{path.absolute()}: not there", hint)
-        digest, verdict = file.hash_of(path), "the published one"
+        digest = file.hash_of(path)
+        verdict = "the published one"
         if digest != file.digest:
             failed = True
             verdict = f"NOT the published {file.digest}"

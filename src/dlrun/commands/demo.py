@@ -70,7 +70,8 @@ class _Fit:
             return [title, "", "failed", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
-        here, published = format_metric(record.metrics.get(metric)), ["", ""]
+        here = format_metric(record.metrics.get(metric))
+        published = ["", ""]
         if self.is_real:
             part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
             rows = {row["metric"]: row for row in part.rows}
@@ -102,7 +103,8 @@ def run_demo(
     dlrun demo
     dlrun demo hitters-lasso nyse-rnn --runs-dir demo-runs
     """
-    screen, muted = Screen(), Screen()
+    screen = Screen()
+    muted = Screen()
     muted.err.quiet = True
     if not verbose:
         settings = replace(settings, screen=_FitScreen(results=False))

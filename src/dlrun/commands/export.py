@@ -48,7 +48,8 @@ def export_network(
         from dlrun.networks import files
 
         torch.manual_seed(0)  # the inputs of the check are random
-        network, exported = opened.network(), opened.exported()
+        network = opened.network()
+        exported = opened.exported()
         try:
             with torch.no_grad():
                 about = _metadata(opened, exported, network)
@@ -71,7 +72,8 @@ def export_network(
 
 
 def _metadata(run: Run, exported: NetworkToExport, network: Network) -> Values:
-    example, labels = exported.inputs(2), exported.about.get("labels")
+    example = exported.inputs(2)
+    labels = exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     shape = [*free, *example.shape[len(free) :]]
     dtype = str(example.dtype).removeprefix("torch.")

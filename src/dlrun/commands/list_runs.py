@@ -71,7 +71,8 @@ def list_runs(
     dlrun runs list --where 'optimizer.lr>0.001' --status finished
     dlrun runs list --tag best --csv > runs.csv
     """
-    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
+    screen = Screen()
+    folder = run_context.resolve_runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
     for name in tag or ():
@@ -81,7 +82,9 @@ def list_runs(
     order = (sort or "").removeprefix("-")
     named_keys = {*keys, order, *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
-    rows, known, identities = list[Row](), set[str](), list[RunIdentity]()
+    rows = list[Row]()
+    known = set[str]()
+    identities = list[RunIdentity]()
     for run in scan_or_fail(folder, experiment):  # one in memory at a time
         row = _row(run, screen, reads_config=reads_config)
         identities.append(run.identity)

@@ -71,7 +71,8 @@ def predict_inputs(
     dlrun predict hitters-lasso/latest --csv new.csv --out salaries.csv
     """
     inputs = inputs or []
-    opened, screen = Run.open(run, runs_dir), Screen()
+    opened = Run.open(run, runs_dir)
+    screen = Screen()
     if out is not None:
         files = [Path(name) for name in (*inputs, csv or "/dev/stdin")]
         check_output_path("--out", out, force=force, inputs=[*files, *opened.sources(data_dir)])
@@ -139,7 +140,8 @@ def _read_inputs(
             raise ConfigError("nothing to predict", WAYS)
         return _read_lines()
     if reads == "image":
-        files, root = find_images(list(map(Path, inputs))), Path(inputs[0])
+        files = find_images(list(map(Path, inputs)))
+        root = Path(inputs[0])
         below = root if len(inputs) == 1 and root.is_dir() else None
         paths = (file.relative_to(below) if below else file for file in files)
         pairs = zip(files, paths, strict=True)
@@ -154,7 +156,8 @@ def _read_inputs(
 
 def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Input]:
     """Yield the rows of a table, or the texts in its only column."""
-    is_text, id_column = run.predictor.reads == "text", run.settings.get("data.id")
+    is_text = run.predictor.reads == "text"
+    id_column = run.settings.get("data.id")
     needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
     _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
     for row, place, problem in rows:

@@ -29,7 +29,9 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     dlrun runs show imdb-dense/latest
     dlrun runs show ff75 --json
     """
-    screen, opened, differs = Screen(), Run.open(run, runs_dir), None
+    screen = Screen()
+    opened = Run.open(run, runs_dir)
+    differs = None
     with contextlib.suppress(ConfigError):  # its experiment is not installed
         differs = opened.changed_settings()
     notes = notes_or_warning(opened, screen)
@@ -98,7 +100,9 @@ def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
 
 
 def _files_and_versions(run: Run) -> Lines:
-    record, environment, sizes = run.record, run.environment, run.sizes
+    record = run.record
+    environment = run.environment
+    sizes = run.sizes
     more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
     versions = {"dlrun": environment.dlrun, "code": environment.code, **environment.packages}

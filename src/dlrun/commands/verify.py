@@ -189,7 +189,8 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         replaced = _replaced_values(run)
         ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()
         # Before the repetition, which may take hours.
-        stated, provenance = _read_stated(run, ignored), run_provenance(run)
+        stated = _read_stated(run, ignored)
+        provenance = run_provenance(run)
         if not (trust or is_own(run.folder / RESULTS)):
             followed = replaced.get("trainer", {}).get("callbacks", ())
             named = [(CALLBACKS, item) for item in followed]

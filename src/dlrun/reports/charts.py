@@ -266,7 +266,8 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
-    step, metrics = next(iter(table), ""), metric_names_without_split(table)
+    step = next(iter(table), "")
+    metrics = metric_names_without_split(table)
     # The metrics of a user's own module have any name; other steps, such as images, are counts.
     if not (metrics or step == STEP) or len(table[step]) < 2:
         return []

@@ -24,7 +24,8 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each section what its group says of it: settings, which run counts in its place."""
     for group in groups:
         for run in group.runs:
-            section, settings = sections[run.folder], dict(group.settings)
+            section = sections[run.folder]
+            settings = dict(group.settings)
             if (fold := run.settings.get(FOLD)) is not None:
                 settings[FOLD] = fold
             if settings:

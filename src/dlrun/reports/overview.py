@@ -139,7 +139,8 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
 
 def _result(group: Group, spread: Spread) -> Values:
     """Return the cells on a metric of a config."""
-    metric, count = spread.metric.name, len(spread.values)
+    metric = spread.metric.name
+    count = len(spread.values)
     edition, published = next(iter(group.published(metric).items()), ("", None))
     bar = group.interval_of_test_set(spread)
     texts = [f"{group.name}: {metric} {format_metric(spread.mean)}"]

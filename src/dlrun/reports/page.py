@@ -102,7 +102,8 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
     """Return the columns and rows of the table of all runs."""
     rows: list[Row] = []
     for section in sections:
-        number, metric = section.number, main_metric(section.record)
+        number = section.number
+        metric = main_metric(section.record)
         tags = [tag for tag in section.tags if tag.name != section.state]
         state = Markup("{}{}").format(section.state, comparison.tag_marks(tags))
         differs = (

@@ -135,12 +135,15 @@ class RunSection:
     def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
         self.problems = [*find_damage(run)]  # a sentence for each damaged file
         self.is_damaged = bool(self.problems)
-        self.number, self.run, self.record = number, run, run.record
+        self.number = number
+        self.run = run
+        self.record = run.record
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
-        facts, own_name = [self.record.experiment], run_name_without_time(run.folder)
+        facts = [self.record.experiment]
+        own_name = run_name_without_time(run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
             facts.append(own_name)
         if self.record.seed is not None:

@@ -46,7 +46,9 @@ class CheckpointFile:
     """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
     def __init__(self, folder: RunFolder, run: str, data: str) -> None:
-        self._folder, self._run, self._data = folder, run, data
+        self._folder = folder
+        self._run = run
+        self._data = data
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
@@ -147,7 +149,8 @@ def _read(path: Path, run: str) -> RunCheckpoint:
     if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
     text, _, state = rest.partition(b"\n")
-    about, parts = json.loads(text), []
+    about = json.loads(text)
+    parts = []
     if about["run"] != run:
         raise ValueError("the checkpoint of another run")
     if about["parts"]:

@@ -64,7 +64,8 @@ def code_version(experiment_package: str) -> str:
 @functools.cache
 def code_digest(package: str) -> str:
     """Return a hash of the names and contents of a package's .py files, in 5 ms."""
-    digest, spec = hashlib.sha256(), find_spec(package)
+    digest = hashlib.sha256()
+    spec = find_spec(package)
     for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
         for file in sorted(folder.rglob("[!.]*.py")):
             content = hashlib.sha256(file.read_bytes()).hexdigest()

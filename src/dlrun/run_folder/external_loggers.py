@@ -49,10 +49,13 @@ class ExperimentLoggers:
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
     ) -> None:
-        self._config, self._experiment = config, experiment
-        self._folder, self._screen = folder, screen
+        self._config = config
+        self._experiment = experiment
+        self._folder = folder
+        self._screen = screen
         self._loggers: dict[str, Logger] = {}
-        self._notes, self._about = RunNotes(), dict[str, str]()
+        self._notes = RunNotes()
+        self._about = dict[str, str]()
         self._params: Values = {}
         self._runs: dict[str, str] = {}  # the ids of the run at the trackers, by logger
 
@@ -100,7 +103,8 @@ class ExperimentLoggers:
 
     def _arguments(self, name: str, run: str | None) -> dict[str, object]:
         """Return what a logger is given; `run` is the tracker's id of a run that is continued."""
-        path, kind = self._folder.path.absolute(), CLASSES.get(name, name).rpartition(".")[2]
+        path = self._folder.path.absolute()
+        kind = CLASSES.get(name, name).rpartition(".")[2]
         if kind == "MLFlowLogger":
             names = {"experiment_name": self._experiment, "run_name": path.name}
             tags = self._about | {
@@ -157,7 +161,8 @@ class ExperimentLoggers:
         """Disable a logger with a warning if it fails in the block; show none of its messages."""
         database = self._folder.path.parents[1].absolute() / "mlflow.db"
         settings = ENVIRONMENT | {MLFLOW_URI: f"sqlite:///{database}"}
-        before, level = dict(os.environ), logging.root.manager.disable
+        before = dict(os.environ)
+        level = logging.root.manager.disable
         os.environ.update(settings | before)
         logging.disable(logging.WARNING)
         try:

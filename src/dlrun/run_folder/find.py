@@ -84,7 +84,8 @@ def find_run(run: str, runs_dir: Path) -> Path:
     runs = runs_newest_first(runs_dir)
     among = [path for path in runs if path.parent.name == experiment]
     if not among:
-        among, last = runs, run
+        among = runs
+        last = run
     named = [path for path in among if path.name == last]
     named = named or [path for path in among if last and last == run_name_without_time(path)]
     if len(named) == 1:
@@ -169,7 +170,8 @@ def start_time_from_folder_name(folder: Path) -> datetime | None:
 
 def _began(folder: Path) -> tuple[str, int, str]:
     """Return the second in which a run began, and when its config.yaml was written."""
-    second, written = "", 0
+    second = ""
+    written = 0
     if stamp := _STAMP.match(folder.name):
         second = stamp[0]
     else:

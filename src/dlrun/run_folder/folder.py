@@ -50,7 +50,8 @@ class RunFolder:
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
         """Create a folder for a new run, with another suffix if taken, and point `latest` at it."""
         check_run_name(name)
-        parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
+        parent = runs_dir / experiment
+        suffix = name or secrets.token_hex(2)
         _make_folder(parent, runs_dir)
         try:
             while True:
@@ -206,7 +207,8 @@ def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
 
 def update_latest_link(parent: Path, name: str) -> None:
     """Create the link `latest` to the newest run, if the file system allows links."""
-    new, latest = parent / f".{LATEST}-{secrets.token_hex(4)}", parent / LATEST
+    new = parent / f".{LATEST}-{secrets.token_hex(4)}"
+    latest = parent / LATEST
     if latest.exists() and not latest.is_symlink():  # a folder or a file of the user's: it stays
         return
     try:

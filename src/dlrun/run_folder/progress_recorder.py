@@ -22,7 +22,10 @@ class StepCounter:
     """
 
     def __init__(self, folder: Path, run: str, screen: Screen, stop: StopRequest) -> None:
-        self.path, self.run, self.screen, self.stop = folder, run, screen, stop
+        self.path = folder
+        self.run = run
+        self.screen = screen
+        self.stop = stop
         self.rows: list[dict[str, float]] = []
         self.data: str | None = None
         self._bar: ProgressHandle | None = None
@@ -35,7 +38,8 @@ class StepCounter:
         data have changed since the run began.
         """
         checkpoint = self._load(data) if self.data is None else None
-        self.rows, self.data = list(checkpoint.rows) if checkpoint else [], data
+        self.rows = list(checkpoint.rows) if checkpoint else []
+        self.data = data
         return checkpoint
 
     def _load(self, data: str) -> RunCheckpoint | None:
@@ -88,7 +92,9 @@ class ProgressRecorder(StepCounter):
         loggers: ExperimentLoggers | None = None,
     ) -> None:
         super().__init__(folder.path, run, screen, stop)
-        self.folder, self.resumed, self.loggers = folder, resumed, loggers
+        self.folder = folder
+        self.resumed = resumed
+        self.loggers = loggers
         self._columns: Sequence[str] = ()
         self._takes_columns = False  # whether the rows name the columns
 

@@ -194,7 +194,8 @@ def metrics_table(record: RunRecord) -> Table:
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
-    lines, best = [], record.best_epoch
+    lines = []
+    best = record.best_epoch
     if record.stopped_epoch:
         lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
     if record.earlier_epoch:

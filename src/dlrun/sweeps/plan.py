@@ -219,9 +219,11 @@ def make_sweep_plan(
     configs = _validate(experiment, base, points, options, here=here)
     adaptive = None
     if search.sampler == "tpe" and search.trials is not None:
-        spaces, repeats = search.parse_spaces(), search.repeats
+        spaces = search.parse_spaces()
+        repeats = search.repeats
         adaptive = AdaptiveSearch(trials=search.trials, spaces=spaces, seed=seed, repeats=repeats)
-        keys, distinct = [space.key for space in spaces], list[Settings]()
+        keys = [space.key for space in spaces]
+        distinct = list[Settings]()
     else:
         keys, distinct = _distinct_points(configs, points[0])
         if len(distinct) < len(points):
@@ -232,7 +234,8 @@ def make_sweep_plan(
         raise ConfigError(problem, "start a sweep for each")
     dataset = registry.experiment_dataset(experiment)
     if dataset and here and search.folds is not None and not options.dry_run:
-        config, data_dir = configs[0], resolve_data_dir(options.data_dir)
+        config = configs[0]
+        data_dir = resolve_data_dir(options.data_dir)
         dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
     plan = SweepPlan(
         format=FORMAT,
@@ -314,7 +317,8 @@ def _validate(
 ) -> list[ExperimentConfig]:
     """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
-    errors, checked = Faults(), set[str]()
+    errors = Faults()
+    checked = set[str]()
     for settings in points:
         with errors.collected():
             layer = _with_settings(base, settings)
@@ -391,7 +395,9 @@ class Sweep:
 
         Of several runs of a point it is the most advanced one. folders: the only ones to search.
         """
-        plan, found, runs = self.plan, list[Run](), dict[int, Run]()
+        plan = self.plan
+        found = list[Run]()
+        runs = dict[int, Run]()
         if folders is None:
             folders = runs_newest_first(self.runs_dir, plan.experiment)
         for folder in sorted({*folders}):

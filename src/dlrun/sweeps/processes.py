@@ -98,7 +98,8 @@ class ChildProcess:
 
 def _start_isolated(process: BaseProcess) -> None:
     """Start a child process that ignores the terminal's signals and the working folder."""
-    before, script = os.environ.get(SAFE_PATH), sys.modules["__main__"]
+    before = os.environ.get(SAFE_PATH)
+    script = sys.modules["__main__"]
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     sys.modules["__main__"] = ModuleType("__main__")  # nor the user's script, which would run again
     if sys.platform != "win32":
@@ -211,7 +212,8 @@ def _listen(connection: "Connection[ProcessMessage, int]") -> None:
         try:
             number = connection.recv()
         except (EOFError, OSError):
-            number, closed = int(signal.SIGTERM), True
+            number = int(signal.SIGTERM)
+            closed = True
         if sys.platform == "win32":  # there os.kill would end the process at once
             signal.raise_signal(number)
         else:

@@ -86,7 +86,8 @@ def describe_config(group: Group) -> str:
 
 def command_of(group: Group) -> str:
     """Return the shell command that repeats a config: one run, or a sweep over its runs."""
-    words, settings = [group.record.experiment], group.runs[0].changed_settings()
+    words = [group.record.experiment]
+    settings = group.runs[0].changed_settings()
     if group.folds:
         words += ["--folds", str(settings.pop(FOLDS))]
         del settings[FOLD]
@@ -141,7 +142,8 @@ def judge_selection(groups: Sequence[Group]) -> Selection | None:
     best = find_best_config(groups)
     if best is None or best.validated is None or not best.settings:
         return None
-    metric, sign = best.validated.metric.name, best.validated.metric.sign
+    metric = best.validated.metric.name
+    sign = best.validated.metric.sign
     tested = metric.replace(VALID, TESTED, 1)
     alike = [
         group
@@ -192,7 +194,9 @@ class SweepResults:
     """Holds the configs of a sweep with their runs, the best one last; writes and shows them."""
 
     def __init__(self, sweep: Sweep, state: SweepState) -> None:
-        self.sweep, self.plan, self.state = sweep, sweep.plan, state
+        self.sweep = sweep
+        self.plan = sweep.plan
+        self.state = state
         self.groups = group_points(sweep.plan, state.runs)
         self.best = find_best_config(self.groups)
         self.selection = judge_selection(self.groups)
@@ -248,7 +252,8 @@ class SweepResults:
 
     def page_content(self) -> PageContent:
         """Return what a page shows of the sweep."""
-        plan, runs = self.plan, self.state.runs
+        plan = self.plan
+        runs = self.state.runs
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
         note = f"The sweep: {command}."
         finished = sum(run.is_finished for run in runs.values())
@@ -273,7 +278,8 @@ class SweepResults:
         main = next((group.main or group.validated for group in self.groups), None)
         if main is None:
             return None
-        plan, best = self.plan, self.best
+        plan = self.plan
+        best = self.best
         metric = without_stage(main.metric.name)
         keys = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED]
         dots = []
@@ -325,9 +331,11 @@ class SweepResults:
 
     def table_lines(self, screen: Screen) -> list[str]:
         """Return the table of the configs with the metrics that choose and judge, the best last."""
-        rows, heads = [], ["", ""]
+        rows = []
+        heads = ["", ""]
         for group in self.groups:
-            by, main = group.validated, group.main
+            by = group.validated
+            main = group.main
             shown = main or by
             heads = [shorten_metric(one.metric.name) if one else "" for one in (by, shown)]
             row = group.row(shown) if shown else {}
@@ -340,7 +348,9 @@ class SweepResults:
 
     def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:
         """Print the state and results of the sweep. Raises OSError if stdout was closed."""
-        plan, best, points = self.plan, self.best, []
+        plan = self.plan
+        best = self.best
+        points = []
         for point in plan.points:
             run = self.state.runs.get(point.number)
             about = {"point": point.number, "settings": point.settings}

@@ -46,7 +46,8 @@ def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
         sampler = optuna.samplers.TPESampler(seed=seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for place in plan.choices:
-            settings, score = configs[place][0].settings, scores[place]
+            settings = configs[place][0].settings
+            score = scores[place]
             if math.isfinite(score):
                 params = {space.key: _param(space, settings[space.key]) for space in search.spaces}
                 trial = create_trial(params=params, distributions=distributions, value=score)

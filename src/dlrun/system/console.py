@@ -72,7 +72,8 @@ def format_text_table(
     """Return rows, the heading first, as aligned lines; `left`: columns aligned to the left."""
     columns = []
     for place, cells in enumerate(zip(*rows, strict=True)):
-        width, align = max(map(cell_len, cells)), str.ljust if place in left else str.rjust
+        width = max(map(cell_len, cells))
+        align = str.ljust if place in left else str.rjust
         columns.append([align(cell, width - cell_len(cell) + len(cell)) for cell in cells])
     return [(" " * gap).join(row).rstrip() for row in zip(*columns, strict=True)]
 

@@ -110,7 +110,8 @@ def temporary_training_settings(threads: int) -> Iterator[None]:
             stack.callback(setattr, logger, "propagate", logger.propagate)
             stack.callback(logger.setLevel, logger.level)
             # Warnings go to the run's log, tips nowhere.
-            logger.handlers, logger.propagate = [], True
+            logger.handlers = []
+            logger.propagate = True
             logger.setLevel(logging.WARNING)
         # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
         # That takes a tenth of the LSTM's time, and the same numbers do not depend on it.
