@@ -79,7 +79,7 @@ class Faults:
 
     def raise_all(self, where: str = "", most: int | None = None) -> None:
         """Raise one error with the messages and hints of all, at most so many of each."""
-        problems = dict.fromkeys(one for error in self.errors for one in error.problems)
+        problems = dict.fromkeys(problem for error in self.errors for problem in error.problems)
         if len(self.errors) == 1 or len(problems) == 1:
             raise self.errors[0]
         if problems:

@@ -167,9 +167,9 @@ class Group:
         """Return the spread of each metric that all counted runs have, by name."""
         values = {name: self.values(name) for name in self.record.metrics}
         return {
-            name: Spread(self.record.metric(name), [*found.values()])
-            for name, found in values.items()
-            if found
+            name: Spread(self.record.metric(name), [*by_repeat.values()])
+            for name, by_repeat in values.items()
+            if by_repeat
         }
 
     @property
@@ -277,7 +277,7 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
             if add_data(data_of_group.setdefault((text, place), {}), run):
                 by_config.setdefault((text, place), []).append(run)
                 break
-    groups = [Group(found, _counted(found, copies), copies) for found in by_config.values()]
+    groups = [Group(alike, _counted(alike, copies), copies) for alike in by_config.values()]
     return [
         replace(group, settings=settings, with_published=with_published)
         for group, settings in zip(groups, _varied_settings(groups), strict=True)
@@ -403,9 +403,9 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
         ours = dict.fromkeys(theirs, next(iter(ours.values())))
     elif group.unit != other.unit:
         return None
-    both = [repeat for repeat in ours if repeat in theirs]
-    values, others = [ours[repeat] for repeat in both], [theirs[repeat] for repeat in both]
-    return compare_pairs(group.record.metric(metric), unit, values, others) if both else None
+    common = [repeat for repeat in ours if repeat in theirs]
+    values, others = [ours[repeat] for repeat in common], [theirs[repeat] for repeat in common]
+    return compare_pairs(group.record.metric(metric), unit, values, others) if common else None
 
 
 def compare_pairs(

@@ -80,4 +80,4 @@ def agreed_directions(configs: Iterable[Directions]) -> Directions:
     for directions in configs:
         for name, better in directions.items():
             declared.setdefault(name, set()).add(better)
-    return {name: min(found) for name, found in declared.items() if len(found) == 1}
+    return {name: min(ways) for name, ways in declared.items() if len(ways) == 1}

@@ -137,8 +137,8 @@ class ReproducedExperiment:
 
     def _find_runs(self, sweep: Sweep, points: Mapping[int, SweepPoint]) -> bool:
         """Set `runs` to the finished runs of a sweep; return whether each seed has one."""
-        found = sweep.find_runs()
-        runs = [found.get(points[seed].number) for seed in self.seeds]
+        by_point = sweep.find_runs()
+        runs = [by_point.get(points[seed].number) for seed in self.seeds]
         self.runs = [run for run in runs if run is not None and run.is_finished]
         return len(self.runs) == len(self.seeds)
 
@@ -166,7 +166,9 @@ class ReproducedExperiment:
     def published(self) -> Values:
         """Return the shipped published numbers of the experiment, or of its variant."""
         reference: Values = registry.experiment_entry(self.name).shipped.values["reference"]
-        variants = (each for each in reference.get("variants", []) if each["set"] == self.variant)
+        variants = (
+            variant for variant in reference.get("variants", []) if variant["set"] == self.variant
+        )
         return {**reference, **next(variants, {})}
 
     @property
@@ -198,7 +200,9 @@ class ReproducedExperiment:
         rows = [
             group.row(spread)
             for group in self.groups
-            for spread in sorted(group.spreads.values(), key=lambda one: one is not group.main)
+            for spread in sorted(
+                group.spreads.values(), key=lambda spread: spread is not group.main
+            )
             if group.published(spread.metric.name)
         ]
         rows = rows or self._rows_of_photographs()
@@ -257,7 +261,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
         screen.note(f"all seeds are run again: {error.message}")
         return new
     known = {point.settings[SEED] for point in earlier.points}
-    earlier.add_points(one.settings for one in new.points if one.settings[SEED] not in known)
+    earlier.add_points(point.settings for point in new.points if point.settings[SEED] not in known)
     return earlier
 
 

@@ -84,15 +84,15 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnP
     for group in by_rank(groups):
         by_data.setdefault(group.data, []).append(group)
     compared = []
-    for data, found in by_data.items():
-        if sum(len(group.runs) for group in found) > 1:
+    for data, groups_on_data in by_data.items():
+        if sum(len(group.runs) for group in groups_on_data) > 1:
             rows = [
                 group.row(spread)
                 | {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
-                for group in found
+                for group in groups_on_data
                 for spread in group.tested[: 1 if len(group.counted) == 1 else None]
             ]
-            drawn = _charts_of_several_runs(found, sections)
+            drawn = _charts_of_several_runs(groups_on_data, sections)
             compared.append(DataOnPage(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 

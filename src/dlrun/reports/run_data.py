@@ -291,7 +291,7 @@ class RunSection:
         counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
         for photograph in self.photographs:
             weights = photograph.published | {"mean": photograph.labels}
-            first = {origin: found[0][0] for origin, found in weights.items() if found}
+            first = {origin: labels[0][0] for origin, labels in weights.items() if labels}
             if "book" in first:
                 counts["photographs"] += 1
                 for origin in (*EDITIONS, "mean"):

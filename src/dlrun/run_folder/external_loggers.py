@@ -179,7 +179,7 @@ class ExperimentLoggers:
 
 def _log_step(logger: "Logger", step: int, row: Row) -> None:
     """Log a row of metrics.csv without empty cells; `step` says later what has been logged."""
-    values = {name: one for name, one in row.items() if name != STEP and not math.isnan(one)}
+    values = {name: value for name, value in row.items() if name != STEP and not math.isnan(value)}
     logger.log_metrics({**values, "step": step}, step)
     logger.save()
 

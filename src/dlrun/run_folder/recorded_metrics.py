@@ -145,7 +145,7 @@ def published_metrics(
     """Return the published metrics by edition of the book, if a run's metrics are comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
-    found = {
+    published = {
         edition: {
             name: float(value)
             for name, value in values.items()
@@ -154,7 +154,7 @@ def published_metrics(
         for edition in EDITIONS
         if isinstance(values := record.reference.get(edition), dict)
     }
-    return {edition: values for edition, values in found.items() if values}
+    return {edition: values for edition, values in published.items() if values}
 
 
 def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:

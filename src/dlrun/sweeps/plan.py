@@ -153,7 +153,7 @@ class SweepPlan(ChecksummedModel):
     def add_points(self, settings: Iterable[Settings]) -> list[SweepPoint]:
         """Add a point with each of the settings, and return these points."""
         numbered = enumerate(settings, start=len(self.points) + 1)
-        added = [SweepPoint(number=number, settings=one) for number, one in numbered]
+        added = [SweepPoint(number=number, settings=values) for number, values in numbered]
         self.points.extend(added)
         return added
 
@@ -217,26 +217,18 @@ def make_sweep_plan(
         varied.append(FOLDS)
     _refuse_settings_of_varied_keys(options.overrides, varied)
     configs = _validate(experiment, base, points, options, here=here)
-    adaptive = None
-    if search.sampler == "tpe" and search.trials is not None:
-        spaces = search.parse_spaces()
-        repeats = search.repeats
-        adaptive = AdaptiveSearch(trials=search.trials, spaces=spaces, seed=seed, repeats=repeats)
-        keys = [space.key for space in spaces]
+    adaptive = _adaptive_search(search, seed)
+    if adaptive is not None:
+        keys = [space.key for space in adaptive.spaces]
         distinct = list[Settings]()
     else:
         keys, distinct = _distinct_points(configs, points[0])
         if len(distinct) < len(points):
             counts = f"{len(distinct)} of {len(points)}"
             screen.note(f"{counts} points are distinct; equal ones run once")
-    if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
-        problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
-        raise ConfigError(problem, "start a sweep for each")
-    dataset = registry.experiment_dataset(experiment)
-    if dataset and here and search.folds is not None and not options.dry_run:
-        config = configs[0]
-        data_dir = resolve_data_dir(options.data_dir)
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
+    _refuse_different_data(keys)
+    if here and search.folds is not None and not options.dry_run:
+        _check_folds(experiment, configs[0], options)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -257,6 +249,29 @@ def make_sweep_plan(
     )
     plan.add_points(distinct)
     return plan
+
+
+def _adaptive_search(search: SearchSpace, seed: int) -> AdaptiveSearch | None:
+    """Return how a study chooses the configs one after the other; None: all are known before."""
+    if search.sampler != "tpe" or search.trials is None:
+        return None
+    return AdaptiveSearch(
+        trials=search.trials, spaces=search.parse_spaces(), seed=seed, repeats=search.repeats
+    )
+
+
+def _refuse_different_data(keys: Iterable[str]) -> None:
+    """Raise ConfigError if a key varies on which the data depend."""
+    if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
+        problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
+        raise ConfigError(problem, "start a sweep for each")
+
+
+def _check_folds(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
+    """Raise DlrunError if the data cannot be divided into as many folds; load them to see."""
+    if (dataset := registry.experiment_dataset(experiment)) is not None:
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
@@ -284,9 +299,9 @@ def _distinct_points(
 def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
     """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
     for text in overrides:
-        for given in flatten_keys(yaml_loader.parse_set_override(text).values):
+        for set_key in flatten_keys(yaml_loader.parse_set_override(text).values):
             for key in varied:
-                if f"{given}.".startswith(f"{key}."):
+                if f"{set_key}.".startswith(f"{key}."):
                     raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
 
 
@@ -341,8 +356,8 @@ def _validate(
 def _with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
     """Return a config with settings by dotted keys, which errors name as `KEY=VALUE`."""
     layers = [
-        yaml_loader.config_layer_of_setting(key, one, f"{key}={one}")
-        for key, one in settings.items()
+        yaml_loader.config_layer_of_setting(key, value, f"{key}={value}")
+        for key, value in settings.items()
     ]
     return yaml_loader.merge_config_layers([base, *layers])
 
@@ -396,7 +411,7 @@ class Sweep:
         Of several runs of a point it is the most advanced one. folders: the only ones to search.
         """
         plan = self.plan
-        found = list[Run]()
+        undamaged = list[Run]()
         runs = dict[int, Run]()
         if folders is None:
             folders = runs_newest_first(self.runs_dir, plan.experiment)
@@ -405,10 +420,10 @@ class Sweep:
                 run = Run.in_folder(folder)
                 member = run.record.sweep
                 if member and member.id == plan.id and 0 < member.point <= len(plan.points):
-                    found.append(run)
-        copies = find_copies(run.identity for run in found)
+                    undamaged.append(run)
+        copies = find_copies(run.identity for run in undamaged)
         # The most advanced run of a point comes last.
-        for run in sorted(found, key=lambda run: (run.is_finished, run.record.steps or 0)):
+        for run in sorted(undamaged, key=lambda run: (run.is_finished, run.record.steps or 0)):
             if run.record.sweep and run.folder not in copies:
                 runs[run.record.sweep.point] = run
         return runs

@@ -125,8 +125,8 @@ def select_device(configs: Sequence[ExperimentConfig]) -> str:
 
     A child process imports torch. Raises DlrunError if no process can be started.
     """
-    wanted = [one.accelerator for one in configs if isinstance(one, LightningConfig)]
-    wanted = [one for one in wanted if one != "cpu"]
+    networks = [config for config in configs if isinstance(config, LightningConfig)]
+    wanted = [config.accelerator for config in networks if config.accelerator != "cpu"]
     if not wanted:
         return "cpu"
     ours, theirs = CONTEXT.Pipe()

@@ -48,10 +48,12 @@ def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
     """Return the configs of a sweep that have finished runs, the best config last."""
     groups: list[Group] = []
     for points in plan.configs:
-        found = [runs[point.number] for point in points if point.number in runs]
-        done = [run for run in found if run.is_finished and run.record.metrics]
+        begun = [runs[point.number] for point in points if point.number in runs]
+        done = [run for run in begun if run.is_finished and run.record.metrics]
         settings = {key: points[0].settings.get(key) for key in plan.keys}
-        groups += [replace(one, settings=settings, planned=len(points)) for one in group_runs(done)]
+        groups += [
+            replace(group, settings=settings, planned=len(points)) for group in group_runs(done)
+        ]
 
     def rank(group: Group) -> tuple[bool, bool, float]:
         by = group.validated
@@ -337,7 +339,7 @@ class SweepResults:
             by = group.validated
             main = group.main
             shown = main or by
-            heads = [shorten_metric(one.metric.name) if one else "" for one in (by, shown)]
+            heads = [shorten_metric(spread.metric.name) if spread else "" for spread in (by, shown)]
             row = group.row(shown) if shown else {}
             row["config"] = format_settings_briefly(group.settings)
             row["n"] = group.missing or str(row.get("count", ""))

@@ -192,8 +192,8 @@ def format_seeds(seeds: Sequence[int]) -> str:
 def _parse_values(text: str) -> list[Settings]:
     """Parse the values of KEY=VALUES as YAML: `A,B`, or two lists `[16],[32]`."""
     key, _, values = text.partition("=")
-    ((key, found),) = flatten_keys(parse_set_override(f"{key}=[{values}]").values).items()
-    return [{key: value} for value in found]
+    ((key, parsed),) = flatten_keys(parse_set_override(f"{key}=[{values}]").values).items()
+    return [{key: value} for value in parsed]
 
 
 def _parse_space(text: str) -> Space:
@@ -207,12 +207,13 @@ def _parse_space(text: str) -> Space:
             settings = _parse_values(f"{key}={listed}")
     if not settings:
         raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
-    (key,), values = settings[0], [value for one in settings for value in one.values()]
+    (key,) = settings[0]
+    values = [setting[key] for setting in settings]
     if match is None:
         return Space(key=key, kind="choice", values=values)
     kind = match[1]
     types = (int,) if kind == "int" else (int, float)
-    valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
+    valid = len(values) == 2 and all(type(end) in types and abs(end) <= LARGEST for end in values)
     if not valid or values[0] >= values[1] or (kind == "log" and values[0] <= 0):
         wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
         problem = f"--space {text}: expected {wanted[kind]}, the smaller first"

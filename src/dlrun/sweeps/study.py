@@ -40,7 +40,9 @@ def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
     assert search is not None
     distributions = {space.key: _distribution(space) for space in search.spaces}
     configs = plan.configs
-    scores = [statistics.fmean(_score(runs.get(point.number)) for point in one) for one in configs]
+    scores = [
+        statistics.fmean(_score(runs.get(point.number)) for point in points) for points in configs
+    ]
     while plan.runs_to_choose:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
         sampler = optuna.samplers.TPESampler(seed=seed)
