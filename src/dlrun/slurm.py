@@ -55,10 +55,9 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     time: PositiveInt = 60  # minutes; then the job waits in the queue again, and the run continues
     partition: str | None = None
     cpus: PositiveInt | None = None  # cores of each process
-    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # memory of a node: 8G
-    gpus: PositiveInt | None = None  # GPUs of each node
-    nodes: PositiveInt | None = None
-    tasks: PositiveInt | None = None  # processes on each node
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # memory of the job: 8G
+    gpus: PositiveInt | None = None  # GPUs of the job
+    tasks: PositiveInt | None = None  # processes that train together, as by trainer.devices
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
@@ -69,15 +68,19 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     dependency: str | None = None
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
-    def submitit_parameters(self, name: str, nodes: int, tasks: int) -> dict[str, object]:
-        """Return the parameters that submitit needs to submit a job with these options."""
-        values = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
+    def submitit_parameters(self, name: str, processes: int) -> dict[str, object]:
+        """Return the parameters that submitit needs to submit a job of some processes.
+
+        For SLURM it is one task, which starts the processes.
+        """
+        values = self.model_dump(exclude={"tasks", "reservation"}, exclude_none=True)
+        if self.cpus or processes > 1:
+            values["cpus"] = (self.cpus or 1) * processes
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         reservation = {"reservation": self.reservation} if self.reservation else {}
         return {names.get(key, key): value for key, value in values.items()} | {
             "job_name": name,
-            "nodes": nodes,
-            "ntasks_per_node": tasks,
+            "ntasks_per_node": 1,
             "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),  # of a short job's time
             "additional_parameters": {"requeue": True, **reservation},
             "wckey": None,
@@ -119,8 +122,6 @@ class Job:
             raise DlrunError("there is no SLURM on Windows")
         # SLURM signals the child too, whose step ends; submitit's handler is called afterwards.
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
-        if int(os.environ.get("SLURM_PROCID", "0")) > 0:
-            sys.exit(self._execute(None, None))
         run, before = Path(self.run), self._finished_steps()
         about = run / SLURM_FOLDER
         about.mkdir(exist_ok=True)
@@ -145,7 +146,7 @@ class Job:
 
         return DelayedSubmission(self)
 
-    def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
+    def _execute(self, out: IO[bytes], err: IO[bytes]) -> int:
         command = [sys.executable, "-P", "-m", "dlrun", *self.words]
         code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
@@ -165,19 +166,18 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     options = parse_slurm_options(texts)
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
+    distributed.check_single_process("submit this run")
     check_slurm_available()
     layer = checks.merge_experiment_config(name, settings)
     config, faults = checks.validate_valid_sections(name, layer)
-    nodes, tasks = _nodes_and_tasks(config)
-    nodes, tasks = options.nodes or nodes, options.tasks or tasks
-    if nodes * tasks > 1:
-        group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
+    if options.tasks is not None and options.tasks > 1:
+        group = distributed.ProcessGroup("--slurm tasks", options.tasks)
         config = distributed.set_devices_from_launcher(config, group)
     checked = config
     if isinstance(config, NetworkConfig):
         check_batch_divisible(config.batch_size, config.world or 1)
     if isinstance(config, LightningConfig):  # devices and cores are those of another machine
-        trainer = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
+        trainer = config.trainer.model_copy(update={"devices": 1})
         checked = config.model_copy(update={"trainer": trainer})
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
@@ -200,20 +200,11 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
 
 def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
-    if group := distributed.find_process_group():
-        raise ConfigError(f"{group}, each of which would submit this run", f"leave {group.by} out")
     require_extra("--slurm", "slurm", "submitit")
     for name in ("sbatch", "srun"):
         if shutil.which(name) is None:
             problem = f"--slurm: no {name} on the PATH"
             raise ConfigError(problem, "submit on a login node of SLURM")
-
-
-def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
-    if not isinstance(config, LightningConfig):
-        return 1, 1
-    devices = config.trainer.devices
-    return config.trainer.num_nodes, devices if isinstance(devices, int) else 1
 
 
 @dataclass(frozen=True)
@@ -251,7 +242,7 @@ def submit_runs_to_slurm(
                     record = run_recorder.new_record(experiment, run.config, run.settings)
                     run_recorder.write_first_files(folder, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
-        parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
+        parameters = options.submitit_parameters(job_name, planned[0].config.world or 1)
         numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:

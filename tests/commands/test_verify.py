@@ -193,7 +193,7 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
-    shared = setting("trainer.devices=2", "trainer.strategy=ddp")
+    shared = setting("trainer.devices=2")
     environment = {"OMP_NUM_THREADS": "1"}
     dlrun(*smoke(NAME), *shared, **environment).is_told(0)
     dlrun("verify", "latest", **environment).is_told(0)

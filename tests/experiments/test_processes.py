@@ -13,7 +13,7 @@ import pytest
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
-from tests.conftest import Dlrun, clean_environment, free_ports, overlaid, setting, until
+from tests.conftest import Dlrun, clean_environment, overlaid, setting, until
 from tests.experiments.use import rows, table
 from tests.harness import newest_run
 
@@ -36,47 +36,33 @@ LOST = "error: one of the 2 processes that train together "
 OWNER, HELPER = 0, 1
 
 
-def commands(how: str, words: list[str]) -> list[list[str]]:
-    """Return the command of each node.
-
-    `ddp` has dlrun start the processes, `torchrun` the user; `nodes` are two of them on loopback.
-    """
-    program = ["-m", "dlrun"]
-    if how == "ddp":
-        return [[sys.executable, *program, *words, *DDP]]
-    if how == "torchrun":
-        return [[TORCHRUN, "--standalone", "--nproc-per-node=2", *program, *words]]
-    (port,) = free_ports(1)
-    meeting = ["--master-addr=127.0.0.1", f"--master-port={port}"]
-    nodes = ["--nnodes=2", "--nproc-per-node=1", *meeting]
-    return [[TORCHRUN, *nodes, f"--node-rank={node}", *program, *words] for node in range(2)]
+COMMANDS = {
+    "ddp": [sys.executable, "-m", "dlrun"],  # which starts the processes
+    "torchrun": [TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "dlrun"],
+}
 
 
 class Started:
-    """Two processes that train together, each node's in a group of its own; all in `folder`."""
+    """Two processes that train together, and their launcher; all in `folder`."""
 
     def __init__(self, folder: Path, how: str, *words: str) -> None:
         self.folder, self.how = folder, how
         folder.mkdir(parents=True, exist_ok=True)
-        self.nodes = []
-        for number, command in enumerate(commands(how, list(words))):
-            with (folder / f"said-{number}").open("wb") as said:
-                node = psutil.Popen(
-                    command,
-                    stdout=said,
-                    stderr=said,
-                    cwd=folder,
-                    env=clean_environment() | {"OMP_NUM_THREADS": "1"},
-                    start_new_session=True,
-                )
-            self.nodes.append(node)
-        self.known = [*self.nodes]
+        with (folder / "said").open("wb") as said:
+            self.launcher = psutil.Popen(
+                [*COMMANDS[how], *words, *(DDP if how == "ddp" else [])],
+                stdout=said,
+                stderr=said,
+                cwd=folder,
+                env=clean_environment() | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+        self.known = [self.launcher]
 
     @property
     def said(self) -> str:
         """All that they have written so far."""
-        files = sorted(self.folder.glob("said-*"))
-        return "\n".join(file.read_text(errors="replace") for file in files)
+        return (self.folder / "said").read_text(errors="replace")
 
     def until(self, condition: Callable[[], object], seconds: float = 180) -> None:
         """Wait until something is so."""
@@ -87,7 +73,7 @@ class Started:
         found: dict[str, psutil.Process] = {}
 
         def complete() -> bool:
-            for child in [child for node in self.nodes for child in node.children()]:
+            for child in self.launcher.children():
                 with contextlib.suppress(psutil.Error):  # it is starting, or has ended
                     if "dlrun" in " ".join(child.cmdline()):
                         found[child.environ().get("RANK", "")] = child
@@ -105,18 +91,17 @@ class Started:
         )
         return self.ranks()
 
-    def end(self, limit: float = LIMIT) -> list[int]:
-        """Wait until all have ended, some seconds at most; the exit code of each node."""
+    def end(self, limit: float = LIMIT) -> int:
+        """Wait until all have ended, some seconds at most; the exit code of the launcher."""
         self.until(lambda: not any(map(_lives, self.known)), limit)
-        return [node.wait() for node in self.nodes]
+        return self.launcher.wait()
 
     def kill(self) -> None:
         """End what is left, whatever became of the test."""
         for process in self.known:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        for node in self.nodes:
-            node.wait()
+        self.launcher.wait()
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -138,7 +123,7 @@ def numbers(folder: Path) -> list[list[float]]:
 def trained(folder: Path, how: str, *words: str) -> list[list[float]]:
     """What two processes end with; without words it is a whole run."""
     started = Started(folder, how, *(words or WORDS))
-    assert set(started.end(limit=200)) == {0}, started.said
+    assert started.end(limit=200) == 0, started.said
     return numbers(folder)
 
 
@@ -148,8 +133,7 @@ def test_two_processes_share_each_batch(tmp_path: Path, dlrun: Dlrun) -> None:
     two = trained(tmp_path / "ddp", "ddp")
     assert two == [pytest.approx(row, abs=2e-6) for row in numbers(tmp_path)]
     assert trained(tmp_path / "torchrun", "torchrun") == two
-    assert trained(tmp_path / "nodes", "nodes") == two
-    run = Run.open("latest", tmp_path / "nodes" / "runs")
+    run = Run.open("latest", tmp_path / "torchrun" / "runs")
     assert run.record.processes == 2
     assert run.results["batch_rows"] == 50 and run.results["batch_rows_each"] == 25
 
@@ -177,7 +161,7 @@ def test_two_processes_stop_early_together_and_keep_the_same_epoch(tmp_path: Pat
     stopping = setting("early_stopping.monitor=valid_loss", "early_stopping.patience=2")
     words = [*WORDS, *stopping, *setting("trainer.max_epochs=40", "keep=best", "optimizer.lr=0.02")]
     started = Started(tmp_path, "ddp", *words)
-    assert set(started.end(limit=200)) == {0}, started.said
+    assert started.end(limit=200) == 0, started.said
     record = Run.open("latest", tmp_path / "runs").record
     losses = [row[3] for row in numbers(tmp_path)]
     assert record.stopped_epoch == len(losses) == losses.index(min(losses)) + 3 < 40
@@ -213,7 +197,7 @@ def goes_on(dlrun: Dlrun, run: Run, how: str) -> None:
         return
     before = rows(run.folder)
     epochs = len(before) + 1
-    more = setting(f"trainer.max_epochs={epochs}", "trainer.devices=2", "trainer.num_nodes=1")
+    more = setting(f"trainer.max_epochs={epochs}", "trainer.devices=2")
     dlrun("resume", run.folder, *more, OMP_NUM_THREADS="1").is_told(0)
     again = Run.open(newest_run(run.folder.parents[2], NAME))
     assert again.state == "finished" and again.record.processes == 2
@@ -222,16 +206,15 @@ def goes_on(dlrun: Dlrun, run: Run, how: str) -> None:
 
 
 @pytest.mark.parametrize("who", [OWNER, HELPER], ids=["owner", "helper"])
-@pytest.mark.parametrize("how", ["ddp", "torchrun", "nodes"])
+@pytest.mark.parametrize("how", ["ddp", "torchrun"])
 def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
     started = start(how, *LONG)
     started.train()[who].kill()
-    codes = started.end()
-    assert codes == [1] * len(codes)
+    assert started.end() == 1
     run, said = ended(started)
     torch_was_first = run.state == "interrupted"  # it saw the end before the owner did
     if torch_was_first:
-        assert who == HELPER and how != "nodes" and said.startswith("error: terminated")
+        assert who == HELPER and said.startswith("error: terminated")
         assert "SIGKILL" in started.said
     elif how == "torchrun" and who == OWNER:  # torchrun ends the helper, and says why
         assert not said and "SIGKILL" in started.said
@@ -251,7 +234,7 @@ def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
 @pytest.mark.parametrize(
     ("how", "number"),
     [("ddp", signal.SIGINT), ("ddp", signal.SIGHUP),
-     ("torchrun", signal.SIGTERM), ("nodes", signal.SIGINT)],
+     ("torchrun", signal.SIGTERM)],
 )  # fmt: skip
 def test_a_signal_ends_all_in_order(
     start: Start, dlrun: Dlrun, how: str, number: signal.Signals
@@ -259,10 +242,10 @@ def test_a_signal_ends_all_in_order(
     """The signal goes to the launcher alone, whose processes have sessions of their own."""
     started = start(how, *LONG)
     started.train()
-    started.nodes[0].send_signal(number)
-    codes = started.end()
+    started.launcher.send_signal(number)
+    code = started.end()
     if how == "ddp":
-        assert codes == [128 + number]
+        assert code == 128 + number
     run, said = ended(started)
     assert said == f"error: {SIGNALS[number].word}", started.said
     assert run.state == "interrupted" and (run.record.steps or 0) >= 3

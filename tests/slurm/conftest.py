@@ -1,4 +1,4 @@
-"""A SLURM of our own on loopback, two nodes: its daemons end with the tests."""
+"""A SLURM of our own on loopback, one node: its daemons end with the tests."""
 
 import contextlib
 import os
@@ -22,7 +22,6 @@ ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmctldPort={ports[0]}
-FirstJobId={first}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
@@ -33,11 +32,11 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool.%n
+SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.%n.log
+SlurmdLogFile={folder}/slurmd.log
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=100000,sched_interval=1,bf_interval=1,batch_sched_delay=0
 KillWait=3
@@ -46,14 +45,12 @@ GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=4000 Gres=gpu:2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=4000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE
 PartitionName=closed Nodes=ALL MaxTime=INFINITE State=DOWN
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10
 """
 # AuthInfo: a requeued job waits until the credential of its first start has expired.
 GPUS = "NodeName=n1 Name=gpu File=/dev/null\nNodeName=n1 Name=gpu File=/dev/zero\n"  # stand-ins
-NODES = ("n1", "n2")  # names that lead nowhere but in slurm.conf
 ASKING = 0.2  # seconds between two questions to SLURM: each is a process
 
 
@@ -113,7 +110,7 @@ DLRUN = (sys.executable, "-m", "dlrun")
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """Two idle nodes; skips, or fails where they must be there."""
+    """An idle node; skips, or fails where it must be there."""
     if what := _what_is_missing():
         missing(what, "DLRUN_REQUIRE_SLURM")
     with (
@@ -121,13 +118,11 @@ def slurm() -> Iterator[Slurm]:
         contextlib.ExitStack() as stack,
     ):
         folder = Path(name)
-        for part in ("state", *(f"spool.{node}" for node in NODES)):
+        for part in ("state", "spool"):
             (folder / part).mkdir()
         config = folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
-        # The ranks of a step meet at a port that its number gives: those of other workers differ.
-        first = 1 + 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        config.write_text(CONFIG.format(folder=folder, host=host, ports=free_ports(3), first=first))
+        config.write_text(CONFIG.format(folder=folder, host=host, ports=free_ports(2)))
         (folder / "gres.conf").write_text(GPUS)
         environment = clean_environment() | {"SLURM_CONF": str(config), "OMP_NUM_THREADS": "1"}
         key = folder / "munge.key"
@@ -140,8 +135,7 @@ def slurm() -> Iterator[Slurm]:
         slurm.start("munged", "--foreground", "--force", *settings)
         until((folder / "munge.socket").exists, said=slurm.said)
         slurm.start("slurmctld", "-D", "-f", config)
-        for node in NODES:
-            slurm.start("slurmd", "-D", "-f", config, "-N", node)
+        slurm.start("slurmd", "-D", "-f", config, "-N", "n1")
 
         def idle() -> bool:
             said = Cluster(slurm, folder).start("sinfo", "--noheader", "--format=%T")

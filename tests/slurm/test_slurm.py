@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -20,8 +19,6 @@ NAME = next(name for name in LONG if name in NETWORKS)
 SINGLE = next(name for name in LONG if name not in NETWORKS)
 RUN = [*smoke(NAME), "--accelerator", "cpu"]
 QUICK = [*smoke(SINGLE), *setting("compare_with=null")]  # starts in a second: it needs no torch
-TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node=2"]
-TORCHRUN += ["-m", "dlrun"]
 STEPPING = [*long(NAME), *setting("trainer.max_epochs=400"), "--accelerator", "cpu"]
 
 
@@ -80,7 +77,7 @@ def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
 
 def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     """By the signal before its time is over, then by a job that takes its node."""
-    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10,nodelist=n1")
+    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
     until(lambda: steps(run) >= 3)
     cluster.run("scancel", "--signal=USR2", job)
     until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
@@ -88,7 +85,7 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     stopped = steps(run)
     assert 3 <= stopped < 400
     until(lambda: steps(run) > stopped)
-    cluster.run("srun", "--partition=urgent", "--nodelist=n1", "--exclusive", "true")
+    cluster.run("srun", "--partition=urgent", "--exclusive", "true")
     assert cluster.job(job)["Restarts"] == "2"
     cluster.dlrun(*STEPPING, "--name", "whole")
     until(lambda: has_ended(cluster, job), pause=ASKING)
@@ -168,23 +165,29 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[s
     cluster.run("scancel", job.partition("_")[0])
 
 
-def test_two_ranks_are_one_run_however_they_start(cluster: Cluster) -> None:
-    shared = [*RUN, *setting("batch_size=50", "trainer.max_epochs=2")]
-    ways = {
-        "torchrun": cluster.run(*TORCHRUN, *shared, "--name", "torchrun"),
-        "srun": cluster.run("srun", "-N1", "-n2", *DLRUN, *shared, "--name", "srun"),
-        "nodes": cluster.run("srun", "-N2", "-n2", *DLRUN, *shared, "--name", "nodes"),
-        "submitted": cluster.dlrun(
-            *shared, "--slurm", "time=10,tasks=2", "--wait", "--name", "submitted"
-        ),
-    }
-    for name, done in ways.items():
-        assert "by 2 processes, batches of 2 x 25 rows" in done.stderr, name
-    runs = {name: named(cluster, name) for name in ways}
-    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 4
-    for name in ("srun", "nodes", "submitted"):
-        assert outcome(runs[name]) == outcome(runs["torchrun"]), name
-    assert "num_nodes: 2" in (runs["nodes"] / "config.yaml").read_text()
+def test_two_processes_are_one_job_that_is_requeued(cluster: Cluster) -> None:
+    words = [*STEPPING, *setting("trainer.max_epochs=150", "batch_size=50")]
+    run, job = submitted(cluster, *words, "--slurm", "time=10,tasks=2")
+    until(lambda: steps(run) >= 3)
+    assert cluster.job(job)["NumCPUs"] == "2"
+    cluster.run("scancel", "--signal=USR2", job)
+    until(lambda: cluster.job(job)["Restarts"] == "1", pause=ASKING)
+    stopped = steps(run)
+    assert state(run) == "interrupted" and 3 <= stopped < 150
+    until(lambda: has_ended(cluster, job), pause=ASKING)
+    cluster.dlrun(*words, *setting("trainer.devices=2"), "--name", "whole")
+    said = (run / "slurm" / "stderr.txt").read_text()
+    assert state(run) == "finished", said
+    assert "by 2 processes, batches of 2 x 25 rows" in said and "Traceback" not in said
+    assert said.count("stopping; every finished") == 1
+    assert outcome(run) == outcome(named(cluster, "whole"))
+
+
+def test_the_tasks_of_srun_are_refused_by_one_error(cluster: Cluster) -> None:
+    done = cluster.run("srun", "-n2", *DLRUN, *RUN, code=2)
+    (error,) = re.findall("^error: .*", done.stderr, re.M)
+    assert "srun starts 2 processes" in error and "--slurm tasks=N" in error
+    assert not [*cluster.folder.glob("runs/*")]
 
 
 def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:

@@ -69,10 +69,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _is_reported_by_another_process() -> bool:
-    if distributed := sys.modules.get("dlrun.execution.distributed"):  # None if no run was begun
-        with contextlib.suppress(ConfigError):
-            return bool(distributed.another_process_prints_errors())
-    return False
+    distributed = sys.modules.get("dlrun.execution.distributed")  # None if no run was begun
+    return distributed is not None and bool(distributed.is_helper_process())
 
 
 def _describe(error: BaseException) -> DlrunError:

@@ -76,7 +76,7 @@ def set_option(help: str) -> object:
 
 
 ACCELERATOR = "|".join(get_args(RequestedAccelerator))
-SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
+SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, tasks, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
 EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."

@@ -30,7 +30,6 @@ from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.execution.checks import check_classes_followed
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
-from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.rows import Column, number
 from dlrun.run_context import RunSettings
@@ -50,7 +49,7 @@ FIELDS_THAT_MAY_DIFFER = (
     "compared_with", "compared_experiment", "compared_test_accuracy",
 )  # fmt: skip
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED, "compared.csv"}
-KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | PROCESSES | DATA_PLACES  # of the config: a resume sets them
+KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value that is no number
 SHOWN = 3  # differences of a run on the screen

@@ -167,8 +167,6 @@ class TrainerConfig(Section):
     deterministic: bool
     precision: Precision
     devices: PositiveInt | Devices | Literal["auto"]
-    num_nodes: PositiveInt
-    strategy: Literal["auto", "ddp"]
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     gradient_clip_algorithm: Literal["norm", "value"]
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -206,11 +204,11 @@ class LightningConfig(ExperimentConfig):
 
     @property
     def world(self) -> int | None:
-        """Return the number of nodes times devices; None if the accelerator decides how many."""
+        """Return the number of devices; None if the accelerator decides how many."""
         devices = self.trainer.devices
         if devices == "auto":
             return None
-        return self.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
+        return devices if isinstance(devices, int) else len(devices)
 
     @property
     def total_steps(self) -> int:

@@ -22,7 +22,6 @@ from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
 from dlrun.execution.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
@@ -209,11 +208,11 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in then | now if then.get(key) != now.get(key)}
     allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
-    if refused := changed - allowed - PROCESSES:
+    if refused := changed - allowed:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
         if EPOCHS in refused and EPOCHS in schema.changeable_keys:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
-        known = ", ".join(sorted(allowed & now.keys() - PROCESSES))
+        known = ", ".join(sorted(allowed & now.keys()))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
     if not (settings.trust or is_own(run.folder / RESULTS)):
         in_folder = [*classes_of(run.config)]
@@ -238,7 +237,7 @@ def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings
         raise ConfigError(f"{problem}: it has no more epochs", again)
     changes = []
     # Another number of processes adds up a batch's gradients in another order, which rounds
-    # differently; their distribution over nodes makes no difference.
+    # differently.
     if run.config.world != config.world:
         then, now = run.config.world or "auto", config.world or "auto"
         changes.append(f"processes: {then} then, {now} now")

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -20,87 +19,73 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.accelerator import count_devices
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, handled_stop_signals
 from dlrun.system.workarounds import handle_signals
 
 C = TypeVar("C", bound=ExperimentConfig)
+# What may start processes on several machines, which cannot train together.
+SRUN, NNODES = "srun", "torchrun --nnodes"
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
     """Describes the processes that train one network together, and the rank of this process."""
 
-    by: str  # the program that starts the processes
-    here: int  # the number of processes on each node
-    world: int  # the number of processes on all nodes
-    rank: int = 0  # number of this process among all; that of rank 0 writes the run's files
-    local_rank: int = 0  # number of this process on its node
-
-    @property
-    def nodes(self) -> int:
-        """Return the number of nodes that the processes run on."""
-        return self.world // self.here
+    by: str  # what starts the processes
+    processes: int  # how many there are
+    rank: int = 0  # the number of this process; that of rank 0 writes the run's files
 
 
 def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None."""
+    by, names = SRUN, ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        names = ["LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK"]
-        group = ProcessGroup("torchrun", *(int(os.environ.get(name, "0")) for name in names))
-    elif "SLURM_STEP_ID" in os.environ:
-        tasks = re.fullmatch(r"(\d+)(\(x\d+\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
-        names = ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"]
-        numbers = (int(os.environ.get(name, "0")) for name in names)
-        group = ProcessGroup("srun", int(tasks[1]) if tasks else 0, *numbers)
-    else:
-        return None
-    if group.world < 2:
-        return None
-    if group.here == 0 or group.world % group.here:  # as 2,1 tasks
-        problem = f"{group.by} starts {group.world} processes, not as many on each node"
-        raise ConfigError(problem, "give each node the same number")
-    return group
+        is_here = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+        by, names = "torchrun" if is_here else NNODES, ("WORLD_SIZE", "RANK")
+    processes, rank = (int(os.environ.get(name, "0")) for name in names)
+    return ProcessGroup(by, processes, rank) if processes > 1 else None
+
+
+def check_single_process(action: str) -> None:
+    """Raise ConfigError if this is one of several processes, each of which would do an action."""
+    if group := find_process_group():
+        problem = f"{group.by} starts {group.processes} processes, each of which would {action}"
+        raise ConfigError(problem, f"leave out {group.by}")
 
 
 def set_devices_from_launcher(
     config: C, group: ProcessGroup | None = None, *, resumed: bool = False
 ) -> C:
-    """Return the config with its devices and nodes set to those of a process group."""
+    """Return the config with `trainer.devices` set to the number of processes of a group.
+
+    Raises ConfigError if the config asks for another number, or the group cannot train it.
+    """
     group = group or find_process_group()
-    if not isinstance(config, LightningConfig):
-        if group is not None:
-            problem = f"{group.by} starts {group.world} processes, this experiment runs in one"
-            raise ConfigError(problem, f"leave out {group.by}")
-        return config
-    trainer = config.trainer
     if group is None:
-        if (nodes := trainer.num_nodes) > 1:
-            problem = f"trainer.num_nodes: {nodes}, but this process runs on one node"
-            raise ConfigError(problem, f"start it on each by `torchrun --nnodes={nodes}`, or srun")
         return config
-    listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
-    fits = listed or trainer.devices in (1, "auto", group.here)
-    if not ((fits and trainer.num_nodes in (1, group.nodes)) or resumed):
-        wish = f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}"
-        problem = f"{wish}, but {group.by} starts {group.here} on {pluralize(group.nodes, 'node')}"
-        raise ConfigError(problem, "leave out trainer.devices and trainer.num_nodes")
-    changes: dict[str, object] = {"num_nodes": group.nodes, "strategy": "ddp"}
-    if not listed:
-        changes["devices"] = group.here
-    return config.model_copy(update={"trainer": trainer.model_copy(update=changes)})
+    problem = f"{group.by} starts {group.processes} processes"
+    if not isinstance(config, LightningConfig):
+        raise ConfigError(f"{problem}, this experiment runs in one", f"leave out {group.by}")
+    if group.by in (SRUN, NNODES):
+        here = "`torchrun --nproc-per-node=N`, trainer.devices=N, or --slurm tasks=N"
+        raise ConfigError(
+            f"{problem}, but those that train together are started on one machine, by {here}",
+            f"leave out {group.by}",
+        )
+    devices = config.trainer.devices
+    if isinstance(devices, list) and len(devices) == group.processes:
+        return config
+    if devices not in (1, "auto", group.processes) and not resumed:
+        raise ConfigError(f"trainer.devices: {devices}, but {problem}", "leave out trainer.devices")
+    trainer = config.trainer.model_copy(update={"devices": group.processes})
+    return config.model_copy(update={"trainer": trainer})
 
 
 def is_helper_process() -> bool:
     """Return whether this process is not the one of rank 0, which writes the files of the run."""
     group = find_process_group()
     return group is not None and group.rank > 0
-
-
-def another_process_prints_errors() -> bool:
-    """Return whether another process on this node prints an error that all the processes raise."""
-    group = find_process_group()
-    return group is not None and group.local_rank > 0
 
 
 def count_processes_to_start(config: ExperimentConfig) -> int:

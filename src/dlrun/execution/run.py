@@ -110,7 +110,7 @@ def _run_in_new_folder(
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     processes = distributed.count_processes_to_start(config)
     if processes > 1:
-        group = distributed.ProcessGroup("dlrun", processes, processes)
+        group = distributed.ProcessGroup("dlrun", processes)
         config = distributed.set_devices_from_launcher(config, group)
     record = new_record(experiment.name, config, settings, begins_with)
     if distributed.is_helper_process():  # it reads the checkpoint where it is

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
 from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
@@ -273,10 +272,9 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
     """Return the number of CPU threads of each process of a run."""
-    nodes = config.trainer.num_nodes if isinstance(config, LightningConfig) else 1
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
-    most, processes = min(limits, default=None), (config.world or 1) // nodes
-    return resources.choose_thread_count(config.threads, most, processes)
+    most = min(limits, default=None)
+    return resources.choose_thread_count(config.threads, most, config.world or 1)
 
 
 def _now() -> str:

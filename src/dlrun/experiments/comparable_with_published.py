@@ -10,11 +10,10 @@ from dlrun.run_context import Results
 from dlrun.run_folder.record import NOT_THE_BOOKS
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
-PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # those of chance and rounding, of output, and of where the data are (their source declares whether
 # they are the book's).
-NEUTRAL = CHANCE | PROCESSES | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
+NEUTRAL = CHANCE | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
 NEUTRAL |= {"data.source", "data.split_seed"}
 
 

@@ -52,7 +52,8 @@ ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
 RunIdentity = tuple[str, Path, str, str]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+# How a run is done, not what.
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger", "trainer.devices"})
 
 
 @dataclass(frozen=True, repr=False)

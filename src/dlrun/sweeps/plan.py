@@ -341,7 +341,7 @@ def _validate(
             with faults.collected():
                 if set_devices_from_launcher(config).world != 1:
                     raise ConfigError(
-                        "trainer.devices, trainer.num_nodes: a point is one process",
+                        "trainer.devices: a point is one process",
                         "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
                     )
             if (data := repr(config.data_section)) in checked:

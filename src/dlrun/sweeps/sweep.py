@@ -9,7 +9,7 @@ from pathlib import Path
 from dlrun import run_context, slurm
 from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
-from dlrun.execution.distributed import find_process_group
+from dlrun.execution.distributed import check_single_process
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
@@ -42,10 +42,9 @@ def run_sweep(
     anything begins; Interrupted or Terminated after all runs have ended.
     """
     screen = options.console()
+    check_single_process("start this sweep")
     if slurm_options is not None:
         slurm.check_slurm_available()
-    elif group := find_process_group():
-        raise ConfigError(f"{group}, each of which would start this sweep", f"leave {group.by} out")
     runs_dir = run_context.resolve_runs_dir(options.runs_dir)
     if resume is not None:
         folder = find_sweep(resume, runs_dir)
@@ -93,8 +92,8 @@ def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) ->
         require_extra("--sampler tpe", "optuna", "optuna")
         if slurm_options is not None:
             raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
-    if slurm_options is not None and {slurm_options.nodes, slurm_options.tasks} - {None, 1}:
-        raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
+    if slurm_options is not None and slurm_options.tasks not in (None, 1):
+        raise ConfigError("--slurm tasks: a point is one process", "leave it out")
 
 
 @contextlib.contextmanager

@@ -110,13 +110,12 @@ def run_with_fallback(
     *,
     fallback: bool,
     processes: int = 1,
-    nodes: int = 1,
 ) -> tuple[T, AcceleratorReport]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
     `work` gets the device, as does `probe`, which tries one batch before. If the probe fails on the
     CPU too, the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace
-    the device. Several `processes` fall back together, if their node lacks it, or not at all.
+    the device. Several `processes` fall back together, if the machine lacks it, or not at all.
     """
     device, reason = select_accelerator(requested)
     error, tried = None, "the first batch"
@@ -132,7 +131,7 @@ def run_with_fallback(
         if tried == "the first batch":
             probe("cpu")
     if reason is not None and (error or requested != "auto"):
-        if processes > 1 and (nodes > 1 or device != "cpu"):
+        if processes > 1 and device != "cpu":
             hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
             raise AcceleratorError(reason, hint) from error
         if not fallback:

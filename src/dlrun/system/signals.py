@@ -27,7 +27,7 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     """Handle a stop signal by raising its exception; a second signal ends the process."""
     for handled in handled_stop_signals():
         signal.signal(handled, _end_at_once)
-    _ignore_further_hangups(number)
+    _ignore_repetitions(number)
     _raised_signals.append(number)
     raise SIGNALS[number]
 
@@ -63,9 +63,9 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
         os._exit(SIGNALS[number].exit_code)
 
 
-def _ignore_further_hangups(number: int) -> None:
-    """Ignore SIGHUP after the first: the shell and the system both send it."""
-    if sys.platform != "win32" and number == signal.SIGHUP:
+def _ignore_repetitions(number: int) -> None:
+    """Ignore a further SIGHUP, of shell and system, or SIGUSR2, of SLURM and torch's launcher."""
+    if sys.platform != "win32" and number in (signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)
 
 
@@ -134,7 +134,7 @@ class StopRequest:
         self._ending = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        _ignore_further_hangups(number)
+        _ignore_repetitions(number)
         if self._ending:
             return
         if self._announce is None or self.received:

@@ -1,10 +1,7 @@
 """Train and test a network in one process or in several, which this module connects."""
 
 import contextlib
-import os
 import re
-import socket
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,7 +13,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
@@ -65,13 +61,6 @@ GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
 PATIENCE = timedelta(minutes=5)  # longest wait for another process: far longer than a step
-FIRST_PORT, PORTS = 15000, 15000  # below those that Linux assigns by itself
-SRUN_VARIABLES = {
-    "WORLD_SIZE": "SLURM_STEP_NUM_TASKS",
-    "RANK": "SLURM_PROCID",
-    "LOCAL_RANK": "SLURM_LOCALID",
-    "GROUP_RANK": "SLURM_NODEID",
-}  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 NO_PREDICTIONS = (
@@ -144,7 +133,6 @@ class Training:
             self.run,
             fallback=config.fallback,
             processes=config.world or 1,
-            nodes=config.trainer.num_nodes,
         )
 
     def probe(self, device: str) -> set[str]:
@@ -393,9 +381,8 @@ def make_trainer(
         return pl.Trainer(
             accelerator=device,
             devices=1 if probe else section.devices,
-            num_nodes=section.num_nodes if several else 1,
             strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
-            plugins=[cluster_environment() if several else LightningEnvironment(), *plugins],
+            plugins=[TorchElasticEnvironment() if several else LightningEnvironment(), *plugins],
             precision=section.precision,
             deterministic=section.deterministic,
             max_epochs=1 if probe else section.max_epochs,
@@ -439,41 +426,3 @@ def predict_test_set(
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))
-
-
-def cluster_environment() -> TorchElasticEnvironment:
-    """Return the object that tells Lightning each process's rank and where all processes connect.
-
-    It reads torchrun's environment variables, which are set here if srun started the processes:
-    Lightning's own SLURMEnvironment reads those of the whole allocation, not of the job step.
-    Raises ConfigError if the name of the step's first node cannot be resolved.
-    """
-    environ = os.environ
-    if not TorchElasticEnvironment.detect():
-        for name, variable in SRUN_VARIABLES.items():
-            environ[name] = environ[variable]
-        if not environ.get("MASTER_ADDR"):
-            node = SLURMEnvironment.resolve_root_node_address(environ["SLURM_STEP_NODELIST"])
-            environ["MASTER_ADDR"] = _node_address(node)
-        if not environ.get("MASTER_PORT"):  # a port that differs between the steps of a job
-            step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
-            environ["MASTER_PORT"] = str(FIRST_PORT + step % PORTS)
-    return TorchElasticEnvironment()
-
-
-def _node_address(node: str) -> str:
-    """Return the address of a node, whose name may be known to SLURM alone."""
-    with contextlib.suppress(OSError):
-        socket.getaddrinfo(node, None)
-        return node
-    command = ["scontrol", "--oneliner", "show", "node", node]
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        shown = subprocess.run(  # noqa: S603 (scontrol is where PATH says)
-            command, capture_output=True, text=True, check=False, timeout=60
-        ).stdout
-        if found := re.search(r"\bNodeAddr=(\S+)", shown):
-            return found[1]
-    raise ConfigError(
-        f"the name of {node}, the first of the nodes, cannot be resolved",
-        "set MASTER_ADDR to an address of it that all nodes can reach",
-    )
