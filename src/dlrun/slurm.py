@@ -17,13 +17,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from dlrun import run_context
 from dlrun.config.named_classes import require_extra
-from dlrun.config.network_sections import LightningConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
@@ -32,9 +31,8 @@ from dlrun.execution import checks, distributed, run_recorder
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
-from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable
+from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record
-from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
 
@@ -122,14 +120,19 @@ class Job:
             raise DlrunError("there is no SLURM on Windows")
         # SLURM signals the child too, whose step ends; submitit's handler is called afterwards.
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
-        run, before = Path(self.run), self._finished_steps()
+        run = Path(self.run)
+        steps_before = read_run_record(run).steps or 0
         about = run / SLURM_FOLDER
         about.mkdir(exist_ok=True)
         (about / EXIT_CODE).unlink(missing_ok=True)
         with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
-            code = self._execute(out, err)
+            command = [sys.executable, "-P", "-m", "dlrun", *self.words]
+            ended = subprocess.run(  # noqa: S603 (dlrun's own arguments)
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
+            )
+            code = ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
             if code == OutOfTime.exit_code:
-                if self._finished_steps() > before:
+                if (read_run_record(run).steps or 0) > steps_before:
                     assert callable(requeue)  # submitit's
                     requeue(signal.SIGUSR2, None)
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
@@ -146,19 +149,6 @@ class Job:
 
         return DelayedSubmission(self)
 
-    def _execute(self, out: IO[bytes], err: IO[bytes]) -> int:
-        command = [sys.executable, "-P", "-m", "dlrun", *self.words]
-        code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
-        ).returncode
-        return 128 - code if code < 0 else code
-
-    def _finished_steps(self) -> int:
-        try:
-            return read_run_record(Path(self.run)).steps or 0
-        except DlrunError:
-            return 0
-
 
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
@@ -168,22 +158,11 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
     distributed.check_single_process("submit this run")
     check_slurm_available()
-    layer = checks.merge_experiment_config(name, settings)
-    config, faults = checks.validate_valid_sections(name, layer)
-    if options.tasks is not None and options.tasks > 1:
-        group = distributed.ProcessGroup("--slurm tasks", options.tasks)
-        config = distributed.set_devices_from_launcher(config, group)
-    checked = config
-    if isinstance(config, NetworkConfig):
-        check_batch_divisible(config.batch_size, config.world or 1)
-    if isinstance(config, LightningConfig):  # devices and cores are those of another machine
-        trainer = config.trainer.model_copy(update={"devices": 1})
-        checked = config.model_copy(update={"trainer": trainer})
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    check_runs_folder_writable(runs_dir)
-    checks.check_run_can_start(name, checked, settings, faults, here=False)
-    if settings.dry_run:
-        checks.print_dry_run(config, runs_dir.absolute() / name, screen, json=settings.json)
+    if options.tasks is not None:
+        overrides = [*settings.overrides, f"trainer.devices={options.tasks}"]
+        settings = replace(settings, overrides=overrides)
+    config = checks.check_new_run(name, settings, here=False)
+    if config is None:  # a dry run
         return 0
     ((folder, job),) = submit_runs_to_slurm(name, [RunToSubmit(config, settings)], options, name)
     if wait:
@@ -201,10 +180,8 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
 def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     require_extra("--slurm", "slurm", "submitit")
-    for name in ("sbatch", "srun"):
-        if shutil.which(name) is None:
-            problem = f"--slurm: no {name} on the PATH"
-            raise ConfigError(problem, "submit on a login node of SLURM")
+    if shutil.which("sbatch") is None:
+        raise ConfigError("--slurm: no sbatch on the PATH", "submit on a login node of SLURM")
 
 
 @dataclass(frozen=True)
@@ -242,7 +219,7 @@ def submit_runs_to_slurm(
                     record = run_recorder.new_record(experiment, run.config, run.settings)
                     run_recorder.write_first_files(folder, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
-        parameters = options.submitit_parameters(job_name, planned[0].config.world or 1)
+        parameters = options.submitit_parameters(job_name, planned[0].config.processes)
         numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:

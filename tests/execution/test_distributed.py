@@ -2,6 +2,7 @@
 
 import pytest
 
+from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError
 from dlrun.execution import distributed
 from dlrun.execution.checks import load_experiment_config
@@ -21,16 +22,20 @@ BATCH = ALLOCATION | {"SLURM_PROCID": "0"}  # its script, outside any step
 ALONE = BATCH | {"SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "1"}
 
 
+def config_of(name: str, *sets: str) -> ExperimentConfig:
+    return set_devices_from_launcher(load_experiment_config(name, RunSettings(overrides=sets)))
+
+
 def started(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("sets", [[], ["trainer.devices=4"], ["trainer.devices=auto"]])
+@pytest.mark.parametrize("sets", [[], ["trainer.devices=4"]])
 def test_torchrun_sets_the_devices(monkeypatch: pytest.MonkeyPatch, sets: list[str]) -> None:
     started(monkeypatch, **TORCHRUN)
-    config = load_experiment_config("imdb-dense", RunSettings(overrides=sets))
-    assert config.model_dump()["trainer"]["devices"] == config.world == 4
+    config = config_of("imdb-dense", *sets)
+    assert config.processes == 4
     assert distributed.count_processes_to_start(config) == 1
     assert is_helper_process()
 
@@ -50,7 +55,7 @@ def test_other_processes_are_a_config_error(
 ) -> None:
     started(monkeypatch, **by)
     with pytest.raises(ConfigError, match=words):
-        load_experiment_config(name, RunSettings(overrides=sets))
+        config_of(name, *sets)
     assert is_helper_process() == bool(by)  # one process prints the error
 
 
@@ -65,18 +70,14 @@ def test_an_allocation_or_a_rank_alone_starts_nothing(
 ) -> None:
     """A run in it is its own, and starts its processes itself."""
     started(monkeypatch, **around)
-    config = load_experiment_config("imdb-dense", RunSettings(overrides=sets))
-    assert config.world == distributed.count_processes_to_start(config) == len(sets) + 1
+    config = config_of("imdb-dense", *sets)
+    assert config.processes == distributed.count_processes_to_start(config) == len(sets) + 1
     assert not is_helper_process()
 
 
-def test_how_many_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "count_devices", lambda _: 3)
-    configs = [
-        load_experiment_config("imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"]))
-        for value in ("1", "2", "[1, 3]", "auto")
-    ]
-    assert [distributed.count_processes_to_start(config) for config in configs] == [1, 2, 2, 3]
+def test_a_resumed_run_has_the_processes_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("imdb-dense", "trainer.devices=2")
+    assert distributed.count_processes_to_start(config) == 2
     started(monkeypatch, **TORCHRUN)
-    assert {distributed.count_processes_to_start(config) for config in configs} == {1}
-    assert set_devices_from_launcher(configs[1], resumed=True).world == 4  # what torchrun started
+    assert distributed.count_processes_to_start(config) == 1
+    assert set_devices_from_launcher(config, resumed=True).processes == 4

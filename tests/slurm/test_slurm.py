@@ -194,7 +194,7 @@ def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:
     around = {"SBATCH_PARTITION": "nowhere", "SLURM_MEM_PER_CPU": "999999"}
     inside = ["env", *(f"{name}={value}" for name, value in around.items()), *DLRUN]
     cluster.run("salloc", "-n2", "srun", "-n1", *inside, *RUN, "--slurm", "time=5,cpus=1", "--wait")
-    assert Run.open(named(cluster)).config.world == 1
+    assert Run.open(named(cluster)).config.processes == 1
     own = cluster.run("salloc", "-n3", "bash", "-c", " ".join([*DLRUN, *RUN, "--name", "own"]))
     assert "by 3" not in own.stderr
     cluster.run("srun", "-n1", *DLRUN, *smoke(SINGLE))

@@ -79,7 +79,6 @@ def test_auto_without_accelerator_keeps_the_reason_and_does_not_warn(choose: Cho
 @pytest.mark.usefixtures("cuda_is_there")
 def test_what_fails_on_the_device_alone_is_done_on_the_cpu(choose: Choice) -> None:
     assert choose("auto") == AcceleratorReport("auto", "cuda", None)
-    assert (accelerator.count_devices("auto"), accelerator.count_devices("cpu")) == (3, 1)
     for where, error in (
         ("probe_fails_on", RuntimeError("operator not implemented")),
         ("probe_fails_on", AcceleratorError("Lightning has no accelerator named cuda")),

@@ -42,7 +42,7 @@ from dlrun.config.sections import (
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
-from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
+from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
 
 SCHEDULER = "scheduler.name"
@@ -52,7 +52,6 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true",
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-Devices = Annotated[list[Count], Field(min_length=1), EACH_ONCE]
 Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 if TYPE_CHECKING:
     SchedulerName = str
@@ -166,7 +165,7 @@ class TrainerConfig(Section):
     max_epochs: PositiveInt
     deterministic: bool
     precision: Precision
-    devices: PositiveInt | Devices | Literal["auto"]
+    devices: Annotated[int, Field(ge=1, le=16)]  # of one machine
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     gradient_clip_algorithm: Literal["norm", "value"]
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -203,12 +202,9 @@ class LightningConfig(ExperimentConfig):
     keep: Literal["last", "best"]
 
     @property
-    def world(self) -> int | None:
-        """Return the number of devices; None if the accelerator decides how many."""
-        devices = self.trainer.devices
-        if devices == "auto":
-            return None
-        return devices if isinstance(devices, int) else len(devices)
+    def processes(self) -> int:
+        """Return the number of processes that train together, each on a device of its own."""
+        return self.trainer.devices
 
     @property
     def total_steps(self) -> int:
@@ -222,10 +218,6 @@ class LightningConfig(ExperimentConfig):
         It is the metric of early stopping, or else the loss.
         """
         return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
-
-    def check(self, runs_dir: Path) -> None:
-        """Check that a CPU can have the devices."""
-        check_cpu_devices(self.accelerator, self.trainer.devices)
 
 
 class NetworkConfig(LightningConfig):
@@ -264,7 +256,7 @@ class NetworkConfig(LightningConfig):
     def check(self, runs_dir: Path) -> None:
         """Check too that a batch divides among the processes."""
         super().check(runs_dir)
-        check_batch_divisible(self.batch_size, self.world or 1)
+        check_batch_divisible(self.batch_size, self.processes)
 
 
 class HiddenLayersConfig(Section):

@@ -198,7 +198,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return getattr(self.data_section, "validation", None) == "test"
 
     @property
-    def world(self) -> int | None:
+    def processes(self) -> int:
         """Return the number of processes of a run: 1, unless an experiment trains in several."""
         return 1
 

@@ -25,7 +25,7 @@ from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
-from dlrun.run_folder.folder import CONFIG, RESULTS, check_run_name
+from dlrun.run_folder.folder import CONFIG, RESULTS, check_run_name, check_runs_folder_writable
 from dlrun.run_folder.record import is_own
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen, pluralize, to_json
@@ -39,18 +39,18 @@ def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig
     return validate_config(name, merge_experiment_config(name, settings))
 
 
+def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
+    """Validate the merged config of an experiment. Raises ConfigError with every error."""
+    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+    return config
+
+
 def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
     shipped = registry.experiment_entry(name).shipped
     return read_and_merge_layers(
         name, [shipped, *settings.config, *settings.overrides, *settings.values]
     )
-
-
-def validate_config(name: str, layer: ConfigLayer, *, resumed: bool = False) -> ExperimentConfig:
-    """Validate the merged config of an experiment. Raises ConfigError with every error."""
-    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
-    return set_devices_from_launcher(config, resumed=resumed)
 
 
 def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentConfig, Faults]:
@@ -69,6 +69,30 @@ def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentCo
             valid = {key: layer.values[key] for key in layer.values if key not in faults.sections}
             replaced = {key: shipped[key] for key in faults.sections & shipped.keys()}
             layer = ConfigLayer(valid | replaced, layer.origins)
+
+
+def check_new_run(
+    name: str, settings: RunSettings, *, here: bool = True
+) -> ExperimentConfig | None:
+    """Return the config of a run that can begin; a dry run prints it and returns None.
+
+    Raises DlrunError with all that is wrong; see `check_run_can_start`.
+    """
+    layer = merge_experiment_config(name, settings)
+    config, faults = validate_valid_sections(name, layer)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    with faults.collected():
+        config = set_devices_from_launcher(config)
+    with faults.collected():
+        check_runs_folder_writable(runs_dir)
+    check_run_can_start(name, config, settings, faults, layer=layer, here=here)
+    if not settings.dry_run:
+        return config
+    screen = settings.console()
+    text = to_json(config.model_dump(mode="json")) if settings.json else config_to_yaml(config)
+    screen.rows(text.rstrip().split("\n"))  # with whole paths
+    screen.note(f"dry run: the config is valid; a run's folder would be in {runs_dir / name}")
+    return None
 
 
 def check_run_can_start(
@@ -179,13 +203,6 @@ def _check_no_links(folder: Path) -> None:
             )
 
 
-def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
-    """Print the validated config and the folder in which a run would be stored."""
-    text = to_json(config.model_dump(mode="json")) if json else config_to_yaml(config)
-    screen.rows(text.rstrip().split("\n"))  # with whole paths
-    screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
-
-
 def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
@@ -203,7 +220,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers(name, [recorded, *settings.overrides])
-    config = validate_config(name, layer, resumed=True)
+    config = set_devices_from_launcher(validate_config(name, layer), resumed=True)
     then = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in then | now if then.get(key) != now.get(key)}
@@ -236,11 +253,9 @@ def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
     changes = []
-    # Another number of processes adds up a batch's gradients in another order, which rounds
-    # differently.
-    if run.config.world != config.world:
-        then, now = run.config.world or "auto", config.world or "auto"
-        changes.append(f"processes: {then} then, {now} now")
+    # Another number of processes adds up a batch's gradients in another order: it rounds otherwise.
+    if run.config.processes != config.processes:
+        changes.append(f"processes: {run.config.processes} then, {config.processes} now")
     package, begun = registry.experiment_entry(record.experiment).package, run.environment
     changes += environment.describe_environment_changes(begun.code, begun.packages, package)
     if changes:

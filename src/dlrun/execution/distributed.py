@@ -6,10 +6,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
@@ -18,14 +16,9 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
-from dlrun.system.accelerator import count_devices
 from dlrun.system.console import Screen
-from dlrun.system.signals import SIGNALS, handled_stop_signals
+from dlrun.system.signals import StopRequest, handled_stop_signals
 from dlrun.system.workarounds import handle_signals
-
-C = TypeVar("C", bound=ExperimentConfig)
-# What may start processes on several machines, which cannot train together.
-SRUN, NNODES = "srun", "torchrun --nnodes"
 
 
 @dataclass(frozen=True)
@@ -39,10 +32,10 @@ class ProcessGroup:
 
 def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None."""
-    by, names = SRUN, ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
+    by, names = "srun", ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
     if "TORCHELASTIC_RUN_ID" in os.environ:
         is_here = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
-        by, names = "torchrun" if is_here else NNODES, ("WORLD_SIZE", "RANK")
+        by, names = "torchrun" if is_here else "torchrun --nnodes", ("WORLD_SIZE", "RANK")
     processes, rank = (int(os.environ.get(name, "0")) for name in names)
     return ProcessGroup(by, processes, rank) if processes > 1 else None
 
@@ -55,28 +48,23 @@ def check_single_process(action: str) -> None:
 
 
 def set_devices_from_launcher(
-    config: C, group: ProcessGroup | None = None, *, resumed: bool = False
-) -> C:
-    """Return the config with `trainer.devices` set to the number of processes of a group.
+    config: ExperimentConfig, *, resumed: bool = False
+) -> ExperimentConfig:
+    """Return the config with `trainer.devices` set to the number of processes that torchrun starts.
 
-    Raises ConfigError if the config asks for another number, or the group cannot train it.
+    Raises ConfigError if the config asks for another number, or they cannot train it together.
     """
-    group = group or find_process_group()
+    group = find_process_group()
     if group is None:
         return config
     problem = f"{group.by} starts {group.processes} processes"
     if not isinstance(config, LightningConfig):
         raise ConfigError(f"{problem}, this experiment runs in one", f"leave out {group.by}")
-    if group.by in (SRUN, NNODES):
-        here = "`torchrun --nproc-per-node=N`, trainer.devices=N, or --slurm tasks=N"
-        raise ConfigError(
-            f"{problem}, but those that train together are started on one machine, by {here}",
-            f"leave out {group.by}",
-        )
-    devices = config.trainer.devices
-    if isinstance(devices, list) and len(devices) == group.processes:
-        return config
-    if devices not in (1, "auto", group.processes) and not resumed:
+    if group.by != "torchrun":
+        ways = "trainer.devices=N, --slurm tasks=N or torchrun"
+        raise ConfigError(f"{problem}, each of which would train alone", f"use {ways} instead")
+    devices = config.processes
+    if devices not in (1, group.processes) and not resumed:
         raise ConfigError(f"trainer.devices: {devices}, but {problem}", "leave out trainer.devices")
     trainer = config.trainer.model_copy(update={"devices": group.processes})
     return config.model_copy(update={"trainer": trainer})
@@ -90,9 +78,7 @@ def is_helper_process() -> bool:
 
 def count_processes_to_start(config: ExperimentConfig) -> int:
     """Return in how many processes a run must be started; 1 if this process can execute it."""
-    if not isinstance(config, LightningConfig) or find_process_group() is not None:
-        return 1
-    return config.world or count_devices(config.accelerator)
+    return config.processes if find_process_group() is None else 1
 
 
 def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
@@ -103,7 +89,14 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     redirects = dict.fromkeys(range(processes), multiprocessing.Std.OUT)
     if settings.screen is None and not settings.json:
         redirects[0] = multiprocessing.Std.NONE
-    with tempfile.TemporaryDirectory(prefix="dlrun-") as logs, _settings_restored():
+    with (
+        tempfile.TemporaryDirectory(prefix="dlrun-") as logs,
+        StopRequest().listening(),  # restores the handlers, which torch's launcher replaces
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(os.environ.pop, "TORCHELASTIC_SIGNALS_TO_HANDLE", None)  # of handle_signals
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable()
         config = launcher.LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0,
             rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
@@ -131,22 +124,6 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
     if settings.json:
         run_context.print_results_json(run, Screen())
     return code
-
-
-@contextlib.contextmanager
-def _settings_restored() -> Iterator[None]:
-    """Restore the signal handlers that torch's launcher replaces, and silence its log messages."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    disabled = logging.root.manager.disable
-    logging.disable()
-    try:
-        yield
-    finally:
-        logging.disable(disabled)
-        for number, handler in handlers.items():
-            with contextlib.suppress(ValueError):  # not in the main thread: nothing was changed
-                signal.signal(number, handler)
-        os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)  # of handle_signals
 
 
 def resume_command_arguments(run: Path, settings: RunSettings) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import ConfigError, DlrunError, Stopped, explain_failure
+from dlrun.errors import ConfigError, DlrunError, explain_failure
 from dlrun.execution import checks, distributed
 from dlrun.execution.run_recorder import RunRecorder, choose_threads, new_record, write_first_files
 from dlrun.experiments import registry
@@ -36,16 +36,8 @@ log = logging.getLogger("dlrun")
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
-    layer = checks.merge_experiment_config(name, settings)
-    config, faults = checks.validate_valid_sections(name, layer)
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    with faults.collected():
-        config = distributed.set_devices_from_launcher(config)
-    with faults.collected():
-        check_runs_folder_writable(runs_dir)
-    checks.check_run_can_start(name, config, settings, faults, layer=layer)
-    if settings.dry_run:
-        checks.print_dry_run(config, runs_dir / name, settings.console(), json=settings.json)
+    config = checks.check_new_run(name, settings)
+    if config is None:
         return 0, None
     return _run_in_new_folder(checks.load_experiment_to_run(name, config), config, settings)
 
@@ -109,9 +101,6 @@ def _run_in_new_folder(
     """
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     processes = distributed.count_processes_to_start(config)
-    if processes > 1:
-        group = distributed.ProcessGroup("dlrun", processes)
-        config = distributed.set_devices_from_launcher(config, group)
     record = new_record(experiment.name, config, settings, begins_with)
     if distributed.is_helper_process():  # it reads the checkpoint where it is
         folder = RunFolder(begins_with.folder if begins_with else runs_dir / experiment.name)
@@ -195,8 +184,6 @@ def _help(
         except BaseException as error:
             steps.stop.ignore_signals()
             cause = steps.stop.cause_of(error)
-            if isinstance(cause, Stopped):
-                raise SystemExit(cause.exit_code) from error
             package = registry.experiment_entry(experiment.name).package
             shown = explain_failure(cause, folder.path, package)
             if shown is error:

@@ -274,7 +274,7 @@ def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
     """Return the number of CPU threads of each process of a run."""
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     most = min(limits, default=None)
-    return resources.choose_thread_count(config.threads, most, config.world or 1)
+    return resources.choose_thread_count(config.threads, most, config.processes)
 
 
 def _now() -> str:

@@ -33,7 +33,6 @@ from dlrun.execution.checks import (
     validate_config,
     validate_valid_sections,
 )
-from dlrun.execution.distributed import set_devices_from_launcher
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import RunSettings, resolve_data_dir, resolve_runs_dir
@@ -339,7 +338,7 @@ def _validate(
             layer = _with_settings(base, settings)
             config, faults = validate_valid_sections(experiment, layer)
             with faults.collected():
-                if set_devices_from_launcher(config).world != 1:
+                if config.processes > 1:
                     raise ConfigError(
                         "trainer.devices: a point is one process",
                         "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",

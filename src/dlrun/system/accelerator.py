@@ -1,6 +1,5 @@
 """Choose the accelerator of a run (CUDA, MPS or CPU), and fall back to the CPU if it fails."""
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,26 +71,6 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
             return device, None
         reasons.append(f"{device}: {reason}")
     return "cpu", "; ".join(reasons)
-
-
-def count_devices(requested: str) -> int:
-    """Return the number of devices of an accelerator on this machine; the CPU counts as one."""
-    device, _ = select_accelerator(requested)
-    if device == "cpu":
-        return 1
-    import torch
-
-    return int(getattr(torch, device).device_count())
-
-
-def check_cpu_devices(device: str, devices: int | list[int] | str) -> None:
-    """Raise ConfigError if `trainer.devices` is impossible on a CPU, unless torchrun decides it."""
-    cores = os.cpu_count() or 1
-    possible = devices == "auto" or (isinstance(devices, int) and devices <= cores)
-    if possible or "LOCAL_WORLD_SIZE" in os.environ or select_accelerator(device)[0] != "cpu":
-        return
-    problem = f"trainer.devices: {devices} cannot be used on a CPU with {cores} cores"
-    raise ConfigError(problem, f"on the CPU a device is a process: 1 to {cores}, or auto for one")
 
 
 def check_batch_divisible(size: int, processes: int) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import re
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -42,7 +42,7 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, STEP, kept_epoch, newest_metrics
+from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_metrics
 from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.system.signals import StopRequest
@@ -61,8 +61,7 @@ GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
 PATIENCE = timedelta(minutes=5)  # longest wait for another process: far longer than a step
-TIMEOUT = r"(?i)timed? ?out"
-LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
+LOST = r"(?i)timed? ?out|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
     "whole-number targets, nor values (rows,) of other numbers"
@@ -132,7 +131,7 @@ class Training:
             self.probe,
             self.run,
             fallback=config.fallback,
-            processes=config.world or 1,
+            processes=config.processes,
         )
 
     def probe(self, device: str) -> set[str]:
@@ -143,32 +142,20 @@ class Training:
         trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
         return {*trainer.callback_metrics}
 
-    def _check_monitored(self, callbacks: Sequence[pl.Callback], device: str) -> None:
-        """Raise ConfigError, before an epoch, if a metric is followed that nobody logs or ranks."""
+    def _check_monitored(self, device: str) -> None:
+        """Raise ConfigError, before an epoch, if nobody logs or ranks the metric that decides."""
         config = self.config
-        following = {
-            f"{CALLBACKS}: {type(callback).__name__}": metric
-            for callback in callbacks
-            if (metric := getattr(callback, "monitor", None)) and getattr(callback, "strict", True)
-        }
-        are_lightnings = (
-            type(callback).__module__.startswith("lightning.") for callback in callbacks
-        )
-        if not all(are_lightnings):  # a callback of the user may log
-            following = {}
-        deciding = config.early_stopping.monitor or config.keeps_best_by
-        if not (following or deciding):
+        metric = config.early_stopping.monitor or config.keeps_best_by
+        if metric is None:
             return
+        key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
         names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
-        for key, metric in following.items():
-            _check_known(key, metric, {STEP, "step", *names})
-        if deciding:
-            key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-            _check_known(
-                key, deciding, {name for name in columns_of(names) if name.startswith(VALID)}
-            )
-            if why := describe_metric(deciding, config.metrics).not_ranked:
-                raise ConfigError(f"{key}: {why}")
+        known = sorted(name for name in columns_of(names) if name.startswith(VALID))
+        if metric not in known:
+            hint = f"there are {', '.join(known)}" if known else "the module logs none"
+            raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
+        if why := describe_metric(metric, config.metrics).not_ranked:
+            raise ConfigError(f"{key}: {why}")
 
     def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
@@ -185,7 +172,7 @@ class Training:
         config, context, steps = self.config, self.context, self.context.steps
         limit, folder = config.trainer.max_epochs, context.folder.path
         callbacks = make_callbacks(config)
-        self._check_monitored(callbacks, device)
+        self._check_monitored(device)
         checkpoint = steps.begin(self.columns, self.fingerprint)
         state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._seeded()
@@ -291,11 +278,9 @@ def explain_failures(
         if trainer.global_rank > 0:  # the process that writes the run reports it first
             time.sleep(MOMENT)
             stop.after_step()
-        how = "has ended"
-        if re.search(TIMEOUT, str(error)):
-            how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
+        lost = f"has ended, or has not answered for {PATIENCE.total_seconds():.0f} s"
         raise DlrunError(
-            f"one of the {trainer.world_size} processes that train together {how}",
+            f"one of the {trainer.world_size} processes that train together {lost}",
             "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
         ) from error
 
@@ -312,12 +297,6 @@ def _find_callback(
                 return f"{type(owner).__module__}.{type(owner).__qualname__}", cause
         cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
     return None
-
-
-def _check_known(key: str, metric: str, known: Collection[str]) -> None:
-    if metric not in known:
-        hint = f"there are {', '.join(sorted(known))}" if known else "the module logs none"
-        raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
 
 
 def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
@@ -374,7 +353,7 @@ def make_trainer(
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
-    several = not probe and (config.world or 1) > 1
+    several = not probe and config.processes > 1
     if probe:
         more = {"limit_train_batches": 1, "limit_val_batches": 1}
     try:
