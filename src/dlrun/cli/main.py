@@ -53,7 +53,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
     stopped = Interrupted if is_interrupt else signals.stop_behind(error)
     shown = DlrunError(stopped.word) if stopped else _describe(error)
-    is_elsewhere = _is_reported_by_another_process()
+    distributed = sys.modules.get("dlrun.execution.distributed")  # None if no run was begun
+    is_elsewhere = distributed is not None and distributed.is_helper_process()
     if "--json" in arguments and not (is_printed or is_elsewhere):
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
@@ -66,11 +67,6 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     elif not (is_elsewhere and (stopped or isinstance(shown, ConfigError))):
         screen.fail(shown.message, shown.hint, whole_paths=isinstance(shown, DataError))
     return stopped.exit_code if stopped else shown.exit_code
-
-
-def _is_reported_by_another_process() -> bool:
-    distributed = sys.modules.get("dlrun.execution.distributed")  # None if no run was begun
-    return distributed is not None and bool(distributed.is_helper_process())
 
 
 def _describe(error: BaseException) -> DlrunError:

@@ -71,9 +71,7 @@ def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentCo
             layer = ConfigLayer(valid | replaced, layer.origins)
 
 
-def check_new_run(
-    name: str, settings: RunSettings, *, here: bool = True
-) -> ExperimentConfig | None:
+def check_new_run(name: str, settings: RunSettings, *, here: bool) -> ExperimentConfig | None:
     """Return the config of a run that can begin; a dry run prints it and returns None.
 
     Raises DlrunError with all that is wrong; see `check_run_can_start`.

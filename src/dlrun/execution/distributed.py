@@ -18,7 +18,6 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest, handled_stop_signals
-from dlrun.system.workarounds import handle_signals
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
         StopRequest().listening(),  # restores the handlers, which torch's launcher replaces
         contextlib.ExitStack() as stack,
     ):
-        stack.callback(os.environ.pop, "TORCHELASTIC_SIGNALS_TO_HANDLE", None)  # of handle_signals
+        stack.callback(os.environ.pop, "TORCHELASTIC_SIGNALS_TO_HANDLE", None)  # the launcher's
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable()
         config = launcher.LaunchConfig(
@@ -102,7 +101,8 @@ def launch_training_processes(processes: int, run: Path, settings: RunSettings) 
             rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
             logs_specs=multiprocessing.DefaultLogsSpecs(logs, redirects),
         )  # fmt: skip
-        handle_signals(config, handled_stop_signals())
+        # What this process ignores, as nohup has it, stays ignored; torch before 2.9 handles all.
+        config.signals_to_handle = ",".join(signal.Signals(n).name for n in handled_stop_signals())
         words = ["-P", "-m", "dlrun", *resume_command_arguments(run, settings)]
         code = 0
         try:

@@ -339,10 +339,7 @@ def _validate(
             config, faults = validate_valid_sections(experiment, layer)
             with faults.collected():
                 if config.processes > 1:
-                    raise ConfigError(
-                        "trainer.devices: a point is one process",
-                        "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
-                    )
+                    raise ConfigError("trainer.devices: a point is one process", "set it to 1")
             if (data := repr(config.data_section)) in checked:
                 faults.sections.add("data")  # the files of equal sections are read once
             checked.add(data)

@@ -2,9 +2,8 @@
 
 import importlib
 import logging
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from torch import Tensor
-    from torch.distributed.launcher.api import LaunchConfig
 
 SIGNAL = "scipy.signal"
 
@@ -81,11 +79,3 @@ def begin_next_epoch_when_resumed(checkpoint: dict[str, Any]) -> None:
     progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
     for counts in (progress["total"], progress["current"]):
         counts["ready"] = counts["started"]
-
-
-def handle_signals(config: "LaunchConfig", numbers: Iterable[int]) -> None:
-    """Let torch's launcher handle these signals alone: those that a process ignores stay ignored.
-
-    torch before 2.9 has no such field, and handles all.
-    """
-    config.signals_to_handle = ",".join(signal.Signals(number).name for number in numbers)
