@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs pictures dist smoke bench bench-gpu clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs docs-reference pictures dist smoke bench bench-gpu clean $(EXPERIMENTS)
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -82,6 +82,9 @@ schemas: ## write the JSON Schemas for editors to build/schemas, as `make instal
 docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo '<meta http-equiv="refresh" content="0; url=docs/README.html">' > build/docs/index.html
+
+docs-reference: $(VENV)/.installed ## write docs/reference: commands, config keys and the Python API, from the code
+	$(BIN)/python docs/reference_pages.py
 
 # README's pictures: the bars of speed; with ARGS=reproduction.html the chapter's page too.
 pictures: $(VENV)/.tools

@@ -1,7 +1,7 @@
 """Measure how often the intervals of dlrun contain the true value.
 
-It prints the tables of docs/explanation/statistics.md. Values are drawn from known distributions,
-so that the true value is known too. Each row says whether theory promises its share.
+It prints the shares that docs/explanation/statistics.md states. Values are drawn from known
+distributions, so that the true value is known too. Each row says whether theory promises its share.
 """
 
 import argparse

@@ -24,5 +24,10 @@ def test_intervals_are_right_in_94_to_96_percent_of_10_000_draws() -> None:
     check(coverage.measure_all(coverage.DRAWS), 0.01)
 
 
-def test_the_page_has_the_table_that_needs_no_draws() -> None:
-    assert "\n".join(coverage.wilson_table()) in PAGE.read_text(encoding="utf-8")
+def test_the_page_says_how_often_wilsons_interval_is_right() -> None:
+    exact = coverage.exact_wilson_coverage
+    rows = (1_000, 10_000, 25_000)
+    shares = [exact(share, n) for n in rows for share in (0.5, 0.8, 0.9, 0.95)]
+    assert all(coverage.LOW <= share <= coverage.HIGH for share in shares)
+    worst = f"{exact(0.999, 1_000):.3f}".removeprefix("0")
+    assert f"{worst} for 1,000 rows and .999" in PAGE.read_text(encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import typer
-
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.data import datasets
@@ -95,7 +93,7 @@ def show_dataset(
     words: Words = None,
     count: Annotated[int, opt.option("How many.", "N", min=1, max=1000)] = 3,
     first: Annotated[int, opt.option("Index of the first.", "N", min=0)] = 0,
-    part: Annotated[Literal["train", "test"], typer.Option(help="Which part.")] = "train",
+    part: Annotated[Literal["train", "test"], opt.option("Which part.", "train|test")] = "train",
 ) -> None:
     """Show examples of a data set: reviews as words, digits, or rows of a table.
 

@@ -37,7 +37,8 @@ def sweep(
     folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
     space: Annotated[list[str] | None, opt.option(SPACE, "KEY=SPACE")] = None,
     sampler: Annotated[
-        Sampler | None, typer.Option(help="How to take points from the spaces (default: random).")
+        Sampler | None,
+        opt.option("How to take points from the spaces (default: random).", "random|tpe"),
     ] = None,
     trials: Annotated[
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)

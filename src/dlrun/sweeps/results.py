@@ -193,7 +193,11 @@ def read_page_content(folder: Path) -> PageContent:
 
 
 class SweepResults:
-    """Holds the configs of a sweep with their runs, the best one last; writes and shows them."""
+    """Holds the configs of a sweep with their runs, the best one last; writes and shows them.
+
+    rows: a dict for each config and metric, as in table.csv. best: the best config, with `settings`
+    and `runs`; None if none is chosen.
+    """
 
     def __init__(self, sweep: Sweep, state: SweepState) -> None:
         self.sweep = sweep
