@@ -33,7 +33,10 @@ def test_a_run_predicts_as_on_the_cpu_and_resumes_to_the_same_bits(
     tmp_path: Path, name: str
 ) -> None:
     whole = finished(tmp_path / "whole", words(name))
-    assert results(whole)["accelerator"] == {"requested": GPU, "used": GPU, "reason": None}
+    report = results(whole)["accelerator"]
+    assert (report["requested"], report["used"], report["reason"]) == (GPU, GPU, None)
+    agreement = report["agreement"]
+    assert 0 < agreement["error"] <= agreement["bound"] and agreement["precision"] == "tf32"
     again = harness.run(tmp_path / "whole", "predict", whole, "--test", "--json")
     found = json.loads(again.stdout)
     scale = results(whole)["metrics"].get("test_mae", 1)
@@ -47,7 +50,8 @@ def test_a_run_predicts_as_on_the_cpu_and_resumes_to_the_same_bits(
 @pytest.mark.parametrize("name", ["cifar100", "imdb-dense", "imdb-lstm"])
 def test_half_precision(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, words(name, "trainer.precision=bf16-mixed", epochs=1))
-    assert results(run)["accelerator"]["used"] == GPU
+    used, agreement = map(results(run)["accelerator"].get, ("used", "agreement"))
+    assert used == GPU and 0 < agreement["error"] <= agreement["bound"]
 
 
 def test_a_hidden_gpu_is_replaced_by_the_cpu(tmp_path: Path) -> None:

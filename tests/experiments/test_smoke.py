@@ -38,7 +38,7 @@ def test_run_leaves_everything_and_says_where(done: Done, name: str) -> None:
     overlays = registry.experiment_entry(name).overlays("smoke")
     config = load_experiment_config(name, RunSettings(config=overlays))
     assert config.total_steps in (None, found["steps"])
-    assert found["accelerator"].keys() == {"requested", "used", "reason"}
+    assert found["accelerator"].keys() == {"requested", "used", "reason", "agreement"}
     assert found["seconds"]["total"] > 0
     assert found["figures"] and found["files"]
     for file in ("config.yaml", "environment.json", "log.txt", *found["figures"]):

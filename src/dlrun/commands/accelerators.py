@@ -1,4 +1,6 @@
-"""`dlrun accelerators`: what torch can compute on here."""
+"""`dlrun accelerators`: what torch can compute on here, and whether it computes as the CPU does."""
+
+import tempfile
 
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from dlrun.system.console import Screen, format_text_table
@@ -7,6 +9,8 @@ from dlrun.system.console import Screen, format_text_table
 def list_accelerators() -> None:
     """List the CPU and the accelerators, and why torch cannot use one that is missing.
 
+    On one that is there, tiny runs of cifar100 and imdb-lstm compare it with the CPU.
+
     Examples:
     dlrun accelerators
     """
@@ -14,4 +18,20 @@ def list_accelerators() -> None:
     for device in ("cpu", *ACCELERATORS):
         reason = why_accelerator_unavailable(device)
         rows.append([device, f"missing: {reason}" if reason else "available"])
+        if device != "cpu" and reason is None:
+            for name in ("cifar100", "imdb-lstm"):
+                rows.append(["", f"{name}: {compare_by_a_run(name, device)}"])
     Screen().rows(format_text_table(rows, left=(0, 1)))
+
+
+def compare_by_a_run(name: str, device: str) -> str:
+    """Return how a run's gradients on a device agree with the CPU's, or why it left the device."""
+    from dlrun import python_api  # slow: all that a run needs
+    from dlrun.experiments.registry import experiment_entry
+
+    tiny = experiment_entry(name).overlays("smoke")
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"runs_dir": folder, "data_dir": folder}
+        run = python_api.run(name, config=tiny, **places, quiet=True, accelerator=device)
+        report = run.record.accelerator
+    return str(report and (report.reason or f"as on the CPU: {report.agreement}"))

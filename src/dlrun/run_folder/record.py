@@ -25,7 +25,7 @@ from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
 from dlrun.system.user_key import is_signature, sign
 
-FORMAT = 3
+FORMAT = 4
 SHA256 = "sha256"  # the key of the digest of all other values
 SIGNATURE = "signature"  # the key of the HMAC of this digest, by the key of the user
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data

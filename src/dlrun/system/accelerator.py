@@ -31,12 +31,35 @@ CHANNELS_LAST = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Says how far the gradients of a batch on a device are from the CPU's."""
+
+    precision: str  #: that of the run, or `tf32`
+    bound: float  #: the largest relative error of a device that agrees
+    error: float | None = None  #: the largest relative error; None if it is no finite number
+    of: str | None = None  #: where it is: `loss`, or `gradient of` a parameter
+    not_compared: str | None = None  #: why nothing was compared
+
+    @property
+    def agrees(self) -> bool:
+        """Return whether no error above the bound was found."""
+        return bool(self.not_compared) or (self.error is not None and self.error <= self.bound)
+
+    def __str__(self) -> str:
+        if self.not_compared:
+            return f"not compared: {self.not_compared}"
+        error = "not a finite number" if self.error is None else f"relative error {self.error:.2g}"
+        return f"{self.of}, {error} ({self.precision}: at most {self.bound:.2g})"
+
+
+@dataclass(frozen=True)
 class AcceleratorReport:
     """Says which accelerator was requested and which was used."""
 
     requested: str
     used: str
     reason: str | None  #: why `used` is not the request, or why `auto` chose the CPU
+    agreement: Agreement | None = None  #: of the accelerator that was tried with the CPU
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
@@ -86,30 +109,35 @@ def run_with_fallback(
     warn: Callable[[str], None],
     probe: Callable[[str], object],
     work: Callable[[str], T],
+    compare: Callable[[str], Agreement] | None = None,
     *,
     fallback: bool,
     processes: int = 1,
 ) -> tuple[T, AcceleratorReport]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
-    `work` gets the device, as does `probe`, which tries one batch before. If the probe fails on the
-    CPU too, the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace
-    the device. Several `processes` fall back together, if the machine lacks it, or not at all.
+    `work` gets the device, as do `probe`, which tries one batch before, and `compare`, which then
+    compares its numbers with the CPU's. If the probe fails on the CPU too, the accelerator is not
+    the cause. Raises AcceleratorError if the CPU may not replace the device. Several `processes`
+    fall back together, if the machine lacks it, or not at all.
     """
     device, reason = select_accelerator(requested)
-    error, tried = None, "the first batch"
+    error, tried, agreement = None, "the first batch", None
     if device != "cpu":
         try:
             probe(device)
+            agreement = compare(device) if compare else None
             tried = "the run"
-            return work(device), AcceleratorReport(requested, device, None)
+            if agreement is None or agreement.agrees:
+                return work(device), AcceleratorReport(requested, device, None, agreement)
+            reason = f"{device} disagrees with the CPU: {agreement}"
         except Exception as raised:
             if not is_accelerator_error(raised, of_probe=tried == "the first batch"):
                 raise
             error, reason = raised, f"{tried} failed on {device}: {first_line(raised)}"
         if tried == "the first batch":
             probe("cpu")
-    if reason is not None and (error or requested != "auto"):
+    if reason is not None and (device != "cpu" or requested != "auto"):
         if processes > 1 and device != "cpu":
             hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
             raise AcceleratorError(reason, hint) from error
@@ -117,7 +145,7 @@ def run_with_fallback(
             raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
         warn(f"{reason}; running on the CPU")
     error = None  # frees what the failed attempt holds
-    return work("cpu"), AcceleratorReport(requested, "cpu", reason)
+    return work("cpu"), AcceleratorReport(requested, "cpu", reason, agreement)
 
 
 def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:

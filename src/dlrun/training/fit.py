@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.named_classes import class_name, load_class
-from dlrun.config.network_sections import CALLBACKS, LightningConfig, NetworkConfig
+from dlrun.config.network_sections import CALLBACKS, LightningConfig, NetworkConfig, Precision
 from dlrun.errors import (
     AcceleratorError,
     ConfigError,
@@ -46,6 +46,7 @@ from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_met
 from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.system.signals import StopRequest
+from dlrun.training.agreement import GradientProbe, Measured, compare_with_cpu
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     LightningNetwork,
@@ -130,16 +131,22 @@ class Training:
             self.context.screen.warn,
             self.probe,
             self.run,
+            lambda device: compare_with_cpu(device, config.trainer.precision, self.probe),
             fallback=config.fallback,
             processes=config.processes,
         )
 
-    def probe(self, device: str) -> set[str]:
-        """Train on one batch, in the run's own precision; return what the module logs."""
-        module, data = self._seeded()
+    def probe(
+        self, device: str, precision: Precision | None = None, *probes: GradientProbe
+    ) -> set[str]:
+        """Train on one batch, by default in the run's precision; return what the module logs."""
+        module, data = self._seeded(*(probe.seed for probe in probes))
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
-        trainer = make_trainer(self.config, device, probe=True, logger=DummyLogger())
-        trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
+        trainer = make_trainer(
+            self.config, device, probes, probe=True, logger=DummyLogger(), precision=precision
+        )
+        with contextlib.suppress(Measured):
+            trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
         return {*trainer.callback_metrics}
 
     def _check_monitored(self, device: str) -> None:
@@ -157,15 +164,15 @@ class Training:
         if why := describe_metric(metric, config.metrics).not_ranked:
             raise ConfigError(f"{key}: {why}")
 
-    def _seeded(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+    def _seeded(self, attempt: int = 0) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
-        self._seed()
+        self._seed(attempt)
         module, data = self.build(), self.load()
-        self._seed()
+        self._seed(attempt)
         return module, data
 
-    def _seed(self) -> None:
-        pl.seed_everything(self.config.seed, verbose=False)
+    def _seed(self, attempt: int = 0) -> None:
+        pl.seed_everything(self.config.seed ^ attempt, verbose=False)
 
     def run(self, device: str) -> Trained:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
@@ -341,14 +348,15 @@ def make_trainer(
     callbacks: Sequence[pl.Callback] = (),
     *,
     probe: bool = False,
+    precision: Precision | None = None,
     logger: Logger | None = None,
     plugins: Sequence[CheckpointIO] = (),
     **more: Any,
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    probe: one batch of this process alone. more: further arguments of the Trainer. Raises
-    AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
+    probe: one batch of this process alone. precision: if not the config's. more: of the Trainer.
+    Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
     """
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
@@ -362,7 +370,7 @@ def make_trainer(
             devices=1 if probe else section.devices,
             strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
             plugins=[TorchElasticEnvironment() if several else LightningEnvironment(), *plugins],
-            precision=section.precision,
+            precision=precision or section.precision,
             deterministic=section.deterministic,
             max_epochs=1 if probe else section.max_epochs,
             callbacks=[*callbacks],
