@@ -20,7 +20,7 @@ from scipy import sparse
 from dlrun.data.archives import Array
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.small_images import SmallImages
-from dlrun.data.sources import GENERATED, FoundData, dataset_of
+from dlrun.data.sources import GENERATED, ReadContext, dataset_of
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table, make_days
 from dlrun.data.text_encoding import SPECIAL
@@ -100,8 +100,8 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> 
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
     """
-    found = _find("hitters-linear", f"data.split_seed={seed}", sample, data_dir)
-    return _table_rows(dataset_of(found.config).make(found))
+    context = _find("hitters-linear", f"data.split_seed={seed}", sample, data_dir)
+    return _table_rows(dataset_of(context.config).make(context))
 
 
 @public
@@ -114,8 +114,8 @@ def nyse(
     day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
     the day's volume. All are standardised over all days. seed: only generates samples.
     """
-    found = _find("nyse-linear", f"seed={seed}", sample, data_dir)
-    return _table_rows(make_days(found, weekday=day_of_week))
+    context = _find("nyse-linear", f"seed={seed}", sample, data_dir)
+    return _table_rows(make_days(context, weekday=day_of_week))
 
 
 @public
@@ -137,9 +137,9 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
     """
-    found = _find("imdb-dense", f"seed={seed}", sample, data_dir)
-    reviews: Reviews = dataset_of(found.config).make(found)
-    return _film_reviews(found, reviews, reviews.train.bags, reviews.test.bags)
+    context = _find("imdb-dense", f"seed={seed}", sample, data_dir)
+    reviews: Reviews = dataset_of(context.config).make(context)
+    return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
 @public
@@ -148,14 +148,14 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = No
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """
-    found = _find("imdb-lstm", f"seed={seed}", sample, data_dir)
-    reviews: Reviews = dataset_of(found.config).make(found)
-    length = found.config.max_length
+    context = _find("imdb-lstm", f"seed={seed}", sample, data_dir)
+    reviews: Reviews = dataset_of(context.config).make(context)
+    length = context.config.max_length
     ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
-    return _film_reviews(found, reviews, *ids)
+    return _film_reviews(context, reviews, *ids)
 
 
-def _find(experiment: str, seed: str, sample: bool, data_dir: Folder) -> FoundData:
+def _find(experiment: str, seed: str, sample: bool, data_dir: Folder) -> ReadContext:
     """Return the files of the data of an experiment's shipped config, with a seed."""
     source = [f"data.source={GENERATED}"] if sample else []
     config = load_experiment_config(experiment, RunSettings(overrides=[seed, *source]))
@@ -164,10 +164,12 @@ def _find(experiment: str, seed: str, sample: bool, data_dir: Folder) -> FoundDa
     return dataset_of(section).find(section, folder, config.split_seed, Screen(results=False))
 
 
-def _split(found: FoundData, train: Rows, test: Rows) -> dict[str, Rows]:
+def _split(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
     """Return the rows of each part, by its name."""
-    validation = found.config.validation
-    fitted, held_out = split_off_validation(validation, train.y, test.y, found.seed, found.screen)
+    validation = context.config.validation
+    fitted, held_out = split_off_validation(
+        validation, train.y, test.y, context.seed, context.screen
+    )
     return {
         "train": Rows(train.X[fitted], train.y[fitted]),
         "valid": Rows(train.X[held_out], train.y[held_out]),
@@ -183,14 +185,14 @@ def _table_rows(table: Table) -> TableRows:
 
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: Folder) -> Images:
-    found = _find(experiment, f"seed={seed}", sample, data_dir)
-    images: SmallImages = dataset_of(found.config).make(found)
+    context = _find(experiment, f"seed={seed}", sample, data_dir)
+    images: SmallImages = dataset_of(context.config).make(context)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
-    return Images(**_split(found, train, test), classes=images.names)
+    return Images(**_split(context, train, test), classes=images.names)
 
 
-def _film_reviews(found: FoundData, reviews: Reviews, train: Any, test: Any) -> FilmReviews:
+def _film_reviews(context: ReadContext, reviews: Reviews, train: Any, test: Any) -> FilmReviews:
     """Return reviews whose rows X are given for training and test."""
-    parts = _split(found, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
+    parts = _split(context, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
     words = [*SPECIAL, *reviews.vocabulary]
     return FilmReviews(**parts, classes=reviews.labels, words=words, n_words=reviews.width)

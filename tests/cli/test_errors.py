@@ -64,7 +64,7 @@ OWN = "text-dense --dry-run"
         ),
         (f"{OWN} a.csv README.md", "one PATH"),
         (f"{DENSE} a.csv", "dlrun --help"),
-        (f"{DENSE} data.source=keass", "did you mean 'keras'?"),
+        (f"{DENSE} data.source=stamford", "did you mean 'stanford'?"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
         (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),
     ],

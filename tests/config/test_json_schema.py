@@ -53,7 +53,7 @@ def test_comments_are_descriptions_and_values_are_defaults() -> None:
     rate = sections["OptimizerConfig"]["properties"]["lr"]
     assert rate["default"] == 0.001 and "learning rate" in rate["description"]
     source = sections["ReviewsDataConfig"]["properties"]["source"]
-    assert source["enum"] == ["stanford", "keras", "sample"]
+    assert source["enum"] == ["stanford", "sample"]
     validation = sections["ReviewsDataConfig"]["properties"]["validation"]
     assert validation["description"].endswith("at most 2,000")  # of the next line
     assert "Defines" not in json.dumps(schema)  # no docstring

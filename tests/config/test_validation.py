@@ -153,7 +153,7 @@ def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -
 def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("optimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n")
-    section = dense("optimizer.nesterov=true", "optimizer.foreach=null", files=(file,)).optimizer
+    section = dense("optimizer.nesterov=true", files=(file,)).optimizer
     assert section.arguments == {"lr": 0.1, "momentum": 0.9, "nesterov": True}
     assert [dense(f"optimizer.name={name}").optimizer.name for name in ("AdamW", "NAdam")] == [
         "adamw",

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from dlrun.data.prepared import Prepared, fingerprint_arrays, load_or_prepare_arrays
-from dlrun.data.sources import DataOrigin, FoundData, Source
+from dlrun.data.sources import DataOrigin, ReadContext, Source
 from dlrun.system.console import Screen
 from tests.data.use import without_locks
 
 
-def found(folder: Path) -> FoundData:
+def found(folder: Path) -> ReadContext:
     """A file that the arrays are prepared from."""
     source = Source("mine", "data", lambda found: None)
-    return FoundData(source, None, folder, 0, Screen(), DataOrigin("data"), [Path("file")])
+    return ReadContext(source, None, folder, 0, Screen(), DataOrigin("data"), [Path("file")])
 
 
 class Preparation:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, found: FoundData) -> Prepared:
+    def __call__(self, context: ReadContext) -> Prepared:
         self.calls += 1
         return {"x": np.arange(5)}, {"labels": ["a", "\u00e4"]}
 

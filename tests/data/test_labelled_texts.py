@@ -1,20 +1,16 @@
-"""The published reviews become a vocabulary, ids and bags of words; so do Keras's arrays."""
+"""The published reviews become a vocabulary, ids and bags of words."""
 
 import io
-import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from dlrun.data import datasets, labelled_texts
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from tests.data.test_pickles import objects
 from tests.data.use import shipped_data, without_locks
 
 REVIEWS = {
@@ -113,51 +109,3 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
     assert reviews.train.labels.tolist() == labelled_texts.generate_reviews(20, 4)[1].tolist()
     assert reviews.test.labels.tolist() == labelled_texts.generate_reviews(20, 5)[1].tolist()
     assert not (tmp_path / "data").exists()
-
-
-RANKS = {"the": 1, "and": 2, "it's": 3, "rare": 4}
-KERAS = {
-    "x_train": objects([1, 2, 200], [3]),
-    "y_train": np.array([0, 1]),
-    "x_test": objects([2], [1, 1], []),
-    "y_test": np.array([1, 0, 1]),
-}
-
-
-def keras_files(folder: Path, index: object = RANKS, **changes: Any) -> dict[str, Any]:
-    """Files as numpy and json write them; the config's keys that name them."""
-    arrays, words = folder / "imdb.npz", folder / "imdb_word_index.json"
-    kept = {name: array for name, array in (KERAS | changes).items() if array is not None}
-    np.savez(arrays, **kept)
-    words.write_text(index if isinstance(index, str) else json.dumps(index), encoding="utf-8")
-    return {"source": "keras", "archive": arrays, "word_index": words}
-
-
-def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
-    files = keras_files(tmp_path)
-    reviews = load(tmp_path, **files)
-    assert [reviews.train.ids.review(row).tolist() for row in range(2)] == [[1, 4, 5, 2], [1, 6]]
-    assert texts(reviews, "train") == ["<START> the and <UNK>", "<START> it's"]
-    assert texts(reviews, "test") == ["<START> and", "<START> the the", "<START>"]
-    assert reviews.train.labels.tolist() == [0, 1]
-    assert reviews.test.labels.tolist() == [1, 0, 1]
-    assert reviews.vocabulary == ["the", "and", "it's", "rare"]
-    assert reviews.origin.text.startswith("IMDB reviews (not as published, ")
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"y_test": None}, "test: not Keras's reviews, each"),
-        ({"y_train": np.array([0])}, "train: not Keras's reviews, each"),
-        ({"y_train": np.array([0, 7])}, "train: not Keras's reviews, each"),
-        ({"index": '{"a": Infinity}'}, "not Keras's word index"),
-        ({"index": {"the": 1, "it's": 3}}, "a rank is missing"),
-    ],
-)
-def test_files_that_are_not_keras_s_are_a_data_error(
-    tmp_path: Path, changes: dict[str, Any], problem: str
-) -> None:
-    with pytest.raises(DataError, match=problem):
-        load(tmp_path, **keras_files(tmp_path, **changes))
-    assert caches(tmp_path) == []

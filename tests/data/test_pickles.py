@@ -1,9 +1,8 @@
-"""Pickles and .npz files of numbers are read; whatever else they ask for is refused."""
+"""Pickles of numbers are read; whatever else they ask for is refused."""
 
 import io
 import pickle
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.archives import load_npz, load_pickle, to_array
+from dlrun.data.archives import load_pickle, to_array
 from dlrun.errors import DataError
 
 
@@ -28,12 +27,6 @@ class Calls:
 def creating(file: Path) -> Calls:
     """A payload that creates a file where it is unpickled without care."""
     return Calls(subprocess.call, ["touch", str(file)])
-
-
-def objects(*rows: Any) -> np.ndarray:
-    array = np.empty(len(rows), object)
-    array[:] = rows
-    return array
 
 
 class Python2Pickler(pickle._Pickler):
@@ -65,21 +58,18 @@ def python2_pickle(value: Any) -> bytes:
 
 @pytest.mark.parametrize("write", [python2_pickle, pickle.dumps])
 def test_what_the_published_files_hold_is_read(write: Callable[[Any], bytes]) -> None:
-    """Images as bytes, reviews as lists of numbers, and Python 2's strings."""
+    """Images as bytes, and Python 2's strings."""
     images = np.arange(12, dtype=np.uint8).reshape(3, 4)
     value = {"data": images, "fine_labels": [3, 99], "batch_label": "train \xe9"}
     read = load_pickle(io.BytesIO(write(value)), "x")
     assert np.array_equal(to_array(read.pop("data"), "x"), images)
     assert read == {"fine_labels": [3, 99], "batch_label": "train \xe9"}
-    for reviews in (objects([1, 2], [], [3, 2**40]), np.array([[1, 2], [3, 4]], object)):
-        read = to_array(load_pickle(io.BytesIO(write(reviews)), "x"), "x")
-        assert read.tolist() == reviews.tolist() and read.dtype == object
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_hostile_pickle_does_nothing(tmp_path: Path, protocol: int) -> None:
     file = tmp_path / "created"
-    for value in (creating(file), [1, {"a": creating(file)}], objects(creating(file))):
+    for value in (creating(file), [1, {"a": creating(file)}], np.array([creating(file)])):
         raw = pickle.dumps(value, protocol)
         with pytest.raises(DataError, match=r"^a\.pkl: refused: it asks for \w+\.call"):
             load_pickle(io.BytesIO(raw), "a.pkl")
@@ -109,34 +99,3 @@ def array_with(shape: Any, dtype: Any, contents: Any) -> bytes:
 def test_nothing_but_arrays_that_fill_their_shape_is_loaded(raw: bytes) -> None:
     with pytest.raises(DataError, match="^x: (refused|not an array): "):
         to_array(load_pickle(io.BytesIO(raw), "x"), "x")
-
-
-def npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        b"no array at all",
-        npy(np.arange(9))[:-1],
-        npy(objects([1]))[:-5],
-        npy(objects([1]))[:128] + pickle.dumps([1, 2]),
-    ],
-)
-def test_a_damaged_npz_file_is_a_data_error(tmp_path: Path, member: bytes) -> None:
-    file = tmp_path / "a.npz"
-    np.savez_compressed(file, x=objects([1, 2], [3]), y=np.arange(6.0).reshape(2, 3))
-    read = {name: array.tolist() for name, array in load_npz(file).items()}
-    assert read == {"x": [[1, 2], [3]], "y": [[0, 1, 2], [3, 4, 5]]}
-    raw = file.read_bytes()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("x.npy", member)
-    with pytest.raises(DataError, match=r"a\.npz"):
-        load_npz(file)
-    for content in (b"<html>not found</html>", raw[: len(raw) // 2], raw[:-30]):
-        file.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.npz: damaged, or not an \.npz file: "):
-            load_npz(file)

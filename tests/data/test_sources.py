@@ -13,7 +13,7 @@ import pytest
 
 from dlrun.data import datasets
 from dlrun.data.small_images import make_images
-from dlrun.data.sources import DataOrigin, FoundData, Source
+from dlrun.data.sources import DataOrigin, ReadContext, Source
 from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, setting
 from tests.data.test_mnist import contents, folder_of
@@ -83,8 +83,8 @@ def test_a_source_that_is_not_declared_as_the_books_is_never_compared(
 ) -> None:
     """Whatever its loader returns."""
 
-    def make(found: FoundData) -> object:
-        images = make_images(found)
+    def make(context: ReadContext) -> object:
+        images = make_images(context)
         return replace(images, origin=DataOrigin(images.origin.text, is_book=is_book))
 
     monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, make=make))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlrun.config.data_sections import SERIES
 from dlrun.data import datasets, tables, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
@@ -229,7 +230,7 @@ def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, prob
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     screen = Screen(quiet=True)
     table = datasets.NYSE.load(days(lags=3), tmp_path, 4, screen)
-    names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in tables.SERIES]
+    names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in SERIES]
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3

@@ -11,7 +11,6 @@ from PIL import Image
 
 from dlrun.data import photographs
 from dlrun.execution.checks import load_experiment_config
-from dlrun.experiments.classify_images.experiment import find_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
@@ -128,7 +127,7 @@ def test_without_images_it_classifies_the_books_and_shows_the_books_names(
     config: Any = load_experiment_config(NAME, RunSettings())
     reference = config.reference
     monkeypatch.setattr(photographs, "packaged_paths", lambda path: [])  # as if not installed
-    files, origin = find_photographs(config, tmp_path / "data")
+    files, origin = config.find_photographs(tmp_path / "data")
     assert files == photographs.sample_photographs() and "scikit-learn" in origin
     folder = tmp_path / "data" / "book_images"
     folder.parent.mkdir()

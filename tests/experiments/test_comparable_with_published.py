@@ -56,7 +56,7 @@ def test_a_key_that_changes_the_numbers_is_named(
         *[(name, []) for name in LAB],
         ("imdb-dense", ["seed=3", "accelerator=cpu", "threads=2", "predictions=false"]),
         ("imdb-dense", ["data.split_seed=3"]),  # its test rows are given
-        ("imdb-dense", ["data.source=keras", "trainer.devices=2", "fallback=false"]),
+        ("imdb-dense", ["trainer.devices=2", "fallback=false"]),
         ("imdb-lstm", ["logger=[tensorboard]"]),
         ("imdb-lasso", ["compare_with=null"]),
         ("classify-images", ["top=5"]),

@@ -37,7 +37,7 @@ def fetch_dataset(
 
     Examples:
     dlrun data fetch cifar100
-    dlrun data fetch imdb --set data.source=keras
+    dlrun data fetch imdb --data-dir data
     """
     screen = Screen()
     folder = run_context.resolve_data_dir(settings.data_dir)

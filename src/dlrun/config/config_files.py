@@ -37,8 +37,10 @@ def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLa
 
     naming: the files that led to this one. Raises ConfigError, which names the file and the line.
     """
-    own, naming = read_yaml_file(path), (*naming, path.resolve())
-    names, layers = own.values.get(DEFAULTS, []), list[ConfigLayer]()
+    own = read_yaml_file(path)
+    naming = (*naming, path.resolve())
+    names = own.values.get(DEFAULTS, [])
+    layers: list[ConfigLayer] = []
     if not isinstance(names, list):
         where = own.origins[DEFAULTS,]
         raise ConfigError(f"{where}: {DEFAULTS}: expected a list of names, got {names!r}")
@@ -50,7 +52,8 @@ def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLa
 
 def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> list[ConfigLayer]:
     """Return the layers of an item of `defaults`, which stands at `where`."""
-    shipped, text = _shipped_files(), str(name)
+    shipped = _shipped_files()
+    text = str(name)
     if text.endswith((".yaml", ".yml")):
         file = (naming[-1].parent / text).resolve()
         if file in naming:

@@ -1,9 +1,9 @@
 """Define the schemas of the config section `data`, and of the experiments that share such data."""
 
 import pkgutil
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, create_model, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -27,7 +27,13 @@ DATA_KEYS = frozenset(
     {"data.source", "data.target", "data.task", "data.label_column", "data.missing"}
 )
 CLASSES = "a folder with a sub-folder for each class"
+# Columns of NYSE.csv.
+SERIES = ("DJ_return", "log_volume", "log_volatility")
+VOLUME = "log_volume"
+WEEKDAY = "day_of_week"
+IS_TRAIN = "train"
 
+E = TypeVar("E", bound=ExperimentConfig)
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
 
@@ -131,7 +137,6 @@ class ReviewsDataConfig(PublishedDataConfig):
 
     dataset_location = "dlrun.data.datasets:IMDB"
 
-    word_index: LocalPath | None
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     validation: Validation | None
     split_seed: Seed | None
@@ -229,6 +234,7 @@ class TradingDaysDataConfig(PublishedDataConfig):
     """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""
 
     dataset_location = "dlrun.data.datasets:NYSE"
+    columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250)]
 
@@ -245,6 +251,26 @@ class OwnDataExperimentConfig(ExperimentConfig):
     argument = Argument("data.path", "PATH", "Your data, a file or a folder.", is_list=False)
 
     data: OwnDataConfig
+
+
+def on_data(
+    schema: type[E],
+    data: type[DataConfig],
+    *,
+    real_in_demo: bool = False,
+    **sections: type[Section],
+) -> type[E]:
+    """Return the config class of an experiment: the keys of a kind of model, on some data.
+
+    The book's data bring its published numbers, a user's own bring the command's argument.
+    sections: further sections of the config, by name. real_in_demo: see `ExperimentConfig`.
+    """
+    base = OwnDataExperimentConfig if issubclass(data, OwnDataConfig) else BookConfig
+    fields: dict[str, Any] = {name: (section, ...) for name, section in sections.items()}
+    created = create_model(schema.__name__, __base__=(schema, base), data=(data, ...), **fields)
+    complete = cast("type[E]", created)
+    complete.real_in_demo = real_in_demo
+    return complete
 
 
 class WeekdayConfig(Section):

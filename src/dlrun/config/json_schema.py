@@ -29,9 +29,9 @@ def config_json_schema(
     No key is required, because a file may leave out any. `layers` are the experiment's shipped
     config files: their comments are the descriptions, their values the defaults.
     """
-    found: JsonSchema = schema.model_json_schema()
-    defs = found.get("$defs", {})
-    for section in (found, *defs.values()):
+    json_schema: JsonSchema = schema.model_json_schema()
+    defs = json_schema.get("$defs", {})
+    for section in (json_schema, *defs.values()):
         section.pop("description", None)  # a docstring, for those who read the code
         for field in section.get("properties", {}).values():
             field.pop("title", None)  # its name
@@ -52,9 +52,9 @@ def config_json_schema(
                 if "$ref" in kind:
                     describe(defs[kind["$ref"].rpartition("/")[2]], at)
 
-    describe(found, ())
-    properties = {"defaults": DEFAULTS_KEY} | found.pop("properties")
-    return {"$schema": DIALECT, **found, "title": title, "properties": properties}
+    describe(json_schema, ())
+    properties = {"defaults": DEFAULTS_KEY} | json_schema.pop("properties")
+    return {"$schema": DIALECT, **json_schema, "title": title, "properties": properties}
 
 
 def _read_comments(layer: ConfigLayer) -> dict[KeyPath, str]:
@@ -69,7 +69,8 @@ def _read_comments(layer: ConfigLayer) -> dict[KeyPath, str]:
         file, _, number = origin.rpartition(":")
         line, *following = linecache.getlines(file)[int(number) - 1 :]
         if comment := COMMENT.search(line):
-            parts, column = [comment[1]], line.index("#", comment.start())
+            parts = [comment[1]]
+            column = line.index("#", comment.start())
             for more in following:
                 if more[:column].strip() or more[column : column + 1] != "#":
                     break

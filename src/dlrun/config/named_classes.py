@@ -112,20 +112,20 @@ def load_class(
         remedy = "install its package, or correct its name"
         hint = remedy if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(f"{key}: {path} cannot be imported: {reason}", hint) from error
-    found = getattr(module, attribute, None)
-    if found is None:
+    loaded = getattr(module, attribute, None)
+    if loaded is None:
         similar = did_you_mean(attribute, vars(module))
         raise ConfigError(f"{key}: {path} has no class {attribute!r}{similar}")
-    if not (isinstance(found, type) and issubclass(found, kind)):
+    if not (isinstance(loaded, type) and issubclass(loaded, kind)):
         raise ConfigError(f"{key}: {name} is no {kind.__module__}.{kind.__name__}")
-    signature = inspect.signature(found)
+    signature = inspect.signature(loaded)
     arguments = {key: defaults[key] for key in signature.parameters if key in defaults} | arguments
     try:
         signature.bind(**arguments)
     except TypeError as error:
         known = ", ".join(signature.parameters) or "none"
         raise ConfigError(f"{key}: {name}: {error}", f"its arguments: {known}") from None
-    return partial(found, **arguments)
+    return partial(loaded, **arguments)
 
 
 # torch's schedulers, by their names here. The rates of SPANNING ones depend on the number of
@@ -137,7 +137,8 @@ SCHEDULERS = {
     "one_cycle": "OneCycleLR",
     "plateau": "ReduceLROnPlateau",
 }
-SPANNING, BY_UPDATE = ("cosine", "one_cycle"), "one_cycle"
+SPANNING = ("cosine", "one_cycle")
+BY_UPDATE = "one_cycle"
 
 
 # Optimizers of our own for every network: `package.module:Class` by the name in a config.
@@ -150,10 +151,10 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
     from torch import optim
 
     classes = {
-        name.lower(): found
-        for name, found in vars(optim).items()
-        if inspect.isclass(found) and issubclass(found, optim.Optimizer)
-        if found is not optim.Optimizer
+        name.lower(): value
+        for name, value in vars(optim).items()
+        if inspect.isclass(value) and issubclass(value, optim.Optimizer)
+        if value is not optim.Optimizer
     }
     return classes | {name: pkgutil.resolve_name(path) for name, path in OWN_OPTIMIZERS.items()}
 
@@ -161,7 +162,7 @@ def optimizer_classes() -> "dict[str, type[Optimizer]]":
 def check_optimizer(name: str, lr: float, further: Arguments) -> None:
     """Raise ValidationError if an optimizer refuses arguments, or cannot train any network."""
     with _refusals_explained(optimizer_classes()[name], further):
-        _optimizer_of_one_number(name, {"lr": lr, **given_arguments(further)}).step()
+        _optimizer_of_one_number(name, {"lr": lr, **further}).step()
 
 
 def check_scheduler(
@@ -191,9 +192,10 @@ def make_scheduler(
     if name == "cosine":
         arguments["T_max"] = epochs
     elif name == "one_cycle":
-        arguments["max_lr"], arguments["total_steps"] = [group["lr"] for group in groups], updates
+        arguments["max_lr"] = [group["lr"] for group in groups]
+        arguments["total_steps"] = updates
         arguments["cycle_momentum"] = "betas" in groups[0] or bool(groups[0].get("momentum"))
-    return scheduler_class(name)(optimizer, **(arguments | given_arguments(further)))
+    return scheduler_class(name)(optimizer, **(arguments | dict(further)))
 
 
 def scheduler_class(name: str) -> "type[LRScheduler]":
@@ -203,14 +205,10 @@ def scheduler_class(name: str) -> "type[LRScheduler]":
     return cast("type[LRScheduler]", getattr(lr_scheduler, SCHEDULERS[name]))
 
 
-def given_arguments(further: Arguments) -> Values:
-    """Return the arguments that are not None; torch has defaults for the others."""
-    return {key: value for key, value in further.items() if value is not None}
-
-
 def argument_errors(torch_class: type, further: Arguments) -> list[InitErrorDetails]:
     """Return what is wrong with arguments by a class's signature; torch takes `flase` for true."""
-    parameters, name = inspect.signature(torch_class).parameters, torch_class.__name__
+    parameters = inspect.signature(torch_class).parameters
+    name = torch_class.__name__
     known = [key for key in parameters if key not in OURS]
     errors = []
     for key, value in further.items():

@@ -14,22 +14,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from dlrun.config import named_classes
 from dlrun.config.named_classes import (
-    BY_UPDATE,
     EACH_ONCE,
-    LARGEST_RATE,
     SCHEDULERS,
     SPANNING,
-    Arguments,
     ClassWithArguments,
-    argument_errors,
-    check_optimizer,
-    check_scheduler,
-    error_detail,
     error_of_key,
-    given_arguments,
-    optimizer_classes,
-    scheduler_class,
 )
 from dlrun.config.sections import (
     EPOCHS,
@@ -73,7 +64,7 @@ class TorchConfig(Section, extra="allow"):
     name: str
 
     @classmethod
-    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of the class of that name, if there is one."""
         raise NotImplementedError
 
@@ -102,37 +93,37 @@ class OptimizerConfig(TorchConfig):
     """Defines the config of the optimizer: a class of torch.optim or our own, and its arguments."""
 
     name: CommonOptimizer | str
-    lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
+    lr: Annotated[float, Field(gt=0, le=named_classes.LARGEST_RATE)]
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
         lower = name.lower()  # torch's own spelling has capitals: AdamW
         if lower not in get_args(CommonOptimizer):
-            classes = optimizer_classes()
+            classes = named_classes.optimizer_classes()
             if lower not in classes:
                 hint = did_you_mean(lower, classes) or f"; known: {', '.join(sorted(classes))}"
                 raise ValueError(f"no optimizer is named {lower!r}{hint}")
         return lower
 
     @classmethod
-    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of an optimizer."""
-        if not further and name.lower() in get_args(CommonOptimizer):
+        if not further:
             return []
-        optimizer_class = optimizer_classes().get(name.lower())
-        return argument_errors(optimizer_class, further) if optimizer_class else []
+        optimizer_class = named_classes.optimizer_classes().get(name.lower())
+        return named_classes.argument_errors(optimizer_class, further) if optimizer_class else []
 
     def check_values(self) -> None:
         """Raise ValidationError if the optimizer refuses its arguments."""
         further = self.__pydantic_extra__ or {}
         if further or self.name not in get_args(CommonOptimizer):
-            check_optimizer(self.name, self.lr, further)
+            named_classes.check_optimizer(self.name, self.lr, further)
 
     @property
     def arguments(self) -> Values:
-        """Return the arguments by name, without None, for which torch has its default."""
-        return given_arguments(self.model_dump(exclude={"name"}))
+        """Return the arguments of torch's class by name."""
+        return self.model_dump(exclude={"name"})
 
 
 class SchedulerConfig(TorchConfig):
@@ -142,11 +133,14 @@ class SchedulerConfig(TorchConfig):
     warmup_epochs: Count
 
     @classmethod
-    def argument_errors(cls, name: str, further: Arguments) -> list[InitErrorDetails]:
+    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
         """Return what is wrong with arguments of a scheduler; without one there are none."""
+        problem = "unknown key without a schedule"
         if name == "none":
-            return [error_detail("unknown key without a schedule", key) for key in further]
-        return argument_errors(scheduler_class(name), further) if name in SCHEDULERS else []
+            return [named_classes.error_detail(problem, key) for key in further]
+        if name not in SCHEDULERS:
+            return []
+        return named_classes.argument_errors(named_classes.scheduler_class(name), further)
 
     @property
     def changes_rate(self) -> bool:
@@ -236,14 +230,14 @@ class NetworkConfig(LightningConfig):
         if schedule.name == "none":
             return self
         problem = ""
-        if schedule.name == BY_UPDATE and schedule.warmup_epochs:
+        if schedule.name == named_classes.BY_UPDATE and schedule.warmup_epochs:
             problem = f"{schedule.name} begins with the first update; leave 0"
         elif schedule.name in SPANNING and left < 1:
             problem = f"no epoch of the {epochs} is left for {schedule.name}"
         if problem:
             raise error_of_key(problem, "scheduler", "warmup_epochs")
         optimizer = self.optimizer
-        check_scheduler(
+        named_classes.check_scheduler(
             schedule.name, schedule.arguments, optimizer.name, optimizer.arguments, left
         )
         return self

@@ -118,7 +118,7 @@ class Reference(PublishedMetrics):
 
 
 # Keys that say where data are, not what they are.
-DATA_PLACES = frozenset({"data.archive", "data.word_index", "data.path", "data.test"})
+DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
 
 
 @dataclass(frozen=True)

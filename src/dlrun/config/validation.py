@@ -50,7 +50,8 @@ class InvalidConfigError(ConfigError):
         many = f"{len(problems)} errors in the config:{lines}"
         hint = f"`dlrun config {experiment}` prints every key with its default"
         super().__init__(problems[0] if len(problems) == 1 else many, hint)
-        self.problems, self.sections = problems, {*sections}
+        self.problems = problems
+        self.sections = {*sections}
 
 
 def read_and_merge_layers(
@@ -60,7 +61,8 @@ def read_and_merge_layers(
 
     Raises InvalidConfigError with an error for every source that cannot be read.
     """
-    layers, problems = list[ConfigLayer](), list[str]()
+    layers: list[ConfigLayer] = []
+    problems: list[str] = []
     for source in sources:
         try:
             layer = parse_set_override(source) if isinstance(source, str) else source
@@ -107,7 +109,8 @@ def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
     if error["type"] in ("missing", "extra_forbidden") and path[-1:] != error["loc"][-1:]:
         path = (*path, error["loc"][-1])
     parents = (path[:end] for end in range(len(path), -1, -1))
-    origin = next((layer.origins[one] for one in parents if one in layer.origins), "defaults")
+    origins = (layer.origins[parent] for parent in parents if parent in layer.origins)
+    origin = next(origins, "defaults")
     return f"{origin}: {'.'.join(str(part) for part in path)}"
 
 
@@ -115,7 +118,7 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     """Return a sentence that describes the validation errors of one key of a config."""
     ours = [error for error in errors if error["type"] == "value_error"]
     error = (ours or errors)[0]
-    given = error["input"]
+    value = error["input"]
     match error["type"]:
         case "extra_forbidden":
             return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
@@ -124,22 +127,20 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
         case "value_error":  # raised by one of our validators
             return str(error["ctx"]["error"])
     expected = " or ".join(dict.fromkeys(map(_expected, errors)))  # without duplicates
-    shown = "nothing" if given is None else cut(repr(given), 60)
+    shown = "nothing" if value is None else cut(repr(value), 60)
     suggestion = ""
     if error["type"] == "literal_error":
-        suggestion = did_you_mean(str(given), re.findall("'(.*?)'", error["ctx"]["expected"]))
+        suggestion = did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
     elif error["type"] == "model_type" and f"{key}.name" in config_keys(schema):
         suggestion = f"; did you mean '{key}.name'?"
-    elif error["type"] == "list_type" and isinstance(given, str | int | float):
-        suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(given)}]')}?"
-    if not suggestion and isinstance(given, str | list) and "," in _values(given):
-        command = shlex.join(["dlrun", "sweep", experiment, f"{key}={_values(given)}"])
-        suggestion = f"; `{command}` runs each"
+    elif error["type"] == "list_type" and isinstance(value, str | int | float):
+        suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(value)}]')}?"
+    if not suggestion and isinstance(value, str | list):
+        values = ",".join(map(format_setting, value if isinstance(value, list) else [value]))
+        if "," in values:
+            command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
+            suggestion = f"; `{command}` runs each"
     return f"expected {expected}, got {shown}{suggestion}"
-
-
-def _values(given: object) -> str:
-    return ",".join(map(format_setting, given if isinstance(given, list) else [given]))
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -149,7 +150,8 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _hint(path: list[str], schema: type[Section]) -> str:
-    section, name = ".".join(path[:-1]), path[-1]
+    section = ".".join(path[:-1])
+    name = path[-1]
     if "." in name:
         *parents, key = name.split(".")
         return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"

@@ -224,5 +224,6 @@ def _parse(text: str, source: Path | str) -> tuple[object, dict[KeyPath, str]]:
         where = _position(source, error.problem_mark or error.context_mark)
         problem = str(error.problem or error.context)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        where, problem = str(source), first_line(error)  # as of a number of 5,000 digits
+        where = str(source)
+        problem = first_line(error)  # as of a number of 5,000 digits
     raise ConfigError(f"{where}: not valid YAML: {problem}")

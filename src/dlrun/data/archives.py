@@ -1,11 +1,9 @@
-"""Read untrusted tar archives, .npz files and pickles, without unpacking files or running code."""
+"""Read untrusted tar archives and pickles, without unpacking files or running code."""
 
-import io
 import lzma
 import pickle
 import re
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,6 @@ from numpy.typing import NDArray
 from dlrun.errors import DataError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file
-
-MAX_BYTES = 1 << 30  # of an array
 
 Array = NDArray[Any]
 
@@ -75,7 +71,7 @@ class _Stub:
         self.state = state
 
 
-# The names that a pickled array of bytes or of lists refers to, and what each becomes.
+# The names that a pickled array of bytes refers to, and what each becomes.
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy.core.multiarray", "_reconstruct"): _Stub,
     ("numpy._core.multiarray", "_reconstruct"): _Stub,
@@ -104,38 +100,10 @@ def load_pickle(stream: IO[bytes], what: str) -> Any:
 
 
 def to_array(pickled: Any, what: str) -> Array:
-    """Return the array of bytes or of objects that `load_pickle` has read."""
+    """Return the array of numbers that `load_pickle` has read; raise DataError if it is none."""
     try:
         _, shape, dtype, _, contents = pickled.state
-        if isinstance(contents, list):
-            return np.fromiter(contents, object, len(contents)).reshape(shape)
         raw = contents.encode("latin1") if isinstance(contents, str) else contents
         return np.frombuffer(raw, dtype.arguments[0]).reshape(shape)
     except Exception as error:
         raise DataError(f"{what}: not an array: {first_line(error)}") from None
-
-
-def load_npz(path: Path) -> dict[str, Array]:
-    """Return the arrays of an .npz file by name, also object arrays; raise DataError if damaged."""
-    arrays: dict[str, Array] = {}
-    try:
-        most = max(MAX_BYTES, path.stat().st_size)
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                if member.file_size > most:
-                    raise ValueError(f"{name} has more than {most:,} bytes")
-                stream = io.BytesIO(archive.read(member))  # reading all compares its checksum
-                np.lib.format.read_magic(stream)
-                _, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                if dtype.hasobject:  # a pickle follows
-                    what = f"{path}: {name}"
-                    arrays[name] = to_array(load_pickle(stream, what), what)
-                else:
-                    stream.seek(0)
-                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{path}: damaged, or not an .npz file: {first_line(error)}") from None
-    return arrays

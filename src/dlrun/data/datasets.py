@@ -2,25 +2,27 @@
 
 MNIST (LeCun, Cortes and Burges, 1998) is known by the MD5 of its unpacked files, because copies are
 often unpacked, or packed again. CIFAR100: Krizhevsky (2009). IMDB: Maas et al., ACL 2011,
-https://ai.stanford.edu/~amaas/data/sentiment/, or as keras.datasets.imdb. Hitters.csv and NYSE.csv
-are files of the authors' package `islp`. The readers are imported when they are called.
+https://ai.stanford.edu/~amaas/data/sentiment/. Hitters.csv and NYSE.csv are files of the authors'
+package `islp`.
 """
 
 import pkgutil
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from dlrun.data.sources import GENERATED, Dataset, RemoteFile, Source
 
 
-def _call(module: str, name: str, *arguments: Any) -> Any:
-    return pkgutil.resolve_name(f"dlrun.data.{module}:{name}")(*arguments)
+def function(name: str) -> Callable[..., Any]:
+    """Return a function of `dlrun.data` by `module:name`; its module is imported when it is called.
 
+    The modules import numpy and Pillow, which commands that read no data do without.
+    """
 
-def _function_of(module: str) -> Callable[[str], Callable[..., Any]]:
-    """Return a function that returns the function of a name, which imports its module if called."""
-    return lambda name: partial(_call, module, name)
+    def call(*arguments: Any) -> Any:
+        return pkgutil.resolve_name(f"dlrun.data.{name}")(*arguments)
+
+    return call
 
 
 def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
@@ -38,36 +40,17 @@ def _file_of_islp(name: str, sha256: str) -> tuple[RemoteFile]:
     return (RemoteFile(name, url, "sha256", sha256, packaged=path),)
 
 
-def _file(address: str, algorithm: str, digest: str, key: str = "archive") -> RemoteFile:
-    return RemoteFile(address.rpartition("/")[2], address, algorithm, digest, key)
-
-
-texts, images, tables = map(_function_of, ("labelled_texts", "small_images", "tables"))
-
-STANFORD = (
-    _file(
-        "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-        "md5",
-        "7c2ac02c03563afcf9b574c7e56c153a",
-    ),
+STANFORD = RemoteFile(
+    "aclImdb_v1.tar.gz",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "md5",
+    "7c2ac02c03563afcf9b574c7e56c153a",
 )
-KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
-KERAS = (
-    _file(
-        f"{KERAS_URL}/imdb.npz",
-        "sha256",
-        "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
-    ),
-    _file(
-        f"{KERAS_URL}/imdb_word_index.json", "md5", "bfafd718b763782e994055a2d397834f", "word_index"
-    ),
-)
-ARCHIVE = (
-    _file(
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        "md5",
-        "eb9058c3a382ffc7106e4002c42a8d85",
-    ),
+ARCHIVE = RemoteFile(
+    "cifar-100-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    "md5",
+    "eb9058c3a382ffc7106e4002c42a8d85",
 )
 IDX = idx_files(
     "https://ossci-datasets.s3.amazonaws.com/mnist",  # of torchvision's, the one with https
@@ -89,63 +72,75 @@ SENTIMENTS = ("negative", "positive")
 GENERATED_CLASSES = tuple(f"generated {number}" for number in range(100))
 DIGITS = tuple(map(str, range(10)))
 
-stanford, keras = texts("read_stanford_reviews"), texts("read_keras_reviews")
-cifar100, mnist = images("read_cifar100"), images("read_idx_images")
-rows = tables("check_table")
+stanford = function("labelled_texts:read_stanford_reviews")
+generated_reviews = function("labelled_texts:read_generated_reviews")
+make_reviews = function("labelled_texts:make_reviews")
+show_reviews = function("labelled_texts:show_reviews")
+cifar100 = function("small_images:read_cifar100")
+mnist = function("small_images:read_idx_images")
+generated_images = function("small_images:read_generated_images")
+make_images = function("small_images:make_images")
+table = function("tables:read_table")
+generated_rows = function("tables:read_generated_rows")
+check_table = function("tables:check_table")
+make_table = function("tables:make_table")
+show_rows = function("tables:show_rows")
+
 IMDB = Dataset(
     "imdb",
     (
-        Source("stanford", "IMDB reviews", stanford, STANFORD, SENTIMENTS, is_book=True),
-        Source("keras", "IMDB reviews", keras, KERAS, SENTIMENTS, is_book=True),
-        Source(GENERATED, "reviews", texts("read_generated_reviews"), labels=SENTIMENTS),
+        Source("stanford", "IMDB reviews", stanford, (STANFORD,), SENTIMENTS, is_book=True),
+        Source(GENERATED, "reviews", generated_reviews, labels=SENTIMENTS),
     ),
-    texts("make_reviews"),
-    texts("show_reviews"),
-    "sample_reviews",
+    make_reviews,
+    show_reviews,
+    sample_rows="sample_reviews",
 )
 CIFAR100 = Dataset(
     "cifar100",
     (
-        Source("torchvision", "CIFAR100", cifar100, ARCHIVE, is_book=True),
-        Source(GENERATED, "images", images("read_generated_images"), labels=GENERATED_CLASSES),
+        Source("torchvision", "CIFAR100", cifar100, (ARCHIVE,), is_book=True),
+        Source(GENERATED, "images", generated_images, labels=GENERATED_CLASSES),
     ),
-    images("make_images"),
+    make_images,
     sample_rows="sample_images",
 )
 MNIST = Dataset(
     "mnist",
     (
         Source("torchvision", "MNIST", mnist, IDX, DIGITS, is_book=True),
-        Source(GENERATED, "digits", images("read_generated_digits"), labels=DIGITS),
+        Source(GENERATED, "digits", generated_images, labels=DIGITS),
     ),
-    images("make_images"),
-    images("show_digits"),
+    make_images,
+    function("small_images:show_digits"),
     sample_rows="sample_images",
 )
-table, days = tables("read_table"), tables("read_days")
 HITTERS = Dataset(
     "hitters",
     (
-        Source("hitters", "Hitters", table, HITTERS_CSV, (), rows, is_book=True),
-        Source(GENERATED, "players", tables("read_generated_players")),
+        Source("hitters", "Hitters", table, HITTERS_CSV, (), check_table, is_book=True),
+        Source(GENERATED, "players", generated_rows),
     ),
-    tables("make_table"),
-    tables("show_rows"),
+    make_table,
+    show_rows,
 )
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", days, NYSE_CSV, (), tables("check_days"), is_book=True),
-        Source(GENERATED, "days", tables("read_generated_days")),
+        Source("nyse", "NYSE", table, NYSE_CSV, (), function("tables:check_days"), is_book=True),
+        Source(GENERATED, "days", generated_rows),
     ),
-    tables("make_days"),
-    tables("show_rows"),
+    function("tables:make_days"),
+    show_rows,
 )
-OWN_TEXTS = Source("own", "own texts", texts("read_own_texts"), check=texts("check_own_texts"))
-OWN_IMAGES = Source(
-    "own", "own images", images("read_own_images"), check=images("check_own_images")
-)
-OWN_TABLE = Source("own", "own table", table, check=rows)
-TEXTS = Dataset("texts", (OWN_TEXTS,), texts("make_reviews"), texts("show_reviews"))
-IMAGES = Dataset("images", (OWN_IMAGES,), images("make_images"))
-TABLE = Dataset("table", (OWN_TABLE,), tables("make_table"), tables("show_rows"))
+
+own_texts = function("labelled_texts:read_own_texts")
+own_images = function("small_images:read_own_images")
+check_texts = function("labelled_texts:check_own_texts")
+check_images = function("small_images:check_own_images")
+OWN_TEXTS = Source("own", "own texts", own_texts, check=check_texts)
+OWN_IMAGES = Source("own", "own images", own_images, check=check_images)
+OWN_TABLE = Source("own", "own table", table, check=check_table)
+TEXTS = Dataset("texts", (OWN_TEXTS,), make_reviews, show_reviews)
+IMAGES = Dataset("images", (OWN_IMAGES,), make_images)
+TABLE = Dataset("table", (OWN_TABLE,), make_table, show_rows)

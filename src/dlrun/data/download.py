@@ -17,7 +17,8 @@ from dlrun.system.files import hold_file_lock
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-CHUNK, MB = 1 << 20, 1e6
+CHUNK = 1 << 20
+MB = 1e6
 TIMEOUT_SECONDS = 30.0
 BACKOFF_SECONDS = 0.5  # wait before the second attempt; four times as long before each further one
 ATTEMPTS = 4

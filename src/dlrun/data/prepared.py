@@ -3,7 +3,6 @@
 A file of prepared arrays is written completely or not at all, by one process.
 """
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data.archives import Array, load_npz
+from dlrun.data.archives import Array
 from dlrun.data.download import lock_while_writing
-from dlrun.data.sources import FoundData
-from dlrun.errors import DataError
+from dlrun.data.sources import ReadContext
 from dlrun.system.files import open_new_file
 
 FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache
@@ -35,25 +33,25 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 
 def load_or_prepare_arrays(
-    found: FoundData, key: Sequence[object], prepare: Callable[[FoundData], Prepared]
+    context: ReadContext, key: Sequence[object], prepare: Callable[[ReadContext], Prepared]
 ) -> Prepared:
     """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
 
     Generated data are prepared anew each time.
     """
-    if not found.paths:
-        return prepare(found)
+    if not context.paths:
+        return prepare(context)
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
-    cache = found.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
-    with contextlib.suppress(DataError):
-        return read_prepared(cache)
-    with lock_while_writing(cache, found.screen):
-        with contextlib.suppress(DataError):
-            return read_prepared(cache)  # another process has made it meanwhile
-        for unfinished in found.folder.glob(f".new-*-{cache.name}"):  # of a killed process
+    cache = context.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
+    if cached := _read(cache):
+        return cached
+    with lock_while_writing(cache, context.screen):
+        if cached := _read(cache):  # another process has made it meanwhile
+            return cached
+        for unfinished in context.folder.glob(f".new-*-{cache.name}"):  # of a killed process
             unfinished.unlink()
-        found.screen.note(f"preparing {found.origin.text} (once)")
-        arrays, names = prepare(found)
+        context.screen.note(f"preparing {context.origin.text} (once)")
+        arrays, names = prepare(context)
         text = np.frombuffer(json.dumps(names).encode(), np.uint8)
         saved: dict[str, Any] = arrays | {NAMES: text}
         with open_new_file(cache) as stream:
@@ -61,7 +59,11 @@ def load_or_prepare_arrays(
         return arrays, names
 
 
-def read_prepared(cache: Path) -> Prepared:
-    """Return the prepared arrays and names in a file; raise DataError if it is damaged."""
-    arrays = load_npz(cache)
-    return arrays, json.loads(arrays.pop(NAMES).tobytes())
+def _read(cache: Path) -> Prepared | None:
+    """Return the prepared arrays and names in a file; None if it is missing or damaged."""
+    try:
+        with np.load(cache, allow_pickle=False) as file:  # compares checksums
+            arrays = dict(file)
+        return arrays, json.loads(arrays.pop(NAMES).tobytes())
+    except Exception:  # a damaged file can raise anything
+        return None

@@ -3,7 +3,6 @@
 import io
 import math
 import re
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.text import Text
 
+from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
-from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, FoundData
-from dlrun.data.splits import ROW_NAMES, LabelledRows, RowNames, show_class_counts
+from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
+from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.text_files import Place
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -56,29 +56,27 @@ class SmallImages:
     test_names: RowNames
 
 
-def make_images(found: FoundData) -> SmallImages:
-    """Return the images that were found; those of a user and CIFAR100's are cached.
+def make_images(context: ReadContext) -> SmallImages:
+    """Return the images of a source; those of a user and CIFAR100's are cached.
 
     MNIST is unpacked anew for each run: prepared arrays would save 0.1 of 0.4 seconds, and would
     need 55 MB. Raises DataError if a file is damaged or holds something else.
     """
-    if any(file.gzipped for file in found.source.files):
-        arrays, names = found.source.read(found)
+    if any(file.gzipped for file in context.source.files):
+        arrays, names = context.source.read(context)
     else:
-        arrays, names = load_or_prepare_arrays(found, found.digests, found.source.read)
+        arrays, names = load_or_prepare_arrays(context, context.digests, context.source.read)
     train, test = (
         LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")
     )
-    if "warnings" in names:  # of a user's own images
-        show_class_counts(arrays, names, "images", found.screen)
-    test_names = {key: names[key] for key in ROW_NAMES if key in names}
-    return SmallImages(train, test, names["labels"], found.origin, test_names)
+    show_class_counts(context, arrays, names, "images")
+    return SmallImages(train, test, names["labels"], context.origin, names_of_test_rows(names))
 
 
-def check_own_images(found: FoundData) -> None:
+def check_own_images(context: ReadContext) -> None:
     """Raise DlrunError if a user's own folders of images are no classes."""
-    user_data.check_class_folders(found.paths, photographs.SUFFIXES)
+    user_data.check_class_folders(context.paths, photographs.SUFFIXES)
 
 
 def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -> Prepared:
@@ -88,12 +86,12 @@ def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -
     return arrays, names
 
 
-def read_cifar100(found: FoundData) -> Prepared:
+def read_cifar100(context: ReadContext) -> Prepared:
     """Return the images of CIFAR100's archive."""
-    (path,) = found.paths
+    (path,) = context.paths
     entries = {
         name: load_pickle(io.BytesIO(content), f"{path / name}")
-        for name, content in read_tar(path, re.compile("|".join(MEMBERS)), found.screen)
+        for name, content in read_tar(path, re.compile("|".join(MEMBERS)), context.screen)
     }
     if missing := [name for name in MEMBERS if name not in entries]:
         raise DataError(f"{path}: no {', '.join(missing)}")
@@ -109,7 +107,8 @@ def _cifar100_images(entry: Any, place: str) -> LabelledImages:
     """Return the images of a file of CIFAR100; each row has its red, green, then blue pixels."""
     needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
     try:
-        pixels, labels = to_array(entry["data"], place), np.array(entry["fine_labels"])
+        pixels = to_array(entry["data"], place)
+        labels = np.array(entry["fine_labels"])
         is_fit = pixels.dtype == np.uint8 and pixels.shape == (len(labels), 3 * SIDE**2)
     except (TypeError, KeyError, ValueError):
         is_fit = False
@@ -118,35 +117,31 @@ def _cifar100_images(entry: Any, place: str) -> LabelledImages:
     return LabelledImages(pixels.reshape(-1, 3, SIDE, SIDE), labels.astype(np.int64))
 
 
-def read_generated_images(found: FoundData) -> Prepared:
-    """Return generated images in CIFAR100's shape."""
-    return _generated(found, generate_images)
+def read_generated_images(context: ReadContext) -> Prepared:
+    """Return generated images in CIFAR100's shape, or generated digits for MNIST's experiments."""
+    generate = generate_images
+    if isinstance(context.config, DigitsDataConfig):
+        generate = generate_digits
+    count = context.config.sample_images
+    train = generate(count, context.seed)
+    test = generate(count // 5, context.seed + 1)
+    return _prepared(train, test, labels=[*context.source.labels])
 
 
-def read_generated_digits(found: FoundData) -> Prepared:
-    """Return generated digits."""
-    return _generated(found, generate_digits)
-
-
-def _generated(found: FoundData, make: Callable[[int, int], LabelledImages]) -> Prepared:
-    count = found.config.sample_images
-    names = [*found.source.labels]
-    return _prepared(make(count, found.seed), make(count // 5, found.seed + 1), labels=names)
-
-
-def read_own_images(found: FoundData) -> Prepared:
+def read_own_images(context: ReadContext) -> Prepared:
     """Return a user's own images, each as its centred square of 32x32 pixels."""
-    config, warnings = found.config, found.warnings
+    config = context.config
+    warnings = context.warnings
     contents = bytearray()
     rows = LabelledRows(warnings)
-    for path in found.paths:
+    for path in context.paths:
         rows.begin_part(str(path))
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         stream = photographs.load_photographs(
             [file for _, file in files], crop_to_square, smallest=4 * SIDE
         )
-        progress = found.screen.progress(f"reading {path.name}", len(files), "images")
+        progress = context.screen.progress(f"reading {path.name}", len(files), "images")
         with progress as bar, closing(stream):
             for done, (image, (label, file)) in enumerate(zip(stream, files, strict=True), start=1):
                 bar.to(done)
@@ -156,7 +151,7 @@ def read_own_images(found: FoundData) -> Prepared:
                 content = image.pixels.tobytes()
                 if rows.add(label, hash(content), Place(file)):
                     contents += content
-    labels, names, is_test = rows.split(config, found.seed)
+    labels, names, is_test = rows.split(config, context.seed)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
     train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
     rows_by_name = rows.name(is_test, config)
@@ -193,19 +188,21 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     return LabelledImages(pixels, labels.astype(np.int64))
 
 
-def read_idx_images(found: FoundData) -> Prepared:
+def read_idx_images(context: ReadContext) -> Prepared:
     """Return the images of MNIST's four files, or of others in this format."""
-    train, test = (_read_part(found, *found.paths[first : first + 2]) for first in (0, 2))
-    return _prepared(train, test, labels=[*found.source.labels])
+    train, test = (_read_part(context, *context.paths[first : first + 2]) for first in (0, 2))
+    return _prepared(train, test, labels=[*context.source.labels])
 
 
-def _read_part(found: FoundData, images: Path, labels: Path) -> LabelledImages:
-    pixels, classes, names = _read_idx(images, 3), _read_idx(labels, 1), found.source.labels
+def _read_part(context: ReadContext, images: Path, labels: Path) -> LabelledImages:
+    pixels = _read_idx(images, 3)
+    classes = _read_idx(labels, 1)
+    names = context.source.labels
     is_whole = pixels.shape == (len(classes), DIGIT_SIDE, DIGIT_SIDE) and len(classes)
     if not is_whole or classes.max() >= len(names):
         needed = f"images of 28x28 pixels, and as many labels from 0 to {len(names) - 1}"
-        title = found.source.title
-        raise DataError(f"{images} and {labels.name}: not {title}: it needs {needed}")
+        files = f"{images} and {labels.name}"
+        raise DataError(f"{files}: not {context.source.title}: it needs {needed}")
     return LabelledImages(pixels, classes.astype(np.int64))
 
 

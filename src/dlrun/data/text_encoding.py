@@ -29,12 +29,6 @@ def split_words(text: str) -> list[str]:
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
-def decode_word_ids(ids: Iterable[int], words: Sequence[str]) -> str:
-    """Return the text of word ids; `words` is the vocabulary, most frequent word first."""
-    names = [*SPECIAL, *words]
-    return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
-
-
 def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
     """Return a float32 CSR matrix (n_rows, width) with ones at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)
@@ -65,7 +59,8 @@ class RaggedWordIds:
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
         """Return which word ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
-        columns, small = self.ids.astype(np.int32), np.ones(len(self.ids), np.int8)
+        columns = self.ids.astype(np.int32)
+        small = np.ones(len(self.ids), np.int8)
         # A copy of the offsets: sum_duplicates compresses in place.
         matrix = sparse.csr_matrix((small, columns, self.offsets.copy()), (len(self), width))
         matrix.sum_duplicates()
@@ -78,25 +73,22 @@ class RaggedWordIds:
         """
         chosen = np.arange(len(self)) if rows is None else rows
         out = np.zeros((len(chosen), length), dtype=np.int16)
-        starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
+        starts = self.offsets[chosen]
+        ends = self.offsets[chosen + 1]
         for row, start, end in zip(out, starts, ends, strict=True):
-            kept = self.ids[max(start, end - length) : end]
-            row[length - len(kept) :] = kept
+            last = self.ids[max(start, end - length) : end]
+            row[length - len(last) :] = last
         return out
 
 
 class NumberedTexts:
-    """Holds texts as integers that number the different words in the order of first appearance.
+    """Holds texts as integers that number the different words in the order of first appearance."""
 
-    `ranked` is the vocabulary by frequency rank; if empty, the words are counted.
-    """
-
-    def __init__(self, ranked: Sequence[str] = ()) -> None:
-        self._ranked = len(ranked)
+    def __init__(self) -> None:
         self.words: defaultdict[str, int] = defaultdict(itertools.count().__next__)
-        for word in (SPECIAL[START], *ranked):
-            self.words[word]  # gets the next number
-        self._numbers, self._lengths = array("i"), array("q")  # words of all texts, end to end
+        self.words[SPECIAL[START]]  # gets the number 0
+        self._numbers = array("i")  # words of all texts, end to end
+        self._lengths = array("q")
 
     def append(self, words: Sequence[str]) -> None:
         """Add the words of a text."""
@@ -112,11 +104,9 @@ class NumberedTexts:
         The vocabulary, the most frequent word first, has the words whose ids are below `num_words`.
         Words are counted in the training texts; equally frequent ones stand in order of appearance.
         """
-        numbers, lengths = np.asarray(self._numbers), np.asarray(self._lengths)
-        if self._ranked:
-            ranked = np.arange(1, self._ranked + 1)
-        else:
-            ranked = _rank_by_frequency(numbers[np.repeat(~is_test, lengths)])
+        numbers = np.asarray(self._numbers)
+        lengths = np.asarray(self._lengths)
+        ranked = _rank_by_frequency(numbers[np.repeat(~is_test, lengths)])
         ranked = ranked[: num_words - FIRST_WORD]
         ids = np.full(len(self.words), UNKNOWN, np.uint16)
         ids[0] = START

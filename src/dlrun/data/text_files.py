@@ -108,7 +108,8 @@ def open_csv_table(
     delimiter, header = max(
         headers.items(), key=lambda pair: (wanted <= set(pair[1]), len(pair[1]))
     )
-    faults, names = Faults(), ", ".join(name[:40] for name in header[:20]) or "none"
+    faults = Faults()
+    names = ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
         if (times := header.count(column)) != 1:
             problem = f"{times} columns are named {column!r}; give each another name"
@@ -142,7 +143,8 @@ def _read_records(
     path: Path, delimiter: str, warnings: DataWarnings
 ) -> Iterator[tuple[list[str], int]]:
     """Yield the header and the rows; yield nothing if the delimiter gives no header."""
-    before, line = csv.field_size_limit(MAX_CELL), 1
+    limit_before = csv.field_size_limit(MAX_CELL)
+    line = 1
     try:
         with open_regular_file(path) as file:
             is_utf16 = file.peek(2).startswith(UTF16_MARKS)
@@ -164,7 +166,7 @@ def _read_records(
             problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
         raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT) from None
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(limit_before)
 
 
 def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:

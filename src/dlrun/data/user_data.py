@@ -23,12 +23,13 @@ class TextSource:
 
     place: str  # path of the texts, or `train` or `test`
     count: int | None  # number of texts, if it is known
-    rows: Iterator[tuple[str | list[str], str, Place | str]]  # a text or its words, label, place
+    rows: Iterator[tuple[str, str, Place | str]]  # text, label, place
 
 
 def check_own_data(config: OwnDataConfig) -> None:
     """Raise ConfigError if a user's own data are missing, of another kind, or not to be divided."""
-    kinds, faults = config.kinds, Faults()
+    kinds = config.kinds
+    faults = Faults()
     hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
@@ -137,8 +138,8 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    if found := _sub_folders(folder):
-        return found
+    if folders := _sub_folders(folder):
+        return folders
     raise ConfigError(f"{folder}: a folder without sub-folders", CLASS_FOLDERS)
 
 
@@ -159,8 +160,8 @@ def open_text_source(
         return TextSource(str(place), len(files), _read_files(files, warnings))
     _, records = text_files.open_csv_table(place, config.columns, warnings, config.id)
     rows = islice(text_files.whole_rows(records), most_rows)
-    text, label = config.text_column, config.label_column
-    return TextSource(str(place), None, ((row[text], row[label], where) for row, where in rows))
+    labelled = ((row[config.text_column], row[config.label_column], where) for row, where in rows)
+    return TextSource(str(place), None, labelled)
 
 
 def _read_files(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import DataError, DlrunError
+from dlrun.data.sources import dataset_of
+from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
+from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
@@ -61,6 +62,12 @@ def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
     return torch.nn.Sequential(linear, *[torch.nn.Flatten(0)] * (len(weight) == 1)).eval()
 
 
+def load_data(config: ExperimentConfig, context: RunContext) -> Any:
+    """Return the data that a config names, as its data set makes them; download what is missing."""
+    section = config.data_section
+    return dataset_of(section).load(section, context.data_dir, config.split_seed, context.screen)
+
+
 class NetworkAssets(BaseModel, frozen=True):
     """Holds what a network needs besides its weights, such as its labels; subclasses add fields.
 
@@ -76,23 +83,22 @@ class NetworkAssets(BaseModel, frozen=True):
 
     @classmethod
     def of_run(cls, run: Run) -> Self:
-        """Return the assets of a run; raise DataError if its assets.json has other fields."""
-        try:
-            return cls.model_validate(run.assets)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise DataError(f"{run.folder / ASSETS}: {where}: {fault['msg']}") from None
+        """Return the assets of a run."""
+        return cls.model_validate(run.assets)
 
 
 class Experiment(ABC, Generic[C]):
     """Defines an experiment; its package has an instance of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
-    name: of the command and the entry point.
+    name: of the command and the entry point; a class of several experiments is given it.
     """
 
     name: str
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
 
     @abstractmethod
     def run(self, config: C, context: RunContext) -> Results:

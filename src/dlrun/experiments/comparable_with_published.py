@@ -27,14 +27,16 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     metric, the range that holds 95 % of the config's runs on the book's data; empty if it was not
     measured.
     """
-    reference, data = results.reference, config.data_section
+    reference = results.reference
+    data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
     fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
     if not has_shipped_reference(name, config):
         reason = "the config's published numbers (`reference`) are not the shipped ones"
         return fields | {"reference_differs": reason if reference else None}
-    section, changed = config.reference_section, changed_result_keys(name, config)
+    section = config.reference_section
+    changed = changed_result_keys(name, config)
     variants: list[Variant] = getattr(section, "variants", [])
     variant = next((variant for variant in variants if variant.set == changed), None)
     fields["reference"] = {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
@@ -56,8 +58,11 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
 
 def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
     """Return whether the published numbers of a config are those of the shipped config."""
-    section, shipped = config.reference_section, experiment_entry(name).shipped.values
-    return section is None or type(section).model_validate(shipped["reference"]) == section
+    section = config.reference_section
+    if section is None:
+        return True
+    shipped = type(section).model_validate(experiment_entry(name).shipped.values["reference"])
+    return bool(shipped == section)
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:

@@ -72,7 +72,8 @@ class LightningExperiment(Experiment[L], Generic[L]):
             summary = ModelSummary(_check_package(self.module(config)), max_depth=-1)
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
-        rows, labels = trained.predictions, [*self.labels]
+        rows = trained.predictions
+        labels = [*self.labels]
         if rows is not None and len(rows) == 3 and not labels:
             labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
         predictions = predictions_of(rows, labels, {})

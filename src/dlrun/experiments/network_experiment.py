@@ -35,7 +35,7 @@ from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
 from dlrun.system.resources import temporary_training_settings
-from dlrun.training.data import ArrayData
+from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import Objective, classification, torch_optimizer
 
 N = TypeVar("N", bound=NetworkConfig)
@@ -98,15 +98,37 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     assets_class: the class of what `load` returns as `assets`. optimizer: makes the optimizer of
     the default objective. curve_limits: the ends of a metric's axis in the learning curves, by the
     metric's name without the split, such as `accuracy`, on the data of the shipped config.
+    group_size, eval_batch_size: see `array_data`.
     """
 
     assets_class: type[A]
     optimizer: "ClassVar[staticmethod[..., torch.optim.Optimizer]]" = staticmethod(torch_optimizer)
     curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    group_size: ClassVar[int] = 1
+    eval_batch_size: ClassVar[int | None] = None
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
         """Load the data of the experiment."""
+
+    def array_data(
+        self, config: N, train: BatchDataset, valid: BatchDataset, test: BatchDataset
+    ) -> ArrayData:
+        """Return data in memory, with the batches of the config and the class.
+
+        Lightning is called for each `group_size` batches. The validation and the test have batches
+        of `eval_batch_size` rows. Neither changes the numbers of a run.
+        """
+        size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
+        return ArrayData(
+            train,
+            valid,
+            test,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            group_size=self.group_size,
+            eval_batch_size=size,
+        )
 
     @abstractmethod
     def build(self, config: N, assets: A) -> nn.Module:
@@ -136,7 +158,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         with context.phase("data"):
             loaded = self.load(config, context)
-            data, assets = loaded.data, loaded.assets
+            data = loaded.data
+            assets = loaded.assets
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
@@ -182,7 +205,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         )
 
     def assets(self, run: Run) -> A:
-        """Return a run's assets; raise DataError if its assets.json has other fields."""
+        """Return a run's assets."""
         return self.assets_class.of_run(run)
 
     def network(self, run: Run, config: N) -> nn.Module:
@@ -201,7 +224,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
-            network, objective = self.network(run, config), self.objective(config, assets)
+            network = self.network(run, config)
+            objective = self.objective(config, assets)
             processes = run.record.processes or 1
             rows = predict_test_set(network, objective, loaded.data, config, processes)
         predictions = predictions_of(rows, assets.labels, loaded.row_names)

@@ -93,14 +93,17 @@ class Predictions(ABC):
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the rows that were predicted worst, the worst first; `show` describes a row."""
+
+        def names(row: int) -> dict[str, object]:
+            return {
+                name: int(column[row]) if name == "line" else column[row]
+                for name, column in self.row_names.items()
+            }
+
         return [
-            {"row": row, **self._names(row), **self._cells(row), **(show(row) if show else {})}
+            {"row": row, **names(row), **self._cells(row), **(show(row) if show else {})}
             for row in self._worst()[:MOST_MISTAKES].tolist()
         ]
-
-    def _names(self, row: int) -> dict[str, object]:
-        names = {key: column[row] for key, column in self.row_names.items()}
-        return names | ({"line": int(names["line"])} if "line" in names else {})
 
     @abstractmethod
     def _worst(self) -> NDArray[np.int64]: ...

@@ -168,10 +168,9 @@ def experiment_names() -> list[str]:
 def sort_by_place(names: Iterable[str]) -> list[str]:
     """Sort experiments by their place in the book (`reference.place`); those without come last."""
 
-    def key(name: str) -> tuple[float, ...]:
+    def key(name: str) -> list[float]:
         place = shipped_values(name).get("reference.place")
-        known = isinstance(place, list) and all(isinstance(one, int) for one in place)
-        return tuple(place) if known and place else (math.inf,)
+        return place if isinstance(place, list) and place else [math.inf]
 
     return sorted(sorted(names), key=key)
 
@@ -189,8 +188,8 @@ def broken_experiments() -> list[str]:
 
 def experiment_entry(name: str) -> ExperimentEntry:
     """Return the entry of an experiment by its name; raise ConfigError if there is none."""
-    if found := _installed()[0].get(name):
-        return found
+    if entry := _installed()[0].get(name):
+        return entry
     check_installed(name)
     raise ConfigError(
         f"no experiment {name!r}{did_you_mean(name, experiment_names())}",
@@ -211,12 +210,12 @@ def load_experiment(name: str) -> "AnyExperiment":
     from dlrun.experiments.base import Experiment  # needs pydantic
 
     entry = experiment_entry(name)
-    found = entry.load("experiment", "experiment", "EXPERIMENTS")
-    if not isinstance(found, Experiment):
-        raise entry.broken(f"{type(found).__name__} is no Experiment")
-    if getattr(found, "name", None) != name:
-        raise entry.broken(f"it calls itself {getattr(found, 'name', None)!r}")
-    return found
+    experiment = entry.load("experiment", "experiment", "EXPERIMENTS")
+    if not isinstance(experiment, Experiment):
+        raise entry.broken(f"{type(experiment).__name__} is no Experiment")
+    if getattr(experiment, "name", None) != name:
+        raise entry.broken(f"it calls itself {getattr(experiment, 'name', None)!r}")
+    return experiment
 
 
 def load_config_class(name: str) -> "type[ExperimentConfig]":
@@ -224,10 +223,10 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     from dlrun.config.sections import ExperimentConfig
 
     entry = experiment_entry(name)
-    found = entry.load("config", "Config", "CONFIGS")
-    if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
+    schema = entry.load("config", "Config", "CONFIGS")
+    if not (isinstance(schema, type) and issubclass(schema, ExperimentConfig)):
         raise entry.broken("its Config is no ExperimentConfig")
-    return found
+    return schema
 
 
 def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:

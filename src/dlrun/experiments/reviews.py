@@ -1,9 +1,8 @@
 """Load reviews or other texts, and predict their classes, for the experiments on texts."""
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.sources import dataset_of
 from dlrun.data.splits import Rows, split_off_validation
 from dlrun.data.text_encoding import (
     FIRST_WORD,
@@ -20,13 +18,15 @@ from dlrun.data.text_encoding import (
     START,
     UNKNOWN,
     RaggedWordIds,
-    decode_word_ids,
     split_words,
 )
-from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport
+from dlrun.experiments.base import Network, NetworkAssets, NetworkToExport, load_data
 from dlrun.experiments.predictions import DescribeRow
 from dlrun.experiments.predictors import Prediction, Predictor, Words
 from dlrun.run_context import RunContext
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_MOVED = 20  # words of a text whose effects are listed
 
@@ -61,52 +61,49 @@ def load_and_split_reviews(
     config: ExperimentConfig, context: RunContext
 ) -> tuple[Reviews, Rows, Rows]:
     """Return the reviews, and the indices of the training rows for fitting and for validation."""
-    seed, screen = config.split_seed, context.screen
-    data = config.data_section
-    reviews: Reviews = dataset_of(data).load(data, context.data_dir, seed, screen)
+    reviews: Reviews = load_data(config, context)
+    validation = config.data_section.validation
     return reviews, *split_off_validation(
-        data.validation, reviews.train, reviews.test, seed, screen
+        validation, reviews.train, reviews.test, config.split_seed, context.screen
     )
 
 
 def review_describer(reviews: Reviews) -> DescribeRow:
     """Return a function that shows a test review as words, unknown words as <UNK>."""
-    ids, words = reviews.test.ids, reviews.vocabulary
-    return lambda row: {"text": decode_word_ids(ids.review(row)[1:], words)}  # without <START>
+    ids = reviews.test.ids
+    return lambda row: {"text": reviews.decode(ids.review(row)[1:])}  # without <START>
 
 
 def network_reading_bags(network: Network, assets: ReviewAssets) -> NetworkToExport:
     """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
-    width, weight = assets.width, next(network.parameters())
-    density = min(0.5, 150 / width)  # share of the vocabulary that a review has
-    return NetworkToExport(
-        network,
-        "bags",
-        lambda rows: weight.new_empty(rows, width).uniform_().lt(density).to(weight.dtype),
-        assets.for_export(),
-    )
+    weight = next(network.parameters())
+    density = min(0.5, 150 / assets.width)  # share of the vocabulary that a review has
+
+    def inputs(rows: int) -> "Tensor":
+        return weight.new_empty(rows, assets.width).uniform_().lt(density).to(weight.dtype)
+
+    return NetworkToExport(network, "bags", inputs, assets.for_export())
 
 
 @dataclass
 class ReviewsPredictor(Predictor):
-    """Predicts the classes of texts, encoded with the vocabulary of the run."""
+    """Predicts the classes of texts, encoded with the vocabulary of the run.
+
+    probabilities: encoded texts -> class probabilities (n_texts, classes). word_effects: the words
+    that the model reads, their ids (n_words,) and the index of a class -> the effect of each word
+    on the class. by: what an effect is measured in.
+    """
 
     reads = "text"
-    by: ClassVar[str] = "logit"
     assets: ReviewAssets
+    probabilities: Callable[[RaggedWordIds], NDArray[np.float64]]
+    word_effects: Callable[[Sequence[str], NDArray[np.int64], int], Words]
+    by: str = "logit"
 
     def __post_init__(self) -> None:
         self.labels = self.assets.labels
         words = enumerate(self.assets.vocabulary, start=FIRST_WORD)
         self._ids = {word: index for index, word in words}
-
-    @abstractmethod
-    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        """Return the class probabilities (n_reviews, classes) of encoded reviews."""
-
-    @abstractmethod
-    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-        """Return the effect of each word that the network reads on a class."""
 
     def predict(self, inputs: Sequence[str], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each text; of two classes, word effects are on the second one."""
@@ -119,7 +116,8 @@ class ReviewsPredictor(Predictor):
         self, text: list[str], ids: list[int], probabilities: NDArray[np.float64], words: bool
     ) -> Prediction:
         first = -self.assets.preprocessing.get("max_length", 0)  # 0: all words
-        read, read_ids = text[first:], np.array(ids[first:], np.int64)
+        read = text[first:]
+        read_ids = np.array(ids[first:], np.int64)
         towards = 1 if len(self.labels) == 2 else int(probabilities.argmax())
         moved = self.word_effects(read, read_ids, towards) if words and read else []
         return Prediction(

@@ -73,7 +73,8 @@ class Run:
     @classmethod
     def in_folder(cls, folder: Path) -> "Run":
         """Open the run in a folder. Raises DlrunError if its record or config.yaml is damaged."""
-        run, config = cls(folder, read_run_record(folder)), folder / CONFIG
+        run = cls(folder, read_run_record(folder))
+        config = folder / CONFIG
         try:
             is_whole = file_digest(config) == run.record.files.get(CONFIG)
         except OSError as error:
@@ -147,7 +148,8 @@ class Run:
     @cached_property
     def table(self) -> dict[str, list[float]]:
         """Return the columns of metrics.csv by name. Raises DataError if the file is damaged."""
-        path, content = self.folder / METRICS, self.read_if_written(METRICS)
+        path = self.folder / METRICS
+        content = self.read_if_written(METRICS)
         if content is None:
             raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
         return parse_metrics_csv(content, path)
@@ -168,10 +170,8 @@ class Run:
     @cached_property
     def assets(self) -> Values:
         """Return the content of assets.json: what a network needs besides its weights."""
-        try:
-            return dict(json.loads(self.read(ASSETS)))
-        except (ValueError, TypeError):
-            raise DataError(f"{self.folder / ASSETS}: not what a run writes") from None
+        assets: Values = json.loads(self.read(ASSETS))
+        return assets
 
     @property
     def vocabulary(self) -> list[str]:
@@ -199,7 +199,8 @@ class Run:
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written; raise DataError if it has changed since."""
-        path, digest = self.folder / name, self.record.files.get(name)
+        path = self.folder / name
+        digest = self.record.files.get(name)
         if digest is None and (self.is_finished or not path.exists()):
             return None
         try:
@@ -339,10 +340,12 @@ class Run:
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         self.check_has_result()
-        screen, threads = screen or Screen(quiet=True), self.record.threads or 1
+        screen = screen or Screen(quiet=True)
         steps = StepCounter(self.folder, self.record.id, screen, StopRequest())
-        places = run_context.resolve_data_dir(data_dir), self.folder.parents[1]
-        context = RunContext(RunFolder(self.folder), steps, *places, threads)
+        folder = RunFolder(self.folder)
+        data_dir = run_context.resolve_data_dir(data_dir)
+        threads = self.record.threads or 1
+        context = RunContext(folder, steps, data_dir, self.folder.parents[1], threads)
         return self._use(lambda run, config: self.experiment.test(run, config, context))
 
     def exported(self) -> "NetworkToExport":
@@ -431,19 +434,19 @@ def _signs_of_copy(identity: RunIdentity) -> tuple[bool, str, bool, bool]:
 
 def find_damage(run: Run) -> Iterator[str]:
     """Yield a sentence for each damaged file in a run's folder."""
-    record, folder = run.record, run.folder
     if run.problem:
         yield run.problem
     if run.is_damaged:
         return
     try:
-        read_notes(folder)
+        read_notes(run.folder)
     except DlrunError as error:
         yield error.message
-    for name, expected in record.files.items():
+    for name, expected in run.record.files.items():
+        file = run.folder / name
         try:
-            if file_digest(folder / name) != expected:
-                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
+            if file_digest(file) != expected:
+                yield f"{file}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
         except (OSError, ValueError) as error:  # ValueError: the record names no file
-            yield f"{folder / name}: {getattr(error, 'strerror', error)}"
-    yield from find_damaged_checkpoints(folder, record.id)
+            yield f"{file}: {getattr(error, 'strerror', error)}"
+    yield from find_damaged_checkpoints(run.folder, run.record.id)

@@ -9,12 +9,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import TradingDaysDataConfig
+from dlrun.config.data_sections import VOLUME, TradingDaysDataConfig
 from dlrun.config.sections import CpuOnlyConfig, ExperimentConfig
 from dlrun.data.archives import Array
 from dlrun.data.sources import dataset_of
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import VOLUME, Table, TableColumns, TablePart, make_days
+from dlrun.data.tables import Table, TableColumns, TablePart, make_days
 from dlrun.errors import DataError
 from dlrun.experiments import predictions
 from dlrun.experiments.base import (
@@ -23,6 +23,7 @@ from dlrun.experiments.base import (
     NetworkAssets,
     NetworkToExport,
     linear_network,
+    load_data,
 )
 from dlrun.experiments.predictions import PredictedClasses, PredictedValues, Predictions
 from dlrun.experiments.predictors import RowPredictor
@@ -56,17 +57,22 @@ class TableAssets(NetworkAssets, frozen=True):
     def of(cls, table: Table) -> Self:
         """Return the assets of a run on a table."""
         centre, scale = table.target_scale
-        columns, labels = table.columns, table.labels
-        return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
+        return cls(
+            labels=table.labels,
+            columns=table.columns,
+            target=table.target,
+            centre=centre,
+            scale=scale,
+        )
 
     def predictor(self, infer: Callable[[Matrix], Matrix]) -> RowPredictor:
         """Return a predictor for rows of a table.
 
         infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
         """
-        columns, labels = self.columns, self.labels or ()
+        columns = self.columns
         return RowPredictor(
-            [*columns.levels], lambda row: np.array(columns.encode(row)), infer, labels
+            [*columns.levels], lambda row: np.array(columns.encode(row)), infer, self.labels or ()
         )
 
 
@@ -79,13 +85,11 @@ def fingerprint_table(table: Table) -> str:
 def load_configured_table(config: ExperimentConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
     data = config.data_section
-    dataset = dataset_of(data)
-    found = dataset.find(data, context.data_dir, config.split_seed, context.screen)
-    if isinstance(data, TradingDaysDataConfig):
-        model = getattr(config, "model", None)
-        return make_days(found, weekday=getattr(model, "day_of_week", False))
-    table: Table = dataset.make(found)
-    return table
+    if not isinstance(data, TradingDaysDataConfig):
+        table: Table = load_data(config, context)
+        return table
+    days = dataset_of(data).find(data, context.data_dir, config.split_seed, context.screen)
+    return make_days(days, weekday=getattr(getattr(config, "model", None), "day_of_week", False))
 
 
 def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> Parts:
@@ -113,9 +117,9 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     """
     if not table.is_series or len(table.test) < 2:
         return {}
-    (centre, scale), yesterday = table.target_scale, f"{VOLUME}_1"
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
-    before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
+    centre, scale = table.target_scale
+    before = centre + scale * table.test.X[:, table.columns.names.index(f"{VOLUME}_1")]
     return {STRAW_MAN: PredictedValues(table.test.targets, before).r2}
 
 
@@ -126,7 +130,8 @@ def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
     values = predictions.read_predictions(run)
     if not isinstance(values, PredictedValues):
         return {}
-    target, straw_man = TableAssets.of_run(run).target, run.record.metrics.get(STRAW_MAN)
+    target = TableAssets.of_run(run).target
+    straw_man = run.record.metrics.get(STRAW_MAN)
     if straw_man is None:
         figure = draw_true_and_predicted(values.true, values.predicted, target, title=title)
         return {"true_and_predicted.png": figure}
@@ -166,7 +171,9 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         make: Callable[[Any], TableModel],
         metrics: tuple[str, str] = ("mae", "r2"),
     ) -> None:
-        self.name, self.make, self.metrics = name, make, metrics
+        super().__init__(name)
+        self.make = make
+        self.metrics = metrics
 
     def run(self, config: CpuOnlyConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
@@ -179,7 +186,8 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         model = self.make(config)
         with context.phase("fit"):
             fits = self._fit_all(context, model, config.total_steps or 1, table, parts)
-        rows, valid = context.steps.rows, f"{VALID}{self._metrics(assets)[0]}"
+        rows = context.steps.rows
+        valid = f"{VALID}{self._metrics(assets)[0]}"
         sign = describe_metric(valid, {}).sign
         best = max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
         arrays = {name: np.stack([fit[name] for fit in fits]) for name in fits[best]}
@@ -213,7 +221,9 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         self, context: RunContext, model: TableModel, total: int, table: Table, parts: Parts
     ) -> list[Arrays]:
         """Return the arrays of all fits; each fit is a step of the run."""
-        steps, train, assets = context.steps, parts["train"], TableAssets.of(table)
+        steps = context.steps
+        train = parts["train"]
+        assets = TableAssets.of(table)
         _check_classes(assets, train)
         targets = train.targets
         if not assets.labels:
@@ -249,31 +259,39 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
     def exported(self, run: Run, config: CpuOnlyConfig) -> NetworkToExport:
         """Return a linear model for export, with random numbers as inputs."""
-        network, columns = self.network(run, config), len(TableAssets.of_run(run).columns.names)
-        weight = next(network.parameters())
+        network = self.network(run, config)
+        weight = next(network.parameters())  # (outputs, columns)
         return NetworkToExport(
-            network, "rows", lambda rows: weight.new_empty(rows, columns).normal_(), run.assets
+            network,
+            "rows",
+            lambda rows: weight.new_empty(rows, weight.shape[1]).normal_(),
+            run.assets,
         )
 
     def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
         """Predict the test set again with the fit that was kept."""
-        table, assets = load_configured_table(config, context), TableAssets.of_run(run)
+        table = load_configured_table(config, context)
         run.check_data(fingerprint_table(table))
+        assets = TableAssets.of_run(run)
         return _predict_part(self.make(config), assets, _read_fit(run), table.test)
 
     def predictor(self, run: Run, config: CpuOnlyConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
-        model, assets, fit = self.make(config), TableAssets.of_run(run), _read_fit(run)
+        model = self.make(config)
+        assets = TableAssets.of_run(run)
+        fit = _read_fit(run)
         return assets.predictor(lambda rows: _predict(model, assets, fit, rows))
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
         """Draw errors and coefficients by penalty, or of one fit the predictions of values."""
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
-        assets, title = TableAssets.of_run(run), self.title(run)
+        assets = TableAssets.of_run(run)
+        title = self.title(run)
         if len(run.rows) == 1:
             return {} if assets.labels else draw_test_values(run, title=title)
-        columns, metric = assets.columns.names, self._metrics(assets)[0]
+        columns = assets.columns.names
+        metric = self._metrics(assets)[0]
         lines = _read_arrays(run)["standardised"].reshape(len(run.rows), -1)
         outputs = (assets.labels or [""])[-(lines.shape[1] // len(columns)) :]
         names = [f"{column} {output}".strip() for output in outputs for column in columns]
@@ -318,7 +336,8 @@ def _keep_coefficients(context: RunContext, assets: TableAssets, fit: Arrays) ->
 
 
 def _pack(arrays: Arrays) -> bytes:
-    content, saved = io.BytesIO(), dict[str, Any](arrays)  # numpy's types want it so
+    content = io.BytesIO()
+    saved: dict[str, Any] = arrays  # numpy's types want it so
     np.savez(content, **saved)
     return content.getvalue()
 

@@ -64,7 +64,8 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: Values) -
     import onnxruntime
 
     stream: Any = io.BytesIO()  # a file object, unknown to torch's types here
-    input_name, output_name = about["input"]["name"], about["output"]["name"]
+    input_name = about["input"]["name"]
+    output_name = about["output"]["name"]
     sizes = enumerate(about["input"]["shape"])
     free = {axis: name for axis, name in sizes if isinstance(name, str)}
     with warnings.catch_warnings(), torch.no_grad():
@@ -94,12 +95,14 @@ def largest_difference(
     network: Function, other: Function, batches: Iterable[Tensor]
 ) -> tuple[float, float]:
     """Return the largest absolute difference of two networks' outputs, and the largest output."""
-    differences, sizes = [], []
+    differences = []
+    sizes = []
     for inputs in batches:
         with torch.inference_mode():
-            expected, found = network(inputs), other(inputs)
-        if expected.shape != found.shape:
-            raise ValueError(f"outputs of shape {list(found.shape)}, not {list(expected.shape)}")
-        differences.append((found - expected).abs().max())
+            expected = network(inputs)
+            outputs = other(inputs)
+        if expected.shape != outputs.shape:
+            raise ValueError(f"outputs of shape {list(outputs.shape)}, not {list(expected.shape)}")
+        differences.append((outputs - expected).abs().max())
         sizes.append(expected.abs().max())
     return float(torch.stack(differences).max()), float(torch.stack(sizes).max())

@@ -121,11 +121,11 @@ def place_network(
         inputs = batch.to(device).to(memory_format=layout)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=is_half):
             logits: Tensor = model.network(inputs)
-            found = logits.float().softmax(-1).cpu()
-        if not found.isfinite().all():
+            values = logits.float().softmax(-1).cpu()
+        if not values.isfinite().all():
             problem = f"{model.source}: its probabilities are not numbers (NaN)"
             raise DataError(problem, "the weights are damaged, or too large for the precision")
-        return found
+        return values
 
     return probabilities
 
@@ -147,12 +147,12 @@ def photograph_transform(
                 image, [min(longest, side) for side in image.size[::-1]]
             )
         if not exact:
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-            resized = v2.functional.resize(pixels, size, published.interpolation, antialias=True)
+            whole = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+            resized = v2.functional.resize(whole, size, published.interpolation, antialias=True)
             image = Image.fromarray(resized.permute(1, 2, 0).numpy())
         elif squash:
             image = transforms.functional.resize(image, size, published.interpolation)
-        found: Tensor = published(image)  # its own resize has nothing left to do if one was done
-        return found
+        pixels: Tensor = published(image)  # its own resize has nothing left to do if one was done
+        return pixels
 
     return to_input

@@ -1,6 +1,5 @@
 """Define the config of the experiment classify-images."""
 
-import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,9 +8,9 @@ from pydantic import Field
 from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
 from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
 from dlrun.data.download import is_offline
-from dlrun.data.photographs import find_book_photographs, find_images
+from dlrun.data.photographs import find_book_photographs, find_images, sample_photographs
 from dlrun.errors import DataError
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, pluralize
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
     "e1d779cfbcf5609e3baa609d1af46df0b72ef2b44991696ec8a329b59336d495",
@@ -69,13 +68,20 @@ class Config(ExperimentConfig):
         """Return the book's photographs; raise DataError if any is missing."""
         return find_book_photographs(data_dir / PHOTOGRAPHS, self.reference.packaged)
 
-    def data_files(self, data_dir: Path) -> list[Path]:
-        """Return the images, or the book's photographs if all are there."""
+    def find_photographs(self, data_dir: Path) -> tuple[list[Path], str]:
+        """Return the photographs to classify, and in words where they are from."""
         if self.images:
-            return find_images(self.images)
-        with contextlib.suppress(DataError):
-            return self.book_photographs(data_dir)
-        return []
+            files = find_images(self.images)
+            return files, pluralize(len(files), "file")
+        try:
+            return self.book_photographs(data_dir), "the book's six photographs"
+        except DataError:
+            return sample_photographs(), "two photographs that scikit-learn ships"
+
+    def data_files(self, data_dir: Path) -> list[Path]:
+        """Return the photographs to classify."""
+        files, _ = self.find_photographs(data_dir)
+        return files
 
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and that there are such a model and such weights."""

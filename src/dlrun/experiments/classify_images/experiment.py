@@ -53,7 +53,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = context.screen
-        files, origin = find_photographs(config, context.data_dir)
+        files, origin = config.find_photographs(context.data_dir)
         if not config.images:
             screen.note(f"no image given: classifying {origin}")
         with temporary_training_settings(1), context.phase("model"):
@@ -64,26 +64,27 @@ class ClassifyImagesExperiment(Experiment[Config]):
             parameters = context.write_layers(model.network, example)
 
         with temporary_training_settings(1), context.phase("classify"):
-            found, report = run_with_fallback(
+            classified, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
                 lambda device: pretrained.place_network(model, device, config.precision)(example),
                 lambda device: classify_photographs(config, context, files, model, device),
                 fallback=config.fallback,
             )
-        errors = {str(one.file): one.error for one in found if one.error is not None}
-        predictions = {str(one.file): one.labels for one in found if one.error is None}
+        errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
+        predictions = {str(photo.file): photo.labels for photo in classified if photo.error is None}
         for file, why in list(errors.items())[:SHOWN]:
             screen.warn(f"{printable(file)}: {why}")
         if (more := len(errors) - SHOWN) > 0:
             screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
             raise DataError("no file could be read as a photograph", "name others")
-        jpegs = [one.thumbnail for one in found if one.thumbnail is not None][:SHOWN]
+        jpegs = [photo.thumbnail for photo in classified if photo.thumbnail is not None][:SHOWN]
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
-        reference, published = config.reference, config.reference.book
+        reference = config.reference
+        published = reference.book
         if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
             published = {}
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
@@ -145,7 +146,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         packaged = config.reference.packaged
         predictions = {
             str(with_published_name(Path(file), packaged)): [
-                (one["label"], one["probability"]) for one in labels
+                (label["label"], label["probability"]) for label in labels
             ]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
         }
@@ -175,17 +176,6 @@ class ClassifyImagesExperiment(Experiment[Config]):
         return settings
 
 
-def find_photographs(config: Config, data_dir: Path) -> tuple[list[Path], str]:
-    """Return the photographs to classify, and in words where they are from."""
-    if config.images:
-        files = photographs.find_images(config.images)
-        return files, pluralize(len(files), "file")
-    try:
-        return config.book_photographs(data_dir), "the book's six photographs"
-    except DataError:
-        return photographs.sample_photographs(), "two photographs that scikit-learn ships"
-
-
 def classify_photographs(
     config: Config,
     context: RunContext,
@@ -197,15 +187,16 @@ def classify_photographs(
 
     Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
     """
-    steps, starts = context.steps, range(0, len(files), config.batch_size)
-    found = steps.begin(STEP_COLUMNS, fingerprint_files(files))
+    steps = context.steps
+    starts = range(0, len(files), config.batch_size)
+    checkpoint = steps.begin(STEP_COLUMNS, fingerprint_files(files))
     done: list[Photograph] = []
-    for start, content in zip(starts, found.parts if found else [], strict=False):
+    for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
-    unreadable = sum(one.error is not None for one in done)
+    unreadable = sum(photograph.error is not None for photograph in done)
     table = to_csv([IMAGE_COLUMNS, *photographs.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
@@ -215,24 +206,26 @@ def classify_photographs(
     def classify(group: Sequence[Photograph]) -> list[Photograph]:
         labels: dict[Path, Labelled] = {}
         if readable := [photograph for photograph in group if photograph.error is None]:
-            found = compute(torch.stack([photograph.pixels for photograph in readable]))
-            best = found.topk(min(config.top, len(model.labels)))
+            probabilities = compute(torch.stack([photograph.pixels for photograph in readable]))
+            best = probabilities.topk(min(config.top, len(model.labels)))
             rows = zip(readable, best.values.tolist(), best.indices.tolist(), strict=True)
             for photograph, values, indices in rows:
                 names = [model.labels[index] for index in indices]
                 labels[photograph.file] = list(zip(names, values, strict=True))
-        return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in group]
+        return [
+            replace(photograph, pixels=None, labels=labels.get(photograph.file, []))
+            for photograph in group
+        ]
 
     with steps.progress("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
-            thumbnails = sum(one.thumbnail is not None for one in done) < SHOWN
-            batch = list(
-                photographs.load_photographs(
-                    part, transform, thumbnails=thumbnails, smallest=smallest
-                )
+            thumbnails = sum(photograph.thumbnail is not None for photograph in done) < SHOWN
+            loading = photographs.load_photographs(
+                part, transform, thumbnails=thumbnails, smallest=smallest
             )
+            batch = list(loading)
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
             predictions = list(chain.from_iterable(pool.map(classify, groups)))
             done += predictions

@@ -8,11 +8,11 @@ from dlrun.config.data_sections import (
     BookConfig,
     DigitsDataConfig,
     ImagesDataConfig,
-    OwnDataExperimentConfig,
     OwnImagesDataConfig,
+    on_data,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
-from dlrun.config.sections import PositiveInt, Section
+from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
 
 class ConvolutionalModelConfig(Section):
@@ -29,18 +29,6 @@ class ConvolutionalConfig(NetworkConfig):
     model: ConvolutionalModelConfig
 
 
-class Cifar100Config(ConvolutionalConfig, BookConfig):
-    """Defines the keys of configs/cifar100.yaml."""
-
-    data: ImagesDataConfig
-
-
-class ImageCnnConfig(ConvolutionalConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/image-cnn.yaml."""
-
-    data: OwnImagesDataConfig
-
-
 class DigitsConfig(NetworkConfig, BookConfig):
     """Defines the keys of configs/mnist-dense.yaml and configs/mnist-logistic.yaml."""
 
@@ -52,9 +40,9 @@ class DigitsConfig(NetworkConfig, BookConfig):
     model: HiddenLayersConfig
 
 
-CONFIGS = {
-    "cifar100": Cifar100Config,
-    "image-cnn": ImageCnnConfig,
+CONFIGS: dict[str, type[ExperimentConfig]] = {
+    "cifar100": on_data(ConvolutionalConfig, ImagesDataConfig),
+    "image-cnn": on_data(ConvolutionalConfig, OwnImagesDataConfig),
     "mnist-dense": DigitsConfig,
     "mnist-logistic": DigitsConfig,
 }

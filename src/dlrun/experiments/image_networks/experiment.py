@@ -19,9 +19,8 @@ from dlrun.data.small_images import (
     crop_to_square,
     to_digit,
 )
-from dlrun.data.sources import dataset_of
 from dlrun.data.splits import Rows, split_off_validation
-from dlrun.experiments.base import AnyExperiment, NetworkAssets
+from dlrun.experiments.base import AnyExperiment, NetworkAssets, load_data
 from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import ImagePredictor
@@ -30,7 +29,7 @@ from dlrun.kernels.bag_linear import BagLinear, sparse_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 from dlrun.system.accelerator import CHANNELS_LAST
-from dlrun.training.data import ArrayData, BagBatches, BatchDataset, TensorBatches
+from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 from dlrun.training.objective import fast_optimizer
 
 C = TypeVar("C", bound=NetworkConfig)
@@ -52,35 +51,28 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
 
     to_input: returns an image of any size as the bytes of an input of the network.
     size: of an image: height and width, after the number of channels if it has colours.
-    group_size, eval_batch_size: see ArrayData; neither changes the numbers of a run.
     """
 
     assets_class = ImageAssets
     optimizer = staticmethod(fast_optimizer)
     size: ClassVar[tuple[int, ...]]
-    group_size: ClassVar[int] = 1
-    eval_batch_size: ClassVar[int | None] = None
 
     def __init__(self, name: str, to_input: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
-        self.name, self.to_input = name, to_input
+        super().__init__(name)
+        self.to_input = to_input
 
     def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
-        section, seed = config.data_section, config.split_seed
-        images: SmallImages = dataset_of(section).load(
-            section, context.data_dir, seed, context.screen
-        )
-        train, test = images.train, images.test
+        images: SmallImages = load_data(config, context)
+        validation = config.data_section.validation
+        test = images.test
         fitted, held_out = split_off_validation(
-            section.validation, train, test, seed, context.screen
+            validation, images.train, test, config.split_seed, context.screen
         )
-        data = ArrayData(
-            *self.batches(config, train, fitted, held_out),
-            *self.batches(config, test, np.arange(len(test.labels))),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            group_size=self.group_size,
-            eval_batch_size=self.eval_batch_size,
+        data = self.array_data(
+            config,
+            *self.batches(config, images.train, fitted, held_out),
+            *self.batches(config, test, np.arange(len(test))),
         )
         preprocessing = {"scale": SCALE, "size": list(self.size)}
         assets = ImageAssets(labels=images.names, preprocessing=preprocessing)
@@ -88,7 +80,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             data,
             images.origin,
             assets,
-            lambda row: _as_png(test.pixels[row]),
+            lambda row: {"image": encode_png(test.pixels[row])},
             row_names=images.test_names,
         )
 
@@ -104,7 +96,8 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
 
     def predictor(self, run: Run, config: C) -> ImagePredictor:
         """Return a predictor for images of any size."""
-        network, assets = self.network(run, config), self.assets(run)
+        network = self.network(run, config)
+        assets = self.assets(run)
         objective = self.objective(config, assets)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
@@ -113,10 +106,6 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         smallest = 4 * self.size[-1]
         return ImagePredictor(assets.labels, self.to_input, probabilities, 5, smallest)
-
-
-def _as_png(pixels: NDArray[np.uint8]) -> dict[str, str]:
-    return {"image": encode_png(pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels)}
 
 
 class ConvNet(nn.Module):
@@ -172,7 +161,8 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
 
     size = DIGIT_SIDE, DIGIT_SIDE
-    group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
+    group_size = 38  # five calls by Lightning in an epoch
+    eval_batch_size = 2000  # six to validate
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
     def batches(
@@ -187,8 +177,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
         """Build the untrained dense network."""
         model = config.model
-        sizes = DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels)
-        network = DenseNetwork(*sizes)
+        network = DenseNetwork(DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels))
         if model.hidden:  # last: the order of random numbers decides the weights
             network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])
         return network

@@ -7,11 +7,11 @@ from pydantic import Field
 from dlrun.config.data_sections import (
     BookConfig,
     HittersDataConfig,
-    OwnDataExperimentConfig,
     OwnTableDataConfig,
     TradingDaysDataConfig,
     ValidatedTableDataConfig,
     WeekdayConfig,
+    on_data,
 )
 from dlrun.config.sections import (
     CpuOnlyConfig,
@@ -37,12 +37,6 @@ class HittersLinearConfig(TableFitConfig, BookConfig):
     data: HittersDataConfig
 
 
-class TableLinearConfig(TableFitConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/table-linear.yaml."""
-
-    data: OwnTableDataConfig
-
-
 class CrossValidationConfig(Section):
     """Defines the shuffled folds of the cross-validation that chooses the penalty."""
 
@@ -61,10 +55,6 @@ class HittersLassoConfig(LassoConfig, HittersLinearConfig):
     """Defines the keys of configs/hitters-lasso.yaml."""
 
 
-class TableLassoConfig(LassoConfig, TableLinearConfig):
-    """Defines the keys of configs/table-lasso.yaml."""
-
-
 class TreesConfig(Section):
     """Defines arguments of scikit-learn's HistGradientBoosting: the number and size of trees."""
 
@@ -76,27 +66,19 @@ class TreesConfig(Section):
     l2_regularization: Annotated[float, Field(ge=0)]
 
 
-class TableBoostingConfig(TableFitConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/table-boosting.yaml."""
+class BoostingConfig(TableFitConfig):
+    """Defines the config keys of boosted trees on a table."""
 
-    data: ValidatedTableDataConfig
     model: TreesConfig
-
-
-class NyseLinearConfig(TableFitConfig, BookConfig):
-    """Defines the keys of configs/nyse-linear.yaml."""
-
-    real_in_demo = True
-
-    data: TradingDaysDataConfig
-    model: WeekdayConfig
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-linear": HittersLinearConfig,
     "hitters-lasso": HittersLassoConfig,
-    "nyse-linear": NyseLinearConfig,
-    "table-boosting": TableBoostingConfig,
-    "table-lasso": TableLassoConfig,
-    "table-linear": TableLinearConfig,
+    "nyse-linear": on_data(
+        TableFitConfig, TradingDaysDataConfig, model=WeekdayConfig, real_in_demo=True
+    ),
+    "table-boosting": on_data(BoostingConfig, ValidatedTableDataConfig),
+    "table-lasso": on_data(LassoConfig, OwnTableDataConfig),
+    "table-linear": on_data(TableFitConfig, OwnTableDataConfig),
 }

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.table_fits.config import LassoConfig, TableBoostingConfig, TableFitConfig
+from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
 from dlrun.experiments.tables import Arrays, Matrix, TableExperiment, TableModel
 from dlrun.system.console import Screen, pluralize
 
@@ -74,7 +74,8 @@ class Lasso(LinearModel):
     step = "alpha"
 
     def __init__(self, config: LassoConfig) -> None:
-        self.config, self.is_classifier = config, is_classification(config)
+        self.config = config
+        self.is_classifier = is_classification(config)
         score = "valid_accuracy" if self.is_classifier else "valid_mae"
         self.columns = ("alpha", score, "nonzero")
 
@@ -82,7 +83,8 @@ class Lasso(LinearModel):
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
         from sklearn import config_context, preprocessing  # slow
 
-        path, most, iterations = self.config.path, self.config.max_iterations, list[int]()
+        path = self.config.path
+        iterations: list[int] = []
         every = np.arange(len(rows))
         split = [*self._folds(targets), (every, every)]  # the last is the fit that may be kept
         scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in split]
@@ -105,7 +107,7 @@ class Lasso(LinearModel):
             nonzero = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
             numbers = (alpha, np.mean(scores[:-1]), nonzero)
             yield fit | dict(zip(self.columns, map(np.array, numbers), strict=True))
-        if ended := iterations.count(most):
+        if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
@@ -113,7 +115,8 @@ class Lasso(LinearModel):
         """Return the rows to fit and those that validate. Raises DataError if they are too few."""
         from sklearn import model_selection  # slow
 
-        folds, seed = self.config.cross_validation.folds, self.config.cross_validation.seed
+        folds = self.config.cross_validation.folds
+        seed = self.config.cross_validation.seed
         rows = int(np.bincount(targets).min()) if self.is_classifier else len(targets)
         if rows < folds:
             of = "of the rarest class " if self.is_classifier else ""
@@ -151,8 +154,9 @@ class Boosting:
     step = "fit"
     columns: tuple[str, ...] = ()
 
-    def __init__(self, config: TableBoostingConfig) -> None:
-        self.config, self.trees = config, None
+    def __init__(self, config: BoostingConfig) -> None:
+        self.config = config
+        self.trees = None
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
         """Yield one fit."""

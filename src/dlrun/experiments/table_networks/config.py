@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dlrun.config.data_sections import (
-    BookConfig,
+    DataConfig,
     HittersDataConfig,
-    OwnDataExperimentConfig,
     TradingDaysDataConfig,
     ValidatedTableDataConfig,
     Validation,
     WeekdayConfig,
+    on_data,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
@@ -46,47 +46,17 @@ class ValidatedDaysDataConfig(TradingDaysDataConfig):
     validation: LabValidation
 
 
-class HittersDenseConfig(TableNetworkConfig, BookConfig):
-    """Defines the keys of configs/hitters-dense.yaml."""
-
-    real_in_demo = True
-
-    data: ValidatedHittersDataConfig
-    model: HiddenLayersConfig
-
-
-class TableDenseConfig(TableNetworkConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/table-dense.yaml."""
-
-    data: ValidatedTableDataConfig
-    model: HiddenLayersConfig
-
-
-class NyseRnnConfig(TableNetworkConfig, BookConfig):
-    """Defines the keys of configs/nyse-rnn.yaml."""
-
-    real_in_demo = True
-
-    data: ValidatedDaysDataConfig
-    model: RecurrentConfig
-
-
 class NyseDenseModelConfig(WeekdayConfig, HiddenLayersConfig):
     """Defines a dense network, and whether the day of the week is a predictor."""
 
 
-class NyseDenseConfig(TableNetworkConfig, BookConfig):
-    """Defines the keys of configs/nyse-dense.yaml."""
-
-    real_in_demo = True
-
-    data: ValidatedDaysDataConfig
-    model: NyseDenseModelConfig
+def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:
+    return on_data(TableNetworkConfig, data, model=model, real_in_demo=True)
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "hitters-dense": HittersDenseConfig,
-    "nyse-rnn": NyseRnnConfig,
-    "nyse-dense": NyseDenseConfig,
-    "table-dense": TableDenseConfig,
+    "hitters-dense": _on_book(ValidatedHittersDataConfig, HiddenLayersConfig),
+    "nyse-rnn": _on_book(ValidatedDaysDataConfig, RecurrentConfig),
+    "nyse-dense": _on_book(ValidatedDaysDataConfig, NyseDenseModelConfig),
+    "table-dense": on_data(TableNetworkConfig, ValidatedTableDataConfig, model=HiddenLayersConfig),
 }

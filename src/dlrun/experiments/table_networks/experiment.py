@@ -8,30 +8,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.data.tables import SERIES
+from dlrun.experiments import tables
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.table_networks.config import TableNetworkConfig
-from dlrun.experiments.tables import (
-    STRAW_MAN,
-    Matrix,
-    TableAssets,
-    divide_rows,
-    draw_test_values,
-    fingerprint_table,
-    load_configured_table,
-    straw_man_metrics,
-)
+from dlrun.experiments.tables import TableAssets
 from dlrun.run_context import RunContext
-from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.data import TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
-
-# Neither changes the numbers of a run.
-GROUP_SIZE = 32  # batches per call by Lightning
-EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
 
 
 class RecurrentNetwork(nn.Module):
@@ -63,34 +51,35 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     assets_class = TableAssets
     optimizer = staticmethod(fast_optimizer)
     curve_limits: ClassVar = {"mae": (0.0, 400.0)}
+    group_size = 32
+    eval_batch_size = 4096
 
     def __init__(self, name: str, metric: Literal["mae", "r2"]) -> None:
-        self.name, self.metric = name, metric
+        super().__init__(name)
+        self.metric = metric
 
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table, screen = load_configured_table(config, context), context.screen
+        table = tables.load_configured_table(config, context)
         kind = np.int64 if table.labels else np.float32
-        sets = [
+        parts = [
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-            for part in divide_rows(config, table, screen).values()
+            for part in tables.divide_rows(config, table, context.screen).values()
         ]
-        batches = ArrayData(
-            *sets,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            group_size=GROUP_SIZE,
-            eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
-        )
-        assets, baselines = TableAssets.of(table), straw_man_metrics(table, screen)
-        digest = fingerprint_table(table)
         return LoadedData(
-            batches, table.origin, assets, table.describe, baselines, digest, table.test.names
+            self.array_data(config, *parts),
+            table.origin,
+            TableAssets.of(table),
+            table.describe,
+            tables.straw_man_metrics(table, context.screen),
+            tables.fingerprint_table(table),
+            table.test.names,
         )
 
-    def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
+    def _inputs(self, config: TableNetworkConfig, X: tables.Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
-        inputs, is_dense = X.astype(np.float32), isinstance(config.model, HiddenLayersConfig)
+        is_dense = isinstance(config.model, HiddenLayersConfig)
+        inputs = X.astype(np.float32)
         return inputs if is_dense else inputs.reshape(len(X), -1, len(SERIES))
 
     def build(self, config: TableNetworkConfig, assets: TableAssets) -> nn.Module:
@@ -99,8 +88,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         if not isinstance(model, HiddenLayersConfig):
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
         classes = len(assets.labels or ())
-        columns, outputs = len(assets.columns.names), classes if classes > 2 else 1
-        return DenseNetwork(columns, model.hidden, model.dropouts, outputs)
+        outputs = classes if classes > 2 else 1
+        return DenseNetwork(len(assets.columns.names), model.hidden, model.dropouts, outputs)
 
     def example(self, config: TableNetworkConfig, assets: TableAssets) -> Tensor:
         """Return an input of zeros."""
@@ -115,7 +104,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
-        network, assets = self.network(run, config), self.assets(run)
+        network = self.network(run, config)
+        assets = self.assets(run)
         objective = self.objective(config, assets)
         return assets.predictor(
             lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
@@ -124,8 +114,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
-        if STRAW_MAN in run.record.metrics:
-            figures |= draw_test_values(run, title=self.title(run))
+        if tables.STRAW_MAN in run.record.metrics:
+            figures |= tables.draw_test_values(run, title=self.title(run))
         return figures
 
 

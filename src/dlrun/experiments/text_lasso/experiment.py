@@ -1,20 +1,22 @@
 """Define the lasso on texts: solve the lasso path, and choose the penalty by validation."""
 
+import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
 from rich.text import Text
 from scipy import sparse
 from scipy.special import expit, log_expit, softmax
 
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.prepared import fingerprint_arrays
-from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
+from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN
+from dlrun.errors import DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import (
     AnyExperiment,
@@ -27,12 +29,13 @@ from dlrun.experiments.predictions import PredictedClasses, keep_test_prediction
 from dlrun.experiments.predictors import Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
-from dlrun.experiments.text_lasso.config import ImdbLassoConfig, TextLassoConfig, find_baseline_run
+from dlrun.experiments.text_lasso.config import ImdbLassoConfig, TextLassoConfig
 from dlrun.lasso import path
 from dlrun.lasso.path import Labels, LinearModel
 from dlrun.plots import draw_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
+from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import METRICS, WORDS, to_csv
 from dlrun.run_folder.recorded_metrics import format_metric, parse_metrics_csv
 from dlrun.system.console import format_position, printable, to_json
@@ -53,9 +56,6 @@ SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 class TextLasso(Experiment[TextLassoConfig]):
     """Solves the lasso path, and chooses the penalty with the best validation accuracy."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
     def run(self, config: TextLassoConfig, context: RunContext) -> Results:
         """Solve the lasso path, choose the penalty, and show the words with the largest weights."""
         accelerator = config.report_cpu(context.screen.warn)
@@ -66,9 +66,11 @@ class TextLasso(Experiment[TextLassoConfig]):
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             models = _solve(config, context, splits, assets)
-        rows, labels = context.steps.rows, loaded.labels
+        rows = context.steps.rows
+        labels = loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        chosen, row = models[best], rows[best]
+        chosen = models[best]
+        row = rows[best]
         words = [_words(model, loaded) for model in chosen]
         predictions = _classify(chosen, loaded, labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(list(chain.from_iterable(models))))
@@ -85,6 +87,10 @@ class TextLasso(Experiment[TextLassoConfig]):
         largest = [[word for word in reversed(of) if word[1] >= SHOWN_AS_ZERO] for of in words]
         if len(words) == 1:  # the first class has the words that speak against the second
             largest = [[word for word in words[0] if word[1] <= -SHOWN_AS_ZERO], *largest]
+        shown: list[RenderableType] = []
+        for label, words_of_label in zip(labels, largest, strict=True):
+            weights = (f"{word} {weight:+.3f}" for word, weight in words_of_label[:SHOWN])
+            shown.append(Text(printable(f"{label} words: {', '.join(weights)}")))
         compared = baseline.record if baseline else None
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
@@ -102,10 +108,7 @@ class TextLasso(Experiment[TextLassoConfig]):
                 "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
                 "words": dict(zip(labels, (of[:SHOWN] for of in largest), strict=True)),
             },
-            shown=[
-                Text(f"{printable(label)} words: {_word_list(of[:SHOWN])}")
-                for label, of in zip(labels, largest, strict=True)
-            ],
+            shown=shown,
         )
 
     def network(self, run: Run, config: TextLassoConfig) -> Network:
@@ -130,7 +133,20 @@ class TextLasso(Experiment[TextLassoConfig]):
 
     def predictor(self, run: Run, config: TextLassoConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
-        return _Predictor(ReviewAssets.of_run(run), _chosen_models(run))
+        assets = ReviewAssets.of_run(run)
+        models = _chosen_models(run)
+
+        def word_effects(words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+            coef = models[towards if len(models) > 1 else 0].coef
+            effects = zip(words, ids.tolist(), coef[ids].tolist(), strict=True)
+            moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
+            return list(moved.items())
+
+        return ReviewsPredictor(
+            assets,
+            lambda texts: _probabilities(models, texts.bag_of_words(assets.width)),
+            word_effects,
+        )
 
     def exported(self, run: Run, config: TextLassoConfig) -> NetworkToExport:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
@@ -146,31 +162,21 @@ class TextLasso(Experiment[TextLassoConfig]):
                 parse_metrics_csv(run.read(COMPARED), run.folder / COMPARED),
                 results["compared_test_accuracy"],
             )
-        rows, best = results["train_rows"], results["best_index"]
-        figure = draw_lasso_path(run.table, rows, best, baseline, title=self.title(run))
+        figure = draw_lasso_path(
+            run.table,
+            results["train_rows"],
+            results["best_index"],
+            baseline,
+            title=self.title(run),
+        )
         return {"lasso_path.png": figure}
-
-
-@dataclass
-class _Predictor(ReviewsPredictor):
-    """Predicts texts by the coefficients, without torch."""
-
-    models: Models
-
-    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        return _probabilities(self.models, reviews.bag_of_words(self.assets.width))
-
-    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-        model = self.models[towards if len(self.models) > 1 else 0]
-        effects = zip(words, ids.tolist(), model.coef[ids].tolist(), strict=True)
-        moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
-        return list(moved.items())
 
 
 def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them."""
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
-    bags, labels = loaded.train.bags, loaded.train.labels
+    bags = loaded.train.bags
+    labels = loaded.train.labels
     return loaded, {
         "train": (bags[fitted], labels[fitted]),
         "valid": (bags[held_out], labels[held_out]),
@@ -181,14 +187,16 @@ def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits
 def _probabilities(models: Models, bags: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the class probabilities (n_rows, classes); of more than two classes they add to 1."""
     logits = np.stack([model.decision(bags) for model in models], 1)
-    both = expit(np.hstack([-logits, logits]))
-    rows: NDArray[np.float64] = both if len(models) == 1 else softmax(log_expit(logits), axis=1)
+    rows: NDArray[np.float64] = expit(np.hstack([-logits, logits]))
+    if len(models) > 1:
+        rows = softmax(log_expit(logits), axis=1)
     return rows
 
 
 def _classify(models: Models, loaded: Reviews, labels: Sequence[str]) -> PredictedClasses:
     """Return the predictions of models for the test reviews."""
-    rows, true = _probabilities(models, loaded.test.bags), loaded.test.labels.astype(np.int64)
+    rows = _probabilities(models, loaded.test.bags)
+    true = loaded.test.labels.astype(np.int64)
     return PredictedClasses(true, rows.argmax(1), rows.max(1), labels, row_names=loaded.test_names)
 
 
@@ -209,18 +217,26 @@ def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
 
 
 def _keep_baseline(config: TextLassoConfig, loaded: Reviews, context: RunContext) -> Run | None:
-    """Copy the curve of the run to compare with; say so and return None if there is none."""
+    """Copy the learning curve that is drawn beside the lasso path; return its run, if there is one.
+
+    It is the newest finished run of two epochs or more on the same data.
+    """
     if not isinstance(config, ImdbLassoConfig) or config.compare_with is None:
         return None
-    baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin.text)
-    if baseline is None:
-        what = f"no finished {config.compare_with} run of two epochs or more"
-        where = loaded.origin.text
-        context.screen.note(f"{what} on {where}: the figure's right panel stays empty")
+    data = loaded.origin.text
+    for folder in runs_newest_first(context.runs_dir, config.compare_with):
+        with contextlib.suppress(DlrunError):
+            run = Run.in_folder(folder)
+            is_same = run.is_finished and run.record.data == data
+            if is_same and len(run.table["epoch"]) > 1:
+                break
+    else:
+        missing = f"no finished {config.compare_with} run of two epochs or more on {data}"
+        context.screen.note(f"{missing}: the figure's right panel stays empty")
         return None
-    context.folder.write(COMPARED, (baseline.folder / METRICS).read_bytes())
-    context.screen.note(f"compared with {baseline.folder}")
-    return baseline
+    context.folder.write(COMPARED, (folder / METRICS).read_bytes())
+    context.screen.note(f"compared with {folder}")
+    return run
 
 
 def _solve(
@@ -232,13 +248,15 @@ def _solve(
     X, y = splits["train"]
     classes = range(len(assets.labels))
     targets = [y] if len(classes) == 2 else [(y == index).astype(np.int8) for index in classes]
-    values, smallest = config.path.values, config.path.smallest
-    paths = [path.penalty_path(X, target, values, smallest) for target in targets]
+    paths = [
+        path.penalty_path(X, target, config.path.values, config.path.smallest) for target in targets
+    ]
     penalties = max(paths, key=lambda path: float(path[0]))
-    steps, total = context.steps, len(penalties)
-    found = steps.begin(COLUMNS, _fingerprint(splits, assets))
+    steps = context.steps
+    total = len(penalties)
+    checkpoint = steps.begin(COLUMNS, _fingerprint(splits, assets))
     models: list[Models] = []
-    for part in found.parts if found else ():
+    for part in checkpoint.parts if checkpoint else ():
         models.append([path.unpack_linear_model_at(part, index) for index in range(len(targets))])
     newest = models[-1] if models else [None] * len(targets)
     started = time.perf_counter()
@@ -277,12 +295,9 @@ def _solve(
     return models
 
 
-def _word_list(words: Words) -> str:
-    return ", ".join(f"{printable(word)} {weight:+.3f}" for word, weight in words)
-
-
 def _chosen_models(run: Run) -> Models:
-    content, classes = run.read(COEFFICIENTS), len(ReviewAssets.of_run(run).labels)
+    content = run.read(COEFFICIENTS)
+    classes = len(ReviewAssets.of_run(run).labels)
     count = 1 if classes == 2 else classes
     first = run.results["best_index"] * count
     return [path.unpack_linear_model_at(content, first + index) for index in range(count)]

@@ -4,14 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import (
-    BookConfig,
-    OwnDataExperimentConfig,
-    ReviewsDataConfig,
-    TextsDataConfig,
-)
+from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, on_data
 from dlrun.config.network_sections import NetworkConfig
-from dlrun.config.sections import PositiveInt, Section
+from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
 
 class DenseModelConfig(Section):
@@ -26,18 +21,6 @@ class DenseConfig(NetworkConfig):
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
 
     model: DenseModelConfig
-
-
-class ImdbDenseConfig(DenseConfig, BookConfig):
-    """Defines the keys of configs/imdb-dense.yaml."""
-
-    data: ReviewsDataConfig
-
-
-class TextDenseConfig(DenseConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/text-dense.yaml."""
-
-    data: TextsDataConfig
 
 
 class SequencesDataConfig(Section):
@@ -72,21 +55,9 @@ class LSTMConfig(NetworkConfig):
         return True
 
 
-class ImdbLstmConfig(LSTMConfig, BookConfig):
-    """Defines the keys of configs/imdb-lstm.yaml."""
-
-    data: ReviewSequencesDataConfig
-
-
-class TextLstmConfig(LSTMConfig, OwnDataExperimentConfig):
-    """Defines the keys of configs/text-lstm.yaml."""
-
-    data: TextSequencesDataConfig
-
-
-CONFIGS = {
-    "imdb-dense": ImdbDenseConfig,
-    "imdb-lstm": ImdbLstmConfig,
-    "text-dense": TextDenseConfig,
-    "text-lstm": TextLstmConfig,
+CONFIGS: dict[str, type[ExperimentConfig]] = {
+    "imdb-dense": on_data(DenseConfig, ReviewsDataConfig),
+    "imdb-lstm": on_data(LSTMConfig, ReviewSequencesDataConfig),
+    "text-dense": on_data(DenseConfig, TextsDataConfig),
+    "text-lstm": on_data(LSTMConfig, TextSequencesDataConfig),
 }

@@ -1,15 +1,17 @@
 """Define the networks that classify texts: a dense one on bags of words, an LSTM on last words."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.data.labelled_texts import Reviews
+from dlrun.config.network_sections import NetworkConfig
+from dlrun.data.labelled_texts import ReviewSplit
+from dlrun.data.splits import Rows
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import AnyExperiment, NetworkToExport
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
@@ -27,12 +29,10 @@ from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import WORDS, to_csv
-from dlrun.training.data import ArrayData, BagBatches, TensorBatches
-from dlrun.training.objective import Objective, fast_optimizer
+from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.objective import fast_optimizer
 
-# Neither changes the numbers of a run.
-GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
-EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
+N = TypeVar("N", bound=NetworkConfig)
 
 
 class DenseNet(DenseNetwork):
@@ -67,37 +67,44 @@ class DenseNet(DenseNetwork):
         return logits.squeeze(-1)
 
 
-def loaded_reviews(
-    data: ArrayData, reviews: Reviews, assets: ReviewAssets
-) -> LoadedData[ReviewAssets]:
-    """Return reviews as the data of a network."""
-    describe, names = review_describer(reviews), reviews.test_names
-    return LoadedData(data, reviews.origin, assets, describe, row_names=names)
-
-
-class DenseTextNetwork(NetworkExperiment[DenseConfig, ReviewAssets]):
-    """Trains a dense network on the set of words that a text contains."""
+class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
+    """Defines an experiment that trains a network to classify texts."""
 
     assets_class = ReviewAssets
-    optimizer = staticmethod(fast_optimizer)
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load(self, config: DenseConfig, context: RunContext) -> LoadedData[ReviewAssets]:
-        """Load the reviews as bags of words."""
+    def load(self, config: N, context: RunContext) -> LoadedData[ReviewAssets]:
+        """Load the texts; the seed selects the training texts held out for validation."""
         reviews, fitted, held_out = load_and_split_reviews(config, context)
-        bags, labels = reviews.train.bags, reviews.train.labels
-        data = ArrayData(
-            BagBatches(bags, labels, fitted),
-            BagBatches(bags, labels, held_out),
-            BagBatches(reviews.test.bags, reviews.test.labels),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            group_size=GROUP_SIZE,
-            eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
+        data = self.array_data(
+            config,
+            self.batches(config, reviews.train, fitted),
+            self.batches(config, reviews.train, held_out),
+            self.batches(config, reviews.test, np.arange(len(reviews.test))),
         )
-        return loaded_reviews(data, reviews, ReviewAssets.of(reviews))
+        max_length = getattr(config.data_section, "max_length", None)
+        return LoadedData(
+            data,
+            reviews.origin,
+            ReviewAssets.of(reviews, max_length),
+            review_describer(reviews),
+            row_names=reviews.test_names,
+        )
+
+    @abstractmethod
+    def batches(self, config: N, texts: ReviewSplit, rows: Rows) -> BatchDataset:
+        """Return the network's inputs, and the labels, of the rows with these indices."""
+
+
+class DenseTextNetwork(TextNetwork[DenseConfig]):
+    """Trains a dense network on the set of words that a text contains."""
+
+    optimizer = staticmethod(fast_optimizer)
+    group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
+    eval_batch_size = 4096  # 0.3 MB for each layer of 16
+
+    def batches(self, config: DenseConfig, texts: ReviewSplit, rows: Rows) -> BagBatches:
+        """Return bags of words."""
+        return BagBatches(texts.bags, texts.labels, rows)
 
     def build(self, config: DenseConfig, assets: ReviewAssets) -> DenseNet:
         """Build the untrained dense network."""
@@ -118,30 +125,27 @@ class DenseTextNetwork(NetworkExperiment[DenseConfig, ReviewAssets]):
 
     def predictor(self, run: Run, config: DenseConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is how the logit differs without it."""
-        network, assets = self.network(run, config), self.assets(run)
+        network = self.network(run, config)
         assert isinstance(network, DenseNet)
-        return _BagsPredictor(assets, network, self.objective(config, assets))
+        assets = self.assets(run)
+        objective = self.objective(config, assets)
+
+        def probabilities(texts: RaggedWordIds) -> NDArray[np.float64]:
+            bags = Bags(texts.bag_of_words(assets.width), np.arange(len(texts)))
+            return objective.infer(network, bags)
+
+        def word_effects(words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+            names = dict(zip(ids.tolist(), words, strict=True))
+            effects = network.words_left_out(torch.tensor([START, *names]))
+            effects = effects if effects.dim() == 1 else effects[:, towards]
+            pairs = zip(names.items(), effects[1:].tolist(), strict=True)
+            return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN]
+
+        return ReviewsPredictor(assets, probabilities, word_effects)
 
     def exported(self, run: Run, config: DenseConfig) -> NetworkToExport:
         """Return the trained dense network for export; its input is a matrix of 0 and 1."""
         return network_reading_bags(self.network(run, config), self.assets(run))
-
-
-@dataclass
-class _BagsPredictor(ReviewsPredictor):
-    network: DenseNet
-    objective: Objective
-
-    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
-        return self.objective.infer(self.network, bags)
-
-    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-        names = dict(zip(ids.tolist(), words, strict=True))
-        effects = self.network.words_left_out(torch.tensor([START, *names]))
-        effects = effects if effects.dim() == 1 else effects[:, towards]
-        pairs = zip(names.items(), effects[1:].tolist(), strict=True)
-        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN]
 
 
 class LSTMClassifier(nn.Module):
@@ -171,33 +175,22 @@ class LSTMClassifier(nn.Module):
         return logits.squeeze(-1)
 
 
-class LSTMTextNetwork(NetworkExperiment[LSTMConfig, ReviewAssets]):
+class LSTMTextNetwork(TextNetwork[LSTMConfig]):
     """Trains an LSTM that reads a text word by word."""
 
-    assets_class = ReviewAssets
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load(self, config: LSTMConfig, context: RunContext) -> LoadedData[ReviewAssets]:
-        """Load the reviews as sequences of their last word ids."""
-        reviews, fitted, held_out = load_and_split_reviews(config, context)
-        length, train, test = config.data_section.max_length, reviews.train, reviews.test
-        data = ArrayData(
-            TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
-            TensorBatches(train.ids.padded(length, held_out), train.labels[held_out]),
-            TensorBatches(test.ids.padded(length), test.labels),
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
-        return loaded_reviews(data, reviews, ReviewAssets.of(reviews, length))
+    def batches(self, config: LSTMConfig, texts: ReviewSplit, rows: Rows) -> TensorBatches:
+        """Return sequences of the last word ids."""
+        length = config.data_section.max_length
+        return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
     def build(self, config: LSTMConfig, assets: ReviewAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
-        model, threads = config.model, None if config.threads == "auto" else config.threads
-        sizes = assets.width, model.embedding, model.hidden, len(assets.labels)
-        return LSTMClassifier(*sizes, threads)
+        model = config.model
+        threads = None if config.threads == "auto" else config.threads
+        classes = len(assets.labels)
+        return LSTMClassifier(assets.width, model.embedding, model.hidden, classes, threads)
 
     def torch_threads(self, config: LSTMConfig, threads: int) -> int:
         """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
@@ -209,16 +202,32 @@ class LSTMTextNetwork(NetworkExperiment[LSTMConfig, ReviewAssets]):
 
     def predictor(self, run: Run, config: LSTMConfig) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is the change in probability when read."""
-        network, assets = self.network(run, config), self.assets(run)
+        network = self.network(run, config)
         assert isinstance(network, LSTMClassifier)
-        return _SequencesPredictor(
-            assets, network, self.objective(config, assets), config.data_section.max_length
+        assets = self.assets(run)
+        objective = self.objective(config, assets)
+
+        def padded(texts: RaggedWordIds) -> Tensor:
+            return torch.from_numpy(texts.padded(config.data_section.max_length).astype(np.int32))
+
+        def word_effects(words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
+            text = RaggedWordIds.from_ids([ids.tolist()], assets.width - 3)
+            after = objective.infer(network.after_each, padded(text)[0])[:, towards]
+            moved = np.diff(after, prepend=after[0])
+            return list(zip(words, moved[-len(words) :].tolist(), strict=True))
+
+        return ReviewsPredictor(
+            assets,
+            lambda texts: objective.infer(network, padded(texts)),
+            word_effects,
+            by="probability",
         )
 
     def exported(self, run: Run, config: LSTMConfig) -> NetworkToExport:
         """Return the trained network, computed by nn.LSTM, for export."""
-        network, assets = self.network(run, config), self.assets(run)
+        network = self.network(run, config)
         assert isinstance(network, LSTMClassifier)
+        assets = self.assets(run)
         network.last_state.skip_padding = False
         length = config.data_section.max_length
 
@@ -229,26 +238,6 @@ class LSTMTextNetwork(NetworkExperiment[LSTMConfig, ReviewAssets]):
             return ids * (torch.arange(length) >= pads)
 
         return NetworkToExport(network, "ids", inputs, assets.for_export(), any_length=True)
-
-
-@dataclass
-class _SequencesPredictor(ReviewsPredictor):
-    by = "probability"
-    network: LSTMClassifier
-    objective: Objective
-    length: int
-
-    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        return self.objective.infer(self.network, self._padded(reviews))
-
-    def word_effects(self, words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-        (sequence,) = self._padded(RaggedWordIds.from_ids([ids.tolist()], self.assets.width - 3))
-        after = self.objective.infer(self.network.after_each, sequence)[:, towards]
-        moved = np.diff(after, prepend=after[0])
-        return list(zip(words, moved[-len(words) :].tolist(), strict=True))
-
-    def _padded(self, reviews: RaggedWordIds) -> Tensor:
-        return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
