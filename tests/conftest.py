@@ -37,6 +37,7 @@ Done = Callable[[str], Path]
 Open = Callable[..., "Page"]
 Hide = Callable[[str], None]
 Out = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
 Faults = Callable[["Page"], list[str]]
 
 
@@ -79,7 +80,7 @@ def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture
-def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
+def cli(tmp_path: Path, capsys: Out) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""
     from dlrun.cli.main import run_command_line
 
@@ -164,14 +165,23 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def plugins(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A folder for packages of experiments, and the environment in which they are installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    there = os.environ.get("PYTHONPATH")  # of a dlrun that is tested in place of the installed one
+    return folder, {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), there)))}
+
+
+@pytest.fixture
+def terminal(monkeypatch: Patch) -> None:
     """A terminal of 80 columns."""
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
-def without_package(monkeypatch: pytest.MonkeyPatch) -> Hide:
+def without_package(monkeypatch: Patch) -> Hide:
     """Make a package look as if it were not installed."""
 
     def hide(package: str) -> None:
@@ -265,7 +275,7 @@ def opened(browser: "Browser", written: Path) -> Iterator[Open]:
 
 
 @pytest.fixture(scope="session")
-def accessibility_faults() -> Faults:
+def axe_faults() -> Faults:
     """Return what axe-core finds on a page: the rule and the elements of each fault."""
     if find_spec("axe_playwright_python") is None:
         missing("no axe-core: install the package axe-playwright-python", "DLRUN_REQUIRE_BROWSER")
@@ -301,8 +311,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Whole commands by the dozen: `make test-slow`, and `.ci/run`.
 SLOW = (
-    "torture/", "test_attacks.py", "test_examples.py", "test_portable.py", "test_processes.py",
-    "test_resume.py", "test_use.py",
+    "torture/", "test_examples.py", "test_portable.py", "test_processes.py", "test_resume.py",
 )  # fmt: skip
 
 

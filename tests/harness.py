@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import dlrun
-from dlrun.experiments import registry
 from tests import child
 from tests.child import Fault
 from tests.conftest import Ended, clean_environment, overlaid, setting, smoke, until
@@ -24,18 +23,9 @@ CONFIGS = Path(__file__).parent / "torture" / "configs"
 SMALL = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        found.name
-        for found in pkgutil.walk_packages(dlrun.__path__, "dlrun.")
-        if not found.name.endswith("__main__")
-    ]
-    + [
-        f"{registry.experiment_entry(name).point.module}.experiment"
-        for name in registry.experiment_names()
-    ]
-    + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
-)
+PACKAGES = ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
+OURS = [found.name for found in pkgutil.walk_packages(dlrun.__path__, "dlrun.")]
+CONTEXT.set_forkserver_preload([name for name in OURS if "__main__" not in name] + PACKAGES)
 TIMEOUT = 900.0  # seconds; a process that takes longer hangs
 
 

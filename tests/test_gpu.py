@@ -29,9 +29,7 @@ def words(name: str, *settings: str, epochs: int = 2) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_run_predicts_as_on_the_cpu_and_resumes_to_the_same_bits(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_run_predicts_as_on_the_cpu_and_resumes_to_its_bits(tmp_path: Path, name: str) -> None:
     whole = finished(tmp_path / "whole", words(name))
     report = results(whole)["accelerator"]
     assert (report["requested"], report["used"], report["reason"]) == (GPU, GPU, None)

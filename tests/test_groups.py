@@ -1,5 +1,6 @@
 """Runs of one config over seeds and folds, their spread, and two such groups compared."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,12 @@ def test_runs_differ_in_seed_threads_and_paths_alone(tmp_path: Path) -> None:
 
 def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> None:
     config = {"data": {"split_seed": None}}
-    runs = [
-        run(tmp_path, n, config=config, data=f"d, seed {n}", data_digest=f"{n}") for n in (0, 1)
-    ]
-    folds = [
-        run(tmp_path, seed, name=f"f{n}{seed}", config={"data": {"fold": n}}, data_digest=f"{n}")
-        for n in (1, 2)
-        for seed in (0, 1)
-    ]
+    about = [{"data": f"d, seed {n}", "data_digest": f"{n}"} for n in (0, 1)]
+    runs = [run(tmp_path, n, config=config, **one) for n, one in enumerate(about)]
+    folds = []
+    for fold, seed in itertools.product((1, 2), (0, 1)):
+        more = {"config": {"data": {"fold": fold}}, "data_digest": f"{fold}"}
+        folds.append(run(tmp_path, seed, name=f"f{fold}{seed}", **more))
     group, cross_validated = group_runs([*runs, *folds])
     assert (group.unit, len(group.counted)) == ("seed", 2)
     assert (cross_validated.unit, cross_validated.folds) == ("fold", 2)
@@ -96,12 +95,9 @@ def test_intervals_end_where_possible_values_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "expected"),
-    [(235.0, "within"), (300.0, "above"), (150.0, "below")],
+    ("published", "expected"), [(235.0, "within"), (300.0, "above"), (150.0, "below")]
 )
-def test_where_the_books_number_is_needs_five_seeds(
-    tmp_path: Path, published: float, expected: str
-) -> None:
+def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expected: str) -> None:
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
     row = group.row(group.spreads["test_mae"])

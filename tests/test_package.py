@@ -87,14 +87,8 @@ def installed(program: Path, folder: Path, *arguments: object) -> Ended:
     """Run the installed command; nothing says where the checkout is."""
     environment = clean_environment()
     del environment["PYTHONPATH"]
-    done = subprocess.run(
-        [program, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([program, *map(str, arguments)], check=False, **options)
     return Ended(done.returncode, done.stdout, done.stderr).is_told(0)
 
 

@@ -10,27 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlrun.plots import (
-    PlottedRun,
-    draw_contact_sheet,
-    draw_lasso_path,
-    draw_learning_curves,
-    draw_sweep_figure,
-    draw_true_and_predicted,
-    escape_figure_text,
-    figure_to_png,
-)
+from dlrun import plots
+from dlrun.plots import draw_learning_curves, escape_figure_text, figure_to_png
 
-EPOCHS = pd.DataFrame(
-    {
-        "epoch": [1, 2],
-        "train_loss": [0.6, 0.4],
-        "train_accuracy": [0.7, 0.8],
-        "valid_loss": [0.65, 0.5],
-        "valid_accuracy": [0.6, 0.7],
-        "seconds": [1.0, 1.0],
-    }
-)
+VALUES = {"epoch": [1, 2], "train_loss": [0.6, 0.4], "train_accuracy": [0.7, 0.8]}
+VALUES |= {"valid_loss": [0.65, 0.5], "valid_accuracy": [0.6, 0.7], "seconds": [1.0, 1.0]}
+EPOCHS = pd.DataFrame(VALUES)
 PARTS = ("train_accuracy", "valid_accuracy", "test_accuracy")
 PATH = {"lambda": [9, 3], **{part: [0.5, 0.8] for part in PARTS}}
 
@@ -63,7 +48,7 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
 def test_lasso_path(name: str | None) -> None:
     compared = None if name is None else (name, EPOCHS, 0.7)
-    figure = draw_lasso_path(PATH, 100, 1, compared, title="x")
+    figure = plots.draw_lasso_path(PATH, 100, 1, compared, title="x")
     assert is_drawn(figure)
     left, right = figure.axes
     *parts, chosen = left.lines
@@ -76,13 +61,10 @@ def test_lasso_path(name: str | None) -> None:
 
 def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     settings = [{"lr": lr, "hidden": h} for lr in (0.001, 0.01, 0.1) for h in ([16, 16], [32])]
-    runs = [
-        PlottedRun(one, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
-        for n, one in enumerate(settings)
-    ]
-    figure = draw_sweep_figure(
-        runs, ["lr", "hidden"], "accuracy", chosen={"lr": 0.01}, book=0.85, title="a sweep $"
-    )
+    metrics = [{"valid": 0.8 + n / 100, "test": 0.7 + n / 100} for n in range(6)]
+    runs = [plots.PlottedRun(*one) for one in zip(settings, metrics, strict=True)]
+    marks = {"chosen": {"lr": 0.01}, "book": 0.85, "title": "a sweep $"}
+    figure = plots.draw_sweep_figure(runs, ["lr", "hidden"], "accuracy", **marks)
     rates, sizes = figure.axes
     assert (rates.get_xscale(), sizes.get_xscale()) == ("log", "linear")
     assert [label.get_text() for label in sizes.get_xticklabels()] == ["[16, 16]", "[32]"]
@@ -101,7 +83,7 @@ def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> Non
     names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]
     labels = [("a label far longer than there is place $ " * 9, 0.6), ("b", 0.4)]
     sheet = [(name, np.zeros(shape, np.uint8)) for name in names]
-    figure = draw_contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
+    figure = plots.draw_contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
     assert is_drawn(figure)
     (axes,) = figure.axes  # one for all cards: their layout is most of the time
     assert len(axes.images) == 4
@@ -122,7 +104,7 @@ def test_the_users_own_settings_change_no_figure_and_are_back_afterwards() -> No
     values = np.array([1.0, 2.0])
 
     def png() -> bytes:
-        return figure_to_png(draw_true_and_predicted(values, values, "y", title="x"))
+        return figure_to_png(plots.draw_true_and_predicted(values, values, "y", title="x"))
 
     before = png()
     settings = {"figure.facecolor": "black", "font.size": 30.0, "savefig.dpi": 10.0}

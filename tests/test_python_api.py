@@ -18,7 +18,7 @@ import torch
 import dlrun
 from dlrun import ConfigError
 from dlrun.experiments.saved_run import Run
-from tests.conftest import python, until
+from tests.conftest import Patch, python
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -29,7 +29,7 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_folder(tmp_path: Path, monkeypatch: Patch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DLRUN_RUNS_DIR", raising=False)
     yield
@@ -95,24 +95,22 @@ def test_nothing_of_the_process_is_left_changed(name: str) -> None:
 
 
 def test_a_wrong_value_names_the_key() -> None:
-    with pytest.raises(ConfigError, match=r"optimizer\.lr: expected greater"):
-        dlrun.run("imdb-dense", optimizer={"lr": -1})
-    with pytest.raises(ConfigError, match=r"data\.split_seed: .*got 'NaN'"):  # not None
-        dlrun.run("imdb-dense", data={"split_seed": np.float32("nan")})
-    with pytest.raises(ConfigError, match="did you mean 'optimizer.lr'"):
-        dlrun.run("imdb-dense", lr=0.1)
-    with pytest.raises(ConfigError, match="not a plain word"):
-        dlrun.run("imdb-dense", tags=["a", "b c"], **SMALL)
-    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
-        dlrun.run("imdb-dens")
+    for values, told in (
+        ({"optimizer": {"lr": -1}}, r"optimizer\.lr: expected greater"),
+        ({"data": {"split_seed": np.float32("nan")}}, r"data\.split_seed: .*got 'NaN'"),  # not None
+        ({"lr": 0.1}, "did you mean 'optimizer.lr'"),
+        ({"tags": ["a", "b c"]}, "not a plain word"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            dlrun.run("imdb-dense", **values)
+    for call in (dlrun.run, dlrun.runs):
+        with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
+            call("imdb-dens")
     with pytest.raises(ConfigError, match="no runs here"):
         dlrun.open()
-    assert dlrun.runs() == dlrun.runs("imdb-dense") == []
-    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
-        dlrun.runs("imdb-dens")
     with pytest.raises(ConfigError, match="nothing varies"):
         dlrun.sweep("imdb-dense")
-    assert not Path("runs").exists()
+    assert dlrun.runs() == dlrun.runs("imdb-dense") == [] and not Path("runs").exists()
 
 
 # No `if __name__ == "__main__":`, as in a first script.
@@ -137,26 +135,9 @@ assert {run.name for run in dlrun.runs(tag="x")} == {run.name for run in results
 """
 
 
+@pytest.mark.slow
 def test_a_script_sweeps_resumes_and_lists(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(SCRIPT)
     done = python(tmp_path, "user.py")
     done.is_told(0)
     assert done.stdout == ""
-
-
-def test_an_interrupted_run_is_a_keyboard_interrupt() -> None:
-    values = {**SMALL, "trainer": {"max_epochs": 100_000}}
-
-    def interrupt() -> None:
-        tables = Path("runs", "imdb-dense")
-        until(lambda: any("\n2," in one.read_text() for one in tables.glob("*/metrics.csv")))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Thread(target=interrupt)
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        dlrun.run("imdb-dense", **values)
-    timer.join()
-    run = dlrun.open()
-    assert run.state == "interrupted"
-    assert len(run.metrics) == run.record.steps

@@ -91,7 +91,7 @@ def test_lasso_peaks_where_the_book_does(trained: Done, real_data: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "imdb-lstm"])
-def test_predicts_its_own_test_set_row_for_row(
+def test_its_own_test_set_is_predicted(
     forked: Dlrun, trained: Done, tmp_path: Path, data_dir: Path, name: str
 ) -> None:
     """And again from the words of its reviews alone, 10,000 of them as a table."""
@@ -132,17 +132,13 @@ def test_mnist_is_the_published_one(forked: Dlrun, real_data: Path) -> None:
     assert "train 0: a 5" in shown.stdout
 
 
-def test_the_logistic_regression_is_the_notebooks(
-    forked: Dlrun, tmp_path: Path, real_data: Path
-) -> None:
+def test_the_logistic_fit_is_the_notebooks(forked: Dlrun, tmp_path: Path, real_data: Path) -> None:
     found = digits(forked, tmp_path, real_data, "mnist-logistic", 30)
     assert found["metrics"]["test_accuracy"] == pytest.approx(0.916, abs=0.02)
     assert (found["parameters"], found["reference_differs"]) == (7_850, None)
 
 
-def test_the_network_knows_its_test_digits_from_files(
-    forked: Dlrun, tmp_path: Path, real_data: Path
-) -> None:
+def test_the_network_knows_digits_in_files(forked: Dlrun, tmp_path: Path, real_data: Path) -> None:
     """Three of the thirty epochs; ten of its test images as files, of them some on white paper."""
     found = digits(forked, tmp_path, real_data, "mnist-dense", 3)
     assert found["metrics"]["test_accuracy"] > 0.92 and found["parameters"] == 235_146
@@ -191,7 +187,7 @@ def classify(forked: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> d
     return found
 
 
-def test_photographs_of_the_book_and_scaled_decoding_keep_their_labels(
+def test_scaled_decoding_keeps_the_books_labels(
     forked: Dlrun, tmp_path: Path, real_data: Path
 ) -> None:
     exact = classify(forked, tmp_path, real_data)

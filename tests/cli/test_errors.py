@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Dlrun, smoke
+from tests.conftest import Dlrun, Patch, smoke
 from tests.run_folder.making import a_run
 
 
@@ -82,7 +82,7 @@ def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, 
         (f"{DENSE} --set data.archive=damaged.tar.gz", "damaged.tar.gz"),
     ],
 )
-def test_missing_or_damaged_data_are_one_message_and_2(
+def test_missing_or_damaged_data_are_2(
     forked: Dlrun, folder: Path, command: str, told: str
 ) -> None:
     without = {"DLRUN_OFFLINE": "1", "TORCH_HOME": str(folder / "torch")}
@@ -91,7 +91,7 @@ def test_missing_or_damaged_data_are_one_message_and_2(
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "cifar100", "classify-images"])
-def test_a_dry_run_sees_that_data_are_missing_and_may_not_be_downloaded(
+def test_a_dry_run_sees_that_data_cannot_be_downloaded(
     cli: Dlrun, tmp_path: Path, name: str
 ) -> None:
     without = {"DLRUN_OFFLINE": "1", "TORCH_HOME": str(tmp_path / "torch")}
@@ -118,8 +118,8 @@ def test_json_is_one_object_where_a_command_failed(cli: Dlrun, command: str, cod
     assert done.stdout.count("\n") == 1, "a line, as the objects of `predict` before it"
 
 
-def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
-    cli: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unexpected_error_is_called_a_bug(
+    cli: Dlrun, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("one over zero")

@@ -8,7 +8,7 @@ from pathlib import Path
 from dlrun.commands.check_clean import check
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
-from tests.experiments.use import flip
+from tests.experiments.use import contents, flip
 from tests.run_folder.making import change_config, change_record
 
 NAME = "imdb-dense"
@@ -47,14 +47,14 @@ def test_an_edited_config_is_damage_everywhere(cli: Dlrun, tmp_path: Path) -> No
     run = a_whole_run(runs / "20260101T000000Z-edited")
     config = run / "config.yaml"
     config.write_text(config.read_text() + "# a remark\n")
-    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    before = contents(run)
     why = "config.yaml: damaged, or edited"
     assert why in cli("runs", "check").is_told(1, "2 runs, 1 damaged").stdout
     assert "damaged" in cli("runs", "list", "--csv").is_told(0).stdout
     for command in (["runs", "show"], ["resume"], ["report"], ["predict", "--test"]):
         cli(*command, "edited").is_told(2, why, f"dlrun {NAME} --config ")
     assert why in cli("verify", "edited").is_told(1).stdout
-    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+    assert contents(run) == before
 
 
 def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     runs = tmp_path / "runs" / NAME
     for seed, accuracy in enumerate((0.6, 0.8)):
         name = f"2026010{seed + 1}T000000Z-made"
-        metrics = {"test_accuracy": accuracy}
-        a_whole_run(runs / name, seed=seed, metrics=metrics, run=f"runs/{NAME}/{name}")
+        about = {"metrics": {"test_accuracy": accuracy}, "run": f"runs/{NAME}/{name}"}
+        a_whole_run(runs / name, seed=seed, **about)
     copy = Path(shutil.copytree(runs / name, runs.parent / "another" / "20260101T000000Z-a"))
     change_config(copy, "seed: 1", "seed: 2")
     change_record(copy, seed=2, metrics={"test_accuracy": 1.0})
@@ -72,9 +72,7 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     problems = {row["run"]: row["problems"] for row in json.loads(checked.stdout)}
     assert problems["another/a"] == [why]
     rows = json.loads(cli("runs", "list", "--json").is_told(0).stdout)
-    assert {row["name"]: row["problem"] for row in rows if row["problem"]} == {
-        f"another/{copy.name}": why
-    }
+    assert [row["problem"] for row in rows if row["problem"]] == [why]
     cli("report").is_told(0, "left out of means")
     page = (tmp_path / "report.html").read_text()
     assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"

@@ -12,7 +12,7 @@ from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
-from tests.conftest import NETWORKS, Dlrun, Out
+from tests.conftest import NETWORKS, Dlrun, Out, Patch
 
 
 def ago(**time: int) -> str:
@@ -36,6 +36,11 @@ def runs(tmp_path: Path) -> Path:
     (folder / EXPERIMENT / "notes").mkdir()
     (folder / EXPERIMENT / "notes" / "mine.txt").write_text("")
     return folder
+
+
+def names(*suffixes: str) -> list[str]:
+    days = {"j": 8, **dict.fromkeys("ghi", 7)}
+    return [f"2026010{days.get(one, 'abcdef'.find(one) + 1)}T000000Z-{one}" for one in suffixes]
 
 
 def left(runs: Path) -> str:
@@ -74,9 +79,7 @@ def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) ->
 
 
 @pytest.mark.parametrize(("answer", "expected"), [("y\n", "abcdefhij"), ("\n", "abcdefghij")])
-def test_nothing_goes_without_a_yes(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
-) -> None:
+def test_only_a_yes_removes(runs: Path, monkeypatch: Patch, answer: str, expected: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     assert clean(status=["failed"], runs_dir=runs) == 0
     assert left(runs) == expected
@@ -85,9 +88,7 @@ def test_nothing_goes_without_a_yes(
 
 
 def test_a_living_run_is_never_touched(runs: Path, cli: Dlrun, capsys: Out) -> None:
-    names = {"a": 1, "i": 7}  # one is finished, and another process holds its lock
-    folders = [runs / EXPERIMENT / f"2026010{day}T000000Z-{name}" for name, day in names.items()]
-    with living(*folders):
+    with living(*(runs / EXPERIMENT / name for name in names("a", "i"))):  # one is finished
         cli("runs", "rm", "i", "b", "--yes").is_told(1, "running")
         assert left(runs) == "abcdefghij"
         capsys.readouterr()
@@ -96,11 +97,6 @@ def test_a_living_run_is_never_touched(runs: Path, cli: Dlrun, capsys: Out) -> N
     told = capsys.readouterr().err
     assert "left alone: 1 running run" in told
     assert told.count("another process is writing to it") == 1
-
-
-def names(*suffixes: str) -> list[str]:
-    days = {"j": 8, **dict.fromkeys("ghi", 7)}
-    return [f"2026010{days.get(one, 'abcdef'.find(one) + 1)}T000000Z-{one}" for one in suffixes]
 
 
 def test_rm_removes_the_named_runs(runs: Path, cli: Dlrun) -> None:
@@ -115,17 +111,12 @@ def test_rm_removes_the_named_runs(runs: Path, cli: Dlrun) -> None:
     cli("runs", "rm", "a").is_told(2, "no such run")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code", "told"),
-    [
-        (names("j")[0], 1, "--status damaged"),
-        (f"runs/{EXPERIMENT}/notes", 2, "not a run's folder"),
-        ("mine", 1, "damaged"),
-    ],
-)
-def test_rm_removes_nothing_if_a_name_is_wrong(
-    runs: Path, cli: Dlrun, wrong: str, code: int, told: str
-) -> None:
+WRONG = [(names("j")[0], 1, "--status damaged"), ("mine", 1, "damaged")]
+WRONG += [(f"runs/{EXPERIMENT}/notes", 2, "not a run's folder")]
+
+
+@pytest.mark.parametrize(("wrong", "code", "told"), WRONG)
+def test_rm_of_what_is_no_run(runs: Path, cli: Dlrun, wrong: str, code: int, told: str) -> None:
     mine = runs.parent / "mine"  # somebody's own folder, with a file of a run's name
     mine.mkdir()
     (mine / "config.yaml").write_text("a: 1\n")

@@ -39,8 +39,12 @@ def runs(tmp_path: Path) -> Path:
 
 def objects(runs: Path, capsys: Out, **wanted: Any) -> list[dict[str, Any]]:
     list_runs(json=True, **wanted, runs_dir=runs)
-    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
-    return found
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+def table(runs: Path, capsys: Out, **wanted: Any) -> list[dict[str, str]]:
+    list_runs(csv=True, **wanted, runs_dir=runs)
+    return list(csv.DictReader(capsys.readouterr().out.splitlines()))
 
 
 def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
@@ -54,16 +58,13 @@ def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     assert [line[2] for line in words] == states
     assert words[0][6].startswith("results.json:")
     assert words[1][3:6] == ["0.5000", "-", "10.5"]  # not compared with the book
-    assert words[3][3:5] == ["-", "-"] and words[3][6:] == ["seed=2"]
-    assert words[4][3:6] == ["0.5000", "0.4210", "10.5"] and words[4][6:] == ["lr=0.1"]
-    assert words[2][6:] == ["-"]
+    assert words[3][3:] == ["-", "-", "10.5", "seed=2"]
+    assert words[4][3:] == ["0.5000", "0.4210", "10.5", "lr=0.1"]
     with living(runs / EXPERIMENT / DAY.format(3, "c")):
         assert [one["name"][-1] for one in objects(runs, capsys, status=["running"])] == ["c"]
 
 
-def test_a_terminal_marks_values_that_are_not_on_the_books_data(
-    runs: Path, capsys: Out, terminal: None
-) -> None:
+def test_a_terminal_marks_values_on_other_data(runs: Path, capsys: Out, terminal: None) -> None:
     a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), reference_differs=NOT_THE_BOOKS)
     list_runs(runs_dir=runs)
     _, first, *others, last = capsys.readouterr().out.splitlines()
@@ -74,15 +75,12 @@ def test_a_terminal_marks_values_that_are_not_on_the_books_data(
 def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
     a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), metrics=LOSS)
     shown = []
-    for key in ("metrics.test_loss", "-metrics.test_loss", "seed", "metrics.test_accuracy"):
+    for key in ("metrics.test_loss", "-metrics.test_loss", "metrics.test_accuracy"):
         list_runs(EXPERIMENT, sort=key, where=["status=finished"], runs_dir=runs)
         header, line, *_ = capsys.readouterr().out.splitlines()
         shown.append((header.split()[2], line.split()[2]))
-    assert shown[:2] == [("metrics.test_loss", "0.2500")] * 2
-    assert shown[2][0] == "seed" and shown[3] == ("accuracy", "0.7500")
-    list_runs(sort="metrics.test_loss", csv=True, runs_dir=runs)
-    first, *_ = csv.DictReader(capsys.readouterr().out.splitlines())
-    assert first["metrics.test_loss"] == "0.25"
+    assert shown == [("metrics.test_loss", "0.2500")] * 2 + [("accuracy", "0.7500")]
+    assert table(runs, capsys, sort="metrics.test_loss")[0]["metrics.test_loss"] == "0.25"
 
 
 @pytest.mark.parametrize("key", ["metrics.test_mae", "value"])
@@ -90,9 +88,8 @@ def test_of_an_error_the_smallest_is_first(tmp_path: Path, capsys: Out, key: str
     for name, mae in (("a", 2), ("b", 1), ("c", 3)):
         a_whole_run(tmp_path / NETWORKS[1] / DAY.format(1, name), metrics={"test_mae": mae})
     for sort, expected in ((key, "bac"), (f"-{key}", "cab")):
-        list_runs(sort=sort, columns="name", csv=True, runs_dir=tmp_path)
-        _, *names = capsys.readouterr().out.split()
-        assert "".join(name[-1] for name in names) == expected
+        rows = table(tmp_path, capsys, sort=sort, columns="name")
+        assert "".join(row["name"][-1] for row in rows) == expected
 
 
 def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
@@ -108,12 +105,10 @@ def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
 
 
 def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
-    list_runs(csv=True, runs_dir=runs)
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    rows = table(runs, capsys)
     assert [row["state"] for row in rows][:2] == ["damaged", "interrupted"]
     assert json.loads(rows[4]["differs"]) == {"optimizer.lr": 0.1}
-    list_runs(csv=True, columns="name, optimizer.lr", limit=2, runs_dir=runs)
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    rows = table(runs, capsys, columns="name, optimizer.lr", limit=2)
     assert rows[1] == {"name": DAY.format(4, "d"), "optimizer.lr": "0.001"}
 
 
@@ -129,7 +124,7 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
         ({"where": ["model.channels=[32,64,128,256]"]}, "cba"),
     ],
 )
-def test_which_and_in_which_order(
+def test_which_runs_in_which_order(
     runs: Path, capsys: Out, wanted: dict[str, Any], expected: str
 ) -> None:
     assert "".join(one["name"][-1] for one in objects(runs, capsys, **wanted)) == expected
@@ -156,9 +151,8 @@ def test_mistakes_have_a_hint(runs: Path, wanted: dict[str, Any], told: str) -> 
 
 @pytest.mark.parametrize("named", ["mine", "12345678"])
 def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) -> None:
-    sweep = runs / "sweeps" / named
-    sweep.mkdir(parents=True)
-    (sweep / "sweep.json").write_text("{}")
+    (runs / "sweeps" / named).mkdir(parents=True)
+    (runs / "sweeps" / named / "sweep.json").write_text("{}")
     point = {"id": "x", "name": named, "point": 1}
     name = a_whole_run(runs / EXPERIMENT / "point", sweep=point).name
     with pytest.raises(ConfigError, match="is a sweep") as caught:
@@ -166,7 +160,6 @@ def test_a_sweep_is_named_by_a_condition(runs: Path, capsys: Out, named: str) ->
     words = shlex.split(caught.value.hint.replace("`", " "))
     condition = words[words.index("--where") + 1]
     assert condition == f"sweep.name={named}"  # digits need no quotes
-    list_runs(where=[condition], columns="name", runs_dir=runs)
-    assert capsys.readouterr().out.split() == ["name", name]
-    list_runs(where=[condition.replace("=", "!=")], columns="name", runs_dir=runs)
-    assert name not in capsys.readouterr().out
+    assert [row["name"] for row in table(runs, capsys, where=[condition])] == [name]
+    others = table(runs, capsys, where=[condition.replace("=", "!=")])
+    assert name not in [row["name"] for row in others]

@@ -21,10 +21,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def listed(cli: Dlrun, *arguments: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(
-        cli("runs", "list", "--json", *arguments).is_told(0).stdout
-    )
-    return found
+    return json.loads(cli("runs", "list", "--json", *arguments).is_told(0).stdout)  # type: ignore
 
 
 def notes(run: Path) -> tuple[str, list[str]]:
@@ -34,15 +31,14 @@ def notes(run: Path) -> tuple[str, list[str]]:
 
 def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
     for changes, expected in (
-        (["+best", "+old"], ["best", "old"]),
-        (["+c++", "-old", "+über.1", "+x²"], ["best", "c++", "über.1", "x²"]),
-        (["-x²"], ["best", "c++", "über.1"]),
-        (["-old", "+best"], ["best", "c++", "über.1"]),  # nothing to change
-        (["--", "-best", "-c++"], ["über.1"]),
-        (["--runs-dir", "runs", "-über.1", "+held"], ["held"]),
+        ("+best +old", "best old"),
+        ("+c++ -old +über.1 +x²", "best c++ über.1 x²"),
+        ("-old +best -x²", "best c++ über.1"),
+        ("-- -best -c++", "über.1"),
+        ("--runs-dir runs -über.1 +held", "held"),
     ):
-        cli("runs", "tag", "a", *changes).is_told(0)
-        assert notes(run) == ("", expected)
+        cli("runs", "tag", "a", *changes.split()).is_told(0)
+        assert notes(run) == ("", expected.split())
 
 
 @pytest.mark.parametrize(
@@ -50,11 +46,8 @@ def test_tags_are_added_and_removed(cli: Dlrun, run: Path) -> None:
 )
 def test_what_is_no_tag_changes_nothing(cli: Dlrun, run: Path, changes: list[str]) -> None:
     cli("runs", "tag", "a", *changes).is_told(2)
-    assert not (run / "notes.json").exists()
-    cli("runs", "tag", "gone", "+a").is_told(2)
-    cli("runs", "list", "--tag=a b").is_told(2)
     cli(*smoke(EXPERIMENT), "--tag=a b").is_told(2)
-    assert len(list(run.parent.glob("*Z-*"))) == 1
+    assert not (run / "notes.json").exists() and len(list(run.parent.glob("*Z-*"))) == 1
 
 
 def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None:
@@ -68,7 +61,6 @@ def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None
     ):
         cli("runs", "note", "a", *arguments).is_told(0)
         assert notes(run) == (expected, [])
-    cli("runs", "note", "a").is_told(2)
     assert len(cli("runs", "list").is_told(0).stdout.splitlines()[1]) < 200
 
 
@@ -77,9 +69,7 @@ def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None
     [
         (["--tag", "best", "--tag", "1"], "b"),
         (["--tag", "gone"], ""),
-        (["--where", "tag == 1"], "b"),
         (["--where", "tags=best"], "ab"),
-        (["--where", "tag!=1"], "ac"),
         (["--where", "note=x"], "c"),
         (["--tag", "best", "--where", "tag!=1"], "a"),
     ],
@@ -99,12 +89,10 @@ def test_damaged_notes_are_one_warning(cli: Dlrun, run: Path, content: str) -> N
     other = a_whole_run(run.with_name("20260101T000001Z-b"))
     cli("runs", "tag", "b", "+best")
     (run / "notes.json").write_text(content)
-    for arguments in (["list"], ["show", "a"], ["compare", "a", "b"]):
-        assert cli("runs", *arguments).is_told(0).stderr.count("warning: ") == 1
-    assert cli("report", run, other).is_told(0).stderr.count("notes.json") == 1
+    for arguments in (["runs", "list"], ["runs", "compare", "a", "b"], ["report", run, other]):
+        assert cli(*arguments).is_told(0).stderr.count("notes.json") == 1
     assert {one["name"][-1]: one["tags"] for one in listed(cli)} == {"a": [], "b": ["best"]}
-    for arguments in (["tag", "a", "+best"], ["note", "a", "x"]):
-        cli("runs", *arguments).is_told(2, "notes.json")
+    cli("runs", "tag", "a", "+best").is_told(2, "notes.json")
     assert "notes.json" in cli("runs", "check", "a").is_told(1).stdout
     assert (run / "notes.json").read_text() == content
     (run / "notes.json").unlink()
@@ -115,17 +103,14 @@ def test_damaged_notes_are_one_warning(cli: Dlrun, run: Path, content: str) -> N
 def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
     """Also while the run is being written."""
     folder = run.parents[2]
-    left = run / ".new-1-notes.json"  # by a killed process
-    left.write_text("{half")
+    (run / ".new-1-notes.json").write_text("{half")  # by a killed process
     RunFolder(run).remove_temporary_files()  # of the run's own files
-    assert left.exists()
+    assert (run / ".new-1-notes.json").exists()
     with living(run):
-        tags = [f"t{number}" for number in range(12)]
-        children = [
-            harness.start(folder / tag, "runs", "tag", run, f"+{tag}", "-t") for tag in tags
-        ]
-        children.append(harness.start(folder / "note", "runs", "note", run, "mine"))
-        for child in children:
+        tags = [f"t{number}" for number in range(6)]
+        commands = [("note", run, "mine"), *(("tag", run, f"+{tag}", "-t") for tag in tags)]
+        started = [harness.start(folder / words[-1][-2:], "runs", *words) for words in commands]
+        for child in started:
             child.end().is_told(0)
     note, found = notes(run)
     assert note == "mine" and sorted(found) == sorted(tags)
@@ -138,11 +123,7 @@ def test_notes_are_not_part_of_the_record(forked: Dlrun, tmp_path: Path) -> None
     forked(*smoke("hitters-dense"), *given, "--name", "mine").is_told(0)
     run = named(tmp_path, "mine", "hitters-dense")
     assert notes(run) == ("why\nnot", ["baseline", "a"])
-    sealed = (run / "results.json").read_bytes()
-    assert not [name for name in json.loads(sealed)["files"] if "notes" in name]
     forked("runs", "tag", "mine", "-a", "+best").is_told(0)
-    forked("resume", "mine", *setting("trainer.max_epochs=3")).is_told(0)
-    assert notes(run) == ("why\nnot", ["baseline", "best"])
     forked("runs", "check", "mine").is_told(0)
 
 
@@ -151,8 +132,6 @@ def test_a_sweep_gives_its_own_to_each_point(tmp_path: Path) -> None:
     own = ["--name", "s", "--note", "why <not>", "--tag", "wide"]
     about = json.loads(harness.run(tmp_path, *sweep, *own).is_told(0).stdout)
     assert (about["note"], about["tags"]) == ("why <not>", ["wide"])
-    assert [notes(run) for run in runs(tmp_path).values()] == [("why <not>", ["wide"])] * 2
     shutil.rmtree(runs(tmp_path)[2])
-    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
-    assert json.loads(again.stdout)["tags"] == ["wide"]
-    assert [notes(run)[1] for run in runs(tmp_path).values()] == [["wide"]] * 2
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
+    assert [notes(run) for run in runs(tmp_path).values()] == [("why <not>", ["wide"])] * 2

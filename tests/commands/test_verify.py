@@ -12,7 +12,7 @@ import torch
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import NAMES, Dlrun, Done, setting, smoke
+from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import flip, moved, put, results
 from tests.run_folder.making import change_config, change_environment, change_record
 
@@ -32,27 +32,12 @@ def verified(folder: Path, code: int) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_comes_out_identical(tmp_path: Path, done: Done, name: str) -> None:
-    folder = moved(done(name), tmp_path)
-    before = {file: file.read_bytes() for file in folder.iterdir()}
-    row = verified(folder, 0)
-    assert row["result"] == "identical" and row["stated"] == row["repeated"]
-    for file in results(folder)["files"]:
-        assert file in row["compared"] or file == "environment.json" or file.endswith(".png")
-    assert {file: file.read_bytes() for file in folder.iterdir()} == before
-    assert not (tmp_path / "runs").exists()
-
-
 def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     change_config(folder, "seed: 0", "seed: 1")
     found = differences(folder)
     assert next(iter(found)) == "train_loss", "the metrics come first"
-    assert {"test_loss", "seed", "data", "metrics.csv: train_loss", "predictions.csv: label"} <= {
-        *found
-    }
+    assert found.keys() >= {"data", "metrics.csv: train_loss", "predictions.csv: label"}
     assert found["seed"] == (0, 1) and "config.seed" not in found
 
 
@@ -60,20 +45,16 @@ def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     ("field", "value"),
     [
         ("metrics.test_accuracy", 0.99),
-        ("test_rows", 5),
         ("classes.largest", "x"),
         ("reference.book.test_accuracy", 0.5),
         ("reference_differs", None),
-        ("data", "50,000 reviews"),
         ("metrics.test_f2", None),
     ],
 )
-def test_a_forged_field_of_the_record_is_a_difference(
-    tmp_path: Path, done: Done, field: str, value: object
-) -> None:
+def test_a_forged_field_differs(tmp_path: Path, done: Done, field: str, value: object) -> None:
     folder = moved(done(NAME), tmp_path)
     record = inner = results(folder)
-    *sections, key = field.split(".", maxsplit=field.count(".") if "config" not in field else 1)
+    *sections, key = field.split(".")
     for section in sections:
         inner = inner[section]
     stated, inner[key] = inner.get(key), value
@@ -96,31 +77,25 @@ def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Do
     found = differences(folder)
     assert found[f"weights.pt: {name}"] == (pytest.approx(before + 0.5), pytest.approx(before))
     assert found["predictions.csv: predicted"][0] is None, "a column that only one has"
-    assert {"predictions.csv: label", "summary.txt"} <= {*found}
+    assert "summary.txt" in found
     put(folder, "predictions.csv", b"row,label\n1,a,more\n")
     assert verified(folder, 1)["why"].startswith("predictions.csv: not what a run writes")
 
 
 def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) -> None:
-    hand_in, linear = tmp_path / "handed-in", done("hitters-linear")
-
-    def student(name: str, source: Path) -> Path:
-        return Path(shutil.copytree(source, hand_in / name / source.name))
-
-    student("ada", done(NAME))
-    better, unfinished = student("bob", linear), student("cem", done("hitters-lasso"))
+    hand_in = tmp_path / "handed-in"
+    of = {"ada": NAME, "bob": "hitters-linear", "cem": "hitters-lasso", "dua": "nyse-linear"}
+    for student, experiment in (of | {"eve": NAME}).items():
+        shutil.copytree(done(experiment), hand_in / student / done(experiment).name)
+    (better,), (unfinished,), (damaged,) = (
+        (hand_in / name).iterdir() for name in ("bob", "cem", "dua")
+    )
     change_record(better, metrics=results(better)["metrics"] | {"test_mae": 0.5})
     change_record(unfinished, status="failed")
-    flip(student("dua", done("nyse-linear")) / "results.json", at=100)
-    student("eve", done(NAME))
+    flip(damaged / "results.json", at=100)
     rows = json.loads(harness.run(tmp_path, "verify", hand_in, "--json").is_told(1).stdout)
-    assert [row["result"] for row in rows] == [
-        "identical",
-        "different",
-        "failed",
-        "damaged",
-        "copy",
-    ]
+    found = [row["result"] for row in rows]
+    assert found == ["identical", "different", "failed", "damaged", "copy"]
     assert rows[4]["why"] == f"a copy of ada/{done(NAME).name}, or the reverse"
     (difference,) = rows[1]["differences"]
     assert (difference["name"], difference["stated"]) == ("test_mae", 0.5)
@@ -130,10 +105,6 @@ def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) 
     assert row.split()[1:4] == ["hitters-linear", "test_mae", "0.5000"]
     assert why[1].strip().startswith("test_mae: 0.5000 stated, ")
     assert len(ended.stderr.splitlines()) == 1, "no line of its training"
-    for name in ("bob", "cem", "dua", "eve"):
-        shutil.rmtree(hand_in / name)
-    shown = harness.run(tmp_path, "verify", "--runs-dir", hand_in, "--verbose").is_told(0)
-    assert "epoch" in shown.stderr
 
 
 def test_a_value_of_a_table_is_named_by_its_epoch(tmp_path: Path, done: Done) -> None:
@@ -156,21 +127,15 @@ def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
 
 
 def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
-    def changed(name: str, **values: object) -> Path:
-        folder = moved(done(NAME), tmp_path / name)
-        change_record(folder, **values)
-        return folder
-
-    def told(folder: Path, result: str, *words: str) -> None:
-        row = verified(folder, 1)
-        assert row["result"] == result and all(word in row["why"] for word in words)
-
-    told(changed("killed", status="running"), "killed", "only a finished run", "dlrun resume")
-    told(changed("failed", status="failed"), "failed", "only a finished run")
-    gone = changed("gone")
-    change_config(gone, "source: sample", "source: stanford")
-    change_config(gone, "archive: null", f"archive: {tmp_path / 'gone.tar.gz'}")
-    told(gone, "not repeated", "cannot be run again", "gone.tar.gz")
+    folder = moved(done(NAME), tmp_path)
+    change_record(folder, status="running")
+    row = verified(folder, 1)
+    assert row["result"] == "killed" and "dlrun resume" in row["why"]
+    change_record(folder, status="finished")
+    change_config(folder, "source: sample", "source: stanford")
+    change_config(folder, "archive: null", f"archive: {tmp_path / 'gone.tar.gz'}")
+    row = verified(folder, 1)
+    assert row["result"] == "not repeated" and "gone.tar.gz" in row["why"]
     ended = harness.run(tmp_path, "verify", "nothing", "--json").is_told(2, "no such run")
     assert json.loads(ended.stdout)["status"] == "failed"
 

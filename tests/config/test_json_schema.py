@@ -11,23 +11,19 @@ from jsonschema import Draft7Validator
 from dlrun.config.json_schema import config_json_schema
 from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.experiments import registry
-from tests.conftest import ROOT, Dlrun
+from tests.conftest import NAMES, ROOT, Dlrun
 
 CONFIGS = ROOT / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
-NAMES = [file.stem for file in CONFIGS.glob("*.yaml")]
 
 
 def shipped(name: str) -> dict[str, Any]:
-    return config_json_schema(
-        registry.load_config_class(name), registry.experiment_entry(name).layers, name
-    )
+    layers = registry.experiment_entry(name).layers
+    return config_json_schema(registry.load_config_class(name), layers, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_schema_that_the_command_prints_accepts_the_shipped_values(
-    cli: Dlrun, name: str
-) -> None:
+def test_the_printed_schema_accepts_the_shipped_values(cli: Dlrun, name: str) -> None:
     printed = json.loads(cli("config", name, "--schema").is_told(0).stdout)
     assert printed == shipped(name)
     Draft7Validator.check_schema(printed)

@@ -4,22 +4,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.validation import (
-    InvalidConfigError,
-    config_to_yaml,
-    suggest_config_key,
-)
+from dlrun.config.validation import InvalidConfigError, config_to_yaml, suggest_config_key
 from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from tests.conftest import NETWORKS, ROOT
+from tests.conftest import NAMES, NETWORKS, ROOT, Patch
 
 CONFIGS = ROOT / "configs"
-NAMES = [
-    one for one in registry.experiment_names() if registry.experiment_entry(one).package == "dlrun"
-]
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
@@ -45,9 +38,7 @@ def problem(override: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_shipped_default_is_frozen_and_repeated_by_its_yaml(name: str, tmp_path: Path) -> None:
     config = load_experiment_config(name, RunSettings(overrides=["seed=7"]))
     assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
@@ -84,15 +75,8 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
 def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(
-        "seed: -1\n"
-        "batch_size: big\n"
-        "optimizer:\n"
-        "  name: adm\n"
-        "  lr: 0\n"
-        "trianer: {max_epochs: 3}\n"
-        "data:\n"
-        "  validation: 1.5\n"
-        "model: {hidden: [16, 0]}\n"
+        "seed: -1\nbatch_size: big\noptimizer:\n  name: adm\n  lr: 0\n"
+        "trianer: {max_epochs: 3}\ndata:\n  validation: 1.5\nmodel: {hidden: [16, 0]}\n"
     )
     found = problems("fallback=no", files=(file,))
     expected = {
@@ -110,24 +94,16 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         assert said.startswith(where) and said.endswith(what)
 
 
-@pytest.mark.parametrize(
-    ("name", "first", "key", "remedy"),
-    [
-        ("hitters-lasso", "data.fold=3", "data.fold", "dlrun sweep --folds N"),
-    ],
-)
-def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one(
-    name: str, first: str, key: str, remedy: str
-) -> None:
-    (said,) = problems(first, "data.split_seed=1", name=name)
-    assert said.startswith(f"{first}: {key}: ") and remedy in said
+def test_keys_that_do_not_fit_together_are_named_with_the_origin_of_one() -> None:
+    (said,) = problems("data.fold=3", "data.split_seed=1", name="hitters-lasso")
+    assert said.startswith("data.fold=3: data.fold: ") and "dlrun sweep --folds N" in said
 
 
 def test_a_value_for_a_list_gets_the_spelling_of_a_list() -> None:
     assert problem("model.hidden=100").endswith("did you mean 'model.hidden=[100]'?")
 
 
-def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_paths_become_absolute(monkeypatch: Patch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert dense("data.archive=~/a.tar.gz").data.archive == tmp_path / "a.tar.gz"
     assert dense("data.archive=b/../a.tar.gz").data.archive == Path.cwd() / "a.tar.gz"
@@ -155,48 +131,33 @@ def test_the_arguments_of_a_torch_optimizer_are_keys_of_the_config(tmp_path: Pat
     file.write_text("optimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n")
     section = dense("optimizer.nesterov=true", files=(file,)).optimizer
     assert section.arguments == {"lr": 0.1, "momentum": 0.9, "nesterov": True}
-    assert [dense(f"optimizer.name={name}").optimizer.name for name in ("AdamW", "NAdam")] == [
-        "adamw",
-        "nadam",
-    ]
+    assert dense("optimizer.name=AdamW").optimizer.name == "adamw"
     file.write_text(config_to_yaml(dense("optimizer={name: nadam, betas: [0.8, 0.99]}")))
     assert dense(files=(file,)).optimizer.arguments["betas"] == [0.8, 0.99]
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "said"),
+    ("override", "key", "said"),
     [
-        ("{name: sgd, momentun: 0.9}", "momentun", "unknown key; did you mean 'momentum'?"),
-        ("{name: adam, momentum: 0.9}", "momentum", "lr, betas, eps, weight_decay"),
-        ("{name: sgd, momentum: -1}", "momentum", "Invalid momentum value: -1"),
-        ("{name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "expected true, false"),
-        ("{name: lbfgs}", "name", "closure"),
-        ("{name: SGDD}", "name", "no optimizer is named 'sgdd'; did you mean 'sgd'?"),
+        ("optimizer={name: sgd, momentun: 0.9}", "momentun", "did you mean 'momentum'?"),
+        ("optimizer={name: adam, momentum: 0.9}", "momentum", "lr, betas, eps, weight_decay"),
+        ("optimizer={name: sgd, momentum: -1}", "momentum", "-1"),
+        ("optimizer={name: sgd, momentum: 0.9, nesterov: flase}", "nesterov", "true, false"),
+        ("optimizer={name: lbfgs}", "name", "closure"),
+        ("optimizer={name: SGDD}", "name", "did you mean 'sgd'?"),
+        ("scheduler={name: cosine, eta_mn: 0.1}", "eta_mn", "did you mean 'eta_min'?"),
+        ("scheduler={name: cosine, warmup_epochs: 30}", "warmup_epochs", "30"),
+        ("scheduler={name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "leave 0"),
+        ("scheduler={name: one_cycle, pct_start: 2.0}", "pct_start", "between 0 and 1"),
+        ("scheduler={name: step}", "name", "StepLR needs step_size"),
+        ("scheduler={name: none, gamma: 0.5}", "gamma", "unknown key"),
+        ("metrics={mae: higher}", "", "mae"),  # it is dlrun's own
+        ("metrics={test_brier: higher}", "", "brier"),  # it is of every stage
     ],
 )
-def test_an_optimizer_that_torch_refuses_is_named_with_its_key(
-    section: str, key: str, said: str
-) -> None:
-    found = problem(f"optimizer={section}")
-    assert found.startswith(f"optimizer.{key}: ") and said in found
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "said"),
-    [
-        ("{name: cosine, eta_mn: 0.1}", "eta_mn", "unknown key; did you mean 'eta_min'?"),
-        ("{name: cosine, warmup_epochs: 30}", "warmup_epochs", "30"),
-        ("{name: one_cycle, warmup_epochs: 1}", "warmup_epochs", "leave 0"),
-        ("{name: one_cycle, pct_start: 2.0}", "pct_start", "between 0 and 1"),
-        ("{name: step}", "name", "StepLR needs step_size"),
-        ("{name: none, gamma: 0.5}", "gamma", "unknown key"),
-    ],
-)
-def test_a_schedule_that_torch_refuses_is_named_with_its_key(
-    section: str, key: str, said: str
-) -> None:
-    found = problem(f"scheduler={section}")
-    assert found.startswith(f"scheduler.{key}: ") and said in found
+def test_an_argument_that_does_not_fit_is_named(override: str, key: str, said: str) -> None:
+    found, section = problem(override), override.partition("=")[0]
+    assert found.startswith(f"{section}.{key}: " if key else section) and said in found
 
 
 def test_a_dotted_key_in_a_file_has_its_spelling(tmp_path: Path) -> None:
@@ -204,8 +165,3 @@ def test_a_dotted_key_in_a_file_has_its_spelling(tmp_path: Path) -> None:
     file.write_text("optimizer.lr: 0.1\n")
     (said,) = problems(files=(file,))
     assert said.endswith("write optimizer: {lr: ...}")
-
-
-@pytest.mark.parametrize("name", ["mae", "test_accuracy", "test_brier"])
-def test_a_declared_metric_is_ones_own_and_of_every_stage(name: str) -> None:
-    assert name.removeprefix("test_") in problem(f"metrics={{{name}: higher}}")

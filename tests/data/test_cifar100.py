@@ -25,28 +25,22 @@ def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
     """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
     made = small_images.generate_images(images, seed)
     values = {
-        "filenames": [f"image_{number}.png" for number in range(images)],
         "batch_label": f"batch of {images}",
         "fine_labels": made.labels.tolist(),
         "coarse_labels": (made.labels // 5).tolist(),
         "data": made.pixels.reshape(images, 3072),
     }
-    values |= changes
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in (values | changes).items() if value is not None}
 
 
 def parts(**changes: bytes) -> dict[str, bytes]:
-    made = {
-        "train": python2_pickle(half(6, 0)),
-        "test": python2_pickle(half(4, 1)),
-        "meta": python2_pickle(META),
-    }
-    return made | changes
+    made = {"train": half(6, 0), "test": half(4, 1), "meta": META}
+    return {name: python2_pickle(value) for name, value in made.items()} | changes
 
 
-def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+def archive_of(folder: Path, members: dict[str, bytes]) -> Path:
     path = folder / "cifar.tar.gz"
-    with tarfile.open(path, mode) as archive:
+    with tarfile.open(path, "w:gz") as archive:
         for name, raw in members.items():
             member = tarfile.TarInfo(f"cifar-100-python/{name}")
             member.size = len(raw)
@@ -54,12 +48,9 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
     return path
 
 
-def config(**changes: Any) -> Any:
-    return shipped_data("cifar100", **{"sample_images": 100} | changes)
-
-
 def load(folder: Path, source: Path | None) -> small_images.SmallImages:
-    return datasets.CIFAR100.load(config(archive=source), folder / "data", 0, Screen())
+    config = shipped_data("cifar100", sample_images=100, archive=source)
+    return datasets.CIFAR100.load(config, folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
@@ -102,7 +93,7 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(tmp_path: Path, cap
         ("meta", {"fine_label_names": META["fine_label_names"][:-1]}, "not CIFAR100: no "),
     ],
 )
-def test_files_of_another_content_are_refused(
+def test_other_content_is_refused(
     tmp_path: Path, member: str, content: object, problem: str
 ) -> None:
     with pytest.raises(DataError, match=f"cifar-100-python/{member}: .*{problem}"):

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from dlrun.data.sources import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
+from tests.conftest import Patch, until
 from tests.data.test_labelled_texts import config
 from tests.data.use import without_locks
 
@@ -54,28 +54,28 @@ class Handler(BaseHTTPRequestHandler):
         self.send_error(403)
 
     def answer(self, asked: str | None) -> Answer:
-        whole = {"Content-Length": str(len(BODY))}
         if asked is not None and self.path in ("/ranges", "/stall"):
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(BODY):
-                return 416, {}, b""
             rest = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
-            return 206, rest, BODY[start:]
-        answers: dict[str, Answer] = {
-            **dict.fromkeys(["/file", "/ranges", "/throttled"], (200, {}, BODY)),
-            "/stall": (200, whole, BODY[:PIECE]),
-            "/wrong": (200, {}, BODY[::-1]),
-            "/down": (503, {}, b""),
-            "/short": (200, whole, BODY[:-1]),
-            "http://localhost:9/file": (200, {}, BODY),  # asked of the server as a proxy
-            "/labelled.gz": (200, {"Content-Encoding": "x-gzip"}, GZIPPED),
-        }
-        if self.server.asked.count(self.path) == 1:
-            answers["/throttled"] = (429, {"Retry-After": "86400"}, b"")
-        return answers.get(self.path, (404, {}, b""))
+            return (206, rest, BODY[start:]) if start < len(BODY) else (416, {}, b"")
+        if self.path == "/throttled" and self.server.asked.count(self.path) == 1:
+            return 429, {"Retry-After": "86400"}, b""
+        return ANSWERS.get(self.path, (404, {}, b""))
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+WHOLE = {"Content-Length": str(len(BODY))}
+ANSWERS: dict[str, Answer] = {
+    **dict.fromkeys(["/file", "/ranges", "/throttled"], (200, {}, BODY)),
+    "/stall": (200, WHOLE, BODY[:PIECE]),
+    "/wrong": (200, {}, BODY[::-1]),
+    "/down": (503, {}, b""),
+    "/short": (200, WHOLE, BODY[:-1]),
+    "http://localhost:9/file": (200, {}, BODY),  # asked of the server as a proxy
+    "/labelled.gz": (200, {"Content-Encoding": "x-gzip"}, GZIPPED),
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -102,7 +102,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
+def online(monkeypatch: Patch) -> None:
     proxies = ("http_proxy", "https_proxy", "no_proxy")
     for name in ("DLRUN_OFFLINE", *proxies, *map(str.upper, proxies)):
         monkeypatch.delenv(name, raising=False)
@@ -120,16 +120,12 @@ def fetch(url: str, target: Path, body: bytes = BODY) -> None:
 
 
 @pytest.mark.parametrize(("path", "body"), [("/file", BODY), ("/labelled.gz", GZIPPED)])
-def test_a_file_arrives_whole_and_alone(
-    server: Server, tmp_path: Path, path: str, body: bytes
-) -> None:
+def test_a_file_arrives_whole(server: Server, tmp_path: Path, path: str, body: bytes) -> None:
     fetch(server.url + path, tmp_path / "new" / "folder" / "x.bin", body)
 
 
 @pytest.mark.parametrize("size", [PIECE, len(BODY)])  # killed before it got its name
-def test_what_an_earlier_attempt_left_is_continued(
-    server: Server, tmp_path: Path, size: int
-) -> None:
+def test_an_earlier_attempt_is_continued(server: Server, tmp_path: Path, size: int) -> None:
     (tmp_path / "x.bin.part").write_bytes(BODY[:size])
     fetch(f"{server.url}/ranges", tmp_path / "x.bin")
     assert server.ranges == [f"bytes={size}-"]
@@ -150,9 +146,7 @@ download_file(sys.argv[1], Path(sys.argv[2]), md5_of, sys.argv[3], Screen(), "")
 """
 
 
-def test_one_of_several_processes_continues_a_killed_download(
-    server: Server, tmp_path: Path
-) -> None:
+def test_one_process_continues_a_killed_download(server: Server, tmp_path: Path) -> None:
     target, part = tmp_path / "x.bin", tmp_path / "x.bin.part"
     words = [f"{server.url}/stall", str(target), hashlib.md5(BODY).hexdigest()]
 
@@ -161,8 +155,7 @@ def test_one_of_several_processes_continues_a_killed_download(
         return subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
 
     killed = start()
-    while not (part.exists() and part.stat().st_size):
-        time.sleep(0.01)
+    until(lambda: part.exists() and part.stat().st_size)
     killed.kill()
     killed.communicate()
     server.stalled.set()
@@ -194,7 +187,7 @@ def test_a_failed_download_names_the_address_the_reason_and_the_remedy(
 
 
 def test_the_proxy_of_the_environment_is_asked_unless_the_address_is_excepted(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     there, proxy = "http://localhost:9/file", server.url.removeprefix("http://")  # nobody is there
     monkeypatch.setenv("http_proxy", f"http://me:p%40ss@{proxy}")
@@ -215,9 +208,7 @@ def test_only_https_or_this_machine_is_asked(tmp_path: Path, url: str) -> None:
         fetch(url, tmp_path / "x.bin")
 
 
-def test_offline_nobody_is_asked(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_nobody_is_asked(server: Server, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setenv("DLRUN_OFFLINE", "true")
     with pytest.raises(DownloadError, match="^x.bin is missing.*DLRUN_OFFLINE") as caught:
         fetch(f"{server.url}/file", tmp_path / "x.bin")
@@ -238,9 +229,7 @@ def found(data: Dataset, folder: Path, **changes: Any) -> tuple[list[Path], Data
     return result.paths, result.origin
 
 
-def test_a_local_copy_comes_first_then_the_data_folder_then_the_publisher(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_local_copy_comes_first_the_publisher_last(server: Server, tmp_path: Path) -> None:
     digest, local = hashlib.md5(BODY).hexdigest(), tmp_path / "local"
     words = dataset(RemoteFile("file", f"{server.url}/file", "md5", digest))
     with pytest.raises(DataError, match=r"data\.archive: .*local: no such file"):
@@ -259,16 +248,11 @@ def test_a_local_copy_comes_first_then_the_data_folder_then_the_publisher(
     assert not found(others, tmp_path, archive=local)[1].is_book
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("https://127.0.0.1:9/x", "refused"),
-        ("https://no-such-host.invalid/x", "is this machine online"),
-    ],
-)
-def test_without_network_the_reason_is_short_and_the_remedies_are_those_of_the_data(
-    tmp_path: Path, url: str, reason: str
-) -> None:
+REASONS = {"https://127.0.0.1:9/x": "refused", "https://no-such-host.invalid/x": "online"}
+
+
+@pytest.mark.parametrize(("url", "reason"), REASONS.items())
+def test_the_remedies_without_network(tmp_path: Path, url: str, reason: str) -> None:
     file = RemoteFile("Hitters.csv", url, "md5", "0", packaged="NoSuchPackage/x.csv")
     with pytest.raises(DownloadError) as caught:
         found(dataset(file), tmp_path)
@@ -278,9 +262,7 @@ def test_without_network_the_reason_is_short_and_the_remedies_are_those_of_the_d
         assert remedy in caught.value.hint
 
 
-def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_gzip_file_is_known_by_what_it_holds(server: Server, tmp_path: Path) -> None:
     digest = hashlib.md5(gzip.decompress(GZIPPED)).hexdigest()
     name = "labelled.gz"
     words = dataset(RemoteFile(name, f"{server.url}/{name}", "md5", digest, gzipped=True))
@@ -299,9 +281,7 @@ def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(
         assert not found(words, tmp_path, archive=local)[1].is_book
 
 
-def test_weights_are_checked_by_their_own_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_checked_by_their_own_name(tmp_path: Path, monkeypatch: Patch) -> None:
     name = f"resnet-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
     url = f"https://example.com/models/{name}"
     (tmp_path / name).write_bytes(BODY)

@@ -10,15 +10,9 @@ import pytest
 from PIL import Image
 
 from dlrun.data import photographs
-from dlrun.data.photographs import (
-    THUMBNAIL,
-    UnreadableImageError,
-    find_images,
-    load_photographs,
-    read_photograph,
-    sample_photographs,
-)
+from dlrun.data.photographs import THUMBNAIL, UnreadableImageError, find_images, read_photograph
 from dlrun.errors import ConfigError
+from tests.conftest import Patch
 
 
 def noise(height: int = 24, width: int = 32, seed: int = 0) -> Image.Image:
@@ -100,14 +94,7 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     assert find_images([files[0], tmp_path, files[1]]) == [files[0], *inside, files[1]]
     with pytest.raises(ConfigError, match="no images in this folder"):
         find_images([tmp_path / "folder.jpg"])
-    assert [path.name for path in sample_photographs()] == ["china.jpg", "flower.jpg"]
-
-
-def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
-    """A picture of so many pixels whose left half is red, and the right one blue."""
-    image = Image.new("RGB", (width, height), (200, 0, 0))
-    image.paste((0, 0, 200), (width // 2, 0, width, height))
-    return saved(tmp_path, image, name)
+    assert [path.name for path in photographs.sample_photographs()] == ["china.jpg", "flower.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -115,40 +102,34 @@ def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
     [(990, None, 1), (1500, None, 2), (990, 100, 8), (4000, 2000, 4)],
 )
 def test_a_large_jpeg_is_decoded_at_a_fraction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, smallest: int | None, fraction: int
+    tmp_path: Path, monkeypatch: Patch, width: int, smallest: int | None, fraction: int
 ) -> None:
     monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
-    image = read_photograph(large(tmp_path, "a.jpg", width, width), smallest)
+    large = Image.new("RGB", (width, width), (200, 0, 0))
+    large.paste((0, 0, 200), (width // 2, 0, width, width))  # its right half
+    image = read_photograph(saved(tmp_path, large, "a.jpg"), smallest)
     assert image.size == (-(-width // fraction),) * 2
     red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Seven photographs, each of its own shade, and one that is none."""
-    found = [tmp_path / name for name in ("0", "1", "2", "broken", "3", "4", "5", "6")]
-    for path in found:
-        colour = (int(path.name) if path.name.isdigit() else 0, 0, 0)
-        Image.new("RGB", (2 * THUMBNAIL, THUMBNAIL), colour).save(path, "PNG")
-    (tmp_path / "broken").write_bytes(b"no photograph")
-    return found
+def test_photographs_come_in_order_also_after_one_that_fails(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "01234567"]
+    for shade, path in enumerate(files):
+        Image.new("RGB", (2 * THUMBNAIL, THUMBNAIL), (shade, 0, 0)).save(path, "PNG")
+    files[3].write_bytes(b"no photograph")
 
-
-def test_photographs_come_in_order_and_one_that_fails_does_not_end_its_batch(
-    files: list[Path],
-) -> None:
     def to_input(image: Image.Image) -> int:
         shade = int(np.asarray(image)[0, 0, 0])
         if shade == 2:
             raise OverflowError("too many columns")
         return shade
 
-    found = list(load_photographs(files, to_input, thumbnails=True))
+    found = list(photographs.load_photographs(files, to_input, thumbnails=True))
     assert found[0].thumbnail is not None and found[3].thumbnail is None
     with Image.open(io.BytesIO(found[0].thumbnail)) as image:
         assert (image.format, image.size) == ("JPEG", (THUMBNAIL, THUMBNAIL // 2))
     assert found[2].error == "cannot be made an input: too many columns"
     assert "not an image of a known kind" in str(found[3].error)
     assert [one.file for one in found] == files
-    assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]
+    assert [one.pixels for one in found] == [0, 1, None, None, 4, 5, 6, 7]

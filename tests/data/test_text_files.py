@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.text_files import (
-    MAX_CELL,
-    DataWarnings,
-    Place,
-    open_csv_table,
-    read_text_file,
-)
+from dlrun.data.text_files import MAX_CELL, DataWarnings, open_csv_table, read_text_file
 from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
 from tests.data.use import shipped_data
@@ -42,18 +36,8 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
     source = open_text_source(shipped_data("text-dense", path=path, **columns), path, warnings)
-    rows = [
-        (str(text), label, place.line)
-        for text, label, place in source.rows
-        if isinstance(place, Place)
-    ]
+    rows = [(str(text), label, place.line) for text, label, place in source.rows]  # type: ignore
     return rows, [line.removeprefix(str(folder) + "/") for line in warnings.lines()]
-
-
-def test_quotes_line_breaks_and_blank_lines(tmp_path: Path) -> None:
-    raw = b'id,label,text\n1,a,"one,\n""two"" \r\n"\n\n2,b,three\r\n3,a,\n=1,@x,-1'
-    rows = [('one,\n"two" \r\n', "a", 2), ("three", "b", 6), ("", "a", 7), ("-1", "@x", 8)]
-    assert read(tmp_path, raw) == (rows, [])
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

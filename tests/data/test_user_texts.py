@@ -73,9 +73,8 @@ def test_two_files_are_encoded_as_the_published_reviews(tmp_path: Path) -> None:
 
 
 def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
-    rows = [
-        (f"{'late' if row % 2 else 'early'} w{row} w{row // 3}", "ab"[row % 2]) for row in range(40)
-    ]
+    texts = [f"{'late' if row % 2 else 'early'} w{row} w{row // 3}" for row in range(40)]
+    rows = [*zip(texts, "ab" * 20, strict=True)]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
     labelled = LabelledRows(DataWarnings())
     labelled.begin_part("x")
@@ -97,17 +96,13 @@ def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: 
     for _ in range(2):
         load(tmp_path, **places)
         said = capsys.readouterr().err.splitlines()
-        empty, unlabelled, missing, repeated = (
-            line for line in said if line.startswith("warning: ")
-        )
+        empty, unlabelled, missing, repeated = (line for line in said if "warning: " in line)
         assert f"{a}:4: " in empty and f"{a}:6: " in unlabelled and "class 'c': " in missing
         assert f"{b}: 2 of the test part" in repeated
         assert said[-1] == "8 texts of 3 classes: a, b, c"
 
 
-def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
-    tmp_path: Path, capsys: Out
-) -> None:
+def test_files_in_another_encoding_are_read_others_left_out(tmp_path: Path, capsys: Out) -> None:
     root = foldered(tmp_path / "texts", generated(20, 0))
     (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")
     (root / "pos" / "y.txt").write_bytes(b"good\nna\xefve")

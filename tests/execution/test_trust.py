@@ -2,14 +2,16 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
+from tests.child import Fault
 from tests.conftest import Dlrun, python, smoke
-from tests.experiments.use import finished
+from tests.experiments.use import contents, finished, results
 from tests.run_folder.making import change_record, seal
 
 DENSE = "imdb-dense"
@@ -38,18 +40,17 @@ def test_a_class_that_the_run_of_somebody_else_names_needs_trust(
     tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
 ) -> None:
     run, elsewhere = writing_elsewhere
-    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
-    refused = forked("resume", run, **another_user(tmp_path))
-    refused.is_told(2, SAVES, "--trust")
+    before = contents(run)
+    forked("resume", run, **another_user(tmp_path)).is_told(2, SAVES, "--trust")
     shown = forked("runs", "show", run, "--json", **another_user(tmp_path))
     assert json.loads(shown.stdout)["repeat"] == f"dlrun verify {run}"
     assert not [*elsewhere.iterdir()]
-    assert before == {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    assert before == contents(run)
     forked("resume", run, "--trust", **another_user(tmp_path)).is_told(0)
     assert Run.open(run).record.status == "finished"
 
 
-def test_a_run_is_verified_without_what_only_writes(
+def test_verify_leaves_out_what_only_writes(
     tmp_path: Path, forked: Dlrun, writing_elsewhere: tuple[Path, Path]
 ) -> None:
     run, elsewhere = writing_elsewhere
@@ -61,9 +62,7 @@ def test_a_run_is_verified_without_what_only_writes(
     record = json.loads((run / "results.json").read_text())
     record["config"]["trainer"]["callbacks"] = ["this.X"]
     seal(run / "results.json", record, "0" * 64)
-    told = forked("verify", run, "--json").is_told(1)
-    assert "Zen" not in told.stdout
-    (row,) = json.loads(told.stdout)
+    (row,) = json.loads(forked("verify", run, "--json").is_told(1).stdout)  # no Zen before it
     assert row["result"] == "not repeated" and "this.X" in row["why"] and "--trust" in row["why"]
 
 
@@ -82,6 +81,22 @@ def test_a_link_in_the_run_of_somebody_else_leads_nowhere(tmp_path: Path, forked
     assert not (tmp_path / "letter").read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", ["log.txt", "run.lock"])
+def test_no_link_or_pipe_is_the_log_or_lock(
+    forked: Dlrun, tmp_path: Path, name: str, kind: str
+) -> None:
+    """Nothing is written through it, nothing is waited for."""
+    assert forked(*smoke(DENSE), fault=Fault(at=60)).returncode == -signal.SIGKILL
+    begun, other = harness.newest_run(tmp_path, DENSE), tmp_path / "thesis.txt"
+    other.write_text("three years of work")
+    (begun / name).unlink()
+    (begun / name).symlink_to(other) if kind == "link" else os.mkfifo(begun / name)
+    forked("resume", begun).is_told(1, f"{name}: not a regular file")
+    assert other.read_text() == "three years of work"
+
+
 def test_a_sweep_of_somebody_else_names_no_class(tmp_path: Path, forked: Dlrun) -> None:
     callback = f"trainer.callbacks=[{{class: {SAVES}, dirpath: {tmp_path / 'elsewhere'}}}]"
     words = ["sweep", *harness.words(DENSE, callback), "--seeds", "1", "--name", "theirs"]
@@ -94,6 +109,7 @@ def test_a_sweep_of_somebody_else_names_no_class(tmp_path: Path, forked: Dlrun) 
     forked(*again).is_told(0)
 
 
+@pytest.mark.slow
 def test_no_process_imports_from_the_working_folder(tmp_path: Path) -> None:
     for name in ("filelock", "yaml", "torch", "lightning"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')\n")
@@ -102,12 +118,7 @@ def test_no_process_imports_from_the_working_folder(tmp_path: Path) -> None:
     python(tmp_path, "-m", "dlrun", *words, PYTHONPATH=path).is_told(0)
 
 
-def test_without_a_folder_for_the_key_runs_are_done_all_the_same(
-    tmp_path: Path, forked: Dlrun
-) -> None:
+def test_a_run_needs_no_folder_for_the_key(tmp_path: Path, forked: Dlrun) -> None:
     (tmp_path / "file").touch()
     forked(*smoke("hitters-linear"), XDG_CONFIG_HOME=str(tmp_path / "file")).is_told(0)
-    results = json.loads(
-        (harness.newest_run(tmp_path, "hitters-linear") / "results.json").read_text()
-    )
-    assert results["signature"] is None
+    assert results(harness.newest_run(tmp_path, "hitters-linear"))["signature"] is None

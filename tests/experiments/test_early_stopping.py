@@ -37,10 +37,10 @@ def best(whole: Run) -> int:
     return epoch
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
-def test_a_run_is_as_one_that_was_told_its_number_of_epochs(
-    tmp_path: Path, whole: Run, best: int, kind: str
-) -> None:
+@pytest.mark.parametrize(
+    "kind", ["both", *(pytest.param(one, marks=pytest.mark.slow) for one in ("stop", "best"))]
+)
+def test_a_run_is_as_one_told_its_epochs(tmp_path: Path, whole: Run, best: int, kind: str) -> None:
     found = Run.open(finished(tmp_path, [*WORDS, *to(EPOCHS), *SETTINGS[kind]]))
     stops, keeps = kind != "best", kind != "stop"
     last = best + 2 if stops else EPOCHS
@@ -57,9 +57,7 @@ def test_a_run_is_as_one_that_was_told_its_number_of_epochs(
     assert found.read("predictions.csv") == told.read("predictions.csv")
 
 
-def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
-    forked: Dlrun, tmp_path: Path, best: int
-) -> None:
+def test_a_run_that_stopped_early_trains_no_more(forked: Dlrun, tmp_path: Path, best: int) -> None:
     run = finished(tmp_path, [*WORDS, *to(best + 1), *SETTINGS["both"]])
     assert (results(run)["stopped_epoch"], results(run)["weights_epoch"]) == (None, best)
     forked("resume", run, *setting("keep=last")).is_told(2, "keep")
@@ -75,9 +73,7 @@ def test_more_epochs_train_a_run_on_only_if_it_did_not_stop_early(
 
 
 @pytest.mark.parametrize(("validation", "warned"), [("test", True), ("0.2", False)])
-def test_an_epoch_that_the_test_rows_choose_is_warned_of(
-    forked: Dlrun, validation: str, warned: bool
-) -> None:
+def test_an_epoch_chosen_by_test_rows_is_told(forked: Dlrun, validation: str, warned: bool) -> None:
     words = [*smoke("hitters-dense"), *setting(f"data.validation={validation}")]
     told = forked(*words, *BEST).is_told(0).stderr
     assert told.count("too good") == warned

@@ -16,6 +16,7 @@ from dlrun.experiments.predictions import (
     keep_test_predictions,
     parse_predictions,
 )
+from tests.conftest import Patch
 from tests.experiments.use import reader
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
@@ -68,9 +69,8 @@ def test_a_table_is_read_as_it_was_written() -> None:
     assert [read.names[place] for place in read.predicted] == [NAMES[0], NAMES[2]]
     single = np.array([0.3, 1e-7], np.float32).astype(float).tolist()
     assert values([475, 91.5], single).table() == b"row,target,predicted\n0,475,0.3\n1,91.5,1e-07\n"
-    double = values([0, 1], [1 / 3, 2 / 3])
-    read_again = parse_predictions(double.table())
-    assert read_again and read_again.predicted.tolist() == double.predicted.tolist()
+    again = parse_predictions(values([0, 1], [1 / 3, 2 / 3]).table())
+    assert again and again.predicted.tolist() == [1 / 3, 2 / 3]
     assert parse_predictions(b"image,rank,label,probability,error\na.png,1,owl,0.5,\n") is None
 
 
@@ -94,11 +94,7 @@ def test_the_worst_rows_come_first() -> None:
     [("auto", 2, True), ("auto", 3, False), (True, 3, True), (False, 1, False)],
 )
 def test_predictions_are_kept_if_the_config_says_so_or_they_are_few(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    wanted: WantedPredictions,
-    rows: int,
-    is_kept: bool,
+    tmp_path: Path, monkeypatch: Patch, wanted: WantedPredictions, rows: int, is_kept: bool
 ) -> None:
     monkeypatch.setattr("dlrun.experiments.predictions.MOST_ROWS", 2)
     context = reader(tmp_path / "run")

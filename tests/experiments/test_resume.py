@@ -12,9 +12,9 @@ import torch
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import NETWORKS, Dlrun, Ended, overlaid, setting, smoke
-from tests.experiments.use import finished, latest, results, rows, table
-from tests.run_folder.making import change_config
+from tests.conftest import NETWORKS, Dlrun, Ended, Patch, overlaid, setting, smoke
+from tests.experiments.use import contents, finished, latest, results, rows, table
+from tests.run_folder.making import change_config, change_record
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))
@@ -63,63 +63,55 @@ def stopped_by(running: harness.Child, run: Path) -> Ended:
     ],
 )
 @pytest.mark.parametrize("experiment", ENDLESS)
-def test_run_that_a_signal_stops_keeps_its_steps(
+def test_a_signal_stops_a_run_which_keeps_its_steps(
     tmp_path: Path, experiment: str, number: signal.Signals, code: int, steps: int
 ) -> None:
     running = harness.start(tmp_path, *long(experiment, "endless"))
-    run = tmp_path / "runs" / experiment / "latest"
-    wait_for_steps(run.parent, running, steps)
+    wait_for_steps(tmp_path / "runs" / experiment, running, steps)
     running.signal(number)
+    run = latest(tmp_path, experiment)
     ended = stopped_by(running, run)
     assert ended.returncode == code
     if steps:
-        assert f"continue with: dlrun resume runs/{experiment}/" in ended.stderr
-        lines = (run / "metrics.csv").read_text().splitlines()
-        assert len(lines) > steps
-        assert len({line.count(",") for line in lines}) == 1
+        assert f"continue with: dlrun resume {run.relative_to(tmp_path)}" in ended.stderr
+        assert len(rows(run)) == results(run)["steps"] >= steps
+        assert len({line.count(",") for line in rows(run)}) == 1
 
 
 @pytest.mark.parametrize("pause", [0, 0.02, 0.3])
 @pytest.mark.parametrize("experiment", ENDLESS)
-def test_second_signal_stops_at_once_and_in_order(
-    tmp_path: Path, experiment: str, pause: float
-) -> None:
+def test_a_second_signal_stops_at_once(tmp_path: Path, experiment: str, pause: float) -> None:
     running = harness.start(tmp_path, *long(experiment, "endless"))
-    run = tmp_path / "runs" / experiment / "latest"
-    wait_for_steps(run.parent, running, 3)
+    wait_for_steps(tmp_path / "runs" / experiment, running, 3)
     running.signal(signal.SIGINT)
     time.sleep(pause)
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         running.signal(signal.SIGINT)
-    ended = stopped_by(running, run)
+    ended = stopped_by(running, latest(tmp_path, experiment))
     assert "error: interrupted" in ended.stderr
     # Where it had ended already but for Python's own end, the system ends it: 130 for a shell too.
     assert ended.returncode in (130, -signal.SIGINT)
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Path:
-    """A run that Ctrl-C stopped after some epochs."""
-    running = harness.start(tmp_path, *long(NETWORK, "endless"), "--name", "stopped")
-    wait_for_steps(tmp_path / "runs" / NETWORK, running, 2)
-    running.signal(signal.SIGINT)
-    folder = latest(tmp_path, NETWORK)
-    ended = stopped_by(running, folder)
-    assert f"dlrun resume {folder.relative_to(tmp_path)}" in ended.stderr
-    found = results(folder)
-    assert found["metrics"]["valid_accuracy"] >= 0
-    assert found["steps"] == len(rows(folder))
-    return folder
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """The bytes of each file of a run."""
-    return {file.name: file.read_bytes() for file in run.iterdir()}
-
-
-def test_a_continued_run_ends_as_one_that_had_all_epochs_from_its_start(
-    forked: Dlrun, tmp_path: Path
+def test_a_signal_within_a_figure_is_not_lost(
+    tmp_path: Path, cli: Dlrun, monkeypatch: Patch
 ) -> None:
+    def draw(figure: object) -> bytes:
+        with contextlib.suppress(BaseException):  # as Python does in the callback of a weakref
+            signal.raise_signal(signal.SIGINT)
+        return b"figure"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dlrun.plots.figure_to_png", draw)
+        cli(*smoke("nyse-rnn")).is_told(130)
+    run = Run.open(harness.newest_run(tmp_path, "nyse-rnn"))
+    assert run.state == "interrupted"
+    cli("resume", run.folder).is_told(0)
+    run = Run.open(run.folder)
+    assert run.state == "finished" and run.figures
+
+
+def test_a_continued_run_is_a_new_one_as_if_never_stopped(forked: Dlrun, tmp_path: Path) -> None:
     run = finished(tmp_path, [*TWO_EPOCHS, "--name", "two"])
     before = contents(run)
     forked("resume", "two", "trainer.max_epochs=4").is_told(0)
@@ -137,9 +129,7 @@ def test_a_continued_run_ends_as_one_that_had_all_epochs_from_its_start(
     forked("verify", "latest").is_told(0)
 
 
-def test_a_run_that_was_killed_as_it_continued_is_resumed_in_the_new_folder(
-    forked: Dlrun, tmp_path: Path
-) -> None:
+def test_a_run_killed_as_it_continued_is_resumed_there(forked: Dlrun, tmp_path: Path) -> None:
     run = finished(tmp_path, [*TWO_EPOCHS, "--name", "two"])
     before = contents(run)
     running = harness.start(tmp_path, "resume", "two", "trainer.max_epochs=30")
@@ -153,8 +143,10 @@ def test_a_run_that_was_killed_as_it_continued_is_resumed_in_the_new_folder(
     assert latest(tmp_path, NETWORK) == killed and results(killed)["continues"] == run.name
 
 
-def test_what_a_resume_chooses_is_in_the_record_alone(forked: Dlrun, stopped: Path) -> None:
-    change_config(stopped, "max_epochs: 100000", f"max_epochs: {len(rows(stopped)) + 1}")
+def test_what_a_resume_chooses_is_in_the_record_alone(forked: Dlrun, tmp_path: Path) -> None:
+    stopped = finished(tmp_path, TWO_EPOCHS)
+    change_record(stopped, status="interrupted")
+    change_config(stopped, "max_epochs: 2", f"max_epochs: {len(rows(stopped)) + 1}")
     config = (stopped / "config.yaml").read_bytes()
     forked("resume", stopped, "--accelerator", "cpu", "logger=[csv]").is_told(0)
     assert (stopped / "config.yaml").read_bytes() == config

@@ -23,24 +23,20 @@ def opened(folder: Path, config: dict[str, Any] | None = None, **record: Any) ->
 
 def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     content = json.dumps({"labels": ["a", "b"]}).encode()
-    table = "epoch,loss\n1,0.123456789\n2,0.0617283945\n"
-    files = {
-        ASSETS: sha256(content).hexdigest(),
-        "metrics.csv": sha256(table.encode()).hexdigest(),
-    }
+    table = b"epoch,loss\n1,0.123456789\n2,0.0617283945\n"
+    files = {ASSETS: sha256(content).hexdigest(), "metrics.csv": sha256(table).hexdigest()}
     run = opened(tmp_path / "x" / "20260101T000000Z-a", files=files, figures=["a.png"])
     with pytest.raises(DataError, match=r"metrics\.csv: No such file"):
         _ = run.metrics
     folder = RunFolder(run.folder)
     folder.write(ASSETS, content)
-    folder.write_text("metrics.csv", table)
+    folder.write("metrics.csv", table)
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
     assert run.labels == run.assets["labels"] == ["a", "b"]
     assert run.figures == [run.folder / "a.png"]
     assert run.results["experiment"] == run.record.experiment == "x"
     assert run.environment.dlrun == "0.2.0"
-    assert run.metrics["epoch"].tolist() == [1, 2]
-    assert run.metrics["loss"].tolist() == [0.123456789, 0.0617283945]
+    assert run.metrics.to_dict("list") == {"epoch": [1, 2], "loss": [0.123456789, 0.0617283945]}
 
 
 @pytest.mark.parametrize(("status", "why"), [("interrupted", "interrupted"), ("running", "killed")])
@@ -77,17 +73,9 @@ def shipped(experiment: str) -> dict[str, Any]:
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
     for name in NAMES:
         assert opened(tmp_path / name / "a", shipped(name)).changed_settings() == {}
-    (name, *_) = NETWORKS
-    config = shipped(name)
-    config["seed"] = 3
+    config = shipped(NETWORKS[0]) | {"seed": 3, "fallback": None}
     config["optimizer"]["lr"] = 0.5
-    config["data"]["validation"] = 7
-    config["fallback"] = None
-    assert opened(tmp_path / name / "a", config).changed_settings() == {
-        "seed": 3,
-        "fallback": None,
-        "data.validation": 7,
-        "optimizer.lr": 0.5,
-    }
+    changed = {"seed": 3, "fallback": None, "optimizer.lr": 0.5}
+    assert opened(tmp_path / NETWORKS[0] / "a", config).changed_settings() == changed
     with pytest.raises(ConfigError, match="no experiment 'gone'"):
         opened(tmp_path / "gone" / "a").changed_settings()

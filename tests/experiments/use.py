@@ -85,6 +85,11 @@ def put(run: Path, name: str, content: bytes) -> None:
     change_record(run, files=files)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file of a folder, by name: to assert that nothing has changed."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
 def latest(folder: Path, name: str) -> Path:
     """The folder of the newest run of an experiment, if it has begun."""
     return (folder / "runs" / name / "latest").resolve()

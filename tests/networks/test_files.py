@@ -59,7 +59,7 @@ FIRST = "features.0.weight"
     ],
     ids=["number", "sparse", "scalar", "one more"],
 )
-def test_weights_that_do_not_fit_the_model_are_refused(
+def test_weights_of_another_model_are_refused(
     tmp_path: Path, name: str, value: torch.Tensor
 ) -> None:
     torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")

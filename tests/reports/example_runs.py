@@ -48,16 +48,9 @@ def a_classification(
     steps = range(1, epochs + 1)
     lines = (f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in steps)
     run.write_text("metrics.csv", METRICS + "".join(lines))
-    digests = {name: _digest(folder / name) for name in sorted(run.written)}
-    about = {
-        "started": "2026-11-25T12:00:00+00:00",
-        "steps": epochs,
-        "data": "made up",
-        "metrics": {"test_loss": 0.4, "test_accuracy": right / rows},
-        "test_rows": rows,
-        "seconds": {"total": 1.5},
-        "files": digests,
-    }
+    about: dict[str, Any] = {"started": "2026-11-25T12:00:00+00:00", "steps": epochs}
+    about |= {"data": "made up", "test_rows": rows, "seconds": {"total": 1.5}}
+    about |= {"metrics": {"test_loss": 0.4, "test_accuracy": right / rows}, "files": digests(run)}
     a_run(folder, config=config, **(about | record))
     return Run.open(folder)
 
@@ -68,13 +61,9 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
     run = RunFolder(folder)
     run.write_text("predictions.csv", table)
     run.write_text("mistakes.json", json.dumps({"mistakes": list(mistakes)}))
-    a_run(
-        folder,
-        metrics={"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5},
-        reference={"book": {"test_mae": 1.75}},
-        seed=0,
-        files={name: _digest(folder / name) for name in sorted(run.written)},
-    )
+    metrics = {"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5}
+    reference = {"book": {"test_mae": 1.75}}
+    a_run(folder, metrics=metrics, reference=reference, seed=0, files=digests(run))
     return Run.open(folder)
 
 
@@ -94,8 +83,10 @@ def a_picture() -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def digests(run: RunFolder) -> dict[str, str]:
+    """The digests of the files that were written into a folder."""
+    files = {name: (run.path / name).read_bytes() for name in sorted(run.written)}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
 def predictions(labels: Sequence[str], rows: int, seed: int) -> list[list[Any]]:

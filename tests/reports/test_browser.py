@@ -8,7 +8,7 @@ import pytest
 
 from dlrun.commands.report_reproduce import write_report
 from tests.conftest import Faults, Open
-from tests.reports.example_runs import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture, config
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,35 +25,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     runs = folder / "runs" / "imdb-dense"
     texts = [MISTAKE | {"row": n, "text": f"mistake {n} " * 50} for n in range(5)]
-    accuracies = []
     for n in range(2):
-        one = a_classification(
-            runs / f"20261125T12000{n}Z-000{n}",
-            seed=n,
-            epochs=10,
-            mistakes=texts,
-            words=[("dull", -1.5), ("superb", 2.0)],
-            config={"seed": n, "optimizer": {"lr": 0.001}},
-            reference={"book": {"test_accuracy": 0.9}},
-        )
-        accuracies.append(one.record.metrics["test_accuracy"])
-    a_classification(
-        runs / "20261125T120002Z-0002",
-        labels=[f"class {n}" for n in range(30)],
-        rows=500,
-        mistakes=[MISTAKE | {"row": 1, "image": a_picture()}],
-        data="pictures",
-        config={"seed": 0, "optimizer": {"lr": 0.002}},
-    )
-    a_classification(
-        runs / "20261125T120003Z-0003",
-        labels=[HOSTILE, "b"],
-        mistakes=[MISTAKE | {"row": 1, "text": HOSTILE}],
-        words=[(HOSTILE, 1.0)],
-        data=HOSTILE,
-        error=HOSTILE,
-        status="failed",
-    )
+        about = {"mistakes": texts, "words": [("dull", -1.5), ("superb", 2.0)], "epochs": 10}
+        about |= {"config": config(n, 0.001), "reference": {"book": {"test_accuracy": 0.9}}}
+        a_classification(runs / f"20261125T12000{n}Z-000{n}", seed=n, **about)
+    about = {"labels": [f"class {n}" for n in range(30)], "rows": 500, "data": "pictures"}
+    about |= {"mistakes": [MISTAKE | {"row": 1, "image": a_picture()}], "config": config(0, 0.002)}
+    a_classification(runs / "20261125T120002Z-0002", **about)
+    about = {"labels": [HOSTILE, "b"], "mistakes": [MISTAKE | {"row": 1, "text": HOSTILE}]}
+    about |= {"words": [(HOSTILE, 1.0)], "data": HOSTILE, "error": HOSTILE, "status": "failed"}
+    a_classification(runs / "20261125T120003Z-0003", **about)
     write_report(sorted(map(str, runs.iterdir())), folder / "report.html")
     return folder / "report.html"
 
@@ -97,7 +78,7 @@ def test_it_filters_rows_and_chapters(opened: Open) -> None:
     assert len(names(page)) == page.locator("details.run:visible").count() == 4
 
 
-def test_values_under_the_pointer_and_by_keyboard(opened: Open) -> None:
+def test_values_are_shown_by_pointer_and_keyboard(opened: Open) -> None:
     page = unfold(opened())
     chart = page.locator("#run-1 figure.chart", has_text="loss").first
     svg = chart.locator("> svg")
@@ -141,16 +122,15 @@ def test_configs_side_by_side_with_the_books_number(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
-def test_a_chapter_is_seen_without_scrolling(
+def test_a_chapter_needs_no_scrolling(
     browser: "Browser", tmp_path: Path, width: int, height: int
 ) -> None:
     """On a phone it is longer, but no cell is cut."""
     about = {"reference": {"book": {"test_accuracy": 0.5}}, "source": "sample"}
-    runs = [
-        a_classification(tmp_path / "runs" / f"experiment-{n:02}" / "r", **about).folder
-        for n in range(14)
-    ]
-    write_report([str(run) for run in runs], tmp_path / "report.html")
+    folders = [tmp_path / "runs" / f"experiment-{n:02}" / "r" for n in range(14)]
+    for folder in folders:
+        a_classification(folder, **about)
+    write_report([*map(str, folders)], tmp_path / "report.html")
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto((tmp_path / "report.html").as_uri())
     box = page.locator("#overview").bounding_box()
@@ -173,11 +153,9 @@ def test_a_link_to_a_folded_run_unfolds_it(opened: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_axe_core_finds_no_fault(
-    opened: Open, accessibility_faults: Faults, scheme: Any, width: int
-) -> None:
+def test_axe_finds_no_fault(opened: Open, axe_faults: Faults, scheme: Any, width: int) -> None:
     page = unfold(opened(color_scheme=scheme, viewport={"width": width, "height": 800}))
-    assert accessibility_faults(page) == []
+    assert axe_faults(page) == []
 
 
 def test_a_phone_scrolls_downwards_only(opened: Open) -> None:

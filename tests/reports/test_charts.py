@@ -25,16 +25,12 @@ def line(x: list[float], y: list[float]) -> ChartCurve:
     return ChartCurve("", x, y, "run1")
 
 
-def texts(one: Chart) -> list[str]:
-    return [text for _, text in one.x.ticks]
-
-
 def test_a_path_of_lambdas_is_logarithmic_and_descends() -> None:
     found = chart(line([1336.0, 40.0, 1.0, 0.13], [0.5, 0.7, 0.9, 0.8]))
     assert found.x.logarithmic
     assert (found.x.at(1336.0), found.x.at(0.13)) == (LEFT, RIGHT)
     assert found.x.at(math.sqrt(1336.0 * 0.13)) == pytest.approx((LEFT + RIGHT) / 2, abs=0.1)
-    assert texts(found) == ["1", "10", "100", "1000"]
+    assert [text for _, text in found.x.ticks] == ["1", "10", "100", "1000"]
 
 
 @pytest.mark.parametrize(

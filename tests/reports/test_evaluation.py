@@ -76,10 +76,8 @@ def test_classes_of_the_same_rows_are_compared_in_pairs() -> None:
     assert found.difference == pytest.approx(0.4)
     low, high = found.interval_of_mean or (0, 0)
     assert 0 < low < 0.4 < high and found.verdict == "better"
-    assert (
-        compare_pairs(describe_metric("test_accuracy", {}), "test row", values, values).verdict
-        == "no clear difference"
-    )
+    same = compare_pairs(describe_metric("test_accuracy", {}), "test row", values, values)
+    assert same.verdict == "no clear difference"
 
 
 def test_of_values_the_absolute_errors_differ(tmp_path: Path) -> None:

@@ -27,25 +27,18 @@ def run(folder: Path, name: str = "r", experiment: str = "e", seed: int = 0, **m
 
 
 BEST = {"metric": "valid_loss", "epoch": 2, "value": 0.5}
-ON_TEST = {"seed": 0, "data": {"validation": "test"}}
+ON_TEST = {"config": {"seed": 0, "data": {"validation": "test"}}}
+OTHERS = {"reference_differs": "not the book's data"}
 
 
 @pytest.mark.parametrize(
     ("tag", "record", "harmless"),
     [
-        (run_data.OTHER_DATA, {"reference_differs": "not the book's data"}, {}),
+        (run_data.OTHER_DATA, OTHERS, {}),
         (run_data.OTHER_NETWORK, {"reference_differs": "model.name is x (book: y)"}, {}),
         (run_data.OTHER_CONFIG, {"reference_differs": "optimizer.lr is 1 (book: 2)"}, {}),
-        (
-            run_data.GENERATED,
-            {"source": "sample", "reference_differs": "not the book's data"},
-            {"source": "x"},
-        ),
-        (
-            run_data.CHOSEN_BY_TEST,
-            {"weights_epoch": 2, "config": ON_TEST},
-            {"weights_epoch": 3, "config": ON_TEST},
-        ),
+        (run_data.GENERATED, {"source": "sample"} | OTHERS, {"source": "x"}),
+        (run_data.CHOSEN_BY_TEST, {"weights_epoch": 2} | ON_TEST, {"weights_epoch": 3} | ON_TEST),
         (run_data.FAILED, {"status": "failed"}, {}),
         (run_data.UNFINISHED, {"status": "interrupted"}, {}),
         (run_data.NOT_RANKED, {"metrics": {"test_brier": 0.5}}, {}),
@@ -78,12 +71,7 @@ def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
 
 def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:
     runs = [
-        run(
-            tmp_path,
-            f"{lr}",
-            config={"seed": 0, "optimizer": {"lr": lr}},
-            metrics={"test_mae": 20.0 - lr},
-        )
+        run(tmp_path, f"{lr}", config=config(0, lr), metrics={"test_mae": 20.0 - lr})
         for lr in range(MOST_ROWS)
     ]
     made = run(tmp_path, "made", source="sample", metrics={"test_mae": 0.0}, data="sample")
@@ -97,36 +85,25 @@ def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("seeds", "metric", "published", "marks", "place"),
     [
-        (1, "test_mae", {}, {"mean"}, None),
-        (1, "test_accuracy", {"book": 0.5}, {"mean", "interval", "book"}, None),
-        (2, "test_mae", {"book": 0.5, "notebook": 0.6}, {"mean", "run", "book"}, None),
-        (5, "test_mae", {"notebook": 0.6}, {"mean", "interval", "notebook"}, "within"),
-        (5, "test_mae", {"book": 9.5}, {"mean", "interval", "book"}, "above"),
+        (1, "test_mae", {}, "mean", None),
+        (1, "test_accuracy", {"book": 0.5}, "mean interval book", None),
+        (2, "test_mae", {"book": 0.5, "notebook": 0.6}, "mean run book", None),
+        (5, "test_mae", {"notebook": 0.6}, "mean interval notebook", "within"),
+        (5, "test_mae", {"book": 9.5}, "mean interval book", "above"),
     ],
 )
 def test_a_result_beside_the_books_number(
-    tmp_path: Path,
-    seeds: int,
-    metric: str,
-    published: dict[str, float],
-    marks: set[str],
-    place: str | None,
+    tmp_path: Path, seeds: int, metric: str, published: dict[str, float], marks: str, place: str
 ) -> None:
     """The legend names what is drawn, and the picture says its numbers as text."""
-    runs = [
-        run(
-            tmp_path,
-            str(seed),
-            seed=seed,
-            config=config(seed),
-            metrics={metric: 0.4 + seed / 10},
-            reference={edition: {metric: value} for edition, value in published.items()},
-        )
-        for seed in range(seeds)
-    ]
+    runs = []
+    for seed in range(seeds):
+        about = {"config": config(seed), "metrics": {metric: 0.4 + seed / 10}}
+        about |= {"reference": {name: {metric: value} for name, value in published.items()}}
+        runs.append(run(tmp_path, str(seed), seed=seed, **about))
     found = overview(sections(*runs))
     (row,) = found.rows
-    assert {look for look, _ in found.legend} == marks | {"run0"}, "and the curve"
+    assert {look for look, _ in found.legend} == {*marks.split(), "run0"}, "and the curve"
     assert row["place"] == place and row["count"] == str(seeds)
     label = row["picture"].label
     assert all(f"{value}" in label for value in published.values() if len(published) == 1)
@@ -142,14 +119,12 @@ def test_the_order_is_the_books_also_of_what_was_not_run(tmp_path: Path) -> None
     absent = {"place": [10, 9, 3, 1], "book": {"test_accuracy": 0.4206}}
     found = overview(sections(late, run(tmp_path, "r", "own"), early), absent=absent)
     names = ["early", "absent", "late", "own"]
-    assert [name in row["config"] for name, row in zip(names, found.rows, strict=True)] == [
-        True
-    ] * 4
+    assert all(name in row["config"] for name, row in zip(names, found.rows, strict=True))
     assert found.rows[1]["book"] == "0.4206" and run_data.NO_DATA in found.tags
 
 
 def test_validation_rows_that_are_the_test_rows_are_named(tmp_path: Path) -> None:
-    (shown,) = sections(run(tmp_path, config=ON_TEST, best_epoch=BEST))
+    (shown,) = sections(run(tmp_path, best_epoch=BEST, **ON_TEST))
     assert [line.name for line in shown.charts[0].lines] == ["training", "validation = test"]
     (row,) = overview([shown]).rows
     assert row["curve"].label.startswith("validation = test ")

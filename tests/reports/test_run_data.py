@@ -30,12 +30,10 @@ def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
 
 def test_words_by_weight(tmp_path: Path) -> None:
     words = [(f"w{n}", n / 10) for n in range(-20, 21)]
-    (low, negative), (high, positive) = section(
-        a_classification(tmp_path / "e" / "r", words=words)
-    ).words
-    assert (low, high) == ("negative", "positive")
-    assert negative[0] == ("w-20", -2.0) and len(negative) == run_data.WORDS_SHOWN
-    assert positive[0] == ("w20", 2.0) and len(positive) == run_data.WORDS_SHOWN
+    low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words
+    assert (low[0], low[1][0]) == ("negative", ("w-20", -2.0))
+    assert (high[0], high[1][0]) == ("positive", ("w20", 2.0))
+    assert len(low[1]) == len(high[1]) == run_data.WORDS_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -60,11 +58,10 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
 
 
 def test_photographs(tmp_path: Path) -> None:
-    folder = a_run(
-        tmp_path / "e" / "r", status="interrupted", reference={"book": {"a.jpg": {"owl": 0.5}}}
-    )
-    run, rows = RunFolder(folder), []
-    rows += [["/x/a.jpg", 1, "hawk", 0.6, ""], ["/x/a.jpg", 2, "owl", 0.3, ""]]
+    reference = {"book": {"a.jpg": {"owl": 0.5}}}
+    folder = a_run(tmp_path / "e" / "r", status="interrupted", reference=reference)
+    run = RunFolder(folder)
+    rows: list[list[object]] = [["/x/a.jpg", 1, "hawk", 0.6, ""], ["/x/a.jpg", 2, "owl", 0.3, ""]]
     rows += [["/x/b.jpg", "", "", "", "no photograph"], ["/x/c.jpg", 1, "cat", 0.9, ""]]
     heads = ["image", "rank", "label", "probability", "error"]
     run.write("predictions.csv", to_csv([heads, *rows]))

@@ -31,20 +31,13 @@ REFERENCE = {
 def a_part(
     folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
 ) -> ReproducedExperiment:
-    config = registry.experiment_entry(name).shipped.values
-    runs = [
-        Run.open(
-            a_run(
-                folder / "runs" / name / f"20261125T12000{seed}Z-0000",
-                config=config | {"seed": seed},
-                metrics={"test_mae": value},
-                reference=REFERENCE,
-                seconds={"total": 2.0},
-                seed=seed,
-            )
-        )
-        for seed, value in enumerate(mae)
-    ]
+    shipped = registry.experiment_entry(name).shipped.values
+    about: dict[str, Any] = {"reference": REFERENCE, "seconds": {"total": 2.0}}
+    runs = []
+    for seed, value in enumerate(mae):
+        place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
+        about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
+        runs.append(Run.open(a_run(place, **about)))
     return ReproducedExperiment(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
 
 
@@ -73,14 +66,9 @@ def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
 
 def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
     """Bars and line breaks end no cell and no row."""
-    folder = a_run(
-        tmp_path / "runs" / "e" / "20261125T120000Z-0000",
-        metrics={"test_accuracy": 0.5},
-        reference={"source": "S", "book": {"test_accuracy": 0.6}, "notebook": {}},
-        reference_differs="a | b\nc",
-        seconds={"total": 2.0},
-        seed=0,
-    )
+    reference = {"source": "S", "book": {"test_accuracy": 0.6}, "notebook": {}}
+    about = {"metrics": {"test_accuracy": 0.5}, "reference_differs": "a | b\nc", "seed": 0}
+    folder = a_run(tmp_path / "e" / "20261125T120000Z-0", reference=reference, **about)
     part = ReproducedExperiment("hitters-dense", RunSettings(), [0], runs=[Run.open(folder)])
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
     text = format_reproduction_markdown([part, other], f"{TABLE_MARK[5:]} --out 'a-->b'")

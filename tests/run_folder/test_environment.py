@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import read_run_environment
 from dlrun.system.resources import usable_cores
+from tests.conftest import Patch
 from tests.run_folder.making import seal
 
 
@@ -14,17 +13,14 @@ def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     about = environment.describe_environment("dlrun")
     seal(tmp_path / "environment.json", {"format": 1} | about)
     found = read_run_environment(tmp_path)
-    assert found.packages["torch"]
-    assert found.packages == environment.package_versions()
+    assert found.packages["torch"] and found.packages == environment.package_versions()
     assert found.threads == usable_cores() >= 1
     assert found.code == environment.code_version("dlrun")
-    wanted = {"python", "dlrun", "platform", "processor", "command", "folder"}
-    assert wanted <= about.keys()
+    assert {"python", "dlrun", "platform", "processor", "command", "folder"} <= about.keys()
 
 
-def test_code_changes_with_the_name_and_the_content_of_every_py_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_changes_with_each_py_file(tmp_path: Path, monkeypatch: Patch) -> None:
+    """With its name and its content."""
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "own_package"
     (package / "part").mkdir(parents=True)
@@ -34,13 +30,8 @@ def test_code_changes_with_the_name_and_the_content_of_every_py_file(
         environment.code_digest.cache_clear()
         return environment.code_version("own_package")
 
-    for name, text in (
-        ("__init__.py", ""),
-        ("part/a.py", "a = 1\n"),
-        ("part/a.py", "a = 2\n"),
-        ("part/b.py", ""),
-    ):
-        (package / name).write_text(text)
+    for name in ("__init__.py", "part/a.py", "part/a.py", "part/b.py"):
+        (package / name).write_text(f"a = {len(codes)}")
         codes.append(code_now())
     (package / "part" / "b.py").rename(package / "b.py")
     codes.append(code_now())

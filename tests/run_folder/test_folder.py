@@ -12,15 +12,10 @@ import pytest
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import scan_folder
-from dlrun.run_folder.folder import (
-    RunFolder,
-    check_output_path,
-    check_runs_folder_writable,
-    remove_run,
-    to_csv,
-)
+from dlrun.run_folder import folder as folders
+from dlrun.run_folder.folder import RunFolder, remove_run, to_csv
 from dlrun.system.console import to_json
-from tests.conftest import Dlrun, setting
+from tests.conftest import Dlrun, Patch, setting
 from tests.experiments.use import finished
 from tests.run_folder.making import a_run
 
@@ -29,8 +24,7 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
     name = "ü_1.5,+-" + "n" * 190
     with ThreadPoolExecutor(20) as pool:
         folders = list(pool.map(lambda _: RunFolder.claim(tmp_path, "x", name).path, range(200)))
-    assert len(set(folders)) == 200
-    assert all(folder.is_dir() for folder in folders)
+    assert len(set(folders)) == 200 and all(folder.is_dir() for folder in folders)
     assert any(folder.name.endswith(f"Z-{name}") for folder in folders)
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
 
@@ -53,12 +47,12 @@ def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", [".", "no/where", "pipe", "link", "x" * 300])
-def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_where_no_file_can_be(tmp_path: Path, monkeypatch: Patch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     Path("link").symlink_to("elsewhere")
     with pytest.raises(ConfigError, match="^--out "):
-        check_output_path("--out", Path(name), force=True)
+        folders.check_output_path("--out", Path(name), force=True)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
 
 
@@ -67,12 +61,9 @@ def files_below(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files}
 
 
-def test_no_output_replaces_a_file_of_a_run_a_sweep_or_the_commands_input(
-    forked: Dlrun, tmp_path: Path
-) -> None:
+def test_no_output_replaces_a_file_of_a_run_or_an_input(forked: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("x,y\n" + "".join(f"{x},{2 * x % 7}\n" for x in range(40)))
-    words = ["table-linear", "own.csv", "data.target=y", "--name", "own"]
-    run = finished(tmp_path, words)
+    run = finished(tmp_path, ["table-linear", "own.csv", "data.target=y", "--name", "own"])
     forked("sweep", "hitters-linear", *setting("data.source=sample"), "--seeds", "1,").is_told(0)
     (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
     (run / "inside").mkdir()
@@ -86,9 +77,9 @@ def test_no_output_replaces_a_file_of_a_run_a_sweep_or_the_commands_input(
     protected += [tmp_path / name for name in ("folder/notes.json", "metrics.csv", "stored.txt")]
     before = files_below(tmp_path)
     table = ["predict", "own", "--csv", "new.csv"]
-    for out in protected:
-        for command in (table, ["export", "own"], ["report", "own"]):
-            forked(*command, "--out", out, "--force").is_told(2, ": is ")
+    commands = [table, ["export", "own"], ["report", "own"]]
+    for out, command in zip(protected, commands * 2, strict=True):
+        forked(*command, "--out", out, "--force").is_told(2, ": is ")
     forked("new", "my-net", "--into", run).is_told(2, "is in the folder of a run")
     for out in ("new.csv", "own.csv"):
         forked(*table, "--out", out, "--force").is_told(2, "is also an input")
@@ -98,14 +89,14 @@ def test_no_output_replaces_a_file_of_a_run_a_sweep_or_the_commands_input(
 
 
 def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
-    check_runs_folder_writable(tmp_path / "new" / "runs")
+    folders.check_runs_folder_writable(tmp_path / "new" / "runs")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("none")
     for name in ("file", "link"):
         for runs in (tmp_path / name, tmp_path / name / "runs"):
             with pytest.raises(ConfigError, match="is not a folder"):
-                check_runs_folder_writable(runs)
+                folders.check_runs_folder_writable(runs)
             for claim in (RunFolder.claim, RunFolder.claim_sweep):
                 with pytest.raises(ConfigError, match="is not a folder"):
                     claim(runs, "x")
@@ -122,15 +113,10 @@ def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_text("a.txt", "whole")
+    folder.write_text("a.txt", "caf\udce9 \u00e9")  # the name of a file that is not UTF-8
     (tmp_path / ".new-123-weights.pt").write_bytes(b"half")
     folder.remove_temporary_files()
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
-
-
-def test_a_text_keeps_names_that_are_not_utf_8(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_text("a.txt", "caf\udce9 \u00e9")  # the name of a file that is not UTF-8
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9 \u00e9"
 
 
@@ -154,8 +140,7 @@ def test_a_run_goes_with_its_files_and_nothing_that_links_point_at(tmp_path: Pat
     (run / "sub" / "link").symlink_to(treasure)
     (run / "link").symlink_to(treasure / "file")
     remove_run(run)
-    assert list((tmp_path / "runs" / "x").iterdir()) == []
-    assert (treasure / "file").exists()
+    assert not run.exists() and (treasure / "file").exists()
 
 
 def test_a_run_behind_a_link_stays(tmp_path: Path) -> None:

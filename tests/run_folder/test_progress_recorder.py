@@ -9,7 +9,8 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder, StepCounter, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
-from tests.conftest import Out
+from tests.conftest import Out, Patch
+from tests.experiments.use import contents
 
 COLUMNS = ["epoch", "loss"]
 
@@ -39,23 +40,19 @@ def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: ProgressRecorder, ca
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
 
 
-def test_a_counter_goes_on_from_the_checkpoint_and_writes_nothing(
-    tmp_path: Path, steps: ProgressRecorder
-) -> None:
+def test_a_counter_goes_on_and_writes_nothing(tmp_path: Path, steps: ProgressRecorder) -> None:
     do(steps, 1, 2)
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    before = contents(tmp_path)
     counter = StepCounter(tmp_path, "a run", Screen(quiet=True), StopRequest())
     assert counter.begin(COLUMNS, "data") is not None
     do(counter, 3)
     counter.write("summary.txt", b"text")
     assert [row["epoch"] for row in counter.rows] == [1, 2, 3]
     assert counter.begin(COLUMNS, "data") is None and counter.rows == []
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
-def test_another_attempt_or_another_run_begins_from_nothing(
-    tmp_path: Path, steps: ProgressRecorder
-) -> None:
+def test_another_attempt_begins_from_nothing(tmp_path: Path, steps: ProgressRecorder) -> None:
     do(steps, 1, 2)
     assert steps.begin(COLUMNS, "data") is None
     assert steps.rows == []
@@ -66,7 +63,7 @@ def test_another_attempt_or_another_run_begins_from_nothing(
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
-    tmp_path: Path, steps: ProgressRecorder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, steps: ProgressRecorder, monkeypatch: Patch
 ) -> None:
     do(steps, 1)
 

@@ -18,12 +18,9 @@ from tests.run_folder.making import a_run, change_record
 @pytest.mark.parametrize(
     ("split_seed", "data"), [(None, "digits, 5 folds"), (3, "digits, seed 3, 5 folds")]
 )
-def test_only_the_runs_own_seed_and_fold_are_left_out_of_its_data(
-    split_seed: int | None, data: str
-) -> None:
-    record = RunRecord(
-        experiment="e", status="finished", seed=3, data="digits, seed 3, fold 2 of 5"
-    )
+def test_its_own_seed_and_fold_are_left_out_of_its_data(split_seed: int | None, data: str) -> None:
+    about = {"seed": 3, "data": "digits, seed 3, fold 2 of 5"}
+    record = RunRecord(experiment="e", status="finished", **about)
     assert record.data_without_chance({"data.split_seed": split_seed}) == data
 
 
@@ -68,9 +65,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
         ("reference", {"place": 5}),
     ],
 )
-def test_a_field_of_another_type_is_damage_that_names_it(
-    cli: Dlrun, tmp_path: Path, field: str, value: object
-) -> None:
+def test_a_field_of_another_type(cli: Dlrun, tmp_path: Path, field: str, value: object) -> None:
     folder = a_run(tmp_path / "runs" / "nyse-linear" / "20260101T000000Z-a")
     change_record(folder, **{field: value})
     for words in (["report", "latest"], ["resume", "latest"], ["runs", "show", "latest"]):

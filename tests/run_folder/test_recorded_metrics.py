@@ -31,9 +31,7 @@ def a_record(**values: Any) -> RunRecord:
 
 
 @pytest.mark.parametrize("end", ["", "3,0.0", '"'])
-def test_numbers_are_as_written_and_a_last_row_without_its_end_is_dropped(
-    end: str,
-) -> None:
+def test_numbers_are_as_written_and_a_torn_last_row_is_dropped(end: str) -> None:
     content = f"epoch,loss\n1,0.123456789\n2,1e-05\n{end}".encode()
     table = parse_metrics_csv(content, Path("metrics.csv"))
     assert table == {"epoch": [1, 2], "loss": [0.123456789, 1e-05]}
@@ -42,10 +40,7 @@ def test_numbers_are_as_written_and_a_last_row_without_its_end_is_dropped(
 
 @pytest.mark.parametrize(
     "content",
-    [
-        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,x", b"\xff,1")),
-        b"epoch,lo",
-    ],
+    [*(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,x", b"\xff,1")), b"epoch,lo"],
 )
 def test_a_damaged_table_is_a_data_error(content: bytes) -> None:
     with pytest.raises(DataError, match=r"metrics\.csv: cannot be read: "):
@@ -67,9 +62,8 @@ def test_the_metric_that_a_run_is_judged_by() -> None:
     }.items():
         metric = selection_metric(a_record(metrics=dict.fromkeys(names.split(), 1)))
         assert (metric and metric.name) == selection
-    of_users = a_record(
-        metrics={"valid_loss": 1, "valid_brier": 1}, config={"metrics": {"brier": "lower"}}
-    )
+    metrics = {"valid_loss": 1, "valid_brier": 1}
+    of_users = a_record(metrics=metrics, config={"metrics": {"brier": "lower"}})
     metric = selection_metric(of_users)
     assert metric and (metric.name, metric.sign) == ("valid_brier", -1)
 
@@ -115,8 +109,7 @@ def test_the_kept_epoch_is_the_best_or_the_last() -> None:
 
 
 def test_an_end_before_the_last_epoch_is_noted() -> None:
-    record = a_record(stopped_epoch=8, weights_epoch=5, steps=8)
-    notes = dict(remarks_on_metrics(record))
+    notes = dict(remarks_on_metrics(a_record(stopped_epoch=8, weights_epoch=5, steps=8)))
     assert "epoch 8" in notes["ended"] and "epoch 5" in notes["kept"]
     assert remarks_on_metrics(a_record(weights_epoch=8, steps=8)) == []
 
@@ -128,17 +121,14 @@ def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> 
     if noted:
         assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
         assert "test rows" not in found["valid"]
-        on_test = a_record(
-            best_epoch=BEST | {"value": best}, config={"data": {"validation": "test"}}
-        )
+        config = {"data": {"validation": "test"}}
+        on_test = a_record(best_epoch=BEST | {"value": best}, config=config)
         assert "test rows" in dict(remarks_on_metrics(on_test))["valid"]
 
 
 def test_why_a_run_is_not_compared_stands_beside_the_books_number() -> None:
-    reference = {"book": {"test_accuracy": 0.421}}
-    ((kind, note),) = remarks_on_metrics(
-        a_record(source="sample", reference=reference, reference_differs="other data")
-    )
+    about = {"reference": {"book": {"test_accuracy": 0.421}}, "reference_differs": "other data"}
+    ((kind, note),) = remarks_on_metrics(a_record(source="sample", **about))
     assert kind == "book" and "other data" in note and "0.4210" in note
 
 

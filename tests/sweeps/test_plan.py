@@ -1,6 +1,5 @@
 """All points are checked before anything begins, and the plan that is kept gives them again."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.sweeps.plan import Sweep, read_sweep_plan
+from tests.conftest import Patch
 from tests.sweeps.use import SAMPLE, planned, written
 
 
@@ -27,8 +27,7 @@ def test_one_message_has_each_error_once(tmp_path: Path) -> None:
     assert found == ["batch_size=0", "optimizer.lr=-1", "optimizer.lr=fast"]
     message = errors(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"])
     assert message.startswith("2 errors in the sweep:") and f"{tmp_path}/b" in message
-    message = errors("batch_sise=3", seeds="3")
-    assert message == "batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
+    assert errors("batch_sise=3", seeds="3").startswith("batch_sise=3: batch_sise: ")
 
 
 @pytest.mark.parametrize(
@@ -44,22 +43,17 @@ def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str)
     assert part in errors(*overrides, **search)
 
 
-@pytest.mark.parametrize("key", ["data.target", "data.path"])
-def test_a_sweep_has_one_target_and_one_file(tmp_path: Path, key: str) -> None:
+def test_a_sweep_has_one_target_and_one_file(tmp_path: Path) -> None:
     """The error of one target, or on some rows, says nothing about that of others."""
-    table = tmp_path / "own.csv"
-    table.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
+    table, other = tmp_path / "own.csv", tmp_path / "other.csv"
+    for file in (table, other):
+        file.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
     own = [f"data.path={table}", "data.target=c"]
-    other = shutil.copy(table, tmp_path / "other.csv")
-    values = f"{key}={table},{other}" if key == "data.path" else f"{key}=a,b"
-    with pytest.raises(ConfigError, match=f"{key} varies") as error:
-        planned(*own, experiment="table-linear", grid=[values])
-    assert error.value.hint
+    for grid in (f"data.path={table},{other}", "data.target=a,b"):
+        assert "varies" in errors(*own, experiment="table-linear", grid=[grid])
 
 
-def test_a_plan_read_back_gives_the_same_configs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_read_back_gives_the_same_configs(tmp_path: Path, monkeypatch: Patch) -> None:
     """Also in another folder: paths are absolute in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 2)

@@ -14,6 +14,7 @@ from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
 from dlrun.sweeps.runner import choose_jobs_and_threads
 from dlrun.system.accelerator import select_accelerator
+from tests.conftest import Patch
 
 
 def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
@@ -22,7 +23,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None
 
 
 @pytest.fixture(autouse=True)
-def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def _four_cores(monkeypatch: Patch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runner, "usable_cores", lambda: 4)
     monkeypatch.setattr(runner, "available_memory", lambda: None)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.system.console import Screen, format_text_table, shorten_paths, to_json
-from tests.conftest import Out
+from tests.conftest import Out, Patch
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 
@@ -31,9 +31,7 @@ def test_no_control_character_is_shown(capsys: Out) -> None:
     assert "two\na" in said.err
 
 
-def test_paths_below_the_working_folder_are_relative(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
+def test_paths_here_are_relative(tmp_path: Path, monkeypatch: Patch, capsys: Out) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "a b"
     for text in (f"{folder}: damaged", f"run '{folder}' --out={folder}", f"({folder})"):
@@ -75,9 +73,8 @@ def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
-    capsys: Out, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_of_many_steps_few_lines_are_shown(capsys: Out, caplog: pytest.LogCaptureFixture) -> None:
+    """And the log has all."""
     with caplog.at_level("INFO", "dlrun"), Screen().progress("path", 50, "steps") as bar:
         for n in range(1, 51):
             bar.step(n, f"line {n}")
@@ -88,10 +85,7 @@ def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
 
 def test_a_table_is_aligned_by_what_a_terminal_shows() -> None:
     rows = [["key", "n", "text"], ["世界", "10", "a"], ["b", "5", "longer"]]
-    assert format_text_table(rows, left=(0, 2)) == [
-        "key    n  text",
-        "世界  10  a",
-        "b      5  longer",
-    ]
+    lines = ["key    n  text", "世界  10  a", "b      5  longer"]
+    assert format_text_table(rows, left=(0, 2)) == lines
     assert format_text_table([["a", "b"], ["cc", ""]], gap=1) == ["a  b", "cc"]
     assert format_text_table([]) == []

@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
 
 
 @pytest.mark.parametrize("experiment", [NETWORK, PHOTOGRAPHS])
-def test_a_damaged_record_is_refused_or_says_the_same(
+def test_a_damaged_record_is_not_believed(
     tmp_path: Path, done: Done, experiment: str, flips: int
 ) -> None:
     file = moved(done(experiment), tmp_path) / "results.json"

@@ -14,6 +14,7 @@ from tests.experiments.use import finished, results
 
 OWN = "tests.training.own_callbacks"
 DENSE = "imdb-dense"
+OF_LIGHTNING = "lightning.pytorch.callbacks."
 CSV = "lightning.pytorch.loggers.CSVLogger"
 
 
@@ -28,7 +29,7 @@ CSV = "lightning.pytorch.loggers.CSVLogger"
         (f"trainer.callbacks=[{{class: {OWN}.Exiting, at_once: true}}]", "SystemExit: 3"),
         (f"trainer.callbacks=[{OWN}.Failing, {OWN}.Failing]", "given twice"),
         (
-            "trainer.callbacks=[{class: lightning.pytorch.callbacks.EarlyStopping, monitor: x}]",
+            f"trainer.callbacks=[{{class: {OF_LIGHTNING}EarlyStopping, monitor: x}}]",
             "early_stopping",
         ),
         (f"logger=[{{class: {CSV}, dir: logs}}]", "its arguments: save_dir"),
@@ -53,18 +54,18 @@ def test_a_logger_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path
     assert results(plain)["metrics"] == results(failing)["metrics"]
 
 
+FAILING = f"class: {OWN}.Failing, after: 1"
+
+
 @pytest.mark.parametrize(
     ("callback", "message"),
     [
-        (f"{{class: {OWN}.Failing, after: 1}}", "in on_train_batch_end: RuntimeError: no answer"),
-        (
-            f"{{class: {OWN}.Failing, after: 1, error: KeyboardInterrupt}}",
-            "KeyboardInterrupt: no answer",
-        ),
+        (f"{{{FAILING}}}", "in on_train_batch_end: RuntimeError: no answer"),
+        (f"{{{FAILING}, error: KeyboardInterrupt}}", "KeyboardInterrupt: no answer"),
         (f"{OWN}.Exiting", "SystemExit: 3"),
     ],
 )
-def test_a_callback_that_fails_ends_the_run_with_its_place(
+def test_a_failing_callback_is_named(
     tmp_path: Path, cli: Dlrun, callback: str, message: str
 ) -> None:
     settings = "trainer.max_epochs=3", f"trainer.callbacks=[{callback}]"
@@ -82,20 +83,16 @@ def test_a_metric_that_a_callback_follows_and_the_network_lacks_is_an_error(cli:
 
 
 def test_a_callback_that_ends_the_training_before_its_first_epoch_is_an_error(cli: Dlrun) -> None:
-    timer = "{class: lightning.pytorch.callbacks.Timer, duration: {seconds: 0}}"
+    timer = f"{{class: {OF_LIGHTNING}Timer, duration: {{seconds: 0}}}}"
     cli(*harness.words(DENSE, f"trainer.callbacks=[{timer}]")).is_told(1, "its first epoch")
 
 
 def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
-    callbacks = "lightning.pytorch.callbacks"
-    stats = f"{{class: {callbacks}.DeviceStatsMonitor, cpu_stats: true}}"
-    best = f"{{class: {callbacks}.ModelCheckpoint, monitor: valid_loss}}"
-    words = harness.words(
-        DENSE,
-        f"trainer.callbacks=[{stats}, {best}, {callbacks}.LearningRateMonitor]",
-        f"logger=[tensorboard, {{class: {CSV}, save_dir: logs}}]",
-    )
-    ended = harness.run(tmp_path, *words).is_told(0)
+    stats = f"{{class: {OF_LIGHTNING}DeviceStatsMonitor, cpu_stats: true}}"
+    best = f"{{class: {OF_LIGHTNING}ModelCheckpoint, monitor: valid_loss}}"
+    callbacks = f"trainer.callbacks=[{stats}, {best}, {OF_LIGHTNING}LearningRateMonitor]"
+    loggers = f"logger=[tensorboard, {{class: {CSV}, save_dir: logs}}]"
+    ended = harness.run(tmp_path, *harness.words(DENSE, callbacks, loggers)).is_told(0)
     assert "warning" not in ended.stderr
     run = harness.newest_run(tmp_path, DENSE)
     assert [*(run / "checkpoints").glob("epoch=*.ckpt")]
@@ -108,12 +105,8 @@ def test_callbacks_of_lightning_log_and_save(tmp_path: Path) -> None:
     assert rate in header and len(points["train_loss"]) == len(Run.open(run).table["epoch"])
 
 
-def test_the_state_of_a_callback_continues_when_a_run_is_resumed(
-    tmp_path: Path, forked: Dlrun
-) -> None:
-    best = (
-        "{class: lightning.pytorch.callbacks.ModelCheckpoint, monitor: valid_loss, save_top_k: 2}"
-    )
+def test_the_state_of_a_callback_continues_with_a_resume(tmp_path: Path, forked: Dlrun) -> None:
+    best = f"{{class: {OF_LIGHTNING}ModelCheckpoint, monitor: valid_loss, save_top_k: 2}}"
     settings = f"trainer.callbacks=[{OWN}.Counting, {best}]"
     whole, resumed = (
         finished(tmp_path / name, harness.words(DENSE, settings, f"trainer.max_epochs={epochs}"))

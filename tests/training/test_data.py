@@ -86,7 +86,7 @@ def test_batches_come_in_groups_to_the_training_only() -> None:
     ("limit", "batches"), [(None, 9), (1, 1), (4, 4), (40, 9), (0.5, 4), (0.01, 1), (1.0, 9)]
 )
 @pytest.mark.parametrize("group", [1, 2])
-def test_an_epoch_may_be_limited_to_a_number_or_a_share_of_its_batches(
+def test_an_epoch_is_limited_by_number_or_share(
     limit: float | None, batches: int, group: int
 ) -> None:
     rows = TensorBatches(np.arange(35), np.arange(35))

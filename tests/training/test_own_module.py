@@ -1,10 +1,8 @@
 """A LightningModule that was not written for dlrun: its metrics, and its bits after a resume."""
 
 import io
-import json
 import math
 import random
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,9 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Trained, Training
 from tests.conftest import Dlrun
-from tests.experiments.test_registry import plugin, plugins  # noqa: F401 (a fixture)
-from tests.experiments.use import reader
+from tests.experiments.plugins import Plugins, plugin
+from tests.experiments.use import reader, results
+from tests.harness import newest_run
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 
 
@@ -54,22 +53,17 @@ class Data(pl.LightningDataModule):
         self.kind = kind
 
     def train_dataloader(self) -> Any:
-        shuffled = DataLoader(Rows(), 4, shuffle=True)
-        if self.kind == "generator":
-            return DataLoader(Rows(), 4, shuffle=True, generator=torch.Generator())
         if self.kind == "stream":
             return DataLoader(Stream(), 4)
         if self.kind == "two":  # the shorter one starts again within an epoch
-            return [shuffled, DataLoader(Rows(), 10, shuffle=True)]
-        if self.kind == "workers":
-            return DataLoader(Rows(), 4, shuffle=True, num_workers=1)
-        return shuffled
+            return [DataLoader(Rows(), size, shuffle=True) for size in (4, 10)]
+        options = {"generator": {"generator": torch.Generator()}, "workers": {"num_workers": 1}}
+        return DataLoader(Rows(), 4, shuffle=True, **options.get(self.kind, {}))
 
     def val_dataloader(self) -> Any:
         return DataLoader(Rows(), 7)
 
-    def test_dataloader(self) -> Any:
-        return DataLoader(Rows(), 7)
+    test_dataloader = val_dataloader
 
 
 class Module(pl.LightningModule):
@@ -142,8 +136,17 @@ def are_equal(one: Any, other: Any) -> None:
     assert all(torch.equal(one[2][name], other[2][name]) for name in one[2])
 
 
-@pytest.mark.parametrize("kind", ["shuffled", "generator", "stream", "two", "workers"])
-@pytest.mark.parametrize("place", [(0, 3), (3, 2)])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("shuffled", (0, 3)),
+        ("shuffled", (3, 2)),
+        ("generator", (3, 2)),
+        ("stream", (0, 3)),
+        ("two", (3, 2)),
+        pytest.param("workers", (3, 2), marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_has_the_same_bits(tmp_path: Path, kind: str, place: tuple[int, int]) -> None:
     whole = train(tmp_path / "whole", 6, kind)
     with pytest.raises(ValueError, match="killed"):
@@ -160,12 +163,9 @@ def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert len({row["train_loss"] for row in rows}) == 3
     assert set(trained.metrics) == {"train_loss", "valid_loss", "test_loss"}
-    assert {name: trained.metrics[name] for name in rows[0].keys() & trained.metrics.keys()} == {
-        name: value for name, value in rows[-1].items() if name not in ("epoch", "lr", "seconds")
-    }
-    assert set(weights) == {
-        f"net.{place}.{kind}" for place in (0, 3) for kind in ("weight", "bias")
-    }
+    for name in ("train_loss", "valid_loss"):
+        assert trained.metrics[name] == rows[-1][name]
+    assert set(weights) == {"net.0.weight", "net.0.bias", "net.3.weight", "net.3.bias"}
     lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     assert (lines[0], len(lines)) == (",".join(rows[0]), 4)
 
@@ -205,14 +205,9 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
 
 
-def test_lightnings_own_settings_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
-    settings = {
-        "gradient_clip_val": 0.1,
-        "accumulate_grad_batches": 2,
-        "limit_train_batches": 4,
-        "check_val_every_n_epoch": 2,
-        "limit_test_batches": 1,
-    }
+def test_lightnings_own_settings_are_handed_on(tmp_path: Path) -> None:
+    settings = {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2, "limit_train_batches": 4}
+    settings |= {"check_val_every_n_epoch": 2, "limit_test_batches": 1}
     whole = train(tmp_path / "whole", 5, **settings)
     trained, rows, _ = whole
     validated = [not math.isnan(row["valid_loss"]) for row in rows]
@@ -237,8 +232,8 @@ def test_two_names_of_one_column_are_an_error(tmp_path: Path) -> None:
 
 def test_early_stopping_by_a_callback_needs_a_metric_that_is_logged(tmp_path: Path) -> None:
     def stopping(monitor: str, **more: object) -> list[dict[str, object]]:
-        of = {"class": "lightning.pytorch.callbacks.EarlyStopping", "monitor": monitor}
-        return [{**of, **more}]
+        name = "lightning.pytorch.callbacks.EarlyStopping"
+        return [{"class": name, "monitor": monitor, **more}]
 
     with pytest.raises(DlrunError, match="EarlyStopping has failed: .*`val_los` .* `val_loss`"):
         train(tmp_path / "run", 3, callbacks=stopping("val_los"))
@@ -265,9 +260,7 @@ def stopping_by(monitor: str | None) -> Values:
     return {"monitor": monitor, "patience": 2, "min_delta": 0.0}
 
 
-def test_the_best_epoch_is_kept_the_training_stops_and_a_killed_run_has_the_same_bits(
-    tmp_path: Path,
-) -> None:
+def test_the_best_epoch_is_kept_and_a_killed_run_has_the_same_bits(tmp_path: Path) -> None:
     changes = {"keep": "best", "early_stopping": stopping_by("valid_score")}
     changes["metrics"] = {"score": "higher"}
     whole = train(tmp_path / "whole", 9, module=Rising, changes=changes)
@@ -287,9 +280,7 @@ def test_the_best_epoch_is_kept_the_training_stops_and_a_killed_run_has_the_same
         ({"keep": "best"}, "keep: best: no metric 'valid_loss'"),
     ],
 )
-def test_a_metric_that_is_not_logged_or_has_no_direction_decides_nothing(
-    tmp_path: Path, changes: Values, words: str
-) -> None:
+def test_an_unknown_metric_decides_nothing(tmp_path: Path, changes: Values, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         train(tmp_path / "run", 3, module=Rising, changes=changes)
     assert not (tmp_path / "run" / "metrics.csv").exists()
@@ -307,9 +298,8 @@ def test_what_predict_step_returns_is_kept_in_the_order_of_the_test(tmp_path: Pa
         return train(tmp_path / name, 1, module=module)[0].predictions
 
     true = [row % 2 for row in range(20)]
-    assert predicted("values", lambda targets: targets[:, None] + 1).tolist() == [
-        true, [value + 1 for value in true],
-    ]  # fmt: skip
+    found = predicted("values", lambda targets: targets[:, None] + 1)
+    assert found.tolist() == [true, [value + 1 for value in true]]
     assert predicted("others", lambda targets: [targets]) is None
     assert predicted("scores", lambda targets: torch.zeros(len(targets), 2)) is None  # of values
 
@@ -347,99 +337,12 @@ from torch.utils.data import DataLoader, TensorDataset
 class Model(pl.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = torch.nn.Linear(3, 1)
-    def training_step(self, batch, batch_idx):
-        loss = self.net(batch[0]).square().mean()
-        return loss
-    def validation_step(self, batch, batch_idx):
-        self.log("val_loss", self.net(batch[0]).square().mean())
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.01)
-
-class Data(pl.LightningDataModule):
-    def train_dataloader(self):
-        return DataLoader(TensorDataset(torch.ones(8, 3)), 4)
-    val_dataloader = train_dataloader
-"""
-YAML = """# An own module.
-defaults: [experiment, lightning]
-accelerator: fragile
-trainer: {max_epochs: 2}
-"""
-ELSEWHERE = "torch.ones(1, device='meta')"  # as on a device that the code forgot
-
-
-@pytest.mark.parametrize("epoch", [0, 1])
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        (f"{ELSEWHERE}.numpy()", 1),
-        (f"loss + torch.stack([loss, {ELSEWHERE}[0]])", 1),
-        ("raise ValueError('CUDA')", 1),
-        ("raise RuntimeError('CUDA error: no kernel image is available')", 0),
-    ],
-)
-def test_a_tensor_on_another_device_is_a_bug_of_the_module_and_not_of_the_accelerator(
-    forked: Dlrun,
-    tmp_path: Path,
-    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
-    epoch: int,
-    fault: str,
-    code: int,
-) -> None:
-    folder, env = plugins
-    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
-    model = folder / "own_module" / "model.py"
-    on_device = "type(self.trainer.accelerator).__name__ == 'Fragile'"
-    faulty = f"if self.current_epoch == {epoch} and {on_device}:\n            {fault}"
-    model.write_text(MODEL.replace("return loss", f"{faulty}\n        return loss"))
-    ended = forked("own-module", **env).is_told(code)
-    record = json.loads(next(tmp_path.glob("runs/own-module/*Z-*/results.json")).read_text())
-    if code:
-        assert f"{model}, line 13, in training_step: " in record["error"]
-        assert "CPU" not in ended.stderr
-    else:
-        assert record["accelerator"]["used"] == "cpu" and "no kernel image" in ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("part", "installed"), [("LightningModule", True), ("LightningDataModule", False)]
-)
-def test_a_module_of_pytorch_lightning_is_told_what_to_import(
-    forked: Dlrun,
-    tmp_path: Path,
-    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
-    part: str,
-    installed: bool,
-) -> None:
-    folder, env = plugins
-    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
-    stand_in = folder / "pytorch_lightning"
-    stand_in.mkdir()
-    classes = "class LightningModule(torch.nn.Module): pass\nclass LightningDataModule: pass\n"
-    (stand_in / "__init__.py").write_text(f"import torch\n{classes}")
-    if not installed:
-        missing = "import sys\nsys.modules['pytorch_lightning'] = None\n"
-        (folder / "own_module" / "__init__.py").write_text(missing)
-    model = folder / "own_module" / "model.py"
-    own = MODEL.replace("import torch\n", "import torch\nfrom pytorch_lightning import *\n", 1)
-    model.write_text(own.replace(f"pl.{part}", part))
-    forked("own-module", **env).is_told(2, "own_module/model.py, line 4", "`import lightning.py")
-
-
-CLASSIFIER = """
-import lightning.pytorch as pl
-import torch
-from torch.utils.data import DataLoader, TensorDataset
-
-class Model(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
         self.net = torch.nn.Linear(3, 3)
     def forward(self, rows):
         return self.net(rows)
     def training_step(self, batch, batch_idx):
-        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+        return loss
     def test_step(self, batch, batch_idx):
         self.log("test_loss", self.training_step(batch, batch_idx))
     def predict_step(self, batch, batch_idx):
@@ -452,42 +355,91 @@ class Data(pl.LightningDataModule):
         return DataLoader(TensorDataset(torch.eye(3).repeat(4, 1), torch.arange(12) % 3), 4)
     test_dataloader = train_dataloader
 """
+YAML = """# An own module.
+defaults: [experiment, lightning]
+accelerator: fragile
+trainer: {max_epochs: 2}
+"""
+ELSEWHERE = "torch.ones(1, device='meta')"  # as on a device that the code forgot
 
 
-def test_an_own_module_has_predictions_and_is_exported(
-    forked: Dlrun,
-    tmp_path: Path,
-    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
-) -> None:
+@pytest.fixture
+def own_module(plugins: Plugins) -> Plugins:
+    """The file for the module of an installed experiment, and the environment of its commands."""
     folder, env = plugins
-    values = YAML.replace("fragile", "cpu").replace("max_epochs: 2", "max_epochs: 9")
-    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=values)
-    model = folder / "own_module" / "model.py"
-    model.write_text(CLASSIFIER)
-    forked("own-module", **env).is_told(0)
-    (run,) = tmp_path.glob("runs/own-module/*Z-*")
-    record = json.loads((run / "results.json").read_text())
+    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
+    (folder / "own_module" / "model.py").write_text(MODEL)
+    return folder / "own_module" / "model.py", env
+
+
+@pytest.mark.parametrize(
+    ("epoch", "fault", "code"),
+    [
+        (0, f"{ELSEWHERE}.numpy()", 1),
+        (1, f"loss + torch.stack([loss, {ELSEWHERE}[0]])", 1),
+        (1, "raise ValueError('CUDA')", 1),
+        (0, "raise RuntimeError('CUDA error: no kernel image is available')", 0),
+        (1, "raise RuntimeError('CUDA error: no kernel image is available')", 0),
+    ],
+)
+def test_a_bug_of_the_module_is_no_fault_of_the_accelerator(
+    forked: Dlrun, tmp_path: Path, own_module: Plugins, epoch: int, fault: str, code: int
+) -> None:
+    """Such as a tensor on another device."""
+    model, env = own_module
+    on_device = "type(self.trainer.accelerator).__name__ == 'Fragile'"
+    faulty = f"if self.current_epoch == {epoch} and {on_device}:\n            {fault}"
+    model.write_text(MODEL.replace("return loss", f"{faulty}\n        return loss"))
+    ended = forked("own-module", **env).is_told(code)
+    record = results(newest_run(tmp_path, "own-module"))
+    if code:
+        assert f"{model}, line 15, in training_step: " in record["error"]
+        assert "CPU" not in ended.stderr
+    else:
+        assert record["accelerator"]["used"] == "cpu" and "no kernel image" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "installed"), [("LightningModule", True), ("LightningDataModule", False)]
+)
+def test_a_module_of_pytorch_lightning_is_told_what_to_import(
+    forked: Dlrun, own_module: Plugins, part: str, installed: bool
+) -> None:
+    model, env = own_module
+    stand_in = model.parents[1] / "pytorch_lightning"
+    stand_in.mkdir()
+    classes = "class LightningModule(torch.nn.Module): pass\nclass LightningDataModule: pass\n"
+    (stand_in / "__init__.py").write_text(f"import torch\n{classes}")
+    if not installed:
+        missing = "import sys\nsys.modules['pytorch_lightning'] = None\n"
+        model.with_name("__init__.py").write_text(missing)
+    own = MODEL.replace("import torch\n", "import torch\nfrom pytorch_lightning import *\n", 1)
+    model.write_text(own.replace(f"pl.{part}", part))
+    forked("own-module", **env).is_told(2, "own_module/model.py, line 4", "`import lightning.py")
+
+
+def test_it_has_predictions_and_is_exported(
+    forked: Dlrun, tmp_path: Path, own_module: Plugins
+) -> None:
+    model, env = own_module
+    forked("own-module", "trainer.max_epochs=9", "--accelerator", "cpu", **env).is_told(0)
+    run = newest_run(tmp_path, "own-module")
+    record = results(run)
     assert record["metrics"]["test_accuracy"] == 1 and record["test_rows"] == 12
     lines = (run / "predictions.csv").read_text().splitlines()
     assert [line.split(",")[:3] for line in lines[1:4]] == [[f"{n}"] * 3 for n in range(3)]
     forked("export", "latest", "--out", "own.onnx", **env).is_told(0)
     assert (tmp_path / "own.onnx").stat().st_size > 100
-    model.write_text(CLASSIFIER.replace("def forward", "def other"))
+    model.write_text(MODEL.replace("def forward", "def other"))
     forked("export", "latest", "--out", "other.onnx", **env).is_told(1, "no `forward`")
-    model.write_text(CLASSIFIER.replace("return self.net(rows)", "raise RuntimeError"))
+    model.write_text(MODEL.replace("return self.net(rows)", "raise RuntimeError"))
     forked("export", "latest", "--out", "failing.onnx", **env).is_told(1, "written as ONNX")
 
 
-def test_it_is_said_if_what_predict_step_returns_is_no_prediction(
-    forked: Dlrun,
-    tmp_path: Path,
-    plugins: tuple[Path, Mapping[str, str]],  # noqa: F811
-) -> None:
-    folder, env = plugins
-    values = YAML.replace("fragile", "cpu")
-    plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=values)
-    unknown = CLASSIFIER.replace("return self(batch[0])", "return self(batch[0])[:, 0]")
-    (folder / "own_module" / "model.py").write_text(unknown)
-    forked("own-module", **env).is_told(0, "predict_step")
-    assert "predict_step" not in forked("own-module", "predictions=false", **env).is_told(0).stderr
+def test_what_is_no_prediction_is_told(forked: Dlrun, tmp_path: Path, own_module: Plugins) -> None:
+    model, env = own_module
+    model.write_text(MODEL.replace("return self(batch[0])", "return self(batch[0])[:, 0]"))
+    words = ["own-module", "--accelerator", "cpu"]
+    forked(*words, **env).is_told(0, "predict_step")
+    assert "predict_step" not in forked(*words, "predictions=false", **env).is_told(0).stderr
     assert not [*tmp_path.glob("runs/own-module/*/predictions.csv")]

@@ -25,15 +25,11 @@ def new_optimizer(name: str = "SGD", **settings: Any) -> torch.optim.Optimizer:
 
 
 def rates(
-    settings: dict[str, Any],
-    *,
-    epochs: int = len(LOSSES),
-    stops: tuple[int, ...] = (),
-    optimizer: str = "SGD",
-    validated: int = 1,
+    settings: dict[str, Any], *, stops: tuple[int, ...] = (), optimizer: str = "SGD"
 ) -> list[list[float]]:
     """The rates of each update, by epoch; after each of `stops` a new process goes on."""
     config = SchedulerConfig.model_validate({"warmup_epochs": 0} | settings)
+    epochs = len(LOSSES)
 
     def begun() -> tuple[torch.optim.Optimizer, LearningRateSchedule]:
         made = new_optimizer(optimizer)
@@ -57,14 +53,13 @@ def rates(
             schedule.end_update()
             assert schedule.lr == first
             found[-1].append(first)
-        is_validated = (epoch + 1) % validated == 0
-        schedule.end_epoch(epoch, LOSSES[epoch] if is_validated else None)
+        schedule.end_epoch(epoch, LOSSES[epoch])
     return found
 
 
-def by_epoch(settings: dict[str, Any], **changes: Any) -> list[float]:
+def by_epoch(settings: dict[str, Any]) -> list[float]:
     """The rate of each epoch, whose updates all have it."""
-    found = rates(settings, **changes)
+    found = rates(settings)
     assert all(len(set(epoch)) == 1 for epoch in found)
     return [epoch[0] for epoch in found]
 
@@ -114,8 +109,7 @@ def test_a_new_process_goes_on_with_the_same_bits(kind: str) -> None:
 
 
 def test_a_number_of_updates_that_torch_cannot_divide_is_one_error() -> None:
-    config = SchedulerConfig.model_validate(
-        {"name": "one_cycle", "warmup_epochs": 0, "pct_start": 0.5}
-    )
+    values = {"name": "one_cycle", "warmup_epochs": 0, "pct_start": 0.5}
+    config = SchedulerConfig.model_validate(values)
     with pytest.raises(ConfigError, match="2 updates"):
         LearningRateSchedule(config, new_optimizer(), epochs=1, updates=2)

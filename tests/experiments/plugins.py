@@ -1,0 +1,62 @@
+"""Experiments from outside: packages as pip installs them."""
+
+from pathlib import Path
+
+Plugins = tuple[Path, dict[str, str]]
+
+CONFIG = """
+from dlrun.experiment import ExperimentConfig
+
+class Config(ExperimentConfig):
+    resumable = False
+
+    words: int
+"""
+WORKING = """
+from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
+
+class Counting(Experiment):
+    name = "{name}"
+
+    def run(self, config, context):
+        context.folder.write_text("words.txt", "word " * config.words)
+        report = AcceleratorReport("cpu", "cpu", None)
+        return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
+
+experiment = Counting()
+"""
+YAML = """# Counts words.
+# Examples:
+# dlrun {name}
+
+defaults: [experiment]
+
+accelerator: cpu
+words: 3
+"""
+
+
+def plugin(
+    folder: Path,
+    name: str,
+    *,
+    code: str = WORKING,
+    config: str = CONFIG,
+    values: str | None = YAML,
+    module: str = "",
+    points_to: str = "",
+) -> None:
+    """A package as pip installs it, with one experiment."""
+    module = module or name.replace("-", "_")
+    package = folder / module
+    (package / "configs").mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text("")
+    (package / "config.py").write_text(config)
+    (package / "experiment.py").write_text(code.format(name=name))
+    if values is not None:
+        (package / "configs" / f"{name}.yaml").write_text(values.replace("{name}", name))
+    about = folder / f"{module}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    point = f"{name} = {points_to or module}\n"
+    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{point}")
