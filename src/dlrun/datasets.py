@@ -22,8 +22,9 @@ from dlrun.data.labelled_texts import Reviews
 from dlrun.data.small_images import SmallImages
 from dlrun.data.sources import GENERATED, ReadContext, dataset_of
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import Table, make_days
+from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
+from dlrun.data.trading_days import make_days
 from dlrun.errors import public
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings, resolve_data_dir

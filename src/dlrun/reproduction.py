@@ -34,10 +34,11 @@ from dlrun.rows import MEAN, PUBLISHED, RANGE_OF_RUNS, SD, SECONDS, Column, numb
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds, parse_seeds
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import write_file_atomically
 

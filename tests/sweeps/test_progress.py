@@ -13,8 +13,8 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import SweepState
 from dlrun.sweeps.runner import SweepProgress
+from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen
 from tests.conftest import Out, clean_environment, smoke
 from tests.sweeps.use import SAMPLE, planned

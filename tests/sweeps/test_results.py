@@ -10,7 +10,7 @@ import scipy.stats
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState
+from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.results import (
     SweepResults,
     find_best_config,
@@ -18,6 +18,7 @@ from dlrun.sweeps.results import (
     judge_selection,
     warnings_of_selection,
 )
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, Out

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import Sweep, SweepPlan, make_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT
 from tests.conftest import smoke, started, until

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.list_runs import open_runs, problems_of, scan_or_fail, show_results
+from dlrun.commands.opened_runs import open_runs, problems_of, scan_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder

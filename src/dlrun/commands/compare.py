@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dlrun import stats
 from dlrun.commands import options as opt
-from dlrun.commands.list_runs import EMPTY
+from dlrun.commands.opened_runs import EMPTY
 from dlrun.commands.show import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError, DlrunError

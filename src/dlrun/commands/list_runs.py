@@ -3,31 +3,22 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 from dlrun import run_context
 from dlrun.commands import options as opt
+from dlrun.commands.opened_runs import EMPTY, scan_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.experiments import registry
-from dlrun.experiments.saved_run import (
-    Run,
-    RunIdentity,
-    find_copies,
-    find_damage,
-    scan_folder,
-    scan_runs,
-)
+from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
 from dlrun.metrics import TESTED, agreed_directions, describe_metric
 from dlrun.rows import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
-from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
-from dlrun.run_folder.folder import LATEST
+from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import NOT_THE_BOOKS, RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize
@@ -39,10 +30,8 @@ TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first; -KEY: reversed."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
-NO_RUNS = "name a folder of runs by --runs-dir"
 MARK = "*"  # on a terminal, at values that are not on the book's data
 LONGEST_NAME = 20  # characters of a run's name on a terminal
-EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
     "=": operator.eq, "<": operator.lt, ">": operator.gt,
@@ -117,56 +106,6 @@ def list_runs(
             screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
-
-
-def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
-    """Return the runs of all experiments, or of one; raise ConfigError if there are none."""
-    runs = scan_runs(runs_dir, experiment)
-    if first := next(runs, None):
-        return chain([first], runs)
-    if experiment is None:
-        raise ConfigError(f"{runs_dir}: no runs here", NO_RUNS)
-    if experiment != LATEST:
-        refuse_sweep(experiment, runs_dir)
-    known = registry.experiment_names()
-    meant = "" if experiment in known else did_you_mean(experiment, known)
-    raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", "`dlrun runs list` has all")
-
-
-def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Run]]:
-    """Return runs, also damaged ones, after a short name of each.
-
-    names: of runs, and of folders of runs at any depth; without names it is the runs folder. Raises
-    ConfigError if there is no run.
-    """
-    folders = [] if names else runs_below(runs_dir)
-    if not (names or folders):
-        raise ConfigError(f"{runs_dir}: no runs here", NO_RUNS)
-    for name in names or ():
-        path = Path(name).expanduser()
-        below = runs_below(path.resolve()) if name and path.is_dir() else []
-        folders += below or [find_run(name, runs_dir)]
-    folders = list(dict.fromkeys(folders))
-    short = [f"{folder.parent.name}/{run_name_without_time(folder)}" for folder in folders]
-    return [
-        (name if short.count(name) == 1 else "/".join(folder.parts[-2:]), scan_folder(folder))
-        for name, folder in zip(short, folders, strict=True)
-    ]
-
-
-def problems_of(run: Run) -> list[str]:
-    """Return a sentence for each damaged file of a run, by its name in the run's folder."""
-    return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
-
-
-def show_results(
-    columns: Sequence[Column], rows: Sequence[Row], reasons: Sequence[Sequence[str]], screen: Screen
-) -> None:
-    """Show the result of each run as a table, and below it the reasons, if a run has any."""
-    screen.show("\n".join(table_lines(columns, rows, screen)))
-    for row, lines in zip(rows, reasons, strict=True):
-        if lines:
-            screen.show("\n  ".join([f"{row['run']}: {row['result']}", *lines]))
 
 
 def _row(run: Run, screen: Screen, *, reads_config: bool) -> Row:

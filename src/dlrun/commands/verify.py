@@ -14,7 +14,7 @@ import numpy as np
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.commands.list_runs import open_runs, problems_of, show_results
+from dlrun.commands.opened_runs import open_runs, problems_of, show_results
 from dlrun.config.followed_classes import classes_of, only_writes
 from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES

@@ -127,10 +127,12 @@ HITTERS = Dataset(
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", table, NYSE_CSV, (), function("tables:check_days"), is_book=True),
+        Source(
+            "nyse", "NYSE", table, NYSE_CSV, (), function("trading_days:check_days"), is_book=True
+        ),
         Source(GENERATED, "days", generated_rows),
     ),
-    function("tables:make_days"),
+    function("trading_days:make_days"),
     show_rows,
 )
 

@@ -17,7 +17,6 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import (
     IS_TRAIN,
     SERIES,
-    VOLUME,
     WEEKDAY,
     HittersDataConfig,
     OwnTableDataConfig,
@@ -199,12 +198,12 @@ def _make_table(context: ReadContext, parts: list[list[Record]]) -> Table:
     columns = TableColumns(levels=levels)
     if config.missing == "median":
         columns = _fill_by_medians(levels, [records[row][0] for row in fitted])
-    X = np.array(_read_each(records, columns.encode))
-    digest = _digest(X, targets, fitted, tested)
+    X = np.array(encode_rows(records, columns.encode))
+    digest = digest_of_rows(X, targets, fitted, tested)
     target_scale = (0.0, 1.0)
     if config.standardise:
         columns = _standardise(columns, X[fitted])
-        X = np.array(_read_each(records, columns.encode))
+        X = np.array(encode_rows(records, columns.encode))
         if labels is None:
             target_scale = float(targets[fitted].mean()), float(targets[fitted].std())
     rows = TablePart(X, targets, records)
@@ -485,14 +484,15 @@ def _no_number(name: str, cell: str) -> str:
     return f"column {name!r}: {cut(cell, 40)!r} is no number (such as 1851.5, up to {LARGEST:g})"
 
 
-def _to_number(cells: Cells, name: str) -> float:
+def to_number(cells: Cells, name: str) -> float:
+    """Return the number in a column; raise DataError if the cell is no number."""
     cell = cells[name].strip()
     if not _is_number(cell):
         raise DataError(_no_number(name, cell))
     return float(cell)
 
 
-def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
+def encode_rows(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
     """Return what is read of the cells of each row; raise DataError with all rows that cannot."""
     values: list[T] = []
     problems: dict[str, object] = {}
@@ -506,56 +506,8 @@ def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]
     return values
 
 
-def check_days(context: ReadContext) -> None:
-    """Raise DlrunError if the first trading days cannot be read."""
-    (records,) = read_table(context)
-    _read_series(records)
-    if len(records) < FIRST_ROWS:  # they are all days
-        make_days(context)
-
-
-def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
-    return np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
-
-
-def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
-    """Return trading days as the series of the days before them, and the weekday.
-
-    The series are standardised over all days, the oldest comes first; the target is the volume.
-    """
-    lags = context.config.lags
-    (records,) = context.source.read(context)
-    values = _read_series(records)
-    pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
-    scales = dict(zip(SERIES, pairs, strict=True))
-    lagged = [(f"{name}_{lag}", lag, name) for lag in range(lags, 0, -1) for name in SERIES]
-    days: list[Record] = []
-    for row, (day, place) in enumerate(records[lags:], start=lags):
-        before = {column: records[row - lag][0][name] for column, lag, name in lagged}
-        days.append((before | day, place))
-    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
-    if not 1 < is_train.sum() < len(days):
-        problem = f"{is_train.sum():,} of {len(days):,} days to train with"
-        why = f"the first {lags} days serve only as lags"
-        remedy = "choose a smaller data.lags, or other days"
-        raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
-    levels: dict[str, list[str]] = {column: [] for column, _, _ in lagged}
-    if weekday:
-        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
-    columns = TableColumns(
-        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}
-    )
-    X = np.array(_read_each(days, columns.encode))
-    rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
-    fitted = np.flatnonzero(is_train)
-    tested = np.flatnonzero(~is_train)
-    digest = _digest(X, rows.targets, fitted, tested)
-    train = rows.rows(fitted)
-    test = rows.rows(tested)
-    return Table(columns, VOLUME, None, train, test, context.origin, digest, scales[VOLUME], True)
-
-
-def _digest(X: NDArray[np.float64], targets: Array, fitted: Rows, tested: Rows) -> str:
+def digest_of_rows(X: NDArray[np.float64], targets: Array, fitted: Rows, tested: Rows) -> str:
+    """Return a hash of the training rows and of the test rows, with their targets."""
     return fingerprint_arrays(array[rows] for rows in (fitted, tested) for array in (X, targets))
 
 

@@ -14,7 +14,8 @@ from dlrun.config.sections import CpuOnlyConfig, ExperimentConfig
 from dlrun.data.archives import Array
 from dlrun.data.sources import dataset_of
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import Table, TableColumns, TablePart, make_days
+from dlrun.data.tables import Table, TableColumns, TablePart
+from dlrun.data.trading_days import make_days
 from dlrun.errors import DataError
 from dlrun.experiments import predictions
 from dlrun.experiments.base import (

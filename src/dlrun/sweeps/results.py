@@ -22,8 +22,9 @@ from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.search_space import SEED, format_seeds
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"

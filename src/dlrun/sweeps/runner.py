@@ -18,10 +18,11 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     selection_metric,
 )
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, SweepState
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
 from dlrun.sweeps.results import find_best_config, group_points
 from dlrun.sweeps.search_space import Settings
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest

@@ -14,11 +14,12 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import is_own
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepState, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, pluralize
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point

@@ -1,0 +1,69 @@
+"""Make the trading days of NYSE a table: each day by the days before it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
+from dlrun.data.sources import FIRST_ROWS, ReadContext
+from dlrun.data.tables import (
+    Table,
+    TableColumns,
+    TablePart,
+    digest_of_rows,
+    encode_rows,
+    read_table,
+    to_number,
+)
+from dlrun.data.text_files import Record
+from dlrun.errors import DataError
+
+
+def check_days(context: ReadContext) -> None:
+    """Raise DlrunError if the first trading days cannot be read."""
+    (records,) = read_table(context)
+    _read_series(records)
+    if len(records) < FIRST_ROWS:  # they are all days
+        make_days(context)
+
+
+def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
+    return np.array(encode_rows(records, lambda day: [to_number(day, name) for name in SERIES]))
+
+
+def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
+    """Return trading days as the series of the days before them, and the weekday.
+
+    The series are standardised over all days, the oldest comes first; the target is the volume.
+    """
+    lags = context.config.lags
+    (records,) = context.source.read(context)
+    values = _read_series(records)
+    pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
+    scales = dict(zip(SERIES, pairs, strict=True))
+    lagged = [(f"{name}_{lag}", lag, name) for lag in range(lags, 0, -1) for name in SERIES]
+    days: list[Record] = []
+    for row, (day, place) in enumerate(records[lags:], start=lags):
+        before = {column: records[row - lag][0][name] for column, lag, name in lagged}
+        days.append((before | day, place))
+    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
+    if not 1 < is_train.sum() < len(days):
+        problem = f"{is_train.sum():,} of {len(days):,} days to train with"
+        why = f"the first {lags} days serve only as lags"
+        remedy = "choose a smaller data.lags, or other days"
+        raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
+    levels: dict[str, list[str]] = {column: [] for column, _, _ in lagged}
+    if weekday:
+        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
+    columns = TableColumns(
+        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}
+    )
+    X = np.array(encode_rows(days, columns.encode))
+    rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
+    fitted = np.flatnonzero(is_train)
+    tested = np.flatnonzero(~is_train)
+    digest = digest_of_rows(X, rows.targets, fitted, tested)
+    train = rows.rows(fitted)
+    test = rows.rows(tested)
+    return Table(columns, VOLUME, None, train, test, context.origin, digest, scales[VOLUME], True)
