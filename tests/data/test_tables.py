@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlrun.config.data_sections import SERIES
-from dlrun.data import datasets, tables, user_data
+from dlrun.data import datasets, tables, trading_days, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
@@ -218,7 +218,9 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
-    without = tables.make_days(datasets.NYSE.find(days(lags=3), tmp_path, 4, screen), weekday=False)
+    without = trading_days.make_days(
+        datasets.NYSE.find(days(lags=3), tmp_path, 4, screen), weekday=False
+    )
     assert without.columns.names == names
     assert np.array_equal(without.test.X, table.test.X[:, :-5])
     assert (table.train.X[:, -5:].sum(1) == 1).all()

@@ -82,7 +82,7 @@ def test_it_gives_way_to_torchs_for_any_other_setting(settings: dict[str, Any]) 
     assert make_one_pass_rmsprop(config, parameters) is None
     assert type(fast_optimizer(config, parameters)) is torch.optim.RMSprop
     assert make_one_pass_rmsprop(optimizer_config("adam"), parameters) is None
-    unset = optimizer_config("rmsprop", **dict.fromkeys(settings))
+    unset = optimizer_config("rmsprop", **{name: type(value)() for name, value in settings.items()})
     assert make_one_pass_rmsprop(unset, parameters) is not None
 
 

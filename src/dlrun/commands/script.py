@@ -35,7 +35,7 @@ def find_scripts() -> dict[str, Path]:
 @opt.with_run_options("config", "overrides")
 def print_script(
     settings: RunSettings,
-    experiment: Annotated[str, opt.argument("One of the book's.", "EXPERIMENT", find_scripts)],
+    experiment: Annotated[str, opt.argument("Of the book.", "EXPERIMENT", find_scripts)],
     words: opt.Words = None,
     out: Annotated[Path | None, opt.option("Write the script into a file instead.", "FILE")] = None,
     force: opt.Replace = False,
@@ -78,7 +78,8 @@ def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
     known = [line[2] for line in CONSTANT.finditer(script)]
     if unknown := [key for key in changed if key not in known]:
         problem = f"the script of {experiment} cannot change {', '.join(unknown)}"
-        raise ConfigError(problem, f"it has {', '.join(known)}; `dlrun {experiment}` has all keys")
+        keys = ", ".join([*known, f"data.source={GENERATED}"])
+        raise ConfigError(problem, f"it has {keys}; `dlrun {experiment}` has all keys")
 
     def line_with_value(line: re.Match[str]) -> str:
         return f"{line[1]}{changed[line[2]]!r}  # {line[2]}" if line[2] in changed else line[0]

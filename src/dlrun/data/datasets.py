@@ -26,7 +26,7 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
-    """Return MNIST's four files, or others of the same format, by the MD5 of their content."""
+    """Return MNIST's four files, or others of the format, by the MD5 of their unpacked content."""
     names = "train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1".split()
     return tuple(
         RemoteFile(f"{name}-ubyte.gz", f"{url}/{name}-ubyte.gz", "md5", digest, gzipped=True)

@@ -17,17 +17,20 @@ from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 LANES = 16  # floats in the widest register
+FORMULA = ("lr", "alpha", "eps")  # arguments that the formula above has
 
 
 def make_one_pass_rmsprop(
     config: OptimizerConfig, parameters: Sequence[nn.Parameter]
 ) -> "OnePassRMSprop | None":
     """Return the one-pass RMSprop optimizer, or None if it cannot do what a config asks for."""
-    if config.name != "rmsprop" or not config.arguments.keys() <= {"lr", "alpha", "eps"}:
+    # With momentum and the like the update is another one, unless they are 0 or false.
+    further = [value for name, value in config.arguments.items() if name not in FORMULA]
+    if config.name != "rmsprop" or any(further):
         return None
     is_plain = all(
-        one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()
-        for one in parameters
+        weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous()
+        for weight in parameters
     )
     return OnePassRMSprop(parameters, **config.arguments) if is_plain else None
 
