@@ -21,7 +21,7 @@ def test_a_run_that_is_not_finished_shows_its_newest_step(tmp_path: Path, capsys
     with living(folder):
         show("latest", runs_dir=tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    shown = {line.split()[0]: line.split(maxsplit=1)[-1] for line in lines}
+    shown = {line.split()[0]: line.split(maxsplit=1)[-1].strip() for line in lines}
     assert shown["state"].startswith("running") and "resume" not in shown
     assert shown["valid_loss"] == "0.5000" and shown["error"] == "no [red]memory"
 
