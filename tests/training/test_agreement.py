@@ -18,7 +18,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import Agreement
 from dlrun.system.resources import temporary_training_settings
-from dlrun.training.agreement import BATCHES, EPSILONS, FACTOR, compare_with_cpu
+from dlrun.training.agreement import DRAWS, EPSILONS, FACTOR, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
 from tests.experiments.use import latest, reader, results
@@ -109,7 +109,7 @@ def test_what_is_caught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_each_device_computes_one_batch_if_it_agrees(tmp_path: Path) -> None:
-    for kind, passes in (("another order", 1 + 1), ("products", BATCHES * (1 + 1 + 1))):
+    for kind, passes in (("another order", 1 + 1), ("products", DRAWS * (1 + 1 + 1))):
         Module.steps, state = 0, torch.get_rng_state()
         agreement = compared(own(tmp_path), kind)
         assert Module.steps == passes, agreement
@@ -162,3 +162,20 @@ def test_a_run_on_a_device_that_agrees_says_how_closely(tmp_path: Path, forked: 
 def test_accelerators_are_compared(tmp_path: Path) -> None:
     listed = on_device(tmp_path, "products", "accelerators").is_told(0).stdout
     assert listed.count("disagrees with the CPU: gradient of") == 2
+
+
+def test_a_module_of_ones_own_is_not_compared(tmp_path: Path) -> None:
+    agreement = own(tmp_path).compare("cpu")
+    assert agreement.agrees and "your own" in str(agreement.not_compared)
+
+
+def test_a_layer_of_two_networks_has_its_dropout_again(tmp_path: Path) -> None:
+    shared = nn.Dropout(0.4)
+
+    class Shared(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head[0] = shared
+
+    compared(own(tmp_path, Shared), "right")
+    assert shared.p == 0.4

@@ -35,7 +35,7 @@ class Agreement:
     """Says how far the gradients of a batch on a device are from the CPU's."""
 
     precision: str  #: that of the run, or `tf32`
-    bound: float  #: the largest relative error of a device that agrees
+    bound: float = 0  #: the largest relative error of a device that agrees
     error: float | None = None  #: the largest relative error; None if it is no finite number
     of: str | None = None  #: where it is: `loss`, or `gradient of` a parameter
     not_compared: str | None = None  #: why nothing was compared

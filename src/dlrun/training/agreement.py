@@ -1,5 +1,6 @@
 """Compare a batch's loss and gradients on a device with the CPU's: wrong ones raise no error."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from dlrun.training.lightning_module import LightningNetwork
 Values = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
 EPSILONS = {"64": 2**-52, "32": 2**-23, "tf32": 2**-10, "16": 2**-10, "bf16": 2**-7}
 FACTOR = 4.0  # of the bound: times sqrt(epsilon), or the CPU's own error
-BATCHES = 5  # on which a device must disagree
+DRAWS = 5  # of the initial weights, for which a device must disagree
 SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)  # of a loss in 16 bits, whose small gradients become 0
 
 
@@ -35,6 +36,7 @@ class GradientProbe(pl.Callback):
     seed: int
     rounding: float = 0
     values: Values = field(default_factory=dict)
+    shares: list[tuple[nn.Module, str, float]] = field(default_factory=list)  # of dropout
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
@@ -42,13 +44,16 @@ class GradientProbe(pl.Callback):
         """Make the step the same on every device."""
         for part in pl_module.modules():
             if isinstance(part, _DropoutNd):
-                part.p = 0.0
+                self.shares.append((part, "p", part.p))
             elif isinstance(part, nn.RNNBase | nn.MultiheadAttention):
-                part.dropout = 0.0
+                self.shares.append((part, "dropout", part.dropout))
+        for part, name, _ in self.shares:
+            setattr(part, name, 0.0)
         pl.seed_everything(2 * self.seed + bool(self.rounding), verbose=False)
         with torch.no_grad():
             for weight in pl_module.parameters() if self.rounding else ():
-                weight.mul_(1 + self.rounding * torch.randn_like(weight))
+                if weight.is_floating_point():
+                    weight.mul_(1 + self.rounding * torch.randn_like(weight))
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
@@ -71,6 +76,13 @@ class GradientProbe(pl.Callback):
                 break
         raise Measured
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Switch dropout on again: another network may have the same layer."""
+        for part, name, share in self.shares:
+            setattr(part, name, share)
+
 
 def compare_with_cpu(
     device: str, precision: Precision, fit: Callable[[str, Precision, GradientProbe], object]
@@ -85,14 +97,17 @@ def compare_with_cpu(
     Rounding changes a sum of n terms by about sqrt(n) epsilon, less than sqrt(epsilon) up to
     1 / epsilon terms: 8 million in float32, in which 16 bits are summed too. It moves a share of
     about epsilon of the units over the kink of a ReLU or a maximum, which changes a gradient by the
-    root of the share; as one of few units is more, a device must disagree on several batches. Deep
-    networks have more kinks: the bound is at least 4 times the CPU's error after a rounding of its
-    weights, with other random numbers; from 1 on nothing is compared. fit: fits with a probe.
+    root of the share; as one of few units is more, a device must disagree for several draws of the
+    weights, unless a number is not finite. Deep networks have more kinks: the bound is at least 4
+    times the CPU's error after a rounding of its weights, with other random numbers; from 1 on
+    nothing is compared. fit: fits with a probe.
     """
-    rounds = device == "cuda" and torch.backends.cudnn.allow_tf32  # the default of convolutions
+    rounds = device == "cuda"
+    with contextlib.suppress(RuntimeError):  # the setting was made in torch's newer way
+        rounds &= torch.backends.cudnn.allow_tf32  # the default of convolutions
     numbers = "tf32" if rounds and precision == "32-true" else precision
     epsilon = EPSILONS[numbers.split("-", maxsplit=1)[0]]
-    lowest = FACTOR * math.sqrt(epsilon)
+    rounding_bound = FACTOR * math.sqrt(epsilon)
 
     def measure(where: str, probe: GradientProbe) -> Values:
         exact: Precision = "64-true" if precision == "64-true" else "32-true"
@@ -102,20 +117,20 @@ def compare_with_cpu(
         return probe.values
 
     try:
-        for batch in range(BATCHES):
-            cpu = measure("cpu", GradientProbe(batch))
-            error, name = largest_error(measure(device, GradientProbe(batch)), cpu, epsilon)
-            bound = lowest
+        for draw in range(DRAWS):
+            cpu = measure("cpu", GradientProbe(draw))
+            error, name = largest_error(measure(device, GradientProbe(draw)), cpu, epsilon)
+            bound = rounding_bound
             if error > bound:
-                rounded = measure("cpu", GradientProbe(batch, rounding=epsilon))
+                rounded = measure("cpu", GradientProbe(draw, rounding=epsilon))
                 bound = max(bound, FACTOR * largest_error(rounded, cpu, epsilon)[0])
             if bound >= 1 and (error < math.inf or bound == math.inf):
                 raise ValueError("on the CPU too, it is random, not finite or changed by rounding")
             agreement = Agreement(numbers, bound, error if error < math.inf else None, name)
-            if agreement.agrees:
+            if agreement.agrees or agreement.error is None:
                 break
     except Exception as error:  # the user's code can raise anything
-        return Agreement(numbers, lowest, not_compared=first_line(error))
+        return Agreement(numbers, not_compared=first_line(error))
     return agreement
 
 

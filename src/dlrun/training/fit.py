@@ -43,7 +43,12 @@ from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
 from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_metrics
-from dlrun.system.accelerator import AcceleratorReport, is_accelerator_error, run_with_fallback
+from dlrun.system.accelerator import (
+    AcceleratorReport,
+    Agreement,
+    is_accelerator_error,
+    run_with_fallback,
+)
 from dlrun.system.console import pluralize
 from dlrun.system.signals import StopRequest
 from dlrun.training.agreement import GradientProbe, Measured, compare_with_cpu
@@ -63,6 +68,7 @@ HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
 PATIENCE = timedelta(minutes=5)  # longest wait for another process: far longer than a step
 LOST = r"(?i)timed? ?out|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
+OWN_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
     "whole-number targets, nor values (rows,) of other numbers"
@@ -131,10 +137,18 @@ class Training:
             self.context.screen.warn,
             self.probe,
             self.run,
-            lambda device: compare_with_cpu(device, config.trainer.precision, self.probe),
+            self.compare,
             fallback=config.fallback,
             processes=config.processes,
         )
+
+    def compare(self, device: str) -> Agreement:
+        """Return how far a device is from the CPU for one batch of a network of dlrun."""
+        precision = self.config.trainer.precision
+        if self.columns is None:  # its hooks may draw or keep anything
+            return Agreement(precision, not_compared=OWN_MODULE)
+        self.context.screen.note(f"comparing {device} with the CPU on one batch")
+        return compare_with_cpu(device, precision, self.probe)
 
     def probe(
         self, device: str, precision: Precision | None = None, *probes: GradientProbe
