@@ -46,10 +46,11 @@ def bags():
 
 def lstm():
     X = datasets.imdb_sequences().train.X
-    ids = torch.from_numpy(X[:300])
+    batches = np.random.default_rng(0).permutation(X)[:3000].reshape(10, 300, -1)
+    ids = torch.from_numpy(batches[0])
     embedding, layer, last_state = nn.Embedding(10_003, 32), nn.LSTM(32, 32), LSTMLastState()
     layer.batch_first = True
-    words = np.mean([len(np.unique(X[start : start + 300])) for start in range(0, 3000, 300)])
+    words = np.mean([len(np.unique(batch)) for batch in batches])
     tell(
         "an LSTM on 300 reviews, forward and backward",
         lambda: layer(embedding(ids))[0][:, -1].sum().backward(),

@@ -23,7 +23,7 @@ from dlrun.experiments import registry
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-API_MODULES = ("dlrun", "dlrun.experiment", "dlrun.datasets")
+API_MODULES = ("dlrun", "dlrun.datasets", "dlrun.experiment")
 # Of these classes the other members are for dlrun itself.
 PUBLIC_MEMBERS = {"SweepResults": ("runs", "failed")}
 
@@ -351,7 +351,10 @@ def docstring(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[str
     """Yield a docstring as Markdown: indented text under a line becomes an item of a list."""
     for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
         head, *rest = paragraph.split("\n")
-        if not rest or not rest[0].startswith(" "):
+        if paragraph.startswith("- "):
+            items = paragraph.removeprefix("- ").split("\n- ")
+            yield from [*(f"- {plain(item)}" for item in items), ""]
+        elif not rest or not rest[0].startswith(" "):
             yield from [plain(paragraph), ""]
         elif head == "Args:":
             items = re.sub(r"\n {8,}", " ", "\n".join(rest)).split("\n")

@@ -171,8 +171,9 @@ def fit_differences(module: ModuleType) -> Metrics:
     name, fit, found = module.__name__, module.fit, list[Any]()
 
     def keep(*arguments: Any) -> Any:
-        found.extend(fit(*arguments))
-        return found
+        returned = fit(*arguments)
+        found.extend(np.atleast_1d(returned))
+        return returned
 
     vars(module).update({"fit": keep, "VALUES": VALUES})
     run_main(module)

@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--sample", action="store_true", help="generated data")
     options = parser.parse_args()
 
-    days = datasets.nyse(day_of_week=DAY_OF_WEEK, sample=options.sample)
+    days = datasets.nyse(seed=SEED, day_of_week=DAY_OF_WEEK, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
     torch.manual_seed(SEED)
     network = dense_network(columns=X.shape[1])

@@ -62,7 +62,7 @@ def main():
     parser.add_argument("--sample", action="store_true", help="generated data")
     options = parser.parse_args()
 
-    days = datasets.nyse(sample=options.sample)
+    days = datasets.nyse(seed=SEED, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
     torch.manual_seed(SEED)
     network = RecurrentNetwork()

@@ -20,6 +20,10 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import the public names when one of them is first used."""
+    if name == "datasets":
+        from importlib import import_module
+
+        return import_module("dlrun.datasets")
     if name in __all__:
         from dlrun import python_api
 

@@ -5,7 +5,7 @@ Example: `reviews = datasets.imdb_sequences(); reviews.train.X, reviews.train.y,
 The rows, their order and what is held out for validation are those of the experiments. All loaders
 have these arguments, and raise ConfigError or DataError with a hint on what to do:
 
-- sample: generate data instead of reading the book's.
+- sample: generate data instead of reading the book's: fewer rows, of standardised numbers.
 - seed: chooses the rows that are held out, and generates samples.
 - data_dir: where data are, and are downloaded to if missing; by default DLRUN_DATA_DIR, or `data`.
 """

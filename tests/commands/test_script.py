@@ -38,6 +38,15 @@ def test_a_script_has_the_values_of_the_config(cli: Dlrun, tmp_path: Path) -> No
     assert changed == constants(cli("script", "hitters-dense").stdout) | expected
 
 
+def test_a_script_says_that_its_values_differ_and_has_the_runs_seed(cli: Dlrun) -> None:
+    words = "data.split_seed=null", "seed=4", "threads=1", "accelerator=cpu"  # the last: no number
+    script = cli("script", "hitters-dense", *words).is_told(0).stdout
+    assert constants(script)["data.split_seed"] == constants(script)["seed"] == 4
+    first, _, rest = script.partition("\n")
+    assert first.startswith("# ") and "seed=4" in first and "threads" not in first
+    assert cli("script", "hitters-dense", "threads=1").stdout.partition("\n")[0] in rest
+
+
 def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
     values = "model.hidden=[7, 3]", "model.dropout=0.25", "data.source=sample"
     words = "script", "hitters-dense", *values, "--out", "own.py"
@@ -51,12 +60,12 @@ def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("hitters-dense optimizer.name=adam seed=1 threads=1", "change threads, optimizer.name"),
+        ("hitters-dense optimizer.name=adam seed=1 threads=1", "change optimizer.name"),
         ("hitters-dense trainer.precision=bf16-mixed", "trainer.precision"),
         ("hitters-dense scheduler.name=cosine", "scheduler.name"),
         ("hitters-dense optimizer.weight_decay=0.1", "it has trainer.max_epochs, "),
         ("imdb-lasso compare_with=null", "compare_with"),
-        ("imdb-lstm data.source=keras", "data.source"),
+        ("imdb-lstm data.source=nosuch", "data.source"),
         ("imdb-lstm lr=0.1", "optimizer.lr"),
         ("text-dense", "cifar100, "),
         ("nosuch", "no experiment 'nosuch'"),

