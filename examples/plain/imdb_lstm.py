@@ -2,7 +2,7 @@
 
 Reads the last 500 words of a review, and decides by the output at the last of them. An epoch takes
 half a minute of one core. Two epochs reach a test accuracy of .778, the book's twenty about .85. An
-epoch of `dlrun imdb-lstm`, the same network, is eight times as fast.
+epoch of `dlrun imdb-lstm`, the same network, is seven times as fast.
 """
 
 import argparse
