@@ -404,7 +404,8 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     elif group.unit != other.unit:
         return None
     common = [repeat for repeat in ours if repeat in theirs]
-    values, others = [ours[repeat] for repeat in common], [theirs[repeat] for repeat in common]
+    values = [ours[repeat] for repeat in common]
+    others = [theirs[repeat] for repeat in common]
     return compare_pairs(group.record.metric(metric), unit, values, others) if common else None
 
 

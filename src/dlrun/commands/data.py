@@ -1,6 +1,6 @@
 """`dlrun data`: download, check and show the data sets of the experiments."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from dlrun import run_context
 from dlrun.commands import options as opt
@@ -15,6 +15,7 @@ from dlrun.system.console import Screen
 
 DECLARED = [data for data in vars(datasets).values() if isinstance(data, Dataset)]
 NAMES = [data.name for data in DECLARED if data.sources[0].is_book]
+Part = Literal["train", "test"]
 Name = Annotated[str, opt.argument(f"{', '.join(NAMES)}, or an experiment.", "DATA")]
 Words = Annotated[
     list[str] | None, opt.argument("Your data, as in a run; config values.", "PATH|KEY=VALUE")
@@ -93,7 +94,7 @@ def show_dataset(
     words: Words = None,
     count: Annotated[int, opt.option("How many.", "N", min=1, max=1000)] = 3,
     first: Annotated[int, opt.option("Index of the first.", "N", min=0)] = 0,
-    part: Annotated[Literal["train", "test"], opt.option("Which part.", "train|test")] = "train",
+    part: Annotated[Part, opt.option("Which part.", "|".join(get_args(Part)))] = "train",
 ) -> None:
     """Show examples of a data set: reviews as words, digits, or rows of a table.
 

@@ -17,7 +17,7 @@ EMPTY = "-"  # a cell is never empty, because programs split a line into words
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
-    """Return the runs of all experiments, or of one; raise ConfigError if there are none."""
+    """Return the runs of all experiments, or of one; raise ConfigError if no run exists."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
         return chain([first], runs)

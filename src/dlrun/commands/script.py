@@ -8,26 +8,24 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import GENERATED
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import RUNTIME_KEYS
+from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import check_output_path
 from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically
 
-PACKAGE = Path(__file__).parents[1]
-CHECKOUT = PACKAGE.parents[1]
-# The folder of the scripts: in an installed dlrun, else in a checkout.
-SCRIPTS = PACKAGE / "plain" if (PACKAGE / "plain").is_dir() else CHECKOUT / "examples" / "plain"
+# The folder of the scripts: in an installed dlrun, or in a checkout.
+SCRIPTS = PACKAGE / "plain"
+if not SCRIPTS.is_dir():
+    SCRIPTS = PACKAGE.parents[1] / "examples" / "plain"
 # A line such as `EPOCHS = 30  # trainer.max_epochs`: a value, and its key in the config.
 CONSTANT = re.compile(r"^([A-Z_]+ = ).+  # ([a-z_.]+)$", re.MULTILINE)
-# Keys that change no number, or only where the data are, for which scripts have DLRUN_DATA_DIR.
-LEFT_OUT = RUNTIME_KEYS | DATA_PLACES | {"threads", "predictions", "trainer.deterministic"}
 SAMPLE = '"--sample", action="store_true"'  # an option of each script: generated data
 
 
@@ -80,10 +78,9 @@ def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
     if isinstance(model, HiddenLayersConfig):
         values["model"]["dropout"] = model.dropouts  # a script has no single one for all layers
     changed = registry.changed_from_shipped(experiment, values)
-    for key in LEFT_OUT & changed.keys():
-        del changed[key]
-    if changed.get(SPLIT_SEED, config.split_seed) is None:
-        changed[SPLIT_SEED] = config.split_seed  # the run's
+    changed = {key: changed[key] for key in changed if key not in WITHOUT_EFFECT}
+    if SPLIT_SEED in changed:
+        changed[SPLIT_SEED] = config.split_seed  # the run's seed in place of null
     if changed.get("data.source") == GENERATED:
         del changed["data.source"]
         script = script.replace(SAMPLE, f"{SAMPLE}, default=True")

@@ -1,7 +1,7 @@
 """`dlrun sweep`: check that the given options fit together, and run the sweep."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -38,7 +38,9 @@ def sweep(
     space: Annotated[list[str] | None, opt.option(SPACE, "KEY=SPACE")] = None,
     sampler: Annotated[
         Sampler | None,
-        opt.option("How to take points from the spaces (default: random).", "random|tpe"),
+        opt.option(
+            "How to take points from the spaces (default: random).", "|".join(get_args(Sampler))
+        ),
     ] = None,
     trials: Annotated[
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)

@@ -208,13 +208,13 @@ class Dataset:
             files = self.files(config, data_dir)
             paths = [path for _, path in files]
             digests = [file.hash_of(path) for file, path in files]
-            published = [file.digest for file in source.files]
+            pairs = zip(source.files, digests, strict=True)
+            changed = [digest[:8] for file, digest in pairs if digest != file.digest]
             first = source.files[0]  # gzip files lie in a folder with the name of the data set
             name = self.name if first.gzipped else first.name
-            if digests != published:
-                changed = [digest[:8] for digest in digests if digest not in published]
+            if changed:
                 name = f"not as published, {', '.join(changed)}"
-            origin = DataOrigin(f"{source.title} ({name})", source.is_book and digests == published)
+            origin = DataOrigin(f"{source.title} ({name})", source.is_book and not changed)
         else:
             rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
             origin = DataOrigin(f"generated sample {source.title} ({rows}seed {seed})")

@@ -31,12 +31,19 @@ class ProcessGroup:
 
 def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None."""
-    by, names = "srun", ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        is_here = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
-        by, names = "torchrun" if is_here else "torchrun --nnodes", ("WORLD_SIZE", "RANK")
-    processes, rank = (int(os.environ.get(name, "0")) for name in names)
-    return ProcessGroup(by, processes, rank) if processes > 1 else None
+        processes = _number("WORLD_SIZE")
+        is_here = _number("LOCAL_WORLD_SIZE") == processes
+        launcher = "torchrun" if is_here else "torchrun --nnodes"
+        group = ProcessGroup(launcher, processes, _number("RANK"))
+    else:
+        group = ProcessGroup("srun", _number("SLURM_STEP_NUM_TASKS"), _number("SLURM_PROCID"))
+    return group if group.processes > 1 else None
+
+
+def _number(variable: str) -> int:
+    """Return the number in an environment variable; 0 if it is not set."""
+    return int(os.environ.get(variable, "0"))
 
 
 def check_single_process(action: str) -> None:

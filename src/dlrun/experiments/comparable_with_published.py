@@ -10,11 +10,12 @@ from dlrun.run_context import Results
 from dlrun.run_folder.record import NOT_THE_BOOKS
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
+# Keys that change no number but by rounding: how a run is done, what it writes, where its data are.
+WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES
+WITHOUT_EFFECT |= {"threads", "trainer.deterministic", "predictions", "metrics"}
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
-# those of chance and rounding, of output, and of where the data are (their source declares whether
-# they are the book's).
-NEUTRAL = CHANCE | DATA_PLACES | {"trainer.deterministic", "predictions", "metrics"}
-NEUTRAL |= {"data.source", "data.split_seed"}
+# also those of chance, and the source of the data, which declares whether they are the book's.
+NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", "data.split_seed"}
 
 
 def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:

@@ -21,7 +21,7 @@ Words = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Holds the prediction for one input, or the reason why there is none.
+    """Holds the prediction for one input, or the reason why it could not be read.
 
     labels: classes with their probabilities, the most probable first; empty for a number.
     value: the predicted number, or None for a class.

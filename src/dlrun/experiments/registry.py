@@ -170,7 +170,8 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
 
     def key(name: str) -> list[float]:
         place = shipped_values(name).get("reference.place")
-        return place if isinstance(place, list) and place else [math.inf]
+        is_known = isinstance(place, list) and all(isinstance(number, int) for number in place)
+        return place if is_known and place else [math.inf]
 
     return sorted(sorted(names), key=key)
 
@@ -187,7 +188,7 @@ def broken_experiments() -> list[str]:
 
 
 def experiment_entry(name: str) -> ExperimentEntry:
-    """Return the entry of an experiment by its name; raise ConfigError if there is none."""
+    """Return the entry of an experiment by its name; raise ConfigError if it is unknown."""
     if entry := _installed()[0].get(name):
         return entry
     check_installed(name)

@@ -184,7 +184,7 @@ class Run:
         return list(self.assets.get("labels", []))
 
     def read(self, name: str) -> bytes:
-        """Return a file that the run has written completely; raise DlrunError if there is none."""
+        """Return the content of a file of the run; raise DlrunError if the run did not write it."""
         content = self.read_if_written(name) if name in self.record.files else None
         if content is not None:
             return content
@@ -290,7 +290,7 @@ class Run:
         return f"{command} {EPOCHS}=N" if has_checkpoint and can_be_longer and not ended else None
 
     def network(self) -> "Network":
-        """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
+        """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
         return self._use(self.experiment.network)
 
     @cached_property
@@ -349,7 +349,7 @@ class Run:
         return self._use(lambda run, config: self.experiment.test(run, config, context))
 
     def exported(self) -> "NetworkToExport":
-        """Return the trained network, prepared for export. Raises DlrunError if there is none."""
+        """Return the network, prepared for export. Raises DlrunError if the run trained none."""
         return self._use(self.experiment.exported)
 
     def draw(self) -> DrawnFigures:

@@ -147,8 +147,8 @@ def photograph_transform(
                 image, [min(longest, side) for side in image.size[::-1]]
             )
         if not exact:
-            whole = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-            resized = v2.functional.resize(whole, size, published.interpolation, antialias=True)
+            colours = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+            resized = v2.functional.resize(colours, size, published.interpolation, antialias=True)
             image = Image.fromarray(resized.permute(1, 2, 0).numpy())
         elif squash:
             image = transforms.functional.resize(image, size, published.interpolation)

@@ -286,7 +286,7 @@ class RunSection:
     @property
     def first_labels(self) -> dict[str, int]:
         """Return how many photographs the book has labelled, and of how many of them the first
-        label is the book's: `mean`, of the run; by edition. Empty if there is none.
+        label is the book's: `mean`, of the run; by edition. Empty if it has labelled none.
         """
         counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
         for photograph in self.photographs:

@@ -60,7 +60,7 @@ def runs_below(folder: Path) -> list[Path]:
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
-    """Return the folder of the run that a user names. Raises ConfigError if there is none.
+    """Return the folder of the run that a user names. Raises ConfigError if no such run exists.
 
     `run` is a folder; a run's name or suffix; `latest`, the run that began last, see `latest_of`. A
     name, a suffix or `latest` may follow `EXPERIMENT/`.

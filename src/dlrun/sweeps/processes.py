@@ -126,11 +126,11 @@ def select_device(configs: Sequence[ExperimentConfig]) -> str:
     A child process imports torch. Raises DlrunError if no process can be started.
     """
     networks = [config for config in configs if isinstance(config, LightningConfig)]
-    wanted = [config.accelerator for config in networks if config.accelerator != "cpu"]
-    if not wanted:
+    requested = [config.accelerator for config in networks if config.accelerator != "cpu"]
+    if not requested:
         return "cpu"
     ours, theirs = CONTEXT.Pipe()
-    _start_isolated(CONTEXT.Process(target=_send_device, args=(theirs, wanted[0]), daemon=True))
+    _start_isolated(CONTEXT.Process(target=_send_device, args=(theirs, requested[0]), daemon=True))
     theirs.close()
     try:
         return str(ours.recv())

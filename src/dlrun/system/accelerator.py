@@ -122,7 +122,9 @@ def run_with_fallback(
     fall back together, if the machine lacks it, or not at all.
     """
     device, reason = select_accelerator(requested)
-    error, tried, agreement = None, "the first batch", None
+    error: Exception | None = None
+    agreement: Agreement | None = None
+    tried = "the first batch"
     if device != "cpu":
         try:
             probe(device)
@@ -134,7 +136,8 @@ def run_with_fallback(
         except Exception as raised:
             if not is_accelerator_error(raised, of_probe=tried == "the first batch"):
                 raise
-            error, reason = raised, f"{tried} failed on {device}: {first_line(raised)}"
+            error = raised
+            reason = f"{tried} failed on {device}: {first_line(raised)}"
         if tried == "the first batch":
             probe("cpu")
     if reason is not None and (device != "cpu" or requested != "auto"):

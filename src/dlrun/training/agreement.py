@@ -60,7 +60,9 @@ class GradientProbe(pl.Callback):
     ) -> None:
         """Measure, and raise Measured: the weights are not updated."""
         module = pl_module.network if isinstance(pl_module, LightningNetwork) else pl_module
-        weights = {name: one for name, one in module.named_parameters() if one.requires_grad}
+        weights = {
+            name: weight for name, weight in module.named_parameters() if weight.requires_grad
+        }
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scaled = scaler.get_scale() if scaler else 1.0
         for scale in SCALES if trainer.precision.startswith("16") else (1.0,):
@@ -137,10 +139,10 @@ def compare_with_cpu(
 def largest_error(values: Values, cpu: Values, epsilon: float) -> tuple[float, str]:
     """Return the largest error, see compare_with_cpu, and of which value it is."""
     norms = {name: float(value.norm()) for name, value in cpu.items()}
-    whole = math.hypot(*(norm for name, norm in norms.items() if name != "loss"))
+    norm_of_all = math.hypot(*(norm for name, norm in norms.items() if name != "loss"))
     errors = []
     for name, value in cpu.items():
-        scale = norms[name] + math.sqrt(epsilon) / FACTOR * whole
+        scale = norms[name] + math.sqrt(epsilon) / FACTOR * norm_of_all
         error = float((values[name] - value).norm()) / max(scale, 1e-300)
         errors.append((error if error < math.inf else math.inf, name))  # no NaN
     return max(errors)
