@@ -55,9 +55,9 @@ class Row:
     """
 
     what: str
-    metric: str
+    metric: str = "epoch"
     variant: str = "dlrun"
-    reference: str = "lab"  # the variant that it is compared with, if the case has it
+    references: tuple[str, ...] = ("lab", "plain")  # the variants beside it, if the case has them
     unit: str = "s"
     gflop: float = 0
     gigabytes: float = 0
@@ -76,7 +76,7 @@ class Case:
     def without(self, labels: list[str]) -> "Case":
         """This case without some of its variants, and without the rows that are about them."""
         variants = {label: self.variants[label] for label in self.variants if label not in labels}
-        rows = [row for row in self.rows if not {row.variant, row.reference} & {*labels}]
+        rows = [row for row in self.rows if row.variant not in labels]
         return replace(self, variants=variants, rows=rows)
 
 
@@ -168,12 +168,6 @@ def plain(name: str, setup: Setup, *words: object, metric: str = "epoch") -> Var
     return Variant(lambda out: [str(word) for word in (*command, out, *words)], read)
 
 
-def beside_plain(what: str, metric: str = "epoch", **work: float) -> list[Row]:
-    """A row beside the lab's way, and one beside plain PyTorch."""
-    plain_row = Row(f"{what}, beside plain PyTorch", metric, reference="plain")
-    return [Row(what, metric, **work), plain_row]
-
-
 def process(folder: Path, took: Process) -> Metrics:
     """What the process as a whole took."""
     found = {"process": took.seconds, "cpu": took.cpu, "memory": took.peak_bytes}
@@ -224,7 +218,7 @@ def dense(setup: Setup) -> Case:
             ),
         },
         [
-            *beside_plain("imdb-dense, an epoch with its validation", gflop=0.241, gigabytes=1.02),
+            Row("imdb-dense, an epoch with its validation", gflop=0.241, gigabytes=1.02),
             Row(f"imdb-dense, whole process: {epochs} epochs, test, figures", "process"),
             Row("imdb-dense, peak memory of the process", "memory", unit="GB"),
         ],
@@ -246,7 +240,7 @@ def lasso(setup: Setup) -> Case:
             "dlrun": Variant(lambda out: dlrun("imdb-lasso", settings, out, setup.data), our_path),
         },
         [
-            *beside_plain(f"imdb-lasso, path of {values} lambdas", "path"),
+            Row(f"imdb-lasso, path of {values} lambdas", "path"),
             Row(f"imdb-lasso, whole process: {values} lambdas, test, figure", "process"),
             Row("imdb-lasso, peak memory of the process", "memory", unit="GB"),
         ],
@@ -274,7 +268,7 @@ def lstm(setup: Setup) -> Case:
             ),
         },
         [
-            *beside_plain(what, gflop=258 * share, gigabytes=19.1 * share),
+            Row(what, gflop=258 * share, gigabytes=19.1 * share),
             Row("imdb-lstm, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,
@@ -296,7 +290,7 @@ def digits(kind: str, setup: Setup) -> Case:
             "dlrun": Variant(lambda out: dlrun(name, settings, out, setup.data), our_network),
         },
         [
-            *beside_plain(f"{name}, an epoch with its validation"),
+            Row(f"{name}, an epoch with its validation"),
             Row(f"{name}, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 5,
@@ -334,10 +328,16 @@ def cifar(setup: Setup) -> Case:
     return Case(
         variants,
         [
-            Row(f"{what}, float32", "epoch", gflop=gflop),
-            Row(f"{what}, bf16-mixed", "epoch", "dlrun bf16", gflop=gflop, precision="bf16"),
-            Row(f"{small}, beside plain PyTorch", "epoch", "dlrun few", "plain"),
-            Row("cifar100, peak memory of the process", "memory", unit="GB"),
+            Row(f"{what}, float32", references=("lab",), gflop=gflop),
+            Row(
+                f"{what}, bf16-mixed",
+                variant="dlrun bf16",
+                references=("lab",),
+                gflop=gflop,
+                precision="bf16",
+            ),
+            Row(small, variant="dlrun few", references=("plain",)),
+            Row("cifar100, peak memory of the process", "memory", references=("lab",), unit="GB"),
         ],
         repeats=1 if setup.quick else 3,
     )
@@ -354,7 +354,7 @@ def table(experiment: str, kind: str, file: str, setup: Setup) -> Case:
             "dlrun": Variant(lambda out: dlrun(experiment, settings, out, setup.data), our_network),
         },
         [
-            *beside_plain(f"{experiment}, an epoch with its validation"),
+            Row(f"{experiment}, an epoch with its validation"),
             Row(f"{experiment}, whole process: {epochs} epochs, test, figures", "process"),
         ],
         repeats=2 if setup.quick else 5,
@@ -413,10 +413,7 @@ def startup(setup: Setup) -> Case:
                 lambda out: [*DLRUN, *wrong, "--runs-dir", str(out)], process, expected=2
             ),
         },
-        [
-            Row(f"{what} (lab: import Lightning)", "process", variant=what)
-            for what in (help_row, error_row)
-        ],
+        [Row(f"{what} (lab: import Lightning)", "process", what) for what in (help_row, error_row)],
         repeats=4 if setup.quick else 10,
         discard=1,
     )
@@ -441,9 +438,9 @@ def gpu(setup: Setup) -> Case:
             chosen = settings | {"trainer.precision": precision}
             command = functools.partial(_network, setup, name, chosen, accelerator=device)
             variants[label] = Variant(command, our_network)
-            reference = "" if label == cpu else cpu
+            references = () if label == cpu else (cpu,)
             for what, metric in (("an epoch", "epoch"), ("its first epoch", "first")):
-                rows.append(Row(f"{label}, {what}", metric, variant=label, reference=reference))
+                rows.append(Row(f"{label}, {what}", metric, label, references))
     return Case(variants, rows, repeats=1 if setup.quick else 3)
 
 
@@ -454,31 +451,26 @@ def _network(
 
 
 def sweep(setup: Setup) -> Case:
-    """20 runs of imdb-dense by `dlrun sweep`, and 20 times one of the lab's processes."""
+    """Runs of imdb-dense by `dlrun sweep`, and as many times one of the lab's processes."""
     runs = 4 if setup.quick else 20
     lab_process = dense(setup).variants["lab"].command
     sets = [word for key, value in setup.settings().items() for word in ("--set", f"{key}={value}")]
 
-    def command(jobs: int, out: Path) -> list[str]:
-        words = [*DLRUN, "sweep", "imdb-dense", "--seeds", str(runs), "--jobs", str(jobs)]
+    def command(out: Path) -> list[str]:
+        words = [*DLRUN, "sweep", "imdb-dense", "--seeds", str(runs)]
         folders = ["--runs-dir", str(out), "--data-dir", str(setup.data)]
         return [*words, *folders, "--accelerator", "cpu", *sets]
 
     def read_lab(folder: Path, took: Process) -> Metrics:
-        return process(folder, took) | {"all": runs * took.seconds}
+        return {"all": runs * took.seconds, "others": took.others or 0}
 
     def read(folder: Path, took: Process) -> Metrics:
-        done = [read_json(path) for path in folder.glob("imdb-dense/*Z-*/results.json")]
-        assert [one["status"] for one in done] == ["finished"] * runs
-        return process(folder, took) | {"all": took.seconds}
+        records = [read_json(path) for path in folder.glob("imdb-dense/*Z-*/results.json")]
+        assert [record["status"] for record in records] == ["finished"] * runs
+        return {"all": took.seconds, "others": took.others or 0}
 
-    variants = {"lab": Variant(lab_process, read_lab)}
-    rows = []
-    for jobs in (1, 2, 4):
-        label = f"--jobs {jobs}"
-        variants[label] = Variant(functools.partial(command, jobs), read)
-        rows.append(Row(f"{runs} runs of imdb-dense, {label}", "all", label))
-    return Case(variants, rows, repeats=1)
+    variants = {"lab": Variant(lab_process, read_lab), "dlrun": Variant(command, read)}
+    return Case(variants, [Row(f"{runs} runs of imdb-dense, with their page", "all")], repeats=1)
 
 
 GENERATED = {  # networks: epochs, and the key and the number of the generated rows
@@ -503,11 +495,9 @@ CASES: dict[str, Callable[[Setup], Case]] = {
     "mnist-dense": functools.partial(digits, "dense"),
     "mnist-logistic": functools.partial(digits, "logistic"),
     "classify-images": images,
-}
-MORE_CASES: dict[str, Callable[[Setup], Case]] = {
     "sweep": sweep,
-    "gpu": gpu,
 }
+MORE_CASES: dict[str, Callable[[Setup], Case]] = {"gpu": gpu}
 WITHOUT_LAB = {"gpu"}
 WITHOUT_DATA = {"cifar100", "gpu"}
 

@@ -19,15 +19,6 @@ import machine
 from cases import CASES, LAB, MORE_CASES, WITHOUT_DATA, WITHOUT_LAB, Case, Row, Samples, Setup
 from measure import DISTURBED, RESULTS, WORK, FailedError, MissingError, measure
 
-HEADER = [
-    "what",
-    "reference",
-    "dlrun",
-    "reference / dlrun",
-    "min..max",
-    "share of the peak",
-    "disturbed",
-]
 ALL_CASES = CASES | MORE_CASES
 
 
@@ -82,47 +73,49 @@ def run_case(name: str, case: Case, repeats: int, runs: Path) -> Samples:
 
 
 def summarise(row: Row, samples: Samples, peak: dict[str, float]) -> dict[str, Any]:
-    """Medians, the ratio of the medians, and the least and the largest ratio of a pair.
+    """The medians of dlrun and of what it is compared with, and how many runs were disturbed.
 
     `peak` is what `machine.peak` returned: a row's share is the least time that its work takes at
     the peak, divided by the time that it took.
     """
-    ours = [sample[row.metric] for sample in samples[row.variant]]
-    theirs = [sample[row.metric] for sample in samples.get(row.reference, [])]
-    found: dict[str, Any] = {
+    compared = [reference for reference in row.references if reference in samples]
+    medians = {
+        variant: statistics.median(sample[row.metric] for sample in samples[variant])
+        for variant in (row.variant, *compared)
+    }
+    used = [sample for variant in medians for sample in samples[variant]]
+    summary: dict[str, Any] = {
         "what": row.what,
         "unit": row.unit,
-        "dlrun": statistics.median(ours),
-        "lab": statistics.median(theirs) if theirs else None,
-        "runs": len(ours),
-        "disturbed": sum(
-            sample.get("others", 0) > DISTURBED
-            for label in {row.reference, row.variant}
-            for sample in samples.get(label, [])
-        ),
+        "dlrun": medians[row.variant],
+        "references": {reference: medians[reference] for reference in compared},
+        "runs": len(used),
+        "disturbed": sum(sample.get("others", 0) > DISTURBED for sample in used),
     }
     if row.gflop:
         least = max(row.gflop / peak[row.precision], row.gigabytes / peak["copy"])
-        found["share_of_peak"] = least / found["dlrun"]
-    if theirs:
-        pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
-        found["ratio"] = found["lab"] / found["dlrun"]
-        found["ratio_min"], found["ratio_max"] = min(pairs), max(pairs)
-    return found
+        summary["share_of_peak"] = least / medians[row.variant]
+    return summary
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [HEADER, ["---"] * len(HEADER)]
+    references = dict.fromkeys(name for row in rows for name in row["references"])
+    ratios = [f"{name} / dlrun" for name in references]
+    header = ["what", *references, "dlrun", *ratios, "share of the peak", "disturbed"]
+    lines = [header, ["---"] * len(header)]
     for row in rows:
-        ratio, spread = "", ""
-        if "ratio" in row:
-            ratio = f"{row['ratio']:.2f}"
-            spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
-        values = [quantity(row["lab"], row["unit"]), quantity(row["dlrun"], row["unit"])]
-        share = row.get("share_of_peak")
-        lines.append([row["what"], *values, ratio, spread])
-        lines[-1].append(f"{share:.0%}" if share else "")
-        lines[-1].append(f"{row['disturbed']} of {row['runs'] * (2 if row['lab'] else 1)}")
+        ours, unit, share = row["dlrun"], row["unit"], row.get("share_of_peak")
+        theirs = [row["references"].get(name) for name in references]
+        lines.append(
+            [
+                row["what"],
+                *(quantity(value, unit) for value in theirs),
+                quantity(ours, unit),
+                *("" if value is None else f"{value / ours:.3g}" for value in theirs),
+                f"{share:.0%}" if share else "",
+                f"{row['disturbed']} of {row['runs']}",
+            ]
+        )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
