@@ -43,7 +43,7 @@ demo: $(VENV)/.installed ## run the whole chapter: for real what takes seconds, 
 test: $(VENV)/.tools ## the tests that need no data (under 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm and not gpu" $(ARGS)
 
-test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
+test-slow: $(VENV)/.tools ## the examples, plugins, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 test-real: $(VENV)/.tools ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names

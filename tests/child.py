@@ -33,13 +33,9 @@ def run(
     folder: Path,
     environment: Mapping[str, str],
     fault: Fault | None,
-    limits: Mapping[str, int],
+    largest_file: int | None,
 ) -> None:
-    """Run `dlrun ARGUMENTS` in a folder.
-
-    limits: "memory", bytes that may be allocated beyond what is there at the start; "file_size",
-    bytes that a file may have.
-    """
+    """Run `dlrun ARGUMENTS` in a folder; no file may have more bytes than `largest_file`."""
     os.chdir(folder)
     os.environ.update(environment)
     tempfile.tempdir = None  # where the environment says
@@ -49,12 +45,8 @@ def run(
         os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     _count_operations(str(folder / "runs"), output / "operations", fault)
-    if "memory" in limits:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + limits["memory"]
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    if "file_size" in limits:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     _find_packages(environment["PYTHONPATH"].split(os.pathsep))
     if {"sweep", "reproduce"} & {*arguments}:
         _fork_the_runs_of_a_sweep()

@@ -311,7 +311,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Whole commands by the dozen: `make test-slow`, and `.ci/run`.
 SLOW = (
-    "torture/", "test_examples.py", "test_portable.py", "test_processes.py", "test_resume.py",
+    "torture/", "test_examples.py", "test_portable.py", "test_resume.py",
 )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def start(
     folder: Path,
     *arguments: object,
     fault: Fault | None = None,
-    limits: dict[str, int] | None = None,
+    largest_file: int | None = None,
     **environment: str,
 ) -> Child:
     """Start `dlrun ARGUMENTS` in a folder (see child.run)."""
@@ -74,7 +74,7 @@ def start(
     settings = clean_environment() | environment
     process = CONTEXT.Process(
         target=child.run,
-        args=([*map(str, arguments)], folder.resolve(), settings, fault, limits or {}),
+        args=([*map(str, arguments)], folder.resolve(), settings, fault, largest_file),
     )
     process.start()
     return Child(folder, process)

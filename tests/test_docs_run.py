@@ -24,7 +24,6 @@ REASONS = {
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
     r"^python examples/onnx_text": "tests/commands/test_export.py",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
-    r"torchrun|trainer.devices=": "several processes: tests/experiments/test_processes.py",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
     r"^dlrun demo": "takes minutes: tests/commands/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",

@@ -1,7 +1,7 @@
 """The scripts of examples/plain are the oracle: dlrun computes what they compute.
 
-A script's `main` runs whole. Only its loop, `train_epoch`, gets the initial weights and the first
-batches of dlrun's run, and no dropout: both sides draw other random numbers.
+A script's `main` runs whole. Only its loop, `train_epoch`, gets the initial weights and the batches
+of dlrun's run, and no dropout: both sides draw other random numbers.
 """
 
 import ast
@@ -40,7 +40,9 @@ FITS = {
     "hitters_lasso": ["alpha", "test_mae", "test_r2", "nonzero"],
     "nyse_linear": ["test_r2"],
 }
-BATCHES, BATCH_SIZE = 3, 32  # of the epoch: enough to see gradients that are not set to zero
+# Rows of a batch, of which an epoch of the small data has three: enough to see gradients that are
+# not set to zero.
+BATCH_SIZES = {"imdb": 640, "mnist": 560, "hitters": 70, "nyse": 70, "cifar100": 60}
 VALUES, EXACT = 5, 1e-9  # penalties of a lasso, and the tolerance of its solvers
 # RMSprop's first update moves every weight by ten learning rates towards the sign of its gradient,
 # however small that is. Where a gradient is what is left of a sum that cancels out, the sign is
@@ -100,7 +102,7 @@ def run_small(name: str, **values: Any) -> Run:
 
 @dataclass(frozen=True)
 class Oracle:
-    """A run of a network: what it began with, and what BATCHES updates made of it."""
+    """A run of a network: what it began with, and what an epoch of few updates made of it."""
 
     run: Run
     initial: list[Tensor]
@@ -113,13 +115,15 @@ class Oracle:
     def of(cls, name: str, precision: str) -> "Oracle":
         """Do the run."""
         shipped = registry.shipped_values(name.replace("_", "-"))
-        values: dict[str, Any] = {"trainer.max_epochs": 1, "trainer.limit_train_batches": BATCHES}
-        values |= {"batch_size": BATCH_SIZE, "trainer.precision": precision}
+        size = BATCH_SIZES[name.partition("_")[0]]
+        values: dict[str, Any] = {"trainer.max_epochs": 1, "trainer.precision": precision}
+        values |= {"batch_size": size}
         values |= {"model.dropout": 0} if "model.dropout" in shipped else {}
         run = run_small(name, **values)
         torch.manual_seed(run.config.seed)
         network = run.experiment.build(run.config, run.experiment.assets(run))
-        order = EpochBatches(run.results["train_rows"], BATCH_SIZE, run.config.seed, most=BATCHES)
+        order = EpochBatches(run.results["train_rows"], size, run.config.seed)
+        assert len(order) == 3
         return cls(
             run,
             [weight.detach() for weight in network.parameters()],

@@ -58,9 +58,9 @@ def run(
     """
     settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
-        code, folder = run_experiment(experiment, replace(settings, name=name, note=note))
+        _, folder = run_experiment(experiment, replace(settings, name=name, note=note))
     assert folder is not None  # no dry run
-    return _ended(code, folder)
+    return Run.open(folder)
 
 
 @public
@@ -90,7 +90,8 @@ def resume(
     settings = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
     settings = replace(settings, force=force, trust=trust)
     with _RUNNING:
-        return _ended(*resume_run(str(run.folder if isinstance(run, Run) else run), settings))
+        _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), settings)
+    return Run.open(folder)
 
 
 @public
@@ -207,16 +208,6 @@ def _settings(
         quiet=quiet,
         screen=Screen(quiet=quiet, results=False),
     )
-
-
-def _ended(code: int, folder: Path) -> Run:
-    """Return a run that has ended; raise what several processes have only printed."""
-    run = Run.open(folder)
-    if code == Interrupted.exit_code:
-        raise Interrupted
-    if code and run.state != "finished":
-        raise DlrunError(run.record.error or f"the run is {run.state}")
-    return run
 
 
 def _path(path: PathLike | None) -> Path | None:

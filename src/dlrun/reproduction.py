@@ -24,7 +24,6 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_error_remedy
 from dlrun.execution.checks import load_experiment_config
-from dlrun.execution.distributed import check_single_process
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Comparison, Group, compare, group_runs
@@ -284,7 +283,6 @@ def reproduce_published_numbers(
     beside it, as .md. command: the command that continues the reproduction.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    check_single_process("reproduce the numbers")
     numbers = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
     if out.suffix not in (".html", ".htm"):

@@ -1,7 +1,6 @@
 """Define what a run is given: the options of its command, and the context of its experiment."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
-from dlrun.errors import mark_as_printed
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
-from dlrun.run_folder.progress_recorder import StepCounter
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
@@ -70,7 +68,6 @@ class Results:
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # results before the metrics
     exit_code: int = 0
-    processes: int = 1  # number of processes that trained together
     classes: ClassSummary | None = None  # the classes of the test set
     weights_epoch: int | None = None  # the epoch whose weights were kept and tested
     stopped_epoch: int | None = None  # the epoch after which the training ended early
@@ -78,28 +75,16 @@ class Results:
 
 @dataclass
 class RunContext:
-    """Holds what an experiment uses as it runs: steps, terminal, folders, durations.
-
-    folder: of an experiment that runs in one process. Use `write_summary` and `keep` in several.
-    """
+    """Holds what an experiment uses as it runs: steps, terminal, folders, durations."""
 
     folder: RunFolder
-    steps: StepCounter
+    steps: ProgressRecorder
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
     kept: dict[str, bytes] = field(default_factory=dict)  # files, see `keep`
     seconds: dict[str, float] = field(default_factory=dict)  # duration of each phase
-
-    @classmethod
-    def of_run(
-        cls, folder: RunFolder, steps: StepCounter, settings: RunSettings, threads: int
-    ) -> "RunContext":
-        """Return the context of a run with the places and the options of its command."""
-        data_dir = resolve_data_dir(settings.data_dir)
-        runs_dir = resolve_runs_dir(settings.runs_dir)
-        return cls(folder, steps, data_dir, runs_dir, threads, settings.summary)
 
     @property
     def screen(self) -> Screen:
@@ -122,7 +107,7 @@ class RunContext:
 
     def write_summary(self, text: str) -> None:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
-        self.steps.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
+        self.folder.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
         if self.show_summary:
             with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
                 self.screen.show(text)
@@ -153,11 +138,6 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")
 
 
-def print_results_json(folder: Path, screen: Screen, error: BaseException | None = None) -> None:
-    """Print a run's results.json on stdout, unless it lacks the `error` that ended the run."""
-    with contextlib.suppress(FileNotFoundError):
-        text = (folder / RESULTS).read_text(encoding="utf-8")
-        if error is None or json.loads(text).get("error") == (str(error) or type(error).__name__):
-            screen.write(text)
-            if error is not None:
-                mark_as_printed(error)
+def print_results_json(folder: Path, screen: Screen) -> None:
+    """Print a run's results.json on stdout."""
+    screen.write((folder / RESULTS).read_text(encoding="utf-8"))

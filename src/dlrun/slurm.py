@@ -1,6 +1,6 @@
 """Submit runs to SLURM as jobs through submitit, execute them there, and wait for their end.
 
-submitit stores a Job in a file and loads it in the job, so a Job consists of texts only.
+submitit stores a ResumeJob in a file and loads it in the job, so it consists of texts only.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,24 +27,24 @@ from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError, DlrunError, Interrupted, OutOfTime
-from dlrun.execution import checks, distributed, run_recorder
+from dlrun.execution import checks, run_recorder
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import read_run_record
+from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
-STDOUT, STDERR, EXIT_CODE, NUMBER = "stdout.txt", "stderr.txt", "exit-code", "job"
+STDOUT, STDERR, EXIT_CODE, JOB_ID = "stdout.txt", "stderr.txt", "exit-code", "job"
 TICK = 0.5  # seconds between two looks at the run's folder
 QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call too
 SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 CLIENT = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
-REQUEUES = 1000  # a job that finishes no step is not requeued (Job)
+REQUEUES = 1000  # a job that finishes no step is not requeued (ResumeJob)
 
 
 class SlurmOptions(Section, strict=False, str_min_length=1):
@@ -52,10 +52,9 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
 
     time: PositiveInt = 60  # minutes; then the job waits in the queue again, and the run continues
     partition: str | None = None
-    cpus: PositiveInt | None = None  # cores of each process
+    cpus: PositiveInt | None = None  # cores of the job
     mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # memory of the job: 8G
     gpus: PositiveInt | None = None  # GPUs of the job
-    tasks: PositiveInt | None = None  # processes that train together, as by trainer.devices
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
@@ -66,14 +65,9 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     dependency: str | None = None
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
-    def submitit_parameters(self, name: str, processes: int) -> dict[str, object]:
-        """Return the parameters that submitit needs to submit a job of some processes.
-
-        For SLURM it is one task, which starts the processes.
-        """
-        values = self.model_dump(exclude={"tasks", "reservation"}, exclude_none=True)
-        if self.cpus or processes > 1:
-            values["cpus"] = (self.cpus or 1) * processes
+    def submitit_parameters(self, name: str) -> dict[str, object]:
+        """Return the parameters that submitit needs to submit a job of this name."""
+        values = self.model_dump(exclude={"reservation"}, exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         reservation = {"reservation": self.reservation} if self.reservation else {}
         return {names.get(key, key): value for key, value in values.items()} | {
@@ -105,11 +99,11 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Represents a SLURM job by a run's folder and the dlrun arguments that continue the run."""
+class ResumeJob:
+    """Starts or continues a run in a SLURM job, by its folder and the arguments of dlrun."""
 
     run: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
 
     def __call__(self) -> None:
         """Execute the dlrun command in a child process, and exit with its exit code.
@@ -122,11 +116,11 @@ class Job:
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
         run = Path(self.run)
         steps_before = read_run_record(run).steps or 0
-        about = run / SLURM_FOLDER
-        about.mkdir(exist_ok=True)
-        (about / EXIT_CODE).unlink(missing_ok=True)
-        with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
-            command = [sys.executable, "-P", "-m", "dlrun", *self.words]
+        folder = run / SLURM_FOLDER
+        folder.mkdir(exist_ok=True)
+        (folder / EXIT_CODE).unlink(missing_ok=True)
+        with (folder / STDOUT).open("ab") as out, (folder / STDERR).open("ab") as err:
+            command = [sys.executable, "-P", "-m", "dlrun", *self.arguments]
             ended = subprocess.run(  # noqa: S603 (dlrun's own arguments)
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
             )
@@ -137,10 +131,10 @@ class Job:
                     requeue(signal.SIGUSR2, None)
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
-            said = (about / STDERR).read_text(encoding="utf-8", errors="replace")
-            errors = ["its job ended before it began", *re.findall("^error: (.*)", said, re.M)]
-            distributed.mark_waiting_run_failed(run, errors[-1])
-        (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
+            output = (folder / STDERR).read_text(encoding="utf-8", errors="replace")
+            errors = ["its job ended before it began", *re.findall("^error: (.*)", output, re.M)]
+            _mark_waiting_run_failed(run, errors[-1])
+        (folder / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
     def checkpoint(self) -> object:
@@ -150,30 +144,36 @@ class Job:
         return DelayedSubmission(self)
 
 
+def _mark_waiting_run_failed(run: Path, why: str) -> None:
+    """Set the status of a run that never began to `failed`; leave any other run unchanged."""
+    with contextlib.suppress(DlrunError, OSError):
+        record = read_run_record(run)
+        if record.status == "waiting":
+            failed = record.model_copy(update={"status": "failed", "error": why})
+            write_run_record(RunFolder(run), failed)
+
+
 def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = settings.console()
     options = parse_slurm_options(texts)
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
-    distributed.check_single_process("submit this run")
     check_slurm_available()
-    if options.tasks is not None:
-        overrides = [*settings.overrides, f"trainer.devices={options.tasks}"]
-        settings = replace(settings, overrides=overrides)
     config = checks.check_new_run(name, settings, here=False)
     if config is None:  # a dry run
         return 0
-    ((folder, job),) = submit_runs_to_slurm(name, [RunToSubmit(config, settings)], options, name)
+    planned = [RunToSubmit(config, settings)]
+    ((folder, job_id),) = submit_runs_to_slurm(name, planned, options, name)
     if wait:
-        screen.note(f"submitted {name}/{folder.name} as job {job}")
-        return wait_for_job(folder, job, screen, as_json=settings.json)
+        screen.note(f"submitted {name}/{folder.name} as job {job_id}")
+        return wait_for_job(folder, job_id, screen, as_json=settings.json)
     if settings.json:
-        screen.print_json({"status": "waiting", "run": str(folder), "job": job})
+        screen.print_json({"status": "waiting", "run": str(folder), "job": job_id})
     else:
-        commands = f"`squeue --job {job}` shows it, `scancel {job}` ends it"
-        screen.note(f"submitted as job {job}: {commands}")
-        screen.labelled(("job", job), ("run", str(folder)))
+        commands = f"`squeue --job {job_id}` shows it, `scancel {job_id}` ends it"
+        screen.note(f"submitted as job {job_id}: {commands}")
+        screen.labelled(("job", job_id), ("run", str(folder)))
     return 0
 
 
@@ -200,49 +200,54 @@ def submit_runs_to_slurm(
     job_name: str,
     array_folder: Path | None = None,
 ) -> list[tuple[Path, str]]:
-    """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
+    """Create waiting runs, submit their SLURM jobs, and return the folder and job id of each.
 
     submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
     if SLURM refuses them; then all new runs are removed.
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
-    jobs: list[Job] = []
+    jobs: list[ResumeJob] = []
     new: list[Path] = []
     try:
         for run in planned:
             path = run.folder
             if path is None:
-                folder = RunFolder.claim(runs_dir, experiment, run.settings.name)
-                path = folder.path
+                claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
+                path = claimed.path
                 new.append(path)
-                with folder.locked():
+                with claimed.locked():
                     record = run_recorder.new_record(experiment, run.config, run.settings)
-                    run_recorder.write_first_files(folder, record, run.settings)
+                    run_recorder.write_first_files(claimed, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
-        parameters = options.submitit_parameters(job_name, planned[0].config.processes)
-        numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
+        parameters = options.submitit_parameters(job_name)
+        job_ids = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:
             shutil.rmtree(path)
         repair_latest_link(runs_dir, experiment)
         raise
     submitted = []
-    for job, number in zip(jobs, numbers, strict=True):
-        about = Path(job.run) / SLURM_FOLDER
-        about.mkdir(exist_ok=True)
-        (about / NUMBER).write_text(f"{number}\n", encoding="utf-8")
-        submitted.append((Path(job.run), number))
+    for job, job_id in zip(jobs, job_ids, strict=True):
+        folder = Path(job.run) / SLURM_FOLDER
+        folder.mkdir(exist_ok=True)
+        (folder / JOB_ID).write_text(f"{job_id}\n", encoding="utf-8")
+        submitted.append((Path(job.run), job_id))
     return submitted
 
 
-def make_resume_job(run: Path, settings: RunSettings) -> Job:
+def make_resume_job(run: Path, settings: RunSettings) -> ResumeJob:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
-    there = replace(settings, overrides=(), runs_dir=run.parents[1], data_dir=data_dir, json=False)
-    return Job(str(run), tuple(distributed.resume_command_arguments(run, there)))
+    places = ["--runs-dir", str(run.parents[1]), "--data-dir", str(data_dir)]
+    flags = [
+        f"--{flag}" for flag in ("quiet", "summary", "force", "trust") if getattr(settings, flag)
+    ]
+    return ResumeJob(str(run), ("resume", str(run), *places, *flags))
 
 
-def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
+def _submit_jobs(
+    jobs: Sequence[ResumeJob], folder: Path, parameters: dict[str, object]
+) -> list[str]:
     """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""
     import submitit  # an extra
 
@@ -276,27 +281,27 @@ def jobs_in_queue() -> set[str] | None:
     return set(output.split())
 
 
-def read_job_number(run: Path) -> str | None:
+def read_job_id(run: Path) -> str | None:
     """Return the id of the SLURM job of a run, or None if it was not submitted."""
     with contextlib.suppress(OSError):
-        return (run / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
+        return (run / SLURM_FOLDER / JOB_ID).read_text(encoding="utf-8").strip()
     return None
 
 
-def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
+def watch_jobs(job_ids: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
     """Wait for jobs, by run folder; yield the exit codes of ended ones, None without a code."""
-    waiting, asked = dict(jobs), float("-inf")
+    waiting, asked = dict(job_ids), float("-inf")
     while waiting:
         time.sleep(TICK)
         if time.monotonic() > asked + QUEUE_TICK:
             queued, asked = jobs_in_queue(), time.monotonic()
         ended = {}
-        for run, job in waiting.items():
+        for run, job_id in waiting.items():
             code = _read_exit_code(run)
             # After a signal the job may be queued again.
-            if (queued is not None and job not in queued) or code not in {None, *EXIT_CODES}:
+            if (queued is not None and job_id not in queued) or code not in {None, *EXIT_CODES}:
                 ended[run] = code
-        waiting = {run: job for run, job in waiting.items() if run not in ended}
+        waiting = {run: job_id for run, job_id in waiting.items() if run not in ended}
         yield ended
 
 
@@ -311,13 +316,13 @@ def _read_exit_code(run: Path) -> int | None:
         return None
 
 
-def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
+def wait_for_job(run: Path, job_id: str, screen: Screen, *, as_json: bool) -> int:
     """Wait until the SLURM job of a run has ended, show its output, and return its exit code."""
     streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
     shown = dict.fromkeys(streams, 0)  # bytes of each file
     code = None
     try:
-        for ended in watch_jobs({run: job}):
+        for ended in watch_jobs({run: job_id}):
             code = ended.get(run)
             for name, stream in streams.items():
                 with contextlib.suppress(FileNotFoundError):  # it has not started
@@ -327,10 +332,12 @@ def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
                     stream.flush()
                     shown[name] += len(lines)
     except Interrupted:
-        screen.note(f"job {job} continues; `scancel {job}` ends it")
+        screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
     if code is None:
-        problem = f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}"
+        problem = (
+            f"job {job_id} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}"
+        )
         more = f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here"
         raise DlrunError(problem, more)
     if as_json:

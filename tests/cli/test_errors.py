@@ -66,7 +66,6 @@ OWN = "text-dense --dry-run"
         (f"{DENSE} a.csv", "dlrun --help"),
         (f"{DENSE} data.source=stamford", "did you mean 'stanford'?"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
-        (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),
     ],
 )
 def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, told: str) -> None:

@@ -27,7 +27,7 @@ def review(run: Run) -> str:
     return " ".join(run.vocabulary[10:30])
 
 
-@pytest.mark.parametrize("precision", ["bf16-true", "16-mixed", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "64-true"])
 @pytest.mark.parametrize("name", ["imdb-dense", "imdb-lstm"])
 def test_its_own_test_set_in_the_runs_precision(tmp_path: Path, name: str, precision: str) -> None:
     run = finished(tmp_path, [*smoke(name), *setting(f"trainer.precision={precision}")])

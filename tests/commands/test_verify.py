@@ -1,7 +1,6 @@
 """`dlrun verify`: identical, or every difference and what differs around it."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import Dlrun, Done, setting, smoke
+from tests.conftest import Done
 from tests.experiments.use import flip, moved, put, results
 from tests.run_folder.making import change_config, change_environment, change_record
 
@@ -153,12 +152,3 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     ended = child.end().is_told(128 + number)
     assert "dlrun resume" not in ended.stderr  # of a folder that is gone
     assert list(place.glob("dlrun-verify-*")) == [] and ended.stdout == ""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
-    shared = setting("trainer.devices=2")
-    environment = {"OMP_NUM_THREADS": "1"}
-    dlrun(*smoke(NAME), *shared, **environment).is_told(0)
-    dlrun("verify", "latest", **environment).is_told(0)

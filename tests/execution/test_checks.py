@@ -46,7 +46,6 @@ def test_of_a_finished_run_nothing_is_left_to_do(cli: Dlrun, run: Path) -> None:
         (setting(f"trainer.max_epochs={EPOCHS - 1}"), {}, 2, f"{EPOCHS} are finished"),
         (setting(f"trainer.max_epochs={EPOCHS + 1}"), {}, 2, "checkpoints are missing"),
         ([], {"status": "interrupted"}, 2, "checkpoints are missing"),
-        (setting("trainer.devices=2"), {"status": "failed"}, 1, "processes: 1 then, 2 now"),
     ],
 )
 def test_what_cannot_be_resumed_is_one_message(
@@ -56,6 +55,16 @@ def test_what_cannot_be_resumed_is_one_message(
     before = contents(run)
     cli("resume", run, *words).is_told(code, told)
     assert contents(run).items() >= before.items()
+
+
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_one_of_several_processes_begins_no_run(
+    cli: Dlrun, tmp_path: Path, monkeypatch: Patch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "2")
+    for words in ([EXPERIMENT], ["sweep", EXPERIMENT, "--seeds", "2"]):
+        cli(*words).is_told(2, f"{variable}=2")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_invalid_recorded_config_is_named_with_file_and_line(cli: Dlrun, run: Path) -> None:

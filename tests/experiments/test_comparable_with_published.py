@@ -52,7 +52,7 @@ def test_a_key_that_changes_numbers(name: str, override: str, value: str, book: 
         *[(name, []) for name in LAB],
         ("imdb-dense", ["seed=3", "accelerator=cpu", "threads=2", "predictions=false"]),
         ("imdb-dense", ["data.split_seed=3"]),  # its test rows are given
-        ("imdb-dense", ["trainer.devices=2", "fallback=false"]),
+        ("imdb-dense", ["fallback=false"]),
         ("imdb-lstm", ["logger=[tensorboard]"]),
         ("imdb-lasso", ["compare_with=null"]),
         ("classify-images", ["top=5"]),

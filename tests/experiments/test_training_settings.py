@@ -1,7 +1,5 @@
-"""How a network is trained, by the command line: schedules, clipping, accumulation, and limits."""
+"""How a network is trained, by the command line: schedules, clipping, and losses."""
 
-import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +15,16 @@ from tests.experiments.use import finished, killed_and_resumed, results, table
 NAME, EPOCHS = "hitters-dense", 6
 WORDS = [*smoke(NAME), *setting("data.validation=0.2")]
 SGD = setting("optimizer={name: sgd, lr: 0.0001, momentum: 0.9, weight_decay: 0.001}")
-EVERY_SECOND = "trainer.check_val_every_n_epoch=2"
 SCHEDULES = {
     "cosine": ["scheduler={name: cosine, warmup_epochs: 2}"],
     "step": ["scheduler={name: step, step_size: 2, warmup_epochs: 1}"],
     "exponential": ["scheduler={name: exponential, gamma: 0.8}"],
     "one_cycle": ["scheduler={name: one_cycle, cycle_momentum: true}"],
-    "plateau": [
-        "scheduler={name: plateau, patience: 0, factor: 0.5, threshold: 0.9}",
-        EVERY_SECOND,
-    ],
+    "plateau": ["scheduler={name: plateau, patience: 0, factor: 0.5, threshold: 0.9}"],
     "warm-up": ["scheduler.warmup_epochs=4"],
 }
-BEST = ["scheduler.name=cosine", EVERY_SECOND, "keep=best", "early_stopping.monitor=valid_mae"]
-TRAINER = setting(
-    "trainer.gradient_clip_val=1.0",
-    "trainer.accumulate_grad_batches=2",
-    "trainer.check_val_every_n_epoch=3",
-    "trainer.limit_train_batches=3",
-    "trainer.limit_val_batches=0.5",
-    "trainer.limit_test_batches=1",
-)
+BEST = ["scheduler.name=cosine", "keep=best", "early_stopping.monitor=valid_mae"]
+CLIP = setting("trainer.gradient_clip_val=1.0")
 
 
 def to(epochs: int) -> list[str]:
@@ -55,9 +42,9 @@ def cells(run: Path, column: str) -> list[str]:
             pytest.param(setting(*one), SGD, marks=pytest.mark.slow)
             for one in [*SCHEDULES.values(), BEST]
         ),
-        pytest.param(TRAINER, SGD, marks=pytest.mark.slow),
+        pytest.param(CLIP, SGD, marks=pytest.mark.slow),
         (setting(*SCHEDULES["one_cycle"]), []),
-        (TRAINER, []),
+        (CLIP, []),
     ],
 )
 def test_a_killed_run_has_the_same_bits(
@@ -66,7 +53,7 @@ def test_a_killed_run_has_the_same_bits(
     words = [*WORDS, *to(EPOCHS), *optimizer, *settings]
     done = harness.run(tmp_path / "whole", *words).is_told(0)
     expected = harness.newest_run(tmp_path / "whole", NAME)
-    if settings != TRAINER:
+    if settings != CLIP:
         assert len(set(cells(expected, "lr"))) > 1
     resumed = killed_and_resumed(tmp_path, words, done.operations, 0.45, 0.3)
     assert outcome(resumed) == outcome(expected)
@@ -107,49 +94,6 @@ def test_the_rate_is_a_column_only_if_it_changes(forked: Dlrun, tmp_path: Path) 
     assert "<figcaption>learning rate" in (tmp_path / "page.html").read_text()
     forked("report", plain, "--out", "page.html").is_told(0)
     assert "<figcaption>learning rate" not in (tmp_path / "page.html").read_text()
-
-
-def test_epochs_without_validation_have_empty_cells(forked: Dlrun, tmp_path: Path) -> None:
-    """Which all commands bear."""
-    every = setting("trainer.check_val_every_n_epoch=2", "logger=[tensorboard]")
-    run = finished(tmp_path, [*WORDS, *to(5), *every])
-    whole = finished(tmp_path, [*WORDS, *to(5)])
-    for column in ("valid_loss", "valid_mae"):
-        values = cells(whole, column)
-        assert cells(run, column) == ["", values[1], "", values[3], ""]
-    assert cells(run, "train_loss") == cells(whole, "train_loss")
-    found, expected = Run.open(run), Run.open(whole)
-    assert outcome(run)[1] == outcome(whole)[1]
-    assert math.isnan(found.table["valid_mae"][0])
-    newest = float(cells(whole, "valid_mae")[3])
-    assert found.record.metrics["valid_mae"] == pytest.approx(newest)
-    assert found.record.best_epoch and found.record.best_epoch.epoch in (2, 4)
-    assert found.record.metrics["test_mae"] == expected.record.metrics["test_mae"]
-    commands = [["runs", "list"], ["runs", "show", run], ["runs", "compare", run, whole]]
-    for words in (*commands, ["verify", run], ["report", run, whole, "--out", "page.html"]):
-        assert "nan" not in forked(*words).is_told(0).stdout
-    page = re.sub("<script.*?</script>", "", (tmp_path / "page.html").read_text(), flags=re.DOTALL)
-    assert "nan" not in page.lower().replace("nano", "")
-
-
-def test_limits_are_of_batches_and_of_the_rows_tested(tmp_path: Path) -> None:
-    words = [*smoke("imdb-dense"), *TRAINER, *to(3)]
-    run = Run.open(finished(tmp_path, words))
-    assert run.record.test_rows == 512 == len(table(run.folder, "predictions.csv"))
-
-
-@pytest.mark.slow
-def test_two_processes_give_what_one_gives(dlrun: Dlrun, tmp_path: Path) -> None:
-    words = [*WORDS, *to(4), *TRAINER, *SGD, *setting(*SCHEDULES["one_cycle"])]
-    words += [*setting("model={hidden: [50], dropout: [0.0]}"), "--accelerator", "cpu"]
-    alone = finished(tmp_path / "alone", words)
-    dlrun(*words, *setting("trainer.devices=2")).is_told(0)
-    together = harness.newest_run(tmp_path, NAME)
-    for column in ("train_loss", "train_mae", "lr"):
-        values = [float(value) for value in cells(alone, column)]
-        assert [float(value) for value in cells(together, column)] == pytest.approx(values, 1e-3)
-    for column in ("valid_loss", "valid_mae"):  # limited: of other rows
-        assert [*map(bool, cells(together, column))] == [*map(bool, cells(alone, column))]
 
 
 def unequal_classes(folder: Path, shares: dict[str, float]) -> list[str]:

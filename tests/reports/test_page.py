@@ -114,7 +114,7 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     a_classification(tmp_path / "runs" / "imdb-dense" / "r")
     (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
-    harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "report.html: ")
+    harness.run(tmp_path, "report", largest_file=4000).is_told(1, "report.html: ")
     assert len((tmp_path / "report.html").read_text()) < 100
     assert not list(tmp_path.glob(".new-*"))
 

@@ -6,11 +6,10 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import ProgressRecorder, StepCounter, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests.conftest import Out, Patch
-from tests.experiments.use import contents
 
 COLUMNS = ["epoch", "loss"]
 
@@ -27,7 +26,7 @@ def steps(tmp_path: Path) -> ProgressRecorder:
     return steps
 
 
-def do(steps: StepCounter, *epochs: int, total: int = 9) -> None:
+def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
@@ -38,18 +37,6 @@ def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: ProgressRecorder, ca
     do(steps, 1, 2)
     assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
-
-
-def test_a_counter_goes_on_and_writes_nothing(tmp_path: Path, steps: ProgressRecorder) -> None:
-    do(steps, 1, 2)
-    before = contents(tmp_path)
-    counter = StepCounter(tmp_path, "a run", Screen(quiet=True), StopRequest())
-    assert counter.begin(COLUMNS, "data") is not None
-    do(counter, 3)
-    counter.write("summary.txt", b"text")
-    assert [row["epoch"] for row in counter.rows] == [1, 2, 3]
-    assert counter.begin(COLUMNS, "data") is None and counter.rows == []
-    assert contents(tmp_path) == before
 
 
 def test_another_attempt_begins_from_nothing(tmp_path: Path, steps: ProgressRecorder) -> None:

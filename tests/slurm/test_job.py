@@ -14,7 +14,7 @@ from dlrun.execution.run_recorder import new_record, write_first_files
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.slurm import Job, make_resume_job
+from dlrun.slurm import ResumeJob, make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import NETWORK
@@ -32,7 +32,7 @@ def waiting(folder: Path) -> Run:
     return Run.open(claimed.path)
 
 
-def do(job: Job, *, folder: Path) -> int:
+def do(job: ResumeJob, *, folder: Path) -> int:
     """What the job's process does; its exit code."""
     code = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())()"
     return subprocess.run(
@@ -59,8 +59,8 @@ def test_a_run_that_waits_is_begun_by_resume(tmp_path: Path) -> None:
 def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
     run = waiting(tmp_path)
     job = make_resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
-    assert all(isinstance(one, str) for one in (job.run, *job.words))
-    assert {field.name for field in fields(job)} == {"run", "words"}
+    assert all(isinstance(one, str) for one in (job.run, *job.arguments))
+    assert {field.name for field in fields(job)} == {"run", "arguments"}
     assert do(job, folder=tmp_path) == 0
     about = run.folder / "slurm"
     assert (about / "exit-code").read_text() == "0\n"

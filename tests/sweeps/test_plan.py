@@ -36,7 +36,6 @@ def test_one_message_has_each_error_once(tmp_path: Path) -> None:
     [
         (["seed=3"], {"seeds": "2"}, "seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
-        (["trainer.devices=2", SAMPLE], {"seeds": "2"}, "a point is one process"),
         ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "nowhere cannot be imported"),
     ],
 )

@@ -43,12 +43,11 @@ def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
 def test_auto_takes_what_helps_and_is_there(monkeypatch: Patch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = usable_cores()
-    assert choose_thread_count("auto", None, 1) == cores
-    assert choose_thread_count("auto", 1, 1) == 1
-    assert choose_thread_count("auto", None, 2 * cores) == 1
-    assert choose_thread_count(7, 1, 2) == 7
+    assert choose_thread_count("auto", None) == cores
+    assert choose_thread_count("auto", 1) == 1
+    assert choose_thread_count(7, 1) == 7
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert choose_thread_count("auto", None, 1) == 1
+    assert choose_thread_count("auto", None) == 1
 
 
 @pytest.mark.slow

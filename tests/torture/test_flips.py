@@ -10,7 +10,7 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder import checkpoint
-from dlrun.run_folder.checkpoint import RunCheckpoint, read_checkpoint
+from dlrun.run_folder.checkpoint import RunCheckpoint, read_newest_checkpoint
 from dlrun.run_folder.record import RunRecord, read_run_record
 from dlrun.system.console import Screen
 from tests.conftest import NETWORKS, Done
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
     about = json.loads(newest.read_bytes().split(b"\n", 2)[1])
 
     def load(folder: Path) -> RunCheckpoint | None:
-        return read_checkpoint(folder, about["run"], about["data"], Screen(quiet=True))
+        return read_newest_checkpoint(folder, about["run"], Screen(quiet=True))
 
     whole, hidden = load(folder), newest.rename(tmp_path / "hidden")
     previous = load(folder)

@@ -33,15 +33,13 @@ from dlrun.training.objective import (
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
 
-CPU = torch.device("cpu")
-
 
 def lightning_network(
     network: nn.Module, optimizer: OptimizerConfig, objective: Objective, **trainer: Any
 ) -> LightningNetwork:
     """A network with an optimizer, and other values of the config's section `trainer`."""
     config = network_config("cpu", **trainer).model_copy(update={"optimizer": optimizer})
-    return LightningNetwork(network, config, objective, objective.loss)
+    return LightningNetwork(network, config, objective, objective.loss, updates=7)
 
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
@@ -64,9 +62,8 @@ def test_loss_predictions_and_accuracy_of_classification() -> None:
     assert three.predict(torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]])).tolist() == [1, 0]
     for objective in (two, three):
         assert objective.columns() == ["loss", "accuracy"]
-        accuracy = objective.metrics()["accuracy"]
-        accuracy.update(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 0, 1]))
-        assert accuracy.compute() == 0.75
+        accuracy = objective.metrics["accuracy"]
+        assert accuracy(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 0, 1])) == 0.75
 
 
 def loss_config(**values: Any) -> LossConfig:
@@ -104,7 +101,7 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     assert make_training_loss(config, objective, batch[1]) is objective.loss
     for one in (config, smoothed):
         loss = make_training_loss(one, objective, batch[1])
-        module = LightningNetwork(nn.Identity(), one, objective, loss)
+        module = LightningNetwork(nn.Identity(), one, objective, loss, updates=1)
         module.validation_step(batch, 0)
         module.test_step(batch, 0)
         module._measure(module.train_metrics, *batch)
@@ -134,7 +131,7 @@ def test_two_classes_to_their_last_digit() -> None:
     logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
     collector.add(logits[:3], torch.tensor([1, 1, 0]))
     collector.add(logits[3:], torch.tensor([0]))
-    labels, predicted, probability = collector.finish(CPU)  # type: ignore[misc]
+    labels, predicted, probability = collector.finish()  # type: ignore[misc]
     assert labels.tolist() == [1, 1, 0, 0]
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
@@ -154,7 +151,7 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     collector.add(outputs, targets)
     found = metrics.finish()
     assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
-    values = PredictedValues(*collector.finish(CPU))  # type: ignore[misc]
+    values = PredictedValues(*collector.finish())  # type: ignore[misc]
     assert values.predicted.tolist() == [10, 12, 8, 16]
     assert found == pytest.approx({"test_loss": found["test_loss"]} | values.test_metrics)
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
@@ -172,7 +169,7 @@ def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:
 def test_several_values_of_a_row_are_not_collected() -> None:
     collector = PredictionCollector(regression())
     collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
-    assert collector.finish(CPU) is None
+    assert collector.finish() is None
 
 
 @pytest.mark.parametrize(
@@ -217,18 +214,15 @@ def weights_after_an_epoch(
 
 
 def weights_by_torch(
-    every: int, clip: Callable[[Iterable[nn.Parameter]], object] | None = None
+    clip: Callable[[Iterable[nn.Parameter]], object] | None = None,
 ) -> list[torch.Tensor]:
-    """The same by torch alone: the loss of several batches is their mean."""
+    """The same by torch alone."""
     torch.manual_seed(0)
     inputs, targets = torch.from_numpy(INPUTS), torch.arange(56) % 2
     network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
-    order = list(EpochBatches(56, 8, seed=0))
-    for first in range(0, len(order), every):
+    for rows in EpochBatches(56, 8, seed=0):
         network.zero_grad()
-        for rows in order[first : first + every]:
-            loss = classification(2).loss(network(inputs[rows]), targets[rows])
-            (loss / every).backward()
+        classification(2).loss(network(inputs[rows]), targets[rows]).backward()
         if clip:
             clip(network.parameters())
         for parameter in network.parameters():
@@ -237,11 +231,16 @@ def weights_by_torch(
     return list(network.state_dict().values())
 
 
+CLIP = partial(nn.utils.clip_grad_norm_, max_norm=0.05)
+
+
 @pytest.mark.parametrize("group", [1, 2, 5])
-@pytest.mark.parametrize("every", [1, 2, 3, 9])
-def test_gradients_of_several_batches_are_averaged(every: int, group: int) -> None:
-    found = weights_after_an_epoch(group, accumulate_grad_batches=every)
-    torch.testing.assert_close(found, weights_by_torch(every))
+def test_each_batch_is_an_update_whose_gradients_are_clipped(group: int) -> None:
+    torch.testing.assert_close(weights_after_an_epoch(group), weights_by_torch())
+    clipped = weights_after_an_epoch(group, gradient_clip_val=0.05)
+    torch.testing.assert_close(clipped, weights_by_torch(CLIP))
+    plain = weights_by_torch()
+    assert not any(torch.allclose(one, other) for one, other in zip(clipped, plain, strict=True))
 
 
 def test_several_batches_at_a_call_train_the_same_network_in_mixed_precision() -> None:
@@ -249,25 +248,9 @@ def test_several_batches_at_a_call_train_the_same_network_in_mixed_precision() -
     assert all(map(torch.equal, alone, together))
 
 
-CLIPS = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
-
-
-@pytest.mark.parametrize("algorithm", CLIPS)
-@pytest.mark.parametrize("every", [1, 3])
-def test_gradients_are_clipped_before_each_update(algorithm: str, every: int) -> None:
-    settings = {"gradient_clip_val": 0.05, "gradient_clip_algorithm": algorithm}
-    found = weights_after_an_epoch(2, accumulate_grad_batches=every, **settings)
-    clip: Any = CLIPS[algorithm]
-    clipped = weights_by_torch(every, lambda parameters: clip(parameters, 0.05))
-    torch.testing.assert_close(found, clipped)
-    plain = weights_by_torch(every)
-    assert not any(torch.allclose(one, other) for one, other in zip(found, plain, strict=True))
-
-
 def test_unscaled_gradients_are_clipped_if_half_precision_scales_them() -> None:
     scaler = torch.amp.GradScaler("cpu")  # type: ignore[attr-defined]
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
     found = weights_after_an_epoch(plugin=plugin, gradient_clip_val=0.05)
     assert scaler.get_scale() > 1000
-    clip = partial(nn.utils.clip_grad_norm_, max_norm=0.05)
-    torch.testing.assert_close(found, weights_by_torch(1, clip), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(found, weights_by_torch(CLIP), rtol=0.01, atol=0.01)

@@ -205,17 +205,24 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
 
 
-def test_lightnings_own_settings_are_handed_on(tmp_path: Path) -> None:
-    settings = {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2, "limit_train_batches": 4}
-    settings |= {"check_val_every_n_epoch": 2, "limit_test_batches": 1}
-    whole = train(tmp_path / "whole", 5, **settings)
-    trained, rows, _ = whole
+def test_the_bound_of_the_gradients_is_handed_on(tmp_path: Path) -> None:
+    plain, clipped = train(tmp_path / "plain", 2), train(tmp_path / "run", 2, gradient_clip_val=0.1)
+    assert clipped[0].metrics["train_loss"] > plain[0].metrics["train_loss"]
+
+
+def test_what_is_logged_in_few_epochs_has_empty_cells_in_the_others(tmp_path: Path) -> None:
+    class Seldom(Module):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            if self.current_epoch % 2:
+                super().validation_step(batch, batch_idx)
+
+    trained, rows, _ = train(tmp_path / "whole", 5, module=Seldom)
     validated = [not math.isnan(row["valid_loss"]) for row in rows]
     assert validated == [False, True, False, True, False]
     assert trained.metrics["valid_loss"] == rows[3]["valid_loss"]
     with pytest.raises(ValueError, match="killed"):
-        train(tmp_path / "killed", 5, module=lambda: Module((2, 1)), **settings)
-    resumed = train(tmp_path / "killed", 5, **settings)
+        train(tmp_path / "killed", 5, module=lambda: Seldom((2, 1)))
+    resumed = train(tmp_path / "killed", 5, module=Seldom)
     assert resumed[0].metrics == trained.metrics
     assert repr(resumed[1]) == repr(rows)  # NaN is not equal to NaN
 
@@ -360,7 +367,6 @@ defaults: [experiment, lightning]
 accelerator: fragile
 trainer: {max_epochs: 2}
 """
-ELSEWHERE = "torch.ones(1, device='meta')"  # as on a device that the code forgot
 
 
 @pytest.fixture
@@ -375,8 +381,6 @@ def own_module(plugins: Plugins) -> Plugins:
 @pytest.mark.parametrize(
     ("epoch", "fault", "code"),
     [
-        (0, f"{ELSEWHERE}.numpy()", 1),
-        (1, f"loss + torch.stack([loss, {ELSEWHERE}[0]])", 1),
         (1, "raise ValueError('CUDA')", 1),
         (0, "raise RuntimeError('CUDA error: no kernel image is available')", 0),
         (1, "raise RuntimeError('CUDA error: no kernel image is available')", 0),
@@ -385,7 +389,6 @@ def own_module(plugins: Plugins) -> Plugins:
 def test_a_bug_of_the_module_is_no_fault_of_the_accelerator(
     forked: Dlrun, tmp_path: Path, own_module: Plugins, epoch: int, fault: str, code: int
 ) -> None:
-    """Such as a tensor on another device."""
     model, env = own_module
     on_device = "type(self.trainer.accelerator).__name__ == 'Fragile'"
     faulty = f"if self.current_epoch == {epoch} and {on_device}:\n            {fault}"

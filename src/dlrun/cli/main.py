@@ -18,9 +18,9 @@ import typer
 
 from dlrun import errors
 from dlrun.cli.commands import RESERVED, app, spelling
-from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, UsageError
+from dlrun.errors import DataError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
-from dlrun.system import resources, signals, workarounds  # noqa: F401
+from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
 
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
@@ -53,9 +53,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
     stopped = Interrupted if is_interrupt else signals.stop_behind(error)
     shown = DlrunError(stopped.word) if stopped else _describe(error)
-    distributed = sys.modules.get("dlrun.execution.distributed")  # None if no run was begun
-    is_elsewhere = distributed is not None and distributed.is_helper_process()
-    if "--json" in arguments and not (is_printed or is_elsewhere):
+    if "--json" in arguments and not is_printed:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
         with contextlib.suppress(OSError):  # a full disk behind stdout
@@ -64,7 +62,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
     if "--debug" in arguments and not stopped:
         traceback.print_exception(error)
-    elif not (is_elsewhere and (stopped or isinstance(shown, ConfigError))):
+    else:
         screen.fail(shown.message, shown.hint, whole_paths=isinstance(shown, DataError))
     return stopped.exit_code if stopped else shown.exit_code
 
@@ -75,11 +73,8 @@ def _describe(error: BaseException) -> DlrunError:
         return DlrunError("the working folder: it was removed", "change to another folder")
     if described := errors.describe_failure(error):
         return described
-    problem = f"{type(error).__name__}: {errors.first_line(error)}"
-    if limit := resources.address_space_limit():  # a library may raise anything without memory
-        short = f"memory is short: `ulimit -v` is {limit // 10**6:,} MB"
-        return DlrunError(f"{problem}; {short}")
-    return DlrunError(f"unexpected {problem}", "a bug in dlrun; --debug shows the traceback")
+    problem = f"unexpected {type(error).__name__}: {errors.first_line(error)}"
+    return DlrunError(problem, "a bug in dlrun; --debug shows the traceback")
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
@@ -144,13 +139,9 @@ def prepare_process(arguments: Sequence[str]) -> None:
 def exit_process(code: int) -> NoReturn:
     """End this process without Python's own shutdown.
 
-    It takes 0.7 s if torch was imported, and a late Ctrl-C would end the process with a signal. If
-    several processes train together, each shuts down as usual.
+    It takes 0.7 s if torch was imported, and a late Ctrl-C would end the process with a signal.
     """
     signals.ignore_signals_until_exit()
-    distributed = sys.modules.get("torch.distributed")
-    if distributed and distributed.is_initialized():
-        sys.exit(code)
     if "torch" not in sys.modules:
         atexit._run_exitfuncs()  # as of multiprocessing, which removes the fork server's folder
     logging.shutdown()

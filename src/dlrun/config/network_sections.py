@@ -1,7 +1,6 @@
 """Define the config keys of experiments that Lightning trains: types and bounds, no defaults."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -33,17 +32,15 @@ from dlrun.config.sections import (
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
-from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import pluralize
 
 SCHEDULER = "scheduler.name"
 CALLBACKS = "trainer.callbacks"
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
 TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-Limit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None  # a number, or a share
 if TYPE_CHECKING:
     SchedulerName = str
 else:
@@ -159,14 +156,7 @@ class TrainerConfig(Section):
     max_epochs: PositiveInt
     deterministic: bool
     precision: Precision
-    devices: Annotated[int, Field(ge=1, le=16)]  # of one machine
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
-    gradient_clip_algorithm: Literal["norm", "value"]
-    accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
-    check_val_every_n_epoch: PositiveInt
-    limit_train_batches: Limit
-    limit_val_batches: Limit
-    limit_test_batches: Limit
     callbacks: Annotated[list[ClassWithArguments], EACH_ONCE]
 
 
@@ -194,11 +184,6 @@ class LightningConfig(ExperimentConfig):
     trainer: TrainerConfig
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
-
-    @property
-    def processes(self) -> int:
-        """Return the number of processes that train together, each on a device of its own."""
-        return self.trainer.devices
 
     @property
     def total_steps(self) -> int:
@@ -246,11 +231,6 @@ class NetworkConfig(LightningConfig):
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
         """Return the keys that a resume may change; not the epochs if a schedule needs them."""
         return cls.changeable_keys - ({EPOCHS} if values.get(SCHEDULER) in SPANNING else set())
-
-    def check(self, runs_dir: Path) -> None:
-        """Check too that a batch divides among the processes."""
-        super().check(runs_dir)
-        check_batch_divisible(self.batch_size, self.processes)
 
 
 class HiddenLayersConfig(Section):

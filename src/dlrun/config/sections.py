@@ -198,11 +198,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return getattr(self.data_section, "validation", None) == "test"
 
     @property
-    def processes(self) -> int:
-        """Return the number of processes of a run: 1, unless an experiment trains in several."""
-        return 1
-
-    @property
     def total_steps(self) -> int | None:
         """Return the number of epochs or lasso penalties of a complete run; None if unknown."""
         return None

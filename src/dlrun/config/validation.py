@@ -33,7 +33,6 @@ EXPECTED = {
 OTHER_NAMES = {
     "batch": "batch_size",
     "device": "accelerator",
-    "gpus": "devices",
     "grad_clip": "gradient_clip_val",
     "learning_rate": "lr",
     "opt": "optimizer",

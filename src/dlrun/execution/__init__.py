@@ -1,1 +1,1 @@
-"""Execute a run: its checks, its life, its recorder, its processes."""
+"""Execute a run: its checks, its life, its recorder."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,6 @@ from dlrun.config.validation import (
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
-from dlrun.execution.distributed import is_helper_process, set_devices_from_launcher
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
@@ -27,11 +27,9 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment, external_loggers
 from dlrun.run_folder.folder import CONFIG, RESULTS, check_run_name, check_runs_folder_writable
 from dlrun.run_folder.record import is_own
-from dlrun.system import accelerator, resources
+from dlrun.system import accelerator
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.workarounds import scipy_signal_on_use
-
-TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 
 
 def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig:
@@ -80,8 +78,6 @@ def check_new_run(name: str, settings: RunSettings, *, here: bool) -> Experiment
     config, faults = validate_valid_sections(name, layer)
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     with faults.collected():
-        config = set_devices_from_launcher(config)
-    with faults.collected():
         check_runs_folder_writable(runs_dir)
     check_run_can_start(name, config, settings, faults, layer=layer, here=here)
     if not settings.dry_run:
@@ -106,18 +102,15 @@ def check_run_can_start(
 
     The data's first rows are read, and the classes that the config names are imported. `faults`:
     those that are known; data of an invalid section are not checked. `layer`: the config with the
-    places of its values. `here`: the run will use this machine's memory and accelerators. Raises
+    places of its values. `here`: the run will use this machine's accelerators. Raises
     FileNotFoundError if the working folder, which a run records, was removed.
     """
     Path.cwd()
     faults = faults or Faults()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     data_dir = run_context.resolve_data_dir(settings.data_dir)
-    limit = resources.address_space_limit() or TORCH_MEMORY
-    if here and isinstance(config, LightningConfig) and limit < TORCH_MEMORY:
-        allowed, needed = (f"{size // 10**6:,} MB" for size in (limit, TORCH_MEMORY))
-        problem = f"memory is short: this process may use {allowed}, and torch needs {needed}"
-        raise DlrunError(problem, "a higher `ulimit -v` allows more")
+    with faults.collected():
+        _check_single_process()
     with faults.collected():
         check_run_name(settings.name)
     with faults.collected():
@@ -139,6 +132,14 @@ def check_run_can_start(
         if here and not config.fallback:
             accelerator.require_accelerator(config.accelerator)
     faults.raise_all()
+
+
+def _check_single_process() -> None:
+    """Raise ConfigError if torchrun or srun started several processes: each would do the run."""
+    for variable in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+        if os.environ.get(variable, "1") not in ("0", "1"):
+            problem = f"{variable}={os.environ[variable]}: a run is one process"
+            raise ConfigError(problem, "start dlrun without torchrun, and as one task of srun")
 
 
 def _import_own_code(name: str, config: ExperimentConfig) -> None:
@@ -218,7 +219,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers(name, [recorded, *settings.overrides])
-    config = set_devices_from_launcher(validate_config(name, layer), resumed=True)
+    config = validate_config(name, layer)
     then = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in then | now if then.get(key) != now.get(key)}
@@ -250,18 +251,13 @@ def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
-    changes = []
-    # Another number of processes adds up a batch's gradients in another order: it rounds otherwise.
-    if run.config.processes != config.processes:
-        changes.append(f"processes: {run.config.processes} then, {config.processes} now")
     package, begun = registry.experiment_entry(record.experiment).package, run.environment
-    changes += environment.describe_environment_changes(begun.code, begun.packages, package)
+    changes = environment.describe_environment_changes(begun.code, begun.packages, package)
     if changes:
         problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
         if not settings.force:
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
-        if not is_helper_process():
-            settings.console().warn(problem)
+        settings.console().warn(problem)
     if record.steps and not checkpoint.checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
         raise DataError(f"{path}: its checkpoints are missing", remove if record.sweep else again)

@@ -1,7 +1,7 @@
 """A run's life, from its command to its finished folder, in the order in which it happens.
 
 `dlrun EXPERIMENT`, `dlrun.run`, sweeps, verify and demo begin a run by `run_experiment`.
-`resume_run` continues one; each of several processes, and a SLURM job, starts with it too.
+`resume_run` continues one; a SLURM job begins with it too.
 """
 
 import contextlib
@@ -10,26 +10,22 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import ConfigError, DlrunError, explain_failure
-from dlrun.execution import checks, distributed
-from dlrun.execution.run_recorder import RunRecorder, choose_threads, new_record, write_first_files
-from dlrun.experiments import registry
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.execution import checks
+from dlrun.execution.run_recorder import RunRecorder, new_record
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunContext, RunSettings, print_results_json
+from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
-from dlrun.run_folder.progress_recorder import StepCounter
 from dlrun.run_folder.record import RunRecord
 from dlrun.system.console import Screen
 from dlrun.system.files import check_regular_file
-from dlrun.system.signals import StopRequest
 
 log = logging.getLogger("dlrun")
 
@@ -51,10 +47,10 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     folder = RunFolder(find_run(run, runs_dir))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
-    is_locked = not (is_final or distributed.is_helper_process())
-    with folder.locked() if is_locked else contextlib.nullcontext():
+    with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
-        name, status = opened.record.experiment, opened.record.status
+        name = opened.record.experiment
+        status = opened.record.status
         config = checks.resumed_config(opened, settings)
         needs_new_run = config.total_steps != opened.config.total_steps
         if status == "finished" and not needs_new_run:
@@ -64,13 +60,9 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
             checks.check_can_continue(opened, config, settings)
         checks.check_run_can_start(name, config, settings)
         experiment = checks.load_experiment_to_run(name, config)
-        processes = distributed.count_processes_to_start(config)
-        if processes == 1 and not needs_new_run:
+        if not needs_new_run:
             code = _run_in_folder(experiment, config, settings, folder, opened.record)
             return code, folder.path
-    if not needs_new_run:
-        code = distributed.launch_training_processes(processes, folder.path, settings)
-        return code, folder.path
     if not checkpoint_files(folder.path):
         hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
         raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
@@ -100,27 +92,15 @@ def _run_in_new_folder(
     begins_with: the earlier run whose last checkpoint it continues.
     """
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    processes = distributed.count_processes_to_start(config)
     record = new_record(experiment.name, config, settings, begins_with)
-    if distributed.is_helper_process():  # it reads the checkpoint where it is
-        folder = RunFolder(begins_with.folder if begins_with else runs_dir / experiment.name)
-        record = begins_with.record if begins_with else record
-        return _run_in_folder(experiment, config, settings, folder, record), folder.path
     folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
     try:
         with folder.locked():
-            if processes == 1:
-                code = _run_in_folder(experiment, config, settings, folder, record, begins_with)
-                return code, folder.path
-            write_first_files(folder, record, settings, begins_with)
-        launched = replace(settings, overrides=(), trust=True)  # the record has them
-        code = distributed.launch_training_processes(processes, folder.path, launched)
+            code = _run_in_folder(experiment, config, settings, folder, record, begins_with)
     except DlrunError as error:
         if begins_with is not None or error.exit_code == ConfigError.exit_code:
             _remove_without_steps(folder, settings.console())
         raise
-    if code == ConfigError.exit_code:
-        _remove_without_steps(folder, settings.console())
     return code, folder.path
 
 
@@ -141,12 +121,7 @@ def _run_in_folder(
     record: RunRecord,
     begins_with: Run | None = None,
 ) -> int:
-    """Run an experiment in its folder, record how it ends, and return the exit code.
-
-    Of several processes only that of rank 0 records and prints.
-    """
-    if distributed.is_helper_process():
-        return _help(experiment, config, settings, folder, record)
+    """Run an experiment in its folder, record how it ends, and return the exit code."""
     recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
     check_regular_file(folder.path / LOG)
     log_file = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
@@ -163,32 +138,6 @@ def _run_in_folder(
             raise shown from error
         recorder.show(results)
     return results.exit_code
-
-
-def _help(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
-    settings: RunSettings,
-    folder: RunFolder,
-    record: RunRecord,
-) -> int:
-    """Train with the process of rank 0: only count the steps; that process reports a signal."""
-    screen = Screen(quiet=True, results=False)
-    screen.err.quiet = True  # no warnings either
-    steps = StepCounter(folder.path, record.id, screen, StopRequest())
-    threads = record.threads or choose_threads(config, settings)
-    context = RunContext.of_run(folder, steps, replace(settings, summary=False), threads)
-    with _messages_to(logging.NullHandler()), steps.stop.listening():
-        try:
-            return experiment.run(config, context).exit_code
-        except BaseException as error:
-            steps.stop.ignore_signals()
-            cause = steps.stop.cause_of(error)
-            package = registry.experiment_entry(experiment.name).package
-            shown = explain_failure(cause, folder.path, package)
-            if shown is error:
-                raise
-            raise shown from error
 
 
 @contextlib.contextmanager

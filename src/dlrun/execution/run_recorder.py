@@ -1,6 +1,5 @@
 """Write the files of a run: its first ones, its record, its figures, and how it ended."""
 
-import contextlib
 import hashlib
 import logging
 import time
@@ -11,12 +10,27 @@ from datetime import UTC, datetime
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
-from dlrun.errors import ConfigError, DataError, DlrunError, Stopped, explain_failure, first_line
+from dlrun.errors import (
+    ConfigError,
+    DataError,
+    DlrunError,
+    Stopped,
+    explain_failure,
+    first_line,
+    mark_as_printed,
+)
 from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import Run
-from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
+from dlrun.run_context import (
+    Results,
+    RunContext,
+    RunSettings,
+    print_results_json,
+    resolve_data_dir,
+    resolve_runs_dir,
+)
 from dlrun.run_folder import checkpoint, environment, external_loggers, recorded_metrics
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -110,7 +124,14 @@ class RunRecorder:
         self.loggers = external_loggers.ExperimentLoggers(config, experiment.name, folder, screen)
         stop = StopRequest()
         self.steps = ProgressRecorder(folder, record.id, screen, stop, resumed, self.loggers)
-        self.context = RunContext.of_run(folder, self.steps, settings, threads)
+        self.context = RunContext(
+            folder,
+            self.steps,
+            resolve_data_dir(settings.data_dir),
+            resolve_runs_dir(settings.runs_dir),
+            threads,
+            settings.summary,
+        )
         self.context.seconds.update(record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
@@ -146,7 +167,6 @@ class RunRecorder:
             "best_epoch": best,
             "classes": results.classes,
             "accelerator": results.accelerator,
-            "processes": results.processes,
             "error": None,
             **results.extra,
         }
@@ -229,19 +249,22 @@ class RunRecorder:
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
         shown = explain_failure(error, self.folder.path, package)
+        is_saved = False
         if not self.is_resumed or steps.data is not None:  # a refused resume changes nothing
-            self._save_early_end("interrupted" if stopped else "failed", shown)
+            is_saved = self._save_early_end("interrupted" if stopped else "failed", shown)
             resumable = self.config.resumable and not self.settings.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
                 before = "" if steps.rows else " before the first step was finished"
                 command = f"dlrun resume {self.folder.path}"
                 context.screen.warn(f"stopped{before}; continue with: {command}")
         refused = isinstance(shown, ConfigError | DataError) and not steps.rows
-        if self.settings.json and not refused:
-            print_results_json(self.folder.path, context.screen, shown)
+        if self.settings.json and is_saved and not refused:
+            print_results_json(self.folder.path, context.screen)
+            mark_as_printed(shown)
         return shown
 
-    def _save_early_end(self, status: Status, shown: BaseException) -> None:
+    def _save_early_end(self, status: Status, shown: BaseException) -> bool:
+        """Save the record with an error, and return whether that was possible."""
         rows, seconds = self.steps.rows, self.context.seconds
         seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
@@ -251,13 +274,16 @@ class RunRecorder:
             "seconds": seconds,
             "metrics": recorded_metrics.newest_metrics(rows),
         }
-        with contextlib.suppress(OSError):  # the first error is the one to report
+        try:
             try:
                 self._save(status, **changes)
             except OSError:
                 checkpoint.remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
+        except OSError:  # the first error is the one to report
+            return False
+        return True
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
@@ -271,10 +297,10 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 
 def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
-    """Return the number of CPU threads of each process of a run."""
+    """Return the number of CPU threads of a run."""
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     most = min(limits, default=None)
-    return resources.choose_thread_count(config.threads, most, config.processes)
+    return resources.choose_thread_count(config.threads, most)
 
 
 def _now() -> str:

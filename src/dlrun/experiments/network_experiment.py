@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
@@ -41,7 +41,6 @@ from dlrun.training.objective import Objective, classification, torch_optimizer
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
 
-HALF = ("bf16-true", "16-true")  # precisions in which Lightning converts the batches too
 NEITHER = "predicts neither a class nor one number for a row"
 
 
@@ -164,9 +163,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         objective = self.objective(config, assets)
-        if config.trainer.precision in HALF and data.train.targets.is_floating_point():
-            problem = f"trainer.precision: {config.trainer.precision} rounds the targets too"
-            raise ConfigError(f"{problem}, to 2 or 3 digits", "16-mixed and bf16-mixed do not")
         if config.validates_on_test and (config.early_stopping.monitor or config.keeps_best_by):
             what = "the test metric of an epoch that they choose"
             context.screen.warn(too_good_by_test_rows(what))
@@ -188,17 +184,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             metrics=trained.metrics | tested | loaded.baselines,
             accelerator=report,
             origin=loaded.origin,
-            test_rows=data.tested_rows(trained.processes, config.trainer.limit_test_batches),
+            test_rows=len(data.test),
             reference=config.reference_values,
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
-                "batch_rows": config.batch_size,  # rows of an update, of all processes together
-                "batch_rows_each": config.batch_size // trained.processes,
             },
-            processes=trained.processes,
             classes=predictions.classes if predictions else None,
             weights_epoch=trained.weights_epoch,
             stopped_epoch=trained.stopped_epoch,
@@ -226,8 +219,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             run.check_data(loaded.fingerprint())
             network = self.network(run, config)
             objective = self.objective(config, assets)
-            processes = run.record.processes or 1
-            rows = predict_test_set(network, objective, loaded.data, config, processes)
+            rows = predict_test_set(network, objective, loaded.data, config)
         predictions = predictions_of(rows, assets.labels, loaded.row_names)
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")

@@ -23,7 +23,7 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
-from dlrun.run_folder.progress_recorder import StepCounter
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
     RunEnvironment,
@@ -52,8 +52,7 @@ ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
 RunIdentity = tuple[str, Path, str, str]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
-# How a run is done, not what.
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger", "trainer.devices"})
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
 @dataclass(frozen=True, repr=False)
@@ -341,8 +340,8 @@ class Run:
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         self.check_has_result()
         screen = screen or Screen(quiet=True)
-        steps = StepCounter(self.folder, self.record.id, screen, StopRequest())
         folder = RunFolder(self.folder)
+        steps = ProgressRecorder(folder, self.record.id, screen, StopRequest())
         data_dir = run_context.resolve_data_dir(data_dir)
         threads = self.record.threads or 1
         context = RunContext(folder, steps, data_dir, self.folder.parents[1], threads)

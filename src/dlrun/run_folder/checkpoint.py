@@ -52,10 +52,15 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """Return the checkpoint to continue from, as `read_checkpoint`, and make it the newest."""
-        checkpoint = read_checkpoint(self._folder.path, self._run, self._data, screen)
+        """Return the checkpoint to continue from, if there is one, and make it the newest.
+
+        Raises DataError if all are damaged, or if the data have changed since the run began.
+        """
+        checkpoint = read_newest_checkpoint(self._folder.path, self._run, screen)
         if checkpoint is None:
             return None
+        if checkpoint.data != self._data:
+            raise DataError("the data have changed since the run began", REMEDY)
         self._digests = _digests(checkpoint.parts)
         if checkpoint.parts:  # a killed process may have appended half of the next one
             os.truncate(self._folder.path / PARTS, sum(map(len, checkpoint.parts)))
@@ -90,25 +95,17 @@ def copy_checkpoint(
     source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
 ) -> None:
     """Write the newest checkpoint of an earlier run (`source`, its id) into a new run's folder."""
-    checkpoint = _read_newest(source, earlier, screen)
+    checkpoint = read_newest_checkpoint(source, earlier, screen)
     if checkpoint is None:
         raise DataError(f"{source}: its checkpoints are missing", REMEDY)
     CheckpointFile(folder, run, checkpoint.data).save(checkpoint.rows, checkpoint.state, None)
 
 
-def read_checkpoint(folder: Path, run: str, data: str, screen: Screen) -> RunCheckpoint | None:
+def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
     """Return a run's newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
 
-    A warning says which is damaged, or of another run. Raises DataError if all are, or if the data
-    have changed since the run began.
+    A warning says which is damaged, or of another run. Raises DataError if all are.
     """
-    checkpoint = _read_newest(folder, run, screen)
-    if checkpoint is not None and checkpoint.data != data:
-        raise DataError("the data have changed since the run began", REMEDY)
-    return checkpoint
-
-
-def _read_newest(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
     paths = checkpoint_files(folder)
     for path in paths:
         try:

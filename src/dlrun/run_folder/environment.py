@@ -15,8 +15,7 @@ from dlrun.system.resources import usable_cores
 
 # Packages whose other versions may compute different numbers.
 PACKAGES = (
-    "torch", "torchvision", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn", "numba",
-    "pillow",
+    "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn", "numba", "pillow",
 )  # fmt: skip
 
 

@@ -1,12 +1,11 @@
-"""Count or record the steps of a run: epochs, lasso penalties, or batches of photographs."""
+"""Record the steps of a run: epochs, lasso penalties, or batches of photographs."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint, read_checkpoint
+from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
 from dlrun.run_folder.record import RunRecord, write_run_record
@@ -14,36 +13,61 @@ from dlrun.system.console import ProgressHandle, Screen
 from dlrun.system.signals import StopRequest
 
 
-class StepCounter:
-    """Counts the finished steps of a run, which seeds and stopping need; writes nothing.
+class ProgressRecorder:
+    """Records each finished step in checkpoint, metrics.csv, screen and loggers.
 
     rows: those of metrics.csv, one for each finished step. data: the fingerprint of the data, once
-    the steps have begun. run: the id of the run, which its checkpoints contain.
+    the steps have begun. run: the id of the run, which its checkpoints contain. resumed: the record
+    of a resumed run, which is written once its data are checked.
     """
 
-    def __init__(self, folder: Path, run: str, screen: Screen, stop: StopRequest) -> None:
-        self.path = folder
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: str,
+        screen: Screen,
+        stop: StopRequest,
+        resumed: RunRecord | None = None,
+        loggers: ExperimentLoggers | None = None,
+    ) -> None:
+        self.folder = folder
         self.run = run
         self.screen = screen
         self.stop = stop
+        self.resumed = resumed
+        self.loggers = loggers
         self.rows: list[dict[str, float]] = []
         self.data: str | None = None
         self._bar: ProgressHandle | None = None
+        self._columns: Sequence[str] = ()
+        self._takes_columns = False  # whether the rows name the columns
 
     def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
-        """Return the checkpoint that a resumed run continues from.
+        """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. Without
         columns they are those of the rows, and a later row may have more. Raises DataError if the
         data have changed since the run began.
         """
-        checkpoint = self._load(data) if self.data is None else None
-        self.rows = list(checkpoint.rows) if checkpoint else []
+        checkpoint = None
+        if self.data is None:
+            self._file = CheckpointFile(self.folder, self.run, data)
+            checkpoint = self._file.load(self.screen)
+        else:
+            self._file.discard()
         self.data = data
+        self.rows = list(checkpoint.rows) if checkpoint else []
+        self._takes_columns = columns is None
+        self._columns = columns or (list(self.rows[0]) if self.rows else ())
+        if self.resumed is not None:
+            write_run_record(self.folder, self.resumed)
+        if self._columns:
+            self.folder.write_text(METRICS, self._table())
+        else:
+            self.folder.remove(METRICS)
+        if self.loggers is not None:
+            self.loggers.begin(self.rows)
         return checkpoint
-
-    def _load(self, data: str) -> RunCheckpoint | None:
-        return read_checkpoint(self.path, self.run, data, self.screen)
 
     @contextmanager
     def progress(self, what: str, total: int, noun: str) -> Iterator[None]:
@@ -62,81 +86,24 @@ class StepCounter:
             self._bar.to(done)
 
     def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Finish a step.
-
-        `row` goes into metrics.csv, NaN as an empty cell, and `line` (at most 80 columns) on the
-        screen. `state` is all that the next step needs. `part` holds data that this step adds for
-        good; later checkpoints do not repeat them.
-        """
-        self.rows = [*self.rows, dict(row)]
-        if self._bar is not None:
-            self._bar.step(len(self.rows), line)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file into the run's folder, unless another process does."""
-
-    def log_update(self, update: int, values: Row) -> None:
-        """Log values of an update to the loggers."""
-
-
-class ProgressRecorder(StepCounter):
-    """Records each finished step in checkpoint, metrics.csv, screen and loggers."""
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        run: str,
-        screen: Screen,
-        stop: StopRequest,
-        resumed: RunRecord | None = None,  # its record, written once its data are checked
-        loggers: ExperimentLoggers | None = None,
-    ) -> None:
-        super().__init__(folder.path, run, screen, stop)
-        self.folder = folder
-        self.resumed = resumed
-        self.loggers = loggers
-        self._columns: Sequence[str] = ()
-        self._takes_columns = False  # whether the rows name the columns
-
-    def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
-        """Start metrics.csv, and return the checkpoint that a resumed run continues from."""
-        if self.data is not None:
-            self._file.discard()
-        checkpoint = super().begin(columns, data)
-        self._takes_columns = columns is None
-        self._columns = columns or (list(self.rows[0]) if self.rows else ())
-        if self.resumed is not None:
-            write_run_record(self.folder, self.resumed)
-        if self._columns:
-            self.folder.write_text(METRICS, self._table())
-        else:
-            self.folder.remove(METRICS)
-        if self.loggers is not None:
-            self.loggers.begin(self.rows)
-        return checkpoint
-
-    def _load(self, data: str) -> RunCheckpoint | None:
-        self._file = CheckpointFile(self.folder, self.run, data)
-        return self._file.load(self.screen)
-
-    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
         """Record a finished step; the checkpoint comes first and holds the row too.
 
-        A run that is killed in between loses nothing.
+        A run that is killed in between loses nothing. `row` goes into metrics.csv, NaN as an empty
+        cell, and `line` (at most 80 columns) on the screen. `state` is all that the next step
+        needs. `part` holds data that this step adds for good; later checkpoints do not repeat them.
         """
         if self._takes_columns and [*row] != [*self._columns]:
             self._columns = list(row)
             self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
             self.folder.write_text(METRICS, self._table())
-        self._file.save([*self.rows, dict(row)], state, part)
+        rows = [*self.rows, dict(row)]
+        self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())
-        super().finish(row, line, state, part)
+        self.rows = rows
+        if self._bar is not None:
+            self._bar.step(len(rows), line)
         if self.loggers is not None:
-            self.loggers.log(len(self.rows), row)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file into the run's folder."""
-        self.folder.write(name, content)
+            self.loggers.log(len(rows), row)
 
     def log_update(self, update: int, values: Row) -> None:
         """Log values of an update to the loggers."""

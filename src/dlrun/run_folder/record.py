@@ -141,7 +141,6 @@ class RunRecord(ChecksummedModel):
     ended: Time | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
-    processes: int | None = None  # number of processes that trained together
     source: str | None = None
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
@@ -190,11 +189,10 @@ class RunRecord(ChecksummedModel):
 
     @property
     def computed_on(self) -> str:
-        """Return the device, processes and threads as ` on cpu, 1 thread`; empty if unknown."""
+        """Return the device and the threads as ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
             return ""
-        processes = f"{self.processes} processes of " if (self.processes or 1) > 1 else ""
-        return f" on {self.accelerator.used}, {processes}{pluralize(self.threads or 1, 'thread')}"
+        return f" on {self.accelerator.used}, {pluralize(self.threads or 1, 'thread')}"
 
     def data_without_chance(self, values: Mapping[str, object]) -> str:
         """Return the run's data without its fold, and without a seed that split them."""

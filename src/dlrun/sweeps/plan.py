@@ -324,9 +324,6 @@ def _validate(
         with errors.collected():
             layer = _with_settings(base, settings)
             config, faults = validate_valid_sections(experiment, layer)
-            with faults.collected():
-                if config.processes > 1:
-                    raise ConfigError("trainer.devices: a point is one process", "set it to 1")
             if (data := repr(config.data_section)) in checked:
                 faults.sections.add("data")  # the files of equal sections are read once
             checked.add(data)

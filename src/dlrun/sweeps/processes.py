@@ -148,8 +148,6 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
 
     Nothing happens if the server was started before.
     """
-    if resources.address_space_limit():  # a run says so; in the server torch would abort
-        return
     modules = [
         "dlrun.system.workarounds",
         __name__,

@@ -42,7 +42,7 @@ def choose_jobs_and_threads(
     cores = usable_cores()
     share_cores = all(config.threads == "auto" and config.thread_invariant for config in configs)
     if jobs is None:
-        counts = (choose_thread_count(config.threads, config.max_threads, 1) for config in configs)
+        counts = (choose_thread_count(config.threads, config.max_threads) for config in configs)
         jobs = cores // (1 if share_cores else max(counts))
         if (free := available_memory()) is not None:
             jobs = min(jobs, int(free / RUN_MEMORY))

@@ -9,7 +9,6 @@ from pathlib import Path
 from dlrun import run_context, slurm
 from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
-from dlrun.execution.distributed import check_single_process
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
@@ -43,7 +42,6 @@ def run_sweep(
     anything begins; Interrupted or Terminated after all runs have ended.
     """
     screen = options.console()
-    check_single_process("start this sweep")
     if slurm_options is not None:
         slurm.check_slurm_available()
     runs_dir = run_context.resolve_runs_dir(options.runs_dir)
@@ -93,8 +91,6 @@ def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) ->
         require_extra("--sampler tpe", "optuna", "optuna")
         if slurm_options is not None:
             raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
-    if slurm_options is not None and slurm_options.tasks not in (None, 1):
-        raise ConfigError("--slurm tasks: a point is one process", "leave it out")
 
 
 @contextlib.contextmanager
@@ -145,7 +141,7 @@ def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, scree
     planned: dict[int, slurm.RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
-        job = slurm.read_job_number(run.folder) if run else None
+        job = slurm.read_job_id(run.folder) if run else None
         if run is not None and run.is_finished:
             continue
         if run is not None and job and (queued is None or job in queued):

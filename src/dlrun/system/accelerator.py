@@ -5,26 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dlrun.errors import AcceleratorError, ConfigError, first_line
+from dlrun.errors import AcceleratorError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
 # Accelerators by torch's name of the device, in the order in which `auto` tries them, each with the
 # words in the messages of its errors as a regular expression.
-ACCELERATORS = {"cuda": "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen", "mps": "mps|metal"}
+ACCELERATORS = {"cuda": "cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen", "mps": "mps|metal"}
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Names of classes of errors that a device caused; not every torch has all of these classes.
-DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError", "DistError"}
+DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
 # MPS reports that it has no float64 by a TypeError.
 TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
 WORDS = "|".join(ACCELERATORS.values())
 DEVICE_MESSAGE = re.compile(rf"\b({WORDS})\b|out of memory|deterministic implementation", re.I)
-# Torch's messages about a tensor that the code of the network has on another device.
-MISPLACED_TENSOR = re.compile(
-    "same device|expected device|expected on|with device type|device type (tensor|for)|"
-    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
-    re.IGNORECASE,
-)
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
 CHANNELS_LAST = ("cpu", "cuda")
@@ -96,14 +90,6 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
     return "cpu", "; ".join(reasons)
 
 
-def check_batch_divisible(size: int, processes: int) -> None:
-    """Raise ConfigError if a batch cannot be divided equally among the processes."""
-    if size % processes:
-        problem = f"batch_size: {size} rows cannot be shared by {processes} processes"
-        more = size + processes - size % processes
-        raise ConfigError(problem, f"take {more}: it is the whole batch's")
-
-
 def run_with_fallback(
     requested: str,
     warn: Callable[[str], None],
@@ -112,14 +98,12 @@ def run_with_fallback(
     compare: Callable[[str], Agreement] | None = None,
     *,
     fallback: bool,
-    processes: int = 1,
 ) -> tuple[T, AcceleratorReport]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
     `work` gets the device, as do `probe`, which tries one batch before, and `compare`, which then
     compares its numbers with the CPU's. If the probe fails on the CPU too, the accelerator is not
-    the cause. Raises AcceleratorError if the CPU may not replace the device. Several `processes`
-    fall back together, if the machine lacks it, or not at all.
+    the cause. Raises AcceleratorError if the CPU may not replace the device.
     """
     device, reason = select_accelerator(requested)
     error: Exception | None = None
@@ -141,9 +125,6 @@ def run_with_fallback(
         if tried == "the first batch":
             probe("cpu")
     if reason is not None and (device != "cpu" or requested != "auto"):
-        if processes > 1 and device != "cpu":
-            hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
-            raise AcceleratorError(reason, hint) from error
         if not fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
         warn(f"{reason}; running on the CPU")
@@ -155,10 +136,9 @@ def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:
     """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
 
     of_probe: the CPU is probed next, and raises the error too if it is a bug; so any error of torch
-    counts, but for a tensor on another device: only an accelerator shows that bug.
+    counts.
     """
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return True
-    if type(error) not in TORCH_ERRORS or MISPLACED_TENSOR.search(str(error)):
-        return False
-    return of_probe or DEVICE_MESSAGE.search(str(error)) is not None
+    is_of_torch = type(error) in TORCH_ERRORS
+    return is_of_torch and (of_probe or DEVICE_MESSAGE.search(str(error)) is not None)

@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-if sys.platform != "win32":
-    import resource
-
-TORCH_ADDRESS_SPACE = 4 * 10**9  # bytes: torch maps more than it uses
 # New objects after which Python looks for garbage in a process of dlrun. With Python's own 700 that
 # takes a fifth of the CPU time of the imports.
 GARBAGE_THRESHOLD = 50_000
@@ -51,14 +47,6 @@ def _container_memory() -> int | None:
         return max(0, limit - used + cached)
     except (OSError, ValueError):
         return None
-
-
-def address_space_limit() -> int | None:
-    """Return the address-space limit (`ulimit -v`) in bytes; None if unset or enough for torch."""
-    if sys.platform != "win32":
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
-    return None
 
 
 @contextlib.contextmanager
@@ -127,12 +115,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
-    """Return the CPU threads for one of several processes; more than `most` do not help."""
+def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> int:
+    """Return the number of CPU threads of a run; more than `most` do not help."""
     if configured != "auto":
         return configured
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it
     cores = usable_cores()
     if limit.isdecimal() and len(limit) < 10:
         cores = min(cores, int(limit))
-    return max(1, min(cores // processes, most or cores))
+    return max(1, min(cores, most or cores))

@@ -64,7 +64,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _ignore_repetitions(number: int) -> None:
-    """Ignore a further SIGHUP, of shell and system, or SIGUSR2, of SLURM and torch's launcher."""
+    """Ignore a further SIGHUP, of shell and system, or SIGUSR2, of SLURM."""
     if sys.platform != "win32" and number in (signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)
 
@@ -121,13 +121,12 @@ class StopRequest:
 
     def after_step(self) -> None:
         """Raise the exception of a stop signal that arrived during the last epoch or penalty."""
-        self.raise_for(self.received)
+        if self.received:
+            self._raise(self.received)
 
-    def raise_for(self, number: int) -> None:
-        """Raise the exception of a stop signal with this number; 0 means no signal."""
-        if number:
-            self._raised = number
-            raise SIGNALS[number]
+    def _raise(self, number: int) -> NoReturn:
+        self._raised = number
+        raise SIGNALS[number]
 
     def ignore_signals(self) -> None:
         """Ignore signals from now on, while the run ends and its record is written."""
@@ -138,7 +137,7 @@ class StopRequest:
         if self._ending:
             return
         if self._announce is None or self.received:
-            self.raise_for(number)
+            self._raise(number)
         self.received = number
         # In a thread, because the signal may have interrupted a write to the same stream.
         threading.Thread(target=self._announce, daemon=True).start()

@@ -3,14 +3,10 @@
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-    from torch import Tensor
+from typing import Any
 
 SIGNAL = "scipy.signal"
 
@@ -46,29 +42,6 @@ def scipy_signal_on_use() -> Iterator[None]:
     finally:
         if sys.modules.get(SIGNAL) is late:
             del sys.modules[SIGNAL]
-
-
-def replace_training_loaders(trainer: "Trainer", replace: Callable[[object], object]) -> None:
-    """Replace each loader of training data by what `replace` makes of it.
-
-    Lightning 2.6 has no hook for a loader that has got the sampler of its process.
-    """
-    strategy = trainer.strategy
-    process = strategy.process_dataloader
-
-    def process_and_replace(dataloader: object) -> object:
-        processed = process(dataloader)
-        return replace(processed) if trainer.training else processed
-
-    strategy.process_dataloader = process_and_replace  # type: ignore[method-assign]
-
-
-def restore_logged_metrics(trainer: "Trainer", metrics: "Mapping[str, Tensor]") -> None:
-    """Let schedulers and callbacks follow what was logged before a resume.
-
-    Lightning 2.6 does not save the metrics of an earlier epoch, the last that was validated.
-    """
-    trainer.callback_metrics.update(metrics)
 
 
 def begin_next_epoch_when_resumed(checkpoint: dict[str, Any]) -> None:

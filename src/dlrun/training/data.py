@@ -12,7 +12,6 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.config.network_sections import Limit
 from dlrun.data.archives import Array
 from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.splits import Rows
@@ -93,36 +92,26 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 class EpochBatches(Sampler[Rows]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order. Each process takes every `world_size`-th row; of
-    shuffled rows all take equally many. An epoch has `most` batches at most.
+    Without a seed the rows keep their order.
     """
 
     size: int
     batch_size: int
     seed: int | None
-    rank: int = 0
-    world_size: int = 1
-    most: int | None = None
-
-    def __post_init__(self) -> None:
-        self.epoch = 0
-        shared = self.size if self.seed is None else self.size - self.size % self.world_size
-        self._indices = np.arange(self.rank, shared, self.world_size)
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which decides the order; Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        batches = math.ceil(len(self._indices) / self.batch_size)
-        return batches if self.most is None else min(batches, self.most)
+        return math.ceil(self.size / self.batch_size)
 
     def __iter__(self) -> Iterator[Rows]:
-        rows = self._indices
+        rows = np.arange(self.size)
         if self.seed is not None:
-            random = np.random.default_rng([self.seed, self.epoch])
-            rows = random.permutation(self.size)[rows]
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        for start in range(0, self.size, self.batch_size):
             yield rows[start : start + self.batch_size]
 
 
@@ -130,10 +119,9 @@ class EpochBatches(Sampler[Rows]):
 class ArrayData:
     """Holds training, validation and test data in memory, and makes batches of them.
 
-    batch_size: rows of an update, which the processes share. seed: of their order. group_size: how
-    many batches one call of training_step gets. eval_batch_size: rows of a batch of the validation
-    and the test; `batch_size` if None, or if only some of the batches are used. pins: whether an
-    accelerator copies batches while it computes.
+    batch_size: rows of an update. seed: of their order. group_size: how many batches one call of
+    training_step gets. eval_batch_size: rows of a batch of the validation and the test;
+    `batch_size` if None.
     """
 
     train: BatchDataset
@@ -144,18 +132,17 @@ class ArrayData:
     seed: int
     group_size: int = 1
     eval_batch_size: int | None = None
-    pins: bool = False
 
     def on(self, device: torch.device) -> "ArrayData":
         """Return the same data for a device: on a GPU if the data leave most of its memory free."""
-        if device.type != "cuda":
-            return self
         sets = self.train, self.valid, self.test
         tensors = [rows for rows in sets if isinstance(rows, TensorBatches)]
-        size = sum(array.nbytes for rows in sets for array in rows.arrays())
+        if device.type != "cuda" or len(tensors) < len(sets):
+            return self
+        size = sum(array.nbytes for rows in tensors for array in rows.arrays())
         free, _ = torch.cuda.mem_get_info(device)
-        if len(tensors) < len(sets) or size > free * SHARE:
-            return replace(self, pins=True)
+        if size > free * SHARE:
+            return self
         train, valid, test = (rows.to(device) for rows in tensors)
         return replace(self, train=train, valid=valid, test=test)
 
@@ -164,39 +151,20 @@ class ArrayData:
         sets = (self.train, self.valid, self.test)
         return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
-    def tested_rows(self, processes: int, limit: Limit = None) -> int:
-        """Return how many rows of the test set all processes test together.
+    @property
+    def updates(self) -> int:
+        """Return how many training batches an epoch has: updates of the weights."""
+        return math.ceil(len(self.train) / self.batch_size)
 
-        limit: the number or share of the batches of a process that are used; None: all.
-        """
-        if limit is None:
-            return len(self.test)
-        batches = self.evaluation_batches(self.test, 0, processes, limit=limit)
-        return min(len(self.test), len(batches) * self.batch_size * processes)
-
-    def count_training_batches(self, processes: int, limit: Limit = None) -> int:
-        """Return how many training batches an epoch of each process has."""
-        batches = math.ceil(len(self.train) // processes / (self.batch_size // processes))
-        return min(batches, _limited(batches, limit) or batches)
-
-    def training_batches(self, rank: int = 0, processes: int = 1, *, limit: Limit = None) -> Loader:
-        """Return lists of `group_size` batches of a process, in a new order every epoch."""
-        size = self.batch_size // processes
-        most = self.count_training_batches(processes, limit)
-        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, most)
+    def training_batches(self) -> Loader:
+        """Return lists of `group_size` training batches, in a new order every epoch."""
+        batches = EpochBatches(len(self.train), self.batch_size, self.seed)
         return self._loader(self.train, batches, self.group_size)
 
-    def evaluation_batches(
-        self, rows: BatchDataset, rank: int = 0, processes: int = 1, *, limit: Limit = None
-    ) -> Loader:
-        """Return the batches of the validation or test data for one process, in order.
-
-        The processes have equally many batches, or one has a row less.
-        """
-        size = (self.eval_batch_size if limit is None else None) or self.batch_size
-        share = math.ceil(len(rows) // processes / size)  # what each process has at least
-        batches = EpochBatches(len(rows), size, None, rank, processes, most=_limited(share, limit))
-        return self._loader(rows, batches)
+    def evaluation_batches(self, rows: BatchDataset) -> Loader:
+        """Return the batches of the validation or test data, in order."""
+        size = self.eval_batch_size or self.batch_size
+        return self._loader(rows, EpochBatches(len(rows), size, None))
 
     def _loader(
         self, rows: BatchDataset, batches: EpochBatches, group_size: int | None = None
@@ -207,12 +175,4 @@ class ArrayData:
             sampler=batches,
             batch_size=group_size,
             collate_fn=lambda batch: batch,
-            pin_memory=self.pins,
         )
-
-
-def _limited(batches: int, limit: Limit) -> int | None:
-    """Return a number, or a share of the batches but one at least; None if there is no limit."""
-    if limit is None or isinstance(limit, int):
-        return limit
-    return None if limit == 1 else max(1, int(limit * batches))

@@ -1,26 +1,21 @@
-"""Train and test a network in one process or in several, which this module connects."""
+"""Train and test a network, or a LightningModule of the user's own, by Lightning's Trainer."""
 
 import contextlib
-import re
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import nn
@@ -41,7 +36,7 @@ from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
-from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
     AcceleratorReport,
@@ -50,7 +45,6 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.system.signals import StopRequest
 from dlrun.training.agreement import GradientProbe, Measured, compare_with_cpu
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
@@ -65,20 +59,11 @@ from dlrun.training.recorder import STATE, EpochRecorder, RunState, columns_of
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
-MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
-PATIENCE = timedelta(minutes=5)  # longest wait for another process: far longer than a step
-LOST = r"(?i)timed? ?out|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 OWN_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
     "whole-number targets, nor values (rows,) of other numbers"
 )
-# Keys of the config that Lightning does by itself; all but the first, dlrun's networks do.
-VALIDATION = {"check_val_every_n_epoch"}
-AUTOMATIC = VALIDATION | {
-    *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"),
-    *("limit_train_batches", "limit_val_batches", "limit_test_batches"),
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +73,6 @@ class Trained:
     metrics: dict[str, float]
     network: nn.Module  # on the CPU: the network, or the user's own module
     predictions: NDArray[np.float64] | None  # of the test, see PredictionCollector.finish
-    processes: int  # number of processes that shared each batch
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
 
@@ -123,23 +107,19 @@ class Training:
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
         def build_module() -> LightningNetwork:
-            return LightningNetwork(build(), config, objective, loss)
+            return LightningNetwork(build(), config, objective, loss, data.updates)
 
-        return cls(
-            config, context, build_module, lambda: NetworkData(data, config), columns, fingerprint
-        )
+        return cls(config, context, build_module, lambda: NetworkData(data), columns, fingerprint)
 
     def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
-        config = self.config
         return run_with_fallback(
-            config.accelerator,
+            self.config.accelerator,
             self.context.screen.warn,
             self.probe,
             self.run,
             self.compare,
-            fallback=config.fallback,
-            processes=config.processes,
+            fallback=self.config.fallback,
         )
 
     def compare(self, device: str) -> Agreement:
@@ -190,63 +170,78 @@ class Training:
 
     def run(self, device: str) -> Trained:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        config, context, steps = self.config, self.context, self.context.steps
-        limit, folder = config.trainer.max_epochs, context.folder.path
-        callbacks = make_callbacks(config)
+        context = self.context
+        steps = context.steps
+        callbacks = make_callbacks(self.config)
         self._check_monitored(device)
         checkpoint = steps.begin(self.columns, self.fingerprint)
-        state = RunState(folder / CHECKPOINT, checkpoint.state if checkpoint else b"")
+        state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._seeded()
-        network = module if isinstance(module, LightningNetwork) else None
-        recorder = EpochRecorder(steps, config, state)
-        if network:
-            recorder = NetworkRecorder(steps, network.config, state, network)
-        trainer = make_trainer(
-            config,
+        recorder = self._recorder(module, state)
+        trainer = self._trainer(device, recorder, callbacks)
+        epochs = self.config.trainer.max_epochs
+        with steps.progress("training", epochs, "epoch"), explain_failures(callbacks):
+            with context.phase("fit"):
+                self._fit(trainer, module, data, recorder, device)
+            with context.phase("test"):
+                test_metrics = self._test(trainer, module, data, recorder)
+        check_metrics_finite(test_metrics, "test")
+        stopped = self._note_how_it_ended()
+        network = module.network if isinstance(module, LightningNetwork) else module
+        context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
+        if network is module and recorder.example is not None:
+            context.keep(EXAMPLE, serialize_tensors({"inputs": recorder.example}))
+        kept = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
+        metrics = newest_metrics(steps.rows[:kept]) | test_metrics
+        return Trained(metrics, network, recorder.predictions(), kept, stopped)
+
+    def _recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
+        """Return the callback that records the epochs of a network, or of a module of one's own."""
+        steps = self.context.steps
+        if isinstance(module, LightningNetwork):
+            return NetworkRecorder(steps, self.config, state, module, self.columns or ())
+        return EpochRecorder(steps, self.config, state)
+
+    def _trainer(
+        self, device: str, recorder: EpochRecorder, callbacks: Sequence[pl.Callback]
+    ) -> pl.Trainer:
+        """Return the Trainer of the run, with the callbacks that the config names."""
+        is_network = isinstance(recorder, NetworkRecorder)  # which clips its own gradients
+        logs = bool(callbacks) or not is_network
+        return make_trainer(
+            self.config,
             device,
             [recorder, *callbacks],
-            logger=RunLogger(steps) if callbacks or network is None else None,
-            plugins=[state],
-            use_distributed_sampler=network is None,
-            default_root_dir=folder,
-            **config.trainer.model_dump(include=AUTOMATIC if network is None else VALIDATION),
+            logger=RunLogger(self.context.steps) if logs else None,
+            plugins=[recorder.state],
+            default_root_dir=self.context.folder.path,
+            gradient_clip_val=None if is_network else self.config.trainer.gradient_clip_val,
         )
-        world, done = trainer.world_size, len(steps.rows)
-        left = 0 if state.is_stopped else limit - done
-        with (
-            steps.progress("training", limit, "epoch"),
-            explain_failures(trainer, callbacks, steps.stop),
-        ):
-            context.screen.note(self._announcement(device, left, done, world))
-            with context.phase("fit"):
-                if left:
-                    start = STATE if done else None
-                    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-                else:
-                    module.load_state_dict(state.read()["state_dict"])
-            if not steps.rows:
-                raise DlrunError("the training has ended before its first epoch")
-            if state.best is not None:
-                module.load_state_dict(state.best)
-            with context.phase("test"):
-                metrics = self._test(trainer, module, data, recorder)
-        check_metrics_finite(metrics, "test")
-        rows = steps.rows
-        losses = [row["train_loss"] for row in rows if "train_loss" in row]
-        if losses and (problem := divergence_warning(losses)):
-            context.screen.warn(problem)
-        stopped = None
-        if len(rows) < limit:  # by early_stopping or a callback
-            stopped = len(rows)
-            context.screen.note(f"the training stopped early, after epoch {stopped} of {limit}")
-        trained = (network.network if network else module).cpu()
-        context.keep(WEIGHTS, serialize_tensors(trained.state_dict()))
-        kept = kept_epoch(rows, config.metrics, config.keeps_best_by)
-        metrics = newest_metrics(rows[:kept]) | metrics
-        if network is None and recorder.example is not None:
-            context.keep(EXAMPLE, serialize_tensors({"inputs": recorder.example}))
-        predictions = network.predictions if network else recorder.predictions()
-        return Trained(metrics, trained, predictions, world, kept, stopped)
+
+    def _fit(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        data: pl.LightningDataModule,
+        recorder: EpochRecorder,
+        device: str,
+    ) -> None:
+        """Train the epochs that are left, and give the module the weights that are kept."""
+        steps = self.context.steps
+        state = recorder.state
+        done = len(steps.rows)
+        left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
+        before = f", {done:,} finished before" if done else ""
+        self.context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{before}")
+        if left:
+            start = STATE if done else None
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        else:
+            module.load_state_dict(state.read()["state_dict"])
+        if not steps.rows:
+            raise DlrunError("the training has ended before its first epoch")
+        if state.best is not None:
+            module.load_state_dict(state.best)
 
     def _test(
         self,
@@ -261,48 +256,43 @@ class Training:
         self._seed()  # a resumed run may have trained less before
         trainer.test(module, datamodule=data, verbose=False)
         metrics = recorder.tested(trainer)
-        # Several processes would share the rows.
-        predicts = trainer.world_size == 1 and self.config.predictions is not False
-        if predicts and is_overridden("predict_step", module):
+        if self.config.predictions is not False and is_overridden("predict_step", module):
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
             if recorder.predictions() is None:
                 self.context.screen.warn(NO_PREDICTIONS)
         return metrics
 
-    def _announcement(self, device: str, left: int, done: int, world: int) -> str:
-        by = f" by {world} processes" if world > 1 else ""
-        if by and isinstance(self.config, NetworkConfig):
-            by += f", batches of {world} x {self.config.batch_size // world} rows"
-        before = f", {done:,} finished before" if done else ""
-        return f"training {pluralize(left, 'epoch')} on {device}{by}{before}"
+    def _note_how_it_ended(self) -> int | None:
+        """Warn if the training diverged; return after which epoch it stopped early, if it did."""
+        screen = self.context.screen
+        rows = self.context.steps.rows
+        epochs = self.config.trainer.max_epochs
+        losses = [row["train_loss"] for row in rows if "train_loss" in row]
+        if losses and (problem := divergence_warning(losses)):
+            screen.warn(problem)
+        if len(rows) == epochs:
+            return None
+        screen.note(f"the training stopped early, after epoch {len(rows)} of {epochs}")
+        return len(rows)
 
 
 @contextlib.contextmanager
-def explain_failures(
-    trainer: pl.Trainer, callbacks: Sequence[pl.Callback], stop: StopRequest
-) -> Iterator[None]:
-    """Name the callback that raised an error in the block, or say that a process has ended."""
+def explain_failures(callbacks: Sequence[pl.Callback]) -> Iterator[None]:
+    """Name the callback that raised an error in the block."""
     try:
         yield
     except (DlrunError, Stopped):
         raise
     except BaseException as error:  # a callback can raise anything
-        is_device = isinstance(error, Exception) and is_accelerator_error(error)
-        if not is_device and (failed := _find_callback(error, callbacks)):
-            name, cause = failed
-            raise DlrunError(
-                f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
-                "correct its arguments or its code, or leave it out; the traceback is in log.txt",
-            ) from error
-        if trainer.world_size == 1 or not re.search(LOST, str(error)):
+        if isinstance(error, Exception) and is_accelerator_error(error):
             raise
-        if trainer.global_rank > 0:  # the process that writes the run reports it first
-            time.sleep(MOMENT)
-            stop.after_step()
-        lost = f"has ended, or has not answered for {PATIENCE.total_seconds():.0f} s"
+        failed = _find_callback(error, callbacks)
+        if failed is None:
+            raise
+        name, cause = failed
         raise DlrunError(
-            f"one of the {trainer.world_size} processes that train together {lost}",
-            "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
+            f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
+            "correct its arguments or its code, or leave it out; the traceback is in log.txt",
         ) from error
 
 
@@ -342,7 +332,7 @@ def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
 class RunLogger(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
-    def __init__(self, steps: StepCounter) -> None:
+    def __init__(self, steps: ProgressRecorder) -> None:
         super().__init__()
         self._steps = steps
 
@@ -353,7 +343,7 @@ class RunLogger(DummyLogger):
     @property
     def save_dir(self) -> str:
         """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
-        return str(self._steps.path.absolute())
+        return str(self._steps.folder.path.absolute())
 
 
 def make_trainer(
@@ -369,21 +359,19 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    probe: one batch of this process alone. precision: if not the config's. more: of the Trainer.
+    probe: one batch. precision: if not the config's. more: arguments of the Trainer.
     Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
     """
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
-    several = not probe and config.processes > 1
     if probe:
         more = {"limit_train_batches": 1, "limit_val_batches": 1}
     try:
         return pl.Trainer(
             accelerator=device,
-            devices=1 if probe else section.devices,
-            strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
-            plugins=[TorchElasticEnvironment() if several else LightningEnvironment(), *plugins],
+            devices=1,
+            plugins=[LightningEnvironment(), *plugins],  # in any environment one process
             precision=precision or section.precision,
             deterministic=section.deterministic,
             max_epochs=1 if probe else section.max_epochs,
@@ -411,19 +399,17 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig, processes: int
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64] | None:
-    """Test a trained network again on the CPU, with the precision and the rows of its run.
+    """Test a trained network again on the CPU, with the precision of its run.
 
-    processes: how many shared the run. Returns the same as PredictionCollector.finish.
+    Returns the same as PredictionCollector.finish.
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
-    if (limit := config.trainer.limit_test_batches) is not None:  # a limit for each process
-        limit = processes * len(data.evaluation_batches(data.test, 0, processes, limit=limit))
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test, limit=limit):
+        for batch in data.evaluation_batches(data.test):
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
-    return collector.finish(torch.device("cpu"))
+    return collector.finish()

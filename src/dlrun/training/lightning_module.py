@@ -1,10 +1,9 @@
 """Train any network as a LightningModule, and measure each epoch of it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,16 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanAbsoluteError, Metric, R2Score, SumMetric
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.errors import ConfigError, first_line
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
-from dlrun.system.accelerator import check_batch_divisible
-from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData, Loader
 from dlrun.training.objective import Loss, Objective
 from dlrun.training.recorder import EpochRecorder
@@ -31,47 +26,15 @@ from dlrun.training.recorder import EpochRecorder
 Batch = tuple[object, Tensor]  # inputs and targets
 
 
-class DoubleR2Score(R2Score):
-    """Computes R² in double precision, because single sums cancel out if the mean is large."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        if not torch.backends.mps.is_available():  # MPS has no double precision
-            self.set_dtype(torch.float64)
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add predictions (batch,) and targets (batch,)."""
-        dtype = self.residual.dtype
-        super().update(preds.to(dtype), target.to(dtype))
-
-    def compute(self) -> Tensor:
-        """Return R², of equal targets 0, or NaN. For torchmetrics, squares below 1e-4 are 0."""
-        squares = self.sum_squared_error
-        variance = squares - self.sum_error * (self.sum_error / self.total)
-        if variance <= 10 * torch.finfo(squares.dtype).eps * squares:  # rounding
-            variance = self.residual
-        return 1 - self.residual / variance
-
-
-REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
-    "mae": MeanAbsoluteError,
-    "r2": DoubleR2Score,
-}
-
-
-class StageMetrics(nn.Module):
+class StageMetrics:
     """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
 
-    The outputs are measured once, at its end: torchmetrics takes longer than a small network.
+    The predictions are measured once, at its end, which takes less time than after each batch.
     """
 
     def __init__(self, stage: str, objective: Objective) -> None:
-        super().__init__()
         self.stage = stage
-        # Two sums: the MeanMetric of torchmetrics 1.9 drops NaN, or ignores its weights.
-        self.loss_sum = SumMetric(nan_strategy="disable")
-        self.rows = SumMetric(nan_strategy="disable")
-        self.metrics: Any = nn.ModuleDict(objective.metrics())
+        self.metrics = objective.metrics
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, predicted: Tensor, targets: Tensor) -> None:
@@ -81,25 +44,16 @@ class StageMetrics(nn.Module):
         self._batches.append((loss.detach(), predicted.detach(), targets))
 
     def finish(self) -> dict[str, float]:
-        """Return the metrics over all batches and processes without an undefined R²; reset them."""
-        if self._batches:  # one of several processes may have none
-            losses, predicted, targets = zip(*self._batches, strict=True)
-            sizes = torch.tensor(
-                [len(target) for target in targets], device=losses[0].device, dtype=torch.float
-            )
-            self.loss_sum.update(torch.stack(losses).float() @ sizes)
-            self.rows.update(sizes.sum())
-            for metric in self.metrics.values():
-                metric.update(torch.cat(predicted), torch.cat(targets))
-        rows = self.rows.compute()
-        values = {"loss": self.loss_sum.compute() / rows}
-        for name, metric in self.metrics.items():
-            value = metric.compute()
-            if name != "r2" or (rows > 1 and not value.isnan()):
-                values[name] = value
-        for metric in (self.loss_sum, self.rows, *self.metrics.values()):
-            metric.reset()
+        """Return the metrics over all batches without an undefined R², and reset them."""
+        losses, predicted, targets = zip(*self._batches, strict=True)
         self._batches.clear()
+        rows = [len(target) for target in targets]
+        weights = torch.tensor(rows, device=losses[0].device, dtype=torch.float)
+        values = {"loss": torch.stack(losses).float() @ weights / weights.sum()}
+        for name, measure in self.metrics.items():
+            value = measure(torch.cat(predicted), torch.cat(targets))
+            if name != "r2" or not value.isnan():
+                values[name] = value
         return {f"{self.stage}_{name}": float(value) for name, value in values.items()}
 
 
@@ -122,21 +76,12 @@ class PredictionCollector:
             columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
         self._batches.append(torch.stack([column.double() for column in columns]))
 
-    def finish(self, device: torch.device) -> NDArray[np.float64] | None:
+    def finish(self) -> NDArray[np.float64] | None:
         """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
 
-        None if nothing was collected. If several processes share the test, each has tested every
-        n-th row; their results are gathered on `device`.
+        None if nothing was collected.
         """
-        height = 2 if self._objective.probabilities is None else 3
-        own = torch.cat([torch.empty(height, 0, dtype=torch.float64), *self._batches], dim=1)
-        rows: NDArray[np.float64] = own.numpy()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            shares = gather_all_tensors(own.T.contiguous().to(device))  # differ by a row at most
-            rows = np.empty((height, sum(map(len, shares))))
-            for rank, share in enumerate(shares):
-                rows[:, rank :: len(shares)] = share.T.cpu().numpy()
-        return rows if rows.size else None
+        return torch.cat(self._batches, dim=1).numpy() if self._batches else None
 
 
 class LearningRateSchedule:
@@ -177,15 +122,15 @@ class LearningRateSchedule:
         if self._by_update and scheduler is not None and scheduler.last_epoch < self._updates - 1:
             scheduler.step()
 
-    def end_epoch(self, index: int, valid_loss: float | None) -> None:
-        """Set the rate of the next epoch; plateau needs the validation loss, if there is one."""
+    def end_epoch(self, index: int, valid_loss: float) -> None:
+        """Set the rate of the next epoch; plateau needs the validation loss."""
         scheduler = self.scheduler
         if index < self._warmup or scheduler is None or self._by_update:
             return
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step()
-        elif valid_loss is not None:
+        if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(valid_loss)
+        else:
+            scheduler.step()
 
 
 class LightningNetwork(pl.LightningModule):
@@ -194,67 +139,59 @@ class LightningNetwork(pl.LightningModule):
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
 
-    training_loss: the loss that is minimised; validation and test have the objective's.
+    training_loss: the loss that is minimised; validation and test have the objective's. updates: of
+    the weights in an epoch, for the schedule of the learning rate.
     """
 
     def __init__(
-        self, network: nn.Module, config: NetworkConfig, objective: Objective, training_loss: Loss
+        self,
+        network: nn.Module,
+        config: NetworkConfig,
+        objective: Objective,
+        training_loss: Loss,
+        updates: int,
     ) -> None:
         super().__init__()
-        self.network, self.objective, self.config = network, objective, config
+        self.network = network
+        self.config = config
+        self.objective = objective
         self.training_loss = training_loss
-        self.batches = 1  # of an epoch, for the schedule of the learning rate
+        self.updates = updates
         self.schedule: LearningRateSchedule | None = None
-        self._summed = 0  # batches whose gradients are summed for the next update
         self.automatic_optimization = False
-        # A validation set may have fewer rows than there are processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
         self.test_predictions = PredictionCollector(objective)
-        self.predictions: NDArray[np.float64] | None = None  # see PredictionCollector.finish
 
-    def training_step(self, batches: list[Batch], index: int) -> None:
-        """Update the weights once for each of the training batches, or for the mean of several.
-
-        The last batches of an epoch, which may be fewer, count no more than others.
-        """
-        section = self.config.trainer
+    def training_step(self, batches: list[Batch], _: int) -> None:
+        """Update the weights once for each of the training batches."""
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for a gradient scaler, several processes, callbacks, which read global_step, or
-        # on_before_optimizer_step.
-        trainer, clips = self.trainer, section.gradient_clip_val is not None
+        # only for on_before_optimizer_step, a gradient scaler, or callbacks, which read
+        # global_step and have a logger.
+        trainer = self.trainer
+        clips = self.config.trainer.gradient_clip_val is not None
         scales = getattr(trainer.precision_plugin, "scaler", None) is not None
-        wrapped = clips or scales or trainer.world_size > 1 or bool(trainer.loggers)
+        wrapped = clips or scales or bool(trainer.loggers)
         optimizer = self.optimizers(use_pl_optimizer=wrapped)
         assert not isinstance(optimizer, list)
         backward = self.manual_backward if wrapped else Tensor.backward
         mixed = "mixed" in str(trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
-        every = section.accumulate_grad_batches
-        is_last_list = index + 1 == trainer.num_training_batches
-        for place, batch in enumerate(batches, start=1):
+        for batch in batches:
             loss = self._measure(self.train_metrics, *batch)
             with outside:
-                if self._summed == 0:
-                    optimizer.zero_grad()
-                backward(loss if every == 1 else loss / every)
-                self._summed += 1
-                if self._summed == every or (is_last_list and place == len(batches)):
-                    optimizer.step()
-                    self._summed = 0
-                    if self.schedule is not None:
-                        self.schedule.end_update()
+                optimizer.zero_grad()
+                backward(loss)
+                optimizer.step()
+                if self.schedule is not None:
+                    self.schedule.end_update()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, which a gradient scaler has divided by its scale before."""
-        section = self.config.trainer
-        if section.gradient_clip_val is not None:
-            self.clip_gradients(
-                optimizer, section.gradient_clip_val, section.gradient_clip_algorithm
-            )
+        if (bound := self.config.trainer.gradient_clip_val) is not None:
+            self.clip_gradients(optimizer, bound, "norm")
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
@@ -275,12 +212,12 @@ class LightningNetwork(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer that the objective makes from the config, and its scheduler."""
-        config, section = self.config, self.config.trainer
+        config = self.config
+        epochs = config.trainer.max_epochs
         optimizer = self.objective.optimizer(config.optimizer, self.network.parameters())
         if config.scheduler.changes_rate:
-            updates = section.max_epochs * math.ceil(self.batches / section.accumulate_grad_batches)
             self.schedule = LearningRateSchedule(
-                config.scheduler, optimizer, epochs=section.max_epochs, updates=updates
+                config.scheduler, optimizer, epochs=epochs, updates=epochs * self.updates
             )
             if self.schedule.scheduler is not None:  # Lightning saves its state
                 return [optimizer], [self.schedule.scheduler]
@@ -290,41 +227,29 @@ class LightningNetwork(pl.LightningModule):
 class NetworkData(pl.LightningDataModule):
     """Hands Lightning the batches of data in memory, which lie on the device if they fit there."""
 
-    def __init__(self, data: ArrayData, config: NetworkConfig) -> None:
+    def __init__(self, data: ArrayData) -> None:
         super().__init__()
-        self._data, self._is_placed = data, False
-        self._limits = config.trainer
+        self._data = data
+        self._is_placed = False
 
     def setup(self, stage: str) -> None:
-        """Place the data. Raises ConfigError if the processes cannot share a batch."""
-        trainer = self.trainer
-        assert trainer is not None
-        self._process = trainer.global_rank, trainer.world_size
-        check_batch_divisible(self._data.batch_size, trainer.world_size)
-        if (rows := len(self._data.train)) < trainer.world_size:
-            problem = (
-                f"{pluralize(rows, 'row')} of training data for {trainer.world_size} processes"
-            )
-            raise ConfigError(problem, "fewer trainer.devices, or more rows")
+        """Place the data on the device."""
+        assert self.trainer is not None
         if not self._is_placed:
-            self._data, self._is_placed = self._data.on(trainer.strategy.root_device), True
-        module, limit = trainer.lightning_module, self._limits.limit_train_batches
-        assert isinstance(module, LightningNetwork)
-        module.batches = self._data.count_training_batches(trainer.world_size, limit)
+            self._data = self._data.on(self.trainer.strategy.root_device)
+            self._is_placed = True
 
     def train_dataloader(self) -> Loader:
-        """Return the lists of training batches of this process."""
-        return self._data.training_batches(*self._process, limit=self._limits.limit_train_batches)
+        """Return the lists of training batches."""
+        return self._data.training_batches()
 
     def val_dataloader(self) -> Loader:
-        """Return the batches of the validation of this process."""
-        limit = self._limits.limit_val_batches
-        return self._data.evaluation_batches(self._data.valid, *self._process, limit=limit)
+        """Return the batches of the validation."""
+        return self._data.evaluation_batches(self._data.valid)
 
     def test_dataloader(self) -> Loader:
-        """Return the batches of the test of this process."""
-        limit = self._limits.limit_test_batches
-        return self._data.evaluation_batches(self._data.test, *self._process, limit=limit)
+        """Return the batches of the test."""
+        return self._data.evaluation_batches(self._data.test)
 
 
 def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
@@ -335,10 +260,10 @@ def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
 
 @dataclass(eq=False)
 class NetworkRecorder(EpochRecorder):
-    """Records each finished epoch of a network."""
+    """Records each finished epoch of a network, with the columns of the run."""
 
-    config: NetworkConfig
     module: LightningNetwork
+    columns: Sequence[str]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the loaders as they are: EpochBatches has an order of its own for each epoch."""
@@ -351,15 +276,12 @@ class NetworkRecorder(EpochRecorder):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation, and change the learning rate."""
-        metrics = self.module.train_metrics.finish()
-        epoch = len(self.steps.rows)  # from 0
-        if (epoch + 1) % self.config.trainer.check_val_every_n_epoch == 0:
-            metrics |= self.module.valid_metrics.finish()
+        metrics = self.module.train_metrics.finish() | self.module.valid_metrics.finish()
         if trainer.loggers:  # for callbacks that follow a metric
             pl_module.log_dict({**metrics}, logger=False)
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
-            schedule.end_epoch(epoch, metrics.get(f"{VALID}loss"))
+            schedule.end_epoch(len(self.steps.rows), metrics[f"{VALID}loss"])
         self._metrics = metrics
         super().on_train_epoch_end(trainer, pl_module)
 
@@ -369,12 +291,13 @@ class NetworkRecorder(EpochRecorder):
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return a row with all columns of the run."""
-        columns = epoch_columns(self.module.objective, with_lr=self.module.schedule is not None)
-        names = [name for name in columns if name not in (STEP, SECONDS)]
+        names = [name for name in self.columns if name not in (STEP, SECONDS)]
         return {name: metrics.get(name, math.nan) for name in names}
 
     def tested(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the test, and leave its predictions in the module."""
-        collected = self.module.test_predictions
-        self.module.predictions = collected.finish(trainer.strategy.root_device)
+        """Return the metrics of the test."""
         return self.module.test_metrics.finish()
+
+    def predictions(self) -> NDArray[np.float64] | None:
+        """Return what was predicted of the test, see PredictionCollector.finish."""
+        return self.module.test_predictions.finish()

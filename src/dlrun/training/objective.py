@@ -1,9 +1,9 @@
 """Define training objectives: the loss, how outputs become predictions, and the metrics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
-if TYPE_CHECKING:
-    from torchmetrics import Metric
-
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
+Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows -> a metric ()
 
 
 def torch_optimizer(
@@ -47,7 +45,7 @@ class Objective:
     Args:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
         predict: outputs -> predictions, which the metrics compare with the targets.
-        metrics: makes the metrics by their names, which metrics.csv shows, such as `accuracy`.
+        metrics: by their names, such as `accuracy`: predictions, targets of all rows -> metric ().
         probabilities: outputs on the CPU -> float64 (batch, classes); None without classes.
         optimizer: makes the optimizer from the config's section and the network's parameters.
         training_loss: makes the loss that is minimised from the config's section `loss` and all
@@ -56,14 +54,14 @@ class Objective:
 
     loss: Loss
     predict: Callable[[Tensor], Tensor]
-    metrics: "Callable[[], dict[str, Metric]]"
+    metrics: Mapping[str, Measure]
     probabilities: Callable[[Tensor], Tensor] | None = None
     optimizer: MakeOptimizer = torch_optimizer
     training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def columns(self) -> list[str]:
         """Return the names of the loss and the metrics, the loss first."""
-        return ["loss", *self.metrics()]
+        return ["loss", *self.metrics]
 
     def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
         """Return a network's class probabilities (batch, classes), or its values (batch, ...)."""
@@ -78,7 +76,7 @@ def classification(classes: int) -> Objective:
     return Objective(
         loss=_binary_cross_entropy if is_binary else F.cross_entropy,
         predict=lambda logits: (logits > 0).long() if is_binary else logits.argmax(-1),
-        metrics=partial(_accuracy, classes),
+        metrics={"accuracy": accuracy},
         probabilities=_binary_probabilities
         if is_binary
         else lambda logits: logits.double().softmax(-1),
@@ -95,12 +93,26 @@ def _binary_probabilities(logits: Tensor) -> Tensor:
     return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
-def _accuracy(classes: int) -> "dict[str, Metric]":
-    from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy  # slow
+def accuracy(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of rows whose predicted class is the true one."""
+    return (predicted == targets).float().mean()
 
-    if classes == 2:
-        return {"accuracy": BinaryAccuracy(validate_args=False)}
-    return {"accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)}
+
+def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean absolute error."""
+    return (predicted - targets).abs().mean()
+
+
+def r2(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Return R², of equal targets 0; NaN if it is not defined, as of a single row.
+
+    In double precision, on the CPU: single sums cancel out if the mean is large.
+    """
+    predicted, targets = predicted.cpu().double(), targets.cpu().double()
+    residual = (targets - predicted).square().sum()
+    if (targets == targets[0]).all():
+        return residual.new_tensor(0 if len(targets) > 1 and residual > 0 else torch.nan)
+    return 1 - residual / (targets - targets.mean()).square().sum()
 
 
 def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
@@ -151,12 +163,7 @@ def regression(
         loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
         centre, scale: the network's output for a target is (target - centre) / scale.
     """
-    names = tuple(metrics)
-
-    def make_metrics() -> "dict[str, Metric]":
-        from dlrun.training.lightning_module import REGRESSION_METRICS  # slow: Lightning
-
-        return {name: REGRESSION_METRICS[name]() for name in names}
+    known = {"mae": mean_absolute_error, "r2": r2}
 
     def at_least_single(outputs: Tensor) -> Tensor:
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
@@ -169,4 +176,6 @@ def regression(
         values = at_least_single(outputs).view_as(targets)
         return loss(values, ((targets - centre) / scale).to(values.dtype))
 
-    return Objective(loss=standardised_loss, predict=predict, metrics=make_metrics)
+    return Objective(
+        loss=standardised_loss, predict=predict, metrics={name: known[name] for name in metrics}
+    )

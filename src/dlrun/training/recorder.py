@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import CombinedLoader
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import read_tensors, serialize_tensors
-from dlrun.run_folder.progress_recorder import StepCounter, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import (
     NO_METRICS,
     SECONDS,
@@ -33,12 +34,7 @@ from dlrun.run_folder.recorded_metrics import (
     kept_epoch,
 )
 from dlrun.system.console import format_position
-from dlrun.system.signals import StopRequest
-from dlrun.system.workarounds import (
-    begin_next_epoch_when_resumed,
-    replace_training_loaders,
-    restore_logged_metrics,
-)
+from dlrun.system.workarounds import begin_next_epoch_when_resumed
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 EXAMPLE_ROWS = 8  # by which a network can be exported
@@ -98,7 +94,7 @@ class EpochRecorder(pl.Callback):
     epoch, so no random state has to be stored.
     """
 
-    steps: StepCounter
+    steps: ProgressRecorder
     config: LightningConfig
     state: RunState
 
@@ -110,7 +106,7 @@ class EpochRecorder(pl.Callback):
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return what the module has logged in the epoch that has ended.
 
-        Lightning keeps the values of an earlier epoch, the last that was validated.
+        Lightning keeps the values of earlier epochs: a module may log some in few epochs only.
         """
         logged, old = trainer.callback_metrics, self.state.logged
         return _by_column(
@@ -143,22 +139,32 @@ class EpochRecorder(pl.Callback):
         """Make the trainer's loaders of training data draw the same numbers in a resumed run."""
         if stage != "fit":
             return
-        device, places = trainer.strategy.root_device, count()
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning declares it late
+        make_loaders = data.train_dataloader
+        device = trainer.strategy.root_device
+        data.train_dataloader = lambda: self._seeded_loaders(make_loaders(), device)
 
-        def seeded(loader: object) -> object:
-            if getattr(loader, "persistent_workers", False):
-                problem = (
-                    "persistent_workers: if the run is resumed, its workers draw other numbers"
-                )
-                self.steps.screen.warn(problem)
-            return SeededLoader(loader, self, device, next(places))
-
-        replace_training_loaders(trainer, seeded)
+    def _seeded_loaders(self, loaders: object, device: torch.device) -> CombinedLoader:
+        """Return the loader or loaders of a data module, each as a SeededLoader."""
+        combined = loaders
+        if not isinstance(combined, CombinedLoader):
+            combined = CombinedLoader(loaders, "max_size_cycle")  # as Lightning does
+        if any(getattr(loader, "persistent_workers", False) for loader in combined.flattened):
+            problem = "persistent_workers: if the run is resumed, its workers draw other numbers"
+            self.steps.screen.warn(problem)
+        combined.flattened = [
+            SeededLoader(loader, self, device, place)
+            for place, loader in enumerate(combined.flattened)
+        ]
+        return combined
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers, and restore what was logged before a resume."""
+        """Replace Lightning's signal handlers, and restore what was logged before a resume.
+
+        Schedulers and callbacks may follow it, and Lightning does not save it.
+        """
         self.steps.stop.install_handlers()
-        restore_logged_metrics(trainer, self.state.logged)
+        trainer.callback_metrics.update(self.state.logged)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
@@ -185,12 +191,11 @@ class EpochRecorder(pl.Callback):
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.steps.move(len(self.steps.rows) + share)
-        stop_together(trainer, self.steps.stop)
+        self.steps.stop.after_step()
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: object) -> None:
-        """Stop the validation if a signal was received; of several processes, the next epoch."""
-        if trainer.world_size == 1:
-            stop_together(trainer, self.steps.stop)
+    def on_validation_batch_end(self, *hook: object) -> None:
+        """Stop the validation if a signal was received."""
+        self.steps.stop.after_step()
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
@@ -198,14 +203,14 @@ class EpochRecorder(pl.Callback):
         """Stop the test if a signal was received; keep rows, as a resumed run may train no more."""
         if not any(place):
             self.example = inputs_of_batch(batch)
-        self.on_validation_batch_end(trainer)
+        self.steps.stop.after_step()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
         """Keep what was predicted of a batch of the test; stop if a signal was received."""
         self._predicted.append(predictions_of_batch(outputs, batch))
-        self.on_validation_batch_end(trainer)
+        self.steps.stop.after_step()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
@@ -346,12 +351,3 @@ def seed_generators(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
-
-
-def stop_together(trainer: pl.Trainer, stop: StopRequest) -> None:
-    """Raise the exception of a signal that any process received; all must call this."""
-    number = stop.received
-    if trainer.world_size > 1:
-        shared = torch.tensor(number, device=trainer.strategy.root_device)
-        number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-    stop.raise_for(number)
