@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-real test-browser test-slurm test-gpu torture check format schemas docs docs-reference pictures dist smoke bench bench-gpu clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real test-browser test-slurm test-gpu torture check format docs docs-reference pictures dist smoke bench bench-gpu clean $(EXPERIMENTS)
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -23,7 +23,6 @@ $(VENV)/.installed: pyproject.toml
 	@$(PIP) --no-deps --retries 0 --timeout 10 islp 2> $(VENV)/islp.log || \
 		echo "no book tables, no photographs: \`pip install --no-deps islp\` failed, see $(VENV)/islp.log"
 	$(BIN)/python -m compileall -q src
-	@$(MAKE) --no-print-directory schemas
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
@@ -72,12 +71,6 @@ check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 format: $(VENV)/.tools ## format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-schemas: ## write the JSON Schemas for editors to build/schemas, as `make install` does
-	@mkdir -p build/schemas
-	@for experiment in $(EXPERIMENTS); do \
-		$(BIN)/dlrun config $$experiment --schema > build/schemas/$$experiment.json || exit 1; \
-	done
 
 docs: $(VENV)/.tools ## the site in build/docs, from README, docs/ and the code: open build/docs/index.html
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/docs

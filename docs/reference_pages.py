@@ -1,12 +1,13 @@
 """Write the pages of docs/reference that are made from the code: `make docs-reference`.
 
-The commands are those of the command line, the config keys those of the JSON Schemas and the
+The commands are those of the command line, the config keys those of pydantic's schemas and the
 shipped YAML, the Python API the signatures and docstrings in the source. A test compares the pages
 with what is written here.
 """
 
 import ast
 import json
+import linecache
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ import typer
 from typer.main import get_command
 
 from dlrun.cli.commands import app as command_line
-from dlrun.config.json_schema import config_json_schema
-from dlrun.config.yaml_loader import flatten_keys
+from dlrun.config.config_files import read_config_file
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.experiments import registry
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +38,8 @@ CONFIG_KEYS = """
 # Config keys
 
 Every key with its type, the value in the shipped YAML and its meaning. `dlrun config imdb-dense`
-prints the keys of one experiment. The sections `optimizer` and `scheduler` also take the arguments
-of the class of torch that their `name` names: [configure a run](../how-to/configure-a-run.md). The
-section `reference`, the published numbers, is explained with [the
-reproduction](../how-to/reproduce.md).
+prints the keys of one experiment. The section `reference`, the published numbers, is explained with
+[the reproduction](../how-to/reproduce.md).
 """
 
 PYTHON_API = """
@@ -153,16 +152,20 @@ def config_keys() -> Iterator[str]:
     sections: dict[Path, dict[str, str]] = {}
     for name in our_experiments():
         entry = registry.experiment_entry(name)
-        schema = config_json_schema(registry.load_config_class(name), entry.layers, name)
-        known = {key: (kind, about) for key, kind, about in keys(schema, schema)}
-        for layer in entry.layers:
+        schema = registry.load_config_class(name).model_json_schema()
+        kinds = dict(keys(schema, schema))
+        comments: dict[str, str] = {}
+        layers = read_config_file(entry.file)
+        for layer in layers:
+            comments |= read_comments(layer)
+        for layer in layers:
             file = Path(next(iter(layer.origins.values())).rpartition(":")[0])
             rows = sections.setdefault(file, {})
             for key, value in flatten_keys(layer.values).items():
-                if key in known and key not in rows:
-                    kind, about = known[key]
+                if key in kinds and key not in rows:
                     shown = f"`{json.dumps(value)}`"
-                    rows[key] = table_row(f"`{key}`", plain(kind), shown, plain(about))
+                    about = plain(comments.get(key, ""))
+                    rows[key] = table_row(f"`{key}`", plain(kinds[key]), shown, about)
     for file, rows in sorted(sections.items(), key=lambda one: one[0].parent.name != "defaults"):
         if not rows:  # all of its values are in the defaults
             continue
@@ -172,23 +175,41 @@ def config_keys() -> Iterator[str]:
         yield from ["| key | type | value | meaning |", "|---|---|---|---|", *rows.values(), ""]
 
 
+def read_comments(layer: ConfigLayer) -> dict[str, str]:
+    """Return the comment behind each dotted key that is first in its line of a config file.
+
+    The lines that continue a comment have nothing else, and their `#` is in the same column.
+    """
+    comments: dict[str, str] = {}
+    for path, origin in layer.origins.items():
+        if layer.origins.get(path[:-1]) == origin:
+            continue
+        file, _, number = origin.rpartition(":")
+        line, *following = linecache.getlines(file)[int(number) - 1 :]
+        if comment := re.search(r"(?:^|\s)#\s?(.*)", line):
+            parts = [comment[1]]
+            column = line.index("#", comment.start())
+            for more in following:
+                if more[:column].strip() or more[column : column + 1] != "#":
+                    break
+                parts.append(more[column + 1 :])
+            comments[".".join(map(str, path))] = " ".join(part.strip() for part in parts)
+    return comments
+
+
 def keys(
     schema: dict[str, Any], section: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, str, str]]:
-    """Yield the dotted name of each key of a schema, its type in words, and its description."""
+) -> Iterator[tuple[str, str]]:
+    """Yield the dotted name of each key of a schema, and its type in words."""
     for name, field in section["properties"].items():
         kinds = [resolved(schema, kind) for kind in field.get("anyOf", [field])]
         sections = [kind for kind in kinds if "properties" in kind]
-        if not prefix and name in ("defaults", "reference"):  # no settings of a run
+        if not prefix and name == "reference":  # no setting of a run
             continue
         for one in sections:
             yield from keys(schema, one, f"{prefix}{name}.")
         if not sections:
-            yield (
-                f"{prefix}{name}",
-                " or ".join(map(type_in_words, kinds)),
-                field.get("description", ""),
-            )
+            yield f"{prefix}{name}", " or ".join(map(type_in_words, kinds))
 
 
 def resolved(schema: dict[str, Any], kind: dict[str, Any]) -> dict[str, Any]:

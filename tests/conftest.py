@@ -71,14 +71,6 @@ def _children_heed_signals() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs are signed by a key in a folder of the tests, not in that of whoever starts them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
-        yield
-
-
 @pytest.fixture
 def cli(tmp_path: Path, capsys: Out) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""

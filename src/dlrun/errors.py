@@ -202,7 +202,7 @@ def describe_with_place(error: BaseException, package: str) -> str:
     for frame in traceback.extract_tb(error.__traceback__):
         parts = {*Path(frame.filename).parts}
         in_library = frame.filename.startswith(LIBRARIES) or parts & PACKAGE_FOLDERS
-        if package.partition(".")[0] in parts or not in_library:
+        if package in parts or not in_library:
             where = f"{frame.filename}, line {frame.lineno}, in {frame.name}: "
     return f"{where}{type(error).__name__}: {first_line(error)}"
 

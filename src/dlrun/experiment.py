@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
     from dlrun.training.data import ArrayData, TensorBatches
-    from dlrun.training.objective import Objective, classification, regression, torch_optimizer
+    from dlrun.training.objective import Objective, classification, make_optimizer, regression
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.experiments.predictions",
@@ -66,8 +66,8 @@ __all__ = [
     "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment", "NetworkToExport",
     "Objective", "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
     "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
-    "Section", "TensorBatches", "classification", "keep_test_predictions", "regression",
-    "torch_optimizer",
+    "Section", "TensorBatches", "classification", "keep_test_predictions",
+    "make_optimizer", "regression",
 ]  # fmt: skip
 
 

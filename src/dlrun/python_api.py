@@ -70,7 +70,6 @@ def resume(
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     force: bool = False,
-    trust: bool = False,
     quiet: bool = False,
     **values: object,
 ) -> Run:
@@ -82,13 +81,12 @@ def resume(
         run: a run, or what `dlrun.open` takes.
         runs_dir, data_dir, quiet: as of `dlrun.run`.
         force: resume even if code or packages have changed since the run began.
-        trust: run the code that the config in somebody else's folder names.
         values: keys of the config that a resume may change, such as the number of epochs.
 
     Raises the same as `dlrun.run`.
     """
     settings = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
-    settings = replace(settings, force=force, trust=trust)
+    settings = replace(settings, force=force)
     with _RUNNING:
         _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), settings)
     return Run.open(folder)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,6 @@ class RunSettings:
     summary: bool = False
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
-    trust: bool = False  # follow each class that a run's folder names
     temporary: bool = False  # the folder is removed afterwards, however the run ends
     max_threads: int | None = None  # maximum number of threads of the CPU; None: as many as help
     json: bool = False
@@ -64,7 +63,6 @@ class Results:
     accelerator: AcceleratorReport
     origin: "DataOrigin"
     test_rows: int | None = None  # number of rows in the test set
-    reference: Mapping[str, object] = field(default_factory=dict)  # published metrics by edition
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # results before the metrics
     exit_code: int = 0

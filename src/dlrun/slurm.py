@@ -22,7 +22,6 @@ from typing import Annotated
 from pydantic import Field
 
 from dlrun import run_context
-from dlrun.config.named_classes import require_extra
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
@@ -34,6 +33,7 @@ from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.console import Screen
+from dlrun.system.extras import require_extra
 from dlrun.system.signals import EXIT_CODES
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder

@@ -50,7 +50,7 @@ def test_a_signal_while_it_is_loaded_is_one_line(
         (AS_SCRIPT, "--help"),
         (AS_MODULE, "runs list"),
         (AS_SCRIPT, "runs list --json"),
-        (AS_MODULE, "config nyse-rnn --schema"),
+        (AS_MODULE, "config nyse-rnn"),
         (AS_SCRIPT, "hitters-linear --summary --quiet data.source=sample"),
     ],
 )

@@ -26,7 +26,7 @@ def test_a_script_has_the_shipped_values(cli: Dlrun, name: str) -> None:
 
 def test_a_script_has_the_values_of_the_config(cli: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("model: {hidden: [7, 3], dropout: 0.25}\nbatch_size: 16")
-    words = "trainer.max_epochs=4", "--set", "seed=5", "optimizer.name=RMSprop"  # the last: shipped
+    words = "trainer.max_epochs=4", "--set", "seed=5", "optimizer.name=rmsprop"  # the last: shipped
     changed = constants(cli("script", "hitters-dense", "--config", "mine.yaml", *words).stdout)
     expected = {
         "model.hidden": [7, 3],

@@ -104,18 +104,16 @@ def test_with_other_packages_only_force_resumes(cli: Dlrun, run: Path) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once(cli: Dlrun, tmp_path: Path) -> None:
-    """Also what other keys of an invalid section hide from torch and pydantic."""
     (tmp_path / "a.yaml").write_text(
         "optimizer:\n  lr: -1\n  foo: 2\n  bar: 3\nscheduler:\n  warmup_epochs: -1\n  gamma: 1\n"
     )
-    callbacks = "trainer.callbacks=[nowhere.A, lightning.pytorch.callbacks.Nothing]"
-    words = setting("data.path=no.csv", "data.target=y", callbacks, "logger=[nobody.B]")
+    words = setting("data.path=no.csv", "data.target=y", "logger=[nobody]")
     told = ["a.yaml:2: optimizer.lr: ", "a.yaml:3: optimizer.foo: ", "a.yaml:4: optimizer.bar: "]
     told += ["a.yaml:6: scheduler.warmup_epochs: ", "a.yaml:7: scheduler.gamma: "]
-    told += ["no.csv: no such file", "nowhere cannot", "'Nothing'", "nobody cannot"]
+    told += ["no.csv: no such file", "logger.0: "]
     for command in (["table-dense", "--dry-run"], ["table-dense"], ["sweep", "table-dense"]):
         more = ["--seeds", "2"] if command[0] == "sweep" else []
-        cli(*command, "--config", "a.yaml", *words, *more).is_told(2, "9 errors", *told)
+        cli(*command, "--config", "a.yaml", *words, *more).is_told(2, "7 errors", *told)
     assert not (tmp_path / "runs").exists()
     words = setting("data.source=csv", "data.archive=no.csv", "seed=-1")
     cli("hitters-linear", *words).is_told(2, "2 errors", "data.source=csv: ", "seed=-1: ")

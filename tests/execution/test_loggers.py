@@ -95,10 +95,20 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     assert (found.info.run_name, found.info.status) == (run.name, "FINISHED")
     params = found.data.params
     assert (params["seed"], params["data.source"]) == ("0", "sample")
-    assert (params["note"], params["tags"], params["folder"]) == ("tried", "a, b", str(run))
-    assert params["code"] == found.data.tags["code"] == Run.open(run).environment.code
-    assert (found.data.tags["tags"], found.data.tags["mlflow.note.content"]) == ("a, b", "tried")
+    assert (params["note"], params["tags"], params["folder"]) == ("tried", "['a', 'b']", str(run))
+    assert params["code"] == Run.open(run).environment.code
     harness.run(tmp_path, "runs", "check").is_told(0)
+
+
+def test_a_tracker_that_fails_is_one_warning_and_changes_no_number(tmp_path: Path) -> None:
+    harness.run(tmp_path / "plain", *harness.words(LASSO)).is_told(0)
+    words = harness.words(LASSO, "logger=[mlflow]")
+    ended = harness.run(tmp_path / "failing", *words, MLFLOW_TRACKING_URI="nowhere://here")
+    ended.is_told(0, "logger mlflow is not used any more")
+    assert ended.stderr.count("warning: ") == 1
+    plain, failing = (harness.newest_run(tmp_path / kind, LASSO) for kind in ("plain", "failing"))
+    assert without_times(plain) == without_times(failing)
+    assert results(plain)["metrics"] == results(failing)["metrics"]
 
 
 def test_a_missing_package_is_a_config_error(cli: Dlrun, without_package: Hide) -> None:

@@ -180,7 +180,7 @@ def test_a_users_config_names_shipped_files_and_files_beside_it(cli: Dlrun, tmp_
     (tmp_path / "ours" / "sgd.yaml").write_text("optimizer: {name: sgd, lr: 0.1}\nseed: 5\n")
     (tmp_path / "mine.yaml").write_text("defaults: [mnist-dense, ours/sgd.yaml]\nseed: 7\n")
     shipped = config()
-    changed = {"optimizer": {"name": "sgd", "lr": 0.1}, "seed": 7}
+    changed = {"optimizer": shipped["optimizer"] | {"name": "sgd", "lr": 0.1}, "seed": 7}
     assert config("mine.yaml") == shipped | changed
     (tmp_path / "first.yaml").write_text("batch_size: 7\nseed: 3\n")
     assert config("first.yaml", "mine.yaml") == shipped | changed  # mnist-dense sets it again

@@ -148,8 +148,8 @@ def test_what_a_resume_chooses_is_in_the_record_alone(forked: Dlrun, tmp_path: P
     change_record(stopped, status="interrupted")
     change_config(stopped, "max_epochs: 2", f"max_epochs: {len(rows(stopped)) + 1}")
     config = (stopped / "config.yaml").read_bytes()
-    forked("resume", stopped, "--accelerator", "cpu", "logger=[csv]").is_told(0)
+    forked("resume", stopped, "--accelerator", "cpu", "logger=[tensorboard]").is_told(0)
     assert (stopped / "config.yaml").read_bytes() == config
     settings = Run.open(stopped).settings
-    assert (settings["accelerator"], settings["logger"]) == ("cpu", ["csv"])
+    assert (settings["accelerator"], settings["logger"]) == ("cpu", ["tensorboard"])
     forked("runs", "check", stopped).is_told(0)

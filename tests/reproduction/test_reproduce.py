@@ -308,10 +308,7 @@ reference:
   notebook: {words: 3.0}
   variants: [{set: {words: 5}, notebook: {words: 6.0}}]
 """
-WITH_REFERENCE = WORKING.replace(
-    'DataOrigin("words")',
-    'DataOrigin("words", is_book=True), reference=config.reference.model_dump()',
-)
+WITH_REFERENCE = WORKING.replace('DataOrigin("words")', 'DataOrigin("words", is_book=True)')
 
 
 def test_a_published_variant_is_compared(forked: Dlrun, tmp_path: Path, plugins: Plugins) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
 from dlrun.run_folder.record import FORMAT, RunRecord, write_run_record
-from dlrun.system.user_key import sign
 
 
 def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) -> Path:
@@ -25,15 +24,11 @@ def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) 
     return folder
 
 
-def seal(path: Path, value: dict[str, Any], signature: str | None = None) -> None:
-    """Write a JSON object with the SHA-256 of its content, as a run of this user writes it.
-
-    signature: another one, as in a record that somebody has forged.
-    """
-    content = {key: value[key] for key in value if key not in ("sha256", "signature")}
+def seal(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object with the SHA-256 of its content, as a run writes it."""
+    content = {key: value[key] for key in value if key != "sha256"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    seals = {"sha256": digest, "signature": signature or sign(digest)}
-    path.write_text(json.dumps(content | seals))
+    path.write_text(json.dumps(content | {"sha256": digest}))
 
 
 def change_record(folder: Path, *removed: str, **values: Any) -> None:

@@ -9,7 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.sweeps.plan import read_sweep_plan
 from dlrun.sweeps.sweep_folder import Sweep
 from tests.conftest import Patch
-from tests.sweeps.use import SAMPLE, planned, written
+from tests.sweeps.use import planned, written
 
 
 def errors(*overrides: str, **options: Any) -> str:
@@ -36,7 +36,6 @@ def test_one_message_has_each_error_once(tmp_path: Path) -> None:
     [
         (["seed=3"], {"seeds": "2"}, "seed=3: seed varies in this sweep"),
         (["optimizer={lr: 1}"], {"grid": ["optimizer.lr=1,2"]}, "optimizer.lr varies"),
-        ([SAMPLE, "trainer.callbacks=[nowhere.A]"], {"seeds": "2"}, "nowhere cannot be imported"),
     ],
 )
 def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str) -> None:

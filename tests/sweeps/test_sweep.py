@@ -135,7 +135,7 @@ def test_a_copy_of_a_run_is_in_no_table_of_a_sweep_and_leads_no_list(tmp_path: P
     copy = Path(shutil.copytree(first, second))
     record = json.loads((copy / "results.json").read_text())
     perfect = dict.fromkeys(record["metrics"], 1.0)
-    seal(copy / "results.json", record | {"metrics": perfect, "sweep": point}, "0" * 64)
+    seal(copy / "results.json", record | {"metrics": perfect, "sweep": point})
     listed = harness.run(tmp_path, "runs", "list", "--sort", "value", "--json").is_told(0)
     assert [row["name"] for row in json.loads(listed.stdout)] == [first.name, copy.name]
     harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)  # the point is run again

@@ -117,11 +117,12 @@ def train(
     kind: str = "",
     module: Any = Module,
     changes: Values | None = None,
+    callbacks: Any = tuple,
     **trainer: Any,
 ) -> tuple[Trained, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
     context, config = reader(folder), lightning_config(epochs, changes, **trainer)
-    training = Training(config, context, module, lambda: Data(kind))
+    training = Training(config, context, module, lambda: Data(kind), callbacks=callbacks)
     with temporary_training_settings(1):
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in context.steps.rows]
@@ -237,16 +238,34 @@ def test_two_names_of_one_column_are_an_error(tmp_path: Path) -> None:
         train(tmp_path / "run", 1, module=Twice)
 
 
-def test_early_stopping_by_a_callback_needs_a_metric_that_is_logged(tmp_path: Path) -> None:
-    def stopping(monitor: str, **more: object) -> list[dict[str, object]]:
-        name = "lightning.pytorch.callbacks.EarlyStopping"
-        return [{"class": name, "monitor": monitor, **more}]
+class Counting(pl.Callback):
+    """Keeps the number of each epoch's end in its state."""
 
-    with pytest.raises(DlrunError, match="EarlyStopping has failed: .*`val_los` .* `val_loss`"):
-        train(tmp_path / "run", 3, callbacks=stopping("val_los"))
-    train(tmp_path / "lenient", 1, callbacks=stopping("val_los", strict=False))
-    plain = train(tmp_path / "plain", 3)
-    are_equal(train(tmp_path / "stopping", 3, callbacks=stopping("val_loss")), plain)
+    def __init__(self) -> None:
+        self.ends: list[int] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.ends.append(trainer.current_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ends": self.ends}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.ends = state_dict["ends"]
+
+
+def test_the_state_of_callbacks_continues_with_a_resume(tmp_path: Path) -> None:
+    made: list[Counting] = []
+
+    def callbacks() -> list[pl.Callback]:
+        made.append(Counting())
+        return [made[-1], pl.callbacks.ModelCheckpoint(monitor="val_loss", save_top_k=2)]
+
+    whole = train(tmp_path / "whole", 4, callbacks=callbacks)
+    train(tmp_path / "resumed", 2, callbacks=callbacks)
+    are_equal(train(tmp_path / "resumed", 4, callbacks=callbacks), whole)
+    assert [one.ends for one in made] == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3]]
+    assert [*(tmp_path / "resumed" / "checkpoints").glob("epoch=*.ckpt")]
 
 
 class Rising(Module):

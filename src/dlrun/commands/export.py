@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from dlrun.commands import options as opt
-from dlrun.config.named_classes import require_extra
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.base import Network, NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen
+from dlrun.system.extras import require_extra
 from dlrun.system.files import replace_atomically
 from dlrun.system.signals import StopRequest
 

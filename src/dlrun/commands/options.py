@@ -101,7 +101,6 @@ DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
-Trust = Annotated[bool, flag("Run the code that the folder names.", "--trust")]
 Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]
@@ -128,7 +127,6 @@ RUN_OPTIONS: dict[str, object] = {
     "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
-    "trust": Trust,
     "json": Json,
     "quiet": Quiet,
 }

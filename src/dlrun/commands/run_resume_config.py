@@ -6,14 +6,12 @@ from typing import Annotated
 import typer
 
 from dlrun.commands import options as opt
-from dlrun.config.json_schema import config_json_schema
 from dlrun.config.validation import config_to_yaml
 from dlrun.execution.checks import load_experiment_config
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.slurm import submit_run_to_slurm
-from dlrun.system.console import to_json
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 
@@ -26,9 +24,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
         shown = typer.Argument(metavar=argument.metavar, help=about)
 
-    @opt.with_run_options(
-        *(option for option in opt.RUN_OPTIONS if option not in ("force", "trust"))
-    )
+    @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
     def run(
         settings: RunSettings,
         words: Annotated[list[str] | None, shown] = None,
@@ -44,8 +40,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 
 @opt.with_run_options(
-    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "trust"),
-    *("json", "quiet"),
+    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
     overrides=opt.set_option(CHANGEABLE),
 )
 def resume(settings: RunSettings, run: opt.Run) -> int:
@@ -63,20 +58,11 @@ def config(
     settings: RunSettings,
     experiment: Annotated[str, opt.Experiment],
     words: opt.Words = None,
-    schema: Annotated[
-        bool, opt.flag("Print the JSON Schema of its config files.", "--schema")
-    ] = False,
 ) -> None:
-    """Print an experiment's resolved config as YAML, or the JSON Schema by which editors check it.
+    """Print an experiment's resolved config as YAML.
 
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
-    dlrun config imdb-lstm --schema > imdb-lstm.schema.json
     """
     settings = opt.with_words(settings, experiment, words)
-    if not schema:
-        typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
-        return
-    kind = registry.load_config_class(experiment)
-    layers = registry.experiment_entry(experiment).layers
-    typer.echo(to_json(config_json_schema(kind, layers, experiment), indent=1), nl=False)
+    typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

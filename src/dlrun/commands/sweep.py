@@ -15,7 +15,7 @@ from dlrun.sweeps.sweep import run_sweep
 
 # Options that `sweep --resume` accepts.
 CONTINUING = {
-    *("--resume", "--jobs", "--force", "--trust", "--slurm", "--wait"),
+    *("--resume", "--jobs", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
@@ -24,7 +24,7 @@ FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 
 @opt.with_run_options(
     *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
-    *("trust", "note", "tags", "json", "quiet"),
+    *("note", "tags", "json", "quiet"),
     name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
     dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
 )

@@ -15,8 +15,6 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.opened_runs import open_runs, problems_of, show_results
-from dlrun.config.followed_classes import classes_of, only_writes
-from dlrun.config.network_sections import CALLBACKS
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
     Values,
@@ -27,7 +25,6 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.archives import Array
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
-from dlrun.execution.checks import check_classes_followed
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
@@ -35,7 +32,6 @@ from dlrun.rows import Column, number
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, METRICS, RESULTS, parse_csv
-from dlrun.run_folder.record import is_own
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, main_metric
 from dlrun.system.console import Screen, cut, format_position, pluralize
 from dlrun.system.signals import StopRequest
@@ -138,7 +134,6 @@ def verify_runs(
     runs: opt.RunsOrAll = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
-    trust: opt.Trust = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: Annotated[bool, opt.flag("Show each repetition.", "--verbose", "-v")] = False,
@@ -161,7 +156,7 @@ def verify_runs(
             for number, (name, run) in enumerate(opened, start=1):
                 if move is not None:
                     move(number - 1, name)
-                result = _verify(run, data_dir, repeating, trust=trust)
+                result = _verify(run, data_dir, repeating)
                 if copy := copies.get(run.folder):
                     result.why = "; ".join(filter(None, (copy, result.why)))
                     result.result = result.result.replace("identical", "copy")
@@ -176,7 +171,7 @@ def verify_runs(
     return max(result.result != "identical" for _, result in results)
 
 
-def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> Verification:
+def _verify(run: Run, data_dir: Path | None, screen: Screen) -> Verification:
     """Repeat a run in a temporary folder, and compare the two."""
     if run.state != "finished":
         hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
@@ -190,10 +185,6 @@ def _verify(run: Run, data_dir: Path | None, screen: Screen, *, trust: bool) -> 
         # Before the repetition, which may take hours.
         stated = _read_stated(run, ignored)
         provenance = run_provenance(run)
-        if not (trust or is_own(run.folder / RESULTS)):
-            followed = replaced.get("trainer", {}).get("callbacks", ())
-            named = [(CALLBACKS, item) for item in followed]
-            check_classes_followed(run.folder, run.record.experiment, named)
     except ConfigError as error:
         return Verification(run, NOT_REPEATED, _explain(error, run.folder))
     except DlrunError as error:
@@ -222,10 +213,7 @@ def _replaced_values(run: Run) -> Values:
     Published numbers are those of the shipped config.
     """
     schema = registry.load_config_class(run.record.experiment)
-    values = {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
-    if callbacks := [item for key, item in classes_of(run.config) if key == CALLBACKS]:
-        values["trainer"] = {"callbacks": [item for item in callbacks if not only_writes(item)]}
-    return values
+    return {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
 
 
 def _repeat(run: Run, replaced: Values, settings: RunSettings) -> Run:
@@ -252,8 +240,6 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
     fields = {"metrics": record["metrics"]} | record
     for key in FIELDS_THAT_MAY_DIFFER:
         fields.pop(key, None)
-    if CALLBACKS in ignored:  # the repetition lacks those that only write, and says so here
-        fields.pop("reference_differs")
     for key in BY_PATH:
         if isinstance(values := fields.get(key), dict):
             paths = enumerate(values.items(), start=1)

@@ -3,11 +3,8 @@
 import pkgutil
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import Field, GetJsonSchemaHandler, create_model, field_validator, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, create_model, field_validator, model_validator
 
-from dlrun.config.named_classes import error_of_key
 from dlrun.config.sections import (
     Argument,
     ExperimentConfig,
@@ -17,6 +14,7 @@ from dlrun.config.sections import (
     Reference,
     Section,
     Seed,
+    error_of_key,
 )
 from dlrun.errors import ConfigError, did_you_mean
 
@@ -67,27 +65,14 @@ class PublishedDataConfig(DataConfig):
     source: str
     archive: LocalPath | None
 
-    @classmethod
-    def source_names(cls) -> list[str]:
-        """Return the names of the declared sources of the data set."""
-        return [source.name for source in pkgutil.resolve_name(cls.dataset_location).sources]
-
     @field_validator("source")
     @classmethod
     def _is_declared(cls, name: str) -> str:
-        if name not in (names := cls.source_names()):
+        names = [source.name for source in pkgutil.resolve_name(cls.dataset_location).sources]
+        if name not in names:
             expected = " or ".join(map(repr, names))
             raise ValueError(f"expected {expected}, got {name!r}{did_you_mean(name, names)}")
         return name
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        json_schema = handler(schema)
-        properties = handler.resolve_ref_schema(json_schema)["properties"]
-        properties["source"]["enum"] = cls.source_names()
-        return json_schema
 
 
 class DividedDataConfig(DataConfig):

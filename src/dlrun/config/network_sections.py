@@ -1,26 +1,10 @@
 """Define the config keys of experiments that Lightning trains: types and bounds, no defaults."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import AfterValidator, Field, model_validator
 
-from dlrun.config import named_classes
-from dlrun.config.named_classes import (
-    EACH_ONCE,
-    SCHEDULERS,
-    SPANNING,
-    ClassWithArguments,
-    error_of_key,
-)
 from dlrun.config.sections import (
     EPOCHS,
     Count,
@@ -29,22 +13,16 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     WantedPredictions,
+    error_of_key,
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
 from dlrun.system.console import pluralize
 
-SCHEDULER = "scheduler.name"
-CALLBACKS = "trainer.callbacks"
+LARGEST_RATE = 1e30  # has to fit in the float32 of the weights
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
-CommonOptimizer = Literal["rmsprop", "adam", "adamw", "sgd"]  # checked without torch, which is slow
-TorchArgument = bool | int | float | str | list[float] | None  # None: torch's default
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-if TYPE_CHECKING:
-    SchedulerName = str
-else:
-    SchedulerName = Literal["none", *SCHEDULERS]
 
 
 def _validation_metric(name: str) -> str:
@@ -54,100 +32,57 @@ def _validation_metric(name: str) -> str:
     return name
 
 
-class TorchConfig(Section, extra="allow"):
-    """Defines the config of an object of torch: the name of its class, and arguments of it."""
+class OptimizerConfig(Section):
+    """Defines the config of the optimizer; a key that is null has the default of torch's class."""
 
-    __pydantic_extra__: dict[str, TorchArgument]
-    name: str
+    name: Literal["rmsprop", "adam", "adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
+    weight_decay: Annotated[float, Field(ge=0)] | None
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None
 
-    @classmethod
-    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
-        """Return what is wrong with arguments of the class of that name, if there is one."""
-        raise NotImplementedError
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_argument_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Report wrong arguments also beside another key that is invalid."""
-        errors: list[Any] = []
-        if isinstance(values, dict):
-            further = {key: values[key] for key in values if key not in cls.model_fields}
-            errors += cls.argument_errors(str(values.get("name")), further)
-        try:
-            section = validate(values)
-        except ValidationError as invalid:
-            errors += invalid.errors()
-        if errors:
-            raise ValidationError.from_exception_data("config", errors)
-        section.check_values()
-        return section
-
-    def check_values(self) -> None:
-        """Raise ValidationError if torch refuses the values of the arguments."""
-
-
-class OptimizerConfig(TorchConfig):
-    """Defines the config of the optimizer: a class of torch.optim or our own, and its arguments."""
-
-    name: CommonOptimizer | str
-    lr: Annotated[float, Field(gt=0, le=named_classes.LARGEST_RATE)]
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        lower = name.lower()  # torch's own spelling has capitals: AdamW
-        if lower not in get_args(CommonOptimizer):
-            classes = named_classes.optimizer_classes()
-            if lower not in classes:
-                hint = did_you_mean(lower, classes) or f"; known: {', '.join(sorted(classes))}"
-                raise ValueError(f"no optimizer is named {lower!r}{hint}")
-        return lower
-
-    @classmethod
-    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
-        """Return what is wrong with arguments of an optimizer."""
-        if not further:
-            return []
-        optimizer_class = named_classes.optimizer_classes().get(name.lower())
-        return named_classes.argument_errors(optimizer_class, further) if optimizer_class else []
-
-    def check_values(self) -> None:
-        """Raise ValidationError if the optimizer refuses its arguments."""
-        further = self.__pydantic_extra__ or {}
-        if further or self.name not in get_args(CommonOptimizer):
-            named_classes.check_optimizer(self.name, self.lr, further)
+    @model_validator(mode="after")
+    def _name_uses_the_keys(self) -> "OptimizerConfig":
+        _check_used(self, "momentum", "rmsprop", "sgd")
+        return self
 
     @property
     def arguments(self) -> Values:
-        """Return the arguments of torch's class by name."""
-        return self.model_dump(exclude={"name"})
+        """Return the arguments of torch's class by name, without those that are null."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
-class SchedulerConfig(TorchConfig):
-    """Defines how the learning rate changes: a warm-up, and a scheduler of torch with arguments."""
+class SchedulerConfig(Section):
+    """Defines how the learning rate changes by epoch: a warm-up, and a schedule after it.
 
-    name: SchedulerName
+    A key that is null has the default of torch's class.
+    """
+
+    name: Literal["none", "cosine", "step", "plateau"]
     warmup_epochs: Count
+    step_size: PositiveInt | None
+    gamma: Annotated[float, Field(gt=0, lt=1)] | None
+    patience: Count | None
 
-    @classmethod
-    def argument_errors(cls, name: str, further: named_classes.Arguments) -> list[InitErrorDetails]:
-        """Return what is wrong with arguments of a scheduler; without one there are none."""
-        problem = "unknown key without a schedule"
-        if name == "none":
-            return [named_classes.error_detail(problem, key) for key in further]
-        if name not in SCHEDULERS:
-            return []
-        return named_classes.argument_errors(named_classes.scheduler_class(name), further)
+    @model_validator(mode="after")
+    def _name_uses_the_keys(self) -> "SchedulerConfig":
+        _check_used(self, "step_size", "step")
+        _check_used(self, "gamma", "step", "plateau")
+        _check_used(self, "patience", "plateau")
+        if self.name == "step" and self.step_size is None:
+            raise error_of_key("step needs step_size: the epochs between two falls", "name")
+        return self
 
     @property
     def changes_rate(self) -> bool:
         """Return whether the learning rate changes at all."""
         return self.name != "none" or self.warmup_epochs > 0
 
-    @property
-    def arguments(self) -> Values:
-        """Return the arguments of torch's class by name."""
-        return dict(self.__pydantic_extra__ or {})
+
+def _check_used(section: OptimizerConfig | SchedulerConfig, key: str, *names: str) -> None:
+    """Raise ValidationError if a section has a value of a key that only other `names` use."""
+    if section.name not in names and getattr(section, key) is not None:
+        problem = f"{section.name} does not use it, only {' and '.join(names)}"
+        raise error_of_key(f"{problem}; leave null", key)
 
 
 class TrainerConfig(Section):
@@ -157,7 +92,6 @@ class TrainerConfig(Section):
     deterministic: bool
     precision: Precision
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
-    callbacks: Annotated[list[ClassWithArguments], EACH_ONCE]
 
 
 class EarlyStoppingConfig(Section):
@@ -208,29 +142,18 @@ class NetworkConfig(LightningConfig):
     loss: LossConfig
 
     @model_validator(mode="after")
-    def _scheduler_has_these_arguments(self) -> "NetworkConfig":
-        schedule = self.scheduler
+    def _cosine_has_epochs(self) -> "NetworkConfig":
         epochs = self.trainer.max_epochs
-        left = epochs - schedule.warmup_epochs
-        if schedule.name == "none":
-            return self
-        problem = ""
-        if schedule.name == named_classes.BY_UPDATE and schedule.warmup_epochs:
-            problem = f"{schedule.name} begins with the first update; leave 0"
-        elif schedule.name in SPANNING and left < 1:
-            problem = f"no epoch of the {epochs} is left for {schedule.name}"
-        if problem:
+        if self.scheduler.name == "cosine" and self.scheduler.warmup_epochs >= epochs:
+            problem = f"no epoch of the {epochs} is left for cosine"
             raise error_of_key(problem, "scheduler", "warmup_epochs")
-        optimizer = self.optimizer
-        named_classes.check_scheduler(
-            schedule.name, schedule.arguments, optimizer.name, optimizer.arguments, left
-        )
         return self
 
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys that a resume may change; not the epochs if a schedule needs them."""
-        return cls.changeable_keys - ({EPOCHS} if values.get(SCHEDULER) in SPANNING else set())
+        """Return the keys that a resume may change; not the epochs, by which cosine is spread."""
+        is_spread = values.get("scheduler.name") == "cosine"
+        return cls.changeable_keys - ({EPOCHS} if is_spread else set())
 
 
 class HiddenLayersConfig(Section):

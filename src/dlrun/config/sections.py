@@ -4,13 +4,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dlrun.config.named_classes import EACH_ONCE, Item, class_name, is_dotted_name
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import AcceleratorError, did_you_mean
+from dlrun.errors import AcceleratorError
 from dlrun.metrics import KNOWN, Better, without_stage
 from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
@@ -38,20 +46,17 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 WantedPredictions = (
     Literal["auto"] | bool
 )  # predictions.csv; auto: unless the test set is very large
-KnownLogger = Literal["csv", "tensorboard", "mlflow", "wandb"]  # csv: metrics.csv, always written
+LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
-def _check_logger(item: Item) -> Item:
-    known = get_args(KnownLogger)
-    if item in known or is_dotted_name(class_name(item)):
-        return item
-    raise ValueError(
-        f"expected {', '.join(known)}, or a logger of Lightning as package.module.Class or "
-        f"{{class: ..., ...}}, got {item!r}{did_you_mean(str(item), known)}"
-    )
+def error_of_key(message: str, *path: str) -> ValidationError:
+    """Return pydantic's error about one key, for a validator that checks a whole section.
 
-
-LoggerName = Annotated[KnownLogger | Item, AfterValidator(_check_logger)]
+    path: the names from the validated section to the key.
+    """
+    kind = PydanticCustomError("value_error", "{error}", {"error": message})
+    error = InitErrorDetails(type=kind, loc=path, input=None)
+    return ValidationError.from_exception_data("config", [error])
 
 
 class Section(BaseModel):
@@ -147,9 +152,16 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     seed: Seed
     accelerator: RequestedAccelerator
     fallback: bool
-    logger: Annotated[list[LoggerName], EACH_ONCE]
+    logger: list[LoggerName]
     threads: Threads | Literal["auto"]
     metrics: dict[str, Better]
+
+    @field_validator("logger")
+    @classmethod
+    def _are_different(cls, names: list[LoggerName]) -> list[LoggerName]:
+        if len({*names}) < len(names):
+            raise ValueError("a logger is given twice; give it once")
+        return names
 
     @field_validator("metrics")
     @classmethod
@@ -170,11 +182,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     def reference_section(self) -> Any:
         """Return the config's section `reference`, or None if it has none."""
         return getattr(self, "reference", None)
-
-    @property
-    def reference_values(self) -> Values:
-        """Return the values of the section `reference`; empty if the config has none."""
-        return self.reference_section.model_dump() if self.reference_section else {}
 
     @property
     def source(self) -> str | None:

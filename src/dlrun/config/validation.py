@@ -38,7 +38,6 @@ OTHER_NAMES = {
     "opt": "optimizer",
     "random_state": "seed",
 }
-OPTIMIZER_KEYS = ("betas", "momentum", "weight_decay")  # only some optimizers have them
 
 
 class InvalidConfigError(ConfigError):
@@ -162,13 +161,14 @@ def _hint(path: list[str], schema: type[Section]) -> str:
     return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
-def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
-    """Return the type of each key of a config schema by dotted key, such as `optimizer.lr`."""
-    keys: dict[str, object] = {}
+def config_keys(schema: type[Section], prefix: str = "") -> list[str]:
+    """Return the dotted keys of a config schema, such as `optimizer.lr`."""
+    keys: list[str] = []
     for name, field in schema.model_fields.items():
-        keys[prefix + name] = kind = field.annotation
+        keys.append(prefix + name)
+        kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            keys |= config_keys(kind, f"{prefix}{name}.")
+            keys += config_keys(kind, f"{prefix}{name}.")
     return keys
 
 
@@ -186,5 +186,4 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
         by_name = others | by_name
         if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
-    similar = closest_name(name, OPTIMIZER_KEYS) if "optimizer" in keys else None
-    return similar and f"optimizer.{similar}"
+    return None

@@ -1,14 +1,13 @@
-"""Check all that can be known before a run begins or continues: config, data, classes, machine."""
+"""Check all that can be known before a run begins or continues: config, data, machine."""
 
 import contextlib
 import importlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.followed_classes import NamedClass, check_followed, classes_of
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import DATA_PLACES, EPOCHS, ExperimentConfig
 from dlrun.config.validation import (
@@ -24,11 +23,11 @@ from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder import checkpoint, environment, external_loggers
-from dlrun.run_folder.folder import CONFIG, RESULTS, check_run_name, check_runs_folder_writable
-from dlrun.run_folder.record import is_own
+from dlrun.run_folder import checkpoint, environment
+from dlrun.run_folder.folder import CONFIG, check_run_name, check_runs_folder_writable
 from dlrun.system import accelerator
 from dlrun.system.console import Screen, pluralize, to_json
+from dlrun.system.extras import require_extra
 from dlrun.system.workarounds import scipy_signal_on_use
 
 
@@ -100,7 +99,7 @@ def check_run_can_start(
 ) -> None:
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
-    The data's first rows are read, and the classes that the config names are imported. `faults`:
+    The data's first rows are read, and an experiment that is not dlrun's is imported. `faults`:
     those that are known; data of an invalid section are not checked. `layer`: the config with the
     places of its values. `here`: the run will use this machine's accelerators. Raises
     FileNotFoundError if the working folder, which a run records, was removed.
@@ -115,10 +114,12 @@ def check_run_can_start(
         check_run_name(settings.name)
     with faults.collected():
         settings.notes()
+    for logger in config.logger:
+        with faults.collected():
+            require_extra(f"logger: {logger}", logger, logger)
     with faults.collected():
-        external_loggers.check_loggers(config)
-    with faults.collected():
-        _import_own_code(name, config)
+        if registry.experiment_entry(name).package != "dlrun":
+            load_experiment_to_run(name, config)
     with faults.collected(), _bugs_explained(name):
         config.check(runs_dir)
     with faults.collected(), _bugs_explained(name):
@@ -140,17 +141,6 @@ def _check_single_process() -> None:
         if os.environ.get(variable, "1") not in ("0", "1"):
             problem = f"{variable}={os.environ[variable]}: a run is one process"
             raise ConfigError(problem, "start dlrun without torchrun, and as one task of srun")
-
-
-def _import_own_code(name: str, config: ExperimentConfig) -> None:
-    """Import an experiment that is not dlrun's, and the callbacks that a config names."""
-    if registry.experiment_entry(name).package != "dlrun":
-        load_experiment_to_run(name, config)
-    if isinstance(config, LightningConfig) and config.trainer.callbacks:
-        load_experiment_to_run(name, config)
-        from dlrun.training.fit import make_callbacks
-
-        make_callbacks(config)
 
 
 @contextlib.contextmanager
@@ -185,21 +175,12 @@ def _bugs_explained(name: str) -> Iterator[None]:
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
 
 
-def check_classes_followed(folder: Path, experiment: str, named: Iterable[NamedClass]) -> None:
-    """Raise ConfigError if the config in somebody's folder names a class that is not followed."""
-    entry = registry.experiment_entry(experiment)
-    for key, item in named:
-        if item not in entry.shipped_values.get(key, ()):
-            check_followed(folder, key, item)
-
-
 def _check_no_links(folder: Path) -> None:
-    """Raise ConfigError for a link in somebody's folder, by which a run would write elsewhere."""
+    """Raise DataError for a link out of a run's folder, by which the run would write elsewhere."""
     for path in folder.rglob("*"):
-        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
-            raise ConfigError(
-                f"{path}: a link in the folder of a run", "remove it, or give --trust"
-            )
+        leads_out = path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+        if leads_out or (path.is_file() and path.stat().st_nlink > 1):
+            raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
 
 
 def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
@@ -230,11 +211,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         known = ", ".join(sorted(allowed & now.keys()))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
-    if not (settings.trust or is_own(run.folder / RESULTS)):
-        in_folder = [*classes_of(run.config)]
-        named = [item for item in classes_of(config) if item in in_folder]
-        check_classes_followed(run.folder, name, named)
-        _check_no_links(run.folder)
+    _check_no_links(run.folder)
     return config
 
 

@@ -28,19 +28,22 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     metric, the range that holds 95 % of the config's runs on the book's data; empty if it was not
     measured.
     """
-    reference = results.reference
+    fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
+    section = config.reference_section
+    if section is None:
+        return fields
+    if not has_shipped_reference(name, config):
+        reason = "the config's published numbers (`reference`) are not the shipped ones"
+        return fields | {"reference_differs": reason}
     data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
-    fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
-    if not has_shipped_reference(name, config):
-        reason = "the config's published numbers (`reference`) are not the shipped ones"
-        return fields | {"reference_differs": reason if reference else None}
-    section = config.reference_section
     changed = changed_result_keys(name, config)
     variants: list[Variant] = getattr(section, "variants", [])
     variant = next((variant for variant in variants if variant.set == changed), None)
-    fields["reference"] = {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
+    fields["reference"] = section.model_dump()
+    if variant is not None:
+        fields["reference"] |= variant.model_dump(exclude={"set"})
     numbers = variant or (None if changed else section)
     if is_book and isinstance(numbers, PublishedMetrics):
         fields["expected"] = numbers.measured
@@ -52,8 +55,7 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed.items()
         ]
-    if reference:
-        fields["reference_differs"] = ", ".join(reasons) or None
+    fields["reference_differs"] = ", ".join(reasons) or None
     return fields
 
 

@@ -56,6 +56,10 @@ class LightningExperiment(Experiment[L], Generic[L]):
     def datamodule(self, config: L, context: RunContext) -> pl.LightningDataModule:
         """Build the data module; it may lack `test_dataloader`, and the module `test_step`."""
 
+    def callbacks(self, config: L) -> Sequence[pl.Callback]:
+        """Make the callbacks of the training; their state continues with a resumed run."""
+        return ()
+
     def origin(self, config: L) -> DataOrigin:
         """Return where the data come from, which is shown beside the results."""
         return DataOrigin(f"the data of {self.name}")
@@ -67,6 +71,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             context,
             lambda: self.module(config),
             lambda: _check_package(self.datamodule(config, context)),
+            callbacks=lambda: self.callbacks(config),
         )
         with temporary_training_settings(context.threads):
             summary = ModelSummary(_check_package(self.module(config)), max_depth=-1)

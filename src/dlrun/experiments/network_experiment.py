@@ -3,7 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
@@ -36,7 +36,7 @@ from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, BatchDataset
-from dlrun.training.objective import Objective, classification, torch_optimizer
+from dlrun.training.objective import Objective, classification
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -94,14 +94,12 @@ class DenseNetwork(nn.Module):
 class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`. optimizer: makes the optimizer of
-    the default objective. curve_limits: the ends of a metric's axis in the learning curves, by the
-    metric's name without the split, such as `accuracy`, on the data of the shipped config.
-    group_size, eval_batch_size: see `array_data`.
+    assets_class: the class of what `load` returns as `assets`. curve_limits: the ends of a metric's
+    axis in the learning curves, by the metric's name without the split, such as `accuracy`, on the
+    data of the shipped config. group_size, eval_batch_size: see `array_data`.
     """
 
     assets_class: type[A]
-    optimizer: "ClassVar[staticmethod[..., torch.optim.Optimizer]]" = staticmethod(torch_optimizer)
     curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
@@ -141,7 +139,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
         if not assets.labels:
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
-        return replace(classification(len(assets.labels)), optimizer=self.optimizer)
+        return classification(len(assets.labels))
 
     def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
         """Return further files to save about a trained network, by their file names."""
@@ -185,7 +183,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             accelerator=report,
             origin=loaded.origin,
             test_rows=len(data.test),
-            reference=config.reference_values,
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,

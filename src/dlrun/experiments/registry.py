@@ -65,14 +65,12 @@ class ExperimentEntry:
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def layers(self) -> list[ConfigLayer]:
-        """Return the shipped config files: the defaults that the experiment names, and its own."""
-        return read_config_file(self.file)
-
-    @cached_property
     def shipped(self) -> ConfigLayer:
-        """Return a value for every config key; raises ConfigError as `layers` does."""
-        return merge_config_layers(self.layers)
+        """Return a value for every config key: the defaults that the YAML file names, and its own.
+
+        Raises ConfigError as `read_config_file` does.
+        """
+        return merge_config_layers(read_config_file(self.file))
 
     @cached_property
     def shipped_values(self) -> Values:

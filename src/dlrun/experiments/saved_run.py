@@ -29,7 +29,6 @@ from dlrun.run_folder.record import (
     RunEnvironment,
     RunNotes,
     RunRecord,
-    is_own,
     read_notes,
     read_run_environment,
     read_run_record,
@@ -80,9 +79,7 @@ class Run:
             raise DataError(f"{config}: {error.strerror}") from None
         if not is_whole:
             problem = f"{config}: damaged, or edited: the config of a run never changes"
-            again = f"{run.repeat_command} starts a new run with this config"
-            # Somebody else may have named code in it.
-            raise DataError(problem, again if is_own(folder / RESULTS) else "")
+            raise DataError(problem, f"{run.repeat_command} starts a new run with this config")
         return run
 
     @property
@@ -253,11 +250,7 @@ class Run:
 
     @property
     def repeat_command(self) -> str:
-        """Return the command that repeats the run; for somebody else's with classes, `verify`."""
-        trainer = self.record.config.get("trainer") or {}
-        names_classes = self.record.config.get("logger") or trainer.get("callbacks")
-        if names_classes and not is_own(self.folder / RESULTS):
-            return f"dlrun verify {shlex.quote(str(self.folder))}"
+        """Return the command that repeats the run."""
         config = shlex.quote(str(self.folder / CONFIG))
         return f"dlrun {self.record.experiment} --config {config}{self._data_option}"
 
@@ -401,9 +394,8 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
     """Return for the folder of each copied run a text such as `a copy of imdb-dense/NAME`.
 
-    Of runs with the same id the original is signed by the user, or began first, or is where its
-    record says; if all this is equal, it is the first by its path, and the text says `or the
-    reverse`.
+    Of runs with the same id the original began first, or is where its record says; if both are
+    equal, it is the first by its path, and the text says `or the reverse`.
     """
     by_id: dict[str, list[RunIdentity]] = {}
     for identity in identities:
@@ -418,17 +410,17 @@ def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
             text = f"a copy of {'/'.join(original.parts[-2:])}"
             if signs[folder] == signs[original]:
                 text += ", or the reverse"
-            elif signs[folder][1] != signs[original][1]:
+            elif signs[folder][0] != signs[original][0]:
                 text += ", which began first"
             copies[folder] = text
     return copies
 
 
-def _signs_of_copy(identity: RunIdentity) -> tuple[bool, str, bool, bool]:
+def _signs_of_copy(identity: RunIdentity) -> tuple[str, bool, bool]:
     _, folder, place, started = identity
     recorded = Path(place)
     is_elsewhere = recorded.parent.name != folder.parent.name
-    return not is_own(folder / RESULTS), started, recorded.name != folder.name, is_elsewhere
+    return started, recorded.name != folder.name, is_elsewhere
 
 
 def find_damage(run: Run) -> Iterator[str]:

@@ -211,7 +211,6 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             origin=table.origin,
             test_rows=len(table.test),
             classes=predicted.classes,
-            reference=config.reference_values,
             extra=extra,
         )
 

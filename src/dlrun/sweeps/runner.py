@@ -57,7 +57,6 @@ def run_sweep_points(
     points: Sequence[SweepPoint] | None = None,
     jobs: int | None = None,
     force: bool = False,
-    trust: bool = False,
 ) -> SweepState:
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
@@ -73,11 +72,7 @@ def run_sweep_points(
     sweep.clean_up_if_killed(screen)
     state = SweepState(sweep.find_runs())
     settings = RunSettings(
-        runs_dir=sweep.runs_dir,
-        data_dir=sweep.data_dir,
-        force=force,
-        trust=trust,
-        max_threads=threads,
+        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
     )
     points = plan.points if points is None else points
     todo = deque(point for point in points if not state.is_done(point))

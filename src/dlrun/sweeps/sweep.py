@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context, slurm
-from dlrun.config.named_classes import require_extra
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, check_runs_folder_writable
-from dlrun.run_folder.record import is_own
+from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.results import SweepResults
@@ -20,6 +18,7 @@ from dlrun.sweeps.runner import SweepProgress, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, pluralize
+from dlrun.system.extras import require_extra
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
 
@@ -49,8 +48,6 @@ def run_sweep(
         folder = find_sweep(resume, runs_dir)
         plan = read_sweep_plan(folder, force=options.force)
         plan.check_data_unchanged(folder, options.data_dir)
-        if not (options.trust or is_own(folder / PLAN)):
-            plan.check_classes_followed(folder)
     else:
         check_runs_folder_writable(runs_dir)
         name = options.name or secrets.token_hex(4)
@@ -72,9 +69,7 @@ def run_sweep(
         screen.note(f"sweep folder: {folder}")
         if slurm_options is None:
             preload_fork_server([plan.experiment])
-            state = run_sweep_points(
-                sweep, screen, jobs=jobs, force=options.force, trust=options.trust
-            )
+            state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
         else:
             sweep.clean_up_if_killed(screen)
             submitted = _submit(sweep, slurm_options, options, screen)

@@ -151,11 +151,6 @@ class ArrayData:
         sets = (self.train, self.valid, self.test)
         return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
-    @property
-    def updates(self) -> int:
-        """Return how many training batches an epoch has: updates of the weights."""
-        return math.ceil(len(self.train) / self.batch_size)
-
     def training_batches(self) -> Loader:
         """Return lists of `group_size` training batches, in a new order every epoch."""
         batches = EpochBatches(len(self.train), self.batch_size, self.seed)

@@ -1,8 +1,7 @@
 """Train and test a network, or a LightningModule of the user's own, by Lightning's Trainer."""
 
 import contextlib
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins import CheckpointIO
@@ -20,17 +19,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import nn
 
-from dlrun.config.named_classes import class_name, load_class
-from dlrun.config.network_sections import CALLBACKS, LightningConfig, NetworkConfig, Precision
-from dlrun.errors import (
-    AcceleratorError,
-    ConfigError,
-    DlrunError,
-    Faults,
-    Stopped,
-    describe_with_place,
-    did_you_mean,
-)
+from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precision
+from dlrun.errors import AcceleratorError, ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
@@ -41,7 +31,6 @@ from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_met
 from dlrun.system.accelerator import (
     AcceleratorReport,
     Agreement,
-    is_accelerator_error,
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
@@ -83,6 +72,7 @@ class Training:
 
     build, load: make the untrained module and its data module; called again for every attempt.
     columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
+    callbacks: makes those of the user, anew for every attempt.
     """
 
     config: LightningConfig
@@ -91,6 +81,7 @@ class Training:
     load: Callable[[], pl.LightningDataModule]
     columns: Sequence[str] | None = None
     fingerprint: str = ""
+    callbacks: Callable[[], Sequence[pl.Callback]] = tuple
 
     @classmethod
     def of_network(
@@ -107,7 +98,7 @@ class Training:
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
         def build_module() -> LightningNetwork:
-            return LightningNetwork(build(), config, objective, loss, data.updates)
+            return LightningNetwork(build(), config, objective, loss)
 
         return cls(config, context, build_module, lambda: NetworkData(data), columns, fingerprint)
 
@@ -172,15 +163,14 @@ class Training:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         context = self.context
         steps = context.steps
-        callbacks = make_callbacks(self.config)
         self._check_monitored(device)
         checkpoint = steps.begin(self.columns, self.fingerprint)
         state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._seeded()
         recorder = self._recorder(module, state)
-        trainer = self._trainer(device, recorder, callbacks)
+        trainer = self._trainer(device, recorder)
         epochs = self.config.trainer.max_epochs
-        with steps.progress("training", epochs, "epoch"), explain_failures(callbacks):
+        with steps.progress("training", epochs, "epoch"):
             with context.phase("fit"):
                 self._fit(trainer, module, data, recorder, device)
             with context.phase("test"):
@@ -202,19 +192,16 @@ class Training:
             return NetworkRecorder(steps, self.config, state, module, self.columns or ())
         return EpochRecorder(steps, self.config, state)
 
-    def _trainer(
-        self, device: str, recorder: EpochRecorder, callbacks: Sequence[pl.Callback]
-    ) -> pl.Trainer:
-        """Return the Trainer of the run, with the callbacks that the config names."""
+    def _trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
+        """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
         is_network = isinstance(recorder, NetworkRecorder)  # which clips its own gradients
-        logs = bool(callbacks) or not is_network
         return make_trainer(
             self.config,
             device,
-            [recorder, *callbacks],
-            logger=RunLogger(self.context.steps) if logs else None,
+            [recorder, *self.callbacks()],
+            logger=None if is_network else RunLogger(self.context.steps),
             plugins=[recorder.state],
-            default_root_dir=self.context.folder.path,
+            default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
             gradient_clip_val=None if is_network else self.config.trainer.gradient_clip_val,
         )
 
@@ -276,59 +263,6 @@ class Training:
         return len(rows)
 
 
-@contextlib.contextmanager
-def explain_failures(callbacks: Sequence[pl.Callback]) -> Iterator[None]:
-    """Name the callback that raised an error in the block."""
-    try:
-        yield
-    except (DlrunError, Stopped):
-        raise
-    except BaseException as error:  # a callback can raise anything
-        if isinstance(error, Exception) and is_accelerator_error(error):
-            raise
-        failed = _find_callback(error, callbacks)
-        if failed is None:
-            raise
-        name, cause = failed
-        raise DlrunError(
-            f"{CALLBACKS}: {name} has failed: {describe_with_place(cause, name)}",
-            "correct its arguments or its code, or leave it out; the traceback is in log.txt",
-        ) from error
-
-
-def _find_callback(
-    error: BaseException, callbacks: Sequence[pl.Callback]
-) -> tuple[str, BaseException] | None:
-    """Return the name of the callback that raised an error or its cause, and what it raised."""
-    cause: BaseException | None = error
-    while cause:
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            owner = frame.f_locals.get("self")
-            if any(owner is callback for callback in callbacks):
-                return f"{type(owner).__module__}.{type(owner).__qualname__}", cause
-        cause = cause.__cause__ or cause.__context__  # Lightning exits after KeyboardInterrupt
-    return None
-
-
-def make_callbacks(config: LightningConfig) -> list[pl.Callback]:
-    """Return the callbacks that a config names; raise ConfigError if one cannot be made or used."""
-    callbacks, faults = [], Faults()
-    for item in config.trainer.callbacks:
-        with faults.collected():
-            make, name = load_class(CALLBACKS, item, pl.Callback, {}), class_name(item)
-            try:
-                callback = make()
-            except (Exception, SystemExit) as error:  # code of other packages can raise anything
-                reason = describe_with_place(error, name)
-                raise ConfigError(f"{CALLBACKS}: {name} cannot be made: {reason}") from error
-            if isinstance(callback, EarlyStopping) and isinstance(config, NetworkConfig):
-                hint = "the section early_stopping does this, also in a resumed run"
-                raise ConfigError(f"{CALLBACKS}: {name} does not stop this network", hint)
-            callbacks.append(callback)
-    faults.raise_all()
-    return callbacks
-
-
 class RunLogger(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
@@ -339,11 +273,6 @@ class RunLogger(DummyLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log values of an update."""
         self._steps.log_update(step or 0, metrics)
-
-    @property
-    def save_dir(self) -> str:
-        """Return the folder of the run, in which callbacks such as ModelCheckpoint write."""
-        return str(self._steps.folder.path.absolute())
 
 
 def make_trainer(

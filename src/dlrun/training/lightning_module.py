@@ -12,11 +12,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
 
-from dlrun.config.named_classes import BY_UPDATE, SCHEDULERS, make_scheduler
 from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
-from dlrun.errors import ConfigError, first_line
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
 from dlrun.training.data import ArrayData, Loader
@@ -85,29 +83,23 @@ class PredictionCollector:
 
 
 class LearningRateSchedule:
-    """Sets a new optimizer's learning rate for each epoch, or for each update.
+    """Sets a new optimizer's learning rate for each epoch.
 
     In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
-    rate, with which torch's scheduler begins. `lr` is the rate of the last update.
+    rate, with which torch's scheduler begins.
     """
 
-    def __init__(
-        self, config: SchedulerConfig, optimizer: Optimizer, *, epochs: int, updates: int
-    ) -> None:
-        self._optimizer, self._warmup, self._updates = optimizer, config.warmup_epochs, updates
-        self.lr: float = optimizer.param_groups[0]["lr"]
+    def __init__(self, config: SchedulerConfig, optimizer: Optimizer, epochs: int) -> None:
+        self._optimizer = optimizer
+        self._warmup = config.warmup_epochs
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
-        self._by_update = config.name == BY_UPDATE
-        self.scheduler: LRScheduler | None = None
-        if config.name != "none":
-            left = epochs - self._warmup
-            try:
-                self.scheduler = make_scheduler(
-                    config.name, config.arguments, optimizer, epochs=left, updates=updates
-                )
-            except Exception as error:  # torch may raise anything
-                reason = f"torch's {SCHEDULERS[config.name]}: {first_line(error)}"
-                raise ConfigError(f"scheduler, for {updates} updates: {reason}") from None
+        self.scheduler = make_scheduler(config, optimizer, epochs - self._warmup)
+
+    @property
+    def lr(self) -> float:
+        """Return the learning rate of the epoch, of the first group of parameters."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
 
     def begin_epoch(self, index: int) -> None:
         """Set the rate of an epoch (from 0) of the warm-up, or of the first one after it."""
@@ -116,21 +108,31 @@ class LearningRateSchedule:
             for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = share * rate
 
-    def end_update(self) -> None:
-        """Note the rate of an update, and set that of the next one if each has its own."""
-        self.lr, scheduler = self._optimizer.param_groups[0]["lr"], self.scheduler
-        if self._by_update and scheduler is not None and scheduler.last_epoch < self._updates - 1:
-            scheduler.step()
-
     def end_epoch(self, index: int, valid_loss: float) -> None:
         """Set the rate of the next epoch; plateau needs the validation loss."""
         scheduler = self.scheduler
-        if index < self._warmup or scheduler is None or self._by_update:
+        if index < self._warmup or scheduler is None:
             return
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(valid_loss)
         else:
             scheduler.step()
+
+
+def make_scheduler(
+    config: SchedulerConfig, optimizer: Optimizer, epochs: int
+) -> LRScheduler | None:
+    """Return torch's scheduler for so many epochs, or None without one."""
+    given = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
+    match config.name:
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=epochs)
+        case "step":
+            return StepLR(optimizer, **given)
+        case "plateau":
+            factor = {"factor": given.pop("gamma")} if "gamma" in given else {}
+            return ReduceLROnPlateau(optimizer, **factor, **given)
+    return None
 
 
 class LightningNetwork(pl.LightningModule):
@@ -139,24 +141,17 @@ class LightningNetwork(pl.LightningModule):
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
 
-    training_loss: the loss that is minimised; validation and test have the objective's. updates: of
-    the weights in an epoch, for the schedule of the learning rate.
+    training_loss: the loss that is minimised; validation and test have the objective's.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        config: NetworkConfig,
-        objective: Objective,
-        training_loss: Loss,
-        updates: int,
+        self, network: nn.Module, config: NetworkConfig, objective: Objective, training_loss: Loss
     ) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self.objective = objective
         self.training_loss = training_loss
-        self.updates = updates
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
         self.train_metrics = StageMetrics("train", objective)
@@ -167,8 +162,8 @@ class LightningNetwork(pl.LightningModule):
     def training_step(self, batches: list[Batch], _: int) -> None:
         """Update the weights once for each of the training batches."""
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for on_before_optimizer_step, a gradient scaler, or callbacks, which read
-        # global_step and have a logger.
+        # only for a gradient scaler, on_before_optimizer_step, or a probe, whose trainer has a
+        # logger.
         trainer = self.trainer
         clips = self.config.trainer.gradient_clip_val is not None
         scales = getattr(trainer.precision_plugin, "scaler", None) is not None
@@ -185,8 +180,6 @@ class LightningNetwork(pl.LightningModule):
                 optimizer.zero_grad()
                 backward(loss)
                 optimizer.step()
-                if self.schedule is not None:
-                    self.schedule.end_update()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, which a gradient scaler has divided by its scale before."""
@@ -213,12 +206,10 @@ class LightningNetwork(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer that the objective makes from the config, and its scheduler."""
         config = self.config
-        epochs = config.trainer.max_epochs
         optimizer = self.objective.optimizer(config.optimizer, self.network.parameters())
         if config.scheduler.changes_rate:
-            self.schedule = LearningRateSchedule(
-                config.scheduler, optimizer, epochs=epochs, updates=epochs * self.updates
-            )
+            epochs = config.trainer.max_epochs
+            self.schedule = LearningRateSchedule(config.scheduler, optimizer, epochs)
             if self.schedule.scheduler is not None:  # Lightning saves its state
                 return [optimizer], [self.schedule.scheduler]
         return optimizer
@@ -277,8 +268,6 @@ class NetworkRecorder(EpochRecorder):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation, and change the learning rate."""
         metrics = self.module.train_metrics.finish() | self.module.valid_metrics.finish()
-        if trainer.loggers:  # for callbacks that follow a metric
-            pl_module.log_dict({**metrics}, logger=False)
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
             schedule.end_epoch(len(self.steps.rows), metrics[f"{VALID}loss"])

@@ -10,32 +10,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics.functional import mean_absolute_error
+from torchmetrics.functional.classification import multiclass_accuracy
 
-from dlrun.config.named_classes import optimizer_classes
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
-from dlrun.kernels.rmsprop import make_one_pass_rmsprop
+from dlrun.kernels.rmsprop import OnePassRMSprop, fits_one_pass
 
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
 Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows -> a metric ()
 
 
-def torch_optimizer(
+def make_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[Values]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, for parameters or for groups of them."""
-    make: Callable[..., torch.optim.Optimizer] = optimizer_classes()[config.name]
-    return make(parameters, **config.arguments)
+    """Return the optimizer that a config names, for parameters or for groups of them.
 
-
-def fast_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """Return the one-pass RMSprop optimizer if it can do what a config asks for, else torch's."""
-    given = list(parameters)
-    return make_one_pass_rmsprop(config, given) or torch_optimizer(config, given)
+    It is torch's, or RMSprop in one pass if that can do what the config asks for.
+    """
+    given = [*parameters]
+    kind = OPTIMIZERS[config.name]
+    if config.name == "rmsprop" and not (config.momentum or config.weight_decay):
+        kind = OnePassRMSprop if all(map(fits_one_pass, given)) else kind
+    return kind(given, **config.arguments)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Objective:
     predict: Callable[[Tensor], Tensor]
     metrics: Mapping[str, Measure]
     probabilities: Callable[[Tensor], Tensor] | None = None
-    optimizer: MakeOptimizer = torch_optimizer
+    optimizer: MakeOptimizer = make_optimizer
     training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def columns(self) -> list[str]:
@@ -76,7 +81,7 @@ def classification(classes: int) -> Objective:
     return Objective(
         loss=_binary_cross_entropy if is_binary else F.cross_entropy,
         predict=lambda logits: (logits > 0).long() if is_binary else logits.argmax(-1),
-        metrics={"accuracy": accuracy},
+        metrics={"accuracy": partial(accuracy, classes=classes)},
         probabilities=_binary_probabilities
         if is_binary
         else lambda logits: logits.double().softmax(-1),
@@ -93,20 +98,16 @@ def _binary_probabilities(logits: Tensor) -> Tensor:
     return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
-def accuracy(predicted: Tensor, targets: Tensor) -> Tensor:
+def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
     """Return the share of rows whose predicted class is the true one."""
-    return (predicted == targets).float().mean()
-
-
-def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean absolute error."""
-    return (predicted - targets).abs().mean()
+    return multiclass_accuracy(predicted, targets, classes, average="micro", validate_args=False)
 
 
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
     """Return R², of equal targets 0; NaN if it is not defined, as of a single row.
 
-    In double precision, on the CPU: single sums cancel out if the mean is large.
+    In double precision, on the CPU: single sums cancel out if the mean is large. torchmetrics'
+    r2_score takes targets of a small unit for equal ones.
     """
     predicted, targets = predicted.cpu().double(), targets.cpu().double()
     residual = (targets - predicted).square().sum()
@@ -163,7 +164,7 @@ def regression(
         loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
         centre, scale: the network's output for a target is (target - centre) / scale.
     """
-    known = {"mae": mean_absolute_error, "r2": r2}
+    known: dict[str, Measure] = {"mae": mean_absolute_error, "r2": r2}
 
     def at_least_single(outputs: Tensor) -> Tensor:
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))

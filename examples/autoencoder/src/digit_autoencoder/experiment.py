@@ -1,5 +1,6 @@
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import LearningRateMonitor
 from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset, random_split
 
@@ -17,6 +18,9 @@ class DigitAutoencoder(LightningExperiment):
         images = TensorDataset(torch.tensor(load_digits().data / 16).float())
         parts = random_split(images, [0.7, 0.15, 0.15])
         return LightningDataModule.from_datasets(*parts, batch_size=config.batch_size)
+
+    def callbacks(self, config):
+        return [LearningRateMonitor()]
 
 
 experiment = DigitAutoencoder()

@@ -83,8 +83,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
-        reference = config.reference
-        published = reference.book
+        published = config.reference.book
         if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
             published = {}
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
@@ -92,7 +91,6 @@ class ClassifyImagesExperiment(Experiment[Config]):
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
             origin=DataOrigin(origin, is_book),
-            reference=reference.model_dump(),
             extra={
                 "model": config.model.name,
                 "parameters": parameters,
@@ -102,7 +100,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*_labels_table(predictions, published, reference.packaged)],
+            shown=[*_labels_table(predictions, published, config.reference.packaged)],
             exit_code=1 if errors else 0,
         )
 

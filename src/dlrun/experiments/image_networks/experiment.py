@@ -30,7 +30,6 @@ from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 from dlrun.system.accelerator import CHANNELS_LAST
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
-from dlrun.training.objective import fast_optimizer
 
 C = TypeVar("C", bound=NetworkConfig)
 SCALE = 255  # divides the bytes of an image
@@ -54,7 +53,6 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     """
 
     assets_class = ImageAssets
-    optimizer = staticmethod(fast_optimizer)
     size: ClassVar[tuple[int, ...]]
 
     def __init__(self, name: str, to_input: Callable[[Image.Image], NDArray[np.uint8]]) -> None:

@@ -1,6 +1,5 @@
 """Define networks that read the rows of a table."""
 
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from dlrun.experiments.table_networks.config import TableNetworkConfig
 from dlrun.experiments.tables import TableAssets
 from dlrun.run_context import RunContext
 from dlrun.training.data import TensorBatches
-from dlrun.training.objective import Objective, fast_optimizer, regression
+from dlrun.training.objective import Objective, regression
 
 
 class RecurrentNetwork(nn.Module):
@@ -49,7 +48,6 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
     """
 
     assets_class = TableAssets
-    optimizer = staticmethod(fast_optimizer)
     curve_limits: ClassVar = {"mae": (0.0, 400.0)}
     group_size = 32
     eval_batch_size = 4096
@@ -99,8 +97,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
             return super().objective(config, assets)
-        squared = regression([self.metric], centre=assets.centre, scale=assets.scale)
-        return replace(squared, optimizer=fast_optimizer)
+        return regression([self.metric], centre=assets.centre, scale=assets.scale)
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""

@@ -98,7 +98,6 @@ class TextLasso(Experiment[TextLassoConfig]):
             origin=loaded.origin,
             test_rows=len(predictions),
             classes=predictions.classes,
-            reference=config.reference_values,
             extra={
                 "best_index": best,
                 "train_rows": len(splits["train"][1]),

@@ -30,7 +30,6 @@ from dlrun.kernels.lstm import LSTMLastState, lstm_states
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import WORDS, to_csv
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
-from dlrun.training.objective import fast_optimizer
 
 N = TypeVar("N", bound=NetworkConfig)
 
@@ -98,7 +97,6 @@ class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
 class DenseTextNetwork(TextNetwork[DenseConfig]):
     """Trains a dense network on the set of words that a text contains."""
 
-    optimizer = staticmethod(fast_optimizer)
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
