@@ -165,9 +165,9 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[s
     cluster.run("scancel", job.partition("_")[0])
 
 
-def test_the_tasks_of_srun_are_refused_by_one_error(cluster: Cluster) -> None:
+def test_several_tasks_of_srun_are_refused(cluster: Cluster) -> None:
     done = cluster.run("srun", "-n2", *DLRUN, *RUN, code=2)
-    (error,) = re.findall("^error: .*", done.stderr, re.M)
+    (error,) = {*re.findall("^error: .*", done.stderr, re.M)}
     assert "SLURM_STEP_NUM_TASKS=2: a run is one process" in error
     assert not [*cluster.folder.glob("runs/*")]
 
