@@ -26,14 +26,14 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,export,tensorboard,mlflow,wandb,slurm,dev,docs]'
+	$(PIP) --editable '.[offline,tensorboard,mlflow,wandb,slurm,dev,docs]'
 	@touch $@
 
 $(VENV)/.extras-%: $(VENV)/.installed
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-install: $(VENV)/.installed $(EXTRAS:%=$(VENV)/.extras-%) ## create .venv with dlrun; EXTRAS=export,optuna adds what these need
+install: $(VENV)/.installed $(EXTRAS:%=$(VENV)/.extras-%) ## create .venv with dlrun; EXTRAS=optuna,slurm adds what these need
 	@echo "installed: $(BIN)/dlrun"
 
 demo: $(VENV)/.installed ## run the whole chapter: for real what takes seconds, the rest on generated data

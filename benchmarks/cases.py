@@ -30,8 +30,7 @@ LAB = HERE / ".venv-lab" / "bin" / "python"
 PLAIN = HERE.parent / "examples" / "plain"
 FULL = 25_000  # training reviews of the published archive
 HELD_OUT = 0.08  # of them for validation: 2,000 of 25,000
-SCALED_IMAGES = {"transform.scaled_decoding": "true"}
-BF16_IMAGES = SCALED_IMAGES | {"precision": "bf16-mixed"}
+BF16_IMAGES = {"precision": "bf16-mixed"}
 
 Metrics = dict[str, float]
 Samples = dict[str, list[Metrics]]
@@ -378,24 +377,16 @@ def images(setup: Setup) -> Case:
 
     variants = {
         "lab": Variant(lambda out: lab("lab_images.py", photos, weights, out), read_lab),
-        "dlrun exact": classify({}),
-        "dlrun": classify(SCALED_IMAGES),
+        "dlrun": classify({}),
         "dlrun bf16": classify(BF16_IMAGES),
     }
     what = f"classify-images, resnet50, {count} photographs, each"
     photograph = Row(what, "image", gflop=8.18, gigabytes=0.078)
-    exact = f"{what}, float32, the lab's exact steps"
     return Case(
         variants,
         [
-            replace(photograph, what=exact, variant="dlrun exact"),
-            replace(photograph, what=f"{what}, float32, scaled decoding"),
-            replace(
-                photograph,
-                what=f"{what}, bf16, scaled decoding",
-                variant="dlrun bf16",
-                precision="bf16",
-            ),
+            replace(photograph, what=f"{what}, float32"),
+            replace(photograph, what=f"{what}, bf16", variant="dlrun bf16", precision="bf16"),
             Row("classify-images, peak memory of the process", "memory", unit="GB"),
         ],
         repeats=2 if setup.quick else 3,

@@ -14,7 +14,9 @@ from torch import nn
 import dlrun.experiment
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
+from dlrun.experiments.saved_run import Run
 from tests.conftest import NAMES, ROOT, Dlrun, Done, python, smoke
+from tests.experiments.use import rows_of_test
 from tests.test_docs import dlrun_commands, read, shell_lines
 
 REASONS = {
@@ -22,12 +24,11 @@ REASONS = {
     r"\bpip (install|wheel)|^pipx|-m venv|bin/activate$": "installs: see tests/test_package.py",
     r"^export \w+=": "sets a variable",
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
-    r"^python examples/onnx_text": "tests/commands/test_export.py",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
     r"^dlrun demo": "takes minutes: tests/commands/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
-    r"data (fetch|verify)": "reads the published files: tests/data, tests/test_realdata.py",
+    r"data fetch": "reads the published files: tests/data, tests/test_realdata.py",
     r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",
 }
 ROWS = 300
@@ -78,8 +79,6 @@ def small(words: list[str]) -> list[str]:
         words[named[0] : named[0] + 1] = smoke(words[named[0]])
     if any("warmup" in word for word in words):
         words += ["--set", "trainer.max_epochs=4"]
-    if words[:2] == ["data", "show"] and "cars.csv" not in words:
-        words += ["--set", "data.source=sample"]
     if words[:2] == ["runs", "rm"]:
         words += ["--yes"]
     return words
@@ -98,8 +97,7 @@ def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
         forked(*small(first.split())).is_told(0)
     elif "players.csv" in line:
         put_run("hitters-dense")
-        rows = forked(*small(["data", "show", "hitters", "--part", "test"])).is_told(0).stdout
-        (folder / "players.csv").write_text(rows)
+        rows_of_test(Run.open(done("hitters-dense")), folder / "players.csv")
     elif "--resume" in line:
         forked(*small(["sweep", "imdb-dense", "--seeds", "2"])).is_told(0)
     elif "handed-in" in line:

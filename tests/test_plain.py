@@ -26,7 +26,7 @@ from torchvision.models import resnet50
 import dlrun
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.lasso.path import unpack_linear_model_at
+from dlrun.lasso.path import unpack_linear_models
 from dlrun.training.data import EpochBatches
 from tests.conftest import ROOT, python
 from tests.reproduction import lab
@@ -195,8 +195,8 @@ def lasso_differences(module: ModuleType) -> Metrics:
     vars(module).update({"solve": keep, "VALUES": VALUES, "TOLERANCE": EXACT})
     run = run_small("imdb_lasso", tolerance=EXACT)
     worst = shares(run_main(module), run.record.metrics)
-    for index, (row, (train, penalty, model)) in enumerate(zip(run.rows, found, strict=True)):
-        own = unpack_linear_model_at(run.read("coefficients.npz"), index)
+    ours = unpack_linear_models(run.read("coefficients.npz"))
+    for row, own, (train, penalty, model) in zip(run.rows, ours, found, strict=True):
         margins = model.decision_function(train.X)
         loss = np.logaddexp(0, -(2.0 * train.y - 1) * margins).sum()
         norm = np.abs([*model.coef_[0], *model.intercept_]).sum()

@@ -34,7 +34,7 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.sources import DataOrigin
-from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
+from dlrun.experiments.base import Experiment, NetworkAssets
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.accelerator import AcceleratorReport
@@ -63,7 +63,7 @@ _SLOW = (  # modules of names that are imported when they are used, the quickest
 __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
-    "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment", "NetworkToExport",
+    "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
     "Objective", "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
     "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
     "Section", "TensorBatches", "classification", "keep_test_predictions",

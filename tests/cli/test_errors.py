@@ -77,7 +77,6 @@ def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, 
     ("command", "told"),
     [
         ("data fetch imdb", "{folder}/data/imdb (elsewhere: --data-dir, DLRUN_DATA_DIR)"),
-        ("data verify imdb", "not there"),
         (f"{DENSE} --set data.archive=damaged.tar.gz", "damaged.tar.gz"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -44,15 +43,6 @@ def test_a_printed_config_has_no_control_character(cli: Dlrun, command: str) -> 
     done = cli(*command.split(), *setting(f"reference.source={json.dumps(odd)}"))
     assert yaml.safe_load(done.stdout)["reference"]["source"] == odd
     assert all(line.isprintable() for line in done.stdout.split("\n"))
-
-
-@pytest.mark.parametrize(("name", "column"), [("hitters", "Salary"), ("nyse", "DJ_return")])
-def test_verify_of_another_table_is_an_error(
-    cli: Dlrun, tmp_path: Path, name: str, column: str
-) -> None:
-    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    done = cli("data", "verify", name, *setting("data.archive=a.csv")).is_told(1, repr(column))
-    assert "NOT the published" in done.stdout
 
 
 def test_accelerators_are_listed(forked: Dlrun) -> None:

@@ -53,7 +53,7 @@ def test_a_photograph_named_with_an_equals_sign_is_no_setting(cli: Dlrun, tmp_pa
 
 
 def test_other_commands_with_set_take_settings_too(cli: Dlrun) -> None:
-    assert cli("data", "show", "imdb", "data.source=sample", "--count", "1").is_told(0).stdout
+    assert cli("data", "fetch", "imdb", "data.source=sample").is_told(0).stdout
     cli("resume", "nothing", "trainer.max_epochs=3").is_told(2, "no such run")
 
 

@@ -109,13 +109,7 @@ def test_an_image_of_any_size_becomes_a_digit_light_on_black() -> None:
 def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "raw", contents())
     archive = "--set", f"data.archive={folder}"
-    assert "20 training and 10 test rows" in cli("data", "fetch", "mnist", *archive).stdout
-    done = cli("data", "verify", "mnist-logistic", *archive).is_told(1)
-    assert "not the book's data" in done.stdout
-    assert all(name in done.stdout for name in NAMES) and "contents are complete" in done.stdout
-    done = cli("data", "show", "mnist", *archive, "--count", "2", "--first", "1").is_told(0)
-    label = small_images.generate_digits(20, 0).labels[1]
-    assert f"train 1: a {label}\n" in done.stdout and "▒" in done.stdout
-    assert len(done.stdout.splitlines()) == 2 * 29
-    cli("data", "show", "mnist", *archive, "--first", "20").is_told(2, "there are 20 train")
+    done = cli("data", "fetch", "mnist", *archive).is_told(1, "not the published")
+    assert "20 training and 10 test rows" in done.stdout
+    assert all(name in done.stderr for name in NAMES)
     cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(2, "no such folder")

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import yaml
@@ -191,29 +189,6 @@ def test_it_is_verified_as_identical(forked: Dlrun, tmp_path: Path, done: Done, 
         assert file in row["compared"] or file == "environment.json" or file.endswith(".png")
     assert contents(folder) == before
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "table-boosting"])  # trees
-def test_its_onnx_file_is_the_network(forked: Dlrun, tmp_path: Path, done: Done, name: str) -> None:
-    run, file = Run.open(done(name)), tmp_path / "network.onnx"
-    forked("export", run.folder, "--out", file).is_told(0)
-    onnx.checker.check_model(str(file), full_check=True)
-    session = onnxruntime.InferenceSession(file)
-    about = json.loads(session.get_modelmeta().custom_metadata_map["dlrun"])
-    (given,), (found,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, found.name) == (about["input"]["name"], about["output"]["name"])
-    assert given.shape == about["input"]["shape"] and given.shape[0] == "batch"
-    assert (about["experiment"], about["run"]) == (name, run.name)
-    if "labels" in about:
-        assert len(about["labels"]) >= 2 and about["preprocessing"]
-    else:
-        assert about["columns"]["levels"] and about["target"] and about["scale"]
-    for size in (2, 33):  # others than those that the command compares
-        inputs = run.exported().inputs(size)
-        (got,) = session.run(None, {given.name: inputs.numpy()})
-        with torch.inference_mode():
-            assert got == pytest.approx(run.network()(inputs).numpy(), rel=1e-5, abs=1e-5)
 
 
 def test_json_prints_results_alone_and_quiet_leaves_them(forked: Dlrun, tmp_path: Path) -> None:

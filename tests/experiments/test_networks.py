@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.experiments.image_networks.experiment import ConvNet
 from dlrun.experiments.network_experiment import DenseNetwork
-from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.bag_linear import BagLinear
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import results
@@ -34,22 +32,6 @@ def test_each_hidden_layer_has_its_own_dropout() -> None:
     for hidden, dropout in (([2], []), ([], [0.5]), ([2], [1.0]), ([0], [0.5])):
         with pytest.raises(ValidationError):
             HiddenLayersConfig(hidden=hidden, dropout=dropout)
-
-
-@pytest.mark.parametrize("hidden", [[], [16, 16]])
-def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
-    torch.manual_seed(0)
-    network, bags = DenseNet(50, hidden), torch.zeros(51, 50)
-    bags[:, 1] = 1
-    bags[torch.arange(50), torch.arange(50)] = 1
-    alone = network(bags)
-    effects = network.words_alone(start=1)
-    others = torch.arange(50) != 1
-    torch.testing.assert_close(effects[others], (alone[:50] - alone[50])[others])
-    ids = torch.tensor([1, 7, 30])
-    bag = torch.zeros(50).index_fill(0, ids, 1)
-    without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
-    torch.testing.assert_close(network.words_left_out(ids), network(bag[None]) - network(without))
 
 
 def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:

@@ -33,15 +33,6 @@ def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
             registry.experiment_entry(f"{name}x")
 
 
-def test_without_its_entry_point_an_experiment_needs_a_new_install(
-    cli: Dlrun, tmp_path: Path, monkeypatch: Patch
-) -> None:
-    (tmp_path / "text-tree.yaml").write_text("# Trees.\n")
-    monkeypatch.setattr(registry, "config_folders", lambda package: [tmp_path])
-    for words in (["text-tree"], ["config", "text-tree"]):
-        cli(*words).is_told(2, "text-tree.yaml", "reinstall", "pip install -e .")
-
-
 CHAPTER = """
 hitters-linear hitters-lasso hitters-dense mnist-dense mnist-logistic cifar100 classify-images
 imdb-dense imdb-lasso imdb-lstm nyse-linear nyse-rnn nyse-dense
@@ -132,7 +123,7 @@ def test_a_bug_of_a_plugin_names_it(
     plugin(folder, "broken", **broken)
     forked("broken", **env).is_told(1, "broken", reason)
     if "config" in broken:  # the others work
-        shown = forked("data", "show", "imdb", "data.source=sample", **env).is_told(0)
+        shown = forked("data", "fetch", "imdb", "data.source=sample", **env).is_told(0)
         assert ("'broken'" in shown.stderr) == ("no ExperimentConfig" in reason)
 
 

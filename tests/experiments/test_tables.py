@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,12 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from dlrun.errors import DataError
+from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.saved_run import Run
-from dlrun.experiments.tables import TableExperiment
+from dlrun.experiments.table_fits.table_experiment import TableExperiment
 from tests.conftest import Dlrun, Done, setting, smoke
-from tests.experiments.use import finished, latest, results
+from tests.experiments.use import finished, latest, results, rows_of_test
 
 TABLES = ["hitters-linear", "hitters-lasso", "hitters-dense", "nyse-linear", "nyse-rnn"]
 TABLES += ["nyse-dense"]
@@ -46,15 +45,14 @@ def test_shown_rows_are_predicted_as_tested(
     forked: Dlrun, tmp_path: Path, done: Done, name: str
 ) -> None:
     folder = done(name)
-    words = ["--part", "test", "--count", "1000", "--set", "data.source=sample"]
-    shown = forked("data", "show", name, *words).is_told(0).stdout
-    (tmp_path / "rows.csv").write_text(shown)
+    run = Run.open(folder)
+    rows = rows_of_test(run, tmp_path / "rows.csv")
     forked("predict", folder, "--csv", "rows.csv", "--out", "out.csv").is_told(0)
     found = table((tmp_path / "out.csv").read_text())
     kept = table((folder / "predictions.csv").read_text())
     assert len(found) == len(kept) == results(folder)["test_rows"]
-    for one, other, row in zip(found, kept, table(shown), strict=True):
-        target = row[Run.open(folder).assets["target"]]
+    for one, other, row in zip(found, kept, rows, strict=True):
+        target = row[run.assets["target"]]
         assert float(one["predicted"]) == pytest.approx(float(other["predicted"]), abs=1e-4)
         assert float(target) == pytest.approx(float(other["target"]), abs=1e-5)
 
@@ -62,11 +60,10 @@ def test_shown_rows_are_predicted_as_tested(
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
 def test_network_of_a_linear_fit_predicts_as_the_fit(done: Done, name: str) -> None:
     run = Run.open(done(name))
-    exported, assets = run.exported(), run.assets
-    inputs = exported.inputs(20)
-    outputs = exported.network(inputs).detach().numpy() * assets["scale"] + assets["centre"]
+    network, assets = run.network(), run.assets
+    inputs = torch.randn(20, network[0].in_features)
+    outputs = network(inputs).detach().numpy() * assets["scale"] + assets["centre"]
     assert outputs == pytest.approx(run.predictor.infer(inputs.numpy()), abs=1e-4)
-    assert isinstance(run.network()[0], torch.nn.Linear)
     coefficients = table((run.folder / "coefficients.csv").read_text())
     assert len(coefficients) == 1 + inputs.shape[1]
     assert coefficients[0]["column"] == "(intercept)"
@@ -124,31 +121,9 @@ def test_rows_with_gaps_are_predicted_by_id(forked: Dlrun, tmp_path: Path, name:
     assert [*found[0]] == ["row", "line", "id", "predicted", "error"]
     expected = [float(row["predicted"]) for row in kept]
     assert [float(found[row]["predicted"]) for row in rows] == pytest.approx(expected, rel=1e-5)
-    predicted = run.predict(frame.set_index("key", drop=False).iloc[rows])
-    assert [key.strip() for key in predicted.index] == [row["id"] for row in kept]
-    assert predicted["predicted"].tolist() == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(DataError, match="'weight', 'fuel'"):
-        run.predict(frame[["key"]])
-    about = run.exported().about
-    inputs = [inputs_of(cells, about["columns"]) for cells in frame.iloc[rows].to_dict("records")]
-    outputs = run.exported().network(torch.tensor(inputs)).detach().numpy()
-    assert outputs * about["scale"] + about["centre"] == pytest.approx(expected, rel=1e-4)
-
-
-def inputs_of(cells: dict[str, Any], columns: dict[str, Any]) -> list[float]:
-    """The inputs of a row, as docs/how-to/predict-and-export.md says to make them of its cells."""
-    inputs: list[float] = []
-    for column, levels in columns["levels"].items():
-        is_missing = cells[column] != cells[column]
-        if levels:
-            cell = "missing" if is_missing else cells[column]
-            inputs += [float(cell == level) for level in levels[columns["first_level"] :]]
-            continue
-        mean, sd = columns["scales"].get(column, (0, 1))
-        value = columns["medians"][column] if is_missing else cells[column]
-        inputs.append((value - mean) / sd)
-        inputs += [float(is_missing)] if column in columns["indicators"] else []
-    return inputs
+    predicted = [prediction.value for prediction in run.predict(frame.iloc[rows])]
+    assert predicted == pytest.approx(expected, rel=1e-5)
+    assert run.predict(frame[["key"]])[0].error == "no column 'weight'"
 
 
 def test_standardised_columns_are_those_of_predict(forked: Dlrun, tmp_path: Path) -> None:
@@ -191,17 +166,18 @@ def test_own_classes_are_learnt(forked: Dlrun, tmp_path: Path, name: str, target
     if name in ("table-linear", "table-lasso"):
         header, *_ = run.read("coefficients.csv").decode().splitlines()
         assert header == f"column,{','.join(labels if len(labels) > 2 else labels[1:])}"
-        exported = run.exported()
-        inputs = exported.inputs(20)
-        logits = exported.network(inputs).detach().numpy()
+        network = run.network()
+        inputs = torch.randn(20, network[0].in_features)
+        logits = network(inputs).detach().numpy()
         rows_of_classes = logits if len(labels) > 2 else np.stack([0 * logits, logits], 1)
         inferred = run.predictor.infer(inputs.numpy())
         assert softmax(rows_of_classes, axis=1) == pytest.approx(inferred, abs=1e-4)
 
 
-def test_trees_are_grown_again_and_not_from_other_rows(forked: Dlrun, done: Done) -> None:
+def test_trees_are_grown_again_and_not_from_other_rows(done: Done) -> None:
     run = Run.open(done("table-boosting"))
-    forked("export", run.folder, "--out", "x.onnx").is_told(1, "no network")
+    with pytest.raises(DlrunError, match="no network"):
+        run.network()
     experiment = load_experiment("table-boosting")
     assert isinstance(experiment, TableExperiment)
     with np.load(run.folder / "model.npz") as arrays:
@@ -232,8 +208,7 @@ def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
     assert "converged" not in forked(*words).is_told(0).stderr
 
 
-def test_what_a_table_cannot_have_is_refused(cli: Dlrun, tmp_path: Path) -> None:
-    """More folds than rows."""
+def test_more_folds_than_rows_are_refused(cli: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
     cli("table-lasso", *words).is_told(2, "50 folds", "cross_validation.folds=48")
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from dlrun.data.sources import dataset_of
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -117,3 +119,16 @@ def reader(folder: Path) -> RunContext:
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
     steps = ProgressRecorder(files, "", screen, stop)
     return RunContext(files, steps, data_dir=folder, runs_dir=folder)
+
+
+def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:
+    """The test rows of a run on a table, also written to a CSV file."""
+    section = run.config.data_section
+    screen = Screen(quiet=True)
+    data = dataset_of(section).load(section, table.parent, run.config.split_seed, screen)
+    rows = [cells for cells, _ in data.test.records]
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows

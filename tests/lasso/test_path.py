@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from dlrun.errors import DataError
-from dlrun.lasso.path import LinearModel, pack_linear_models, penalty_path, unpack_linear_model_at
+from dlrun.lasso.path import LinearModel, pack_linear_models, penalty_path, unpack_linear_models
 
 
 @pytest.fixture
@@ -38,8 +38,7 @@ def test_models_are_unpacked_to_the_bit() -> None:
         coef = random.normal(size=50) * (random.random(50) < 0.1 * number)
         models.append(LinearModel(coef, 0.1 + number, 1 / 3 - 0.05 * number))
     content = pack_linear_models(models)
-    for number, model in enumerate(models):
-        found = unpack_linear_model_at(content, number)
+    for found, model in zip(unpack_linear_models(content), models, strict=True):
         assert np.array_equal(found.coef, model.coef)
         assert (found.intercept, found.penalty) == (model.intercept, model.penalty)
     assert len(pack_linear_models([LinearModel(np.zeros(100_000), 0, 1)])) < 2_000

@@ -77,8 +77,8 @@ def test_no_output_replaces_a_file_of_a_run_or_an_input(forked: Dlrun, tmp_path:
     protected += [tmp_path / name for name in ("folder/notes.json", "metrics.csv", "stored.txt")]
     before = files_below(tmp_path)
     table = ["predict", "own", "--csv", "new.csv"]
-    commands = [table, ["export", "own"], ["report", "own"]]
-    for out, command in zip(protected, commands * 2, strict=True):
+    commands = [table, ["report", "own"]]
+    for out, command in zip(protected, commands * 3, strict=True):
         forked(*command, "--out", out, "--force").is_told(2, ": is ")
     forked("new", "my-net", "--into", run).is_told(2, "is in the folder of a run")
     for out in ("new.csv", "own.csv"):

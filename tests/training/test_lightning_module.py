@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import PredictedValues
-from dlrun.experiments.text_networks.experiment import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
@@ -44,7 +43,9 @@ def lightning_network(
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
     own = replace(classification(2), optimizer=lambda config, weights: torch.optim.SGD(weights))
     for objective, kind in ((classification(2), OnePassRMSprop), (own, torch.optim.SGD)):
-        module = lightning_network(DenseNet(5, [16]), optimizer_config("rmsprop"), objective)
+        module = lightning_network(
+            DenseNetwork(5, [16], [], 1, BagLinear(5, 16)), optimizer_config("rmsprop"), objective
+        )
         assert type(module.configure_optimizers()) is kind
 
 

@@ -25,18 +25,13 @@ COMMANDS = {
         "reproduce": "report_reproduce:reproduce",
         "report": "report_reproduce:write_report",
         "predict": "predict:predict_inputs",
-        "export": "export:export_network",
         "verify": "verify:verify_runs",
         "config": "run_resume_config:config",
         "script": "script:print_script",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
     },
-    "data": {
-        "fetch": "data:fetch_dataset",
-        "verify": "data:verify_dataset",
-        "show": "data:show_dataset",
-    },
+    "data": {"fetch": "data:fetch_dataset"},
     "runs": {
         "list": "list_runs:list_runs",
         "show": "show:show",
@@ -49,12 +44,11 @@ COMMANDS = {
     },
 }
 GROUPS = {
-    "data": """Download, check and show the data.
+    "data": """Download, check and prepare the data.
 
 \b
 Examples:
 dlrun data fetch imdb
-dlrun data show hitters --count 5
 """,
     "runs": """List, show, compare, annotate, check and remove runs.
 
@@ -69,7 +63,7 @@ dlrun runs compare imdb-dense/latest imdb-lstm/latest
 EXPERIMENT_PANELS = ("The book's experiments", "Your own data", "Experiments of other packages")
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
-    "Runs": ("runs", "resume", "verify", "report", "predict", "export"),
+    "Runs": ("runs", "resume", "verify", "report", "predict"),
     "More": ("config", "script", "data", "accelerators", "new"),
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
@@ -182,7 +176,6 @@ def _panel_of_experiment(entry: registry.ExperimentEntry) -> int:
 
 
 def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> UsageError:
-    registry.check_installed(name)
     close = [command for command in commands if command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

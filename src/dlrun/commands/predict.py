@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +32,6 @@ from dlrun.system.files import open_new_file, write_file_atomically
 BATCH_INPUTS = 256
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
-WORDS_SHOWN = 8
 WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
@@ -81,19 +79,18 @@ def predict_inputs(
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
     read = _read_inputs(inputs, csv, column, opened)
-    words = bool(inputs) and inputs != ["-"]
-    return _predict(opened, read, screen, words=words, out=out, json=json)
+    return _predict(opened, read, screen, out=out, json=json)
 
 
 def _predict(
-    run: Run, inputs: Iterator[Input], screen: Screen, *, words: bool, out: Path | None, json: bool
+    run: Run, inputs: Iterator[Input], screen: Screen, *, out: Path | None, json: bool
 ) -> int:
     predictor = run.predictor
     row = failed = 0
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         while batch := list(itertools.islice(inputs, BATCH_INPUTS)):
             values = [value for _, value, _ in batch if not isinstance(value, Prediction)]
-            predictions = iter(predictor.predict(values, words=words) if values else ())
+            predictions = iter(predictor.predict(values) if values else ())
             columns = _columns(predictor, batch[0][2])
             if table is not None and not row:
                 table.write(to_plain_csv([columns]))
@@ -203,7 +200,7 @@ def _read_lines() -> Iterator[Input]:
 
 
 def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
-    """Return a prediction as lines for the screen: the class, and the most important words."""
+    """Return a prediction as lines for the screen: a text's class and unknown words."""
     if prediction.error is not None:
         name = _shorten(name, LINE_WIDTH) if reads == "row" else name
         return [f"error: {name}: {prediction.error}" if name else f"error: {prediction.error}"]
@@ -213,17 +210,9 @@ def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
         head = format_metric(prediction.value)
     else:
         head = f"{prediction.label}  {prediction.probability:.4f}"
-    head += f"  {_shorten(name, LINE_WIDTH - len(head) - 2)}"
-    if not prediction.towards:
-        return [head]
-    known = pluralize(prediction.words or 0, "word")
-    if prediction.read != prediction.words:
-        known += f" (the last {prediction.read} are read)"
-    lines = [head, f"  {known}, {prediction.unknown or 0} not in the vocabulary"]
-    if moved := [f"{word} {effect:+.2f}" for word, effect in prediction.moved[:WORDS_SHOWN]]:
-        text = f"  effects on the {prediction.by} of {prediction.towards}: {', '.join(moved)}"
-        lines += textwrap.wrap(text, LINE_WIDTH, subsequent_indent="    ")
-    return lines
+    if prediction.unknown:
+        head += f"  {prediction.unknown} of {pluralize(prediction.words or 0, 'word')} unknown"
+    return [f"{head}  {_shorten(name, LINE_WIDTH - len(head) - 2)}"]
 
 
 def _describe(name: str, prediction: Prediction) -> Values:
@@ -233,10 +222,7 @@ def _describe(name: str, prediction: Prediction) -> Values:
         about |= {"label": prediction.label, "probability": prediction.probability}
         about["probabilities"] = dict(prediction.labels)
     about["predicted"] = prediction.value
-    about |= {key: getattr(prediction, key) for key in ("words", "read", "unknown", "error")}
-    if prediction.towards:
-        moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
-        about |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
+    about |= {key: getattr(prediction, key) for key in ("words", "unknown", "error")}
     return {key: value for key, value in about.items() if value is not None}
 
 

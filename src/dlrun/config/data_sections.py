@@ -198,7 +198,7 @@ class OwnTableDataConfig(OwnDataConfig):
     task: Literal["regression", "classification"]
     id: str | None
     ignore: list[str]
-    missing: Literal["drop", "refuse", "median"]
+    missing: Literal["drop", "median"]
     standardise: bool
 
     @property

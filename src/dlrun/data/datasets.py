@@ -75,7 +75,6 @@ DIGITS = tuple(map(str, range(10)))
 stanford = function("labelled_texts:read_stanford_reviews")
 generated_reviews = function("labelled_texts:read_generated_reviews")
 make_reviews = function("labelled_texts:make_reviews")
-show_reviews = function("labelled_texts:show_reviews")
 cifar100 = function("small_images:read_cifar100")
 mnist = function("small_images:read_idx_images")
 generated_images = function("small_images:read_generated_images")
@@ -84,7 +83,6 @@ table = function("tables:read_table")
 generated_rows = function("tables:read_generated_rows")
 check_table = function("tables:check_table")
 make_table = function("tables:make_table")
-show_rows = function("tables:show_rows")
 
 IMDB = Dataset(
     "imdb",
@@ -93,7 +91,6 @@ IMDB = Dataset(
         Source(GENERATED, "reviews", generated_reviews, labels=SENTIMENTS),
     ),
     make_reviews,
-    show_reviews,
     sample_rows="sample_reviews",
 )
 CIFAR100 = Dataset(
@@ -112,7 +109,6 @@ MNIST = Dataset(
         Source(GENERATED, "digits", generated_images, labels=DIGITS),
     ),
     make_images,
-    function("small_images:show_digits"),
     sample_rows="sample_images",
 )
 HITTERS = Dataset(
@@ -122,18 +118,14 @@ HITTERS = Dataset(
         Source(GENERATED, "players", generated_rows),
     ),
     make_table,
-    show_rows,
 )
 NYSE = Dataset(
     "nyse",
     (
-        Source(
-            "nyse", "NYSE", table, NYSE_CSV, (), function("trading_days:check_days"), is_book=True
-        ),
+        Source("nyse", "NYSE", table, NYSE_CSV, (), table, is_book=True),
         Source(GENERATED, "days", generated_rows),
     ),
     function("trading_days:make_days"),
-    show_rows,
 )
 
 own_texts = function("labelled_texts:read_own_texts")
@@ -143,6 +135,6 @@ check_images = function("small_images:check_own_images")
 OWN_TEXTS = Source("own", "own texts", own_texts, check=check_texts)
 OWN_IMAGES = Source("own", "own images", own_images, check=check_images)
 OWN_TABLE = Source("own", "own table", table, check=check_table)
-TEXTS = Dataset("texts", (OWN_TEXTS,), make_reviews, show_reviews)
+TEXTS = Dataset("texts", (OWN_TEXTS,), make_reviews)
 IMAGES = Dataset("images", (OWN_IMAGES,), make_images)
-TABLE = Dataset("table", (OWN_TABLE,), make_table, show_rows)
+TABLE = Dataset("table", (OWN_TABLE,), make_table)

@@ -120,9 +120,9 @@ def download_file(
             return
         screen.note(f"downloading {url}")
         problem = _download_part(url, part, screen)
-        if not problem and not hash_of(part).startswith(expected):
+        if not problem and not (digest := hash_of(part)).startswith(expected):
             part.unlink()
-            problem = "its contents do not have the published hash; removed"
+            problem = f"removed: its hash {digest} is not the published {expected}"
         if problem:
             raise DownloadError(f"{target.name} could not be downloaded ({url}: {problem})", remedy)
         part.replace(target)
@@ -153,23 +153,10 @@ def _download_part(url: str, part: Path, screen: Screen) -> str:
                 return problem
         except URLError as error:
             why = error.reason
-            return f"{getattr(why, 'strerror', None) or first_line(why)}; {_doubt(url)}"
+            return f"{getattr(why, 'strerror', None) or first_line(why)}; is this machine online?"
         except (ConnectionError, TimeoutError, HTTPException) as error:
             problem = f"{first_line(error)}; the next attempt asks for the rest"
     return problem
-
-
-def _doubt(url: str) -> str:
-    """Return what may be wrong if a server cannot be reached: the proxy, if one is asked."""
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
-
-    server = urlsplit(url)
-    proxy = getproxies().get(server.scheme)
-    if not proxy or proxy_bypass(server.hostname or ""):
-        return "is this machine online?"
-    place = re.sub(r"^\w+://|.*@", "", proxy)  # without a password
-    return f"it was asked through the proxy {place} ({server.scheme.upper()}_PROXY)"
 
 
 def _append(answer: "HTTPResponse", part: Path, size: int, screen: Screen) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 from scipy import sparse
 
 from dlrun.data import text_encoding, user_data
@@ -17,7 +16,6 @@ from dlrun.data.sources import FIRST_ROWS, DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
-from dlrun.system.console import Screen
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 
@@ -211,14 +209,3 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
             sentences.append(frame.format(noun=noun, other=other, word=word))
         texts.append(". ".join(sentences) + ".")
     return texts, labels
-
-
-def show_reviews(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
-    """Show reviews as the words of their ids."""
-    split = reviews.train if part == "train" else reviews.test
-    screen.note(f"{reviews.origin.text}: {len(reviews.vocabulary):,} words have an id")
-    for index in range(first, min(first + count, len(split.ids))):
-        ids = split.ids.review(index)
-        label = reviews.labels[split.labels[index]]
-        screen.show(Text(f"{part} {index}, {label}, {len(ids)} ids", style="bold"))
-        screen.show(Text(reviews.decode(ids) + "\n"))

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from rich.text import Text
 
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
@@ -21,7 +20,6 @@ from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.text_files import Place
 from dlrun.errors import DataError
-from dlrun.system.console import Screen
 from dlrun.system.files import read_unpacked
 
 CLASSES = 100
@@ -31,7 +29,6 @@ GENERATED_AT_ONCE = 1000  # images
 
 DIGITS = 10
 DIGIT_SIDE = 28  # pixels
-SHADES = " ░▒▓█"  # characters for a pixel in the terminal
 
 
 @dataclass(frozen=True)
@@ -253,14 +250,3 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
     noise = random.normal(0, 30, pixels.shape) * (pixels > 0)
     noisy = pixels * random.uniform(0.4, 1, (count, 1, 1)) + noise
     return LabelledImages(noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
-
-
-def show_digits(digits: SmallImages, screen: Screen, part: str, first: int, count: int) -> None:
-    """Show images as text, each pixel as two characters."""
-    images = digits.train if part == "train" else digits.test
-    screen.note(digits.origin.text)
-    for index in range(first, min(first + count, len(images.labels))):
-        screen.show(Text(f"{part} {index}: a {digits.names[images.labels[index]]}", style="bold"))
-        shades = images.pixels[index].astype(int) * len(SHADES) // 256
-        for row in shades.tolist():
-            screen.show(Text("".join(2 * SHADES[shade] for shade in row).rstrip()))

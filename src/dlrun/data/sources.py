@@ -5,6 +5,7 @@ import hashlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +107,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes a data set: its sources, and how to read and show its contents.
+    """Describes a data set: its sources, and how to read them.
 
     `config` is always the config's section `data`. name: also of its folder in the data folder.
     make: reads the files, and returns an object with `train` and `test`, whose length is that of
-    their rows, and `origin`. show: prints some of the data (data, screen, part, first, count), or
-    None. sample_rows: the key that says how many training rows are generated, if one does.
+    their rows, and `origin`. sample_rows: the key that says how many training rows are generated.
     """
 
     name: str
     sources: tuple[Source, ...]
     make: Callable[[ReadContext], Any]
-    show: Callable[[Any, Screen, str, int, int], None] | None = None
     sample_rows: str | None = None
 
     def source(self, config: DataConfig) -> Source:
@@ -130,14 +129,11 @@ class Dataset:
     def files(self, config: DataConfig, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
         """Return the published files that a config needs, each with its path on this machine.
 
-        Files that are named as those of an earlier source are in a folder of their own source.
+        Those of a further source, which may have the same names, are in a folder of their own.
         """
         source = self.source(config)
-        folder = data_dir / self.name
-        earlier = self.sources[: self.sources.index(source)]
-        earlier_names = {file.name for other in earlier for file in other.files}
-        if any(file.name in earlier_names for file in source.files):
-            folder /= source.name
+        is_first = source == self.sources[0]
+        folder = data_dir / self.name if is_first else data_dir / self.name / source.name
         local = getattr(config, "archive", None)
         return [(file, file.place(local, folder)) for file in source.files]
 
@@ -193,41 +189,33 @@ class Dataset:
         Raises DataError, or DownloadError if the download fails.
         """
         source = self.source(config)
-        paths: list[Path] = []
-        digests: list[str] = []
+        make_context = partial(ReadContext, source, config, data_dir / self.name, seed, screen)
         if isinstance(config, OwnDataConfig):
             user_data.check_own_data(config)
             paths = user_data.user_data_paths(config)
             digest = user_data.fingerprint_user_data(config)
             divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
-            digests = [digest + divided + config.fold_text]
             text = f"{source.title} ({paths[0].name}, {digest[:8]}){config.fold_text}"
-            origin = DataOrigin(text)
-        elif source.files:
-            self.download(config, data_dir, screen)
-            files = self.files(config, data_dir)
-            paths = [path for _, path in files]
-            digests = [file.hash_of(path) for file, path in files]
-            pairs = zip(source.files, digests, strict=True)
-            changed = [digest[:8] for file, digest in pairs if digest != file.digest]
-            first = source.files[0]  # gzip files lie in a folder with the name of the data set
-            name = self.name if first.gzipped else first.name
-            if changed:
-                name = f"not as published, {', '.join(changed)}"
-            origin = DataOrigin(f"{source.title} ({name})", source.is_book and not changed)
-        else:
+            return make_context(DataOrigin(text), paths, [digest + divided + config.fold_text])
+        if not source.files:
             rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
-            origin = DataOrigin(f"generated sample {source.title} ({rows}seed {seed})")
-        folder = data_dir / self.name
-        return ReadContext(source, config, folder, seed, screen, origin, paths, digests)
+            return make_context(DataOrigin(f"generated sample {source.title} ({rows}seed {seed})"))
+        self.download(config, data_dir, screen)
+        files = self.files(config, data_dir)
+        digests = [file.hash_of(path) for file, path in files]
+        pairs = zip(source.files, digests, strict=True)
+        changed = [digest[:8] for file, digest in pairs if digest != file.digest]
+        first = source.files[0]  # gzip files lie in a folder with the name of the data set
+        name = self.name if first.gzipped else first.name
+        if changed:
+            name = f"not as published, {', '.join(changed)}"
+        origin = DataOrigin(f"{source.title} ({name})", source.is_book and not changed)
+        return make_context(origin, [path for _, path in files], digests)
 
-    def download(
-        self, config: DataConfig, data_dir: Path, screen: Screen, *, check: bool = True
-    ) -> None:
+    def download(self, config: DataConfig, data_dir: Path, screen: Screen) -> None:
         """Download the published files of a config that are not on this machine.
 
-        check: whether they must have the declared digests. Raises DataError, or DownloadError if
-        the download fails.
+        Raises DataError, or DownloadError if the download fails.
         """
         for file, path in self.files(config, data_dir):
             if path.exists():
@@ -235,8 +223,7 @@ class Dataset:
             if getattr(config, "archive", None) is not None:
                 raise DataError(f"data.archive: {path}: no such file")
             remedy = self._remedy(self.source(config), file, path.parent)
-            digest = file.digest if check else ""  # every digest begins with it
-            download_file(file.url, path, file.hash_of, digest, screen, remedy)
+            download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
 
     def _remedy(self, source: Source, file: RemoteFile, folder: Path) -> str:
         names = ", ".join(file.name for file in source.files)

@@ -6,30 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
-from dlrun.data.sources import FIRST_ROWS, ReadContext
-from dlrun.data.tables import (
-    Table,
-    TableColumns,
-    TablePart,
-    digest_of_rows,
-    encode_rows,
-    read_table,
-    to_number,
-)
+from dlrun.data.sources import ReadContext
+from dlrun.data.table_columns import TableColumns, encode_rows, to_number
+from dlrun.data.tables import Table, TablePart, digest_of_rows
 from dlrun.data.text_files import Record
 from dlrun.errors import DataError
 
 
-def check_days(context: ReadContext) -> None:
-    """Raise DlrunError if the first trading days cannot be read."""
-    (records,) = read_table(context)
-    _read_series(records)
-    if len(records) < FIRST_ROWS:  # they are all days
-        make_days(context)
-
-
 def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
-    return np.array(encode_rows(records, lambda day: [to_number(day, name) for name in SERIES]))
+    return np.array(
+        encode_rows(records, lambda day: [to_number(name, day[name]) for name in SERIES])
+    )
 
 
 def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
@@ -64,6 +51,13 @@ def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
     fitted = np.flatnonzero(is_train)
     tested = np.flatnonzero(~is_train)
     digest = digest_of_rows(X, rows.targets, fitted, tested)
-    train = rows.rows(fitted)
-    test = rows.rows(tested)
-    return Table(columns, VOLUME, None, train, test, context.origin, digest, scales[VOLUME], True)
+    return Table(
+        columns,
+        VOLUME,
+        rows.rows(fitted),
+        rows.rows(tested),
+        context.origin,
+        digest,
+        target_scale=scales[VOLUME],
+        is_series=True,
+    )

@@ -50,13 +50,10 @@ def check_own_data(config: OwnDataConfig) -> None:
 
 
 def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> None:
-    """Raise ConfigError or DataError if the sub-folders of the parts are no classes.
+    """Raise ConfigError or DataError if the parts, or the first of them, have no two classes.
 
     Of their files, which may be many, it only looks for the first of each class.
     """
-    from dlrun.data.splits import LabelledRows  # slow: numpy, which a report does without
-
-    rows = LabelledRows(DataWarnings())
     for part in parts:
         folders = [
             folder
@@ -67,9 +64,6 @@ def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -
             kinds = f" ({', '.join(sorted(suffixes))})" if suffixes else ""
             problem = f"{pluralize(len(folders), 'sub-folder')} with files to read{kinds}"
             raise DataError(f"{part}: {problem}, at least two are needed", CLASS_FOLDERS)
-        rows.begin_part(str(part))
-        for folder in folders:
-            rows.add(folder.name, None, str(folder))
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:

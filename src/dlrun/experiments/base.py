@@ -1,15 +1,12 @@
 """Define the base class of experiments: how to run one, and how to use its model afterwards."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import Values
 from dlrun.data.sources import dataset_of
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
@@ -20,32 +17,13 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:  # slow, and `dlrun config` does without them
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import nn
 
     from dlrun.experiments.predictions import Predictions
     from dlrun.experiments.predictors import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
-
-
-@dataclass(frozen=True)
-class NetworkToExport:
-    """Holds a trained network to be exported, with its example inputs and its metadata.
-
-    network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
-    input: the name of its input. inputs: makes a count of realistic rows (rows, ...). about: what a
-    program needs besides the network (labels, vocabulary, preprocessing), as JSON.
-    any_length: whether the second dimension of the inputs may vary. output: the name of its output;
-    without labels it is `outputs`.
-    """
-
-    network: Network
-    input: str
-    inputs: "Callable[[int], Tensor]"
-    about: Values
-    any_length: bool = False
-    output: str = "logits"
 
 
 def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
@@ -126,10 +104,6 @@ class Experiment(ABC, Generic[C]):
     def test(self, run: Run, config: C, context: RunContext) -> "Predictions":
         """Predict the run's test set again."""
         raise DlrunError(f"{self.name} does not test a saved run again")
-
-    def exported(self, run: Run, config: C) -> NetworkToExport:
-        """Return a run's trained network, prepared for export to other programs."""
-        raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> dict[str, object]:
         """Return the changed settings with which published numbers are reproduced.

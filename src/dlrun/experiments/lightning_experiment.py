@@ -1,37 +1,28 @@
 """Define the base class of experiments whose LightningModule was not written for dlrun."""
 
-import inspect
-import linecache
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
-from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.base import Experiment, NetworkToExport
+from dlrun.experiments.base import Experiment
 from dlrun.experiments.network_experiment import predictions_of
 from dlrun.experiments.predictions import keep_test_predictions
-from dlrun.experiments.registry import OTHER_LIGHTNING, OTHER_LIGHTNING_HINT
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.plots import draw_learning_curves
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.fit import Training
 
 L = TypeVar("L", bound=LightningConfig)
-P = TypeVar("P")
 
 
 class LightningExperiment(Experiment[L], Generic[L]):
@@ -70,11 +61,11 @@ class LightningExperiment(Experiment[L], Generic[L]):
             config,
             context,
             lambda: self.module(config),
-            lambda: _check_package(self.datamodule(config, context)),
+            lambda: self.datamodule(config, context),
             callbacks=lambda: self.callbacks(config),
         )
         with temporary_training_settings(context.threads):
-            summary = ModelSummary(_check_package(self.module(config)), max_depth=-1)
+            summary = ModelSummary(self.module(config), max_depth=-1)
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
         rows = trained.predictions
@@ -109,23 +100,6 @@ class LightningExperiment(Experiment[L], Generic[L]):
         load_weights(module, read_tensors(path, run.read(WEIGHTS)), path)
         return module.eval()
 
-    def exported(self, run: Run, config: L) -> NetworkToExport:
-        """Return the module with its `forward`, and rows of a batch of its training as inputs."""
-        module = self.network(run, config)
-        if not is_overridden("forward", module):
-            raise DlrunError(f"{run.folder}: its module has no `forward` that could be exported")
-        if EXAMPLE not in run.record.files:
-            problem = f"{run.folder}: the first of its batches is no tensor of inputs"
-            raise DlrunError(problem, "a batch is (inputs, ...), or the inputs alone")
-        example: Tensor = read_tensors(run.folder / EXAMPLE, run.read(EXAMPLE))["inputs"]
-
-        def inputs(rows: int) -> Tensor:
-            copies = math.ceil(rows / len(example))
-            return example.repeat(copies, *[1] * (example.ndim - 1))[:rows]
-
-        about = {"labels": [*self.labels]} if self.labels else {}
-        return NetworkToExport(module, "inputs", inputs, about, output="outputs")
-
     def draw(self, run: Run, config: L) -> DrawnFigures:
         """Draw the curves of everything that the module logged for each epoch, if anything."""
         if run.table.keys() <= {*NO_METRICS}:
@@ -134,16 +108,3 @@ class LightningExperiment(Experiment[L], Generic[L]):
             run.table, run.record.metrics, title=self.title(run), kept=run.record.earlier_epoch
         )
         return {"learning_curves.png": figure}
-
-
-def _check_package(part: P) -> P:
-    """Return a module or its data; raise ConfigError if it is of the package pytorch_lightning."""
-    kinds = type(part).__mro__
-    own = [*takewhile(lambda kind: not kind.__module__.startswith(OTHER_LIGHTNING), kinds)]
-    if len(own) == len(kinds):
-        return part
-    file = inspect.getfile(own[-1])
-    lines = enumerate(linecache.getlines(file), 1)
-    number = next((number for number, line in lines if OTHER_LIGHTNING in line), 1)
-    problem = f"{file}, line {number}: {own[-1].__name__} is of the package {OTHER_LIGHTNING}"
-    raise ConfigError(problem, OTHER_LIGHTNING_HINT)

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
+from dlrun.experiments.base import Experiment, NetworkAssets
 from dlrun.experiments.predictions import (
     DescribeRow,
     PredictedClasses,
@@ -141,10 +140,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
         return classification(len(assets.labels))
 
-    def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
-        """Return further files to save about a trained network, by their file names."""
-        return {}
-
     def torch_threads(self, config: N, threads: int) -> int:
         """Return how many of a run's CPU threads torch's own operations use."""
         return threads
@@ -175,8 +170,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
-            for name, content in self.extra_files(trained.network, assets).items():
-                context.keep(name, content)
         tested = predictions.test_metrics if predictions else {}
         return Results(
             metrics=trained.metrics | tested | loaded.baselines,
@@ -221,18 +214,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         if predictions is None:
             raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
         return predictions
-
-    def exported(self, run: Run, config: N) -> NetworkToExport:
-        """Return the trained network for export, with random numbers or the example as inputs."""
-        example = self.example(config, self.assets(run))[:1]
-
-        def inputs(rows: int) -> Tensor:
-            shape = rows, *example.shape[1:]
-            if not example.is_floating_point():
-                return example.expand(shape)
-            return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-        return NetworkToExport(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: Run, config: N) -> DrawnFigures:
         """Draw the learning curves of a run."""

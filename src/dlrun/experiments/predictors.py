@@ -2,21 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import photographs
 from dlrun.data.archives import Array
-from dlrun.errors import ConfigError, DataError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Words = list[tuple[str, float]]
+from dlrun.data.photographs import Labelled, Photograph
+from dlrun.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -25,19 +21,13 @@ class Prediction:
 
     labels: classes with their probabilities, the most probable first; empty for a number.
     value: the predicted number, or None for a class.
-    words, read, unknown: how many words a text has, how many last words of it the network reads,
-    and how many of the words read are not in its vocabulary.
-    moved: the words with the largest effect on the class `towards`, measured in `by`.
+    words, unknown: how many words a text has, and how many of them are not in the vocabulary.
     """
 
-    labels: Words = field(default_factory=list)
+    labels: Labelled = field(default_factory=list)
     value: float | None = None
     words: int | None = None
-    read: int | None = None
     unknown: int | None = None
-    towards: str = ""
-    by: str = ""
-    moved: Words = field(default_factory=list)
     error: str | None = None
 
     @property
@@ -65,10 +55,10 @@ class Predictor(ABC):
     shown: int | None = None
 
     @abstractmethod
-    def predict(self, inputs: Sequence[Any], *, words: bool = False) -> list[Prediction]:
-        """Return a prediction for each input, with each word's effect if `words` is true."""
+    def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
+        """Return a prediction for each input."""
 
-    def ranked(self, probabilities: NDArray[np.float64]) -> Words:
+    def ranked(self, probabilities: NDArray[np.float64]) -> Labelled:
         """Return the class names with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
@@ -90,14 +80,20 @@ class ImagePredictor(Predictor):
     shown: int | None = None
     smallest: int | None = None
 
-    def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str | Path]) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
         batch = list(photographs.load_photographs(files, self.to_input, smallest=self.smallest))
+        return [Prediction(photo.labels, error=photo.error) for photo in self.label(batch)]
+
+    def label(self, batch: Sequence[Photograph]) -> list[Photograph]:
+        """Return photographs with their labels in place of their pixels."""
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [
-            Prediction(error=photo.error) if photo.error else Prediction(self.ranked(next(rows)))
+            photo
+            if photo.error is not None
+            else replace(photo, pixels=None, labels=self.ranked(next(rows)))
             for photo in batch
         ]
 
@@ -118,9 +114,7 @@ class RowPredictor(Predictor):
     infer: Callable[[Array], NDArray[np.float64]]
     labels: Sequence[str] = ()
 
-    def predict(
-        self, inputs: Sequence[Mapping[str, object]], *, words: bool = False
-    ) -> list[Prediction]:
+    def predict(self, inputs: Sequence[Mapping[str, object]]) -> list[Prediction]:
         """Return a prediction for each row, or the error if it cannot be predicted."""
         read = [self._read(row) for row in inputs]
         arrays = [row for row in read if not isinstance(row, Prediction)]
@@ -147,30 +141,3 @@ class RowPredictor(Predictor):
         if self.labels:
             return Prediction(self.ranked(output))
         return Prediction(value=float(output))
-
-
-def predict_frame(predictor: Predictor, frame: "pd.DataFrame", text_column: str) -> "pd.DataFrame":
-    """Return predictions for the rows of a DataFrame, with its index, as `dlrun predict --out`.
-
-    text_column: has the texts. Raises ConfigError if the run reads images, DataError if a column is
-    missing.
-    """
-    import pandas as pd  # slow
-
-    if predictor.reads == "image":
-        raise ConfigError("this run reads images, not a DataFrame", "give a list of their paths")
-    columns = [text_column] if predictor.reads == "text" else [*predictor.columns]
-    if missing := [name for name in columns if name not in frame]:
-        similar = did_you_mean(missing[0], map(str, frame))
-        raise DataError(f"no column {', '.join(map(repr, missing))}{similar}")
-    cells = frame[columns].astype(object).where(frame[columns].notna(), "")
-    rows = cells.to_dict("records")
-    inputs = [str(row[text_column]) for row in rows] if predictor.reads == "text" else rows
-    predictions = predictor.predict(inputs)
-    result: dict[str, list[object]] = {
-        "predicted": [row.label if row.labels else row.value for row in predictions]
-    }
-    if predictor.labels:
-        result["probability"] = [row.probability if row.labels else None for row in predictions]
-    result["error"] = [row.error for row in predictions]
-    return pd.DataFrame(result, index=frame.index)

@@ -30,7 +30,6 @@ from dlrun.errors import (
     ConfigError,
     DlrunError,
     UsageError,
-    describe_with_place,
     did_you_mean,
     first_line,
 )
@@ -40,10 +39,6 @@ if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
     from dlrun.data.sources import Dataset
     from dlrun.experiments.base import AnyExperiment
-
-# The former name of lightning.pytorch, which Lightning refuses to mix with it.
-OTHER_LIGHTNING = "pytorch_lightning"
-OTHER_LIGHTNING_HINT = "write `import lightning.pytorch as pl`"
 
 
 @dataclass(frozen=True)
@@ -110,9 +105,6 @@ class ExperimentEntry:
                 return getattr(loaded, by_name)[self.name]
             return getattr(loaded, attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
-            if isinstance(error, ImportError) and error.name == OTHER_LIGHTNING:
-                problem = describe_with_place(error, self.package)
-                raise ConfigError(problem, OTHER_LIGHTNING_HINT) from error
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
     def broken(self, why: str) -> DlrunError:
@@ -189,19 +181,10 @@ def experiment_entry(name: str) -> ExperimentEntry:
     """Return the entry of an experiment by its name; raise ConfigError if it is unknown."""
     if entry := _installed()[0].get(name):
         return entry
-    check_installed(name)
     raise ConfigError(
         f"no experiment {name!r}{did_you_mean(name, experiment_names())}",
         f"choose one of these: {', '.join(experiment_names())}",
     )
-
-
-def check_installed(name: str) -> None:
-    """Raise ConfigError if dlrun has the YAML of an experiment, but no entry point of that name."""
-    for folder in config_folders(Path(__file__).parents[1]):
-        if (file := folder / f"{name}.yaml").is_file():
-            problem = f"no experiment {name!r} is installed, but there is {file}"
-            raise ConfigError(problem, "reinstall: `make install`, or `pip install -e .`")
 
 
 def load_experiment(name: str) -> "AnyExperiment":

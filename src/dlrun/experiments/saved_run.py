@@ -4,12 +4,11 @@ import contextlib
 import hashlib
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from dlrun.experiments.base import AnyExperiment, Network, NetworkToExport
+    from dlrun.experiments.base import AnyExperiment, Network
     from dlrun.experiments.predictions import Predictions
     from dlrun.experiments.predictors import Prediction, Predictor
 
@@ -291,34 +290,24 @@ class Run:
         self.check_has_result()
         return self._use(self.experiment.predictor)
 
-    @overload
-    def predict(self, inputs: "pd.DataFrame") -> "pd.DataFrame": ...
-
-    @overload
-    def predict(self, inputs: Input | Iterable[Input]) -> "list[Prediction]": ...
-
-    def predict(
-        self, inputs: "Input | Iterable[Input] | pd.DataFrame"
-    ) -> "list[Prediction] | pd.DataFrame":
+    def predict(self, inputs: "Input | Iterable[Input] | pd.DataFrame") -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
-        A row is a mapping from columns to values. The prediction of an image or a row may be an
-        error. Of a pandas DataFrame the predictions are a DataFrame with the same index. Raises
-        DlrunError if the run cannot predict, or not this input.
+        A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of
+        an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
+        input.
         """
-        pandas = sys.modules.get("pandas")
-        if pandas is not None and isinstance(inputs, pandas.DataFrame):
-            from dlrun.experiments.predictors import predict_frame  # slow: numpy
-
-            text_column = self.settings.get("data.text_column", "text")
-            return predict_frame(self.predictor, inputs, text_column)
+        if to_dict := getattr(inputs, "to_dict", None):  # of pandas, whose import is slow
+            inputs = to_dict("records")
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
         values = cast("Iterable[Input]", inputs)
         read = [self._read_input(value, self.predictor.reads) for value in values]
-        return self.predictor.predict(read, words=True) if read else []
+        return self.predictor.predict(read) if read else []
 
     def _read_input(self, value: Input, kind: str) -> Input:
+        if kind == "text" and isinstance(value, Mapping):
+            value = str(value[self.settings.get("data.text_column", "text")])
         if not isinstance(value, Mapping if kind == "row" else (str, Path)):
             known = "not a row" if kind == "row" else "neither a text nor the Path of a file"
             raise ConfigError(f"{value!r}: {known}")
@@ -339,10 +328,6 @@ class Run:
         threads = self.record.threads or 1
         context = RunContext(folder, steps, data_dir, self.folder.parents[1], threads)
         return self._use(lambda run, config: self.experiment.test(run, config, context))
-
-    def exported(self) -> "NetworkToExport":
-        """Return the network, prepared for export. Raises DlrunError if the run trained none."""
-        return self._use(self.experiment.exported)
 
     def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""

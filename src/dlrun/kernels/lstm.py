@@ -41,8 +41,6 @@ class LSTMLastState:
     threads: number of threads that share the reviews; None: as many as torch uses.
     """
 
-    skip_padding = True  # False: nn.LSTM computes all time steps, which other programs can read
-
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
         self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
@@ -54,7 +52,7 @@ class LSTMLastState:
         if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
         if not self.applies(lstm, ids):
-            return lstm_states(lstm, embedding, ids)[:, -1]
+            return _by_torch(lstm, embedding, ids)
         from dlrun.kernels import lstm_numba  # slow
 
         numbers, hidden = ids.numpy(), lstm.hidden_size
@@ -73,20 +71,19 @@ class LSTMLastState:
         Without gradients a few reviews are left to nn.LSTM, whose layers torchinfo then sees.
         """
         return (
-            self.skip_padding
-            and ids.device.type == "cpu"
+            ids.device.type == "cpu"
             and lstm.weight_hh_l0.dtype == torch.float32
             and lstm.hidden_size <= WIDEST
             and (torch.is_grad_enabled() or len(ids) > FEW)
         )
 
 
-def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Return nn.LSTM's state after each word id; in float32 on a CPU: many lack a bfloat16 LSTM."""
+def _by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+    """Return nn.LSTM's last state; in float32 on a CPU: many lack a bfloat16 LSTM."""
     on_cpu = ids.device.type == "cpu"
     with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
         states: Tensor = lstm(embedding(ids))[0]
-        return states
+        return states[:, -1]
 
 
 def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> list[Tensor]:

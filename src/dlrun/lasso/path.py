@@ -95,11 +95,14 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
     return stream.getvalue()
 
 
-def unpack_linear_model_at(content: bytes, index: int) -> LinearModel:
-    """Return the linear model at position `index` of the bytes that pack_linear_models wrote."""
+def unpack_linear_models(content: bytes) -> list[LinearModel]:
+    """Return the linear models in the bytes that pack_linear_models wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
         matrix.check_format(full_check=True)
-        intercept, penalty = (float(file[name][index]) for name in ("intercepts", "penalties"))
-        return LinearModel(matrix[[index]].toarray()[0], intercept, penalty)
+        numbers = zip(file["intercepts"].tolist(), file["penalties"].tolist(), strict=True)
+    return [
+        LinearModel(row.toarray()[0], intercept, penalty)
+        for row, (intercept, penalty) in zip(matrix, numbers, strict=True)
+    ]

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
-from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 from dlrun.config.network_sections import PretrainedModelConfig
@@ -130,28 +128,21 @@ def place_network(
     return probabilities
 
 
-def photograph_transform(
-    published: ImageClassification, *, squash: bool, exact: bool = True
-) -> Transform:
+def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
     """Return the transform from photograph to network input: the weights' own, or the book lab's.
 
-    The book's lab (`squash`) resizes to a square whatever the sides' ratio. Not `exact`: torch
-    resizes in half of Pillow's time, and a pixel may differ by 1 of 255.
+    The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """
-    size = published.resize_size * 2 if squash else published.resize_size
+    size = published.resize_size * 2  # of both sides: the list has one number
 
     def to_input(image: Image.Image) -> Tensor:
-        if not squash:  # of a very long picture the middle: the whole would not fit into memory
+        if squash:
+            image = transforms.functional.resize(image, size, published.interpolation)
+        else:  # of a very long picture the middle: the whole would not fit into memory
             longest = LONGEST * min(image.size)
             image = transforms.functional.center_crop(
                 image, [min(longest, side) for side in image.size[::-1]]
             )
-        if not exact:
-            colours = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-            resized = v2.functional.resize(colours, size, published.interpolation, antialias=True)
-            image = Image.fromarray(resized.permute(1, 2, 0).numpy())
-        elif squash:
-            image = transforms.functional.resize(image, size, published.interpolation)
         pixels: Tensor = published(image)  # its own resize has nothing left to do if one was done
         return pixels
 

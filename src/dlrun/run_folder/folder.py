@@ -30,7 +30,7 @@ SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 RUN_FILES = (CONFIG, RESULTS, ENVIRONMENT, LOCK)  # a folder with two of them is a run's
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
-WEIGHTS, EXAMPLE, THUMBNAILS = "weights.pt", "example.pt", "thumbnails.npz"
+WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
 STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
 IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # columns of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.

@@ -25,7 +25,7 @@ from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
-from dlrun.run_folder.folder import EXAMPLE, WEIGHTS
+from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_metrics
 from dlrun.system.accelerator import (
@@ -179,8 +179,6 @@ class Training:
         stopped = self._note_how_it_ended()
         network = module.network if isinstance(module, LightningNetwork) else module
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
-        if network is module and recorder.example is not None:
-            context.keep(EXAMPLE, serialize_tensors({"inputs": recorder.example}))
         kept = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
         metrics = newest_metrics(steps.rows[:kept]) | test_metrics
         return Trained(metrics, network, recorder.predictions(), kept, stopped)

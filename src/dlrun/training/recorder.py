@@ -37,7 +37,6 @@ from dlrun.system.console import format_position
 from dlrun.system.workarounds import begin_next_epoch_when_resumed
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
-EXAMPLE_ROWS = 8  # by which a network can be exported
 SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 # Objects of any kind, which no checkpoint of dlrun holds.
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
@@ -100,7 +99,6 @@ class EpochRecorder(pl.Callback):
 
     def __post_init__(self) -> None:
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
-        self.example: Tensor | None = None  # the inputs of some rows
         self._predicted: list[Tensor | None] = []  # see `predictions_of_batch`
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
@@ -182,7 +180,6 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
-            self.example = inputs_of_batch(batch)
             seed_generators(self.seed_of(), pl_module.device)
 
     def on_train_batch_end(
@@ -201,9 +198,7 @@ class EpochRecorder(pl.Callback):
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
         """Stop the test if a signal was received; keep rows, as a resumed run may train no more."""
-        if not any(place):
-            self.example = inputs_of_batch(batch)
-        self.steps.stop.after_step()
+        self.on_validation_batch_end(trainer)
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
@@ -310,12 +305,6 @@ def columns_of(logged: Collection[str]) -> dict[str, str]:
             problem = f"the module logs {other} and {name}, which are both the column {column}"
             raise DlrunError(problem, "give one of them another name")
     return names
-
-
-def inputs_of_batch(batch: object) -> Tensor | None:
-    """Return the inputs of a batch's first rows, on the CPU; None if they are no tensor."""
-    inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
-    return inputs[:EXAMPLE_ROWS].detach().cpu() if isinstance(inputs, Tensor) else None
 
 
 def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:

@@ -27,7 +27,6 @@ class TransformConfig(Section):
     """Defines how a photograph becomes the input of the network."""
 
     squash: bool
-    scaled_decoding: bool
 
 
 class PublishedLabels(Section):

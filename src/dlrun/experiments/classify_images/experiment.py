@@ -4,7 +4,6 @@ import io
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,13 +20,13 @@ from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.base import Experiment, NetworkToExport
+from dlrun.experiments.base import Experiment
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
 from dlrun.experiments.comparable_with_published import changed_result_keys, has_shipped_reference
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
-from dlrun.networks.pretrained import PretrainedNetwork, Transform
+from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
@@ -39,7 +38,6 @@ from dlrun.system.resources import temporary_training_settings
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # columns of metrics.csv; the first two: totals
-OVERSAMPLING = 6  # times the resize's side: of the six photographs one third label changes
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.
 GROUP = 4
@@ -110,34 +108,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return a predictor for further photographs."""
-        model = _load_again(config)
-        compute = pretrained.place_network(model, "cpu", config.precision)
-        transform, smallest = _input_transform(config, model)
-
-        def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
-            return compute(torch.stack(inputs)).double().numpy()
-
-        return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
-
-    def exported(self, run: Run, config: Config) -> NetworkToExport:
-        """Return the pretrained network for export; its input is a transformed photograph."""
-        model = _load_again(config)
-        transform = model.transform
-        (resize,), (side,) = transform.resize_size, transform.crop_size
-        preprocessing = {
-            "resize": [resize, resize] if config.transform.squash else resize,  # the shorter side
-            "interpolation": transform.interpolation.value,
-            "centre_crop": side,
-            "divide_by": 255,
-            "mean": transform.mean,
-            "std": transform.std,
-        }
-        about = {"model": model.source, "labels": model.labels, "preprocessing": preprocessing}
-
-        def inputs(rows: int) -> Tensor:
-            return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
-
-        return NetworkToExport(model.network, "images", inputs, about)
+        return _predictor(config, _load_again(config), "cpu")
 
     def draw(self, run: Run, config: Config) -> DrawnFigures:
         """Draw the first photographs with their most probable labels."""
@@ -197,35 +168,19 @@ def classify_photographs(
     unreadable = sum(photograph.error is not None for photograph in done)
     table = to_csv([IMAGE_COLUMNS, *photographs.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
-    transform, smallest = _input_transform(config, model)
     threads, group_size = (context.threads, GROUP) if device == "cpu" else (1, config.batch_size)
-    compute = pretrained.place_network(model, device, config.precision)
-
-    def classify(group: Sequence[Photograph]) -> list[Photograph]:
-        labels: dict[Path, Labelled] = {}
-        if readable := [photograph for photograph in group if photograph.error is None]:
-            probabilities = compute(torch.stack([photograph.pixels for photograph in readable]))
-            best = probabilities.topk(min(config.top, len(model.labels)))
-            rows = zip(readable, best.values.tolist(), best.indices.tolist(), strict=True)
-            for photograph, values, indices in rows:
-                names = [model.labels[index] for index in indices]
-                labels[photograph.file] = list(zip(names, values, strict=True))
-        return [
-            replace(photograph, pixels=None, labels=labels.get(photograph.file, []))
-            for photograph in group
-        ]
+    predictor = _predictor(config, model, device)
 
     with steps.progress("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
             thumbnails = sum(photograph.thumbnail is not None for photograph in done) < SHOWN
-            loading = photographs.load_photographs(
-                part, transform, thumbnails=thumbnails, smallest=smallest
+            batch = list(
+                photographs.load_photographs(part, predictor.to_input, thumbnails=thumbnails)
             )
-            batch = list(loading)
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
-            predictions = list(chain.from_iterable(pool.map(classify, groups)))
+            predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
             done += predictions
             unreadable += sum(photograph.error is not None for photograph in predictions)
             seconds = time.perf_counter() - started
@@ -241,13 +196,14 @@ def classify_photographs(
     return done
 
 
-def _input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transform, int | None]:
-    """Return a photograph's transform, and the size to which a JPEG may be decoded for it."""
-    squash = config.transform.squash
-    side: int = OVERSAMPLING * model.transform.resize_size[0]
-    exact = not config.transform.scaled_decoding
-    transform = pretrained.photograph_transform(model.transform, squash=squash, exact=exact)
-    return transform, None if exact else side
+def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePredictor:
+    compute = pretrained.place_network(model, device, config.precision)
+    transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
+
+    def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
+        return compute(torch.stack(inputs)).double().numpy()
+
+    return ImagePredictor(model.labels, transform, probabilities, config.top)
 
 
 def _load_again(config: Config) -> PretrainedNetwork:

@@ -36,13 +36,9 @@ SCALE = 255  # divides the bytes of an image
 
 
 class ImageAssets(NetworkAssets, frozen=True):
-    """Holds the class names and the description of the preprocessing of an image network.
-
-    preprocessing: how an image becomes the network's input, for programs without dlrun.
-    """
+    """Holds the names of the classes of an image network."""
 
     labels: list[str]
-    preprocessing: dict[str, object]
 
 
 class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
@@ -72,12 +68,10 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             *self.batches(config, images.train, fitted, held_out),
             *self.batches(config, test, np.arange(len(test))),
         )
-        preprocessing = {"scale": SCALE, "size": list(self.size)}
-        assets = ImageAssets(labels=images.names, preprocessing=preprocessing)
         return LoadedData(
             data,
             images.origin,
-            assets,
+            ImageAssets(labels=images.names),
             lambda row: {"image": encode_png(test.pixels[row])},
             row_names=images.test_names,
         )

@@ -13,7 +13,8 @@ from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
-from dlrun.experiments.tables import Arrays, Matrix, TableExperiment, TableModel
+from dlrun.experiments.table_fits.table_experiment import Arrays, TableExperiment, TableModel
+from dlrun.experiments.tables import Matrix
 from dlrun.system.console import Screen, pluralize
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
@@ -41,15 +42,14 @@ class LeastSquares(LinearModel):
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
-        if not done:
-            # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
-            spreads = rows.std(0)
-            spreads[spreads == 0] = 1
-            centred = (rows - rows.mean(0)) / spreads
-            coef, *_ = np.linalg.lstsq(centred, targets - targets.mean())
-            coef /= spreads
-            intercept = np.array(targets.mean() - rows.mean(0) @ coef)
-            yield {"intercept": intercept, "coefficients": coef}
+        # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
+        spreads = rows.std(0)
+        spreads[spreads == 0] = 1
+        centred = (rows - rows.mean(0)) / spreads
+        coefficients, *_ = np.linalg.lstsq(centred, targets - targets.mean())
+        coefficients /= spreads
+        intercept = np.array(targets.mean() - rows.mean(0) @ coefficients)
+        yield {"intercept": intercept, "coefficients": coefficients}
 
 
 class Logistic(LinearModel):
@@ -59,10 +59,9 @@ class Logistic(LinearModel):
         """Yield one fit, on standardised columns."""
         from sklearn import linear_model, preprocessing  # slow
 
-        if not done:
-            scaler = preprocessing.StandardScaler().fit(rows)
-            solver = linear_model.LogisticRegression(max_iter=MOST_ITERATIONS)
-            yield _unscaled(solver.fit(scaler.transform(rows), targets), scaler)
+        scaler = preprocessing.StandardScaler().fit(rows)
+        solver = linear_model.LogisticRegression(max_iter=MOST_ITERATIONS)
+        yield _unscaled(solver.fit(scaler.transform(rows), targets), scaler)
 
 
 class Lasso(LinearModel):
@@ -160,9 +159,8 @@ class Boosting:
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
         """Yield one fit."""
-        if not done:
-            self.trees = self._grow(rows, targets)
-            yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
+        self.trees = self._grow(rows, targets)
+        yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
 
     def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
         """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""

@@ -14,20 +14,19 @@ from scipy import sparse
 from scipy.special import expit, log_expit, softmax
 
 from dlrun.data.labelled_texts import Reviews
+from dlrun.data.photographs import Labelled
 from dlrun.data.prepared import fingerprint_arrays
-from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN
+from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import (
     AnyExperiment,
     Experiment,
     Network,
-    NetworkToExport,
     linear_network,
 )
 from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
-from dlrun.experiments.predictors import Words
-from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
+from dlrun.experiments.reviews import ReviewAssets, TextPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_lasso.config import ImdbLassoConfig, TextLassoConfig
 from dlrun.lasso import path
@@ -50,7 +49,7 @@ COLUMNS += ["seconds", "duality_gap"]
 COEFFICIENTS = "coefficients.npz"  # the models of all penalties
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 SHOWN = 10  # words of each class
-SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
+LEAST = 0.0005  # a smaller weight is shown as 0.000
 
 
 class TextLasso(Experiment[TextLassoConfig]):
@@ -67,15 +66,14 @@ class TextLasso(Experiment[TextLassoConfig]):
         with context.phase("fit"):
             models = _solve(config, context, splits, assets)
         rows = context.steps.rows
-        labels = loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        chosen = models[best]
         row = rows[best]
-        words = [_words(model, loaded) for model in chosen]
-        predictions = _classify(chosen, loaded, labels)
+        chosen = models[best]
+        predictions = _classify(chosen, loaded, loaded.labels)
         context.keep(COEFFICIENTS, path.pack_linear_models(list(chain.from_iterable(models))))
-        if len(words) == 1:
-            context.keep(WORDS, to_csv([["word", "weight"], *words[0]]))
+        if len(chosen) == 1:
+            weights = _weights(chosen[0], loaded)
+            context.keep(WORDS, to_csv([["word", "weight"], *weights]))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         context.write_summary(
@@ -84,13 +82,7 @@ class TextLasso(Experiment[TextLassoConfig]):
             f"model   {row['nonzero']:,} of {sum(len(model.coef) for model in chosen):,} "
             "coefficients are not zero"
         )
-        largest = [[word for word in reversed(of) if word[1] >= SHOWN_AS_ZERO] for of in words]
-        if len(words) == 1:  # the first class has the words that speak against the second
-            largest = [[word for word in words[0] if word[1] <= -SHOWN_AS_ZERO], *largest]
-        shown: list[RenderableType] = []
-        for label, words_of_label in zip(labels, largest, strict=True):
-            weights = (f"{word} {weight:+.3f}" for word, weight in words_of_label[:SHOWN])
-            shown.append(Text(printable(f"{label} words: {', '.join(weights)}")))
+        words = _words_by_class(chosen, loaded)
         compared = baseline.record if baseline else None
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]} | predictions.test_metrics,
@@ -105,9 +97,9 @@ class TextLasso(Experiment[TextLassoConfig]):
                 "compared_with": str(baseline.folder) if baseline else None,
                 "compared_experiment": compared and compared.experiment,
                 "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
-                "words": dict(zip(labels, (of[:SHOWN] for of in largest), strict=True)),
+                "words": words,
             },
-            shown=shown,
+            shown=[_show_words(label, weights) for label, weights in words.items()],
         )
 
     def network(self, run: Run, config: TextLassoConfig) -> Network:
@@ -130,26 +122,13 @@ class TextLasso(Experiment[TextLassoConfig]):
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         return _classify(_chosen_models(run), loaded, ReviewAssets.of_run(run).labels)
 
-    def predictor(self, run: Run, config: TextLassoConfig) -> ReviewsPredictor:
-        """Return a predictor for texts; a word's effect is its coefficient."""
+    def predictor(self, run: Run, config: TextLassoConfig) -> TextPredictor:
+        """Return a predictor for texts."""
         assets = ReviewAssets.of_run(run)
         models = _chosen_models(run)
-
-        def word_effects(words: Sequence[str], ids: NDArray[np.int64], towards: int) -> Words:
-            coef = models[towards if len(models) > 1 else 0].coef
-            effects = zip(words, ids.tolist(), coef[ids].tolist(), strict=True)
-            moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
-            return list(moved.items())
-
-        return ReviewsPredictor(
-            assets,
-            lambda texts: _probabilities(models, texts.bag_of_words(assets.width)),
-            word_effects,
+        return TextPredictor(
+            assets, lambda texts: _probabilities(models, texts.bag_of_words(assets.width))
         )
-
-    def exported(self, run: Run, config: TextLassoConfig) -> NetworkToExport:
-        """Return the linear model for export; its input is a matrix of 0 and 1."""
-        return reviews.network_reading_bags(self.network(run, config), ReviewAssets.of_run(run))
 
     def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:
         """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
@@ -199,13 +178,30 @@ def _classify(models: Models, loaded: Reviews, labels: Sequence[str]) -> Predict
     return PredictedClasses(true, rows.argmax(1), rows.max(1), labels, row_names=loaded.test_names)
 
 
-def _words(model: LinearModel, loaded: Reviews) -> Words:
+def _weights(model: LinearModel, loaded: Reviews) -> Labelled:
     """Return the words whose weight is not zero, the most negative first."""
     return [
         (loaded.decode([index]), float(model.coef[index]))
         for index in np.argsort(model.coef)
         if model.coef[index] and index >= FIRST_WORD
     ]
+
+
+def _words_by_class(models: Models, loaded: Reviews) -> dict[str, Labelled]:
+    """Return the words with the largest weights for each class, the largest first.
+
+    Of two classes, the first one has the words that speak against the second.
+    """
+    ascending = [_weights(model, loaded) for model in models]
+    by_class = [[word for word in reversed(words) if word[1] >= LEAST] for words in ascending]
+    if len(models) == 1:
+        by_class.insert(0, [word for word in ascending[0] if word[1] <= -LEAST])
+    return {label: words[:SHOWN] for label, words in zip(loaded.labels, by_class, strict=True)}
+
+
+def _show_words(label: str, weights: Labelled) -> RenderableType:
+    words = ", ".join(f"{word} {weight:+.3f}" for word, weight in weights)
+    return Text(printable(f"{label} words: {words}"))
 
 
 def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
@@ -254,9 +250,7 @@ def _solve(
     steps = context.steps
     total = len(penalties)
     checkpoint = steps.begin(COLUMNS, _fingerprint(splits, assets))
-    models: list[Models] = []
-    for part in checkpoint.parts if checkpoint else ():
-        models.append([path.unpack_linear_model_at(part, index) for index in range(len(targets))])
+    models = [path.unpack_linear_models(part) for part in checkpoint.parts] if checkpoint else []
     newest = models[-1] if models else [None] * len(targets)
     started = time.perf_counter()
     columns = {split: binary_columns(bags) for split, (bags, _) in splits.items()}
@@ -295,11 +289,10 @@ def _solve(
 
 
 def _chosen_models(run: Run) -> Models:
-    content = run.read(COEFFICIENTS)
     classes = len(ReviewAssets.of_run(run).labels)
     count = 1 if classes == 2 else classes
     first = run.results["best_index"] * count
-    return [path.unpack_linear_model_at(content, first + index) for index in range(count)]
+    return path.unpack_linear_models(run.read(COEFFICIENTS))[first : first + count]
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {

@@ -1,0 +1,260 @@
+"""Fit models to a table: the model's protocol, and the experiment that keeps the best fit."""
+
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from dlrun.config.sections import CpuOnlyConfig
+from dlrun.data.archives import Array
+from dlrun.data.tables import TablePart
+from dlrun.errors import DataError
+from dlrun.experiments.base import Experiment, Network, linear_network
+from dlrun.experiments.predictions import (
+    PredictedClasses,
+    PredictedValues,
+    Predictions,
+    keep_test_predictions,
+)
+from dlrun.experiments.predictors import RowPredictor
+from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
+from dlrun.experiments.tables import (
+    Matrix,
+    TableAssets,
+    divide_rows,
+    draw_test_values,
+    fingerprint_table,
+    load_configured_table,
+    straw_man_metrics,
+)
+from dlrun.metrics import VALID, describe_metric
+from dlrun.run_context import Results, RunContext
+from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
+from dlrun.system.console import Screen, format_position, to_json
+
+Arrays = dict[str, Array]
+Parts = dict[str, TablePart]  # train, test, and valid if rows validate
+MODEL = "model.npz"  # the arrays of all fits of a run
+
+
+class TableModel(Protocol):
+    """Defines a model of the rows of a table, whose fit is arrays: they are what a run saves.
+
+    step: what a fit is called. columns: the single numbers of a fit that metrics.csv has too.
+    """
+
+    step: str
+    columns: tuple[str, ...]
+
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+        """Yield the fits after the first `done` ones; that which validates best is kept.
+
+        rows: (n, columns). targets: values (n,), or the indices of classes.
+        """
+
+    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+        """Return values (n,), or probabilities (n, classes), for rows (n, columns)."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Holds a fit of a model, and the assets with which it reads rows."""
+
+    model: TableModel
+    assets: TableAssets
+    fit: Arrays
+
+    def infer(self, rows: Matrix) -> Matrix:
+        """Return class probabilities (n, classes), or values (n,) in the unit of the target."""
+        outputs = self.model.predict(self.fit, rows)
+        return outputs if self.assets.labels else self.assets.centre + self.assets.scale * outputs
+
+    def predict(self, part: TablePart) -> Predictions:
+        """Return the predictions of a part of a table."""
+        outputs = self.infer(part.X)
+        labels = self.assets.labels
+        if not labels:
+            return PredictedValues(part.targets, outputs, row_names=part.names)
+        classes = outputs.argmax(1)
+        return PredictedClasses(part.targets, classes, outputs.max(1), labels, row_names=part.names)
+
+
+class TableExperiment(Experiment[CpuOnlyConfig]):
+    """Fits a model to a table, and keeps the fit that validates best.
+
+    make: returns the model for a config. metrics: of values, the main one first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[Any], TableModel],
+        metrics: tuple[str, str] = ("mae", "r2"),
+    ) -> None:
+        super().__init__(name)
+        self.make = make
+        self.metrics = metrics
+
+    def run(self, config: CpuOnlyConfig, context: RunContext) -> Results:
+        """Fit the model, choose the best fit, and write coefficients and predictions."""
+        accelerator = config.report_cpu(context.screen.warn)
+        with context.phase("data"):
+            table = load_configured_table(config, context)
+            parts = divide_rows(config, table, context.screen)
+            assets = TableAssets.of(table)
+            context.keep(ASSETS, to_json(assets.values()).encode())
+        with context.phase("fit"):
+            digest = fingerprint_table(table)
+            fits = self._fit_all(self.make(config), assets, parts, digest, config, context)
+        best = self._best_step(context.steps.rows, assets)
+        fitted = fits[best]
+        arrays = {name: np.stack([step.fit[name] for step in fits]) for name in fitted.fit}
+        context.keep(MODEL, _pack(arrays))
+        predictions = fitted.predict(table.test)
+        keep_test_predictions(context, config.predictions, predictions, table.describe)
+        extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
+        counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+        summary = [f"data     {table.origin.text}", f"rows     {counts}"]
+        summary += [f"columns  {len(assets.columns.names)}"]
+        if "coefficients" in fitted.fit:
+            extra["parameters"] = fitted.fit["intercept"].size + fitted.fit["coefficients"].size
+            summary += ["", *_keep_coefficients(context, fitted)]
+        context.write_summary("\n".join(summary))
+        metrics = newest_metrics([context.steps.rows[best]])  # without R² of one row, which is NaN
+        metrics.pop("fit", None)
+        return Results(
+            metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
+            accelerator=accelerator,
+            origin=table.origin,
+            test_rows=len(table.test),
+            classes=predictions.classes,
+            extra=extra,
+        )
+
+    def _metrics(self, assets: TableAssets) -> tuple[str, str]:
+        return ("accuracy", "macro_f1") if assets.labels else self.metrics
+
+    def _best_step(self, rows: list[dict[str, float]], assets: TableAssets) -> int:
+        """Return the index of the step that validates best; without validation, of the only one."""
+        valid = f"{VALID}{self._metrics(assets)[0]}"
+        sign = describe_metric(valid, {}).sign
+        return max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
+
+    def _fit_all(
+        self,
+        model: TableModel,
+        assets: TableAssets,
+        parts: Parts,
+        digest: str,
+        config: CpuOnlyConfig,
+        context: RunContext,
+    ) -> list[FittedModel]:
+        """Return all fits of the model; each fit is a step of the run."""
+        steps = context.steps
+        total = config.total_steps or 1
+        targets = _targets_to_fit(assets, parts["train"])
+        names = self._metrics(assets)
+        metrics = [f"{part}_{name}" for part in parts for name in names]
+        shown = [*model.columns[1:2], *(name for name in metrics if not name.startswith("train_"))]
+        columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
+        checkpoint = steps.begin(columns, digest)
+        saved = [_unpack(content) for content in checkpoint.parts] if checkpoint else []
+        fits = [FittedModel(model, assets, fit) for fit in saved]
+        if len(fits) == total:
+            return fits
+        with steps.progress("fit", total, model.step):
+            started = time.perf_counter()
+            for fit in model.fits(parts["train"].X, targets, len(fits), context.screen):
+                fitted = FittedModel(model, assets, fit)
+                fits.append(fitted)
+                row = {model.step: len(fits)} | {name: float(fit[name]) for name in model.columns}
+                for part, rows in parts.items():
+                    values = fitted.predict(rows).metrics
+                    row |= {f"{part}_{name}": values.get(name, math.nan) for name in names}
+                line = "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
+                row[SECONDS] = time.perf_counter() - started
+                position = format_position(len(fits), total)
+                steps.finish(row, f"{model.step} {position}  {line}", b"", _pack(fit))
+                context.stop.after_step()
+                started = time.perf_counter()
+        return fits
+
+    def network(self, run: Run, config: CpuOnlyConfig) -> Network:
+        """Return a linear model: matrix (rows, columns) -> outputs (rows, ...), see TableAssets."""
+        fit = self._fitted(run, config).fit
+        if "coefficients" not in fit:
+            return super().network(run, config)
+        return linear_network(fit["coefficients"], fit["intercept"])
+
+    def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
+        """Predict the test set again with the fit that was kept."""
+        table = load_configured_table(config, context)
+        run.check_data(fingerprint_table(table))
+        return self._fitted(run, config).predict(table.test)
+
+    def predictor(self, run: Run, config: CpuOnlyConfig) -> RowPredictor:
+        """Return a predictor for rows of a table."""
+        fitted = self._fitted(run, config)
+        return fitted.assets.predictor(fitted.infer)
+
+    def _fitted(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
+        """Return the fit that a run kept."""
+        best = run.results["best_index"]
+        fit = {name: fits[best] for name, fits in _unpack(run.read(MODEL)).items()}
+        return FittedModel(self.make(config), TableAssets.of_run(run), fit)
+
+    def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
+        """Draw errors and coefficients by penalty, or of one fit the predictions of values."""
+        from dlrun.plots import draw_penalty_path  # slow: matplotlib
+
+        assets = TableAssets.of_run(run)
+        title = self.title(run)
+        if len(run.rows) == 1:
+            return {} if assets.labels else draw_test_values(run, title=title)
+        columns = assets.columns.names
+        metric = self._metrics(assets)[0]
+        lines = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
+        outputs = (assets.labels or [""])[-(lines.shape[1] // len(columns)) :]
+        names = [f"{column} {output}".strip() for output in outputs for column in columns]
+        best = run.results["best_index"]
+        figure = draw_penalty_path(run.table, metric, lines, names, best, title=title)
+        return {"lasso_path.png": figure}
+
+
+def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
+    """Return class indices, or standardised values. Raises DataError if a class has no row."""
+    if not assets.labels:
+        return (train.targets - assets.centre) / assets.scale
+    for index, name in enumerate(assets.labels):
+        if index not in train.targets:
+            problem = f"column {assets.target!r}: no row of the class {name!r} is left to fit"
+            raise DataError(problem, "give more rows of it, or a smaller data.validation")
+    return train.targets
+
+
+def _keep_coefficients(context: RunContext, fitted: FittedModel) -> list[str]:
+    """Write coefficients.csv, with a column for each class; return its rows as lines of text."""
+    intercepts = np.atleast_1d(fitted.fit["intercept"])
+    table = np.column_stack([intercepts, np.atleast_2d(fitted.fit["coefficients"])]).T
+    names = ["(intercept)", *fitted.assets.columns.names]
+    outputs = (fitted.assets.labels or ["coefficient"])[-len(table.T) :]
+    rows = [(name, *row) for name, row in zip(names, table.tolist(), strict=True)]
+    context.keep("coefficients.csv", to_csv([("column", *outputs), *rows]))
+    return [" ".join([f"{name:<20}", *(f"{value:>14.6g}" for value in row)]) for name, *row in rows]
+
+
+def _pack(arrays: Arrays) -> bytes:
+    content = io.BytesIO()
+    saved: dict[str, Any] = arrays  # numpy's types want it so
+    np.savez(content, **saved)
+    return content.getvalue()
+
+
+def _unpack(content: bytes) -> Arrays:
+    with np.load(io.BytesIO(content)) as arrays:
+        return dict(arrays)
