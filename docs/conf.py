@@ -22,7 +22,7 @@ include_patterns = ["*.md", "docs/**", "benchmarks/*.md", "data/*.md", "runs/*.m
 # Folders that are not even walked, and files in the others that are no pages.
 exclude_patterns = [
     ".*", "build", "dist", "src", "tests", "configs", "*/.*", "*/results", "data/[!R]*",
-    "runs/[!R]*", "reproduction.md", "examples/runs", "examples/data", "examples/*/src",
+    "runs/[!R]*", "examples/runs", "examples/data", "examples/*/src",
 ]  # fmt: skip
 suppress_warnings = ["toc.not_included"]  # such as runs/README, to which other pages lead
 myst_heading_anchors = 3

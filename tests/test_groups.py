@@ -9,8 +9,9 @@ import scipy.stats
 
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, Spread, compare, compare_pairs, group_runs, place_of_published
+from dlrun.groups import Group, Spread, group_runs, position_beside
 from dlrun.metrics import describe_metric
+from dlrun.pairs import compare, compare_pairs
 from tests.run_folder.making import a_run
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
@@ -110,9 +111,9 @@ def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expe
 
 
 def test_a_published_number_is_rounded() -> None:
-    assert place_of_published(0.88, (0.85, 0.8751)) == "within"
-    assert place_of_published(0.88, (0.8849, 0.9)) == "within"
-    assert place_of_published(0.88, (0.8851, 0.9)) == "below"
+    assert position_beside(0.88, (0.85, 0.8751)) == "within"
+    assert position_beside(0.88, (0.8849, 0.9)) == "within"
+    assert position_beside(0.88, (0.8851, 0.9)) == "below"
 
 
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:

@@ -59,25 +59,6 @@ def test_lasso_path(name: str | None) -> None:
     assert ("no run to compare with" in right.get_title()) == (compared is None)
 
 
-def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
-    settings = [{"lr": lr, "hidden": h} for lr in (0.001, 0.01, 0.1) for h in ([16, 16], [32])]
-    metrics = [{"valid": 0.8 + n / 100, "test": 0.7 + n / 100} for n in range(6)]
-    runs = [plots.PlottedRun(*one) for one in zip(settings, metrics, strict=True)]
-    marks = {"chosen": {"lr": 0.01}, "book": 0.85, "title": "a sweep $"}
-    figure = plots.draw_sweep_figure(runs, ["lr", "hidden"], "accuracy", **marks)
-    rates, sizes = figure.axes
-    assert (rates.get_xscale(), sizes.get_xscale()) == ("log", "linear")
-    assert [label.get_text() for label in sizes.get_xticklabels()] == ["[16, 16]", "[32]"]
-    valid, test = rates.collections
-    for drawn, part in ((valid, "valid"), (test, "test")):
-        expected = [[dot.settings["lr"], dot.metric[part]] for dot in runs]
-        assert drawn.get_offsets().data == pytest.approx(np.array(expected))
-    means = [list(line.get_ydata()) for line in rates.lines if len(line.get_xdata()) == 3]
-    assert any(one == pytest.approx([0.805, 0.825, 0.845]) for one in means)
-    assert rates.get_ylabel() == "accuracy"
-    assert is_drawn(figure)
-
-
 @pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)])
 def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> None:
     names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]

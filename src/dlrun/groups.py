@@ -1,4 +1,4 @@
-"""Group the runs of one config over seeds and folds, and compare two such groups."""
+"""Group the runs of one config over seeds and folds, and say how a metric spreads over them."""
 
 import itertools
 import json
@@ -20,15 +20,11 @@ from dlrun.metrics import TESTED, Metric
 from dlrun.run_folder.record import ACCURACY, SPLIT_SEED, RunRecord
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
-    format_interval,
-    format_metric,
     is_plottable,
     main_metric,
     published_metrics,
-    published_reruns,
     selection_metric,
 )
-from dlrun.system.console import pluralize
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
@@ -44,7 +40,7 @@ def config_without_chance(settings: Values) -> Values:
     return {key: value for key, value in settings.items() if key not in ignored}
 
 
-def too_few(count: int, unit: str) -> str:
+def describe_shortage(count: int, unit: str) -> str:
     """Return that there are too few seeds or folds to say anything; empty if there are enough."""
     return "" if count >= FEWEST else f"too few {unit}s to say ({count} of {FEWEST})"
 
@@ -144,9 +140,9 @@ class Group:
         except DlrunError:  # the experiment is not installed
             return True
 
-    def too_few(self, spread: Spread) -> str:
+    def shortage(self, spread: Spread) -> str:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""
-        return too_few(len(spread.values), self.unit) if self.depends_on_chance else ""
+        return describe_shortage(len(spread.values), self.unit) if self.depends_on_chance else ""
 
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
@@ -209,24 +205,18 @@ class Group:
         editions = published_metrics(self.record, ignoring_differences=self.with_published).items()
         return {edition: values[metric] for edition, values in editions if metric in values}
 
-    def reruns(self, metric: str) -> dict[str, float]:
-        """Return the values of a metric in the authors' earlier runs by source."""
-        is_shown = self.with_published or not self.record.reference_differs
-        reruns = published_reruns(self.record) if is_shown else []
-        return {source: values[metric] for source, values in reruns if metric in values}
-
-    def place(self, spread: Spread, edition: str) -> str | None:
+    def position_of_published(self, spread: Spread, edition: str) -> str | None:
         """Return where a published number lies: `within`, `above` or `below` the range of runs.
 
         `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
         """
         value = self.published(spread.metric.name).get(edition)
-        if value is None or self.record.reference_differs or self.too_few(spread):
+        if value is None or self.record.reference_differs or self.shortage(spread):
             return None
         if self.depends_on_chance and spread.range_of_runs:
-            return place_of_published(value, spread.range_of_runs)
-        place = place_of_published(value, (spread.mean, spread.mean))
-        return "equal" if place == "within" else place
+            return position_beside(value, spread.range_of_runs)
+        position = position_beside(value, (spread.mean, spread.mean))
+        return "equal" if position == "within" else position
 
     def interval_of_test_set(self, spread: Spread) -> Interval | None:
         """Return the interval of the test accuracy of a single run; None of several runs."""
@@ -255,9 +245,10 @@ class Group:
             "range_of_runs": spread.range_of_runs,
             "interval_of_test_set": self.interval_of_test_set(spread),
             **{edition: published.get(edition) for edition in EDITIONS},
-            **{f"{edition}_is": self.place(spread, edition) for edition in EDITIONS},
-            "reruns": self.reruns(name),
-            "note": "; ".join(filter(None, (spread.metric.not_ranked, self.too_few(spread)))),
+            **{
+                f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
+            },
+            "note": "; ".join(filter(None, (spread.metric.not_ranked, self.shortage(spread)))),
             "runs": [str(run.folder) for run in self.counted.values()],
             "planned": self.planned or None,
         }
@@ -268,16 +259,18 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     every = [*runs]
     copies = find_copies(run.identity for run in every)
     data_of_group: dict[tuple[str, int], dict[object, str]] = {}
-    by_config: dict[tuple[str, int], list[Run]] = {}
+    runs_of_group: dict[tuple[str, int], list[Run]] = {}
     for run in every:
         settings = config_without_chance(run.settings) if run.settings else str(run.folder)
         config = [run.record.experiment, settings]
         text = json.dumps(config, sort_keys=True, default=str)
-        for place in itertools.count():
-            if add_data(data_of_group.setdefault((text, place), {}), run):
-                by_config.setdefault((text, place), []).append(run)
+        for number in itertools.count():  # of the data, if the config ran on several
+            if add_data(data_of_group.setdefault((text, number), {}), run):
+                runs_of_group.setdefault((text, number), []).append(run)
                 break
-    groups = [Group(alike, _counted(alike, copies), copies) for alike in by_config.values()]
+    groups = [
+        Group(members, _counted(members, copies), copies) for members in runs_of_group.values()
+    ]
     return [
         replace(group, settings=settings, with_published=with_published)
         for group, settings in zip(groups, _varied_settings(groups), strict=True)
@@ -298,7 +291,7 @@ def add_data(data: dict[object, str], run: Run) -> bool:
         known["description"] = record.data_without_chance(settings)
     if record.data_digest:
         known[split_seed, settings.get(FOLD)] = record.data_digest
-    is_same = all(data.get(about, value) == value for about, value in known.items())
+    is_same = all(data.get(key, value) == value for key, value in known.items())
     if is_same:
         data.update(known)
     return is_same
@@ -320,116 +313,27 @@ def repeat_of(run: Run) -> Repeat:
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
     """Return of each group the settings in which those of its experiment on its data differ."""
-    places = [(group.record.experiment, group.data) for group in groups]
-    configs = [config_without_chance(group.runs[0].settings) for group in groups]
-    beside: dict[tuple[str, str], list[Values]] = {}
-    for group, place, config in zip(groups, places, configs, strict=True):
+    configs: list[Values] = []
+    configs_beside: dict[tuple[str, str], list[Values]] = {}
+    for group in groups:
+        config = config_without_chance(group.runs[0].settings)
+        configs.append(config)
         if group.runs[0].settings:
-            beside.setdefault(place, []).append(config)
-    return [
-        {
-            key: value
-            for key, value in config.items()
-            if any(other.get(key) != value for other in beside[place])
-        }
-        for place, config in zip(places, configs, strict=True)
-    ]
+            configs_beside.setdefault((group.record.experiment, group.data), []).append(config)
+    varied = []
+    for group, config in zip(groups, configs, strict=True):
+        others = configs_beside.get((group.record.experiment, group.data), [])
+        varied.append(
+            {
+                key: value
+                for key, value in config.items()
+                if any(other.get(key) != value for other in others)
+            }
+        )
+    return varied
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Holds a metric of two groups or runs, from what both have: seeds, folds or test rows.
-
-    unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
-    difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
-    """
-
-    metric: Metric
-    unit: str
-    count: int
-    mean: float
-    other_mean: float
-    difference: float
-    interval_of_mean: Interval | None
-
-    @property
-    def too_few(self) -> str:
-        """Return that there are too few pairs to say anything; empty if there are enough."""
-        return too_few(self.count, self.unit) if self.unit else ""
-
-    @property
-    def verdict(self) -> str:
-        """Return `better` or `worse` if the interval does not contain 0; or why nothing is said."""
-        if self.too_few:
-            return self.too_few
-        low, high = self.interval_of_mean or (self.difference, self.difference)
-        side = (low > 0) - (high < 0)
-        if not side:
-            return "no clear difference" if self.unit else "equal"
-        return {1: "better", -1: "worse", 0: "different"}[side * self.metric.sign]
-
-    def as_object(self) -> dict[str, object]:
-        """Return the comparison as an object for the JSON output."""
-        return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
-
-    def describe(self, name: str, other: str) -> str:
-        """Return the comparison in words: of what by its name, with what."""
-        over = f" over {pluralize(self.count, self.unit)}" if self.unit else ""
-        text = f"{name}: {self.metric.name} {format_metric(self.mean)}{over}, "
-        text += f"{format_metric(self.other_mean)} by {other}"
-        if self.interval_of_mean:
-            ends = format_interval(self.interval_of_mean)
-            text += f", 95 % interval of the mean difference {ends}"
-        direction = f" ({self.metric.direction or self.metric.not_ranked})"
-        return f"{text}: {self.verdict}{'' if self.too_few else direction}"
-
-
-def compare(group: Group, other: Group, metric: str) -> Comparison | None:
-    """Compare a metric of two groups, paired by seed or fold; None if there are no pairs.
-
-    A group that depends on no seed has one value, which is paired with each of the other.
-    """
-    ours, theirs = group.values(metric), other.values(metric)
-    if not (ours and theirs):
-        return None
-    unit = group.unit
-    if not (group.depends_on_chance or other.depends_on_chance):
-        unit = ""
-        ours, theirs = {0: next(iter(ours.values()))}, {0: next(iter(theirs.values()))}
-    elif not other.depends_on_chance:
-        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
-    elif not group.depends_on_chance:
-        unit = other.unit
-        ours = dict.fromkeys(theirs, next(iter(ours.values())))
-    elif group.unit != other.unit:
-        return None
-    common = [repeat for repeat in ours if repeat in theirs]
-    values = [ours[repeat] for repeat in common]
-    others = [theirs[repeat] for repeat in common]
-    return compare_pairs(group.record.metric(metric), unit, values, others) if common else None
-
-
-def compare_pairs(
-    metric: Metric, unit: str, values: Sequence[float], others: Sequence[float]
-) -> Comparison:
-    """Compare the values of a metric with others, in pairs; there is at least one.
-
-    The interval is Student's t of the differences, of Booleans (whether a row is right) that of
-    paired proportions.
-    """
-    pairs = zip(values, others, strict=True)
-    gaps = [stats.without_rounding(value - other, other) for value, other in pairs]
-    interval = (
-        stats.paired_difference_interval(gaps.count(1), gaps.count(-1), len(gaps))
-        if isinstance(values[0], bool)
-        else stats.mean_interval(gaps)
-    )
-    mean, other_mean = statistics.fmean(values), statistics.fmean(others)
-    gap = stats.without_rounding(statistics.fmean(gaps), other_mean)
-    return Comparison(metric, unit, len(gaps), mean, other_mean, gap, interval)
-
-
-def place_of_published(published: float, ends: Interval) -> str:
+def position_beside(published: float, ends: Interval) -> str:
     """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
     # Half a unit of its last decimal digit, such as 0.005 for 0.88.
     half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)

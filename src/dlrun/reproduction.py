@@ -5,11 +5,8 @@ import re
 import shlex
 import statistics
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from html import escape
-from importlib import metadata
 from pathlib import Path
 
 from rich.text import Text
@@ -26,32 +23,25 @@ from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_e
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Comparison, Group, compare, group_runs
+from dlrun.groups import Group, group_runs
+from dlrun.pairs import Comparison, compare
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
-from dlrun.rows import MEAN, PUBLISHED, RANGE_OF_RUNS, SD, SECONDS, Column, number, table_lines
+from dlrun.rows import RANGE_OF_RUNS, Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds, parse_seeds
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.system.files import write_file_atomically
 
-TABLE_MARK = "<!-- dlrun reproduce"  # such a table may be overwritten
 SCREEN_WIDTH = 80
-NUMBERS = [*PUBLISHED, replace(MEAN, title="here"), SD]
+# On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.
 COLUMNS = [
-    Column("what", "experiment, metric"),
-    *NUMBERS,
-    *(number("count", "n"), RANGE_OF_RUNS, replace(SECONDS, title="seconds a run")),
-    Column("command"),
-]
-# On 80 columns: published numbers are rounded as ours, and the pages have the standard deviation.
-ON_SCREEN = [
     *(Column("metric"), number("book"), Column("book_is", "it is"), number("notebook")),
     *(Column("notebook_is", "it is"), number("mean", "here"), RANGE_OF_RUNS),
 ]
@@ -68,7 +58,7 @@ run's; runs go beside each other, unless with --jobs 1."""
 
 @dataclass
 class ReproducedExperiment:
-    """Holds an experiment of a reproduction, or a variant of it, with its runs of one sweep.
+    """Holds a fit of a reproduction: an experiment or a variant of it, with its runs of one sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. missing: why it
@@ -163,15 +153,6 @@ class ReproducedExperiment:
         return statistics.median(seconds) if seconds else None
 
     @property
-    def published(self) -> Values:
-        """Return the shipped published numbers of the experiment, or of its variant."""
-        reference: Values = registry.experiment_entry(self.name).shipped.values["reference"]
-        variants = (
-            variant for variant in reference.get("variants", []) if variant["set"] == self.variant
-        )
-        return {**reference, **next(variants, {})}
-
-    @property
     def not_comparable(self) -> str:
         """Return why the published numbers cannot be compared with the runs; empty if they can."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
@@ -205,17 +186,7 @@ class ReproducedExperiment:
             )
             if group.published(spread.metric.name)
         ]
-        rows = rows or self._rows_of_photographs()
-        mark = " (*)" if self.not_comparable else ""
-        return [
-            row
-            | {
-                "what": f"{self.title}, {row['metric']}{mark}",
-                "seconds": self.seconds,
-                "command": self.command,
-            }
-            for row in rows
-        ]
+        return rows or self._rows_of_photographs()
 
     def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
@@ -225,28 +196,28 @@ class ReproducedExperiment:
                 return [row | counts]
         return []
 
-    def compare_with_baseline(self, parts: "Parts") -> Comparison | None:
-        """Compare the runs with those of the baseline among the parts; None without such runs."""
+    def compare_with_baseline(self, fits: "Fits") -> Comparison | None:
+        """Compare the runs with those of the baseline among the fits; None without such runs."""
         if self.baseline is None or not self.runs:
             return None
         wanted = self.baseline.experiment, self.baseline.set
-        for part in parts:
-            if (part.name, part.variant) == wanted and part.runs:
-                return compare(self.groups[0], part.groups[0], self.baseline.metric)
+        for fit in fits:
+            if (fit.name, fit.variant) == wanted and fit.runs:
+                return compare(self.groups[0], fit.groups[0], self.baseline.metric)
         return None
 
-    def describe_baseline(self, parts: "Parts") -> str:
+    def describe_baseline(self, fits: "Fits") -> str:
         """Return whether the runs are better than those of the baseline; empty without one."""
         if self.baseline is None or not self.runs:
             return ""
         other = f"{self.baseline.experiment} {format_settings_briefly(self.baseline.set)}".rstrip()
-        comparison = self.compare_with_baseline(parts)
+        comparison = self.compare_with_baseline(fits)
         if comparison is None:
             return f"{self.title}: not compared with {other}, which has no such runs here"
         return comparison.describe(self.title, other)
 
 
-Parts = Sequence[ReproducedExperiment]
+Fits = Sequence[ReproducedExperiment]
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
@@ -279,45 +250,44 @@ def reproduce_published_numbers(
     that was run before, with the same config, code, packages and data, is not run again.
 
     names: the experiments; if empty, all that have published numbers. seeds: if None, as many as
-    the experiment's `reference` says. out: the page; the table is
-    beside it, as .md. command: the command that continues the reproduction.
+    the experiment's `reference` says. out: the page. command: the command that continues the
+    reproduction.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     numbers = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-    for path, mark in ((out, OURS), (out.with_suffix(".md"), TABLE_MARK.encode())):
-        check_output_path("--out", path, force=options.force, ours=mark)
-    parts = prepare_reproduction(chosen, numbers, options, screen)
-    runnable = [part for part in parts if not part.missing]
-    for part in parts:
-        if part.missing:
-            screen.warn(f"not run: {part.title}: {part.missing}")
+    check_output_path("--out", out, force=options.force, ours=OURS)
+    fits = prepare_reproduction(chosen, numbers, options, screen)
+    runnable = [fit for fit in fits if not fit.missing]
+    for fit in fits:
+        if fit.missing:
+            screen.warn(f"not run: {fit.title}: {fit.missing}")
     if not runnable:
         raise DlrunError("no experiment could be run", MISSING_HINT)
-    plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
-    preload_fork_server(part.name for part in runnable)
+    plans = [fit.make_plan(screen) for fit in runnable]  # every config is checked first
+    preload_fork_server(fit.name for fit in runnable)
     try:
-        for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
-            runs = pluralize(len(part.seeds), "run")
-            screen.note(f"[{place}/{len(runnable)}] {part.title}: {runs}")
-            part.run(plan, screen, jobs)
-            _write(parts, out, command)
+        for number, (fit, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
+            runs = pluralize(len(fit.seeds), "run")
+            screen.note(f"[{number}/{len(runnable)}] {fit.title}: {runs}")
+            fit.run(plan, screen, jobs)
+            _write(fits, out, command)
     except (Stopped, DlrunError) as error:
         screen.warn(f"not done; continue with: {command}")
-        if any(part.runs for part in parts):
-            _write(parts, out, command)
+        if any(fit.runs for fit in fits):
+            _write(fits, out, command)
         if options.json and isinstance(error, Stopped):
-            _print_json(parts, out, command, "interrupted", screen)
+            _print_json(fits, out, command, "interrupted", screen)
             mark_as_printed(error)
         raise
-    failed = any(part.failed for part in parts)
+    failed = any(fit.failed for fit in fits)
     if options.json:
-        _print_json(parts, out, command, "failed" if failed else "finished", screen)
+        _print_json(fits, out, command, "failed" if failed else "finished", screen)
     else:
-        _show(parts, out, run_context.resolve_data_dir(options.data_dir), screen)
-    return 1 if failed or (names and len(runnable) < len(parts)) else 0
+        _show(fits, out, run_context.resolve_data_dir(options.data_dir), screen)
+    return 1 if failed or (names and len(runnable) < len(fits)) else 0
 
 
 def _choose_experiments(names: Sequence[str]) -> list[str]:
@@ -341,161 +311,121 @@ def prepare_reproduction(
     If the download fails, `missing` says why; each data set is tried once. The variants of an
     experiment follow it.
     """
-    parts = []
+    fits = []
     failures = dict[str, str]()  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        part = ReproducedExperiment(name, options, list(seeds or [0]))
+        fit = ReproducedExperiment(name, options, list(seeds or [0]))
         source = name
         variants: list[Variant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
             if isinstance(reference := config.reference_section, Reference):
-                part.baseline = reference.baseline
+                fit.baseline = reference.baseline
                 variants = reference.variants
                 if seeds is None:
-                    part.seeds = [*range(reference.seeds)]
+                    fit.seeds = [*range(reference.seeds)]
             if not config.depends_on_seed:
-                part.seeds = [config.seed]
+                fit.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name
             if source not in failures:
                 screen.note(f"data of {name}")
-                part.settings = experiment.lab_setup(config, data_dir, screen)
+                fit.settings = experiment.lab_setup(config, data_dir, screen)
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:
             failures[source] = error.message
-        part.missing = failures.get(source, "")
-        parts.append(part)
+        fit.missing = failures.get(source, "")
+        fits.append(fit)
         for values in (variant.set for variant in variants):
-            settings = part.settings | values
-            parts.append(replace(part, variant=values, settings=settings, baseline=None))
-    return parts
+            settings = fit.settings | values
+            fits.append(replace(fit, variant=values, settings=settings, baseline=None))
+    return fits
 
 
-def _write(parts: Parts, out: Path, command: str) -> None:
-    """Write the page and the table of the runs. Raises DlrunError if a file cannot be written."""
-    about = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
+def _write(fits: Fits, out: Path, command: str) -> None:
+    """Write the page about the runs. Raises DlrunError if it cannot be written."""
     content = PageContent(
-        [run for part in parts for run in part.runs],
-        note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(parts)}.",
-        warnings=[note for part in parts for note in part.notes],
-        findings=_compare_with_baselines(parts),
+        [run for fit in fits for run in fit.runs],
+        note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(fits)}.",
+        warnings=[note for fit in fits for note in fit.notes] + _compare_with_baselines(fits),
         title="The lab, reproduced",
         with_published=True,
-        without_data={part.title: part.published for part in parts if part.missing},
     )
-    table = out.with_suffix(".md")
-    text = format_reproduction_markdown(parts, about).encode("utf-8", "backslashreplace")
-    path = out
     try:
         write_report_page(content, out)
-        path = table
-        write_file_atomically(table, text)
     except OSError as error:
         hint = os_error_remedy(error, "choose another place")
-        raise DlrunError(f"--out {path}: {error.strerror}", hint) from None
+        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
 
 
-def _describe_machine(parts: Parts) -> str:
+def _describe_machine(fits: Fits) -> str:
     """Describe the machine of the first run; empty without a run."""
-    run = next((part.runs[0] for part in parts if part.runs), None)
-    about = RunSection(1, run, cells=1).environment() if run else {}
-    return ", ".join(f"{key} {about[key]}" for key in MACHINE if about.get(key))
+    run = next((fit.runs[0] for fit in fits if fit.runs), None)
+    values: Values = {}
+    with contextlib.suppress(DlrunError):  # its environment.json is damaged
+        if run is not None:
+            values = run.environment.model_dump() | run.environment.packages
+    return ", ".join(f"{key} {values[key]}" for key in MACHINE if values.get(key))
 
 
-def _compare_with_baselines(parts: Parts) -> list[str]:
-    """Return whether each part with runs and a baseline is better than it, in words."""
-    return [text for part in parts if (text := part.describe_baseline(parts))]
+def _compare_with_baselines(fits: Fits) -> list[str]:
+    """Return whether each fit with runs and a baseline is better than it, in words."""
+    return [text for fit in fits if (text := fit.describe_baseline(fits))]
 
 
-def format_reproduction_markdown(parts: Parts, made: str) -> str:
-    """Return a Markdown table that compares the runs with the published numbers.
-
-    `made` is the command, for a comment. The text names no folder of this machine, so that it can
-    be put into a README.
-    """
-    lines = [f"<!-- {_one_line(made).replace('-->', '')} -->", ""]
-    lines += [_line(column.heading for column in COLUMNS), _line("---" for _ in COLUMNS)]
-    notes = _compare_with_baselines(parts) + [note for part in parts for note in part.notes]
-    for row in (row for part in parts for row in part.rows):
-        cells = {column.name: _escaped(column.text(row)) for column in COLUMNS}
-        cells["command"] = f"<code>{cells['command']}</code>"
-        lines.append(_line(cells.values()))
-        if reruns := row.get("reruns"):
-            texts = ", ".join(f"{value!r} ({source})" for source, value in reruns.items())
-            notes.append(f"Other runs of the authors, {row['what']}: {texts}")
-        if note := row.get("note"):
-            notes.append(f"{row['what']}: {note}")
-    notes.append(f"Machine: {_describe_machine(parts)}")
-    lines += ["", *textwrap.wrap(LEGEND, SCREEN_WIDTH), ""]
-    lines += [f"- {_escaped(note)}." for note in notes]
-    return "\n".join([*lines, ""])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Return text for a Markdown table cell: one line without HTML or control characters."""
-    return escape(_one_line(text), quote=False).replace("|", r"\|")
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
-
-
-def _show(parts: Parts, out: Path, data_dir: Path, screen: Screen) -> None:
+def _show(fits: Fits, out: Path, data_dir: Path, screen: Screen) -> None:
     """Print the comparison, the experiments that were not run, and the paths of the files."""
-    rows_of_parts = [part.rows for part in parts]
-    head, *lines = table_lines(ON_SCREEN, [row for rows in rows_of_parts for row in rows], screen)
+    rows_of_parts = [fit.rows for fit in fits]
+    head, *lines = table_lines(COLUMNS, [row for rows in rows_of_parts for row in rows], screen)
     shown: list[str] = []
-    for part, rows in zip(parts, rows_of_parts, strict=True):
+    for fit, rows in zip(fits, rows_of_parts, strict=True):
         if rows:
-            mark = " (*)" if part.not_comparable else ""
+            mark = " (*)" if fit.not_comparable else ""
             note = f"; {rows[0]['note']}" if rows[0].get("note") else ""
-            runs = pluralize(len(part.runs), "run")
-            shown.append(f"{part.title}{mark}, {runs} of {part.seconds:.1f} s{note}")
+            runs = pluralize(len(fit.runs), "run")
+            shown.append(f"{fit.title}{mark}, {runs} of {fit.seconds:.1f} s{note}")
         shown += [lines.pop(0) for _ in rows]
-    notes = (note for part in parts for note in part.notes)
-    for text in (LEGEND, *_compare_with_baselines(parts), *notes):
+    notes = (note for fit in fits for note in fit.notes)
+    for text in (LEGEND, *_compare_with_baselines(fits), *notes):
         shown += textwrap.wrap(
             printable(text), SCREEN_WIDTH, subsequent_indent="  ", break_long_words=False
         )
-    if any(part.missing for part in parts):
+    if any(fit.missing for fit in fits):
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join(shown)))
-    screen.labelled(("page", str(out)), ("table", str(out.with_suffix(".md"))))
+    screen.labelled(("page", str(out)))
 
 
-def _print_json(parts: Parts, out: Path, command: str, status: str, screen: Screen) -> None:
+def _print_json(fits: Fits, out: Path, command: str, status: str, screen: Screen) -> None:
     experiments = []
-    for part in parts:
-        comparison = part.compare_with_baseline(parts)
+    for fit in fits:
+        comparison = fit.compare_with_baseline(fits)
         experiments.append(
             {
-                "experiment": part.name,
-                "variant": part.variant,
-                "seeds": part.seeds,
-                "not_run": part.missing or None,
-                "failed": part.failed,
-                "runs": [str(run.folder) for run in part.runs],
-                "not_comparable": part.not_comparable or None,
-                "seconds": part.seconds,
-                "command": part.command,
-                "rows": part.rows,
+                "experiment": fit.name,
+                "variant": fit.variant,
+                "seeds": fit.seeds,
+                "not_run": fit.missing or None,
+                "failed": fit.failed,
+                "runs": [str(run.folder) for run in fit.runs],
+                "not_comparable": fit.not_comparable or None,
+                "seconds": fit.seconds,
+                "command": fit.command,
+                "rows": fit.rows,
                 "baseline": comparison and comparison.as_object(),
             }
         )
-    about = {
-        "status": status,
-        "command": command,
-        "page": str(out),
-        "machine": _describe_machine(parts),
-    }
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
-        screen.print_json(about | {"experiments": experiments})
+        screen.print_json(
+            {
+                "status": status,
+                "command": command,
+                "page": str(out),
+                "machine": _describe_machine(fits),
+                "experiments": experiments,
+            }
+        )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dlrun.config.yaml_loader import Values, format_setting, format_settings_briefly
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.find import start_time_from_folder_name
 from dlrun.run_folder.folder import to_csv
 from dlrun.run_folder.record import RunNotes
 from dlrun.run_folder.recorded_metrics import (
@@ -112,17 +111,14 @@ RUN_COLUMNS = (
 def run_row(run: Run, notes: RunNotes) -> Values:
     """Return what is known of a run, as screen, JSON, CSV and page have it."""
     record = run.record
-    place = run.folder.parent.name  # handed in, it may lie below a student
+    parent = run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
     differs: Values = {}
     if not run.is_damaged:
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
-    began = record.started
-    if run.is_damaged and (named := start_time_from_folder_name(run.folder)):
-        began = named.isoformat()
     return {
-        "name": run.name if place == record.experiment else f"{place}/{run.name}",
+        "name": run.name if parent == record.experiment else f"{parent}/{run.name}",
         "experiment": record.experiment,
         "state": run.state,
         "metric": metric,
@@ -134,7 +130,7 @@ def run_row(run: Run, notes: RunNotes) -> Values:
         "tags": notes.tags,
         "differs": differs,
         "note": notes.note or None,
-        "began": began,
+        "began": record.started,
         "folder": str(run.folder),
         "problem": run.problem,
     }
@@ -160,7 +156,7 @@ def table_lines(
         if any(texts) or (empty and not on_terminal):
             is_cut = on_terminal and column.name not in WHOLE
             cells[column] = [(cut(text, LONG) if is_cut else text) or empty for text in texts]
-    left = {place for place, column in enumerate(cells) if not column.is_number}
+    left = {number for number, column in enumerate(cells) if not column.is_number}
     heads = [column.heading for column in cells]
     lines = format_text_table([heads, *zip(*cells.values(), strict=True)], left=left, gap=1)
     return [cut(line, screen.out.width) for line in lines] if on_terminal else lines

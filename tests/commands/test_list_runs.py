@@ -88,7 +88,7 @@ def test_of_an_error_the_smallest_is_first(tmp_path: Path, capsys: Out, key: str
     for name, mae in (("a", 2), ("b", 1), ("c", 3)):
         a_whole_run(tmp_path / NETWORKS[1] / DAY.format(1, name), metrics={"test_mae": mae})
     for sort, expected in ((key, "bac"), (f"-{key}", "cab")):
-        rows = table(tmp_path, capsys, sort=sort, columns="name")
+        rows = table(tmp_path, capsys, sort=sort)
         assert "".join(row["name"][-1] for row in rows) == expected
 
 
@@ -108,8 +108,7 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
     rows = table(runs, capsys)
     assert [row["state"] for row in rows][:2] == ["damaged", "interrupted"]
     assert json.loads(rows[4]["differs"]) == {"optimizer.lr": 0.1}
-    rows = table(runs, capsys, columns="name, optimizer.lr", limit=2)
-    assert rows[1] == {"name": DAY.format(4, "d"), "optimizer.lr": "0.001"}
+    assert len(table(runs, capsys, limit=2)) == 2
 
 
 @pytest.mark.parametrize(

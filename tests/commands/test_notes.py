@@ -50,13 +50,11 @@ def test_what_is_no_tag_changes_nothing(cli: Dlrun, run: Path, changes: list[str
     assert not (run / "notes.json").exists() and len(list(run.parent.glob("*Z-*"))) == 1
 
 
-def test_a_note_is_replaced_continued_and_removed(cli: Dlrun, run: Path) -> None:
+def test_a_note_is_replaced_and_removed(cli: Dlrun, run: Path) -> None:
     for arguments, expected in (
         (["  first "], "first"),
-        (["second", "--append"], "first\nsecond"),
         (["--", "-0.1 is\ntoo low"], "-0.1 is\ntoo low"),
         ([""], ""),
-        (["only", "--append"], "only"),
         (["n" * 1000], "n" * 1000),
     ):
         cli("runs", "note", "a", *arguments).is_told(0)

@@ -22,7 +22,7 @@ def differences(folder: Path) -> dict[str, tuple[object, object]]:
     """What `verify` says that a run and its repetition state differently, by name."""
     row = verified(folder, 1)
     assert row["result"] == "different"
-    return {one["name"]: (one["stated"], one["repeated"]) for one in row["differences"]}
+    return {value["name"]: (value["stated"], value["repeated"]) for value in row["differences"]}
 
 
 def verified(folder: Path, code: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     change_config(folder, "seed: 0", "seed: 1")
     found = differences(folder)
     assert next(iter(found)) == "train_loss", "the metrics come first"
-    assert found.keys() >= {"data", "metrics.csv: train_loss", "predictions.csv: label"}
+    assert found.keys() >= {"data", "metrics.csv", "predictions.csv", "weights.pt"}
     assert found["seed"] == (0, 1) and "config.seed" not in found
 
 
@@ -61,24 +61,20 @@ def test_a_forged_field_differs(tmp_path: Path, done: Done, field: str, value: o
     assert differences(folder)[field.removeprefix("metrics.")] == (value, stated)
 
 
-def test_forged_files_are_differences_with_their_values(tmp_path: Path, done: Done) -> None:
+def test_forged_files_are_named(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     weights = torch.load(folder / "weights.pt", weights_only=True)
-    name, first = next(iter(weights.items()))
-    before = first.view(-1)[0].item()
-    first.view(-1)[0] += 0.5
+    next(iter(weights.values())).view(-1)[0] += 0.5
     torch.save(weights, folder / "weights.pt")
     row = verified(folder, 1)
     assert row["result"] == "damaged" and row["why"].startswith("weights.pt: damaged")
     put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
-    put(folder, "predictions.csv", b"row,label\n1,a\n")
-    put(folder, "summary.txt", b"a network\n")
-    found = differences(folder)
-    assert found[f"weights.pt: {name}"] == (pytest.approx(before + 0.5), pytest.approx(before))
-    assert found["predictions.csv: predicted"][0] is None, "a column that only one has"
-    assert "summary.txt" in found
     put(folder, "predictions.csv", b"row,label\n1,a,more\n")
-    assert verified(folder, 1)["why"].startswith("predictions.csv: not what a run writes")
+    put(folder, "summary.txt", b"a network\n")
+    put(folder, "config.yaml", (folder / "config.yaml").read_bytes().replace(b"lr: 0", b"lr: 1"))
+    assert differences(folder).keys() == {
+        *("config.yaml", "predictions.csv", "summary.txt", "weights.pt"),
+    }
 
 
 def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) -> None:
@@ -102,17 +98,8 @@ def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) 
     head, row, *why = ended.stdout.splitlines()
     assert head.split() == "run experiment metric stated repeated result".split()
     assert row.split()[1:4] == ["hitters-linear", "test_mae", "0.5000"]
-    assert why[1].strip().startswith("test_mae: 0.5000 stated, ")
+    assert why[1].strip().startswith("test_mae: 0.5 stated, ")
     assert len(ended.stderr.splitlines()) == 1, "no line of its training"
-
-
-def test_a_value_of_a_table_is_named_by_its_epoch(tmp_path: Path, done: Done) -> None:
-    folder = moved(done("hitters-lasso"), tmp_path)
-    lines = (folder / "metrics.csv").read_text().splitlines(keepends=True)
-    lines[3] = lines[3].replace(",", ",1", 1)
-    put(folder, "metrics.csv", "".join(lines).encode())
-    (difference,) = verified(folder, 1)["differences"]
-    assert difference["name"].startswith("metrics.csv: ") and difference["where"] == "epoch 3"
 
 
 def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
@@ -120,9 +107,7 @@ def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
     packages = Run.open(folder).environment.packages | {"numpy": "0.1"}
     change_environment(folder, processor="Z80", packages=packages, code="another")
     row = verified(folder, 0)
-    causes = {cause["name"]: cause for cause in row["causes"]}
-    assert {*causes} == {"code: digest", "packages: numpy", "machine: processor"}
-    assert causes["machine: processor"]["stated"] == "Z80"
+    assert row["causes"] == ["code", "packages", "machine"]
 
 
 def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
@@ -145,8 +130,8 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     place.mkdir()
     change_config(folder, "max_epochs: 1", "max_epochs: 100000")
     change_record(folder, steps=100_000)
-    child = harness.start(tmp_path, "verify", folder, "-v", TMPDIR=str(place))
-    harness.wait_until(lambda: "epoch      1/" in child.output("stderr"), child)
+    child = harness.start(tmp_path, "verify", folder, TMPDIR=str(place))
+    harness.wait_until(lambda: any(place.rglob("checkpoint")), child)
     assert len([*place.glob("dlrun-verify-*")]) == 1
     child.signal(number)
     ended = child.end().is_told(128 + number)

@@ -185,8 +185,6 @@ def test_it_is_verified_as_identical(forked: Dlrun, tmp_path: Path, done: Done, 
     before = contents(folder)
     (row,) = json.loads(forked("verify", folder, "--json").is_told(0).stdout)
     assert row["result"] == "identical" and row["stated"] == row["repeated"]
-    for file in results(folder)["files"]:
-        assert file in row["compared"] or file == "environment.json" or file.endswith(".png")
     assert contents(folder) == before
     assert not (tmp_path / "runs").exists()
 

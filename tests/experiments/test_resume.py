@@ -1,6 +1,7 @@
 """A run is stopped or killed, and resumed as if it never was (more in tests/torture)."""
 
 import contextlib
+import json
 import shutil
 import signal
 import time
@@ -121,8 +122,8 @@ def test_a_continued_run_is_a_new_one_as_if_never_stopped(forked: Dlrun, tmp_pat
     assert continued.folder != run and outcome(continued.folder) == outcome(whole)
     assert continued.record.metrics == Run.open(whole).record.metrics
     assert (continued.record.continues, continued.record.sweep) == (run.name, None)
-    listed = forked("runs", "list", "--where", f"continues={run.name}", "--columns", "name")
-    assert listed.is_told(0).stdout.split() == ["name", continued.name]
+    listed = forked("runs", "list", "--where", f"continues={run.name}", "--json").is_told(0)
+    assert [row["name"] for row in json.loads(listed.stdout)] == [continued.name]
     assert run.name in forked("runs", "show", "latest").is_told(0).stdout
     shutil.rmtree(run)  # the new run is self-contained
     forked("runs", "check").is_told(0)

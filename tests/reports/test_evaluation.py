@@ -14,8 +14,8 @@ from dlrun.experiments.predictions import (
     parse_predictions,
     to_plain_csv,
 )
-from dlrun.groups import compare_pairs
 from dlrun.metrics import describe_metric
+from dlrun.pairs import compare_pairs
 from dlrun.reports.evaluation import DOTS, compare_test_rows, evaluate_classes, evaluate_values
 from dlrun.reports.run_data import RunSection
 from tests.conftest import Dlrun

@@ -15,11 +15,11 @@ from dlrun.reports.run_data import RunSection, Tag
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def overview(shown: list[RunSection], **without_data: dict[str, Any]) -> Overview:
+def overview(shown: list[RunSection]) -> Overview:
     groups = group_runs([section.run for section in shown], with_published=True)
     by_folder = {section.run.folder: section for section in shown}
     place_on_page(groups, by_folder)
-    return make_overview(groups, by_folder, without_data)
+    return make_overview(groups, by_folder)
 
 
 def run(folder: Path, name: str = "r", experiment: str = "e", seed: int = 0, **more: Any) -> Run:
@@ -34,9 +34,7 @@ OTHERS = {"reference_differs": "not the book's data"}
 @pytest.mark.parametrize(
     ("tag", "record", "harmless"),
     [
-        (run_data.OTHER_DATA, OTHERS, {}),
-        (run_data.OTHER_NETWORK, {"reference_differs": "model.name is x (book: y)"}, {}),
-        (run_data.OTHER_CONFIG, {"reference_differs": "optimizer.lr is 1 (book: 2)"}, {}),
+        (run_data.NOT_COMPARED, OTHERS, {}),
         (run_data.GENERATED, {"source": "sample"} | OTHERS, {"source": "x"}),
         (run_data.CHOSEN_BY_TEST, {"weights_epoch": 2} | ON_TEST, {"weights_epoch": 3} | ON_TEST),
         (run_data.FAILED, {"status": "failed"}, {}),
@@ -83,19 +81,19 @@ def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "metric", "published", "marks", "place"),
+    ("seeds", "metric", "published", "place"),
     [
-        (1, "test_mae", {}, "mean", None),
-        (1, "test_accuracy", {"book": 0.5}, "mean interval book", None),
-        (2, "test_mae", {"book": 0.5, "notebook": 0.6}, "mean run book", None),
-        (5, "test_mae", {"notebook": 0.6}, "mean interval notebook", "within"),
-        (5, "test_mae", {"book": 9.5}, "mean interval book", "above"),
+        (1, "test_mae", {}, None),
+        (1, "test_accuracy", {"book": 0.5}, None),
+        (2, "test_mae", {"book": 0.5, "notebook": 0.6}, None),
+        (5, "test_mae", {"notebook": 0.6}, "within"),
+        (5, "test_mae", {"book": 9.5}, "above"),
     ],
 )
 def test_a_result_beside_the_books_number(
-    tmp_path: Path, seeds: int, metric: str, published: dict[str, float], marks: str, place: str
+    tmp_path: Path, seeds: int, metric: str, published: dict[str, float], place: str
 ) -> None:
-    """The legend names what is drawn, and the picture says its numbers as text."""
+    """The picture says its numbers as text."""
     runs = []
     for seed in range(seeds):
         about = {"config": config(seed), "metrics": {metric: 0.4 + seed / 10}}
@@ -103,28 +101,22 @@ def test_a_result_beside_the_books_number(
         runs.append(run(tmp_path, str(seed), seed=seed, **about))
     found = overview(sections(*runs))
     (row,) = found.rows
-    assert {look for look, _ in found.legend} == {*marks.split(), "run0"}, "and the curve"
-    assert row["place"] == place and row["count"] == str(seeds)
+    assert row["position"] == place and row["count"] == str(seeds)
     label = row["picture"].label
     assert all(f"{value}" in label for value in published.values() if len(published) == 1)
     assert ("range of runs" in label) == (seeds == 5) and (place or "") in label
-    assert " by epoch: " in row["curve"].label
 
 
-def test_the_order_is_the_books_also_of_what_was_not_run(tmp_path: Path) -> None:
+def test_the_order_is_the_books(tmp_path: Path) -> None:
     late, early = (
         run(tmp_path, "r", name, reference={"book": {}, "place": place})
         for name, place in (("late", [10, 9, 6, 2]), ("early", [10, 9, 1, 1]))
     )
-    absent = {"place": [10, 9, 3, 1], "book": {"test_accuracy": 0.4206}}
-    found = overview(sections(late, run(tmp_path, "r", "own"), early), absent=absent)
-    names = ["early", "absent", "late", "own"]
+    found = overview(sections(late, run(tmp_path, "r", "own"), early))
+    names = ["early", "late", "own"]
     assert all(name in row["config"] for name, row in zip(names, found.rows, strict=True))
-    assert found.rows[1]["book"] == "0.4206" and run_data.NO_DATA in found.tags
 
 
 def test_validation_rows_that_are_the_test_rows_are_named(tmp_path: Path) -> None:
     (shown,) = sections(run(tmp_path, best_epoch=BEST, **ON_TEST))
     assert [line.name for line in shown.charts[0].lines] == ["training", "validation = test"]
-    (row,) = overview([shown]).rows
-    assert row["curve"].label.startswith("validation = test ")

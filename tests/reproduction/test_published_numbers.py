@@ -9,23 +9,15 @@ import pytest
 from dlrun.config.sections import Baseline
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import place_of_published
-from dlrun.reproduction import (
-    COLUMNS,
-    TABLE_MARK,
-    ReproducedExperiment,
-    format_reproduction_markdown,
-)
+from dlrun.groups import position_beside
+from dlrun.reproduction import ReproducedExperiment
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
 from tests.run_folder.making import a_run
 
-REFERENCE = {
-    "source": "S",
-    "notebook": {"test_mae": 259.7153},
-    "reruns": [{"source": "2023-08", "test_mae": 257.24}, {"source": "2024-06", "test_loss": 1.0}],
-}
+REFERENCE = {"source": "S", "notebook": {"test_mae": 259.7153}}
+COLUMNS = ["what", "book", "book_is", "notebook", "notebook_is", "mean", "sd", "n", "range_of_runs"]
 
 
 def a_part(
@@ -41,7 +33,7 @@ def a_part(
     return ReproducedExperiment(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
 
 
-def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
+def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:
     fit = "hitters-linear"
     simple = a_part(tmp_path / "a", [239.0], fit)
     variant = {"model.day_of_week": True}
@@ -56,38 +48,17 @@ def test_reruns_variants_and_baselines_are_in_the_table(tmp_path: Path) -> None:
     found = few.compare_with_baseline([simple, same])
     assert found and found.verdict == "too few seeds to say (4 of 5)"
     assert "which has no such runs here" in unknown.describe_baseline([part])
-    (row,) = part.rows
-    assert row["reruns"] == {"2023-08": 257.24}
-    table = format_reproduction_markdown([simple, same, part], "c")
-    assert "no clear difference" in table and "lower is better" in table
-    assert "2023-08" in table and f"{fit} day_of_week=true" in table
-    assert "(*)" not in table
+    said = part.describe_baseline([simple, same])
+    assert "no clear difference" in said and "lower is better" in said
 
 
-def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
-    """Bars and line breaks end no cell and no row."""
-    reference = {"source": "S", "book": {"test_accuracy": 0.6}, "notebook": {}}
-    about = {"metrics": {"test_accuracy": 0.5}, "reference_differs": "a | b\nc", "seed": 0}
-    folder = a_run(tmp_path / "e" / "20261125T120000Z-0", reference=reference, **about)
-    part = ReproducedExperiment("hitters-dense", RunSettings(), [0], runs=[Run.open(folder)])
-    other = replace(part, name="f", runs=[], missing="no | file\nhere")
-    text = format_reproduction_markdown([part, other], f"{TABLE_MARK[5:]} --out 'a-->b'")
-    assert text.startswith(TABLE_MARK) and text.count("-->") == 1
-    _, _, *table = text.splitlines()[:5]
-    assert [line.count(" | ") for line in table] == [10, 10, 10]
-    assert r"(*) hitters-dense: a \| b c." in text and r"Not run: f: no \| file here." in text
-
-
-def test_the_published_table_is_what_it_writes() -> None:
-    """But for seconds and commands; its numbers are the configs', its verdicts follow from them."""
+def test_the_published_table_has_the_numbers_of_the_configs() -> None:
+    """And verdicts that follow from them."""
     text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
-    head, _, *lines = text.partition(TABLE_MARK)[2].split("\n\n")[1].splitlines()
-    columns = COLUMNS[:-2]
-    assert head.strip("| ").split(" | ") == [column.heading for column in columns]
+    _, _, *lines = text.partition("<!-- dlrun reproduce")[2].split("\n\n")[1].splitlines()
     judged = 0
     for line in lines:
-        names = [column.name for column in columns]
-        cells = dict(zip(names, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
+        cells = dict(zip(COLUMNS, map(str.strip, line[1:-1].split(" | ")), strict=True))
         title, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
         experiment, _, variant = title.partition(" ")
         reference = published(experiment)
@@ -100,7 +71,7 @@ def test_the_published_table_is_what_it_writes() -> None:
             assert float(cells[edition]) == value
             if cells["range_of_runs"]:
                 low, high = map(float, cells["range_of_runs"].split("-"))
-                assert cells[f"{edition}_is"] == place_of_published(value, (low, high))
+                assert cells[f"{edition}_is"] == position_beside(value, (low, high))
             else:  # a fit without chance
                 assert cells[f"{edition}_is"] == "equal"
                 assert float(cells["mean"]) == pytest.approx(value, abs=1e-4)

@@ -63,82 +63,64 @@ def finished(folder: Path, experiment: str) -> dict[int, dict[str, Any]]:
     return found
 
 
-def table(folder: Path, name: str = "reproduction") -> dict[tuple[str, str], dict[str, str]]:
-    """The Markdown table's rows."""
-    lines = [line for line in (folder / f"{name}.md").read_text().splitlines() if "|" in line]
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    found = {}
-    for row in rows:
-        experiment, metric = row[0].removesuffix(" (*)").split(", ")
-        found[experiment, metric] = dict(zip(head, row, strict=True))
-    return found
+def shown(ended: Ended) -> dict[str, list[dict[str, Any]]]:
+    """The rows of `reproduce --json` by the title of their experiment or variant."""
+    parts = json.loads(ended.stdout)["experiments"]
+    return {part["experiment"]: part["rows"] for part in parts if not part["variant"]}
 
 
 BOTH = ["reproduce", DENSE, LASSO, "--seeds", "2", *CPU]
 
 
-@pytest.fixture(scope="module")
-def both(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
-    """A reproduction of two experiments, not to be changed; and how its command ended."""
-    folder = tmp_path_factory.mktemp("both")
-    shutil.copytree(reproduced, folder, dirs_exist_ok=True, symlinks=True)
-    return folder, harness.run(folder, *BOTH).is_told(0)
-
-
-def test_the_numbers_are_the_runs(both: tuple[Path, Ended]) -> None:
-    lab, done = both
+def test_the_numbers_are_the_runs_and_again_nothing_is_run(lab: Path) -> None:
+    done = harness.run(lab, *BOTH).is_told(0)
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
-    rows = table(lab)
-    of_dense = {(DENSE, "test_accuracy"), (DENSE, "test_loss")}
-    assert set(rows) == of_dense | {(LASSO, "test_accuracy")}
-    for (experiment, metric), cells in rows.items():
-        runs = finished(lab, experiment)
-        values = [runs[seed]["metrics"][metric] for seed in (0, 1)]
-        assert cells["here"] == f"{np.mean(values):.4f}" and cells["n"] == "2"
-        assert cells["sd"] == f"{np.std(values, ddof=1):.4f}"
-        assert float(cells["book"]) == published(experiment)["book"][metric]
-        assert cells["the book is"] == "", "other data judge nothing"
-        assert f"dlrun sweep {experiment} --seeds 0-1 --set accelerator=cpu" in cells["command"]
-        assert all(record["test_rows"] == TEST for record in runs.values())
     page = (lab / "reproduction.html").read_text()
     assert page.count('class="strip"') == 2
     assert NOT_PUBLISHED in html.unescape(page) and NOT_PUBLISHED in done.stdout
-    assert str(lab) not in (lab / "reproduction.md").read_text(), "it can be put into a README"
-
-
-def test_again_it_does_nothing_anew(both: tuple[Path, Ended]) -> None:
-    lab, _ = both
     written = fingerprint_files(sorted((lab / "runs").rglob("*")))
     again = harness.run(lab, *BOTH, "--json").is_told(0)
     assert fingerprint_files(sorted((lab / "runs").rglob("*"))) == written, "it may be read-only"
     assert "to do" not in again.stderr
-    about = json.loads(again.stdout)
-    assert [one["experiment"] for one in about["experiments"]] == [DENSE, LASSO]
-    (row,) = about["experiments"][1]["rows"]
-    assert f"{row['mean']:.4f}" == table(lab)[LASSO, "test_accuracy"]["here"]
+    rows = shown(again)
+    assert {name: [row["metric"] for row in rows[name]] for name in rows} == {
+        DENSE: ["test_accuracy", "test_loss"],
+        LASSO: ["test_accuracy"],
+    }
+    for experiment, rows_of_experiment in rows.items():
+        runs = finished(lab, experiment)
+        assert all(record["test_rows"] == TEST for record in runs.values())
+        for row in rows_of_experiment:
+            metric = row["metric"]
+            values = [runs[seed]["metrics"][metric] for seed in (0, 1)]
+            assert (row["count"], row["mean"]) == (2, pytest.approx(np.mean(values)))
+            assert row["sd"] == pytest.approx(np.std(values, ddof=1))
+            assert row["book"] == published(experiment)["book"][metric]
+            assert row["book_is"] is None, "other data judge nothing"
 
 
 def test_one_seed_more_is_one_run_more_and_force_replaces_a_file(lab: Path) -> None:
     before = finished(lab, LASSO)
     (lab / "reproduction.html").write_text("mine")
-    more = ["reproduce", LASSO, "--seeds", "3", "--jobs", "1", *CPU, "--quiet", "--force"]
-    assert harness.run(lab, *more).is_told(0).stderr == ""
+    more = ["reproduce", LASSO, "--seeds", "3", "--jobs", "1", *CPU, "--quiet", "--force", "--json"]
+    done = harness.run(lab, *more).is_told(0)
+    assert done.stderr == "" and shown(done)[LASSO][0]["count"] == 3
     assert "The lab, reproduced" in (lab / "reproduction.html").read_text()
     after = finished(lab, LASSO)
     assert after | before == after and set(after) == {0, 1, 2}
-    assert table(lab)[LASSO, "test_accuracy"]["n"] == "3"
 
 
 def test_the_command_of_each_number_gives_it(lab: Path) -> None:
     """And a page's name that is no UTF-8 is as good as another."""
-    page, markdown = (lab / os.fsdecode(b"caf\xe9." + end) for end in (b"html", b"md"))
-    harness.run(lab, "reproduce", LASSO, "--seeds", "1,", *CPU, "--out", page.name).is_told(0)
+    page = lab / os.fsdecode(b"caf\xe9.html")
+    words = ["reproduce", LASSO, "--seeds", "1,", *CPU, "--out", page.name, "--json"]
+    (part,) = json.loads(harness.run(lab, *words).is_told(0).stdout)["experiments"]
     assert page.is_file()
-    (command,) = set(re.findall(r"<code>dlrun ([^<]+)</code>", markdown.read_text()))
+    _, *command = part["command"].split()
     assert "seed=1" in command
     first = finished(lab, LASSO)[1]
     shutil.rmtree(lab / "runs")
-    harness.run(lab, *command.split()).is_told(0)
+    harness.run(lab, *command).is_told(0)
     assert finished(lab, LASSO)[1]["metrics"] == first["metrics"]
 
 
@@ -159,10 +141,12 @@ def test_sweep_report_and_reproduction_say_the_same_of_the_same_runs(lab: Path) 
 @pytest.mark.slow
 def test_all_of_it(lab: Path) -> None:
     """Every experiment with published numbers, in the book's order; photographs once."""
-    done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
-    shown = [line for line in done.stdout.splitlines() if not line.startswith("Not run")]
-    assert [line for line in shown if len(line) > 80] == []
-    names = list(dict.fromkeys(title.partition(" ")[0] for title, _ in table(lab)))
+    words = ["reproduce", "--seeds", "0,", *CPU]
+    done = harness.run(lab, *words, **OFFLINE).is_told(0)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("Not run")]
+    assert [line for line in lines if len(line) > 80] == []
+    rows = shown(harness.run(lab, *words, "--json", **OFFLINE).is_told(0))
+    names = [name for name in rows if rows[name]]
     missing = set(re.findall(r"^Not run: ([\w-]+)", done.stdout, re.MULTILINE))
     assert names == [name for name in CHAPTER if name not in missing]
     on_the_machine = ("hitters", "nyse")  # the tables, if the package ISLP is installed
@@ -172,12 +156,12 @@ def test_all_of_it(lab: Path) -> None:
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
     other_data = {"cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM}
-    markdown = (lab / "reproduction.md").read_text()
-    assert {*re.findall(r"^\| ([\w-]+), [^|]*\(\*\) \|", markdown, re.M)} == other_data
+    assert {*re.findall(r"^([\w-]+) \(\*\), ", done.stdout, re.MULTILINE)} == other_data
     why = rf"\(\*\) ([\w-]+): {NOT_PUBLISHED}"
     assert re.findall(why, html.unescape(page)) == [name for name in CHAPTER if name in other_data]
-    cells = table(lab)[PHOTOGRAPHS, "first labels of 6"]
-    assert (cells["book"], cells["notebook"]) == ("6", "4") and int(cells["here"]) <= 6
+    (row,) = rows[PHOTOGRAPHS]
+    assert (row["metric"], row["book"], row["notebook"]) == ("first labels of 6", 6, 4)
+    assert row["mean"] <= 6
     (run,) = finished(lab, PHOTOGRAPHS).values()
     assert run["metrics"] == {"images": 6, "unreadable": 0}
 
@@ -190,8 +174,7 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     assert "Not run: cifar100: cifar-100-python.tar.gz is missing" in done.stdout
     if not packaged_paths("ISLP"):  # it has the photographs too
         assert re.search(rf"Not run: {PHOTOGRAPHS}: .*Flamingo.jpg", done.stdout)
-    for name in ("reproduction.html", "reproduction.md"):
-        assert "cifar-100-python.tar.gz is missing" in (lab / name).read_text()
+    assert "cifar-100-python.tar.gz is missing" in (lab / "reproduction.html").read_text()
     alone = harness.run(lab, "reproduce", "cifar100", "--json", "--out", "one.html", **OFFLINE)
     assert json.loads(alone.is_told(1).stdout)["error"] == "no experiment could be run"
 
@@ -219,8 +202,7 @@ def test_it_goes_on_after_a_signal(lab: Path) -> None:
     wait_for_no_worker(lab)
     first = finished_so_far(lab)
     note = f"Not yet run: {DENSE}: {3 - len(first)} of 3 runs"
-    assert note in (lab / "reproduction.md").read_text()
-    assert table(lab)[DENSE, "test_accuracy"]["n"] == str(len(first))
+    assert note in (lab / "reproduction.html").read_text()
     harness.run(lab, *THREE).is_told(0)
     assert set(finished(lab, DENSE)) == {0, 1, 2}
     assert first <= finished_so_far(lab), "the very same run"
@@ -233,12 +215,11 @@ def test_it_goes_on_after_a_failed_run(lab: Path) -> None:
     kill(workers(lab)[0])
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in stderr, stderr
-    for said in (stdout, (lab / "reproduction.md").read_text()):
+    for said in (stdout, (lab / "reproduction.html").read_text()):
         assert f"Failed: {DENSE}, seed " in said
-    assert table(lab)[DENSE, "test_accuracy"]["n"] == "2", "the others' numbers stand"
-    harness.run(lab, *THREE).is_told(0)
-    assert table(lab)[DENSE, "test_accuracy"]["n"] == "3"
-    assert "Failed" not in (lab / "reproduction.md").read_text()
+    assert f"{DENSE} (*), 2 runs" in stdout, "the others' numbers stand"
+    done = harness.run(lab, *THREE).is_told(0)
+    assert f"{DENSE} (*), 3 runs" in done.stdout and "Failed" not in done.stdout
 
 
 def finished_so_far(lab: Path) -> set[str]:
@@ -253,7 +234,6 @@ def finished_so_far(lab: Path) -> set[str]:
         (["no-such"], "no experiment 'no-such'"),
         (["--seeds", "0"], "no seeds"),
         (["--out", "there.html"], "--out there.html: exists already"),
-        (["--out", "other.html"], "--out other.md: exists already"),
         (["--out", "x.md"], "--out x.md: not a page's name"),
         (["--out", "no/x.html"], "there is no folder no"),
         ([DENSE, "--set", "seed=1"], "--set"),
@@ -261,12 +241,11 @@ def finished_so_far(lab: Path) -> set[str]:
     ],
 )
 def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
-    for name in ("there.html", "other.md"):
-        (tmp_path / name).write_text("mine")
+    (tmp_path / "there.html").write_text("mine")
     no_width = {"COLUMNS": "0"}  # as some terminals say
     harness.run(tmp_path, "reproduce", *arguments, **OFFLINE, **no_width).is_told(2, said)
     assert not (tmp_path / "runs").exists()
-    assert {(tmp_path / name).read_text() for name in ("there.html", "other.md")} == {"mine"}
+    assert (tmp_path / "there.html").read_text() == "mine"
 
 
 @pytest.mark.slow
@@ -292,9 +271,9 @@ def test_a_plan_that_no_sweep_wrote_removes_nothing(lab: Path, change: Change) -
 def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
     shutil.rmtree(lab / "data" / "imdb")
     reviews(lab / "data" / "imdb" / "aclImdb_v1.tar.gz", test=300)
-    done = harness.run(lab, "reproduce", LASSO, "--seeds", "3", *CPU)
+    done = harness.run(lab, "reproduce", LASSO, "--seeds", "3", *CPU, "--json")
     done.is_told(0, f"all seeds are run again: {SWEEP}: its data or config have changed")
-    assert table(lab)[LASSO, "test_accuracy"]["n"] == "3"
+    assert shown(done)[LASSO][0]["count"] == 3
     records = map(Path.read_text, lab.glob("runs/*/*Z-*/results.json"))
     assert sorted(json.loads(one)["test_rows"] for one in records) == [200, 200, 300, 300, 300]
 
@@ -324,6 +303,5 @@ def test_a_published_variant_is_compared(forked: Dlrun, tmp_path: Path, plugins:
     assert "words=5" in variant["command"]
     record = json.loads((tmp_path / variant["runs"][0] / "results.json").read_text())
     assert record["reference_differs"] is None
-    assert {name for name, _ in table(tmp_path)} == {"count-words", "count-words words=5"}
     other = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "words is 4 (book: 3)" in other.stdout

@@ -16,7 +16,7 @@ def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     assert found.packages["torch"] and found.packages == environment.package_versions()
     assert found.threads == usable_cores() >= 1
     assert found.code == environment.code_version("dlrun")
-    assert {"python", "dlrun", "platform", "processor", "command", "folder"} <= about.keys()
+    assert {"python", "dlrun", "platform", "processor", "command"} <= about.keys()
 
 
 def test_code_changes_with_each_py_file(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -76,9 +76,8 @@ def test_seeds_and_a_grid_are_crossed_with_folds(tmp_path: Path, table: list[str
     assert command[1:5] == ["sweep", DENSE, "--folds", "3"] and "data.fold" not in command[-1]
     dry = harness.run(tmp_path, *command[1:], "--dry-run", "--json").is_told(0)
     assert len(json.loads(dry.stdout)["points"]) == 6
-    found = about["selection"]
-    assert (found["metric"], found["configs"]) == ("valid_mae", 2)
-    assert (found["comparison"]["unit"], found["comparison"]["count"]) == ("fold", 3)
+    found = about["comparison"]
+    assert (found["metric"], found["unit"], found["count"]) == ("valid_mae", "fold", 3)
     assert about["best"]["seeds"] == [0, 1]
 
 

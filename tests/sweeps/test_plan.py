@@ -65,7 +65,7 @@ def test_a_plan_read_back_gives_the_same_configs(tmp_path: Path, monkeypatch: Pa
     assert again.validate_points() == plan.validate_points()
     paths = {str(config.data_section.path) for config in again.validate_points()}
     assert paths == {str(tmp_path / "a.csv")}
-    assert [len(config) for config in again.configs] == [2, 2]
+    assert [len(config) for config in again.points_by_config] == [2, 2]
     again.base["threads"] = "many"  # as of a version with other keys
     with pytest.raises(ConfigError, match=r"sweep\.json: threads: expected"):
         again.validate_points()
@@ -96,7 +96,9 @@ def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     own = [f"data.path={tmp_path}/a.csv"]
 
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
-        plan = planned(*own, *overrides, experiment="text-dense", folds=2, here=False, **search)
+        plan = planned(
+            *own, *overrides, experiment="text-dense", folds=2, on_this_machine=False, **search
+        )
         return {(config.seed, config.split_seed) for config in plan.validate_points()}
 
     assert splits("seed=3") == {(3, 3)}

@@ -9,13 +9,14 @@ import scipy.stats
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group
+from dlrun.pairs import compare
 from dlrun.run_context import RunSettings
 from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.results import (
     SweepResults,
     find_best_config,
+    find_second_config,
     group_points,
-    judge_selection,
     warnings_of_selection,
 )
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -86,27 +87,22 @@ def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: flo
 def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
     plan = a_plan(seeds=5)
     scores: dict[float, list[float | None]] = {0.001: [*WORST], 0.002: [*SECOND], 0.003: [*BEST]}
-    found = judge_selection(group_points(plan, runs(plan, tmp_path, scores)))
-    assert found is not None and found.comparison is not None and found.second == "lr=0.002"
+    configs = group_points(plan, runs(plan, tmp_path, scores))
+    assert rate(find_second_config(configs)) == 0.002
+    found = compare(configs[-1], configs[-2], "valid_accuracy")
     ends = scipy.stats.ttest_rel(BEST, SECOND).confidence_interval()
-    assert found.comparison.interval_of_mean == pytest.approx((ends.low, ends.high))
-    assert (found.configs, found.comparison.count) == (3, 5)
-    assert found.optimism == pytest.approx(0.01) and list(found.describe()) == ["second", "test"]
+    assert found and found.interval_of_mean == pytest.approx((ends.low, ends.high))
     few = a_plan(rates=2)
-    configs = group_points(few, runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]}))
-    judged = judge_selection(configs)
-    assert judged is not None and list(judged.describe()) == ["second"]
-    assert "too few seeds to say (3 of 5)" in judged.describe()["second"]
-    only = judge_selection(configs[-1:])
-    assert only is not None and only.second is None, "the others have no result"
+    found_runs = runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]})
+    results = SweepResults(Sweep(few, tmp_path / "sweeps" / "s"), SweepState(found_runs))
+    assert "too few seeds to say (3 of 5)" in results.describe_comparison()
+    assert find_second_config(results.groups[-1:]) is None, "the others have no result"
 
 
-def test_validation_rows_that_are_the_test_rows_show_no_optimism(tmp_path: Path) -> None:
+def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) -> None:
     plan = a_plan(rates=2)
     config = {"data": {"validation": "test"}}
     configs = group_points(plan, runs(plan, tmp_path, SCORES, config=config))
-    found = judge_selection(configs)
-    assert found is not None and found.optimism is None
     (warning,) = warnings_of_selection(configs)
     assert "best config" in warning
 
@@ -128,13 +124,24 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     assert command[:5] == ["dlrun", "sweep", EXPERIMENT, "--seeds", "0-1"]
     assert not any(word.startswith("seed=") for word in command)
     shown = cli("sweep", "--resume", "s").is_told(0)
-    assert {"table.csv", "metric.png", "report.html"} < {path.name for path in folder.iterdir()}
+    assert {"table.csv", "report.html"} < {path.name for path in folder.iterdir()}
     labels = [line.split()[0] for line in shown.stdout.splitlines() if line[0] != " "]
-    files = ["table", "figure", "report"]
+    files = ["table", "report"]
     assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", "second", "repeat"]
     assert shown.stdout.splitlines()[-1].endswith(best["command"])
     cli("report", "s").is_told(0)
     assert "<h1>Sweep s</h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_chart_has_the_metric_by_a_key_with_numbers(tmp_path: Path) -> None:
+    plan = a_plan(rates=2)
+    results = SweepResults(Sweep(plan, tmp_path), SweepState(runs(plan, tmp_path, SCORES)))
+    (chart,) = results.charts()
+    assert (chart.title, chart.mark and chart.mark.value) == ("accuracy by optimizer.lr", 0.001)
+    valid, test = chart.lines
+    assert (valid.name, valid.x) == ("validation", [0.001, 0.002])
+    assert valid.y == pytest.approx([0.7, 0.6]) and test.y == pytest.approx([0.69, 0.59])
+    assert [level.value for level in chart.levels] == [0.421]
 
 
 def test_a_table_that_cannot_be_written_hides_no_result(tmp_path: Path, capsys: Out) -> None:

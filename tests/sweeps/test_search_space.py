@@ -51,7 +51,7 @@ def test_draws_fill_their_space() -> None:
     assert type(found[0]["c"]) is int
 
 
-@pytest.mark.parametrize("ends", ["0.123461..0.123464", "1000001..1000002", "1e-300..1e300"])
+@pytest.mark.parametrize("ends", ["0.001..0.9", "1e-300..1e300"])
 @pytest.mark.parametrize("kind", ["lin", "log"])
 def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str) -> None:
     low, high = map(float, ends.split(".."))

@@ -111,7 +111,7 @@ def test_a_config_runs_with_each_seed() -> None:
     plan = a_plan(trials=2, seeds="3")
     assert plan.size == 6
     assert [point.settings["seed"] for point in choose_config(plan, {})] == [0, 1, 2]
-    assert len(plan.configs) == 1 and plan.runs_to_choose == 3
+    assert len(plan.points_by_config) == 1 and plan.runs_to_choose == 3
 
 
 @pytest.mark.slow

@@ -20,14 +20,14 @@ QUIETLY = setting("compare_with=null")  # no warning that there is no run to com
 
 
 def test_a_sweep(tmp_path: Path) -> None:
-    """Its runs, plan, table, figure, page, last lines; and it is not taken for a run."""
+    """Its runs, plan, table, page, last lines; and it is not taken for a run."""
     sweep = words(*GRID, *QUIETLY, "--name", "s")
     done = harness.run(tmp_path, *sweep, "--jobs", "2").is_told(0)
     *lines, _ = (done.stderr + done.stdout).splitlines()  # the last repeats the whole config
     assert [line for line in lines if len(line) > 80] == []
     folder = tmp_path / "runs" / "sweeps" / "s"
     there = {path.name for path in folder.iterdir()}
-    assert {"sweep.json", "table.csv", "metric.png", "report.html"} <= there
+    assert {"sweep.json", "table.csv", "report.html"} <= there
     found = runs(tmp_path)
     assert [status(run) for run in found.values()] == ["finished"] * 4
     assert_the_table_is_right(folder / "table.csv", list(found.values()))
@@ -37,7 +37,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert [run["state"] for run in listed] == ["finished"] * 5
     again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
     assert "to do" not in again.stderr
-    assert json.loads(again.stdout)["selection"]["configs"] == 2
+    assert json.loads(again.stdout)["comparison"]["metric"] == "valid_accuracy"
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
 
 

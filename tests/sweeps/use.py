@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan
+from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
@@ -27,13 +28,15 @@ def planned(
     *overrides: str,
     experiment: str = EXPERIMENT,
     runs_dir: Path | None = None,
-    here: bool = True,
+    on_this_machine: bool = True,
     **search: Any,
 ) -> SweepPlan:
     """The plan of a sweep called s; of a search space by its fields."""
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    return make_sweep_plan("s", experiment, options, SearchSpace(**search), screen, here=here)
+    return make_sweep_plan(
+        "s", experiment, options, SearchSpace(**search), screen, on_this_machine=on_this_machine
+    )
 
 
 def written(plan: SweepPlan, runs_dir: Path) -> Sweep:

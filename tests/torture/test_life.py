@@ -138,7 +138,7 @@ class LifeOfRuns(RuleBasedStateMachine):
     def clean(self) -> None:
         """Remove all runs that did not finish."""
         kinds = ["--status", "killed", "--status", "failed"]
-        assert self.command("runs", "clean", *kinds, "--yes")[0] == 0
+        assert self.command("runs", "rm", *kinds, "--yes")[0] == 0
         self.runs = [known for known in self.runs if known.folder.exists()]
         assert all(Run.open(known.folder).state == "finished" for known in self.runs)
 

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
+from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.predictions import PredictedValues
+from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches

@@ -3,8 +3,7 @@
 import inspect
 import pkgutil
 import re
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -38,9 +37,8 @@ COMMANDS = {
         "compare": "compare:compare",
         "note": "show:write_note",
         "tag": "show:change_tags",
-        "rm": "check_clean:remove",
-        "clean": "check_clean:clean",
-        "check": "check_clean:check",
+        "rm": "check_remove:remove",
+        "check": "check_remove:check",
     },
 }
 GROUPS = {
@@ -74,26 +72,6 @@ KEEP_LINES = "\b\n"  # before a paragraph of a help text
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
-# What users of LightningCLI, Hydra, Guild and MLflow type after `dlrun`, and what it is here. In a
-# pattern EXPERIMENT is an experiment's name; `{more}` is the rest of the command line.
-SPELLINGS = (
-    (r"(fit|run|train) EXPERIMENT(?P<more>.*)", "dlrun {experiment}{more}"),
-    (r"(fit|run|train)\b.*", "dlrun EXPERIMENT; dlrun --help lists them"),
-    (r"(validate|test)\b.*", "dlrun predict RUN --test"),
-    (r"ls\b.*", "dlrun runs list"),
-    (r"(ui|view)\b.*", "dlrun report"),
-    (r"help(?P<more>.*)", "dlrun{more} --help"),
-    (r"runs ls(?P<more>.*)", "dlrun runs list{more}"),
-    (r"runs delete\b.*", "dlrun runs rm RUN"),
-    (r"(-m|--multirun) EXPERIMENT(?P<more>.*)", "dlrun sweep {experiment}{more}"),
-    (r"(sweep )?EXPERIMENT(?P<words>.*) (-m|--multirun)\b(?P<more>.*)",
-     "dlrun sweep {experiment}{words}{more}"),
-    (r"EXPERIMENT(?P<more>.* --(seeds|folds|grid|space|trials)\b.*)",
-     "dlrun sweep {experiment}{more}"),
-    (r"EXPERIMENT(?P<words>.*) --print[-_]config(?P<more>.*)",
-     "dlrun config {experiment}{words}{more}"),
-    (r"EXPERIMENT(?P<words>.*) -P (?P<more>.*)", "dlrun {experiment}{words} {more}"),
-)  # fmt: skip
 
 
 class LazyCommandGroup(TyperGroup):
@@ -135,14 +113,10 @@ class LazyCommandGroup(TyperGroup):
             with formatter.section(panel):
                 formatter.write_dl(rows)
 
-    def load_command(self, ctx: Context, name: str, *words: str) -> Any:
-        """Import a command of this group, and return it with its arguments and options.
-
-        words: what the user typed after its name.
-        """
+    def load_command(self, ctx: Context, name: str) -> Any:
+        """Import a command of this group, and return it with its arguments and options."""
         if name not in self.commands:
-            group = [] if self.name == "dlrun" else [str(self.name)]
-            hint = spelling([*group, name, *words]) or f"{ctx.command_path} --help lists them"
+            hint = f"{ctx.command_path} --help lists them"
             raise _unknown_command_error(name, self.commands, hint)
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
@@ -164,7 +138,7 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, *args)
+        self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
 
 
@@ -180,16 +154,6 @@ def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> Usa
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)
-
-
-def spelling(arguments: Sequence[str]) -> str:
-    """Return what a command line of another program is here; an empty text if it is not known."""
-    line = shlex.join(arguments)
-    experiment = f"(?P<experiment>{'|'.join(registry.experiment_names())})(?= |$)"
-    for pattern, hint in SPELLINGS:
-        if match := re.fullmatch(pattern.replace("EXPERIMENT", experiment), line, re.DOTALL):
-            return hint.format(**match.groupdict(""))
-    return ""
 
 
 def _read_help(function: str) -> str:

@@ -17,13 +17,14 @@ from typing import Any, NoReturn
 import typer
 
 from dlrun import errors
-from dlrun.cli.commands import RESERVED, app, spelling
+from dlrun.cli.commands import RESERVED, app
 from dlrun.errors import DataError, DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
 
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
+OPTIONS_OF_SWEEPS = ("--seeds", "--folds", "--space", "--trials", "--sampler")
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -89,8 +90,8 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     option: str = error.option_name
     options = [name for param in error.ctx.command.params for name in param.opts]
     similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
-    if meant := spelling(arguments):
-        hint = meant
+    if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
+        hint = shlex.join(["dlrun", "sweep", *arguments])
     elif not similar and "--set" in options:
         hint = _as_setting(option, arguments) or hint
     return UsageError(f"no such option: {option}{similar}", hint)

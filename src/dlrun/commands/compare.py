@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from rich.table import Table
-from rich.text import Text
-
 from dlrun import stats
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import EMPTY
@@ -21,9 +18,9 @@ from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, cut, shorten_paths
+from dlrun.system.console import Screen, format_text_table, printable, shorten_paths
 
-MAX_CELL = 20  # columns; a longer value is wrapped
+MAX_CELL = 30  # characters; longer values stand above the table
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,9 @@ class _Row:
             self.format(value) if has_null or value is not None else EMPTY for value in self.values
         ]
         marks = [" *"[best] for best in self.best] or [""] * len(texts)
-        return [shorten_paths(text) + mark for text, mark in zip(texts, marks, strict=True)]
+        return [
+            printable(shorten_paths(text)) + mark for text, mark in zip(texts, marks, strict=True)
+        ]
 
 
 def compare(
@@ -67,15 +66,15 @@ def compare(
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
     rows = []
-    for part, format_value in (("run", str), ("config", format_setting), ("versions", str)):
-        values = [about[part] for about in described]
-        if part == "config" and len({run.record.experiment for run in opened}) > 1:
+    for group, format_value in (("run", str), ("config", format_setting), ("versions", str)):
+        values = [groups[group] for groups in described]
+        if group == "config" and len({run.record.experiment for run in opened}) > 1:
             screen.note("config: keys that not all of these experiments have are left out")
             common = set(values[0]).intersection(*values)
-            values = [{key: about[key] for key in about if key in common} for about in values]
+            values = [{key: config[key] for key in config if key in common} for config in values]
         differing = _differing(values, format_value)
-        if not differing and part != "run":
-            screen.note(f"{part}: no difference")
+        if not differing and group != "run":
+            screen.note(f"{group}: no difference")
         rows += differing
     is_same_source = len({run.record.data for run in opened}) == 1
     known: dict[object, str] = {}
@@ -90,9 +89,13 @@ def compare(
         except DlrunError as error:
             screen.note(f"no difference row by row: {error.message}")
     if json:
-        values = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
-        about = {"runs": [run.name for run in opened], "rows": values}
-        screen.print_json(about | {"test_rows": comparison and comparison.as_object()})
+        screen.print_json(
+            {
+                "runs": [run.name for run in opened],
+                "rows": [{"key": row.key, "values": row.values, "best": row.best} for row in rows],
+                "test_rows": comparison and comparison.as_object(),
+            }
+        )
         return
     _show(rows, heads, screen)
     if any(any(row.best) for row in rows):
@@ -107,17 +110,18 @@ def compare(
 def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
     """Return what is compared besides the metrics, in three groups of values by name."""
     record = run.record
-    causes = run_provenance(run)
-    about = {"experiment": record.experiment, "state": run.state, "data": record.data}
-    about |= {
-        "tags": ", ".join(notes.tags) or EMPTY,
-        "note": cut(" ".join(notes.note.split()), 40) or EMPTY,
-    }
-    machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
+    provenance = run_provenance(run)
+    machine = {f"machine: {name}": value for name, value in provenance["machine"].items()}
     return {
-        "run": about,
+        "run": {
+            "experiment": record.experiment,
+            "state": run.state,
+            "data": record.data,
+            "tags": ", ".join(notes.tags) or EMPTY,
+            "note": notes.note or EMPTY,
+        },
         "config": run.settings,
-        "versions": {**causes["code"], **causes["packages"], **machine},
+        "versions": {**provenance["code"], **provenance["packages"], **machine},
     }
 
 
@@ -125,16 +129,15 @@ def run_provenance(run: Run) -> dict[str, Values]:
     """Return the code, packages, machine and data of a run; None for a value it did not record."""
     environment = run.environment
     record = run.record
-    more = environment.model_extra or {}
     return {
         "code": {
             "dlrun": environment.dlrun,
             "digest": environment.code,
         },
-        "packages": {"python": more.get("python"), **environment.packages},
+        "packages": {"python": environment.python, **environment.packages},
         "machine": {
-            "system": more.get("platform"),
-            "processor": more.get("processor"),
+            "system": environment.platform,
+            "processor": environment.processor,
             "cores": environment.threads,
             "threads": record.threads,
             "accelerator": record.accelerator.used if record.accelerator else None,
@@ -186,16 +189,12 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
 
 
 def _show(rows: Sequence[_Row], heads: Sequence[str], screen: Screen) -> None:
-    """Print a table of runs, or several tables if the runs do not fit side by side."""
-    longest = max(len(cell) for row in (heads, *(row.cells for row in rows)) for cell in row)
-    keys = max(len(row.key) for row in rows)
-    width = min(MAX_CELL, longest) + 2
-    columns = max(1, (screen.out.width - keys) // width)
-    for first in range(0, len(heads), columns):
-        table = Table(box=None, pad_edge=False)
-        table.add_column("run", no_wrap=True)
-        for head in heads[first : first + columns]:
-            table.add_column(Text(head), justify="right", max_width=MAX_CELL, overflow="fold")
-        for row in rows:
-            table.add_row(Text(row.key), *map(Text, row.cells[first : first + columns]))
-        screen.show(table)
+    """Print the rows as a table with a column for each run; long values stand above it."""
+    table = [["run", *heads]]
+    for row in rows:
+        if max(map(len, row.cells)) <= MAX_CELL:
+            table.append([row.key, *row.cells])
+        else:
+            values = zip(heads, row.cells, strict=True)
+            screen.show("\n  ".join([row.key, *(f"{head}: {cell}" for head, cell in values)]))
+    screen.show("\n".join(format_text_table(table)))

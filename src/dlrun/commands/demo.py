@@ -4,13 +4,13 @@ import contextlib
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
+from dlrun.config.yaml_loader import Values
 from dlrun.data.download import packaged_paths, without_network
 from dlrun.data.sources import GENERATED
 from dlrun.errors import ConfigError, DlrunError, first_line
@@ -70,29 +70,26 @@ class _Fit:
             return [title, "", "failed", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
-        here = format_metric(record.metrics.get(metric))
-        published = ["", ""]
+        row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
         if self.is_real:
-            part = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run])
-            rows = {row["metric"]: row for row in part.rows}
-            if row := rows.get(metric) or next(iter(rows.values()), None):
-                metric = row["metric"]
-                here = format_metric(row["mean"])
-                published = [format_metric(row[edition]) for edition in EDITIONS]
-                if photographs := row.get("photographs"):
-                    metric = "the book's first label"
-                    here = f"in {here} of {photographs}"
-            here += " (*)" if record.reference_differs else ""
-        elif record.source == GENERATED:
-            here += " (generated)"
-        return [title, metric.removeprefix(TESTED), here, *published]
+            rows = ReproducedExperiment(self.name, self.settings, [0], runs=[self.run]).rows
+            row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
+        note = " (*)" if self.is_real and record.reference_differs else ""
+        if not self.is_real and record.source == GENERATED:
+            note = " (generated)"
+        published = [format_metric(row.get(edition)) for edition in EDITIONS]
+        return [
+            title,
+            row["metric"].removeprefix(TESTED),
+            format_metric(row["mean"]) + note,
+            *published,
+        ]
 
 
 @opt.with_run_options("runs_dir", "data_dir")
 def run_demo(
     settings: RunSettings,
     experiments: opt.Experiments = None,
-    verbose: Annotated[bool, opt.flag("Show all that each fit prints.", "--verbose", "-v")] = False,
 ) -> int:
     """Run the whole chapter in about two minutes, without a download, beside the book's numbers.
 
@@ -106,18 +103,14 @@ def run_demo(
     screen = Screen()
     muted = Screen()
     muted.err.quiet = True
-    if not verbose:
-        settings = replace(settings, screen=_FitScreen(results=False))
+    settings = replace(settings, screen=_FitScreen(results=False))
     names = experiments or registry.experiments_of_book()
     with without_network():
-        preparing = screen if verbose else muted
-        fits = [fit for name in names for fit in _fits(name, settings, preparing)]
+        fits = [fit for name in names for fit in _fits(name, settings, muted)]
         if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
             screen.warn(MISSING)
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
-            if fit.missing:
-                preparing.warn(f"on generated data: {fit.missing}")
             fit.execute(screen)
     runs = [fit.run for fit in fits if fit.run is not None]
     if not runs:
@@ -141,14 +134,18 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            parts = prepare_reproduction([name], [0], settings, screen)
-            small.missing = parts[0].missing
+            prepared = prepare_reproduction([name], [0], settings, screen)
+            small.missing = prepared[0].missing
             if not small.missing:
                 epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
-                fits = [(part.title, [*part.overrides, *epochs]) for part in parts]
                 return [
-                    _Fit(name, title, replace(settings, overrides=overrides), is_real=True)
-                    for title, overrides in fits
+                    _Fit(
+                        name,
+                        fit.title,
+                        replace(settings, overrides=[*fit.overrides, *epochs]),
+                        is_real=True,
+                    )
+                    for fit in prepared
                 ]
     return [small] if overlays else []
 

@@ -3,7 +3,7 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -48,7 +48,6 @@ def list_runs(
     tag: Annotated[list[str] | None, opt.option(TAG, "TAG")] = None,
     sort: Annotated[str | None, opt.option(SORT, "KEY")] = None,
     limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
-    columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
     json: opt.Json = False,
     csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
     runs_dir: opt.RunsDir = None,
@@ -67,25 +66,20 @@ def list_runs(
     for name in tag or ():
         check_tag(name)
     conditions = [_Condition(text) for text in (*(where or ()), *(f"tag={t}" for t in tag or ()))]
-    keys = [key.strip() for key in columns.split(",")] if columns else []
-    order = (sort or "").removeprefix("-")
-    named_keys = {*keys, order, *(condition.key for condition in conditions)} - {""}
+    sort_key = (sort or "").removeprefix("-")
+    named_keys = {sort_key, *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     rows = list[Row]()
-    known = set[str]()
+    known_keys = set[str]()
     identities = list[RunIdentity]()
     for run in scan_or_fail(folder, experiment):  # one in memory at a time
         row = _row(run, screen, reads_config=reads_config)
         identities.append(run.identity)
-        known |= row.keys()
+        known_keys |= row.keys()
         is_met = [condition.meets(row) for condition in conditions]
         if (not status or row["state"] in status) and all(is_met):
             rows.append(row)
-    for key in named_keys - known:  # it is probably mistyped
-        close = [name for name in sorted(known) if name.endswith(f".{key}")]
-        hint = f"; did you mean {close[0]!r}?" if close else did_you_mean(key, known)
-        source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
-        raise ConfigError(f"no run has a key {key!r}{hint}", source)
+    _check_keys(named_keys, known_keys)
     copies = find_copies(identities)
     for row in rows:
         row["problem"] = copies.get(Path(row["folder"]), row["problem"])
@@ -93,19 +87,24 @@ def list_runs(
         rows = sorted(_sort(rows, sort, screen), key=lambda row: Path(row["folder"]) in copies)
     rows = rows[:limit]
     if json:
-        keys = keys or [*COLUMNS, "metrics", "config"]
+        keys = [*COLUMNS, "metrics", "config"]
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
-        keys = keys or [*dict.fromkeys([*COLUMNS, *filter(None, [order])])]
+        keys = [*dict.fromkeys([*COLUMNS, *filter(None, [sort_key])])]
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        metric = _common_metric(rows)
-        shown = [_shown_row(row, metric, on_terminal=screen.out.is_terminal) for row in rows]
-        screen.rows(table_lines(_columns(rows, keys, order, metric), shown, screen, empty=EMPTY))
-        if any(str(row["value"]).endswith(MARK) for row in shown):
-            screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
+        _show(rows, sort_key, screen)
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
+
+
+def _check_keys(named: Collection[str], known: Collection[str]) -> None:
+    """Raise ConfigError if no run has a key that the user has named; it is probably mistyped."""
+    for key in sorted({*named} - {*known}):
+        ending_so = sorted(name for name in known if name.endswith(f".{key}"))
+        hint = f"; did you mean {ending_so[0]!r}?" if ending_so else did_you_mean(key, known)
+        source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
+        raise ConfigError(f"no run has a key {key!r}{hint}", source)
 
 
 def _row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
@@ -133,11 +132,11 @@ class _Condition:
             hint = "as in --where 'optimizer.lr>0.001', in quotes for the shell"
             raise ConfigError(problem, hint)
         self.text = text
-        key, self.sign, self.limit_text = parts.groups()
+        key, self.sign, self.value_text = parts.groups()
         self.key = "tags" if key == "tag" else key
-        self.limit: Any = self.limit_text
+        self.value: Any = self.value_text
         with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
-            self.limit = yaml_loader.parse_set_override(f"value={self.limit}").values["value"]
+            self.value = yaml_loader.parse_set_override(f"value={self.value}").values["value"]
         if self.key == "tags" and self.sign not in ("=", "==", "!="):
             raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
 
@@ -146,21 +145,19 @@ class _Condition:
 
         Raises ConfigError if the two values cannot be ordered, such as a number and a text.
         """
-        value: Any = row.get(self.key)
+        of_run: Any = row.get(self.key)
         if self.key == "tags":
-            return (self.limit_text in value) == (self.sign != "!=")
+            return (self.value_text in of_run) == (self.sign != "!=")
         # A text such as the name 123 needs no quotes.
-        limit = value if value == self.limit_text else self.limit
+        value = of_run if of_run == self.value_text else self.value
         try:
-            comparable = [*value] if isinstance(value, tuple) else value
-            return self.key in row and OPERATORS[self.sign](comparable, limit)
+            comparable = [*of_run] if isinstance(of_run, tuple) else of_run
+            return self.key in row and OPERATORS[self.sign](comparable, value)
         except TypeError:
-            if value is None:
+            if of_run is None:
                 return False
-            problem = f"{self.key} is {value!r} in a run, which cannot be compared with {limit!r}"
-            hint = (
-                "compare numbers with numbers (without a unit), texts with texts, lists with lists"
-            )
+            problem = f"{self.key} is {of_run!r} in a run, which cannot be compared with {value!r}"
+            hint = "compare numbers with numbers (without a unit), texts with texts"
             raise ConfigError(f"--where {self.text!r}: {problem}", hint) from None
 
 
@@ -194,30 +191,34 @@ def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
     return sorted(with_value, key=rank, reverse=key.startswith("-")) + without_value
 
 
-def _common_metric(rows: Sequence[Row]) -> str | None:
-    """Return the name of the test metric that all runs have, without its stage, or None."""
+def _show(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
+    """Print the table, and below it what the mark at a value means."""
+    on_terminal = screen.out.is_terminal
     metrics = {row["metric"] for row in rows} - {None}
-    return metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
+    common_metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
+    shown = [_shown_row(row, common_metric, on_terminal=on_terminal) for row in rows]
+    columns = _columns(rows, sort_key, common_metric)
+    screen.rows(table_lines(columns, shown, screen, empty=EMPTY))
+    if any(str(row["value"]).endswith(MARK) for row in shown):
+        screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
 
 
-def _shown_row(row: Row, metric: str | None, *, on_terminal: bool) -> Row:
+def _shown_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
     if value is not None:
-        heading = "" if metric else f"{row['metric'].removeprefix(TESTED)}="
+        name_of_metric = "" if common_metric else f"{row['metric'].removeprefix(TESTED)}="
         mark = MARK if on_terminal and NOT_THE_BOOKS in (row["reference_differs"] or "") else ""
-        value = f"{heading}{format_metric(value)}{mark}"
+        value = f"{name_of_metric}{format_metric(value)}{mark}"
     name = row["name"]
     if on_terminal:  # without its time, a name finds the run too
-        place, slash, own = name.rpartition("/")
-        name = cut(f"{place}{slash}{run_name_without_time(Path(own))}", LONGEST_NAME)
+        parent, slash, own_name = name.rpartition("/")
+        name = cut(f"{parent}{slash}{run_name_without_time(Path(own_name))}", LONGEST_NAME)
     return row | {"name": name, "value": value, "differs": row["problem"] or row["differs"]}
 
 
-def _columns(
-    rows: Sequence[Row], keys: Sequence[str], order: str, metric: str | None
-) -> list[Column]:
-    """Return the columns of the table: of `keys`, or those that have something to say.
+def _columns(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
+    """Return the columns of the table that have something to say.
 
     Tags and notes have columns if a run has any; the experiment has one if there are several. So
     has the key by which the runs are sorted, if any.
@@ -225,12 +226,13 @@ def _columns(
     unused = [name for name in ("tags", "note") if not any(row[name] for row in rows)]
     if len({row["experiment"] for row in rows}) == 1:
         unused.append("experiment")
-    names = [*keys] or [name for name in SHOWN if name not in unused]
+    columns = COLUMNS | {"value": replace(COLUMNS["value"], title=common_metric or "metric")}
+    names = [name for name in SHOWN if name not in unused]
     is_value = all(
-        f"metrics.{row['metric']}" == order for row in rows if row.get(order) is not None
+        f"metrics.{row['metric']}" == sort_key for row in rows if row.get(sort_key) is not None
     )
-    if order and not keys and order not in names and not is_value:
-        names.insert(names.index("value"), order)
-    columns = COLUMNS | {"value": replace(COLUMNS["value"], title=metric or "metric")}
-    other = {name: number(name) for name in names if name.startswith("metrics.")}
-    return [columns.get(name) or other.get(name) or Column(name) for name in names]
+    if sort_key and sort_key not in names and not is_value:
+        names.insert(names.index("value"), sort_key)
+        is_metric = sort_key.startswith("metrics.")
+        columns.setdefault(sort_key, number(sort_key) if is_metric else Column(sort_key))
+    return [columns[name] for name in names]

@@ -47,14 +47,10 @@ def write_report(
         _check_number(len(runs))
         contents = [_open_runs_or_sweep(name, runs_dir) for name in runs]
         by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
-        content = (
-            contents[0]
-            if len(contents) == 1
-            else PageContent(
-                [*by_folder.values()],
-                warnings=[text for content in contents for text in content.warnings],
-            )
-        )
+        content = contents[0]
+        if len(contents) > 1:
+            warnings = [text for content in contents for text in content.warnings]
+            content = PageContent([*by_folder.values()], warnings=warnings)
         _check_number(len(content.runs))
     else:
         content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
@@ -85,9 +81,9 @@ def _check_number(runs: int) -> None:
 
 def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
     """Return the run, the sweep or the folder of runs with this name; DlrunError if none exists."""
-    place = Path(name).expanduser().resolve()
-    folders = runs_below(place) if name else []
-    if folders and folders[0] != place:
+    path = Path(name).expanduser().resolve()
+    folders = runs_below(path) if name else []
+    if folders and folders[0] != path:
         return _finished_of(folders, name)
     try:
         return PageContent([Run.open(name, runs_dir)])
@@ -102,17 +98,10 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return finished runs: the newest of each config, those of configs that fit whole, the newest.
-
-    Raises ConfigError if no run has finished.
-    """
+    """Return finished runs, the newest of each config first; ConfigError if no run has finished."""
     every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
-    groups = group_runs(every.runs)
-    shown = [group.runs[0] for group in groups][:NEWEST]
-    for _, *others in (group.runs for group in groups):
-        if len(shown) + len(others) <= NEWEST:
-            shown += others
-    shown = [*{run.folder: run for run in [*shown, *every.runs]}.values()][:NEWEST]
+    newest = [group.runs[0] for group in group_runs(every.runs)]
+    shown = [*{run.folder: run for run in [*newest, *every.runs]}.values()][:NEWEST]
     note = ""
     if len(shown) < len(every.runs):
         note = f"{len(shown)} of {len(every.runs)} finished runs, the newest of each config first; "
@@ -120,7 +109,7 @@ def _newest_finished(runs_dir: Path) -> PageContent:
     return PageContent(shown, note, every.warnings)
 
 
-def _finished_of(folders: Sequence[Path], place: str) -> PageContent:
+def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
     """Return the finished runs in folders; raise ConfigError if no run has finished."""
     finished, unfinished, left_out = list[Run](), list[str](), list[str]()
     for folder in folders:
@@ -138,13 +127,13 @@ def _finished_of(folders: Sequence[Path], place: str) -> PageContent:
         count = pluralize(len(unfinished), "unfinished run")
         left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
     if not finished:
-        raise ConfigError(f"{place}: it has no finished run", "name a run, or give --runs-dir")
+        raise ConfigError(f"{searched}: it has no finished run", "name a run, or give --runs-dir")
     return PageContent(finished, warnings=left_out)
 
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "json", "quiet"),
-    force=Annotated[bool, opt.flag("Replace existing files of another kind.", "--force")],
+    force=Annotated[bool, opt.flag("Replace another file.", "--force")],
 )
 def reproduce(
     settings: RunSettings,
@@ -153,9 +142,7 @@ def reproduce(
         str | None, opt.option("As of sweep (default: 5, of cifar100 1).", "SEEDS")
     ] = None,
     jobs: opt.Jobs = None,
-    out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
-        "reproduction.html"
-    ),
+    out: Annotated[Path, opt.option("The page.", "FILE")] = Path("reproduction.html"),
 ) -> int:
     """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
 

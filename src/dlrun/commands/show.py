@@ -103,17 +103,16 @@ def _files_and_versions(run: Run) -> Lines:
     record = run.record
     environment = run.environment
     sizes = run.sizes
-    more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
     versions = {"dlrun": environment.dlrun, "code": environment.code, **environment.packages}
     known = [f"{name} {version}" for name, version in versions.items() if version]
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
-    machine = [str(more[name]) for name in ("python", "platform", "processor") if more.get(name)]
+    machine = [environment.python, environment.platform, environment.processor]
     return [
         *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),
         ("versions", ", ".join(known)),
-        ("machine", ", ".join(machine)),
+        ("machine", ", ".join(filter(None, machine))),
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),
         *(("figure", str(figure)) for figure in run.figures),
         ("folder", str(run.folder)),
@@ -125,19 +124,15 @@ def _files_and_versions(run: Run) -> Lines:
 def write_note(
     run: opt.Run,
     text: Annotated[str, opt.argument('"" removes the note.', "TEXT")],
-    append: Annotated[bool, opt.flag("Add a line to the note.", "--append")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
     """Write a run's note, at any time; it replaces the earlier note.
 
     Examples:
     dlrun runs note latest "the learning rate is too high"
-    dlrun runs note ff75 "better with 20 epochs" --append
     """
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
-    notes = change_notes(
-        folder, lambda notes: notes.changed(f"{notes.note}\n{text}" if append else text)
-    )
+    notes = change_notes(folder, lambda notes: notes.changed(text))
     Screen().labelled(("note", notes.note or "none"))
 
 

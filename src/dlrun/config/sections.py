@@ -78,19 +78,11 @@ class MetricInterval(Section):
     seeds: PositiveInt
 
 
-class Rerun(Section, extra="allow"):
-    """Holds the metrics of an earlier run by the authors, as further keys, and its source."""
-
-    __pydantic_extra__: dict[str, float]
-    source: str
-
-
 class PublishedMetrics(Section):
     """Holds the published metrics of one config, and intervals measured over several seeds."""
 
     book: dict[str, float] = Field(default={})
     notebook: dict[str, float] = Field(default={})
-    reruns: list[Rerun] = Field(default=[])
     measured: dict[str, MetricInterval] = Field(default={})
 
 

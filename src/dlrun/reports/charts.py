@@ -9,15 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import NamedTuple
 
 from dlrun import stats
-from dlrun.metrics import VALID, without_stage
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
     LR,
     STEP,
-    format_metric,
     is_plottable,
     published_metrics,
 )
@@ -28,8 +25,6 @@ COLOURS, DASHES = 8, 5  # numbers of classes in report.css
 TICKS = 5
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG units
 LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
-VALIDATED, ON_TEST = "run0", "run0 dash1"  # CSS classes of a small curve
-SMALL_WIDTH, SMALL_HEIGHT, SMALL_POINTS = 106.0, 19.0, 40  # of a small curve
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
@@ -184,34 +179,6 @@ class Strip:
         values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
         values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
         return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
-
-
-class SmallCurve(NamedTuple):
-    """Holds a curve that is as small as a word: what it shows in words, its points in SVG."""
-
-    label: str
-    points: str
-    look: str
-
-
-def small_curve(table: Table, record: RunRecord, metric: str) -> SmallCurve | None:
-    """Return the validation of a run by step: of a metric, or else of the first that it has."""
-    wanted = f"{VALID}{without_stage(metric)}"
-    names = sorted((name for name in table if name.startswith(VALID)), key=lambda x: x != wanted)
-    for name in names:
-        values = [value for value in table[name] if is_plottable(value)]
-        if len(values) > 1:
-            break
-    else:
-        return None
-    chosen = values[:: len(values) // SMALL_POINTS + 1]
-    x = Axis(0, len(chosen) - 1, 4, SMALL_WIDTH)
-    y = Axis(*padded_range(chosen, 0.0), SMALL_HEIGHT, 3)
-    points = " ".join(f"{x.at(place):g},{y.at(value):g}" for place, value in enumerate(chosen))
-    part = name_part("valid", record)
-    ends = f"{format_metric(values[0])} to {format_metric(values[-1])}"
-    label = f"{part} {without_stage(name)} by {next(iter(table))}: {ends}"
-    return SmallCurve(label, points, ON_TEST if record.validates_on_test else VALIDATED)
 
 
 def name_part(part: str, record: RunRecord) -> str:

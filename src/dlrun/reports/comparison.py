@@ -56,7 +56,7 @@ def by_rank(groups: Sequence[Group]) -> list[Group]:
 def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
     """Return what weakens the result of a config."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].tags)
-    if group.main and group.too_few(group.main):
+    if group.main and group.shortage(group.main):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
     if group.main and not group.main.metric.sign:
         tags[NOT_RANKED] = None
@@ -137,8 +137,8 @@ def _chart_of_several_runs(
     if len(drawn) < 2:
         return None
     coloured = [
-        replace(line, look=charts.curve_css_classes(place))
-        for place, line in enumerate(curves[:COLOURED])
+        replace(curve, look=charts.curve_css_classes(number))
+        for number, curve in enumerate(curves[:COLOURED])
     ]
     levels = dict.fromkeys(
         replace(level, name=f"{level.name} of {run.record.experiment}")
@@ -154,12 +154,7 @@ def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve]
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := run.table.get(f"{part}_{metric}"):
-            record = run.record
-            name = f"No. {run.number} {run.title} ({charts.name_part(part, record)})"
-            if record.stopped_epoch:
-                name += f", stopped after epoch {record.stopped_epoch}"
-            if record.earlier_epoch:
-                name += f", kept epoch {record.earlier_epoch}"
+            name = f"No. {run.number} {run.title} ({charts.name_part(part, run.record)})"
             line = charts.measured_curve(name, run.steps, values, "")
             if line.is_drawable:
                 return part, line

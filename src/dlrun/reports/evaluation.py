@@ -19,7 +19,7 @@ from dlrun.experiments.predictions import (
     read_predictions,
 )
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Comparison, compare_pairs
+from dlrun.pairs import Comparison, compare_pairs
 from dlrun.reports.charts import Chart, ChartCurve
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
@@ -80,14 +80,14 @@ def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
     """Evaluate predicted classes; those that no row is of or is predicted as are left out."""
     pairs = zip(predictions.true.tolist(), predictions.predicted.tolist(), strict=True)
     counts = Counter(pairs)
-    places = sorted({place for pair in counts for place in pair})
+    classes = sorted({number for pair in counts for number in pair})
     matrix = None
-    if len(places) <= MATRIX_CLASSES:
-        matrix = [[counts[label, predicted] for predicted in places] for label in places]
+    if len(classes) <= MATRIX_CLASSES:
+        matrix = [[counts[label, predicted] for predicted in classes] for label in classes]
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
     names = predictions.names
     return PredictionEvaluation(
-        classes=[names[place] for place in places],
+        classes=[names[number] for number in classes],
         rows=len(predictions),
         correct=int(predictions.scores.sum()),
         matrix=matrix,

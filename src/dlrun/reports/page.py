@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.metrics import TESTED
 from dlrun.reports import charts, comparison
+from dlrun.reports.charts import Chart
 from dlrun.reports.overview import make_overview, sections_by_experiment
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.rows import RUN_COLUMNS, Column, Row, run_row, used_columns
@@ -41,20 +43,17 @@ class PageContent(NamedTuple):
 
     title: empty for the number of runs. note: what the runs are. warnings: what the reader must
     know of them, with commands in backticks. best: of a sweep, the best config by validation and
-    what that is worth, by label. figures: PNGs by caption. findings: sentences on experiments.
-    with_published: whether published numbers are shown that the runs are not judged by.
-    without_data: the published numbers of experiments that were not run, by title.
+    how it compares, by label. charts: of a sweep, its metric by key. with_published: whether
+    published numbers are shown that the runs are not judged by.
     """
 
     runs: Sequence[Run]
     note: str = ""
     warnings: Sequence[str] = ()
     best: Mapping[str, str] = {}
-    figures: Mapping[str, bytes] = {}
-    findings: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
     title: str = ""
     with_published: bool = False
-    without_data: Mapping[str, Values] = {}
 
 
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
@@ -79,7 +78,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        overview=make_overview(groups, by_folder, content.without_data),
+        overview=make_overview(groups, by_folder),
         experiments=sections_by_experiment(sections),
         compared=comparison.compare_by_data(groups, by_folder),
         columns=columns,
@@ -108,9 +107,10 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
         state = Markup("{}{}").format(section.state, comparison.tag_marks(tags))
         differs = (
             Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
-            for key, value in (section.differing or {}).items()
+            for key, value in (section.changed_settings or {}).items()
         )
-        about = {
+        row = {
+            **section.record.metrics,
             **run_row(section.run, section.notes),
             "number": number,
             "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
@@ -120,7 +120,7 @@ def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[R
             "differs": Markup(" ").join(differs),
             "is_quiet": bool(section.not_compared),
         }
-        rows.append(section.record.metrics | about)
+        rows.append(row)
     main = [main_metric(section.record) for section in sections]
     results = [COLUMNS["metric"], replace(COLUMNS["value"], title="result")]
     if len({*main}) <= 1:  # each test metric has a column, the main one first
@@ -154,7 +154,6 @@ def _render(**values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        base64=lambda content: base64.b64encode(content).decode(),
         brief=lambda value, length=60: cut(format_setting(value), length),
         code=mark_text,
         config=format_setting,
@@ -179,11 +178,9 @@ def _render(**values: object) -> str:
 
 def mark_text(text: str) -> Markup:
     """Return a text as HTML, in which what stands in backticks is code."""
-    parts = printable_lines(text).split("`")
-    marks = (
-        Markup("<code>{}</code>") if place % 2 else Markup("{}") for place in range(len(parts))
-    )
-    return Markup("").join(mark.format(part) for mark, part in zip(marks, parts, strict=True))
+    pieces = printable_lines(text).split("`")
+    marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))
+    return Markup("").join(mark.format(piece) for mark, piece in zip(marks, pieces, strict=False))
 
 
 def _format_curve_value(value: float) -> str:

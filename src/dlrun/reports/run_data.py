@@ -24,7 +24,7 @@ from dlrun.groups import FEWEST
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
-from dlrun.run_folder.record import NOT_THE_BOOKS, RunEnvironment, RunNotes
+from dlrun.run_folder.record import RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import (
     EDITIONS,
     HOLD_OUT,
@@ -49,13 +49,21 @@ Weights = list[tuple[str, float]]
 
 
 class WorstRow(BaseModel):
-    """Holds by what a user knows a row of the test set: line of its file and id, or path."""
+    """Holds a row of the test set that was predicted wrongly, with its text or its picture.
+
+    line, id, path: by what a user knows it. label, probability: of a class. target: of a value.
+    """
 
     row: int
     line: int | None = None
     path: str = ""
     id: str = ""
     text: str = ""
+    image: str = ""  # a PNG in base64
+    predicted: str | float
+    label: str | None = None
+    probability: float | None = None
+    target: float | None = None
 
     @property
     def place(self) -> str:
@@ -64,27 +72,8 @@ class WorstRow(BaseModel):
         return self.path or f"{line}, {self.id}".removesuffix(", ")
 
 
-class Mistake(WorstRow):
-    """Holds a row of the test set that was classified wrongly, with its text or its picture."""
-
-    label: str
-    predicted: str
-    probability: float
-    image: str = ""  # a PNG in base64
-
-
-class Residual(WorstRow):
-    """Holds a row of the test set whose value was predicted badly, with its text."""
-
-    target: float
-    predicted: float
-
-
-WorstRows = list[Mistake] | list[Residual]
-
-
-class _Mistakes(BaseModel):
-    mistakes: WorstRows
+class _WorstRows(BaseModel):
+    mistakes: list[WorstRow]
 
 
 @dataclass
@@ -115,14 +104,11 @@ DIVERGED = Tag(
 COPY = Tag("copy", "a run's folder was copied; only the original counts")
 REPEATED = Tag("repeated", "of runs with the same config, seed and data the last one counts")
 GENERATED = Tag("generated data", "they show that everything works, and nothing about the book")
-OTHER_DATA = Tag(NOT_THE_BOOKS, "the book's numbers do not judge them")
-OTHER_NETWORK = Tag("other network", "the book's numbers are of another model")
-OTHER_CONFIG = Tag("other config", "the book's numbers are of another config")
+NOT_COMPARED = Tag("not compared", "the book's numbers do not judge it; its section says why")
 CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
 ONE_SEED = Tag("1 seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
 FEW_SEEDS = Tag("few seeds", f"fewer than {FEWEST} say too little of the range of runs")
 NOT_RANKED = Tag("not ranked", "`--set 'metrics={NAME: higher}'`, or lower, says what is better")
-NO_DATA = Tag("no data", "not run; the reason follows")
 
 
 class RunSection:
@@ -142,20 +128,20 @@ class RunSection:
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
-        facts = [self.record.experiment]
+        title = [self.record.experiment]
         own_name = run_name_without_time(run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
-            facts.append(own_name)
+            title.append(own_name)
         if self.record.seed is not None:
-            facts.append(f"seed {self.record.seed}")
-        self.title = ", ".join(facts)
-        self.values: Values = run.settings
+            title.append(f"seed {self.record.seed}")
+        self.title = ", ".join(title)
+        self.settings: Values = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
-        self.differing: Values | None = self._read(run.changed_settings, None)
+        self.changed_settings: Values | None = self._read(run.changed_settings, None)
         self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
+        self.with_published = with_published
         self.not_compared = self.record.reference_differs or ""
-        self.shows_published = with_published or not self.not_compared
         self.published = published_metrics(self.record, ignoring_differences=with_published)
         self.table: Table = {}
         if (run.folder / METRICS).exists():
@@ -186,10 +172,8 @@ class RunSection:
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == GENERATED_SOURCE
-        differs = self.not_compared
-        other_values = differs.removeprefix(OTHER_DATA.name).lstrip(", ")
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
-        holds = {
+        applies = {
             FAILED: self.state == "failed",
             UNFINISHED: self.state not in ("finished", "failed"),
             DAMAGED: self.is_damaged,
@@ -197,12 +181,10 @@ class RunSection:
             COPY: bool(self.copy),
             REPEATED: bool(self.repeated_by),
             GENERATED: is_generated,
-            OTHER_DATA: OTHER_DATA.name in differs and not is_generated,
-            OTHER_NETWORK: other_values.startswith("model."),
-            OTHER_CONFIG: bool(other_values) and not other_values.startswith("model."),
+            NOT_COMPARED: bool(self.not_compared) and not is_generated,
             CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
         }
-        return [tag for tag, is_so in holds.items() if is_so]
+        return [tag for tag in applies if applies[tag]]
 
     def read_predictions(self) -> None:
         """Read the files about the test rows, if they are shown, so that damage is known."""
@@ -211,19 +193,17 @@ class RunSection:
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
-        begun = self._read(lambda: self.run.environment, RunEnvironment(dlrun=""))
-        about = begun.model_dump(exclude={"packages", "folder", "format"})
-        if isinstance(command := about.pop("command", None), list):
-            about["begun with"] = shlex.join(["dlrun", *map(str, command[1:])])
-        known = {name: value for name, value in (about | begun.packages).items() if value}
-        return {name.replace("_", " "): value for name, value in known.items()}
+        environment = self._read(lambda: self.run.environment, RunEnvironment(dlrun=""))
+        values = environment.model_dump(exclude={"packages", "format", "command"})
+        values["begun with"] = shlex.join(["dlrun", *environment.command[1:]])
+        return {name: value for name, value in (values | environment.packages).items() if value}
 
     def commands(self) -> dict[str, str]:
         """Return the commands that repeat or continue the run, by their purpose in words."""
         commands = {"The same again": self.run.repeat_command}
-        if self.differing is not None:
+        if self.changed_settings is not None:
             words = ["dlrun", self.record.experiment]
-            for key, value in self.differing.items():
+            for key, value in self.changed_settings.items():
                 words += ["--set", format_override(key, value)]
             commands["The same without its folder"] = shlex.join(words)
         if resume := self.run.resume_command:
@@ -233,7 +213,7 @@ class RunSection:
     @cached_property
     def evaluation(self) -> "PredictionEvaluation | ResidualEvaluation | None":
         """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
-        return self._parse(PREDICTIONS, self._evaluate, None)
+        return self._parse_file(PREDICTIONS, self._evaluate, None)
 
     def _evaluate(self, table: bytes) -> "PredictionEvaluation | ResidualEvaluation | None":
         from dlrun.reports.evaluation import evaluate_table  # slow: numpy
@@ -241,26 +221,26 @@ class RunSection:
         return evaluate_table(table, self.labels)
 
     @cached_property
-    def worst_rows(self) -> WorstRows:
+    def worst_rows(self) -> list[WorstRow]:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
-        nothing: WorstRows = []
-        return self._parse(MISTAKES, _parse_worst_rows, nothing)
+        nothing: list[WorstRow] = []
+        return self._parse_file(MISTAKES, _parse_worst_rows, nothing)
 
     @cached_property
     def words(self) -> list[tuple[str, Weights]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[Weights] = self._parse(WORDS, _parse_words, [])
+        sides: list[Weights] = self._parse_file(WORDS, _parse_words, [])
         return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
         """Return the first photographs that the run classified, with their pictures."""
         nothing: list[ClassifiedPhotograph] = []
-        photographs = self._parse(PREDICTIONS, self._parse_photographs, nothing)
+        photographs = self._parse_file(PREDICTIONS, self._parse_photographs, nothing)
         if photographs:
             readable = [photograph for photograph in photographs if not photograph.error]
-            self._parse(THUMBNAILS, lambda content: _add_pictures(readable, content), None)
+            self._parse_file(THUMBNAILS, lambda content: _add_pictures(readable, content), None)
         return photographs
 
     def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
@@ -276,11 +256,12 @@ class RunSection:
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
-        is_shown = self.shows_published or OTHER_DATA.name not in self.not_compared
+        if self.not_compared and not self.with_published:
+            return {}
         return {
             edition: list(photographs[photograph].items())
             for edition in EDITIONS
-            if is_shown and photograph in (photographs := self.record.reference.get(edition) or {})
+            if photograph in (photographs := self.record.reference.get(edition) or {})
         }
 
     @property
@@ -298,7 +279,7 @@ class RunSection:
                     counts[origin] += first.get(origin) == first["book"]
         return counts if counts["photographs"] else {}
 
-    def _parse(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
+    def _parse_file(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
         """Return what a file of the run says, or `otherwise` if it wrote none, or it is damaged."""
 
         def read() -> T:
@@ -332,8 +313,8 @@ def _csv_rows(content: bytes, start: str) -> list[list[str]]:
     return parse_csv(content)[1]
 
 
-def _parse_worst_rows(content: bytes) -> WorstRows:
-    rows = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+def _parse_worst_rows(content: bytes) -> list[WorstRow]:
+    rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for row in rows:
         row.text = cut(row.text, MAX_TEXT)
     return rows

@@ -74,8 +74,8 @@ class CheckpointFile:
                 (self._folder.path / PARTS).write_bytes(b"")
             self._folder.append(PARTS, part, on_disk=True)
             self._digests += _digests([part])
-        about = {"run": self._run, "data": self._data, "rows": rows, "parts": self._digests}
-        text = json.dumps(about).encode()
+        header = {"run": self._run, "data": self._data, "rows": rows, "parts": self._digests}
+        text = json.dumps(header).encode()
         digest = hashlib.sha256(text + b"\n")
         digest.update(state)
         current = self._folder.path / NAME
@@ -146,16 +146,16 @@ def _read(path: Path, run: str) -> RunCheckpoint:
     if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
     text, _, state = rest.partition(b"\n")
-    about = json.loads(text)
+    header = json.loads(text)
     parts = []
-    if about["run"] != run:
+    if header["run"] != run:
         raise ValueError("the checkpoint of another run")
-    if about["parts"]:
+    if header["parts"]:
         with open_regular_file(path.with_name(PARTS)) as stream:
-            parts = [stream.read(length) for length, _ in about["parts"]]
-    if _digests(parts) != about["parts"]:
+            parts = [stream.read(length) for length, _ in header["parts"]]
+    if _digests(parts) != header["parts"]:
         raise ValueError(f"{PARTS}: its SHA-256 does not match")
-    return RunCheckpoint(path, about["data"], about["rows"], state, parts)
+    return RunCheckpoint(path, header["data"], header["rows"], state, parts)
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:

@@ -31,7 +31,6 @@ def describe_environment(experiment_package: str) -> dict[str, object]:
         "processor": _processor(),
         "threads": usable_cores(),
         "command": sys.argv,
-        "folder": str(Path.cwd()),
     }
 
 

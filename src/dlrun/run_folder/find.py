@@ -6,11 +6,10 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, STAMP, SWEEPS, update_latest_link
+from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, SWEEPS, update_latest_link
 from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -157,15 +156,6 @@ def run_name_without_time(folder: Path) -> str:
     """Return the name of a run's folder without the time at its start."""
     stamp = _STAMP.match(folder.name)
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
-
-
-def start_time_from_folder_name(folder: Path) -> datetime | None:
-    """Return when a run began according to its folder's name; None if the name has no time."""
-    stamp = _STAMP.match(folder.name)
-    try:
-        return datetime.strptime(stamp[0], STAMP).replace(tzinfo=UTC) if stamp else None
-    except ValueError:  # the 99th of a month
-        return None
 
 
 def _began(folder: Path) -> tuple[str, int, str]:

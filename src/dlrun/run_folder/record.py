@@ -105,6 +105,9 @@ class RunEnvironment(ChecksummedModel):
     command: list[str] = []  # the command line
     packages: dict[str, str | None] = {}
     threads: int | None = None  # cores that it might use
+    python: str | None = None
+    platform: str | None = None
+    processor: str | None = None
 
 
 class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its letters
@@ -149,9 +152,7 @@ class RunRecord(ChecksummedModel):
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Annotated[
-        Values, _section(book=dict, notebook=dict, packaged=dict, reruns=list, place=list)
-    ] = {}
+    reference: Annotated[Values, _section(book=dict, notebook=dict, packaged=dict, place=list)] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early

@@ -52,7 +52,7 @@ def parse_metrics_csv(content: bytes, path: Path) -> dict[str, list[float]]:
         cells = [[_number(cell) for cell in row] for row in rows]
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+    return {name: [row[column] for row in cells] for column, name in enumerate(names)}
 
 
 def _number(cell: str) -> float:
@@ -157,22 +157,13 @@ def published_metrics(
     return {edition: values for edition, values in published.items() if values}
 
 
-def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
-    """Return the source and the metrics of each of the authors' earlier runs in a run's record."""
-    return [
-        (rerun["source"], {name: rerun[name] for name in rerun if isinstance(rerun[name], float)})
-        for rerun in record.reference.get("reruns", [])
-        if isinstance(rerun, dict) and isinstance(rerun.get("source"), str)
-    ]
-
-
 def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
     """Add the accuracy of always predicting the largest class after the test metrics."""
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
-    *_, last = (place for place, name in enumerate(metrics, 1) if name.startswith(TESTED))
+    *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
     items = [*metrics.items()]
     return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
 

@@ -1,21 +1,22 @@
-"""Choose the best config of a sweep, say what that is worth, and write and show the results."""
+"""Choose the best config of a sweep, compare it, and write and show the results."""
 
-import contextlib
 import shlex
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
 
 from dlrun.config.data_sections import FOLD, FOLDS
-from dlrun.config.yaml_loader import Values, format_override, format_settings_briefly
-from dlrun.errors import ConfigError, first_line, os_error_remedy
+from dlrun.config.yaml_loader import format_override, format_settings_briefly
+from dlrun.errors import ConfigError, os_error_remedy
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Comparison, Group, compare, group_runs
-from dlrun.metrics import TESTED, VALID, without_stage
+from dlrun.groups import Group, group_runs
+from dlrun.metrics import VALID, without_stage
+from dlrun.pairs import Comparison, compare
+from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_levels
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
@@ -27,7 +28,7 @@ from dlrun.sweeps.search_space import SEED, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
-TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
+TABLE, PAGE = "table.csv", "report.html"
 # Columns of table.csv after those of the keys that vary.
 NUMBERS = ("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs")
 INDENT = 7  # columns of a label on the screen
@@ -48,7 +49,7 @@ ROUGH_SEEDS = (
 def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
     """Return the configs of a sweep that have finished runs, the best config last."""
     groups: list[Group] = []
-    for points in plan.configs:
+    for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]
         done = [run for run in begun if run.is_finished and run.record.metrics]
         settings = {key: points[0].settings.get(key) for key in plan.keys}
@@ -82,7 +83,7 @@ def describe_config(group: Group) -> str:
     spreads = [spread for spread in (group.validated, group.main) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
     text += f" ({group.missing} runs)" if group.missing else ""
-    if not group.settings and group.main and (few := group.too_few(group.main)):
+    if not group.settings and group.main and (few := group.shortage(group.main)):
         text += f"; {few}"
     return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
 
@@ -103,82 +104,30 @@ def command_of(group: Group) -> str:
     return shlex.join(["dlrun", *several, *words])
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Says what the choice of the best config by a validation metric is worth.
-
-    configs: how many have the same seeds and folds. second: the next of them, if there is one.
-    optimism: by how much the best config's validation metric is better than that of its test.
-    optimism_of_all: the same, on average over the configs. None: unknown.
-    """
-
-    metric: str
-    configs: int
-    second: str | None = None
-    comparison: Comparison | None = None
-    optimism: float | None = None
-    optimism_of_all: float | None = None
-
-    def as_object(self) -> Values:
-        """Return the selection as an object for the JSON output."""
-        return {**vars(self), "comparison": self.comparison and self.comparison.as_object()}
-
-    def describe(self) -> dict[str, str]:
-        """Return the selection in words, by what each text is about."""
-        if self.second is None or self.comparison is None:
-            return {"second": "no other config has the same seeds: nothing to compare"}
-        texts = {"second": self.comparison.describe("the best", self.second)}
-        if self.optimism is None or self.optimism_of_all is None or self.comparison.too_few:
-            return texts
-        beyond = self.optimism - self.optimism_of_all
-        flatters = f"the choice flatters it by about {beyond:.4g}"
-        texts["test"] = (
-            f"its {self.metric} is better than its {self.metric.replace(VALID, TESTED)} by "
-            f"{self.optimism:.4g}, on average over the configs by {self.optimism_of_all:.4g}: "
-            f"{flatters if beyond > 0 else 'no sign that the choice flatters it'}"
-        )
-        return texts
-
-
-def judge_selection(groups: Sequence[Group]) -> Selection | None:
-    """Return what the choice of the best config, the last, is worth; None if no key varies."""
+def find_second_config(groups: Sequence[Group]) -> Group | None:
+    """Return the next of the configs that have the seeds and folds of the best; None without it."""
     best = find_best_config(groups)
     if best is None or best.validated is None or not best.settings:
         return None
     metric = best.validated.metric.name
-    sign = best.validated.metric.sign
-    tested = metric.replace(VALID, TESTED, 1)
-    alike = [
+    comparable = [
         group
-        for group in groups
+        for group in groups[:-1]
         if metric in group.spreads and group.counted.keys() == best.counted.keys()
     ]
-    if len(alike) < 2:
-        return Selection(metric, len(alike))
-    second = format_settings_briefly(alike[-2].settings)
-    selection = Selection(metric, len(alike), second, compare(best, alike[-2], metric))
-    if best.record.validates_on_test or not all(tested in group.spreads for group in alike):
-        return selection
-    gaps = [sign * (group.spreads[metric].mean - group.spreads[tested].mean) for group in alike]
-    return replace(selection, optimism=gaps[-1], optimism_of_all=statistics.fmean(gaps))
+    return comparable[-1] if comparable else None
 
 
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
-    """Return why no config is the best, or that the test rows chose it, or an epoch of it."""
+    """Return why no config is the best, or that the test rows chose it."""
     best = find_best_config(groups)
     if best is None and groups:
         spreads = groups[-1].spreads
         unknown = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
         return [next(filter(None, unknown), NO_VALIDATION)]
-    if best is None:
-        return []
-    if not best.record.validates_on_test:
-        return []
-    if best.settings:
+    if best and best.settings and best.record.validates_on_test:
         return [metrics.too_good_by_test_rows("the best config's test metric")]
-    if any(run.record.earlier_epoch or run.record.stopped_epoch for run in best.runs):
-        return [metrics.too_good_by_test_rows("the test metric of an epoch that they choose")]
-    return []  # only the seed varies: nothing was chosen
+    return []
 
 
 def read_page_content(folder: Path) -> PageContent:
@@ -206,7 +155,7 @@ class SweepResults:
         self.state = state
         self.groups = group_points(sweep.plan, state.runs)
         self.best = find_best_config(self.groups)
-        self.selection = judge_selection(self.groups)
+        self.second = find_second_config(self.groups)
         self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
         self.rough = ""  # why the interval of the mean is a rough one
         if any(group.folds for group in self.groups):
@@ -223,6 +172,20 @@ class SweepResults:
         return "\n".join(self.table_lines(Screen()))
 
     @property
+    def comparison(self) -> Comparison | None:
+        """Return the comparison of the best config with the second by the validation metric."""
+        if not (self.best and self.best.validated and self.second):
+            return None
+        return compare(self.best, self.second, self.best.validated.metric.name)
+
+    def describe_comparison(self) -> str:
+        """Return the comparison of the best config with the second in words; empty without it."""
+        if self.comparison is None or self.second is None:
+            return ""
+        second = format_settings_briefly(self.second.settings)
+        return self.comparison.describe("the best", second)
+
+    @property
     def runs(self) -> list[Run]:
         """Return the runs of the sweep, in the order in which they were planned."""
         return [run for _, run in sorted(self.state.runs.items())]
@@ -234,7 +197,7 @@ class SweepResults:
         return {points[number - 1].label: why for number, why in sorted(self.state.failed.items())}
 
     def write_files(self, screen: Screen) -> dict[str, str]:
-        """Write the table, figure and report, and return the paths of those that were written.
+        """Write the table and the report, and return the paths of those that were written.
 
         An error is shown: the results, which need no disk, follow.
         """
@@ -246,9 +209,6 @@ class SweepResults:
             files["table"] = str(folder.path / TABLE)
             if not self.state.runs:
                 return files
-            if (figure := self._draw(screen)) is not None:
-                folder.write(FIGURE, figure)
-                files["figure"] = str(folder.path / FIGURE)
             _, problems = write_report_page(self.page_content(), folder.path / PAGE)
             files["report"] = str(folder.path / PAGE)
             for problem in problems:
@@ -269,49 +229,46 @@ class SweepResults:
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
         note += f" {self.rough}." if self.rough else ""
         shown: dict[str, str] = {}
-        if self.best and self.selection:
-            shown = {"the best config by validation": describe_config(self.best)}
-            shown |= self.selection.describe()
-        figures: dict[str, bytes] = {}
-        with contextlib.suppress(OSError):  # no run has metrics, or it could not be drawn
-            figures["The configs"] = (self.sweep.folder / FIGURE).read_bytes()
+        if self.best and self.best.settings and self.best.validated:
+            shown["the best config by validation"] = describe_config(self.best)
+        if comparison := self.describe_comparison():
+            shown["second"] = comparison
         title = f"Sweep {plan.name}"
-        return PageContent(self.runs, note, self.warnings, shown, figures, title=title)
+        return PageContent(self.runs, note, self.warnings, shown, self.charts(), title=title)
 
-    def _draw(self, screen: Screen) -> bytes | None:
-        """Return the figure as PNG; None if no finished run has metrics, or it failed."""
-        from dlrun import plots  # slow: matplotlib
-
+    def charts(self) -> list[Chart]:
+        """Return a chart for each varied key with numbers: the metric by the key's values."""
         main = next((group.main or group.validated for group in self.groups), None)
         if main is None:
-            return None
-        plan = self.plan
-        best = self.best
+            return []
         metric = without_stage(main.metric.name)
-        keys = plan.keys or [FOLD if FOLD in plan.points[0].settings else SEED]
-        dots = []
-        for number_of_point, run in sorted(self.state.runs.items()):
-            values = {
-                part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")
-            }
-            known = {part: float(value) for part, value in values.items() if value is not None}
-            if known and run.is_finished:
-                settings = dict.fromkeys(keys) | plan.points[number_of_point - 1].settings
-                dots.append(plots.PlottedRun(settings, known))
-        try:
-            figure = plots.draw_sweep_figure(
-                dots,
-                keys,
-                metric,
-                chosen=best.settings if best else {},
-                book=best.published(TESTED + metric).get("book") if best else None,
-                title=f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs",
-            )
-            return figure.to_png()
-        except Exception as error:  # a font, a backend: no reason to lose the result
-            why = f"{type(error).__name__}: {first_line(error)}"
-            screen.warn(f"the figure could not be drawn: {why}")
-            return None
+        levels = published_levels(self.groups[-1].record, metric)
+        charts = []
+        for key in self.plan.keys:
+            if not all(type(group.settings[key]) in (int, float) for group in self.groups):
+                continue
+            curves = [self._curve(key, part, metric) for part in ("valid", "test")]
+            drawn = [curve for curve in curves if len(curve.x) > 1]
+            chosen = ReferenceLine("chosen", self.best.settings[key], "mark") if self.best else None
+            if drawn:
+                charts.append(Chart(f"{metric} by {key}", key, metric, drawn, levels, chosen))
+        return charts
+
+    def _curve(self, key: str, part: str, metric: str) -> ChartCurve:
+        """Return the mean of a metric over the runs with each value of a key, and their range."""
+        by_value: dict[float, list[float]] = {}
+        for group in self.groups:
+            if spread := group.spreads.get(f"{part}_{metric}"):
+                by_value.setdefault(group.settings[key], []).extend(spread.values)
+        columns = [by_value[value] for value in sorted(by_value)]
+        return ChartCurve(
+            PARTS[part],
+            sorted(by_value),
+            [statistics.fmean(column) for column in columns],
+            part,
+            low=[*map(min, columns)],
+            high=[*map(max, columns)],
+        )
 
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
         """Print the configs, the failed points, the paths of the files, the best config."""
@@ -327,9 +284,9 @@ class SweepResults:
         if self.best is not None:
             labelled["best" if self.best.settings else "mean"] = describe_config(self.best)
         screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
-        for label, text in self.selection.describe().items() if self.selection else ():
-            lines = textwrap.wrap(printable(text), WIDTH)
-            screen.labelled((label, f"\n{' ' * INDENT}".join(lines)))
+        if comparison := self.describe_comparison():
+            lines = textwrap.wrap(printable(comparison), WIDTH)
+            screen.labelled(("second", f"\n{' ' * INDENT}".join(lines)))
         if self.best is not None:
             which = "the best config alone: " if self.best.settings else ""
             screen.labelled(("repeat", f"{which}{printable(command_of(self.best))}"))
@@ -360,21 +317,38 @@ class SweepResults:
         points = []
         for point in plan.points:
             run = self.state.runs.get(point.number)
-            about = {"point": point.number, "settings": point.settings}
-            about |= {"state": run and run.state, "run": run and str(run.folder)}
-            about |= {"metrics": run.record.metrics if run else {}}
-            points.append(about | {"error": self.state.failed.get(point.number)})
-        about_best = best and {
-            "settings": best.settings,
-            "seeds": best.seeds,
-            "folds": best.folds or None,
-            "planned": best.planned,
-            "runs": [str(run.folder) for run in best.counted.values()],
-            "command": command_of(best),
-        }
-        about = {"sweep": plan.name, "experiment": plan.experiment, "status": status}
-        about |= {"folder": str(self.sweep.folder), "note": plan.note or None, "tags": plan.tags}
-        about |= {"points": points, "rows": self.rows, "best": about_best}
-        selection = self.selection and self.selection.as_object()
-        warnings = [*filter(None, [self.rough]), *self.warnings]
-        screen.print_json(about | {"selection": selection, "warnings": warnings, "files": files})
+            points.append(
+                {
+                    "point": point.number,
+                    "settings": point.settings,
+                    "state": run and run.state,
+                    "run": run and str(run.folder),
+                    "metrics": run.record.metrics if run else {},
+                    "error": self.state.failed.get(point.number),
+                }
+            )
+        screen.print_json(
+            {
+                "sweep": plan.name,
+                "experiment": plan.experiment,
+                "status": status,
+                "folder": str(self.sweep.folder),
+                "note": plan.note or None,
+                "tags": plan.tags,
+                "points": points,
+                "rows": self.rows,
+                "best": best
+                and {
+                    "settings": best.settings,
+                    "seeds": best.seeds,
+                    "folds": best.folds or None,
+                    "planned": best.planned,
+                    "runs": [str(run.folder) for run in best.counted.values()],
+                    "command": command_of(best),
+                },
+                "second": self.second and self.second.settings,
+                "comparison": self.comparison and self.comparison.as_object(),
+                "warnings": [*filter(None, [self.rough]), *self.warnings],
+                "files": files,
+            }
+        )

@@ -7,21 +7,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import (
-    format_metric,
     format_metrics_line,
     main_metric,
     selection_metric,
 )
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
-from dlrun.sweeps.results import find_best_config, group_points
-from dlrun.sweeps.search_space import Settings
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
@@ -104,7 +100,7 @@ def run_sweep_points(
 
 @dataclass
 class SweepProgress:
-    """Shows how many runs of a sweep have ended, and each new best config so far.
+    """Shows how many runs of a sweep have ended, and how.
 
     state: the caller adds a run, or its error, before it calls `end`. ended: how many of all
     `total` runs have ended. shares: the share of its work that each running run has done.
@@ -116,7 +112,6 @@ class SweepProgress:
     total: int
     ended: int = 0
     shares: dict[int, float] = field(default_factory=dict)
-    best: Settings = field(default_factory=dict)
     move_bar: MoveBar | None = None
 
     @contextlib.contextmanager
@@ -143,12 +138,6 @@ class SweepProgress:
         self.ended += 1
         record = self.state.runs[point.number].record if how == "done" else None
         self.screen.note(self._line(point, how, record))
-        best = find_best_config(group_points(self.plan, self.state.runs)) if record else None
-        if best is not None and best.settings != self.best:
-            self.best = best.settings
-            metric = best.validated or best.main
-            value = f"{metric.metric.name} {format_metric(metric.mean)}" if metric else ""
-            self.screen.note(f"best so far {format_settings_briefly(best.settings)}: {value}")
         self._draw()
 
     def _draw(self) -> None:
@@ -165,8 +154,8 @@ class SweepProgress:
             name = selected.name if selected else main_metric(record)
             known = {name: record.metrics[name]} if name else {}
             result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
-        place = format_position(point.number, self.plan.size)
-        return f"point {place} {how:<6} {printable(point.label)}{result}".rstrip()
+        position = format_position(point.number, self.plan.size)
+        return f"point {position} {how:<6} {printable(point.label)}{result}".rstrip()
 
 
 @dataclass

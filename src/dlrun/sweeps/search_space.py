@@ -17,8 +17,7 @@ from dlrun.errors import ConfigError
 
 SEED = "seed"
 MAX_POINTS = 10_000  # points; more are a mistake
-DIGITS = 4  # significant digits of a drawn number, after those that both ends share
-LARGEST = 1e300  # end of a space; sums and differences of two stay finite
+DIGITS = 4  # significant digits of a drawn number
 SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 # How points are taken from the spaces. Those of tpe depend on results of earlier ones.
@@ -54,9 +53,7 @@ class Space(BaseModel, frozen=True):
     def rounded(self, value: float) -> float:
         """Return a number within a range of real numbers with few digits."""
         low, high = self.values
-        narrow = max(abs(low), abs(high)) / (high - low)
-        digits = DIGITS + int(math.log10(max(1, narrow)))
-        return float(min(max(float(f"{value:.{digits}g}"), low), high))
+        return float(min(max(float(f"{value:.{DIGITS}g}"), low), high))
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class SearchSpace:
         `settings_at_ends`, to be checked. Raises ConfigError for an invalid text.
         """
         spaces = self.parse_spaces()
-        axes = [_parse_values(text) for text in self.grid]
+        axes = [_parse_values(text) for text in self.grid]  # the values of each key
         repeats = self.repeats
         keys = [space.key for space in spaces]
         keys += [key for axis in [*axes, repeats] for key in axis[0]]
@@ -100,8 +97,8 @@ class SearchSpace:
         else:
             drawn = self._draw(spaces, seed)
         return [
-            {key: value for part in parts for key, value in part.items()}
-            for parts in itertools.product(*axes, drawn, repeats)
+            {key: value for values in combination for key, value in values.items()}
+            for combination in itertools.product(*axes, drawn, repeats)
         ]
 
     @property
@@ -168,14 +165,14 @@ def parse_seeds(text: str) -> list[int]:
     is_number = text.strip().isdecimal() and len(text) <= 10
     ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")
     hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
-    for part in ranges.split(","):
-        match = _SEEDS.fullmatch(part.strip())
-        seeds_of_part = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
-        if not seeds_of_part:
-            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", hint)
-        if len(seeds) + len(seeds_of_part) > MAX_POINTS:
+    for word in ranges.split(","):
+        match = _SEEDS.fullmatch(word.strip())
+        seeds_of_word = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not seeds_of_word:
+            raise ConfigError(f"--seeds {text}: {word!r} is not a seed", hint)
+        if len(seeds) + len(seeds_of_word) > MAX_POINTS:
             raise ConfigError(f"--seeds {text}: more than {MAX_POINTS:,} seeds", hint)
-        seeds += seeds_of_part
+        seeds += seeds_of_word
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text}: a seed is given twice", "give each once")
     return seeds
@@ -213,7 +210,7 @@ def _parse_space(text: str) -> Space:
         return Space(key=key, kind="choice", values=values)
     kind = match[1]
     types = (int,) if kind == "int" else (int, float)
-    valid = len(values) == 2 and all(type(end) in types and abs(end) <= LARGEST for end in values)
+    valid = len(values) == 2 and all(type(end) in types and math.isfinite(end) for end in values)
     if not valid or values[0] >= values[1] or (kind == "log" and values[0] <= 0):
         wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
         problem = f"--space {text}: expected {wanted[kind]}, the smaller first"

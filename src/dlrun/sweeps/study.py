@@ -39,7 +39,7 @@ def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
     search = plan.search
     assert search is not None
     distributions = {space.key: _distribution(space) for space in search.spaces}
-    configs = plan.configs
+    configs = plan.points_by_config
     scores = [
         statistics.fmean(_score(runs.get(point.number)) for point in points) for points in configs
     ]
@@ -47,9 +47,9 @@ def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
         sampler = optuna.samplers.TPESampler(seed=seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        for place in plan.choices:
-            settings = configs[place][0].settings
-            score = scores[place]
+        for index in plan.choices:
+            settings = configs[index][0].settings
+            score = scores[index]
             if math.isfinite(score):
                 params = {space.key: _param(space, settings[space.key]) for space in search.spaces}
                 trial = create_trial(params=params, distributions=distributions, value=score)

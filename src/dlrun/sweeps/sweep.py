@@ -11,7 +11,8 @@ from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
-from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.runner import SweepProgress, run_sweep_points
@@ -51,13 +52,15 @@ def run_sweep(
     else:
         check_runs_folder_writable(runs_dir)
         name = options.name or secrets.token_hex(4)
-        plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm_options)
+        plan = make_sweep_plan(
+            name, experiment, options, search, screen, on_this_machine=not slurm_options
+        )
     _check_can_run(plan, slurm_options)
     if resume is None and options.dry_run:
         _show_points(plan, screen, json=options.json)
         checked = "points" if plan.search is None else "ends of spaces"
-        place = runs_dir / experiment
-        screen.note(f"dry run: all {checked} are valid; the runs would go into {place}")
+        folder = runs_dir / experiment
+        screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
         return 0, None
     if resume is None:
         folder = RunFolder.claim_sweep(runs_dir, plan.name).path
@@ -127,7 +130,9 @@ def _finish(
     return 0 if is_whole else 1, results
 
 
-def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, screen: Screen) -> Jobs:
+def _submit(
+    sweep: Sweep, options: slurm.SlurmOptions, settings: RunSettings, screen: Screen
+) -> Jobs:
     """Submit all points that are neither finished nor queued; return all unfinished jobs."""
     plan = sweep.plan
     runs = sweep.find_runs()
@@ -142,8 +147,8 @@ def _submit(sweep: Sweep, options: slurm.SlurmOptions, given: RunSettings, scree
         if run is not None and job and (queued is None or job in queued):
             jobs[point.number] = run.folder, job
             continue
-        settings = plan.run_settings(point, replace(given, runs_dir=sweep.runs_dir))
-        planned[point.number] = slurm.RunToSubmit(config, settings, run.folder if run else None)
+        of_point = plan.run_settings(point, replace(settings, runs_dir=sweep.runs_dir))
+        planned[point.number] = slurm.RunToSubmit(config, of_point, run.folder if run else None)
     if planned:
         name = f"{plan.experiment} {plan.name}"
         folder = sweep.folder.absolute()
@@ -162,8 +167,9 @@ def _show_jobs(sweep: Sweep, jobs: Jobs, again: str, screen: Screen, *, json: bo
     folder = str(sweep.folder)
     if json:
         numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
-        about = {"status": "waiting", "sweep": sweep.plan.name, "folder": folder, "jobs": numbers}
-        screen.print_json(about)
+        screen.print_json(
+            {"status": "waiting", "sweep": sweep.plan.name, "folder": folder, "jobs": numbers}
+        )
         return
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
     screen.labelled(("sweep", folder), ("jobs", _arrays(jobs)))

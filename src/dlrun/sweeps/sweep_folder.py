@@ -42,9 +42,10 @@ class Sweep:
     @property
     def resume_command(self) -> str:
         """Return the shell command that continues the sweep."""
-        here = self.runs_dir == resolve_runs_dir()
-        words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
-        return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
+        is_found_by_name = self.runs_dir == resolve_runs_dir()
+        name = self.plan.name if is_found_by_name else str(self.folder)
+        data_option = ["--data-dir", str(self.data_dir)] if self.data_dir else []
+        return shlex.join(["dlrun", "sweep", "--resume", name, *data_option])
 
     def write_plan(self) -> None:
         """Write the plan into the sweep's folder; the caller holds the sweep's lock."""

@@ -1,20 +1,21 @@
-"""`dlrun runs check`, `clean`, `rm`: report damaged files of runs, and remove runs."""
+"""`dlrun runs check`, `dlrun runs rm`: report damaged files of runs, and remove runs."""
 
 import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import open_runs, problems_of, scan_or_fail, show_results
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder
 from dlrun.rows import Column
-from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
+from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
@@ -64,102 +65,83 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     return 1 if damaged or copies else 0
 
 
-def clean(
-    experiment: opt.ExperimentWithRuns = None,
-    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
+def remove(
+    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN", opt.complete_runs)] = None,
+    experiment: Annotated[
+        str | None,
+        opt.option("Only its runs.", "NAME", autocompletion=opt.complete_experiments),
+    ] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
+    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
     dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
-    """Remove the runs that match all options. Lists them, says how much is freed, and asks.
+    """Remove the named runs, or those that match all options. Lists them, and asks.
 
     A running run is never removed, a damaged one only by --status damaged.
 
     Examples:
-    dlrun runs clean --status failed --older-than 30d
-    dlrun runs clean imdb-dense --older-than 2w --dry-run
+    dlrun runs rm ff75 imdb-lasso/latest
+    dlrun runs rm --status failed --older-than 30d
     """
     screen = Screen()
     folder = run_context.resolve_runs_dir(runs_dir)
-    if not (older_than or status):
-        hint = "--older-than 30d, --status failed; --dry-run only lists"
-        raise ConfigError("no option selects runs to remove", hint)
-    before = _parse_age(older_than) if older_than else datetime.max.replace(tzinfo=UTC)
-    runs = list(scan_or_fail(folder, experiment))
-    chosen = [
-        (run, folder_size(run.folder))
-        for run in runs
-        if run.state in (status or ENDED) and _end_time(run) <= before
+    if bool(runs) == bool(experiment or status or older_than):
+        hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed --older-than 30d"
+        raise ConfigError("either names of runs or options that select runs", hint)
+    if runs:
+        chosen = _named_runs(runs, folder)
+    else:
+        before = _parse_age(older_than) if older_than else datetime.max.replace(tzinfo=UTC)
+        chosen = [
+            run
+            for run in scan_or_fail(folder, experiment)
+            if run.state in (status or ENDED) and _end_time(run) <= before
+        ]
+    sizes = [folder_size(run.folder) for run in chosen]
+    rows = [
+        [format_size(size), run.state, "/".join(run.folder.parts[-2:])]
+        for run, size in zip(chosen, sizes, strict=True)
     ]
-    _show_chosen(chosen, screen)
-    if running := sum(run.state == "running" for run in runs):
-        screen.note(f"left alone: {pluralize(running, 'running run')}")
-    if not chosen:
-        screen.note(f"nothing to remove in {folder}")
-        return 0
-    size = format_size(sum(size for _, size in chosen))
-    screen.note(f"{pluralize(len(chosen), 'run')}: {size}")
-    if dry_run or not (yes or _confirm(screen)):
+    screen.rows(format_text_table(rows, left=(1, 2), gap=1))
+    screen.note(f"{pluralize(len(chosen), 'run')}: {format_size(sum(sizes))}")
+    for sweep in sorted({run.record.sweep.name for run in chosen if run.record.sweep}):
+        if (folder / SWEEPS / sweep / PLAN).is_file():
+            again = f"`dlrun sweep --resume {sweep}` runs them again"
+            screen.note(f"the sweep {sweep} loses points; {again}")
+    if not chosen or dry_run or not (yes or _confirm(screen)):
         return 0
     return _remove(chosen, screen)
 
 
-def remove(
-    runs: Annotated[list[str], opt.argument(opt.RUN, "RUN", opt.complete_runs)],
-    yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
-    runs_dir: opt.RunsDir = None,
-) -> int:
-    """Remove the named runs with all their files. Lists them, and asks.
-
-    No run is removed if one of them is running or damaged.
-
-    Examples:
-    dlrun runs rm ff75 imdb-lasso/latest
-    dlrun runs rm latest --yes
-    """
-    screen = Screen()
-    folder = run_context.resolve_runs_dir(runs_dir)
-    named = [scan_folder(path) for path in dict.fromkeys(find_run(run, folder) for run in runs)]
+def _named_runs(names: Sequence[str], runs_dir: Path) -> list[Run]:
+    """Return runs by their names; raise DlrunError if one of them is running or damaged."""
+    folders = dict.fromkeys(find_run(name, runs_dir) for name in names)
+    named = [scan_folder(folder) for folder in folders]
     for run in named:
         if run.is_damaged:
-            hint = "`dlrun runs clean --status damaged` removes damaged runs"
+            hint = "`dlrun runs rm --status damaged` removes damaged runs"
             raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
         if run.state == "running":
             raise DlrunError(f"{run.folder}: running, so it is kept", "wait for its end, or end it")
-    chosen = [(run, folder_size(run.folder)) for run in named]
-    _show_chosen(chosen, screen)
-    for sweep in sorted({run.record.sweep.name for run in named if run.record.sweep}):
-        if (folder / SWEEPS / sweep / PLAN).is_file():
-            again = f"`dlrun sweep --resume {sweep}` runs them again"
-            screen.note(f"the sweep {sweep} loses points; {again}")
-    return _remove(chosen, screen) if yes or _confirm(screen) else 0
+    return named
 
 
-def _show_chosen(chosen: Sequence[tuple[Run, int]], screen: Screen) -> None:
-    rows = [[format_size(size), run.state, "/".join(run.folder.parts[-2:])] for run, size in chosen]
-    screen.rows(format_text_table(rows, left=(1, 2), gap=1))
-
-
-def _remove(chosen: Sequence[tuple[Run, int]], screen: Screen) -> int:
+def _remove(chosen: Sequence[Run], screen: Screen) -> int:
     """Remove runs, unless they have changed since they were chosen; return the exit code."""
-    freed = exit_code = 0
+    exit_code = 0
     try:
-        for run, size in chosen:
+        for run in chosen:
             try:
                 if scan_folder(run.folder).state != run.state:  # it was resumed meanwhile
-                    raise DlrunError(f"{run.folder}: changed meanwhile, so it was not removed")
+                    raise DlrunError("changed meanwhile")
                 remove_run(run.folder)
-                freed += size
-            except DlrunError as error:
+            except (DlrunError, OSError) as error:
                 exit_code = 1
-                screen.fail(error.message, error.hint)
-            except OSError as error:
-                exit_code = 1
-                screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
+                screen.fail(f"{run.folder}: not removed: {first_line(error)}")
     finally:  # also after Ctrl-C
-        screen.note(f"freed {format_size(freed)}")
-        for parent in {run.folder.parent for run, _ in chosen}:
+        for parent in {run.folder.parent for run in chosen}:
             repair_latest_link(parent.parent, parent.name)
     return exit_code
 
@@ -174,9 +156,8 @@ def _parse_age(text: str) -> datetime:
 
 def _end_time(run: Run) -> datetime:
     """Return when a run ended or last began; the latest possible time if that is unknown."""
-    if time := run.record.ended or run.record.resumed or run.record.started:
-        return datetime.fromisoformat(time)
-    return start_time_from_folder_name(run.folder) or datetime.max.replace(tzinfo=UTC)
+    time = run.record.ended or run.record.resumed or run.record.started
+    return datetime.fromisoformat(time) if time else datetime.max.replace(tzinfo=UTC)
 
 
 def _confirm(screen: Screen) -> bool:

@@ -1,0 +1,104 @@
+"""Compare a metric of two groups of runs, or of two runs, in pairs of seeds, folds or test rows."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlrun import stats
+from dlrun.groups import Group, Interval, describe_shortage
+from dlrun.metrics import Metric
+from dlrun.run_folder.recorded_metrics import format_interval, format_metric
+from dlrun.system.console import pluralize
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Holds a metric of two groups or runs, from what both have: seeds, folds or test rows.
+
+    unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
+    difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
+    """
+
+    metric: Metric
+    unit: str
+    count: int
+    mean: float
+    other_mean: float
+    difference: float
+    interval_of_mean: Interval | None
+
+    @property
+    def shortage(self) -> str:
+        """Return that there are too few pairs to say anything; empty if there are enough."""
+        return describe_shortage(self.count, self.unit) if self.unit else ""
+
+    @property
+    def verdict(self) -> str:
+        """Return `better` or `worse` if the interval does not contain 0; or why nothing is said."""
+        if self.shortage:
+            return self.shortage
+        low, high = self.interval_of_mean or (self.difference, self.difference)
+        side = (low > 0) - (high < 0)
+        if not side:
+            return "no clear difference" if self.unit else "equal"
+        return {1: "better", -1: "worse", 0: "different"}[side * self.metric.sign]
+
+    def as_object(self) -> dict[str, object]:
+        """Return the comparison as an object for the JSON output."""
+        return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
+
+    def describe(self, name: str, other: str) -> str:
+        """Return the comparison in words: of what by its name, with what."""
+        over = f" over {pluralize(self.count, self.unit)}" if self.unit else ""
+        text = f"{name}: {self.metric.name} {format_metric(self.mean)}{over}, "
+        text += f"{format_metric(self.other_mean)} by {other}"
+        if self.interval_of_mean:
+            ends = format_interval(self.interval_of_mean)
+            text += f", 95 % interval of the mean difference {ends}"
+        direction = f" ({self.metric.direction or self.metric.not_ranked})"
+        return f"{text}: {self.verdict}{'' if self.shortage else direction}"
+
+
+def compare(group: Group, other: Group, metric: str) -> Comparison | None:
+    """Compare a metric of two groups, paired by seed or fold; None if there are no pairs.
+
+    A group that depends on no seed has one value, which is paired with each of the other.
+    """
+    ours, theirs = group.values(metric), other.values(metric)
+    if not (ours and theirs):
+        return None
+    unit = group.unit
+    if not (group.depends_on_chance or other.depends_on_chance):
+        unit = ""
+        ours, theirs = {0: next(iter(ours.values()))}, {0: next(iter(theirs.values()))}
+    elif not other.depends_on_chance:
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    elif not group.depends_on_chance:
+        unit = other.unit
+        ours = dict.fromkeys(theirs, next(iter(ours.values())))
+    elif group.unit != other.unit:
+        return None
+    common = [repeat for repeat in ours if repeat in theirs]
+    values = [ours[repeat] for repeat in common]
+    others = [theirs[repeat] for repeat in common]
+    return compare_pairs(group.record.metric(metric), unit, values, others) if common else None
+
+
+def compare_pairs(
+    metric: Metric, unit: str, values: Sequence[float], others: Sequence[float]
+) -> Comparison:
+    """Compare the values of a metric with others, in pairs; there is at least one.
+
+    The interval is Student's t of the differences, of Booleans (whether a row is right) that of
+    paired proportions.
+    """
+    pairs = zip(values, others, strict=True)
+    gaps = [stats.without_rounding(value - other, other) for value, other in pairs]
+    interval = (
+        stats.paired_difference_interval(gaps.count(1), gaps.count(-1), len(gaps))
+        if isinstance(values[0], bool)
+        else stats.mean_interval(gaps)
+    )
+    mean, other_mean = statistics.fmean(values), statistics.fmean(others)
+    gap = stats.without_rounding(statistics.fmean(gaps), other_mean)
+    return Comparison(metric, unit, len(gaps), mean, other_mean, gap, interval)

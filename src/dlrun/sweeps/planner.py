@@ -1,0 +1,177 @@
+"""Plan a sweep: list its points, and validate the config of every one before anything begins."""
+
+import sys
+import uuid
+from collections.abc import Iterable, Sequence
+
+from dlrun.config import yaml_loader
+from dlrun.config.data_sections import DATA_KEYS, FOLDS
+from dlrun.config.sections import DATA_PLACES, ExperimentConfig
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
+from dlrun.errors import ConfigError, Faults
+from dlrun.execution.checks import (
+    check_run_can_start,
+    merge_experiment_config,
+    validate_valid_sections,
+)
+from dlrun.experiments import registry
+from dlrun.run_context import RunSettings, resolve_data_dir
+from dlrun.run_folder import environment
+from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.sweeps.plan import (
+    FORMAT,
+    REPEATS,
+    AdaptiveSearch,
+    SweepPlan,
+    data_digests,
+    with_settings,
+)
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
+from dlrun.system.console import Screen
+
+ERRORS_SHOWN = 20
+
+
+def make_sweep_plan(
+    name: str,
+    experiment: str,
+    options: RunSettings,
+    search: SearchSpace,
+    screen: Screen,
+    *,
+    on_this_machine: bool = True,
+) -> SweepPlan:
+    """Return the plan of a sweep, after validating the config of every planned run.
+
+    `options` are those of a single run; with `on_this_machine` the runs use its devices. Raises
+    ConfigError for an invalid text, or with all errors of all points.
+    """
+    base = merge_experiment_config(experiment, options)
+    config_seed = flatten_keys(base.values).get(SEED)
+    seed = config_seed if isinstance(config_seed, int) else 0
+    points = search.points(seed)
+    varied = [*points[0]]
+    if search.folds is not None:
+        base = _with_folds(experiment, base, search.folds, seed)
+        varied.append(FOLDS)
+    _refuse_settings_of_varied_keys(options.overrides, varied)
+    configs = _validate(experiment, base, points, options, on_this_machine=on_this_machine)
+    adaptive = _adaptive_search(search, seed)
+    if adaptive is not None:
+        keys = [space.key for space in adaptive.spaces]
+        distinct = list[Settings]()
+    else:
+        keys, distinct = _distinct_points(configs, points[0])
+        if len(distinct) < len(points):
+            counts = f"{len(distinct)} of {len(points)}"
+            screen.note(f"{counts} points are distinct; equal ones run once")
+    _refuse_different_data(keys)
+    if on_this_machine and search.folds is not None and not options.dry_run:
+        _check_folds(experiment, configs[0], options)
+    plan = SweepPlan(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        name=name,
+        experiment=experiment,
+        command=sys.argv[1:] if options.screen is None else [],
+        code=environment.code_version(registry.experiment_entry(experiment).package),
+        packages=environment.package_versions(["optuna"] if adaptive else []),
+        base=configs[0].model_dump(mode="json"),
+        keys=[key for key in keys if key not in REPEATS],
+        points=[],
+        search=adaptive,
+        data=data_digests(experiment, configs[0], options.data_dir),
+        note=options.note,
+        tags=list(options.tags),
+    )
+    plan.add_points(distinct)
+    return plan
+
+
+def _adaptive_search(search: SearchSpace, seed: int) -> AdaptiveSearch | None:
+    """Return how a study chooses the configs one after the other; None: all are known before."""
+    if search.sampler != "tpe" or search.trials is None:
+        return None
+    return AdaptiveSearch(
+        trials=search.trials, spaces=search.parse_spaces(), seed=seed, repeats=search.repeats
+    )
+
+
+def _refuse_different_data(keys: Iterable[str]) -> None:
+    """Raise ConfigError if a key varies on which the data depend."""
+    if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
+        problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
+        raise ConfigError(problem, "start a sweep for each")
+
+
+def _check_folds(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
+    """Raise DlrunError if the data cannot be divided into as many folds; load them to see."""
+    if (dataset := registry.experiment_dataset(experiment)) is not None:
+        data_dir = resolve_data_dir(options.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
+
+
+def _distinct_points(
+    configs: Sequence[ExperimentConfig], first: Settings
+) -> tuple[list[str], list[Settings]]:
+    """Return the keys in which configs differ, or that `first` has, and each distinct config."""
+    # The valid configs have absolute paths, and their numbers have the types of their keys.
+    values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
+    names = dict.fromkeys(key for config in values for key in config)
+    texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
+    keys = [name for name in names if len(texts[name]) > 1 or name in first]
+    settings = ({key: config[key] for key in keys if key in config} for config in values)
+    return keys, list({repr(point): point for point in settings}.values())
+
+
+def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
+    """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
+    for text in overrides:
+        for set_key in flatten_keys(yaml_loader.parse_set_override(text).values):
+            for key in varied:
+                if f"{set_key}.".startswith(f"{key}."):
+                    raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
+
+
+def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
+    """Return a config with a number of folds, each of which has the same rows for all seeds.
+
+    `seed` divides the rows if the config has no seed for this. Raises ConfigError if the experiment
+    has no folds.
+    """
+    if FOLDS not in registry.shipped_values(experiment):
+        raise ConfigError(
+            f"--folds: {experiment} has no key {FOLDS}",
+            "its test rows are given, or are later than those to fit; --seeds repeats a run",
+        )
+    settings: Settings = {FOLDS: folds}
+    if flatten_keys(base.values).get(SPLIT_SEED) is None:
+        settings[SPLIT_SEED] = seed
+    return with_settings(base, settings)
+
+
+def _validate(
+    experiment: str,
+    base: ConfigLayer,
+    points: Sequence[Settings],
+    options: RunSettings,
+    *,
+    on_this_machine: bool,
+) -> list[ExperimentConfig]:
+    """Return the configs of all points. Raises ConfigError with every error of every point."""
+    configs: list[ExperimentConfig] = []
+    errors = Faults()
+    checked_sections = set[str]()
+    for settings in points:
+        with errors.collected():
+            layer = with_settings(base, settings)
+            config, faults = validate_valid_sections(experiment, layer)
+            if (section := repr(config.data_section)) in checked_sections:
+                faults.sections.add("data")  # the files of equal sections are read once
+            checked_sections.add(section)
+            check_run_can_start(
+                experiment, config, options, faults, layer=layer, here=on_this_machine
+            )
+            configs.append(config)
+    errors.raise_all(" in the sweep", ERRORS_SHOWN)
+    return configs
