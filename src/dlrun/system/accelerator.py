@@ -19,6 +19,12 @@ DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"
 TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
 WORDS = "|".join(ACCELERATORS.values())
 DEVICE_MESSAGE = re.compile(rf"\b({WORDS})\b|out of memory|deterministic implementation", re.I)
+# Torch's messages about a tensor that the code of the network has on another device.
+MISPLACED_TENSOR = re.compile(
+    "same device|expected device|expected on|with device type|device type (tensor|for)|"
+    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
+    re.IGNORECASE,
+)
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
 CHANNELS_LAST = ("cpu", "cuda")
@@ -136,9 +142,10 @@ def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:
     """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
 
     of_probe: the CPU is probed next, and raises the error too if it is a bug; so any error of torch
-    counts.
+    counts, but for a tensor on another device: only an accelerator shows that bug.
     """
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return True
-    is_of_torch = type(error) in TORCH_ERRORS
-    return is_of_torch and (of_probe or DEVICE_MESSAGE.search(str(error)) is not None)
+    if type(error) not in TORCH_ERRORS or MISPLACED_TENSOR.search(str(error)):
+        return False
+    return of_probe or DEVICE_MESSAGE.search(str(error)) is not None
