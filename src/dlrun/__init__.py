@@ -3,7 +3,7 @@
 In Python: `run = dlrun.run("imdb-dense", seed=3)`, `run = dlrun.open("latest")`.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:

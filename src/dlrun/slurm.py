@@ -239,9 +239,7 @@ def make_resume_job(run: Path, settings: RunSettings) -> ResumeJob:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     places = ["--runs-dir", str(run.parents[1]), "--data-dir", str(data_dir)]
-    flags = [
-        f"--{flag}" for flag in ("quiet", "summary", "force", "trust") if getattr(settings, flag)
-    ]
+    flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(settings, flag)]
     return ResumeJob(str(run), ("resume", str(run), *places, *flags))
 
 

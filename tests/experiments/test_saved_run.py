@@ -35,7 +35,7 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     assert run.labels == run.assets["labels"] == ["a", "b"]
     assert run.figures == [run.folder / "a.png"]
     assert run.results["experiment"] == run.record.experiment == "x"
-    assert run.environment.dlrun == "0.2.0"
+    assert run.environment.dlrun == "0.3.0"
     assert run.metrics.to_dict("list") == {"epoch": [1, 2], "loss": [0.123456789, 0.0617283945]}
 
 

@@ -19,7 +19,7 @@ def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) 
     text = dump_yaml(about["config"])
     about["files"] = {CONFIG: hashlib.sha256(text.encode()).hexdigest()} | about["files"]
     run.write_text(CONFIG, text)
-    seal(folder / ENVIRONMENT, {"format": 1, "dlrun": "0.2.0"})
+    seal(folder / ENVIRONMENT, {"format": 1, "dlrun": "0.3.0"})
     write_run_record(run, RunRecord.model_validate(about))
     return folder
 

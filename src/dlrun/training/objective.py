@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional import mean_absolute_error
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.yaml_loader import Values
@@ -100,7 +98,16 @@ def _binary_probabilities(logits: Tensor) -> Tensor:
 
 def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
     """Return the share of rows whose predicted class is the true one."""
+    from torchmetrics.functional.classification import multiclass_accuracy  # slow
+
     return multiclass_accuracy(predicted, targets, classes, average="micro", validate_args=False)
+
+
+def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean absolute error."""
+    from torchmetrics import functional  # slow
+
+    return functional.mean_absolute_error(predicted, targets)
 
 
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
