@@ -161,6 +161,8 @@ def plain(name: str, setup: Setup, *words: object, metric: str = "epoch") -> Var
     def read(folder: Path, took: Process) -> Metrics:
         found = read_json(folder / "plain.json")
         seconds = found["step_seconds"]
+        if not seconds:  # one fit
+            return process(folder, took) | tested(found)
         value = steady(seconds) if metric == "epoch" else sum(seconds[1:])
         return process(folder, took) | {metric: value} | tested(found)
 
@@ -360,6 +362,17 @@ def table(experiment: str, kind: str, file: str, setup: Setup) -> Case:
     )
 
 
+def linear(setup: Setup) -> Case:
+    """Least squares on Hitters, with dlrun's files and figure, beside scikit-learn."""
+    settings = {"data.archive": setup.source / "Hitters.csv"}
+    variants = {
+        "plain": plain("hitters-linear", setup),
+        "dlrun": Variant(lambda out: dlrun("hitters-linear", settings, out, setup.data), process),
+    }
+    rows = [Row("hitters-linear, whole process", "process")]
+    return Case(variants, rows, repeats=4 if setup.quick else 10, discard=1)
+
+
 def images(setup: Setup) -> Case:
     count = 12 if setup.quick else 200
     photos, weights = setup.photos(count), setup.weights()
@@ -476,6 +489,7 @@ GENERATED = {  # networks: epochs, and the key and the number of the generated r
 }
 CASES: dict[str, Callable[[Setup], Case]] = {
     "start-up": startup,
+    "hitters-linear": linear,
     "hitters-dense": functools.partial(table, "hitters-dense", "hitters", "Hitters.csv"),
     "nyse-dense": functools.partial(table, "nyse-dense", "dense", "NYSE.csv"),
     "nyse-rnn": functools.partial(table, "nyse-rnn", "rnn", "NYSE.csv"),
