@@ -112,23 +112,10 @@ def measure_folds(random: np.random.Generator, draws: int) -> Iterator[Measured]
         yield Measured("mean over folds", "least squares on 50 rows", folds, inside, None)
 
 
-def measure_two_runs(random: np.random.Generator, draws: int) -> Iterator[Measured]:
-    """Yield the coverage of the interval of two runs' difference."""
-    for n in (100, 1_000, 10_000):
-        for won, lost in ((0.05, 0.05), (0.06, 0.04)):
-            counts = random.multinomial(n, [won, lost, 1 - won - lost], size=draws)
-            ends = (stats.paired_difference_interval(int(w), int(b), n) for w, b, _ in counts)
-            inside = statistics.fmean(low <= won - lost <= high for low, high in ends)
-            drawn = f"{won:.0%} and {lost:.0%} of the rows right in one run alone"
-            drawn = drawn.replace("%", " %")
-            promised = 0.95 if n > 100 else None  # ten rows that differ are few
-            yield Measured("difference of two runs", drawn, n, inside, promised)
-
-
 def measure_all(draws: int) -> list[Measured]:
     """Return all measured shares, of as many draws each."""
     random = np.random.default_rng(0)
-    parts = measure_values, measure_pairs, measure_two_runs, measure_folds
+    parts = measure_values, measure_pairs, measure_folds
     return [one for part in parts for one in part(random, draws)]
 
 

@@ -11,7 +11,6 @@ from benchmarks import interval_coverage as coverage
 
 from dlrun.stats import (
     mean_interval,
-    paired_difference_interval,
     prediction_interval,
     wilson_interval,
 )
@@ -59,21 +58,6 @@ def test_the_interval_of_a_mean_and_of_a_mean_difference_is_students() -> None:
     assert found == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
 
 
-def test_the_interval_of_a_paired_difference() -> None:
-    """Of Fagerland's 21 children: 1 and 7 discordant pairs, worked out by hand."""
-    assert paired_difference_interval(1, 7, 21) == pytest.approx((-0.50836, -0.01338), abs=5e-6)
-    low, high = paired_difference_interval(30, 20, 1000)
-    assert low < 0.01 < high and (-high, -low) == paired_difference_interval(20, 30, 1000)
-    for n in range(1, 12):
-        for won in range(n + 1):
-            for lost in range(n + 1 - won):
-                low, high = paired_difference_interval(won, lost, n)
-                assert -1 <= low <= (won - lost) / n <= high <= 1
-    for wrong in ((0, 0, 0), (3, 3, 5), (-1, 0, 5)):
-        with pytest.raises(ValueError, match="are not parts of"):
-            paired_difference_interval(*wrong)
-
-
 PAGE = ROOT / "docs" / "explanation" / "statistics.md"
 
 
@@ -81,7 +65,6 @@ INTERVALS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "The accuracy": lambda of: wilson_interval(of["correct"], of["rows"]),
     "The mean over": lambda of: mean_interval(of["slow"]),
     "One more run": lambda of: prediction_interval(of["slow"]),
-    "Two runs": lambda of: paired_difference_interval(of["won"], of["lost"], of["rows"]),
     "Two configs": lambda of: mean_interval([*map(sub, of["fast"], of["slow"])]),
 }
 

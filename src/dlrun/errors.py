@@ -60,14 +60,10 @@ class AcceleratorError(DlrunError):
 
 
 class Faults:
-    """Collects the errors of several checks, so that a user sees all at once.
-
-    sections: those of a config that are invalid, and were replaced by the shipped ones.
-    """
+    """Collects the errors of several checks, so that a user sees all at once."""
 
     def __init__(self) -> None:
         self.errors: list[DlrunError] = []
-        self.sections: set[str] = set()
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -117,13 +113,6 @@ class Terminated(Stopped):
     word = "terminated"
 
 
-class HungUp(Terminated):
-    """Raised when the terminal is closed or disconnected (SIGHUP)."""
-
-    exit_code = 129
-    word = "hung up"
-
-
 class OutOfTime(Stopped):
     """Raised shortly before a SLURM job reaches its time limit (SIGUSR2)."""
 
@@ -155,14 +144,9 @@ def first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def mark_as_printed(error: BaseException) -> None:
-    """Mark an exception as printed already, in a JSON object on stdout such as the run's record."""
-    vars(error)["is_printed"] = True
-
-
-def os_error_remedy(error: OSError, otherwise: str = "") -> str:
-    """Return what to do about an error of the system, such as a full disk; or `otherwise`."""
-    return REMEDIES.get(error.errno or 0, otherwise)
+def os_error_remedy(error: OSError) -> str:
+    """Return what to do about an error of the system, such as a full disk; empty if unknown."""
+    return REMEDIES.get(error.errno or 0, "")
 
 
 def describe_failure(error: BaseException) -> DlrunError | None:

@@ -1,7 +1,6 @@
-"""Compare a metric of two groups of runs, or of two runs, in pairs of seeds, folds or test rows."""
+"""Compare a metric of two groups of runs, in pairs of seeds or folds."""
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlrun import stats
@@ -13,7 +12,7 @@ from dlrun.system.console import pluralize
 
 @dataclass(frozen=True)
 class Comparison:
-    """Holds a metric of two groups or runs, from what both have: seeds, folds or test rows.
+    """Holds a metric of two groups, from what both have: seeds or folds.
 
     unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
     difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
@@ -79,26 +78,14 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     elif group.unit != other.unit:
         return None
     common = [repeat for repeat in ours if repeat in theirs]
-    values = [ours[repeat] for repeat in common]
-    others = [theirs[repeat] for repeat in common]
-    return compare_pairs(group.record.metric(metric), unit, values, others) if common else None
-
-
-def compare_pairs(
-    metric: Metric, unit: str, values: Sequence[float], others: Sequence[float]
-) -> Comparison:
-    """Compare the values of a metric with others, in pairs; there is at least one.
-
-    The interval is Student's t of the differences, of Booleans (whether a row is right) that of
-    paired proportions.
-    """
-    pairs = zip(values, others, strict=True)
-    gaps = [stats.without_rounding(value - other, other) for value, other in pairs]
-    interval = (
-        stats.paired_difference_interval(gaps.count(1), gaps.count(-1), len(gaps))
-        if isinstance(values[0], bool)
-        else stats.mean_interval(gaps)
-    )
-    mean, other_mean = statistics.fmean(values), statistics.fmean(others)
+    if not common:
+        return None
+    gaps = [
+        stats.without_rounding(ours[repeat] - theirs[repeat], theirs[repeat]) for repeat in common
+    ]
+    mean = statistics.fmean(ours[repeat] for repeat in common)
+    other_mean = statistics.fmean(theirs[repeat] for repeat in common)
     gap = stats.without_rounding(statistics.fmean(gaps), other_mean)
-    return Comparison(metric, unit, len(gaps), mean, other_mean, gap, interval)
+    interval = stats.mean_interval(gaps)  # Student's t of the differences
+    described = group.record.metric(metric)
+    return Comparison(described, unit, len(gaps), mean, other_mean, gap, interval)

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shlex
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from dlrun.config.yaml_loader import (
     format_override,
     format_settings_briefly,
 )
-from dlrun.errors import ConfigError, DlrunError, Stopped, mark_as_printed, os_error_remedy
+from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -131,20 +130,6 @@ class ReproducedExperiment:
         runs = [by_point.get(points[seed].number) for seed in self.seeds]
         self.runs = [run for run in runs if run is not None and run.is_finished]
         return len(self.runs) == len(self.seeds)
-
-    @property
-    def command(self) -> str:
-        """Return the shell command that runs the experiment with its seeds."""
-        words = ["dlrun", "sweep", self.name, "--seeds", format_seeds(self.seeds)]
-        overrides = self.overrides
-        if len(self.seeds) == 1:
-            words = ["dlrun", self.name]
-            if self.seeds[0] != registry.shipped_values(self.name).get(SEED):
-                overrides.append(f"{SEED}={self.seeds[0]}")
-        words += [word for text in overrides for word in ("--set", text)]
-        if self.options.data_dir is not None:
-            words += ["--data-dir", str(self.options.data_dir)]
-        return shlex.join(words)
 
     @property
     def seconds(self) -> float | None:
@@ -274,13 +259,10 @@ def reproduce_published_numbers(
             screen.note(f"[{number}/{len(runnable)}] {fit.title}: {runs}")
             fit.run(plan, screen, jobs)
             _write(fits, out, command)
-    except (Stopped, DlrunError) as error:
+    except (Stopped, DlrunError):
         screen.warn(f"not done; continue with: {command}")
         if any(fit.runs for fit in fits):
             _write(fits, out, command)
-        if options.json and isinstance(error, Stopped):
-            _print_json(fits, out, command, "interrupted", screen)
-            mark_as_printed(error)
         raise
     failed = any(fit.failed for fit in fits)
     if options.json:
@@ -346,7 +328,7 @@ def prepare_reproduction(
 
 
 def _write(fits: Fits, out: Path, command: str) -> None:
-    """Write the page about the runs. Raises DlrunError if it cannot be written."""
+    """Write the page about the runs. Raises OSError if it cannot be written."""
     content = PageContent(
         [run for fit in fits for run in fit.runs],
         note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(fits)}.",
@@ -354,11 +336,7 @@ def _write(fits: Fits, out: Path, command: str) -> None:
         title="The lab, reproduced",
         with_published=True,
     )
-    try:
-        write_report_page(content, out)
-    except OSError as error:
-        hint = os_error_remedy(error, "choose another place")
-        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
+    write_report_page(content, out)
 
 
 def _describe_machine(fits: Fits) -> str:
@@ -414,7 +392,6 @@ def _print_json(fits: Fits, out: Path, command: str, status: str, screen: Screen
                 "runs": [str(run.folder) for run in fit.runs],
                 "not_comparable": fit.not_comparable or None,
                 "seconds": fit.seconds,
-                "command": fit.command,
                 "rows": fit.rows,
                 "baseline": comparison and comparison.as_object(),
             }

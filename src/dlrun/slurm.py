@@ -58,23 +58,17 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    gres: str | None = None
-    nodelist: str | None = None
-    exclude: str | None = None
-    reservation: str | None = None
-    dependency: str | None = None
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
     def submitit_parameters(self, name: str) -> dict[str, object]:
         """Return the parameters that submitit needs to submit a job of this name."""
-        values = self.model_dump(exclude={"reservation"}, exclude_none=True)
+        values = self.model_dump(exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
-        reservation = {"reservation": self.reservation} if self.reservation else {}
         return {names.get(key, key): value for key, value in values.items()} | {
             "job_name": name,
             "ntasks_per_node": 1,
             "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),  # of a short job's time
-            "additional_parameters": {"requeue": True, **reservation},
+            "additional_parameters": {"requeue": True},
             "wckey": None,
         }
 
@@ -83,8 +77,7 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
     """Parse `--slurm` texts such as `partition=gpu,time=30`. Raises ConfigError if invalid."""
     hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
     values: dict[str, object] = {}
-    # A value may have commas, as in nodelist=n1,n2.
-    for part in (part for text in texts if text for part in re.split(r",(?=[a-z_-]+=)", text)):
+    for part in ",".join(texts).split(","):
         key, equals, value = part.partition("=")
         if not equals:
             raise ConfigError(f"--slurm {part}: expected KEY=VALUE", hint)

@@ -1,4 +1,4 @@
-"""Compute intervals of proportions, means and paired differences."""
+"""Compute intervals of proportions and means."""
 
 import math
 import statistics
@@ -54,19 +54,3 @@ def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, flo
     half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) * deviations
     mean = statistics.fmean(values)
     return mean - half, mean + half
-
-
-def paired_difference_interval(won: int, lost: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two paired proportions, (won - lost) / n.
-
-    won, lost: how many of the n rows only the one, and only the other has right. It is Wald's
-    interval after one row is added to each of the two (Bonett and Price 2012,
-    Journal of Educational and Behavioral Statistics 37:479).
-    Raises ValueError if n is 0 or less than won and lost together.
-    """
-    if min(won, lost) < 0 or won + lost > n or n == 0:
-        raise ValueError(f"{won} and {lost} are not parts of {n}")
-    first, second = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    difference = first - second
-    half = Z * math.sqrt((first + second - difference**2) / (n + 2))
-    return max(-1.0, difference - half), min(1.0, difference + half)

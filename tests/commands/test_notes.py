@@ -87,7 +87,7 @@ def test_damaged_notes_are_one_warning(cli: Dlrun, run: Path, content: str) -> N
     other = a_whole_run(run.with_name("20260101T000001Z-b"))
     cli("runs", "tag", "b", "+best")
     (run / "notes.json").write_text(content)
-    for arguments in (["runs", "list"], ["runs", "compare", "a", "b"], ["report", run, other]):
+    for arguments in (["runs", "list"], ["report", run, other]):
         assert cli(*arguments).is_told(0).stderr.count("notes.json") == 1
     assert {one["name"][-1]: one["tags"] for one in listed(cli)} == {"a": [], "b": ["best"]}
     cli("runs", "tag", "a", "+best").is_told(2, "notes.json")

@@ -119,7 +119,6 @@ def test_images(tmp_path: Path, done: Done, name: str) -> None:
         (".", "is a folder"),
         ("--csv table.csv", "no column 'text'"),
         ("--csv table.csv good", "both texts and --csv"),
-        ("--csv table.csv --column review --out table.csv --force", "is also an input"),
         ("--test good", "--test: only --out and --json"),
     ],
 )

@@ -54,7 +54,6 @@ def left(runs: Path) -> str:
         ({"status": ["damaged"]}, "abcdefghi"),
         ({"older_than": "36h"}, "fj"),
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
-        ({"status": ["failed"], "dry_run": True}, "abcdefghij"),
     ],
 )
 def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:

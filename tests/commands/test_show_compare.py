@@ -80,8 +80,6 @@ def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> No
         "optimizer.lr": ["0.001", "0.1"],
         "test_loss": ["0.4000*", "0.5000"],
         "test_accuracy": ["0.5000", "0.5000"],
-        "interval": ["of", "a", "test", "set", "0.4691-0.5309", "0.4691-0.5309"],
-        "book's": ["test_accuracy", "0.4210", "0.4210"],
         "nonzero": ["3", "-"],
         "valid_accuracy": ["0.9000", "-"],
         "seconds": ["10.5", "10.5"],
@@ -89,15 +87,11 @@ def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> No
 
 
 def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, capsys: Out) -> None:
-    """The published numbers beside it are those of the main metric, in each edition."""
-    reference = {"book": {"test_mae": 229.5, "test_r2": 1.0}, "notebook": {"test_mae": 230.5}}
     for name, mae in (("a", 259.7153), ("b", 259.7153 - 1e-10), ("c", 260.0)):
         metrics = {"test_mae": mae, "test_loss": 1.0, "test_r2": None}
-        a_whole_run(tmp_path / EXPERIMENT / name, metrics=metrics, reference=reference)
+        a_whole_run(tmp_path / EXPERIMENT / name, metrics=metrics)
     found = rows(capsys, tmp_path, "a", "b")
     assert found["test_mae"] == ["259.7153", "259.7153"]
-    assert found["book's"] == ["test_mae", "229.5000", "229.5000"] and "interval" not in found
-    assert found["notebook's"] == ["test_mae", "230.5000", "230.5000"]
     found = rows(capsys, tmp_path, "a", "b", "c")
     assert found["test_mae"] == ["259.7153*", "259.7153*", "260.0000"]
     assert found["test_loss"] == ["1.0000"] * 3 and found["test_r2"] == ["-"] * 3
@@ -108,7 +102,7 @@ def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     said = capsys.readouterr()
     assert "*" not in said.out and "not on the same data" in said.err
     assert "\x1b" not in said.out
-    assert "other\N{REPLACEMENT CHARACTER}[31m reviews" in said.out
+    assert "other\N{REPLACEMENT CHARACTER}[31m reviews of a very …" in said.out
 
 
 def test_a_run_is_not_compared_with_itself(runs: Path) -> None:

@@ -35,8 +35,7 @@ def test_of_repeated_runs_one_counts_and_the_median_stands_for_all(tmp_path: Pat
     compared(shown)
     assert [section.representative.number for section in shown] == [3, 3, 3, 4, 3]
     assert [section.repeated_by for section in shown] == [5, None, None, None, None]
-    _, said = write_report_page(PageContent([*found, again]), tmp_path / "page.html")
-    assert said[-1].endswith("No. 1")
+    write_report_page(PageContent([*found, again]), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert page.count('repeated by <a href="#run-4">No. 4</a>') == 1
 

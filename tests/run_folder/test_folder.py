@@ -61,28 +61,23 @@ def files_below(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files}
 
 
-def test_no_output_replaces_a_file_of_a_run_or_an_input(forked: Dlrun, tmp_path: Path) -> None:
+def test_no_output_replaces_a_file_of_a_run(forked: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("x,y\n" + "".join(f"{x},{2 * x % 7}\n" for x in range(40)))
     run = finished(tmp_path, ["table-linear", "own.csv", "data.target=y", "--name", "own"])
     forked("sweep", "hitters-linear", *setting("data.source=sample"), "--seeds", "1,").is_told(0)
     (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
     (run / "inside").mkdir()
     (tmp_path / "folder").symlink_to(run)
-    os.link(run / "metrics.csv", tmp_path / "metrics.csv")
-    (run / "weights.txt").symlink_to(tmp_path / "stored.txt")
-    for name in ("new.csv", "stored.txt"):
-        (tmp_path / name).write_text("x\n1\n")
+    (tmp_path / "new.csv").write_text("x\n1\n")
     (tmp_path / "page.html").write_text('<meta name="generator" content="dlrun report">')
     protected = [run / "results.json", run / "inside" / "new.txt", sweep / "report.html"]
-    protected += [tmp_path / name for name in ("folder/notes.json", "metrics.csv", "stored.txt")]
+    protected += [tmp_path / "folder" / "notes.json"]
     before = files_below(tmp_path)
     table = ["predict", "own", "--csv", "new.csv"]
     commands = [table, ["report", "own"]]
-    for out, command in zip(protected, commands * 3, strict=True):
+    for out, command in zip(protected, commands * 2, strict=True):
         forked(*command, "--out", out, "--force").is_told(2, ": is ")
     forked("new", "my-net", "--into", run).is_told(2, "is in the folder of a run")
-    for out in ("new.csv", "own.csv"):
-        forked(*table, "--out", out, "--force").is_told(2, "is also an input")
     assert files_below(tmp_path) == before
     forked("report", "own", "--out", "page.html").is_told(0)
     forked(*table, "--out", "runs/hitters-linear/page.csv").is_told(0)

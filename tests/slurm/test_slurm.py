@@ -160,8 +160,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[s
     assert f"`scancel {job.partition('_')[0]}` ends" in said and "error: interrupted" in said
     assert cluster.job(job)["JobState"] == "PENDING"
     if "--json" in words:
-        about = json.loads(stdout)
-        assert about["status"] == "interrupted" and about["points"][0]["state"] == "waiting"
+        assert json.loads(stdout)["status"] == "interrupted"
     cluster.run("scancel", job.partition("_")[0])
 
 

@@ -11,9 +11,8 @@ from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.sweeps import runner
-from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
+from dlrun.sweeps.processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.runner import choose_jobs_and_threads
-from dlrun.system.accelerator import select_accelerator
 from tests.conftest import Patch
 
 
@@ -41,15 +40,6 @@ def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert share("cifar100", None) == (1, None)
     assert share("cifar100", 2) == (2, None)
     assert share("cifar100", None, "threads=2") == (2, None)
-
-
-def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:
-    configs = [
-        load_experiment_config(name, RunSettings(overrides=["accelerator=auto"]))
-        for name in ("imdb-lasso", "imdb-dense")
-    ]
-    assert select_device(configs[:1]) == "cpu", "it has no network"
-    assert select_device(configs) == select_accelerator("auto")[0]
 
 
 def run_and_note_imports(name: str, folder: Path) -> None:

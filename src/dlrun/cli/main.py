@@ -18,7 +18,7 @@ import typer
 
 from dlrun import errors
 from dlrun.cli.commands import RESERVED, app
-from dlrun.errors import DataError, DlrunError, Interrupted, UsageError
+from dlrun.errors import DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
@@ -48,13 +48,12 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         return UsageError.exit_code
     screen = Screen()
-    is_printed = "is_printed" in vars(error)  # see errors.mark_as_printed
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
     stopped = Interrupted if is_interrupt else signals.stop_behind(error)
     shown = DlrunError(stopped.word) if stopped else _describe(error)
-    if "--json" in arguments and not is_printed:
+    if "--json" in arguments:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
         with contextlib.suppress(OSError):  # a full disk behind stdout
@@ -64,7 +63,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if "--debug" in arguments and not stopped:
         traceback.print_exception(error)
     else:
-        screen.fail(shown.message, shown.hint, whole_paths=isinstance(shown, DataError))
+        screen.fail(shown.message, shown.hint)
     return stopped.exit_code if stopped else shown.exit_code
 
 
@@ -122,8 +121,6 @@ def prepare_process(arguments: Sequence[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Figures become files; matplotlib cannot be imported if the user's variable is misspelt.
     os.environ["MPLBACKEND"] = "Agg"
-    if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
-        del os.environ["COLUMNS"]
     for number in signals.handled_stop_signals():  # a run has handlers of its own
         signal.signal(number, signals.raise_stop_signal)
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run

@@ -18,7 +18,6 @@ from dlrun.rows import Column
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
-from dlrun.system.files import folder_size
 
 CHECKED = (
     *(Column("run"), Column("experiment"), Column("state")),
@@ -73,7 +72,6 @@ def remove(
     ] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
     older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
-    dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
@@ -99,7 +97,7 @@ def remove(
             for run in scan_or_fail(folder, experiment)
             if run.state in (status or ENDED) and _end_time(run) <= before
         ]
-    sizes = [folder_size(run.folder) for run in chosen]
+    sizes = [sum(run.sizes.values()) for run in chosen]
     rows = [
         [format_size(size), run.state, "/".join(run.folder.parts[-2:])]
         for run, size in zip(chosen, sizes, strict=True)
@@ -110,7 +108,7 @@ def remove(
         if (folder / SWEEPS / sweep / PLAN).is_file():
             again = f"`dlrun sweep --resume {sweep}` runs them again"
             screen.note(f"the sweep {sweep} loses points; {again}")
-    if not chosen or dry_run or not (yes or _confirm(screen)):
+    if not chosen or not (yes or _confirm(screen)):
         return 0
     return _remove(chosen, screen)
 

@@ -7,20 +7,17 @@ from typing import Annotated
 from dlrun import stats
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import EMPTY
-from dlrun.commands.show import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_setting
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import add_data
 from dlrun.metrics import agreed_directions, describe_metric
-from dlrun.reports.evaluation import compare_test_rows
-from dlrun.rows import INTERVAL_OF_TEST_SET, SECONDS
-from dlrun.run_folder import recorded_metrics as metrics
+from dlrun.rows import SECONDS
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.record import ACCURACY, RunNotes
-from dlrun.system.console import Screen, format_text_table, printable, shorten_paths
+from dlrun.run_folder.recorded_metrics import format_metric
+from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
-MAX_CELL = 30  # characters; longer values stand above the table
+LONGEST = 30  # characters of a cell
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,11 @@ class _Row:
     @property
     def cells(self) -> list[str]:
         """Return a text for each run."""
-        has_null = self.format is format_setting  # a config does
-        texts = [
-            self.format(value) if has_null or value is not None else EMPTY for value in self.values
-        ]
+        texts = [EMPTY if value is None else self.format(value) for value in self.values]
         marks = [" *"[best] for best in self.best] or [""] * len(texts)
         return [
-            printable(shorten_paths(text)) + mark for text, mark in zip(texts, marks, strict=True)
+            cut(printable(shorten_paths(text)), LONGEST) + mark
+            for text, mark in zip(texts, marks, strict=True)
         ]
 
 
@@ -62,67 +57,29 @@ def compare(
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
-    suffixes = [run_name_without_time(run.folder) for run in opened]
-    heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
-    described = [_describe(run, notes_or_warning(run, screen)) for run in opened]
-    rows = []
-    for group, format_value in (("run", str), ("config", format_setting), ("versions", str)):
-        values = [groups[group] for groups in described]
-        if group == "config" and len({run.record.experiment for run in opened}) > 1:
-            screen.note("config: keys that not all of these experiments have are left out")
-            common = set(values[0]).intersection(*values)
-            values = [{key: config[key] for key in config if key in common} for config in values]
-        differing = _differing(values, format_value)
-        if not differing and group != "run":
-            screen.note(f"{group}: no difference")
-        rows += differing
-    is_same_source = len({run.record.data for run in opened}) == 1
     known: dict[object, str] = {}
     same_data = all(add_data(known, run) for run in opened)
+    rows = _differing([_describe(run) for run in opened])
+    rows += _metrics(opened, mark_best=same_data)
+    if json:
+        objects = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
+        screen.print_json({"runs": [run.name for run in opened], "rows": objects})
+        return
+    heads = [run_name_without_time(run.folder) for run in opened]
+    if len({*heads}) < len(heads):
+        heads = [run.name for run in opened]
+    table = [["run", *heads], *([row.key, *row.cells] for row in rows)]
+    screen.show("\n".join(format_text_table(table)))
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
-    rows += _metrics(opened, mark_best=same_data)
-    comparison = None
-    if len(opened) == 2 and is_same_source:
-        try:
-            comparison = compare_test_rows(opened[1], opened[0])
-        except DlrunError as error:
-            screen.note(f"no difference row by row: {error.message}")
-    if json:
-        screen.print_json(
-            {
-                "runs": [run.name for run in opened],
-                "rows": [{"key": row.key, "values": row.values, "best": row.best} for row in rows],
-                "test_rows": comparison and comparison.as_object(),
-            }
-        )
-        return
-    _show(rows, heads, screen)
-    if any(any(row.best) for row in rows):
-        screen.note("*: the best of the runs")
-    if comparison is not None:
-        text = comparison.describe(heads[1], heads[0])
-        screen.show(
-            f"{text}. This is about these two runs only: other seeds give other differences"
-        )
 
 
-def _describe(run: Run, notes: RunNotes) -> dict[str, Values]:
-    """Return what is compared besides the metrics, in three groups of values by name."""
-    record = run.record
-    provenance = run_provenance(run)
-    machine = {f"machine: {name}": value for name, value in provenance["machine"].items()}
-    return {
-        "run": {
-            "experiment": record.experiment,
-            "state": run.state,
-            "data": record.data,
-            "tags": ", ".join(notes.tags) or EMPTY,
-            "note": notes.note or EMPTY,
-        },
-        "config": run.settings,
-        "versions": {**provenance["code"], **provenance["packages"], **machine},
-    }
+def _describe(run: Run) -> Values:
+    """Return what is compared besides the metrics: values by name."""
+    about = run_provenance(run)
+    machine = {f"machine: {name}": value for name, value in about["machine"].items()}
+    named = {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}
+    return named | run.settings | about["code"] | about["packages"] | machine
 
 
 def run_provenance(run: Run) -> dict[str, Values]:
@@ -130,10 +87,7 @@ def run_provenance(run: Run) -> dict[str, Values]:
     environment = run.environment
     record = run.record
     return {
-        "code": {
-            "dlrun": environment.dlrun,
-            "digest": environment.code,
-        },
+        "code": {"dlrun": environment.dlrun, "digest": environment.code},
         "packages": {"python": environment.python, **environment.packages},
         "machine": {
             "system": environment.platform,
@@ -146,13 +100,11 @@ def run_provenance(run: Run) -> dict[str, Values]:
     }
 
 
-def _differing(
-    runs: Sequence[Mapping[str, object]], format_value: Callable[[object], str]
-) -> list[_Row]:
+def _differing(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
     """Return a row for each key whose values are not equal in all runs."""
     keys = dict.fromkeys(key for values in runs for key in values)
-    rows = [_Row(key, [values.get(key) for values in runs], format_value) for key in keys]
-    return [row for row in rows if len(set(row.cells)) > 1]
+    rows = [_Row(key, [values.get(key) for values in runs]) for key in keys]
+    return [row for row in rows if len({*map(repr, row.values)}) > 1]
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
@@ -160,41 +112,16 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
     rows = []
     metrics_of_runs = [run.newest_metrics for run in runs]
     directions = agreed_directions(run.record.directions for run in runs)
-    judged_by = {metrics.main_metric(run.record) for run in runs}
     for name in dict.fromkeys(name for values in metrics_of_runs for name in values):
         values = [run_metrics.get(name) for run_metrics in metrics_of_runs]
         sign = describe_metric(name, directions).sign if mark_best else 0
-        known = [sign * value for value in values if value is not None]
-        behind = [
-            value is not None and stats.without_rounding(max(known) - sign * value, max(known))
+        top = max((sign * value for value in values if value is not None), default=0)
+        best = [
+            value is not None and not stats.without_rounding(top - sign * value, top)
             for value in values
         ]
-        has_best = sign != 0 and any(behind)
-        best = [
-            has_best and value is not None and not gap
-            for value, gap in zip(values, behind, strict=True)
-        ]
-        rows.append(_Row(name, values, metrics.format_metric, best))
-        if name == ACCURACY:
-            ends = [run.record.interval for run in runs]
-            rows.append(_Row("interval of a test set", ends, INTERVAL_OF_TEST_SET.format))
-        if name in judged_by:
-            published = [metrics.published_metrics(run.record) for run in runs]
-            for edition in metrics.EDITIONS:
-                numbers = [editions.get(edition, {}).get(name) for editions in published]
-                if any(number is not None for number in numbers):
-                    rows.append(_Row(f"{edition}'s {name}", numbers, metrics.format_metric))
-    totals = [run.record.seconds.get("total") for run in runs]
-    return [*rows, _Row("seconds", totals, SECONDS.format)]
-
-
-def _show(rows: Sequence[_Row], heads: Sequence[str], screen: Screen) -> None:
-    """Print the rows as a table with a column for each run; long values stand above it."""
-    table = [["run", *heads]]
-    for row in rows:
-        if max(map(len, row.cells)) <= MAX_CELL:
-            table.append([row.key, *row.cells])
-        else:
-            values = zip(heads, row.cells, strict=True)
-            screen.show("\n  ".join([row.key, *(f"{head}: {cell}" for head, cell in values)]))
-    screen.show("\n".join(format_text_table(table)))
+        worse = [value for value, is_best in zip(values, best, strict=True) if not is_best]
+        is_ranked = sign != 0 and any(value is not None for value in worse)
+        rows.append(_Row(name, values, format_metric, best if is_ranked else ()))
+    seconds = [run.record.seconds.get("total") for run in runs]
+    return [*rows, _Row("seconds", seconds, SECONDS.format)]

@@ -27,7 +27,7 @@ State = StrEnum("State", "waiting running finished failed interrupted killed dam
 STATES = f"Only runs in this state: {', '.join(State)}."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG = "Only runs with this tag; repeatable, all must match."
-SORT = "Best metric, largest number or A first; -KEY: reversed."
+SORT = "Best metric, largest number or A first."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
 MARK = "*"  # on a terminal, at values that are not on the book's data
@@ -66,8 +66,7 @@ def list_runs(
     for name in tag or ():
         check_tag(name)
     conditions = [_Condition(text) for text in (*(where or ()), *(f"tag={t}" for t in tag or ()))]
-    sort_key = (sort or "").removeprefix("-")
-    named_keys = {sort_key, *(condition.key for condition in conditions)} - {""}
+    named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     rows = list[Row]()
     known_keys = set[str]()
@@ -90,10 +89,10 @@ def list_runs(
         keys = [*COLUMNS, "metrics", "config"]
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
-        keys = [*dict.fromkeys([*COLUMNS, *filter(None, [sort_key])])]
+        keys = [*dict.fromkeys([*COLUMNS, *filter(None, [sort])])]
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        _show(rows, sort_key, screen)
+        _show(rows, sort or "", screen)
     if len(rows) < len(identities):
         screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
 
@@ -161,13 +160,12 @@ class _Condition:
             raise ConfigError(f"--where {self.text!r}: {problem}", hint) from None
 
 
-def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
-    """Sort runs by a key: numbers from the largest, then texts from A to Z; reversed for `-KEY`.
+def _sort(rows: Sequence[Row], name: str, screen: Screen) -> list[Row]:
+    """Sort runs by a key: numbers from the largest, then texts from A to Z.
 
     The best value of a metric comes first. A metric whose direction is not known ranks no runs,
     which a warning says. Runs without a value come last.
     """
-    name = key.removeprefix("-")
     # A metric has one direction, also if older runs do not declare it.
     directions = agreed_directions(row["directions"] for row in rows)
 
@@ -188,7 +186,7 @@ def _sort(rows: Sequence[Row], key: str, screen: Screen) -> list[Row]:
         return (False, -signs.get(metric_of(row), 1) * value, "")
 
     without_value = [row for row in rows if row.get(name) is None]
-    return sorted(with_value, key=rank, reverse=key.startswith("-")) + without_value
+    return sorted(with_value, key=rank) + without_value
 
 
 def _show(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:

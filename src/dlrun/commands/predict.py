@@ -72,8 +72,7 @@ def predict_inputs(
     opened = Run.open(run, runs_dir)
     screen = Screen()
     if out is not None:
-        files = [Path(name) for name in (*inputs, csv or "/dev/stdin")]
-        check_output_path("--out", out, force=force, inputs=[*files, *opened.sources(data_dir)])
+        check_output_path("--out", out, force=force)
     if test:
         if inputs or csv:
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")

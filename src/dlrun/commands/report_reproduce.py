@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.errors import ConfigError, DlrunError, os_error_remedy
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
@@ -56,13 +56,8 @@ def write_report(
         content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
         if content.note:
             screen.note(content.note)
-    inputs = [file for run in content.runs for file in run.folder.rglob("*")]
-    check_output_path("--out", out, force=force, inputs=inputs, ours=OURS)
-    try:
-        size, problems = write_report_page(content, out)
-    except OSError as error:
-        hint = os_error_remedy(error, "choose another place")
-        raise DlrunError(f"--out {out}: {error.strerror}", hint) from None
+    check_output_path("--out", out, force=force, ours=OURS)
+    size, problems = write_report_page(content, out)
     for problem in (*content.warnings, *problems):
         screen.warn(printable(problem))
     if json:

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,15 +41,14 @@ OTHER_NAMES = {
 
 
 class InvalidConfigError(ConfigError):
-    """Says that a config is invalid; `sections` are those of its keys that have errors."""
+    """Says that a config is invalid, with a line for each problem."""
 
-    def __init__(self, experiment: str, problems: list[str], sections: Iterable[str] = ()) -> None:
+    def __init__(self, experiment: str, problems: list[str]) -> None:
         lines = "".join(f"\n  {problem}" for problem in problems)
         many = f"{len(problems)} errors in the config:{lines}"
         hint = f"`dlrun config {experiment}` prints every key with its default"
         super().__init__(problems[0] if len(problems) == 1 else many, hint)
         self.problems = problems
-        self.sections = {*sections}
 
 
 def read_and_merge_layers(
@@ -82,15 +81,13 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
     except ValidationError as invalid:
         # A union type has an error for each of its members: one line names what all expect.
         by_key: dict[str, list[ErrorDetails]] = {}
-        details = invalid.errors(include_url=False)
-        for error in details:
+        for error in invalid.errors(include_url=False):
             by_key.setdefault(_position(error, layer), []).append(error)
     problems = []
     for where, errors in by_key.items():
         key = where.rpartition(": ")[2]
         problems.append(f"{where}: {_describe(errors, schema, experiment, key)}")
-    sections = (str(error["loc"][0]) for error in details if error["loc"])
-    raise InvalidConfigError(experiment, problems, sections)
+    raise InvalidConfigError(experiment, problems)
 
 
 def config_to_yaml(config: Section) -> str:

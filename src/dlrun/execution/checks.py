@@ -9,13 +9,8 @@ from pathlib import Path
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import DATA_PLACES, EPOCHS, ExperimentConfig
-from dlrun.config.validation import (
-    InvalidConfigError,
-    config_to_yaml,
-    read_and_merge_layers,
-    validate_layer,
-)
+from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
@@ -50,35 +45,16 @@ def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     )
 
 
-def validate_valid_sections(name: str, layer: ConfigLayer) -> tuple[ExperimentConfig, Faults]:
-    """Return a config with shipped sections in place of invalid ones, and the errors in these."""
-    schema, faults = registry.load_config_class(name), Faults()
-    shipped = registry.experiment_entry(name).shipped.values
-    while True:
-        try:
-            return validate_layer(schema, layer, name), faults
-        except InvalidConfigError as invalid:
-            if invalid.sections <= faults.sections:  # it may follow from what was replaced
-                faults.raise_all()
-                raise
-            faults.errors.append(invalid)
-            faults.sections |= invalid.sections
-            valid = {key: layer.values[key] for key in layer.values if key not in faults.sections}
-            replaced = {key: shipped[key] for key in faults.sections & shipped.keys()}
-            layer = ConfigLayer(valid | replaced, layer.origins)
-
-
 def check_new_run(name: str, settings: RunSettings, *, here: bool) -> ExperimentConfig | None:
     """Return the config of a run that can begin; a dry run prints it and returns None.
 
-    Raises DlrunError with all that is wrong; see `check_run_can_start`.
+    Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
+    see `check_run_can_start`.
     """
-    layer = merge_experiment_config(name, settings)
-    config, faults = validate_valid_sections(name, layer)
+    config = load_experiment_config(name, settings)
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    with faults.collected():
-        check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, settings, faults, layer=layer, here=here)
+    check_runs_folder_writable(runs_dir)
+    check_run_can_start(name, config, settings, here=here)
     if not settings.dry_run:
         return config
     screen = settings.console()
@@ -92,20 +68,18 @@ def check_run_can_start(
     name: str,
     config: ExperimentConfig,
     settings: RunSettings,
-    faults: Faults | None = None,
     *,
-    layer: ConfigLayer | None = None,
     here: bool = True,
+    reads_data: bool = True,
 ) -> None:
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
-    The data's first rows are read, and an experiment that is not dlrun's is imported. `faults`:
-    those that are known; data of an invalid section are not checked. `layer`: the config with the
-    places of its values. `here`: the run will use this machine's accelerators. Raises
-    FileNotFoundError if the working folder, which a run records, was removed.
+    An experiment that is not dlrun's is imported. `here`: the run will use this machine's
+    accelerators. `reads_data`: the data's first rows are read. Raises FileNotFoundError if the
+    working folder, which a run records, was removed.
     """
     Path.cwd()
-    faults = faults or Faults()
+    faults = Faults()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     data_dir = run_context.resolve_data_dir(settings.data_dir)
     with faults.collected():
@@ -124,9 +98,8 @@ def check_run_can_start(
         config.check(runs_dir)
     with faults.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
-        if dataset is not None and "data" not in faults.sections:
-            with _lines_named(layer or ConfigLayer({})):
-                dataset.check(config.data_section, data_dir, config.split_seed)
+        if dataset is not None and reads_data:
+            dataset.check(config.data_section, data_dir, config.split_seed)
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
     with faults.collected():
@@ -141,25 +114,6 @@ def _check_single_process() -> None:
         if os.environ.get(variable, "1") not in ("0", "1"):
             problem = f"{variable}={os.environ[variable]}: a run is one process"
             raise ConfigError(problem, "start dlrun without torchrun, and as one task of srun")
-
-
-@contextlib.contextmanager
-def _lines_named(layer: ConfigLayer) -> Iterator[None]:
-    """Let an error about a key name its line in a file, and the folder of a relative path."""
-    try:
-        yield
-    except DlrunError as error:
-        values = flatten_keys(layer.values)
-        for place, problem in enumerate(error.problems):
-            key = problem.partition(": ")[0]
-            value, origin = values.get(key), layer.origins.get(tuple(key.split(".")), "")
-            named = f"{origin}: {problem}" if origin.rpartition(":")[2].isdecimal() else problem
-            path = Path(str(value))
-            if key in DATA_PLACES and not (path.is_absolute() or path.exists()):
-                named += f", in {Path.cwd()}"
-            error.problems[place] = named
-            error.message = error.message.replace(problem, named)
-        raise
 
 
 @contextlib.contextmanager

@@ -132,7 +132,6 @@ def _run_in_folder(
             recorder.finish(results)
         except BaseException as error:
             shown = recorder.end_early(error)
-            repair_latest_link(folder.path.parents[1], experiment.name)
             if shown is error:
                 raise
             raise shown from error

@@ -1,5 +1,6 @@
 """Write the files of a run: its first ones, its record, its figures, and how it ended."""
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -10,15 +11,7 @@ from datetime import UTC, datetime
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
-from dlrun.errors import (
-    ConfigError,
-    DataError,
-    DlrunError,
-    Stopped,
-    explain_failure,
-    first_line,
-    mark_as_printed,
-)
+from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
@@ -249,22 +242,17 @@ class RunRecorder:
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
         shown = explain_failure(error, self.folder.path, package)
-        is_saved = False
         if not self.is_resumed or steps.data is not None:  # a refused resume changes nothing
-            is_saved = self._save_early_end("interrupted" if stopped else "failed", shown)
+            self._save_early_end("interrupted" if stopped else "failed", shown)
             resumable = self.config.resumable and not self.settings.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
                 before = "" if steps.rows else " before the first step was finished"
                 command = f"dlrun resume {self.folder.path}"
                 context.screen.warn(f"stopped{before}; continue with: {command}")
-        refused = isinstance(shown, ConfigError | DataError) and not steps.rows
-        if self.settings.json and is_saved and not refused:
-            print_results_json(self.folder.path, context.screen)
-            mark_as_printed(shown)
         return shown
 
-    def _save_early_end(self, status: Status, shown: BaseException) -> bool:
-        """Save the record with an error, and return whether that was possible."""
+    def _save_early_end(self, status: Status, shown: BaseException) -> None:
+        """Save the record with an error, if the disk allows it: that error is not the first."""
         rows, seconds = self.steps.rows, self.context.seconds
         seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
@@ -274,16 +262,13 @@ class RunRecorder:
             "seconds": seconds,
             "metrics": recorded_metrics.newest_metrics(rows),
         }
-        try:
+        with contextlib.suppress(OSError):
             try:
                 self._save(status, **changes)
             except OSError:
                 checkpoint.remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
-        except OSError:  # the first error is the one to report
-            return False
-        return True
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:

@@ -206,19 +206,6 @@ class Run:
             raise DataError(f"{path}: damaged or edited: its SHA-256 is not the one in {RESULTS}")
         return content
 
-    def sources(self, data_dir: Path | None = None) -> list[Path]:
-        """Return the run's files, the files and folders that its config names, and its data."""
-        named = [*self.folder.rglob("*")]
-        for value in self.settings.values():
-            texts = value if isinstance(value, list) else [value]
-            paths = [Path(text) for text in texts if isinstance(text, str)]
-            named += [path for path in paths if path.is_absolute()]
-        dataset = registry.experiment_dataset(self.record.experiment)
-        if dataset is None:
-            return named
-        folder = run_context.resolve_data_dir(data_dir)
-        return named + [path for _, path in dataset.files(self.config.data_section, folder)]
-
     def check_data(self, digest: str) -> None:
         """Raise DataError if `digest` is not the fingerprint of the data that the run used."""
         if digest != self.record.data_digest:

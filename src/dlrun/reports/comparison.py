@@ -37,11 +37,6 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 
-def describe_left_out(sections: Sequence[RunSection]) -> str:
-    """Return that runs are left out: others repeat them, or they are copies; empty if none is."""
-    numbers = ", ".join(f"No. {section.number}" for section in sections if section.is_left_out)
-    return f"left out of means and curves, because repeated or a copy: {numbers}" if numbers else ""
-
 
 def by_rank(groups: Sequence[Group]) -> list[Group]:
     """Return groups, the best by their main metric first; those without a direction come last."""

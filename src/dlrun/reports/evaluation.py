@@ -1,25 +1,15 @@
-"""Evaluate a run's test predictions: confusion matrix and recall of classes; or residuals.
-
-Also compare those of two runs, row by row.
-"""
+"""Evaluate a run's test predictions: confusion matrix and recall of classes; or residuals."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-
-from dlrun.errors import ConfigError
 from dlrun.experiments.predictions import (
     PredictedClasses,
     PredictedValues,
-    Predictions,
     parse_predictions,
-    read_predictions,
 )
-from dlrun.experiments.saved_run import Run
-from dlrun.pairs import Comparison, compare_pairs
 from dlrun.reports.charts import Chart, ChartCurve
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
@@ -94,28 +84,3 @@ def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
         pairs=[(names[a], names[b], rows) for (a, b), rows in wrong.most_common(PAIRS)],
         recalls=predictions.recalls[:RECALLS],
     )
-
-
-def compare_test_rows(run: Run, baseline: Run) -> Comparison:
-    """Compare the predictions of two runs on the same data, row by row.
-
-    Raises DlrunError if one has no predictions, or their test rows differ.
-    """
-    ours = _test_rows(run)
-    theirs = _test_rows(baseline, ours.names if isinstance(ours, PredictedClasses) else ())
-    if (
-        type(ours) is not type(theirs)
-        or len(ours) != len(theirs)
-        or not np.allclose(ours.true, theirs.true, rtol=0, atol=ours.near)
-    ):
-        raise ConfigError("the runs have different test rows")
-    metric = run.record.metric(next(iter(ours.test_metrics)))
-    return compare_pairs(metric, "test row", ours.scores.tolist(), theirs.scores.tolist())
-
-
-def _test_rows(run: Run, names: Sequence[str] = ()) -> Predictions:
-    """Return a run's predictions of its test set. Raises ConfigError if it kept none."""
-    predictions = read_predictions(run, names)
-    if predictions is None:
-        raise ConfigError(f"{run.name} kept no predictions of a test set")
-    return predictions

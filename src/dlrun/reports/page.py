@@ -59,7 +59,7 @@ class PageContent(NamedTuple):
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     """Write a page about runs, a sweep or a reproduction. Raises OSError if that is impossible.
 
-    Returns its size in bytes, and a sentence for each damaged file, and for repeated runs.
+    Returns its size in bytes, and a sentence for each damaged file.
     """
     count = len(content.runs)
     cells = min(CELLS_OF_ONE, CELLS // max(1, count))  # none, if all runs of a sweep failed
@@ -72,7 +72,6 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     comparison.place_on_page(groups, by_folder)
     for section in sections:
         section.read_predictions()
-    left_out = comparison.describe_left_out(sections)
     columns, rows = _table_of_runs(sections)
     page = _render(
         content=content,
@@ -87,8 +86,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         shown=PHOTOGRAPHS_SHOWN,
     ).encode()
     write_file_atomically(out, page)
-    warnings = [problem for section in sections for problem in section.problems]
-    return len(page), [*warnings, left_out] if left_out else warnings
+    return len(page), [problem for section in sections for problem in section.problems]
 
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:

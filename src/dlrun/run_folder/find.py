@@ -5,12 +5,10 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, did_you_mean
 from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, RESULTS, SWEEPS, update_latest_link
-from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
@@ -61,7 +59,7 @@ def runs_below(folder: Path) -> list[Path]:
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if no such run exists.
 
-    `run` is a folder; a run's name or suffix; `latest`, the run that began last, see `latest_of`. A
+    `run` is a folder; a run's name or suffix; `latest`, the run that began last. A
     name, a suffix or `latest` may follow `EXPERIMENT/`.
     """
     experiment, _, last = run.rpartition("/")
@@ -69,7 +67,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
         folder = Path(run).expanduser()
         if last == LATEST and not (folder / CONFIG).is_file():
             if runs := runs_newest_first(runs_dir, experiment or None):
-                return latest_of(runs).resolve()
+                return runs[0].resolve()
             known = {path.parent.name for path in runs_newest_first(runs_dir)}
             problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
             raise ConfigError(problem, "name a run's folder, or --runs-dir")
@@ -99,25 +97,13 @@ def find_run(run: str, runs_dir: Path) -> Path:
     raise ConfigError(problem, "`dlrun runs list` shows all; `latest` is the newest")
 
 
-def latest_of(runs: Sequence[Path]) -> Path:
-    """Return the newest run that did not fail before its first step; if all did, the newest."""
-    return next((run for run in runs if not _failed_at_once(run)), runs[0])
-
-
-def _failed_at_once(run: Path) -> bool:
-    with contextlib.suppress(DlrunError):  # a damaged record
-        record = read_run_record(run)
-        return record.status == "failed" and not record.steps
-    return False
-
-
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the run that it means, if the one that it names was removed or failed."""
+    """Point `latest` at the newest run, if the one that it names was removed."""
     link = runs_dir / experiment / LATEST
     if not link.is_symlink():
         return
     if runs := runs_newest_first(runs_dir, experiment):
-        update_latest_link(link.parent, latest_of(runs).name)
+        update_latest_link(link.parent, runs[0].name)
     else:
         link.unlink()
 
@@ -159,14 +145,9 @@ def run_name_without_time(folder: Path) -> str:
 
 
 def _began(folder: Path) -> tuple[str, int, str]:
-    """Return the second in which a run began, and when its config.yaml was written."""
-    second = ""
+    """Return the second in which a run began, by its name, and when its config.yaml was written."""
+    stamp = _STAMP.match(folder.name)
     written = 0
-    if stamp := _STAMP.match(folder.name):
-        second = stamp[0]
-    else:
-        with contextlib.suppress(DlrunError):
-            second = re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
     with contextlib.suppress(OSError):
         written = (folder / CONFIG).stat().st_mtime_ns
-    return second, written, folder.name
+    return stamp[0] if stamp else "", written, folder.name

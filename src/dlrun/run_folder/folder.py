@@ -3,12 +3,11 @@
 import contextlib
 import csv
 import io
-import itertools
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,17 +156,12 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
 
 
 def check_output_path(
-    option: str,
-    out: Path,
-    *,
-    force: bool = False,
-    inputs: Iterable[Path] = (),
-    ours: bytes | None = None,
+    option: str, out: Path, *, force: bool = False, ours: bytes | None = None
 ) -> None:
     """Raise ConfigError if a command cannot write its output file, or would replace a file.
 
     With `force` a file is replaced, and one that begins with the mark `ours`; but never a file of a
-    run, of a sweep or of the command's `inputs`, which are files and folders of files.
+    run or of a sweep.
     """
     problem, hint = "", "choose another"
     try:
@@ -179,9 +173,7 @@ def check_output_path(
             problem = "is a link or device"
         else:
             check_outside_runs(option, out)
-            if out.exists() and _is_among(out, inputs):
-                problem = "is also an input"
-            elif out.exists() and not (force or (ours and ours in read_unpacked(out, 2000))):
+            if out.exists() and not (force or (ours and ours in read_unpacked(out, 2000))):
                 problem, hint = "exists already", "--force replaces it"
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
         problem = getattr(error, "strerror", None) or str(error)
@@ -196,13 +188,6 @@ def check_outside_runs(option: str, out: Path) -> None:
         if is_run or os.path.lexists(folder / PLAN):
             kind = "run" if is_run else "sweep"
             raise ConfigError(f"{option} {out}: is in the folder of a {kind}", "choose another")
-
-
-def _is_among(out: Path, inputs: Iterable[Path]) -> bool:
-    """Return whether a file is one of the inputs or in one of them, under whatever name."""
-    paths = (out, *out.resolve().parents)
-    existing = [path for path in inputs if os.path.exists(path)]  # noqa: PTH110  # also a text
-    return any(os.path.samefile(*pair) for pair in itertools.product(existing, paths))  # noqa: PTH121
 
 
 def update_latest_link(parent: Path, name: str) -> None:

@@ -8,11 +8,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
@@ -35,26 +34,6 @@ TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
-
-
-def _check_time(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
-def _section(**kinds: type) -> AfterValidator:
-    """Return a check of the values that dlrun reads of a section without its schema."""
-
-    def check(values: Values) -> Values:
-        for key, kind in kinds.items():
-            if not isinstance(values.get(key) or kind(), kind):
-                raise ValueError(f"{key}: not a {kind.__name__}")
-        return values
-
-    return AfterValidator(check)
-
-
-Time = Annotated[str, AfterValidator(_check_time)]
 
 
 class _Part(BaseModel):
@@ -137,22 +116,22 @@ class RunRecord(ChecksummedModel):
     experiment: str
     status: Status
     run: str = ""
-    started: Time | None = None
-    resumed: Time | None = None  # time of the last resume
-    ended: Time | None = None
+    started: str | None = None
+    resumed: str | None = None  # time of the last resume
+    ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     source: str | None = None
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
     # As in config.yaml, but for what a resume chose: the device, the paths.
-    config: Annotated[Values, _section(trainer=dict, metrics=dict)] = {}
+    config: Values = {}
     steps: Count | None = None  # number of finished epochs or lambdas
     data: str = ""
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Annotated[Values, _section(book=dict, notebook=dict, packaged=dict, place=list)] = {}
+    reference: Values = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early

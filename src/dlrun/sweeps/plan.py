@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD
@@ -16,9 +16,7 @@ from dlrun.config.yaml_loader import (
     format_settings_briefly,
 )
 from dlrun.errors import DataError, DlrunError
-from dlrun.execution.checks import (
-    validate_config,
-)
+from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
@@ -79,12 +77,6 @@ class SweepPlan(ChecksummedModel):
     data: dict[str, str] = Field(default_factory=dict)  # hashes of the files of the data
     note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _check_numbers(self) -> "SweepPlan":
-        if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
-            raise ValueError("the points are not numbered from 1")
-        return self
 
     @property
     def size(self) -> int:

@@ -12,10 +12,10 @@ from dlrun.errors import ConfigError, Faults
 from dlrun.execution.checks import (
     check_run_can_start,
     merge_experiment_config,
-    validate_valid_sections,
+    validate_config,
 )
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings, resolve_data_dir
+from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.sweeps.plan import (
@@ -66,8 +66,6 @@ def make_sweep_plan(
             counts = f"{len(distinct)} of {len(points)}"
             screen.note(f"{counts} points are distinct; equal ones run once")
     _refuse_different_data(keys)
-    if on_this_machine and search.folds is not None and not options.dry_run:
-        _check_folds(experiment, configs[0], options)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -102,13 +100,6 @@ def _refuse_different_data(keys: Iterable[str]) -> None:
     if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
         problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
-
-
-def _check_folds(experiment: str, config: ExperimentConfig, options: RunSettings) -> None:
-    """Raise DlrunError if the data cannot be divided into as many folds; load them to see."""
-    if (dataset := registry.experiment_dataset(experiment)) is not None:
-        data_dir = resolve_data_dir(options.data_dir)
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _distinct_points(
@@ -164,13 +155,12 @@ def _validate(
     checked_sections = set[str]()
     for settings in points:
         with errors.collected():
-            layer = with_settings(base, settings)
-            config, faults = validate_valid_sections(experiment, layer)
-            if (section := repr(config.data_section)) in checked_sections:
-                faults.sections.add("data")  # the files of equal sections are read once
+            config = validate_config(experiment, with_settings(base, settings))
+            section = repr(config.data_section)
+            is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
             check_run_can_start(
-                experiment, config, options, faults, layer=layer, here=on_this_machine
+                experiment, config, options, here=on_this_machine, reads_data=is_new
             )
             configs.append(config)
     errors.raise_all(" in the sweep", ERRORS_SHOWN)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
@@ -25,13 +25,11 @@ from pathlib import Path
 from types import ModuleType
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system import resources
-from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_regular_file
 from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal, stop_behind
@@ -118,29 +116,6 @@ def _start_isolated(process: BaseProcess) -> None:
         sys.modules["__main__"] = script
         if before is not None:
             os.environ[SAFE_PATH] = before
-
-
-def select_device(configs: Sequence[ExperimentConfig]) -> str:
-    """Return the device that runs with these configs select, such as `cuda`; the CPU comes last.
-
-    A child process imports torch. Raises DlrunError if no process can be started.
-    """
-    networks = [config for config in configs if isinstance(config, LightningConfig)]
-    requested = [config.accelerator for config in networks if config.accelerator != "cpu"]
-    if not requested:
-        return "cpu"
-    ours, theirs = CONTEXT.Pipe()
-    _start_isolated(CONTEXT.Process(target=_send_device, args=(theirs, requested[0]), daemon=True))
-    theirs.close()
-    try:
-        return str(ours.recv())
-    except EOFError:  # the process died, as those of the runs will
-        return "cpu"
-
-
-def _send_device(connection: "Connection[str, str]", accelerator: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the parent was interrupted
-        connection.send(select_accelerator(accelerator)[0])
 
 
 def preload_fork_server(experiments: Iterable[str]) -> None:

@@ -21,7 +21,6 @@ from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
 from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.search_space import SEED, format_seeds
@@ -35,14 +34,6 @@ INDENT = 7  # columns of a label on the screen
 WIDTH = 80 - INDENT
 NO_VALIDATION = (
     "no config is chosen: there are no validation rows, and the test rows must not choose"
-)
-ROUGH = (
-    "In a cross-validation n counts the folds, and the interval of their mean is a rough one: the "
-    "folds share training rows"
-)
-ROUGH_SEEDS = (
-    "The seed also chooses the test rows (data.split_seed is null): the runs share rows, and the "
-    "interval of their mean is a rough one"
 )
 
 
@@ -69,13 +60,6 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
     """Return the last config if it has a validation metric, or if no key varies a test metric."""
     best = groups[-1] if groups else None
     return best if best and (best.validated or (best.main and not best.settings)) else None
-
-
-def divides_by_seed(group: Group) -> bool:
-    """Return whether the seed chooses the test rows of a config's runs."""
-    settings = group.runs[0].settings
-    is_divided = settings.get("data.test_share") is not None and not settings.get("data.test")
-    return is_divided and settings.get(SPLIT_SEED, 0) is None
 
 
 def describe_config(group: Group) -> str:
@@ -157,11 +141,6 @@ class SweepResults:
         self.best = find_best_config(self.groups)
         self.second = find_second_config(self.groups)
         self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
-        self.rough = ""  # why the interval of the mean is a rough one
-        if any(group.folds for group in self.groups):
-            self.rough = ROUGH
-        elif any(len(group.seeds) > 1 and divides_by_seed(group) for group in self.groups):
-            self.rough = ROUGH_SEEDS
         self.rows = [
             {**group.settings, **group.row(spread), "is_best": group is self.best}
             for group in self.groups
@@ -227,7 +206,6 @@ class SweepResults:
         if finished < plan.size:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
-        note += f" {self.rough}." if self.rough else ""
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validated:
             shown["the best config by validation"] = describe_config(self.best)
@@ -273,8 +251,6 @@ class SweepResults:
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
         """Print the configs, the failed points, the paths of the files, the best config."""
         screen.show("\n".join(self.table_lines(screen)))
-        if self.rough:
-            screen.note(self.rough)
         failed = self.state.failed
         for point, why in sorted(failed.items()):
             label = self.plan.points[point - 1].label
@@ -348,7 +324,7 @@ class SweepResults:
                 },
                 "second": self.second and self.second.settings,
                 "comparison": self.comparison and self.comparison.as_object(),
-                "warnings": [*filter(None, [self.rough]), *self.warnings],
+                "warnings": self.warnings,
                 "files": files,
             }
         )

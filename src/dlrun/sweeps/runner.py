@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
+from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
@@ -17,8 +18,9 @@ from dlrun.run_folder.recorded_metrics import (
     selection_metric,
 )
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
-from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
+from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
@@ -46,6 +48,11 @@ def choose_jobs_and_threads(
     return jobs, max(1, cores // jobs) if share_cores else None
 
 
+def _uses_accelerator(config: ExperimentConfig) -> bool:
+    is_network = isinstance(config, LightningConfig)
+    return is_network and select_accelerator(config.accelerator)[0] != "cpu"
+
+
 def run_sweep_points(
     sweep: Sweep,
     screen: Screen,
@@ -61,9 +68,9 @@ def run_sweep_points(
     """
     plan = sweep.plan
     configs = plan.validate_points()
-    if jobs is None and (device := select_device(configs)) != "cpu":
+    if jobs is None and any(map(_uses_accelerator, configs)):
         jobs = 1
-        screen.note(f"one run at a time: they would share {device} (--jobs: more)")
+        screen.note("one run at a time, because they would share an accelerator (--jobs: more)")
     jobs, threads = choose_jobs_and_threads(configs, jobs)
     sweep.clean_up_if_killed(screen)
     state = SweepState(sweep.find_runs())

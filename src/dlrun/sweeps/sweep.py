@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun import run_context, slurm
-from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, mark_as_printed
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
@@ -114,13 +114,9 @@ def _finish(
     sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen
 ) -> tuple[int, SweepResults]:
     """Write and show the results of a sweep; return them, and 1 if they are not complete."""
-    results = SweepResults(sweep, state)
     if state.stopped:
-        if options.json:
-            with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                results.print_json("interrupted", {}, screen)
-                mark_as_printed(state.stopped)
         raise state.stopped
+    results = SweepResults(sweep, state)
     files = results.write_files(screen)
     is_whole = "table" in files and not state.failed
     if options.json:

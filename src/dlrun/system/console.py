@@ -126,8 +126,6 @@ class _Lenient:
 class _Console(Console):
     """Prints no control characters, and short paths; on stderr it ignores write errors."""
 
-    shortens_paths = True
-
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
         return cast(IO[str], _Lenient(super().file)) if self.stderr else super().file
@@ -137,7 +135,7 @@ class _Console(Console):
     ) -> Iterator[Segment]:
         for text, style, control in super().render(renderable, options):
             shown = text if control else printable_lines(text)
-            yield Segment(shorten_paths(shown) if self.shortens_paths else shown, style, control)
+            yield Segment(shorten_paths(shown), style, control)
 
 
 def reserve_stdout() -> None:
@@ -171,9 +169,8 @@ class Screen:
         text = self.log(text, warning=True)
         self.err.print(Text("warning: ", style="yellow") + Text(text))
 
-    def fail(self, message: str, hint: str = "", *, whole_paths: bool = False) -> None:
+    def fail(self, message: str, hint: str = "") -> None:
         """Print an error message to stderr, and a hint about what to do."""
-        self.err.shortens_paths = not whole_paths
         log.error("%s", printable_lines(f"{message} ({hint})" if hint else message))
         self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:

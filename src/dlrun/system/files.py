@@ -63,16 +63,6 @@ def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def folder_size(folder: Path) -> int:
-    """Return the total size in bytes of the readable files in a folder and its subfolders."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # a file of a running run that was replaced
-                total += os.lstat(f"{parent}/{name}").st_size
-    return total
-
-
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path, whose file replaces `path` atomically when the `with` block ends."""

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from dlrun.errors import HungUp, Interrupted, OutOfTime, Stopped, Terminated
+from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
 
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
-    SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
+    SIGNALS |= {signal.SIGHUP: Terminated, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
 _raised_signals: list[int] = []  # by raise_stop_signal
 
