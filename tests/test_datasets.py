@@ -13,8 +13,9 @@ from dlrun import ConfigError, DataError, datasets
 from dlrun.config.yaml_loader import Values
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
+from dlrun.experiments.base import load_data
 from dlrun.experiments.network_experiment import NetworkExperiment
-from dlrun.experiments.tables import divide_rows, load_configured_table
+from dlrun.experiments.tables import divide_rows
 from dlrun.run_context import RunSettings
 from dlrun.system.console import Screen
 
@@ -38,7 +39,7 @@ def loaded_by(experiment: str, folder: Path, values: list[str]) -> dict[str, Any
     network = registry.load_experiment(experiment)
     assert isinstance(network, NetworkExperiment)
     context: Any = SimpleNamespace(screen=Screen(quiet=True), data_dir=folder)
-    data = network.load(config, context).data
+    data = network.load(config, context)
     return {"train": data.train, "valid": data.valid, "test": data.test}
 
 
@@ -73,7 +74,7 @@ def test_a_table_has_names_and_a_frame(tmp_path: Path) -> None:
 def test_the_linear_fits_have_the_rows_of_the_networks(tmp_path: Path) -> None:
     config = load_experiment_config("hitters-lasso", RunSettings(overrides=["data.source=sample"]))
     context: Any = SimpleNamespace(screen=Screen(quiet=True), data_dir=tmp_path)
-    parts = divide_rows(config, load_configured_table(config, context), context.screen)
+    parts = divide_rows(config, load_data(config, context), context.screen)
     players = datasets.hitters(sample=True, data_dir=tmp_path)
     np.testing.assert_array_equal(players.train.X, parts["train"].X)
     np.testing.assert_array_equal(players.test.y, parts["test"].targets)

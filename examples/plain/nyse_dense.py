@@ -18,7 +18,7 @@ BATCH_SIZE = 64  # batch_size
 LEARNING_RATE = 0.001  # optimizer.lr
 HIDDEN = [32]  # model.hidden
 DROPOUT = [0.5]  # model.dropout
-DAY_OF_WEEK = True  # model.day_of_week
+DAY_OF_WEEK = True  # data.day_of_week
 SEED = 0  # seed
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 
 from dlrun import datasets
 
-DAY_OF_WEEK = False  # model.day_of_week
+DAY_OF_WEEK = False  # data.day_of_week
 
 
 def fit(train, test):

@@ -19,12 +19,10 @@ from scipy import sparse
 
 from dlrun.data.archives import Array
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.small_images import SmallImages
 from dlrun.data.sources import GENERATED, ReadContext, dataset_of
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
-from dlrun.data.trading_days import make_days
 from dlrun.errors import public
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings, resolve_data_dir
@@ -101,8 +99,8 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> 
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
     """
-    context = _find("hitters-linear", f"data.split_seed={seed}", sample, data_dir)
-    return _table_rows(dataset_of(context.config).make(context))
+    _, table = _load("hitters-linear", [f"data.split_seed={seed}"], sample, data_dir)
+    return _table_rows(table)
 
 
 @public
@@ -115,8 +113,9 @@ def nyse(
     day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
     the day's volume. All are standardised over all days. seed: only generates samples.
     """
-    context = _find("nyse-linear", f"seed={seed}", sample, data_dir)
-    return _table_rows(make_days(context, weekday=day_of_week))
+    settings = [f"seed={seed}", f"data.day_of_week={str(day_of_week).lower()}"]
+    _, table = _load("nyse-linear", settings, sample, data_dir)
+    return _table_rows(table)
 
 
 @public
@@ -138,8 +137,7 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
     """
-    context = _find("imdb-dense", f"seed={seed}", sample, data_dir)
-    reviews: Reviews = dataset_of(context.config).make(context)
+    context, reviews = _load("imdb-dense", [f"seed={seed}"], sample, data_dir)
     return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
@@ -149,20 +147,23 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = No
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """
-    context = _find("imdb-lstm", f"seed={seed}", sample, data_dir)
-    reviews: Reviews = dataset_of(context.config).make(context)
+    context, reviews = _load("imdb-lstm", [f"seed={seed}"], sample, data_dir)
     length = context.config.max_length
     ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
     return _film_reviews(context, reviews, *ids)
 
 
-def _find(experiment: str, seed: str, sample: bool, data_dir: Folder) -> ReadContext:
-    """Return the files of the data of an experiment's shipped config, with a seed."""
+def _load(
+    experiment: str, settings: list[str], sample: bool, data_dir: Folder
+) -> tuple[ReadContext, Any]:
+    """Return the data of an experiment's shipped config, with some settings, and their files."""
     source = [f"data.source={GENERATED}"] if sample else []
-    config = load_experiment_config(experiment, RunSettings(overrides=[seed, *source]))
+    config = load_experiment_config(experiment, RunSettings(overrides=[*settings, *source]))
     section = config.data_section
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
-    return dataset_of(section).find(section, folder, config.split_seed, Screen(results=False))
+    dataset = dataset_of(section)
+    context = dataset.find(section, folder, config.split_seed, Screen(results=False))
+    return context, dataset.make(context)
 
 
 def _split(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
@@ -186,8 +187,7 @@ def _table_rows(table: Table) -> TableRows:
 
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: Folder) -> Images:
-    context = _find(experiment, f"seed={seed}", sample, data_dir)
-    images: SmallImages = dataset_of(context.config).make(context)
+    context, images = _load(experiment, [f"seed={seed}"], sample, data_dir)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
     return Images(**_split(context, train, test), classes=images.names)
 

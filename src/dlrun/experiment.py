@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         keep_test_predictions,
     )
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
-    from dlrun.training.data import ArrayData, TensorBatches
+    from dlrun.training.data import TensorBatches
     from dlrun.training.objective import Objective, classification, make_optimizer, regression
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
@@ -61,7 +61,7 @@ _SLOW = (  # modules of names that are imported when they are used, the quickest
 )
 
 __all__ = [
-    "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
+    "AcceleratorReport", "Argument", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
     "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
     "Objective", "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",

@@ -64,13 +64,13 @@ def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
 
 
 def create_panel_grid(
-    count: int, width: float, height: float, *, title: str, share_y: bool = False
+    count: int, width: float, height: float, *, title: str
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
     columns = min(PANELS_PER_ROW, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels[:count]:
         axes.grid(alpha=0.3)
     for axes in panels[count:]:
@@ -161,25 +161,14 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
 
 
 @matplotlib_defaults()
-def draw_lasso_path(
-    table: Table, rows: int, chosen: int, baseline: tuple[str, Table, float] | None, *, title: str
-) -> Figure:
-    """Plot the accuracy along the lasso path, beside that of another run by epoch."""
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title, share_y=True)
+def draw_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
+    """Plot the accuracy along the lasso path."""
+    figure, (axes,) = create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    draw_splits(left, x, table, "accuracy", NAMES)
-    left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
-    left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
-    left.set_title("lasso", fontsize=11)
-    left.legend()
-    if baseline is None:
-        right.set_title("no run to compare with (compare_with)", fontsize=11)
-        right.axis("off")
-    else:
-        name, epochs, test_accuracy = baseline
-        right.set_title(escape_figure_text(name, 60), fontsize=11)
-        _draw_metric(right, epochs, "accuracy", test_accuracy)
-        right.tick_params(labelleft=True)
+    draw_splits(axes, x, table, "accuracy", NAMES)
+    axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
+    axes.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
+    axes.legend()
     return figure
 
 

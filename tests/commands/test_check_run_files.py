@@ -67,7 +67,7 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     copy = Path(shutil.copytree(runs / name, runs.parent / "another" / "20260101T000000Z-a"))
     change_config(copy, "seed: 1", "seed: 2")
     change_record(copy, seed=2, metrics={"test_accuracy": 1.0})
-    why = f"a copy of {NAME}/{name}"
+    why = f"the same run as {NAME}/{name}"
     checked = cli("runs", "check", "--json").is_told(1, "3 runs, 0 damaged, 1 copied")
     problems = {row["run"]: row["problems"] for row in json.loads(checked.stdout)}
     assert problems["another/a"] == [why]

@@ -126,7 +126,7 @@ def test_notes_are_not_part_of_the_record(forked: Dlrun, tmp_path: Path) -> None
 
 
 def test_a_sweep_gives_its_own_to_each_point(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *setting("path.values=4", "compare_with=null"), "--json")
+    sweep = words("--seeds", "2", *setting("path.values=4"), "--json")
     own = ["--name", "s", "--note", "why <not>", "--tag", "wide"]
     about = json.loads(harness.run(tmp_path, *sweep, *own).is_told(0).stdout)
     assert (about["note"], about["tags"]) == ("why <not>", ["wide"])

@@ -64,7 +64,6 @@ def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
         ("hitters-dense trainer.precision=bf16-mixed", "trainer.precision"),
         ("hitters-dense scheduler.name=cosine", "scheduler.name"),
         ("hitters-dense optimizer.weight_decay=0.1", "it has trainer.max_epochs, "),
-        ("imdb-lasso compare_with=null", "compare_with"),
         ("imdb-lstm data.source=nosuch", "data.source"),
         ("imdb-lstm lr=0.1", "optimizer.lr"),
         ("text-dense", "cifar100, "),

@@ -91,7 +91,7 @@ def test_a_class_is_a_table_with_a_row_for_each_run(tmp_path: Path, done: Done) 
     rows = json.loads(harness.run(tmp_path, "verify", hand_in, "--json").is_told(1).stdout)
     found = [row["result"] for row in rows]
     assert found == ["identical", "different", "failed", "damaged", "copy"]
-    assert rows[4]["why"] == f"a copy of ada/{done(NAME).name}, or the reverse"
+    assert rows[4]["why"] == f"the same run as ada/{done(NAME).name}"
     (difference,) = rows[1]["differences"]
     assert (difference["name"], difference["stated"]) == ("test_mae", 0.5)
     ended = harness.run(tmp_path, "verify", "bob/latest", "--runs-dir", hand_in).is_told(1)

@@ -64,7 +64,7 @@ def test_a_file_missing_in_the_data_folder_is_named(tmp_path: Path, monkeypatch:
     with pytest.raises(DownloadError, match=rf"{TEST}\.gz is missing") as caught:
         load(tmp_path, None)
     assert all(f"{name}.gz" in caught.value.hint for name in contents())
-    with pytest.raises(DataError, match=rf"data\.archive: .*{TEST}\.gz: no such file"):
+    with pytest.raises(DataError, match=rf"{TEST}\.gz: cannot be read"):
         load(tmp_path, folder)
 
 
@@ -112,4 +112,6 @@ def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
     done = cli("data", "fetch", "mnist", *archive).is_told(1, "not the published")
     assert "20 training and 10 test rows" in done.stdout
     assert all(name in done.stderr for name in NAMES)
-    cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(2, "no such folder")
+    cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(
+        2, "data.archive: ", "no such file"
+    )

@@ -36,7 +36,7 @@ def digests(tmp_path: Path, monkeypatch: Patch) -> Iterator[list[str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     mnist = datasets.MNIST.sources[0]
     remote = datasets.idx_files(f"http://127.0.0.1:{server.server_port}", md5)
-    options = {"files": remote, "labels": CLOTHES, "check": mnist.check}
+    options = {"files": remote, "labels": CLOTHES}
     sources = (*datasets.MNIST.sources, Source("clothes", "Clothes", mnist.read, **options))
     monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, sources=sources))
     with server:

@@ -130,30 +130,43 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
         ("table-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
         ("table-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
          ("column 'a': 'u'", "column 'b' has one value", 'data.ignore=["a", "b"]')),
-        ("table-lasso", "a,y\n1,2\n", (*CSV, "data.target=z", "data.ignore=[q]"),
-         ("no column 'z'", "no column 'q'", "the columns are: a, y")),
         ("table-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
          ("a.csv", "all rows are of the class")),
-        ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
-        ("text-dense", "", CLASSES, ("folder: 1 sub-folder",)),
-        ("image-cnn", "", CLASSES, ("folder: 0 sub-folders",)),
+        ("text-dense", "", CLASSES, ("folder: all rows are of the class 'one'",)),
+        ("image-cnn", "", CLASSES, ("folder: no row has a label",)),
     ],
 )  # fmt: skip
-def test_a_fault_in_the_first_rows_of_the_data_leaves_no_folder(
+def test_a_fault_in_the_data_leaves_no_folder(
     cli: Dlrun, tmp_path: Path, name: str, table: str, sets: tuple[str, ...], told: tuple[str, ...]
 ) -> None:
     (tmp_path / "a.csv").write_text(table)
     (tmp_path / "folder" / "one").mkdir(parents=True)
     (tmp_path / "folder" / "one" / "a.txt").write_text("a text")
+    cli(name, *setting(*sets)).is_told(2, *told)
+    assert not [*(tmp_path / "runs" / name).iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "sets", "told"),
+    [
+        ("table-lasso", "a,y\n", (*CSV, "data.target=z", "data.ignore=[q]"),
+         ("no column 'z'", "no column 'q'", "the columns are: a, y")),
+        ("nyse-rnn", "a,b\n1,2\n", ("data.archive=a.csv",), ("'DJ_return'", "'train'")),
+    ],
+)  # fmt: skip
+def test_a_missing_column_is_told_before_a_run_begins(
+    cli: Dlrun, tmp_path: Path, name: str, table: str, sets: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.csv").write_text(table)
     for command in ([name, "--dry-run"], [name], ["sweep", name, "--seeds", "2"]):
         cli(*command, *setting(*sets)).is_told(2, *told)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_fault_that_only_all_rows_show_removes_the_new_folder(cli: Dlrun, tmp_path: Path) -> None:
+def test_the_fault_of_a_later_run_removes_only_its_folder(cli: Dlrun, tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
-    rows = "".join(f"{row},{row % 7},{row % 5}\n" for row in range(2500))
+    rows = "".join(f"{row},{row % 7},{row % 5}\n" for row in range(25))
     table.write_text(f"a,b,y\n{rows}")
     words = ["table-linear", *setting(*CSV, "data.target=y"), "--json"]
     cli(*words).is_told(0)
@@ -161,7 +174,7 @@ def test_a_fault_that_only_all_rows_show_removes_the_new_folder(cli: Dlrun, tmp_
     before = latest.resolve()
     table.write_text(f"a,b,y\n{rows}0,x,1\n")
     cli(*words, "--dry-run").is_told(0)
-    done = cli(*words).is_told(2, "a.csv:2502: column 'b'")
+    done = cli(*words).is_told(2, "a.csv:27: column 'b'")
     assert "'x' is no number" in json.loads(done.stdout)["error"]
     assert latest.resolve() == before and {*latest.parent.iterdir()} == {before, latest}
 

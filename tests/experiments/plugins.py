@@ -16,8 +16,6 @@ WORKING = """
 from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
 
 class Counting(Experiment):
-    name = "{name}"
-
     def run(self, config, context):
         context.folder.write_text("words.txt", "word " * config.words)
         report = AcceleratorReport("cpu", "cpu", None)

@@ -50,7 +50,6 @@ def test_a_key_that_changes_numbers(name: str, override: str, value: str, book: 
         ("imdb-dense", ["data.split_seed=3"]),  # its test rows are given
         ("imdb-dense", ["fallback=false"]),
         ("imdb-lstm", ["logger=[tensorboard]"]),
-        ("imdb-lasso", ["compare_with=null"]),
         ("classify-images", ["top=5"]),
     ],
 )
@@ -72,10 +71,10 @@ SHIPPED, VARIANT = {"test_r2": 0.4128913}, {"test_r2": 0.4595563}  # of nyse-lin
 @pytest.mark.parametrize(
     ("overrides", "reason", "notebook"),
     [
-        (["model.day_of_week=true", "seed=2"], "", VARIANT),
+        (["data.day_of_week=true", "seed=2"], "", VARIANT),
         ([], "", SHIPPED),
         (["data.lags=4"], "data.lags is 4", SHIPPED),
-        (["model.day_of_week=true", "data.lags=4"], "data.lags is 4", SHIPPED),
+        (["data.day_of_week=true", "data.lags=4"], "data.lags is 4", SHIPPED),
     ],
 )
 def test_a_variant_has_published_numbers_of_its_own(

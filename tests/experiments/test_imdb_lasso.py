@@ -1,31 +1,23 @@
-"""What is imdb-lasso's own: the path, the words, the run that it is compared with."""
+"""What is imdb-lasso's own: the path and the words."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.saved_run import Run
-from tests import harness
 from tests.conftest import Dlrun, setting, smoke
-from tests.experiments.use import finished, latest, results, rows
+from tests.experiments.use import latest, results
 
-NAME, DENSE = "imdb-lasso", "imdb-dense"
+NAME = "imdb-lasso"
 COLUMNS = "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,seconds,duality_gap"
-TWO = setting("trainer.max_epochs=2")
 
 
 def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> None:
-    dense = finished(tmp_path, [*smoke(DENSE), *TWO]).resolve()
     done = forked(*smoke(NAME)).is_told(0)
     folder = latest(tmp_path, NAME)
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0] == COLUMNS and len(lines) == 11
     found = results(folder)
-    assert (tmp_path / found["compared_with"]).resolve() == dense
-    assert (folder / "compared.csv").read_bytes() == (dense / "metrics.csv").read_bytes()
-    assert found["compared_test_accuracy"] == results(dense)["metrics"]["test_accuracy"]
     best = max(csv.DictReader(lines), key=lambda row: float(row["valid_accuracy"]))
     assert found["metrics"]["lambda"] == pytest.approx(float(best["lambda"]))
     assert found["metrics"]["test_accuracy"] > 0.7  # the generated words of judgement are learnable
@@ -46,20 +38,3 @@ def test_weights_have_their_columns_sign(forked: Dlrun, tmp_path: Path, smallest
     found = results(latest(tmp_path, NAME))
     assert all(weight > 0 for _, weight in found["words"]["positive"])
     assert all(weight < 0 for _, weight in found["words"]["negative"])
-
-
-@pytest.mark.slow
-def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: Path) -> None:
-    dense = finished(tmp_path, [*smoke(DENSE), *TWO])
-    words = [*smoke(NAME), *setting("path.values=300")]
-    child = harness.start(tmp_path, *words)
-    folder = tmp_path / "runs" / NAME / "latest"
-    harness.wait_until((folder / "checkpoint.previous").exists, child)
-    child.end(after=0)
-    curve = (folder / "compared.csv").read_bytes()
-    shutil.rmtree(dense)
-    forked("resume", "latest").is_told(0)
-    found = results(folder)
-    assert (found["status"], len(rows(folder))) == ("finished", 300)
-    assert Run.open(folder).draw().keys() == {"lasso_path.png"}
-    assert (folder / "compared.csv").read_bytes() == curve

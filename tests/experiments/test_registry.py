@@ -107,7 +107,6 @@ def test_a_plugin_that_is_left_out_has_a_warning(forked: Dlrun, plugins: Plugins
     ("broken", "reason"),
     [
         ({"code": "import no_such_module"}, "ModuleNotFoundError"),
-        ({"code": WORKING.replace('"{name}"', '"another"')}, "calls itself 'another'"),
         ({"config": "class Config: pass"}, "Config is no ExperimentConfig"),
         ({"config": CONFIG + RAISING_CHECK}, "KeyError: 'lost'"),
         ({"code": WORKING.replace("float(config.words)", '"abc"')}, "is not a number"),

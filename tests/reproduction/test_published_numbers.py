@@ -36,7 +36,7 @@ def a_part(
 def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:
     fit = "hitters-linear"
     simple = a_part(tmp_path / "a", [239.0], fit)
-    variant = {"model.day_of_week": True}
+    variant = {"data.day_of_week": True}
     same = a_part(tmp_path / "b", [200.0], fit, variant=variant)
     baseline = Baseline(experiment=fit, metric="test_mae")
     part = a_part(tmp_path / "c", [230.0, 240.0, 250.0, 235.0, 245.0], baseline=baseline)

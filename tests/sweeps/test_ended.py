@@ -12,7 +12,7 @@ from tests.conftest import setting
 from tests.sweeps.use import QUICK, runs, start, status, wait_until, words, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-LONG = [*words("--seeds", "3", "--name", "s", "--jobs", "2"), *setting("compare_with=null")]
+LONG = [*words("--seeds", "3", "--name", "s", "--jobs", "2")]
 ENDLESS = setting("path.values=1000", "data.sample_reviews=3000")
 
 

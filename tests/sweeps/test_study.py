@@ -31,7 +31,7 @@ from tests.sweeps.use import (
 NETWORK = "imdb-dense"
 SPACES = ["optimizer.lr=log:1e-4..1e-1", "batch_size=int:10..99", "model.hidden=[8]|[16]|[8,8]"]
 PENALTY = ["--space", "path.smallest=log:0.001..0.5", "--sampler", "tpe"]
-QUIETLY = setting("path.values=4", "compare_with=null")
+QUIETLY = setting("path.values=4")
 
 
 def a_plan(*, trials: int = 25, **search: Any) -> SweepPlan:

@@ -16,12 +16,11 @@ from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
 GRID = ["--seeds", "2", "path.smallest=0.01,0.1", *setting("path.values=4")]
-QUIETLY = setting("compare_with=null")  # no warning that there is no run to compare with
 
 
 def test_a_sweep(tmp_path: Path) -> None:
     """Its runs, plan, table, page, last lines; and it is not taken for a run."""
-    sweep = words(*GRID, *QUIETLY, "--name", "s")
+    sweep = words(*GRID, "--name", "s")
     done = harness.run(tmp_path, *sweep, "--jobs", "2").is_told(0)
     *lines, _ = (done.stderr + done.stdout).splitlines()  # the last repeats the whole config
     assert [line for line in lines if len(line) > 80] == []
@@ -73,12 +72,12 @@ def assert_the_last_lines_repeat_the_best(folder: Path, stdout: str) -> None:
 
 def assert_bits_are_those_of_the_run_alone(folder: Path) -> None:
     alone = setting("seed=1", "path.smallest=0.1", "path.values=4")
-    harness.run(folder, *smoke(QUICK), *alone, *QUIETLY, "--name", "alone").is_told(0)
+    harness.run(folder, *smoke(QUICK), *alone, "--name", "alone").is_told(0)
     assert outcome(named(folder, "alone")) == outcome(named(folder, "s-4"))
 
 
 def test_an_edited_record_is_in_no_mean_and_is_named(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
+    sweep = words("--seeds", "2", *setting("path.values=4"), "--name", "s")
     harness.run(tmp_path, *sweep).is_told(0)
     edited, _ = runs(tmp_path).values()
     record = json.loads((edited / "results.json").read_text())
@@ -127,7 +126,7 @@ def test_on_other_data_nothing_is_continued(tmp_path: Path, header: str, rows: i
 
 
 def test_a_copy_of_a_run_is_in_no_table_of_a_sweep_and_leads_no_list(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *QUIETLY, *setting("path.values=4"), "--name", "s")
+    sweep = words("--seeds", "2", *setting("path.values=4"), "--name", "s")
     harness.run(tmp_path, *sweep).is_told(0)
     first, second = sorted(runs(tmp_path).values())
     point = json.loads((second / "results.json").read_text())["sweep"]

@@ -84,7 +84,9 @@ def shipped(folder: Path, name: str, precision: str) -> Training:
     loaded = network.load(config, context)
     build, objective = partial(network.build, config, loaded.assets), network.objective
     made = objective(config, loaded.assets)
-    return Training.of_network(config, context, build, loaded.data, made, "")
+    return Training.of_network(
+        config, context, build, network._array_data(config, loaded), made, ""
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from dlrun.experiment import DataOrigin, LoadedData, NetworkAssets
 from dlrun.training.data import ArrayData, BagBatches, EpochBatches, TensorBatches
 
 
@@ -59,7 +60,7 @@ def test_the_fingerprint_is_of_all_the_data() -> None:
             inputs = np.arange(6, dtype=np.float32).reshape(3, 2)
             inputs[2, 1] += part == changed
             parts[part] = TensorBatches(inputs, np.array([0, 1, 1]))
-        return ArrayData(**parts, batch_size=2, seed=0).fingerprint()
+        return LoadedData(**parts, origin=DataOrigin("x"), assets=NetworkAssets()).fingerprint()
 
     assert digest(None) == digest(None)
     assert len({digest(part) for part in (None, "train", "valid", "test")}) == 4

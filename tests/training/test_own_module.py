@@ -347,7 +347,6 @@ class Fragile(CPUAccelerator):
 AcceleratorRegistry.register("fragile", Fragile)
 
 class OwnModule(LightningExperiment):
-    name = "own-module"
     def module(self, config):
         return Model()
     def datamodule(self, config, context):

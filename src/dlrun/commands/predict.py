@@ -275,9 +275,12 @@ def _predict_test_set(
 def _compare(kept: Predictions, tested: Predictions) -> Values:
     """Return how many new test predictions differ from those of the run, and by how much."""
     others = kept.true != tested.true
-    if tested.classes:
+    classes = {}
+    if isinstance(kept, PredictedClasses) and isinstance(tested, PredictedClasses):
         others |= kept.predicted != tested.predicted
-    gaps = np.abs(kept.numbers - tested.numbers)
-    classes = {"different_classes": int(others.sum())} if tested.classes else {}
+        classes = {"different_classes": int(others.sum())}
+        gaps = np.abs(kept.probability - tested.probability)
+    else:
+        gaps = np.abs(kept.predicted - tested.predicted)
     different = int((others | (gaps >= tested.near)).sum())
     return {"different_rows": different, **classes, "largest_difference": float(gaps.max())}

@@ -21,7 +21,6 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
-from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.rows import Column, number
 from dlrun.run_context import RunSettings
@@ -32,14 +31,13 @@ from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
 # What may differ: fields of the record that say which run it is, when and where it was done, or
-# hold digests (that of photographs has their times). What begins with `compared` is another run's.
+# hold digests (that of photographs has their times).
 # All other fields and files are compared, but for figures.
 FIELDS_THAT_MAY_DIFFER = (
     "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
     "continues", "files", "data_digest",
-    "compared_with", "compared_experiment", "compared_test_accuracy",
 )  # fmt: skip
-FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED, "compared.csv"}
+FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value
@@ -184,8 +182,7 @@ def _replaced_values(run: Run) -> Values:
 
     Published numbers are those of the shipped config.
     """
-    schema = registry.load_config_class(run.record.experiment)
-    return {**schema.standalone_values, "threads": run.record.threads or 1, "logger": []}
+    return {"threads": run.record.threads or 1, "logger": []}
 
 
 def _layers(run: Run, replaced: Values) -> list[ConfigLayer]:

@@ -224,6 +224,12 @@ class TradingDaysDataConfig(PublishedDataConfig):
     lags: Annotated[int, Field(ge=1, le=250)]
 
 
+class WeekdaysDataConfig(TradingDaysDataConfig):
+    """Defines the config of trading days, and whether the day of the week predicts too."""
+
+    day_of_week: bool
+
+
 class BookConfig(ExperimentConfig):
     """Defines the config keys of every experiment of the book, which has published numbers."""
 
@@ -256,9 +262,3 @@ def on_data(
     complete = cast("type[E]", created)
     complete.real_in_demo = real_in_demo
     return complete
-
-
-class WeekdayConfig(Section):
-    """Defines whether the day of the week is a predictor beside the lags."""
-
-    day_of_week: bool

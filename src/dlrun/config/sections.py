@@ -135,7 +135,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
     changeable_keys: ClassVar[frozenset[str]] = DATA_PLACES  #: keys for `dlrun resume --set`
     neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
-    standalone_values: ClassVar[Mapping[str, object]] = {}  #: values that need no other run
     max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain
     stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers of one split
     real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data

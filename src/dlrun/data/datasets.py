@@ -81,7 +81,6 @@ generated_images = function("small_images:read_generated_images")
 make_images = function("small_images:make_images")
 table = function("tables:read_table")
 generated_rows = function("tables:read_generated_rows")
-check_table = function("tables:check_table")
 make_table = function("tables:make_table")
 
 IMDB = Dataset(
@@ -114,7 +113,7 @@ MNIST = Dataset(
 HITTERS = Dataset(
     "hitters",
     (
-        Source("hitters", "Hitters", table, HITTERS_CSV, (), check_table, is_book=True),
+        Source("hitters", "Hitters", table, HITTERS_CSV, is_book=True),
         Source(GENERATED, "players", generated_rows),
     ),
     make_table,
@@ -122,7 +121,7 @@ HITTERS = Dataset(
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", table, NYSE_CSV, (), table, is_book=True),
+        Source("nyse", "NYSE", table, NYSE_CSV, is_book=True),
         Source(GENERATED, "days", generated_rows),
     ),
     function("trading_days:make_days"),
@@ -130,11 +129,6 @@ NYSE = Dataset(
 
 own_texts = function("labelled_texts:read_own_texts")
 own_images = function("small_images:read_own_images")
-check_texts = function("labelled_texts:check_own_texts")
-check_images = function("small_images:check_own_images")
-OWN_TEXTS = Source("own", "own texts", own_texts, check=check_texts)
-OWN_IMAGES = Source("own", "own images", own_images, check=check_images)
-OWN_TABLE = Source("own", "own table", table, check=check_table)
-TEXTS = Dataset("texts", (OWN_TEXTS,), make_reviews)
-IMAGES = Dataset("images", (OWN_IMAGES,), make_images)
-TABLE = Dataset("table", (OWN_TABLE,), make_table)
+TEXTS = Dataset("texts", (Source("own", "own texts", own_texts),), make_reviews)
+IMAGES = Dataset("images", (Source("own", "own images", own_images),), make_images)
+TABLE = Dataset("table", (Source("own", "own table", table),), make_table)

@@ -12,7 +12,7 @@ from scipy import sparse
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import read_tar
 from dlrun.data.prepared import Prepared, load_or_prepare_arrays
-from dlrun.data.sources import FIRST_ROWS, DataOrigin, ReadContext
+from dlrun.data.sources import DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
@@ -108,23 +108,8 @@ def _prepare(context: ReadContext) -> Prepared:
 def read_own_texts(context: ReadContext) -> list[TextSource]:
     """Open the parts of a user's own texts."""
     return [
-        user_data.open_text_source(context.config, path, context.warnings, context.most_rows)
-        for path in context.paths
+        user_data.open_text_source(context.config, path, context.warnings) for path in context.paths
     ]
-
-
-def check_own_texts(context: ReadContext) -> None:
-    """Raise DlrunError if the first rows of a user's own texts cannot be read."""
-    if context.paths[0].is_dir():
-        user_data.check_class_folders(context.paths)
-        return
-    rows = LabelledRows(context.warnings)
-    counts = []
-    for source in read_own_texts(context):
-        rows.begin_part(source.place)
-        counts.append(sum(rows.add(label, None, where) for _, label, where in source.rows))
-    if max(counts) < FIRST_ROWS:  # they are all rows
-        rows.split(context.config, context.seed)
 
 
 def read_generated_reviews(context: ReadContext) -> list[TextSource]:

@@ -71,11 +71,6 @@ def make_images(context: ReadContext) -> SmallImages:
     return SmallImages(train, test, names["labels"], context.origin, names_of_test_rows(names))
 
 
-def check_own_images(context: ReadContext) -> None:
-    """Raise DlrunError if a user's own folders of images are no classes."""
-    user_data.check_class_folders(context.paths, photographs.SUFFIXES)
-
-
 def _prepared(train: LabelledImages, test: LabelledImages, **names: list[str]) -> Prepared:
     arrays: dict[str, Array] = {}
     for part, images in (("train", train), ("test", test)):

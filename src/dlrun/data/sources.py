@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from dlrun.config.data_sections import (
 )
 from dlrun.data import user_data
 from dlrun.data.download import download_file, packaged_paths
-from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError, Faults
+from dlrun.data.text_files import DataWarnings, open_csv_table
+from dlrun.errors import ConfigError, Faults
 from dlrun.system.console import Screen
 from dlrun.system.files import read_unpacked
 
 MAX_UNPACKED_BYTES = 1 << 30
-FIRST_ROWS = 2000  # that are read of each file before a run begins
 GENERATED = "sample"  # the name of every source of generated data
 
 
@@ -84,7 +83,6 @@ class ReadContext:
     paths: list[Path] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)  # of own data one, also of its settings
     warnings: DataWarnings = field(default_factory=DataWarnings)
-    most_rows: int | None = None  # that are read of each file; None: all
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,7 @@ class Source:
     """Describes a source of data: its reader, its files, and whether it is the book's.
 
     name: the value of `data.source`. title: what its data are, as figures and pages say it. labels:
-    the names of its classes, if its files do not have them. check: raises DlrunError if the first
-    rows of the files show that they cannot be read.
+    the names of its classes, if its files do not have them.
     """
 
     name: str
@@ -101,7 +98,6 @@ class Source:
     read: Callable[[ReadContext], Any]
     files: tuple[RemoteFile, ...] = ()
     labels: tuple[str, ...] = ()
-    check: Callable[[ReadContext], None] | None = None
     is_book: bool = field(default=False, kw_only=True)
 
 
@@ -151,19 +147,18 @@ class Dataset:
             if path.exists()
         }
 
-    def check(self, config: Any, data_dir: Path, seed: int) -> None:
-        """Raise DlrunError with all that the config, the files and their first rows show as wrong.
+    def check(self, config: Any, data_dir: Path) -> None:
+        """Raise DlrunError with all that the config and the headers of tables show as wrong.
 
         Published files that are not on this machine are not missing: a run downloads them.
         """
         source = self.source(config)
         faults = Faults()
         if source.files and config.archive is not None:
-            file = source.files[0]
-            kind = "folder" if file.gzipped else "file"
-            if not (config.archive.is_dir() if file.gzipped else config.archive.is_file()):
-                hint = f"it names the {kind} with {file.name}; null downloads it"
-                problem = f"data.archive: {config.archive}: no such {kind}"
+            missing = [path for _, path in self.files(config, data_dir) if not path.is_file()]
+            if missing:
+                hint = "it names the file, or the folder with the files; null downloads them"
+                problem = f"data.archive: {missing[0]}: no such file"
                 faults.errors.append(ConfigError(problem, hint))
         with faults.collected():
             if isinstance(config, OwnDataConfig):
@@ -171,13 +166,12 @@ class Dataset:
             elif source.name == GENERATED and self.sample_rows:
                 held_out_rows(config.validation, getattr(config, self.sample_rows))
         faults.raise_all()
-        paths = self.paths(config, data_dir)
-        if source.check is not None and all(path.exists() for path in paths):
-            origin = DataOrigin(f"{source.title} ({paths[0].name})")
-            folder = data_dir / self.name
-            screen = Screen(quiet=True)
-            context = ReadContext(source, config, folder, seed, screen, origin, paths)
-            source.check(replace(context, most_rows=FIRST_ROWS))
+        columns = getattr(config, "columns", {})
+        for path in self.paths(config, data_dir):
+            if columns and path.is_file():
+                with faults.collected():
+                    open_csv_table(path, columns, DataWarnings())
+        faults.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
         """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""
@@ -218,10 +212,8 @@ class Dataset:
         Raises DataError, or DownloadError if the download fails.
         """
         for file, path in self.files(config, data_dir):
-            if path.exists():
+            if path.exists() or getattr(config, "archive", None) is not None:
                 continue
-            if getattr(config, "archive", None) is not None:
-                raise DataError(f"data.archive: {path}: no such file")
             remedy = self._remedy(self.source(config), file, path.parent)
             download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
 

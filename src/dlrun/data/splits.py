@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import DividedDataConfig, OwnDataConfig, held_out_rows
+from dlrun.config.data_sections import FOLDS, DividedDataConfig, OwnDataConfig, held_out_rows
 from dlrun.data.archives import Array
 from dlrun.data.sources import ReadContext
 from dlrun.data.text_files import DataWarnings, Place
@@ -48,23 +48,28 @@ def split_off_validation(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def rows_of_fold(fold: Fold, classes: Rows | int, seed: int) -> Rows:
-    """Return the indices of the rows of a fold, as scikit-learn's KFold with `shuffle` makes it.
+def divide_into_folds(
+    folds: int, targets: Array, seed: int, *, by_class: bool, key: str = FOLDS
+) -> list[tuple[Rows, Rows]]:
+    """Return the rows to fit and those held out of each fold, as scikit-learn's shuffled KFold.
 
-    classes: the class of each row, of which each fold gets equal shares (StratifiedKFold), or the
-    number of rows. Raises ConfigError if there are more folds than rows, or rows of a class.
+    by_class: each fold gets equal shares of the classes that are the targets (StratifiedKFold).
+    key: of the config. Raises ConfigError if there are more folds than rows, or rows of a class.
     """
     from sklearn.model_selection import KFold, StratifiedKFold  # slow
 
-    number, folds = fold
-    rows = classes if isinstance(classes, int) else int(np.bincount(classes).min())
+    rows = int(np.bincount(targets).min()) if by_class else len(targets)
     if folds > rows:
         problem = f"{folds:,} folds of {pluralize(rows, 'row')}, of the table or of a class"
-        raise ConfigError(f"data.folds: {problem}", "choose fewer folds, or give more rows")
-    divider = KFold if isinstance(classes, int) else StratifiedKFold
-    targets = np.zeros(classes) if isinstance(classes, int) else classes
-    divided = divider(folds, shuffle=True, random_state=seed).split(targets, targets)
-    held: Rows = [test for _, test in divided][number - 1]
+        raise ConfigError(f"{key}: {problem}", "choose fewer folds, or give more rows")
+    divider = StratifiedKFold if by_class else KFold
+    return list(divider(folds, shuffle=True, random_state=seed).split(targets, targets))
+
+
+def rows_of_fold(fold: Fold, targets: Array, seed: int, *, by_class: bool) -> Rows:
+    """Return the indices of the rows that a fold holds out, see `divide_into_folds`."""
+    number, folds = fold
+    _, held = divide_into_folds(folds, targets, seed, by_class=by_class)[number - 1]
     return held
 
 
@@ -138,9 +143,8 @@ class LabelledRows:
         if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
             is_test = np.arange(len(labels)) >= separate
         elif config.chosen_fold is not None:
-            is_test = np.isin(
-                np.arange(len(labels)), rows_of_fold(config.chosen_fold, labels, seed)
-            )
+            held_out = rows_of_fold(config.chosen_fold, labels, seed, by_class=True)
+            is_test = np.isin(np.arange(len(labels)), held_out)
         else:
             is_test = np.zeros(len(labels), bool)
             random = np.random.default_rng(seed)

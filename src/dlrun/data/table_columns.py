@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -55,17 +55,11 @@ class TableColumns(BaseModel, frozen=True):
         return names
 
     def encode(self, cells: Cells) -> list[float]:
-        """Return the row of the matrix; raise DataError with all missing or unknown cells."""
+        """Return the row of the matrix; raise DataError for a missing or unknown cell."""
         row: list[float] = []
-        problems = []
         for name, levels in self.levels.items():
             encode = self._encode_word if levels else self._encode_number
-            try:
-                row += encode(name, cells.get(name, ""))
-            except DataError as error:
-                problems.append(error.message)
-        if problems:
-            raise DataError("; ".join(problems))
+            row += encode(name, cells.get(name, ""))
         return row
 
     def _encode_word(self, name: str, cell: str) -> list[float]:
@@ -112,16 +106,14 @@ def to_number(name: str, cell: str) -> float:
 
 
 def encode_rows(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
-    """Return what is read of the cells of each row; raise DataError with all rows that cannot."""
+    """Return what is read of the cells of each row; raise DataError for the first that cannot."""
     values: list[T] = []
-    first_places: dict[str, object] = {}
     for cells, place in records:
         try:
             values.append(read(cells))
         except DataError as error:
-            first_places.setdefault(error.message, place)
-    problems = [f"{place}: {problem}" for problem, place in first_places.items()]
-    _raise_all(problems, "correct the cells, or delete the rows")
+            remedy = "correct the cells, or delete the rows"
+            raise DataError(f"{place}: {error.message}", remedy) from None
     return values
 
 
@@ -146,43 +138,32 @@ def usable_rows(
 
 
 def read_levels(
-    names: Sequence[str],
-    parts: Sequence[Sequence[Record]],
-    config: TableDataConfig,
-    *,
-    are_all: bool = True,
+    names: Sequence[str], parts: Sequence[Sequence[Record]], config: TableDataConfig
 ) -> dict[str, list[str]]:
     """Return the categories of columns, none of numbers, in the first part of a table.
 
-    are_all: whether no row is missing, which might have another value. Raises DataError with all
-    that is wrong in these columns, and in the targets of all parts.
+    Raises DataError with all that is wrong in these columns, and in the targets of all parts.
     """
     levels: dict[str, list[str]] = {}
-    problems: list[str] = []
-    remedies: list[str] = []
+    faults = Faults()
     for name in names:
-        try:
-            levels[name] = _read_levels_of_column(name, parts[0], are_all=are_all)
-        except DataError as error:
-            problems.append(error.message)
-    if problems:
-        faulty = [name for name in names if name not in levels]
-        ignored = format_override("data.ignore", [*config.ignore, *faulty])
-        remedies.append(f"correct the columns, or leave them out: `--set {shlex.quote(ignored)}`")
+        with faults.collected():
+            levels[name] = _read_levels_of_column(name, parts[0])
+    faulty = [name for name in names if name not in levels]
+    ignored = format_override("data.ignore", [*config.ignore, *faulty])
+    for error in faults.errors:
+        error.hint = f"correct the columns, or leave them out: `--set {shlex.quote(ignored)}`"
     for part in parts if config.task == "regression" else ():
-        try:
+        with faults.collected():
             _check_are_numbers(config.target, _find_words(config.target, part))
-        except DataError as error:
-            problems.append(error.message)
-            remedies.append("correct the cells; `data.task=classification` predicts words")
-    _raise_all(problems, "\n".join(remedies))
+    faults.raise_all(most=MOST_PROBLEMS)
     return levels
 
 
-def _read_levels_of_column(name: str, records: Sequence[Record], *, are_all: bool) -> list[str]:
+def _read_levels_of_column(name: str, records: Sequence[Record]) -> list[str]:
     """Return the categories of a column, none of numbers. Raises DataError if it has neither."""
     values = {FILLED if is_missing(cells[name]) else cells[name].strip() for cells, _ in records}
-    if len(values) == 1 and are_all:
+    if len(values) == 1:
         rows = pluralize(len(records), "row")
         raise DataError(f"{records[0][1]}: column {name!r} has one value in all of {rows}")
     words = _find_words(name, records)
@@ -214,7 +195,8 @@ def _check_are_numbers(name: str, words: Sequence[Word]) -> None:
         to_number(name, first)
     except DataError as error:
         more = f", nor {len(words) - 1:,} more" if words[1:] else ""
-        raise DataError(f"{place}: {error.message}{more}") from None
+        remedy = "correct the cells; `data.task=classification` predicts words"
+        raise DataError(f"{place}: {error.message}{more}", remedy) from None
 
 
 def _check_form(name: str, words: Sequence[Word]) -> None:
@@ -223,13 +205,6 @@ def _check_form(name: str, words: Sequence[Word]) -> None:
     for form, what, remedy in FORMS:
         if all(re.fullmatch(form, word) for word, _ in words):
             raise DataError(f"{place}: column {name!r} has {what} such as {first}: {remedy}")
-
-
-def _raise_all(problems: Iterable[str], remedy: str) -> None:
-    """Raise DataError with the first of several problems, if there is one, and their number."""
-    faults = Faults()
-    faults.errors = [DataError(problem, remedy) for problem in problems]
-    faults.raise_all(most=MOST_PROBLEMS)
 
 
 def fill_by_medians(levels: dict[str, list[str]], rows: Sequence[Cells]) -> TableColumns:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from dlrun.config.data_sections import (
 )
 from dlrun.data.archives import Array
 from dlrun.data.prepared import fingerprint_arrays
-from dlrun.data.sources import FIRST_ROWS, GENERATED, DataOrigin, ReadContext
+from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowNames,
@@ -98,24 +97,6 @@ class Division:
     labels: list[str] | None = None
 
 
-def make_table(context: ReadContext) -> Table:
-    """Return the rows of a table, divided into training and test rows."""
-    table = _divide_and_encode(context, context.source.read(context))
-    for warning in context.warnings.lines():
-        context.screen.warn(warning)
-    return table
-
-
-def check_table(context: ReadContext) -> None:
-    """Raise DlrunError if the first rows show that a table cannot be used as the config says."""
-    parts = read_table(context)
-    if max(map(len, parts)) < FIRST_ROWS:  # they are all rows
-        _divide_and_encode(context, parts)
-        return
-    names = _names_of_columns(context, parts)
-    read_levels(names, parts, context.config, are_all=False)
-
-
 def read_table(context: ReadContext) -> list[list[Record]]:
     """Return the rows of each part of a table, at least one of each.
 
@@ -134,27 +115,21 @@ def read_table(context: ReadContext) -> list[list[Record]]:
                 problem = f"{header.count(name)} columns are named {cut(name, 40)!r}"
                 raise DataError(f"{path}:1: {problem}", "rename one of them")
         columns |= {f"column {name}": name for name in header}
-        parts.append([*islice(whole_rows(rows), context.most_rows)])
+        parts.append([*whole_rows(rows)])
         if not parts[-1]:
             raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
     return parts
 
 
-def _names_of_columns(context: ReadContext, parts: list[list[Record]]) -> list[str]:
-    """Return the names of a table's columns that predict. Raises DataError if no column is left."""
+def make_table(context: ReadContext) -> Table:
+    """Return the rows of a table: the columns are filled and scaled by the rows to fit."""
     config = context.config
+    parts = context.source.read(context)
     first, _ = parts[0][0]
     names = [name for name in first if name not in (config.target, config.id, *config.ignore)]
     if not names:
         problem = f"{context.origin.text}: no column besides {config.target!r}"
         raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
-    return names
-
-
-def _divide_and_encode(context: ReadContext, parts: list[list[Record]]) -> Table:
-    """Return the table of rows that were read: columns are filled and scaled by the rows to fit."""
-    config = context.config
-    names = _names_of_columns(context, parts)
     parts = [usable_rows(part, names, context) for part in parts]
     levels = read_levels(names, parts, config)
     divide = _divide_classes if config.task == "classification" else _divide_values
@@ -173,6 +148,8 @@ def _divide_and_encode(context: ReadContext, parts: list[list[Record]]) -> Table
         if division.labels is None:
             known = division.targets[fitted]
             target_scale = float(known.mean()), float(known.std())
+    for warning in context.warnings.lines():
+        context.screen.warn(warning)
     rows = TablePart(X, division.targets, records)
     text = context.origin.text + _describe_rows(context, parts, len(division.tested))
     return Table(
@@ -220,7 +197,7 @@ def _divide_values(context: ReadContext, parts: list[list[Record]]) -> Division:
     if len(parts) > 1:
         fitted, tested = np.split(rows, [len(parts[0])])
     elif config.chosen_fold is not None:
-        tested = rows_of_fold(config.chosen_fold, len(rows), context.seed)
+        tested = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
         fitted = np.setdiff1d(rows, tested)
     else:
         order = np.random.RandomState(context.seed).permutation(len(rows))

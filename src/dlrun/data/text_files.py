@@ -1,4 +1,4 @@
-"""Read texts from files, streams and CSV tables of any size, in several character encodings."""
+"""Read texts from files and CSV tables of any size, in several character encodings."""
 
 import codecs
 import csv
@@ -14,10 +14,11 @@ from dlrun.system.files import open_regular_file, read_regular_file
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DELIMITERS = (",", ";", "\t")  # of a table: that which gives all columns, or most
-MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
+
+csv.field_size_limit(8 << 20)  # characters; a quote that is not closed makes all the rest one cell
 
 
 class Place(NamedTuple):
@@ -143,7 +144,6 @@ def _read_records(
     path: Path, delimiter: str, warnings: DataWarnings
 ) -> Iterator[tuple[list[str], int]]:
     """Yield the header and the rows; yield nothing if the delimiter gives no header."""
-    limit_before = csv.field_size_limit(MAX_CELL)
     line = 1
     try:
         with open_regular_file(path) as file:
@@ -161,12 +161,7 @@ def _read_records(
     except csv.Error as error:
         if line == 1:
             return
-        problem = f"not CSV: {first_line(error)}"
-        if "field limit" in str(error):
-            problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
-        raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT) from None
-    finally:
-        csv.field_size_limit(limit_before)
+        raise DataError(f"{path}:{line}: not CSV: {first_line(error)}", QUOTES_HINT) from None
 
 
 def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:

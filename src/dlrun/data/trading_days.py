@@ -19,8 +19,8 @@ def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
     )
 
 
-def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
-    """Return trading days as the series of the days before them, and the weekday.
+def make_days(context: ReadContext) -> Table:
+    """Return trading days as the series of the days before them, and perhaps the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
@@ -41,7 +41,7 @@ def make_days(context: ReadContext, *, weekday: bool = True) -> Table:
         remedy = "choose a smaller data.lags, or other days"
         raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lagged}
-    if weekday:
+    if getattr(context.config, "day_of_week", False):
         levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
     columns = TableColumns(
         levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}

@@ -2,16 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings, Place
 from dlrun.errors import ConfigError, DataError, Faults
-from dlrun.system.console import pluralize
 from dlrun.system.files import file_digest, fingerprint_files
 
 CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
@@ -47,23 +45,6 @@ def check_own_data(config: OwnDataConfig) -> None:
         if config.test:
             remedy = "leave out data.test, or the folds"
         raise ConfigError(f"{key}: the test rows are given, and folds divide all rows", remedy)
-
-
-def check_class_folders(parts: Sequence[Path], suffixes: Collection[str] = ()) -> None:
-    """Raise ConfigError or DataError if the parts, or the first of them, have no two classes.
-
-    Of their files, which may be many, it only looks for the first of each class.
-    """
-    for part in parts:
-        folders = [
-            folder
-            for folder in _class_folders(part)
-            if any(not suffixes or file.suffix.lower() in suffixes for file in list_files(folder))
-        ]
-        if part == parts[0] and len(folders) < 2:
-            kinds = f" ({', '.join(sorted(suffixes))})" if suffixes else ""
-            problem = f"{pluralize(len(folders), 'sub-folder')} with files to read{kinds}"
-            raise DataError(f"{part}: {problem}, at least two are needed", CLASS_FOLDERS)
 
 
 def user_data_paths(config: OwnDataConfig) -> list[Path]:
@@ -145,15 +126,13 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def open_text_source(
-    config: TextsDataConfig, place: Path, warnings: DataWarnings, most_rows: int | None = None
-) -> TextSource:
+def open_text_source(config: TextsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
     """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
     if place.is_dir():
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
     _, records = text_files.open_csv_table(place, config.columns, warnings, config.id)
-    rows = islice(text_files.whole_rows(records), most_rows)
+    rows = text_files.whole_rows(records)
     labelled = ((row[config.text_column], row[config.label_column], where) for row, where in rows)
     return TextSource(str(place), None, labelled)
 

@@ -75,7 +75,7 @@ def check_run_can_start(
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
     An experiment that is not dlrun's is imported. `here`: the run will use this machine's
-    accelerators. `reads_data`: the data's first rows are read. Raises FileNotFoundError if the
+    accelerators. `reads_data`: the headers of tables are read. Raises FileNotFoundError if the
     working folder, which a run records, was removed.
     """
     Path.cwd()
@@ -99,7 +99,7 @@ def check_run_can_start(
     with faults.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
         if dataset is not None and reads_data:
-            dataset.check(config.data_section, data_dir, config.split_seed)
+            dataset.check(config.data_section, data_dir)
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
     with faults.collected():

@@ -15,8 +15,6 @@ from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:  # slow, and `dlrun config` does without them
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
     from dlrun.experiments.predictions import Predictions
@@ -24,20 +22,6 @@ if TYPE_CHECKING:  # slow, and `dlrun config` does without them
 
 C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
-
-
-def linear_network(coef: "NDArray[np.float64]", intercept: object) -> Network:
-    """Return a linear model as a network: matrix (rows, columns) -> outputs (rows, ...).
-
-    coef: (columns,), or (outputs, columns). Of one output, the network's have shape (rows,).
-    """
-    import torch  # slow
-
-    weight = torch.from_numpy(coef).reshape(-1, coef.shape[-1])
-    linear = torch.nn.Linear(weight.shape[1], len(weight))
-    bias = torch.as_tensor(intercept).reshape(len(weight))
-    linear.load_state_dict({"weight": weight, "bias": bias})
-    return torch.nn.Sequential(linear, *[torch.nn.Flatten(0)] * (len(weight) == 1)).eval()
 
 
 def load_data(config: ExperimentConfig, context: RunContext) -> Any:
@@ -69,14 +53,10 @@ class Experiment(ABC, Generic[C]):
     """Defines an experiment; its package has an instance of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
-    name: of the command and the entry point; a class of several experiments is given it.
+    name: of the command and the entry point, by which it was loaded.
     """
 
     name: str
-
-    def __init__(self, name: str | None = None) -> None:
-        if name is not None:
-            self.name = name
 
     @abstractmethod
     def run(self, config: C, context: RunContext) -> Results:

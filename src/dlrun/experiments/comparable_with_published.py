@@ -71,7 +71,7 @@ def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = config.model_dump(mode="json")
-    neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
+    neutral = NEUTRAL | config.neutral_keys
     if isinstance(config.data_section, DividedDataConfig):
         neutral -= {"data.split_seed"}  # it chooses the test rows
     return {

@@ -10,8 +10,7 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
 from dlrun.experiments.base import Experiment
-from dlrun.experiments.network_experiment import predictions_of
-from dlrun.experiments.predictions import keep_test_predictions
+from dlrun.experiments.predictions import keep_test_predictions, predictions_of
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.plots import draw_learning_curves
@@ -75,15 +74,9 @@ class LightningExperiment(Experiment[L], Generic[L]):
         predictions = predictions_of(rows, labels, {})
         tested = predictions.test_metrics if predictions else {}
         check_metrics_finite(tested, "test")
-        if predictions is not None:
-            keep_test_predictions(context, config.predictions, predictions, None)
-        elif config.predictions is True:
-            context.screen.warn(
-                "predictions: none of the module's `predict_step`: none are written"
-            )
+        keep_test_predictions(context, config.predictions, predictions, None)
         return Results(
-            metrics=trained.metrics
-            | {name: tested[name] for name in tested if name not in trained.metrics},
+            metrics=trained.metrics | tested | trained.metrics,
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},

@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
+from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkAssets
 from dlrun.experiments.predictions import (
     DescribeRow,
-    PredictedClasses,
-    PredictedValues,
     Predictions,
     keep_test_predictions,
+    predictions_of,
 )
 from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
@@ -40,14 +40,14 @@ from dlrun.training.objective import Objective, classification
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
 
-NEITHER = "predicts neither a class nor one number for a row"
-
 
 @dataclass(frozen=True)
 class LoadedData(Generic[A]):
     """Holds the loaded data of a run, and what its network needs besides its weights (assets)."""
 
-    data: ArrayData
+    train: BatchDataset
+    valid: BatchDataset
+    test: BatchDataset
     origin: DataOrigin
     assets: A
     describe: DescribeRow | None = None  # what a reader sees of a row of the test set
@@ -57,7 +57,11 @@ class LoadedData(Generic[A]):
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
-        return self.digest or fingerprint_data(self.data.fingerprint(), self.assets.values())
+        if self.digest:
+            return self.digest
+        sets = self.train, self.valid, self.test
+        arrays = fingerprint_arrays(array for rows in sets for array in rows.arrays())
+        return fingerprint_data(arrays, self.assets.values())
 
 
 class DenseNetwork(nn.Module):
@@ -95,7 +99,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     assets_class: the class of what `load` returns as `assets`. curve_limits: the ends of a metric's
     axis in the learning curves, by the metric's name without the split, such as `accuracy`, on the
-    data of the shipped config. group_size, eval_batch_size: see `array_data`.
+    data of the shipped config. group_size: the batches for which Lightning is called once.
+    eval_batch_size: rows of a batch of the validation and the test. Neither changes a number.
     """
 
     assets_class: type[A]
@@ -107,19 +112,12 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
         """Load the data of the experiment."""
 
-    def array_data(
-        self, config: N, train: BatchDataset, valid: BatchDataset, test: BatchDataset
-    ) -> ArrayData:
-        """Return data in memory, with the batches of the config and the class.
-
-        Lightning is called for each `group_size` batches. The validation and the test have batches
-        of `eval_batch_size` rows. Neither changes the numbers of a run.
-        """
+    def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
         size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
         return ArrayData(
-            train,
-            valid,
-            test,
+            loaded.train,
+            loaded.valid,
+            loaded.test,
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=self.group_size,
@@ -150,7 +148,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         with context.phase("data"):
             loaded = self.load(config, context)
-            data = loaded.data
+            data = self._array_data(config, loaded)
             assets = loaded.assets
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
@@ -166,10 +164,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             trained, report = training.run_on_accelerator()
         with context.phase("predictions"):
             predictions = predictions_of(trained.predictions, assets.labels, loaded.row_names)
-            if predictions is not None:
-                keep_test_predictions(context, config.predictions, predictions, loaded.describe)
-            elif config.predictions is True:
-                context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
+            keep_test_predictions(context, config.predictions, predictions, loaded.describe)
         tested = predictions.test_metrics if predictions else {}
         return Results(
             metrics=trained.metrics | tested | loaded.baselines,
@@ -198,6 +193,10 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         load_weights(network, read_tensors(path, run.read(WEIGHTS)), path)
         return network.eval()
 
+    def inference(self, run: Run, config: N) -> Callable[[object], NDArray[np.float64]]:
+        """Return what a run's network computes of inputs: class probabilities, or values."""
+        return partial(self.objective(config, self.assets(run)).infer, self.network(run, config))
+
     def test(self, run: Run, config: N, context: RunContext) -> Predictions:
         """Test the run's network again on the CPU, in the run's precision."""
         from dlrun.training.fit import predict_test_set  # slow: Lightning
@@ -206,13 +205,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         config = config.model_copy(update={"threads": context.threads})
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)
+            data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())
             network = self.network(run, config)
             objective = self.objective(config, assets)
-            rows = predict_test_set(network, objective, loaded.data, config)
+            rows = predict_test_set(network, objective, data, config)
         predictions = predictions_of(rows, assets.labels, loaded.row_names)
         if predictions is None:
-            raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
+            raise DlrunError(f"{self.name} predicts neither a class nor one number for a row")
         return predictions
 
     def draw(self, run: Run, config: N) -> DrawnFigures:
@@ -229,15 +229,3 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             on_test=config.validates_on_test,
         )
         return {"learning_curves.png": figure}
-
-
-def predictions_of(
-    rows: NDArray[np.float64] | None, labels: list[str] | None, row_names: RowNames
-) -> Predictions | None:
-    """Return the collected rows of the test set as classes or as values; None if neither."""
-    if rows is not None and len(rows) == 3 and labels:
-        true, predicted = rows[:2].astype(int)
-        return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
-    if rows is None or len(rows) != 2:
-        return None
-    return PredictedValues(*rows, row_names=row_names)

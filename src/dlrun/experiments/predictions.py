@@ -74,11 +74,6 @@ class Predictions(ABC):
         """Return the first metric of each row (n_rows,): whether it is right, or its error."""
 
     @property
-    @abstractmethod
-    def numbers(self) -> NDArray[np.float64]:
-        """Return the last column of the table (n_rows,)."""
-
-    @property
     def classes(self) -> ClassSummary | None:
         """Return a summary of the classes; None if numbers were predicted."""
         return None
@@ -128,11 +123,6 @@ class PredictedValues(Predictions):
         return errors
 
     @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Return the predicted values (n_rows,)."""
-        return self.predicted
-
-    @property
     def r2(self) -> float:
         """Return R²; NaN of fewer than two rows, or if all squares are 0; of equal targets 0."""
         if len(self) < 2:
@@ -175,11 +165,6 @@ class PredictedClasses(Predictions):
         """Return whether the class of each row is predicted correctly (n_rows,)."""
         is_right: NDArray[np.bool_] = self.true == self.predicted
         return is_right
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Return the probabilities (n_rows,)."""
-        return self.probability
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -272,14 +257,29 @@ def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
         raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
 
 
+def predictions_of(
+    rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
+) -> Predictions | None:
+    """Return the collected rows of the test set as classes or as values; None if neither."""
+    if rows is not None and len(rows) == 3 and labels:
+        true, predicted = rows[:2].astype(int)
+        return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
+    if rows is None or len(rows) != 2:
+        return None
+    return PredictedValues(*rows, row_names=row_names)
+
+
 def keep_test_predictions(
     context: RunContext,
     wanted: WantedPredictions,
-    predictions: Predictions,
+    predictions: Predictions | None,
     describe: DescribeRow | None,
 ) -> None:
     """Save predictions.csv and mistakes.json in the run folder, if the config asks for them."""
-    if wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
+    if predictions is None:
+        if wanted is True:
+            context.screen.warn("predictions: no class or number for each row: none are written")
+    elif wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())
         mistakes = {"mistakes": predictions.mistakes(describe)}
         context.keep(MISTAKES, to_json(mistakes).encode())

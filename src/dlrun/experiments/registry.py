@@ -195,8 +195,7 @@ def load_experiment(name: str) -> "AnyExperiment":
     experiment = entry.load("experiment", "experiment", "EXPERIMENTS")
     if not isinstance(experiment, Experiment):
         raise entry.broken(f"{type(experiment).__name__} is no Experiment")
-    if getattr(experiment, "name", None) != name:
-        raise entry.broken(f"it calls itself {getattr(experiment, 'name', None)!r}")
+    experiment.name = name
     return experiment
 
 

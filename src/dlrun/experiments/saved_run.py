@@ -364,35 +364,27 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 
 
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
-    """Return for the folder of each copied run a text such as `a copy of imdb-dense/NAME`.
+    """Return for the folder of each copied run a text such as `the same run as imdb-dense/NAME`.
 
     Of runs with the same id the original began first, or is where its record says; if both are
-    equal, it is the first by its path, and the text says `or the reverse`.
+    equal, it is the first by its path.
     """
     by_id: dict[str, list[RunIdentity]] = {}
     for identity in identities:
         by_id.setdefault(identity[0], []).append(identity)
     copies: dict[Path, str] = {}
     for run, same in by_id.items():
-        if not run or len(same) < 2:  # without an id: damaged
-            continue
-        signs = {identity[1]: _signs_of_copy(identity) for identity in same}
-        original, *others = sorted(signs, key=lambda folder: (signs[folder], folder))
-        for folder in others:
-            text = f"a copy of {'/'.join(original.parts[-2:])}"
-            if signs[folder] == signs[original]:
-                text += ", or the reverse"
-            elif signs[folder][0] != signs[original][0]:
-                text += ", which began first"
-            copies[folder] = text
+        original, *others = sorted(same, key=_signs_of_copy)
+        for _, folder, *_ in others if run else ():  # without an id: damaged
+            copies[folder] = f"the same run as {'/'.join(original[1].parts[-2:])}"
     return copies
 
 
-def _signs_of_copy(identity: RunIdentity) -> tuple[str, bool, bool]:
+def _signs_of_copy(identity: RunIdentity) -> tuple[str, bool, bool, Path]:
     _, folder, place, started = identity
     recorded = Path(place)
     is_elsewhere = recorded.parent.name != folder.parent.name
-    return started, recorded.name != folder.name, is_elsewhere
+    return started, recorded.name != folder.name, is_elsewhere, folder
 
 
 def find_damage(run: Run) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Load the table of an experiment, divide its rows, read further rows, and draw test values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -8,17 +8,14 @@ from numpy.typing import NDArray
 
 from dlrun.config.data_sections import VOLUME, TradingDaysDataConfig
 from dlrun.config.sections import ExperimentConfig
-from dlrun.data.sources import dataset_of
 from dlrun.data.splits import split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Table, TablePart
-from dlrun.data.trading_days import make_days
 from dlrun.experiments import predictions
-from dlrun.experiments.base import NetworkAssets, load_data
+from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import PredictedValues
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 
@@ -60,20 +57,22 @@ class TableAssets(NetworkAssets, frozen=True):
         )
 
 
+def is_series(config: ExperimentConfig) -> bool:
+    """Return whether the rows of an experiment's table are days in their order."""
+    return isinstance(config.data_section, TradingDaysDataConfig)
+
+
+def metrics_of_table(config: ExperimentConfig, labels: Sequence[str] | None) -> tuple[str, str]:
+    """Return the names of the metrics of a table's predictions, the main one first."""
+    if labels:
+        return "accuracy", "macro_f1"
+    return ("r2", "mae") if is_series(config) else ("mae", "r2")
+
+
 def fingerprint_table(table: Table) -> str:
     """Return a fingerprint of a table, equal for all models of the same rows."""
     names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
     return fingerprint_data(table.digest, names)
-
-
-def load_configured_table(config: ExperimentConfig, context: RunContext) -> Table:
-    """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
-    data = config.data_section
-    if not isinstance(data, TradingDaysDataConfig):
-        table: Table = load_data(config, context)
-        return table
-    days = dataset_of(data).find(data, context.data_dir, config.split_seed, context.screen)
-    return make_days(days, weekday=getattr(getattr(config, "model", None), "day_of_week", False))
 
 
 def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:

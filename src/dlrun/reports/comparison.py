@@ -37,7 +37,6 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 
-
 def by_rank(groups: Sequence[Group]) -> list[Group]:
     """Return groups, the best by their main metric first; those without a direction come last."""
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.data.archives import Array
-from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 
@@ -145,11 +144,6 @@ class ArrayData:
             return self
         train, valid, test = (rows.to(device) for rows in tensors)
         return replace(self, train=train, valid=valid, test=test)
-
-    def fingerprint(self) -> str:
-        """Return a hash of all the data."""
-        sets = (self.train, self.valid, self.test)
-        return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
     def training_batches(self) -> Loader:
         """Return lists of `group_size` training batches, in a new order every epoch."""

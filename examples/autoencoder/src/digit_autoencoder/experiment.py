@@ -9,8 +9,6 @@ from dlrun.experiment import LightningExperiment
 
 
 class DigitAutoencoder(LightningExperiment):
-    name = "autoencoder"
-
     def module(self, config):
         return Autoencoder(config.width, config.lr)
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from diabetes_regression.config import Config
 from dlrun.experiment import (
-    ArrayData,
     DataOrigin,
     LoadedData,
     NetworkAssets,
@@ -40,7 +39,6 @@ class DiabetesAssets(NetworkAssets, frozen=True):
 class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
     """A regression by a network with one hidden layer."""
 
-    name = "diabetes"
     assets_class = DiabetesAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[DiabetesAssets]:
@@ -54,9 +52,10 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
         centre, spread = float(target[fitted].mean()), float(target[fitted].std())
         inputs = ((inputs - mean) / scale).astype(np.float32)
         target = target.astype(np.float32)
-        parts = [TensorBatches(inputs[rows], target[rows]) for rows in (fitted, held, tested)]
         return LoadedData(
-            ArrayData(*parts, batch_size=config.batch_size, seed=config.seed),
+            TensorBatches(inputs[fitted], target[fitted]),
+            TensorBatches(inputs[held], target[held]),
+            TensorBatches(inputs[tested], target[tested]),
             DataOrigin(f"scikit-learn's diabetes ({len(target)} patients)"),
             DiabetesAssets(
                 measurements=patients.feature_names,
@@ -82,8 +81,8 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
 
     def predictor(self, run: Run, config: Config) -> RowPredictor:
         """Return a predictor for rows with the ten measurements of a patient."""
-        assets, network = self.assets(run), self.network(run, config)
-        objective = self.objective(config, assets)
+        assets = self.assets(run)
+        infer = self.inference(run, config)
         mean, scale = (np.array(assets.preprocessing[name]) for name in ("mean", "scale"))
 
         def to_input(row: Mapping[str, str]) -> NDArray[np.float32]:
@@ -91,10 +90,9 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
             inputs: NDArray[np.float32] = ((values - mean) / scale).astype(np.float32)
             return inputs
 
-        def infer(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-            return objective.infer(network, torch.from_numpy(inputs))
-
-        return RowPredictor(assets.measurements, to_input, infer)
+        return RowPredictor(
+            assets.measurements, to_input, lambda inputs: infer(torch.from_numpy(inputs))
+        )
 
 
 def _number(column: str, cell: str) -> float:

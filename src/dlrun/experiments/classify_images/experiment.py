@@ -46,8 +46,6 @@ GROUP = 4
 class ClassifyImagesExperiment(Experiment[Config]):
     """Finds the most probable labels of each photograph with a pretrained network."""
 
-    name = "classify-images"
-
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = context.screen

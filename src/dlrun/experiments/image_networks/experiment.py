@@ -1,6 +1,6 @@
 """Define networks that classify small images: convolutional ones, and dense ones on digits."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -44,35 +44,33 @@ class ImageAssets(NetworkAssets, frozen=True):
 class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
     """Defines an experiment that trains a network to classify images of one small size.
 
-    to_input: returns an image of any size as the bytes of an input of the network.
     size: of an image: height and width, after the number of channels if it has colours.
     """
 
     assets_class = ImageAssets
     size: ClassVar[tuple[int, ...]]
 
-    def __init__(self, name: str, to_input: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
-        super().__init__(name)
-        self.to_input = to_input
+    @staticmethod
+    @abstractmethod
+    def to_input(image: Image.Image) -> NDArray[np.uint8]:
+        """Return an image of any size as the bytes of an input of the network."""
 
     def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
         images: SmallImages = load_data(config, context)
         validation = config.data_section.validation
-        test = images.test
         fitted, held_out = split_off_validation(
-            validation, images.train, test, config.split_seed, context.screen
+            validation, images.train, images.test, config.split_seed, context.screen
         )
-        data = self.array_data(
-            config,
-            *self.batches(config, images.train, fitted, held_out),
-            *self.batches(config, test, np.arange(len(test))),
-        )
+        train, valid = self.batches(config, images.train, fitted, held_out)
+        (test,) = self.batches(config, images.test, np.arange(len(images.test)))
         return LoadedData(
-            data,
+            train,
+            valid,
+            test,
             images.origin,
             ImageAssets(labels=images.names),
-            lambda row: {"image": encode_png(test.pixels[row])},
+            lambda row: {"image": encode_png(images.test.pixels[row])},
             row_names=images.test_names,
         )
 
@@ -88,16 +86,14 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
 
     def predictor(self, run: Run, config: C) -> ImagePredictor:
         """Return a predictor for images of any size."""
-        network = self.network(run, config)
-        assets = self.assets(run)
-        objective = self.objective(config, assets)
+        infer = self.inference(run, config)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-            return objective.infer(network, torch.from_numpy(np.stack(inputs)) / SCALE)
+            return infer(torch.from_numpy(np.stack(inputs)) / SCALE)
 
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         smallest = 4 * self.size[-1]
-        return ImagePredictor(assets.labels, self.to_input, probabilities, 5, smallest)
+        return ImagePredictor(run.labels, self.to_input, probabilities, 5, smallest)
 
 
 class ConvNet(nn.Module):
@@ -142,6 +138,7 @@ class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
     """Trains a convolutional network on small colour images."""
 
     size = 3, SIDE, SIDE
+    to_input = staticmethod(crop_to_square)
 
     def build(self, config: ConvolutionalConfig, assets: ImageAssets) -> ConvNet:
         """Build the untrained convolutional network."""
@@ -153,6 +150,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
 
     size = DIGIT_SIDE, DIGIT_SIDE
+    to_input = staticmethod(to_digit)
     group_size = 38  # five calls by Lightning in an epoch
     eval_batch_size = 2000  # six to validate
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
@@ -176,8 +174,8 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "cifar100": ConvolutionalExperiment("cifar100", crop_to_square),
-    "image-cnn": ConvolutionalExperiment("image-cnn", crop_to_square),
-    "mnist-dense": MnistExperiment("mnist-dense", to_digit),
-    "mnist-logistic": MnistExperiment("mnist-logistic", to_digit),
+    "cifar100": ConvolutionalExperiment(),
+    "image-cnn": ConvolutionalExperiment(),
+    "mnist-dense": MnistExperiment(),
+    "mnist-logistic": MnistExperiment(),
 }

@@ -5,12 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from dlrun.config.data_sections import (
-    BookConfig,
     HittersDataConfig,
     OwnTableDataConfig,
-    TradingDaysDataConfig,
     ValidatedTableDataConfig,
-    WeekdayConfig,
+    WeekdaysDataConfig,
     on_data,
 )
 from dlrun.config.sections import (
@@ -29,14 +27,6 @@ class TableFitConfig(CpuOnlyConfig):
     stochastic = False
 
 
-class HittersLinearConfig(TableFitConfig, BookConfig):
-    """Defines the keys of configs/hitters-linear.yaml."""
-
-    real_in_demo = True
-
-    data: HittersDataConfig
-
-
 class CrossValidationConfig(Section):
     """Defines the shuffled folds of the cross-validation that chooses the penalty."""
 
@@ -49,10 +39,6 @@ class LassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
 
     cross_validation: CrossValidationConfig
     max_iterations: PositiveInt
-
-
-class HittersLassoConfig(LassoConfig, HittersLinearConfig):
-    """Defines the keys of configs/hitters-lasso.yaml."""
 
 
 class TreesConfig(Section):
@@ -73,11 +59,9 @@ class BoostingConfig(TableFitConfig):
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "hitters-linear": HittersLinearConfig,
-    "hitters-lasso": HittersLassoConfig,
-    "nyse-linear": on_data(
-        TableFitConfig, TradingDaysDataConfig, model=WeekdayConfig, real_in_demo=True
-    ),
+    "hitters-linear": on_data(TableFitConfig, HittersDataConfig, real_in_demo=True),
+    "hitters-lasso": on_data(LassoConfig, HittersDataConfig, real_in_demo=True),
+    "nyse-linear": on_data(TableFitConfig, WeekdaysDataConfig, real_in_demo=True),
     "table-boosting": on_data(BoostingConfig, ValidatedTableDataConfig),
     "table-lasso": on_data(LassoConfig, OwnTableDataConfig),
     "table-linear": on_data(TableFitConfig, OwnTableDataConfig),

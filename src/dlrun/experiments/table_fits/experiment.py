@@ -10,12 +10,13 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from dlrun.data.archives import Array
+from dlrun.data.splits import divide_into_folds
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
 from dlrun.experiments.table_fits.table_experiment import Arrays, TableExperiment, TableModel
 from dlrun.experiments.tables import Matrix
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
 
@@ -85,7 +86,15 @@ class Lasso(LinearModel):
         path = self.config.path
         iterations: list[int] = []
         every = np.arange(len(rows))
-        split = [*self._folds(targets), (every, every)]  # the last is the fit that may be kept
+        seed = self.config.cross_validation.seed
+        folds = divide_into_folds(
+            self.config.cross_validation.folds,
+            targets,
+            seed,
+            by_class=self.is_classifier,
+            key="cross_validation.folds",
+        )
+        split = [*folds, (every, every)]  # the last is the fit that may be kept
         scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in split]
         scaled = [
             scaler.transform(rows[fitted])
@@ -109,21 +118,6 @@ class Lasso(LinearModel):
         if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
-
-    def _folds(self, targets: Array) -> list[tuple[Array, Array]]:
-        """Return the rows to fit and those that validate. Raises DataError if they are too few."""
-        from sklearn import model_selection  # slow
-
-        folds = self.config.cross_validation.folds
-        seed = self.config.cross_validation.seed
-        rows = int(np.bincount(targets).min()) if self.is_classifier else len(targets)
-        if rows < folds:
-            of = "of the rarest class " if self.is_classifier else ""
-            problem = f"{folds} folds of {pluralize(rows, 'training row')} {of}".strip()
-            fewer = f", or `--set cross_validation.folds={rows}`" if rows > 1 else ""
-            raise DataError(problem, f"give more rows{fewer}")
-        kind = model_selection.StratifiedKFold if self.is_classifier else model_selection.KFold
-        return list(kind(folds, shuffle=True, random_state=seed).split(targets, targets))
 
     def _solver(self, alpha: float, rows: int) -> Any:
         """Return scikit-learn's estimator; C weighs the sum of the losses, not the penalty."""
@@ -220,10 +214,10 @@ def _unscaled(solver: Any, scaler: Any) -> Arrays:
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": TableExperiment("hitters-linear", linear_model_of),
-    "hitters-lasso": TableExperiment("hitters-lasso", Lasso),
-    "nyse-linear": TableExperiment("nyse-linear", linear_model_of, ("r2", "mae")),
-    "table-linear": TableExperiment("table-linear", linear_model_of),
-    "table-lasso": TableExperiment("table-lasso", Lasso),
-    "table-boosting": TableExperiment("table-boosting", Boosting),
+    "hitters-linear": TableExperiment(linear_model_of),
+    "hitters-lasso": TableExperiment(Lasso),
+    "nyse-linear": TableExperiment(linear_model_of),
+    "table-linear": TableExperiment(linear_model_of),
+    "table-lasso": TableExperiment(Lasso),
+    "table-boosting": TableExperiment(Boosting),
 }

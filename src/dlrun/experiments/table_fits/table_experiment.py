@@ -11,9 +11,9 @@ import numpy as np
 
 from dlrun.config.sections import CpuOnlyConfig
 from dlrun.data.archives import Array
-from dlrun.data.tables import TablePart
+from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
-from dlrun.experiments.base import Experiment, Network, linear_network
+from dlrun.experiments.base import Experiment, load_data
 from dlrun.experiments.predictions import (
     PredictedClasses,
     PredictedValues,
@@ -28,7 +28,7 @@ from dlrun.experiments.tables import (
     divide_rows,
     draw_test_values,
     fingerprint_table,
-    load_configured_table,
+    metrics_of_table,
     straw_man_metrics,
 )
 from dlrun.metrics import VALID, describe_metric
@@ -87,31 +87,24 @@ class FittedModel:
 class TableExperiment(Experiment[CpuOnlyConfig]):
     """Fits a model to a table, and keeps the fit that validates best.
 
-    make: returns the model for a config. metrics: of values, the main one first.
+    make: returns the model for a config.
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Callable[[Any], TableModel],
-        metrics: tuple[str, str] = ("mae", "r2"),
-    ) -> None:
-        super().__init__(name)
+    def __init__(self, make: Callable[[Any], TableModel]) -> None:
         self.make = make
-        self.metrics = metrics
 
     def run(self, config: CpuOnlyConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
-            table = load_configured_table(config, context)
+            table: Table = load_data(config, context)
             parts = divide_rows(config, table, context.screen)
             assets = TableAssets.of(table)
             context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             digest = fingerprint_table(table)
             fits = self._fit_all(self.make(config), assets, parts, digest, config, context)
-        best = self._best_step(context.steps.rows, assets)
+        best = _best_step(context.steps.rows, metrics_of_table(config, assets.labels)[0])
         fitted = fits[best]
         arrays = {name: np.stack([step.fit[name] for step in fits]) for name in fitted.fit}
         context.keep(MODEL, _pack(arrays))
@@ -136,15 +129,6 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             extra=extra,
         )
 
-    def _metrics(self, assets: TableAssets) -> tuple[str, str]:
-        return ("accuracy", "macro_f1") if assets.labels else self.metrics
-
-    def _best_step(self, rows: list[dict[str, float]], assets: TableAssets) -> int:
-        """Return the index of the step that validates best; without validation, of the only one."""
-        valid = f"{VALID}{self._metrics(assets)[0]}"
-        sign = describe_metric(valid, {}).sign
-        return max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
-
     def _fit_all(
         self,
         model: TableModel,
@@ -158,7 +142,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         steps = context.steps
         total = config.total_steps or 1
         targets = _targets_to_fit(assets, parts["train"])
-        names = self._metrics(assets)
+        names = metrics_of_table(config, assets.labels)
         metrics = [f"{part}_{name}" for part in parts for name in names]
         shown = [*model.columns[1:2], *(name for name in metrics if not name.startswith("train_"))]
         columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
@@ -184,16 +168,9 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
                 started = time.perf_counter()
         return fits
 
-    def network(self, run: Run, config: CpuOnlyConfig) -> Network:
-        """Return a linear model: matrix (rows, columns) -> outputs (rows, ...), see TableAssets."""
-        fit = self._fitted(run, config).fit
-        if "coefficients" not in fit:
-            return super().network(run, config)
-        return linear_network(fit["coefficients"], fit["intercept"])
-
     def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
         """Predict the test set again with the fit that was kept."""
-        table = load_configured_table(config, context)
+        table: Table = load_data(config, context)
         run.check_data(fingerprint_table(table))
         return self._fitted(run, config).predict(table.test)
 
@@ -217,13 +194,20 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         if len(run.rows) == 1:
             return {} if assets.labels else draw_test_values(run, title=title)
         columns = assets.columns.names
-        metric = self._metrics(assets)[0]
+        metric, _ = metrics_of_table(config, assets.labels)
         lines = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
         outputs = (assets.labels or [""])[-(lines.shape[1] // len(columns)) :]
         names = [f"{column} {output}".strip() for output in outputs for column in columns]
         best = run.results["best_index"]
         figure = draw_penalty_path(run.table, metric, lines, names, best, title=title)
         return {"lasso_path.png": figure}
+
+
+def _best_step(rows: list[dict[str, float]], metric: str) -> int:
+    """Return the index of the step that validates best; without validation, of the only one."""
+    valid = f"{VALID}{metric}"
+    sign = describe_metric(valid, {}).sign
+    return max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
 
 
 def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:

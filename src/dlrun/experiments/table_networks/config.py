@@ -10,7 +10,7 @@ from dlrun.config.data_sections import (
     TradingDaysDataConfig,
     ValidatedTableDataConfig,
     Validation,
-    WeekdayConfig,
+    WeekdaysDataConfig,
     on_data,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
@@ -46,8 +46,8 @@ class ValidatedDaysDataConfig(TradingDaysDataConfig):
     validation: LabValidation
 
 
-class NyseDenseModelConfig(WeekdayConfig, HiddenLayersConfig):
-    """Defines a dense network, and whether the day of the week is a predictor."""
+class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
+    """Defines the same, and whether the day of the week predicts too."""
 
 
 def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:
@@ -57,6 +57,6 @@ def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentCon
 CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-dense": _on_book(ValidatedHittersDataConfig, HiddenLayersConfig),
     "nyse-rnn": _on_book(ValidatedDaysDataConfig, RecurrentConfig),
-    "nyse-dense": _on_book(ValidatedDaysDataConfig, NyseDenseModelConfig),
+    "nyse-dense": _on_book(ValidatedWeekdaysDataConfig, HiddenLayersConfig),
     "table-dense": on_data(TableNetworkConfig, ValidatedTableDataConfig, model=HiddenLayersConfig),
 }

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
+from dlrun.data.tables import Table
 from dlrun.experiments import tables
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.base import AnyExperiment, load_data
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
@@ -42,30 +43,25 @@ class RecurrentNetwork(nn.Module):
 
 
 class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
-    """Trains a network on a table: a dense one on rows, or a recurrent one on lags as sequences.
-
-    metric: of a regression, `mae` or `r2`.
-    """
+    """Trains a network on a table: a dense one on rows, or a recurrent one on lags as sequences."""
 
     assets_class = TableAssets
     curve_limits: ClassVar = {"mae": (0.0, 400.0)}
     group_size = 32
     eval_batch_size = 4096
 
-    def __init__(self, name: str, metric: Literal["mae", "r2"]) -> None:
-        super().__init__(name)
-        self.metric = metric
-
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table = tables.load_configured_table(config, context)
+        table: Table = load_data(config, context)
         kind = np.int64 if table.labels else np.float32
-        parts = [
+        train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
             for part in tables.divide_rows(config, table, context.screen).values()
-        ]
+        )
         return LoadedData(
-            self.array_data(config, *parts),
+            train,
+            valid,
+            test,
             table.origin,
             TableAssets.of(table),
             table.describe,
@@ -97,15 +93,14 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
             return super().objective(config, assets)
-        return regression([self.metric], centre=assets.centre, scale=assets.scale)
+        metrics: tuple[Literal["mae", "r2"]] = ("r2",) if tables.is_series(config) else ("mae",)
+        return regression(metrics, centre=assets.centre, scale=assets.scale)
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
-        network = self.network(run, config)
-        assets = self.assets(run)
-        objective = self.objective(config, assets)
-        return assets.predictor(
-            lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
+        infer = self.inference(run, config)
+        return self.assets(run).predictor(
+            lambda X: infer(torch.from_numpy(self._inputs(config, X)))
         )
 
     def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
@@ -117,8 +112,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-dense": TableNetwork("hitters-dense", "mae"),
-    "nyse-rnn": TableNetwork("nyse-rnn", "r2"),
-    "nyse-dense": TableNetwork("nyse-dense", "r2"),
-    "table-dense": TableNetwork("table-dense", "mae"),
+    "hitters-dense": TableNetwork(),
+    "nyse-rnn": TableNetwork(),
+    "nyse-dense": TableNetwork(),
+    "table-dense": TableNetwork(),
 }

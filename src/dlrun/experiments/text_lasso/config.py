@@ -1,15 +1,10 @@
 """Define the configs of imdb-lasso and text-lasso."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import (
-    BookConfig,
-    ReviewsDataConfig,
-    TextsDataConfig,
-    on_data,
-)
+from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, on_data
 from dlrun.config.sections import PenaltyPathExperimentConfig
 
 
@@ -19,13 +14,7 @@ class TextLassoConfig(PenaltyPathExperimentConfig):
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
 
-class ImdbLassoConfig(TextLassoConfig, BookConfig):
-    """Defines the keys of configs/imdb-lasso.yaml."""
-
-    standalone_values: ClassVar = {"compare_with": None}
-
-    data: ReviewsDataConfig
-    compare_with: Literal["imdb-dense", "imdb-lstm"] | None
-
-
-CONFIGS = {"imdb-lasso": ImdbLassoConfig, "text-lasso": on_data(TextLassoConfig, TextsDataConfig)}
+CONFIGS = {
+    "imdb-lasso": on_data(TextLassoConfig, ReviewsDataConfig),
+    "text-lasso": on_data(TextLassoConfig, TextsDataConfig),
+}

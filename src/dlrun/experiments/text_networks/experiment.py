@@ -5,7 +5,6 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
@@ -38,14 +37,10 @@ class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
     def load(self, config: N, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the texts; the seed selects the training texts held out for validation."""
         reviews, fitted, held_out = load_and_split_reviews(config, context)
-        data = self.array_data(
-            config,
+        return LoadedData(
             self.batches(config, reviews.train, fitted),
             self.batches(config, reviews.train, held_out),
             self.batches(config, reviews.test, np.arange(len(reviews.test))),
-        )
-        return LoadedData(
-            data,
             reviews.origin,
             ReviewAssets.of(reviews),
             review_describer(reviews),
@@ -55,6 +50,16 @@ class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
     @abstractmethod
     def batches(self, config: N, texts: ReviewSplit, rows: Rows) -> BatchDataset:
         """Return the network's inputs, and the labels, of the rows with these indices."""
+
+    @abstractmethod
+    def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | Bags:
+        """Return the network's inputs of new texts; width: the number of word ids."""
+
+    def predictor(self, run: Run, config: N) -> TextPredictor:
+        """Return a predictor for texts."""
+        assets = self.assets(run)
+        infer = self.inference(run, config)
+        return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
 
 
 class DenseTextNetwork(TextNetwork[DenseConfig]):
@@ -79,17 +84,9 @@ class DenseTextNetwork(TextNetwork[DenseConfig]):
         """Return a batch of empty reviews that share one zero, which takes almost no memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
-    def predictor(self, run: Run, config: DenseConfig) -> TextPredictor:
-        """Return a predictor for texts."""
-        network = self.network(run, config)
-        assets = self.assets(run)
-        objective = self.objective(config, assets)
-
-        def probabilities(texts: RaggedWordIds) -> NDArray[np.float64]:
-            bags = Bags(texts.bag_of_words(assets.width), np.arange(len(texts)))
-            return objective.infer(network, bags)
-
-        return TextPredictor(assets, probabilities)
+    def inputs(self, config: DenseConfig, texts: RaggedWordIds, width: int) -> Bags:
+        """Return bags of words."""
+        return Bags(texts.bag_of_words(width), np.arange(len(texts)))
 
 
 class LSTMClassifier(nn.Module):
@@ -139,22 +136,14 @@ class LSTMTextNetwork(TextNetwork[LSTMConfig]):
         """Return ten reviews that consist of padding, as in the lab's summary of the network."""
         return torch.zeros(10, config.data_section.max_length, dtype=torch.int32)
 
-    def predictor(self, run: Run, config: LSTMConfig) -> TextPredictor:
-        """Return a predictor for texts."""
-        network = self.network(run, config)
-        assets = self.assets(run)
-        objective = self.objective(config, assets)
-
-        def probabilities(texts: RaggedWordIds) -> NDArray[np.float64]:
-            ids = texts.padded(config.data_section.max_length).astype(np.int32)
-            return objective.infer(network, torch.from_numpy(ids))
-
-        return TextPredictor(assets, probabilities)
+    def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
+        """Return sequences of the last word ids."""
+        return torch.from_numpy(texts.padded(config.data_section.max_length).astype(np.int32))
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "imdb-dense": DenseTextNetwork("imdb-dense"),
-    "imdb-lstm": LSTMTextNetwork("imdb-lstm"),
-    "text-dense": DenseTextNetwork("text-dense"),
-    "text-lstm": LSTMTextNetwork("text-lstm"),
+    "imdb-dense": DenseTextNetwork(),
+    "imdb-lstm": LSTMTextNetwork(),
+    "text-dense": DenseTextNetwork(),
+    "text-lstm": LSTMTextNetwork(),
 }

@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from dlrun.experiment import (
-    ArrayData,
     DataOrigin,
     LoadedData,
     NetworkAssets,
@@ -31,7 +30,6 @@ class DigitAssets(NetworkAssets, frozen=True):
 class MyExperiment(NetworkExperiment[Config, DigitAssets]):
     """Ten classes of digits."""
 
-    name = "my-experiment"
     assets_class = DigitAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[DigitAssets]:
@@ -44,9 +42,9 @@ class MyExperiment(NetworkExperiment[Config, DigitAssets]):
         parts = order[test + valid :], order[test : test + valid], order[:test]
         train_set, valid_set, test_set = (TensorBatches(pixels[p], labels[p]) for p in parts)
         return LoadedData(
-            ArrayData(
-                train_set, valid_set, test_set, batch_size=config.batch_size, seed=config.seed
-            ),
+            train_set,
+            valid_set,
+            test_set,
             DataOrigin(f"scikit-learn's digits ({len(labels):,} images)"),
             DigitAssets(labels=[str(digit) for digit in range(10)], pixels=pixels.shape[1]),
         )
