@@ -25,7 +25,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None
 def _four_cores(monkeypatch: Patch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runner, "usable_cores", lambda: 4)
-    monkeypatch.setattr(runner, "available_memory", lambda: None)
+    monkeypatch.setattr(runner, "available_memory", lambda: 10**12)
     monkeypatch.setattr("dlrun.system.resources.usable_cores", lambda: 4)
 
 

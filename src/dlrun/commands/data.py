@@ -20,6 +20,9 @@ Words = Annotated[
 ]
 
 
+OTHER_FILE = "it is used; a run says whether its contents are the book's"
+
+
 @opt.with_run_options(
     "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )
@@ -43,7 +46,8 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
             screen.show(f"{path}: {file.algorithm} {digest}, as published")
         else:
             are_published = False
-            screen.fail(f"{path}: {file.algorithm} {digest}, not the published {file.digest}")
+            problem = f"{path}: {file.algorithm} {digest}, not the published {file.digest}"
+            screen.fail(problem, OTHER_FILE)
     data = dataset.make(found)
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     screen.show(f"ready: {counts}, {data.origin.text}")

@@ -107,7 +107,8 @@ def _files_and_versions(run: Run) -> Lines:
     versions = {"dlrun": environment.dlrun, "code": environment.code, **environment.packages}
     known = [f"{name} {version}" for name, version in versions.items() if version]
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
-    machine = [environment.python, environment.platform, environment.processor]
+    python = environment.python and f"Python {environment.python}"
+    machine = [python, environment.platform, environment.processor]
     return [
         *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
     config_layer_without_file,
-    flatten_keys,
     format_setting,
     read_yaml_file,
 )
@@ -40,12 +39,15 @@ FIELDS_THAT_MAY_DIFFER = (
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
+METRICS = "metrics"  # the field of the record
 LONGEST = 60  # characters of a value
 SHOWN = 3  # differences of a run on the screen
 COLUMNS = (
     *(Column("run"), Column("experiment"), Column("metric")),
     *(number("stated"), number("repeated"), Column("result")),
 )
+
+Leaves = dict[tuple[str, ...], object]  # values by the keys that lead to them
 
 
 @dataclass
@@ -148,7 +150,7 @@ def _verify(run: Run, data_dir: Path | None) -> Verification:
     stop = StopRequest()
     try:
         replaced = _replaced_values(run)
-        ignored = KEYS_THAT_MAY_DIFFER | flatten_keys(replaced).keys()
+        ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
         # Before the repetition, which may take hours.
         stated = _read_stated(run, ignored)
         provenance = run_provenance(run)
@@ -166,7 +168,8 @@ def _verify(run: Run, data_dir: Path | None) -> Verification:
                 assert folder is not None  # not a dry run
                 repetition = Run.open(folder)
                 differences = _compare(stated, _read_stated(repetition, ignored))
-                causes = _compare(provenance, run_provenance(repetition))
+                again = run_provenance(repetition)
+                causes = [key for key in provenance if provenance[key] != again.get(key)]
             finally:
                 stop.ignore_signals()  # no signal interrupts the removal
     except Exception as error:  # a wrong run of a class hides no other
@@ -174,7 +177,7 @@ def _verify(run: Run, data_dir: Path | None) -> Verification:
         text = first_line(error).removeprefix(f"{run.folder}/")
         return Verification(run, "not repeated", f"{text}{hint}")
     result = "different" if differences else "identical"
-    return Verification(run, result, "", differences, [cause["name"] for cause in causes])
+    return Verification(run, result, "", differences, causes)
 
 
 def _replaced_values(run: Run) -> Values:
@@ -192,7 +195,7 @@ def _layers(run: Run, replaced: Values) -> list[ConfigLayer]:
     return [own, config_layer_without_file(replaced, "dlrun verify")]
 
 
-def _read_stated(run: Run, ignored: Collection[str]) -> Values:
+def _read_stated(run: Run, ignored: Collection[str]) -> Leaves:
     """Return what a run states: its metrics, the other fields of its record, digests of its files.
 
     Left out is what may differ, and the `ignored` keys of its config.
@@ -203,15 +206,15 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
     for key in BY_PATH:
         if isinstance(values := record.get(key), dict):
             record[key] = [(Path(path).name, value) for path, value in values.items()]
-    record["config"] = _without(ignored, record["config"])
-    stated: Values = record.pop("metrics") | flatten_keys(record)
+    stated = _leaves({METRICS: record.pop(METRICS), **record, "config": {}})
+    stated |= _without(ignored, record["config"], "config")
     for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
         content = run.read(name)
         try:
             comparable = _comparable(run, name, content, ignored)
         except Exception:  # a file with a right checksum can hold anything
             comparable = content
-        stated[name] = hashlib.sha256(repr(comparable).encode()).hexdigest()[:12]
+        stated["files", name] = hashlib.sha256(repr(comparable).encode()).hexdigest()[:12]
     return stated
 
 
@@ -229,14 +232,28 @@ def _comparable(run: Run, name: str, content: bytes, ignored: Collection[str]) -
     ]
 
 
-def _without(ignored: Collection[str], config: Mapping[str, object]) -> Values:
-    return {key: value for key, value in flatten_keys(config).items() if key not in ignored}
+def _without(ignored: Collection[str], config: Values, *path: str) -> Leaves:
+    leaves = _leaves(config)
+    return {(*path, *keys): leaves[keys] for keys in leaves if ".".join(keys) not in ignored}
 
 
-def _compare(stated: Values, repeated: Values) -> list[Values]:
+def _leaves(values: Values, *path: str) -> Leaves:
+    """Return the values in nested mappings by all their keys, which may have dots themselves."""
+    leaves: Leaves = {}
+    for key, value in values.items():
+        is_section = isinstance(value, dict) and bool(value)
+        leaves |= _leaves(value, *path, key) if is_section else {(*path, key): value}
+    return leaves
+
+
+def _compare(stated: Leaves, repeated: Leaves) -> list[Values]:
     """Return every value that only one states, or that differs as text: 1 is not 1.0."""
     return [
-        {"name": name, "stated": stated.get(name), "repeated": repeated.get(name)}
-        for name in stated | repeated
-        if repr(stated.get(name, ...)) != repr(repeated.get(name, ...))
+        {
+            "name": ".".join(keys[1:] if keys[0] in (METRICS, "files") else keys),
+            "stated": stated.get(keys),
+            "repeated": repeated.get(keys),
+        }
+        for keys in stated | repeated
+        if repr(stated.get(keys, ...)) != repr(repeated.get(keys, ...))
     ]

@@ -37,7 +37,7 @@ class OptimizerConfig(Section):
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
-    weight_decay: Annotated[float, Field(ge=0)] | None
+    weight_decay: Annotated[float, Field(ge=0, le=LARGEST_RATE)] | None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None
 
     @model_validator(mode="after")

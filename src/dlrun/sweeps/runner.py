@@ -42,9 +42,7 @@ def choose_jobs_and_threads(
     if jobs is None:
         counts = (choose_thread_count(config.threads, config.max_threads) for config in configs)
         jobs = cores // (1 if share_cores else max(counts))
-        if (free := available_memory()) is not None:
-            jobs = min(jobs, int(free / RUN_MEMORY))
-        jobs = max(1, jobs)
+        jobs = max(1, min(jobs, int(available_memory() / RUN_MEMORY)))
     return jobs, max(1, cores // jobs) if share_cores else None
 
 

@@ -3,9 +3,9 @@
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import random
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal
 # New objects after which Python looks for garbage in a process of dlrun. With Python's own 700 that
 # takes a fifth of the CPU time of the imports.
 GARBAGE_THRESHOLD = 50_000
-MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+CGROUP = Path("/sys/fs/cgroup")
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_MAX = 32 << 20  # bytes
@@ -23,30 +23,31 @@ LIGHTNING_LOGGERS = (
 )  # fmt: skip
 
 
-def available_memory() -> int | None:
-    """Return the bytes of free memory in the machine or container, or None if unknown."""
-    free = [] if (container := _container_memory()) is None else [container]
-    with contextlib.suppress(OSError):  # only Linux has this file
-        available = re.search(r"MemAvailable: *(\d+)", MEMINFO.read_text(encoding="utf-8"))
-        free += [int(available[1]) * 1024] if available else []
-    return min(free, default=None)
+def available_memory() -> int:
+    """Return the bytes of free memory in the machine or container."""
+    import psutil  # slow
+
+    free = int(psutil.virtual_memory().available)
+    limit = _cgroup_words("memory.max")
+    if limit in ([], ["max"]):
+        return free
+    used = int(_cgroup_words("memory.current")[0])
+    # Cached files stay in memory only as long as nothing else needs it.
+    statistics = _cgroup_words("memory.stat")
+    cached = int(dict(zip(statistics[::2], statistics[1::2], strict=True))["inactive_file"])
+    return min(free, max(0, int(limit[0]) - used + cached))
 
 
-def _container_memory() -> int | None:
-    """Return the free bytes within the memory limit of this process's cgroup (version 2)."""
+def _cgroup_words(name: str) -> list[str]:
+    """Return the words in a file of this process's cgroup (Linux, version 2); without one none."""
     try:
         group = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
         folder = CGROUP / group.lstrip("/")
-        if not (folder / "memory.max").exists():  # in a container its group is the root
+        if not (folder / name).exists():  # in a container its group is the root
             folder = CGROUP
-        limit = int((folder / "memory.max").read_text(encoding="utf-8"))  # or "max"
-        used = int((folder / "memory.current").read_text(encoding="utf-8"))
-        # Cached files stay in memory only as long as nothing else needs it.
-        stat = (folder / "memory.stat").read_text(encoding="utf-8").split()
-        cached = int(dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", 0))
-        return max(0, limit - used + cached)
-    except (OSError, ValueError):
-        return None
+        return (folder / name).read_text(encoding="utf-8").split()
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager
@@ -109,10 +110,14 @@ def temporary_training_settings(threads: int) -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """Return the number of processor cores that this process may use."""
+    """Return the number of processor cores that this process, or its container, may use."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_words("cpu.max")  # microseconds, of each so many; or `max`
+    if quota and quota[0] != "max":
+        cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
+    return cores
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> int:

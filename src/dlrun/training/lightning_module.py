@@ -154,6 +154,8 @@ class LightningNetwork(pl.LightningModule):
         self.training_loss = training_loss
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
+        if config.trainer.precision == "64-true":  # a checkpoint is loaded before Lightning does so
+            self.double()
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)

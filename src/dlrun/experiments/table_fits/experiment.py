@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from dlrun.data.archives import Array
@@ -34,6 +33,8 @@ class LinearModel:
             return outputs
         if outputs.shape[1] == 1:
             outputs = np.hstack([np.zeros_like(outputs), outputs])
+        from scipy.special import softmax  # slow: a tenth of a least-squares run
+
         probabilities: Matrix = softmax(outputs, axis=1)
         return probabilities
 

@@ -156,7 +156,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             for fit in model.fits(parts["train"].X, targets, len(fits), context.screen):
                 fitted = FittedModel(model, assets, fit)
                 fits.append(fitted)
-                row = {model.step: len(fits)} | {name: float(fit[name]) for name in model.columns}
+                row = {model.step: len(fits)} | {name: fit[name].item() for name in model.columns}
                 for part, rows in parts.items():
                     values = fitted.predict(rows).metrics
                     row |= {f"{part}_{name}": values.get(name, math.nan) for name in names}
