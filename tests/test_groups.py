@@ -11,7 +11,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, Spread, group_runs, position_beside
 from dlrun.metrics import describe_metric
-from dlrun.pairs import compare, compare_pairs
+from dlrun.pairs import Comparison, compare
 from tests.run_folder.making import a_run
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
@@ -136,19 +136,23 @@ def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path)
         ("test_brier_score", 200.0, "different"),
     ],
 )
-def test_the_paired_interval_is_scipys(metric: str, other: float, verdict: str) -> None:
+def test_the_paired_interval_is_scipys(
+    tmp_path: Path, metric: str, other: float, verdict: str
+) -> None:
     """A small difference that each pair has is clear, however much the values differ."""
-    known = describe_metric(metric, {})
-    found = compare_pairs(known, "seed", MAE, [other] * 5)
+
+    def compared(values: list[float], others: list[float]) -> Comparison:
+        sides = zip(("ours", "theirs"), (values, others), strict=True)
+        groups = [a_group(tmp_path / f"{len(values)}{n}", rows, metric) for n, rows in sides]
+        found = compare(*groups, metric)
+        assert found
+        return found
+
+    found = compared(MAE, [other] * 5)
     ends = scipy.stats.ttest_1samp(MAE, other).confidence_interval()
     assert found.interval_of_mean == pytest.approx((ends.low - other, ends.high - other))
     assert (found.verdict, found.count) == (verdict, 5)
-    few = compare_pairs(known, "seed", MAE[:3], [1000.0] * 3)
-    assert few.verdict == "too few seeds to say (3 of 5)"
-    others = [value + 1 + place / 10 for place, value in enumerate(MAE)]
-    ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
-    paired = compare_pairs(known, "seed", MAE, others)
-    assert paired.interval_of_mean == pytest.approx((ends.low, ends.high))
+    assert compared(MAE[:3], [1000.0] * 3).verdict == "too few seeds to say (3 of 5)"
 
 
 def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
@@ -157,6 +161,8 @@ def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
     other = a_group(tmp_path / "b", [*others, 7.0])
     found = compare(group, other, "test_mae")
     assert found and (found.count, found.verdict, found.unit) == (5, "better", "seed")
+    ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
+    assert found.interval_of_mean == pytest.approx((ends.low, ends.high))
     assert found.mean == pytest.approx(232.1)
     fits = [a_fit(tmp_path / f"{mae}", mae) for mae in (300.0, 301.0)]
     found = compare(group, fits[0], "test_mae")

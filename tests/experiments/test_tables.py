@@ -190,7 +190,7 @@ def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
 
 def test_more_folds_than_rows_are_refused(cli: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
-    cli("table-lasso", *words).is_told(2, "50 folds", "cross_validation.folds=48")
+    cli("table-lasso", *words).is_told(2, "50 folds of 48 rows")
 
 
 @pytest.mark.parametrize("name", ["hitters-dense", "nyse-rnn"])

@@ -74,7 +74,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path, done: Done) -> None:
     assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: damaged", page)
 
 
-def test_without_a_name_the_newest_of_each_config_first(forked: Dlrun, tmp_path: Path) -> None:
+def test_without_a_name_the_newest_configs_are_whole(forked: Dlrun, tmp_path: Path) -> None:
     runs = tmp_path / "runs" / "imdb-dense"
     for n in range(23):
         own = {"optimizer": {"lr": 1 + (n == 0)}, "seed": n}  # the oldest has its own
@@ -83,13 +83,13 @@ def test_without_a_name_the_newest_of_each_config_first(forked: Dlrun, tmp_path:
     damaged = a_run(runs / "20261125T140000Z-0bad")
     (damaged / "results.json").write_text("{")
     done = forked("report").is_told(0, "warning: left out: ", "0bad")
-    assert "20 of 23 finished runs, the newest of each config first" in done.stderr
+    assert "22 of 23 finished runs, those of the newest configs" in done.stderr
     page = (tmp_path / "report.html").read_text()
-    assert "<h1>20 runs</h1>" in page
+    assert "<h1>22 runs</h1>" in page
     assert page.count("dead") == 1
     table = page[page.index('id="all-runs"') :]
     names = [number for number in range(23) if f"-{number:04}<" in table]
-    assert names == [0, *range(4, 23)]
+    assert names == [*range(1, 23)]
 
 
 def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:

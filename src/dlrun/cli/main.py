@@ -121,6 +121,8 @@ def prepare_process(arguments: Sequence[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Figures become files; matplotlib cannot be imported if the user's variable is misspelt.
     os.environ["MPLBACKEND"] = "Agg"
+    if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
+        del os.environ["COLUMNS"]
     for number in signals.handled_stop_signals():  # a run has handlers of its own
         signal.signal(number, signals.raise_stop_signal)
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run

@@ -21,7 +21,7 @@ from dlrun.system.console import Screen, pluralize, printable
 
 MOST = 100  # runs on a page
 NAMED = 5  # unfinished runs that are named
-NEWEST = 20  # runs on the page if the user names no run
+NEWEST = 20  # runs on the page if the user names no run, and the others of the last config
 
 
 def write_report(
@@ -93,13 +93,16 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return finished runs, the newest of each config first; ConfigError if no run has finished."""
+    """Return the runs of the newest configs, whole; ConfigError if no run has finished."""
     every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
-    newest = [group.runs[0] for group in group_runs(every.runs)]
-    shown = [*{run.folder: run for run in [*newest, *every.runs]}.values()][:NEWEST]
+    shown = list[Run]()
+    for group in group_runs(every.runs):
+        if len(shown) >= NEWEST:
+            break
+        shown += group.runs[: MOST - len(shown)]
     note = ""
     if len(shown) < len(every.runs):
-        note = f"{len(shown)} of {len(every.runs)} finished runs, the newest of each config first; "
+        note = f"{len(shown)} of {len(every.runs)} finished runs, those of the newest configs; "
         note += "`dlrun report RUN ...` names others, `dlrun report FOLDER` has all."
     return PageContent(shown, note, every.warnings)
 

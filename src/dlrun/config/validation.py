@@ -181,10 +181,6 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
         by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
         others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
         by_name = others | by_name
-        if name in by_name:
-            return by_name[name]
-        # A key of the wrong section is one of its own name; what has no section may be any key.
-        is_wanted = candidates is siblings or not parent
-        if is_wanted and (similar := closest_name(name, by_name)):
+        if similar := closest_name(name, by_name):  # the name itself is the closest
             return by_name[similar]
     return None
