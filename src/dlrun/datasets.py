@@ -1,4 +1,4 @@
-"""Load the data of the book's chapter as arrays, as scikit-learn's loaders do.
+"""Load the data sets of ISLP's chapter 10 as arrays, in the way of scikit-learn's loaders.
 
 Example: `reviews = datasets.imdb_sequences(); reviews.train.X, reviews.train.y, reviews.words`
 
@@ -35,7 +35,7 @@ Folder = str | Path | None
 
 
 class Rows(NamedTuple):
-    """Holds rows X (n, ...), and what is to be predicted for each, y (n,)."""
+    """Holds rows X (n, ...), and the class or value to predict for each, y (n,)."""
 
     X: Array | sparse.csr_matrix
     y: Array
@@ -94,7 +94,7 @@ class FilmReviews:
 
 @public
 def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> TableRows:
-    """Return the baseball players with a known salary: 175 rows to train, 88 to test, 19 columns.
+    """Return baseball players with a known salary: 175 rows to train, 88 to test, 19 columns.
 
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
@@ -107,7 +107,7 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> 
 def nyse(
     *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: Folder = None
 ) -> TableRows:
-    """Return the trading days of the stock exchange: 4,276 rows to train, 1,770 to test.
+    """Return the days of the New York Stock Exchange: 4,276 rows to train, 1,770 to test.
 
     The 15 columns are return, volume and volatility five days before, four days before, up to the
     day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
@@ -120,19 +120,19 @@ def nyse(
 
 @public
 def mnist(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
-    """Return the digits, X (n, 28, 28): 48,000 to train, 12,000 to validate, 10,000 to test."""
+    """Return MNIST's digits, X (n, 28, 28): 48,000 to train, 12,000 to validate, 10,000 to test."""
     return _images("mnist-dense", sample, seed, data_dir)
 
 
 @public
 def cifar100(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
-    """Return photographs, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
+    """Return CIFAR100, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
     return _images("cifar100", sample, seed, data_dir)
 
 
 @public
 def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
-    """Return the reviews as bags of words, X: which of 10,003 word ids occur in each.
+    """Return IMDB's reviews as bags of words, X: which of 10,003 word ids occur in each.
 
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
@@ -143,7 +143,7 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -
 
 @public
 def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
-    """Return the last 500 word ids of each review, X int32 (n, 500), padded in front with 0.
+    """Return the last 500 word ids of each IMDB review, X int32 (n, 500), padded in front with 0.
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """

@@ -42,7 +42,7 @@ class ConfigError(DlrunError):
 
 
 class UsageError(ConfigError):
-    """Says that the command line is invalid, before any config was read."""
+    """Says that the command line is invalid, so that no config is read."""
 
 
 class DataError(DlrunError):
@@ -60,21 +60,21 @@ class AcceleratorError(DlrunError):
 
 
 class Faults:
-    """Collects the errors of several checks, so that a user sees all at once."""
+    """Collects the errors of several checks, so that a user sees all of them at once."""
 
     def __init__(self) -> None:
         self.errors: list[DlrunError] = []
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep a DlrunError that the block raises."""
+        """Collect a DlrunError that is raised in a `with` block."""
         try:
             yield
         except DlrunError as error:
             self.errors.append(error)
 
     def raise_all(self, where: str = "", most: int | None = None) -> None:
-        """Raise one error with the messages and hints of all, at most so many of each."""
+        """Raise one error with the messages and hints of all, at most `most` of each."""
         problems = dict.fromkeys(problem for error in self.errors for problem in error.problems)
         if len(self.errors) == 1 or len(problems) == 1:
             raise self.errors[0]
@@ -121,7 +121,7 @@ class OutOfTime(Stopped):
 
 
 def public(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a function whose errors a notebook shows with their hint and a short traceback."""
+    """Wrap a function so that a notebook shows its errors with a hint and a short traceback."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -150,7 +150,7 @@ def os_error_remedy(error: OSError) -> str:
 
 
 def describe_failure(error: BaseException) -> DlrunError | None:
-    """Return what a user sees of an error with a cause outside of dlrun; None if it is a bug."""
+    """Return a DlrunError that explains a cause such as a full disk; None if it is a bug."""
     if isinstance(error, DlrunError):
         return error
     if isinstance(error, OSError):
@@ -164,7 +164,7 @@ def describe_failure(error: BaseException) -> DlrunError | None:
 
 
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return what the user sees of an exception that ended a run of an experiment of `package`."""
+    """Return the error that a user sees for an exception that ended an experiment's run."""
     if isinstance(error, DlrunError | Stopped):
         return error
     if described := describe_failure(error):
@@ -181,7 +181,7 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
 
 
 def describe_with_place(error: BaseException, package: str) -> str:
-    """Return an exception's type and message, after the last line of the user's code that ran."""
+    """Return an exception's type and message, after the line of the user's code that failed."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         parts = {*Path(frame.filename).parts}
@@ -192,11 +192,11 @@ def describe_with_place(error: BaseException, package: str) -> str:
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that is most similar to an unknown one, or None if none is similar."""
+    """Return the known name that is most similar to a misspelt one, or None."""
     return next(iter(difflib.get_close_matches(name, list(names), 1, SIMILARITY)), None)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` with the most similar name, or an empty string."""
+    """Return `; did you mean 'x'?` with the known name nearest to a misspelt one, or no text."""
     similar = closest_name(name, names)
     return f"; did you mean {similar!r}?" if similar else ""

@@ -16,7 +16,7 @@ STAGES = ("train_", VALID, TESTED)  # beginnings of a metric's name in metrics.c
 
 @dataclass(frozen=True)
 class Metric:
-    """Describes a metric, such as `valid_accuracy`, or `accuracy` of any stage."""
+    """Describes a metric, such as `valid_accuracy`: its better direction and its bounds."""
 
     name: str
     better: Better | None = None  # None: it is not known, so that it is never ranked
@@ -34,14 +34,14 @@ class Metric:
 
     @property
     def not_ranked(self) -> str:
-        """Return how to declare the direction, in a sentence; empty if it is known."""
+        """Return how to declare a metric's better direction; empty if the direction is known."""
         declared = f"--set 'metrics={{{without_stage(self.name)}: higher}}'"
         how = f"`{declared}`, or lower, says what is better"
         return "" if self.sign else f"{self.name} is not ranked: {how}"
 
     @property
     def is_loss(self) -> bool:
-        """Return whether it is the loss: a run is judged by another metric, if it has one."""
+        """Return whether the metric is a loss: a run is judged by another one, if it has one."""
         return without_stage(self.name) == "loss"
 
 
@@ -59,14 +59,14 @@ KNOWN = {
 
 
 def without_stage(name: str) -> str:
-    """Return the name of a metric without its stage: `accuracy` for `valid_accuracy`."""
+    """Return a metric's name without train, valid or test: `accuracy` for `valid_accuracy`."""
     for stage in STAGES:
         name = name.removeprefix(stage)
     return name
 
 
 def describe_metric(name: str, declared: Directions) -> Metric:
-    """Return a metric by its name of any stage.
+    """Return what is known of a metric by its name: its better direction and its bounds.
 
     declared: the directions in the config, for metrics that are not in KNOWN.
     """
@@ -75,7 +75,7 @@ def describe_metric(name: str, declared: Directions) -> Metric:
 
 
 def agreed_directions(configs: Iterable[Directions]) -> Directions:
-    """Return the directions that several configs declare, without those that contradict."""
+    """Return each metric's better direction that several configs declare without conflict."""
     declared: dict[str, set[Better]] = {}
     for directions in configs:
         for name, better in directions.items():

@@ -1,4 +1,4 @@
-"""Compare a metric of two groups of runs, in pairs of seeds or folds."""
+"""Compare a metric of two groups of runs by their differences on the same seeds or folds."""
 
 import statistics
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dlrun.system.console import pluralize
 
 @dataclass(frozen=True)
 class Comparison:
-    """Holds a metric of two groups, from what both have: seeds or folds.
+    """Holds the means of a metric in two groups of runs, and their mean paired difference.
 
     unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
     difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
@@ -47,7 +47,7 @@ class Comparison:
         return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
 
     def describe(self, name: str, other: str) -> str:
-        """Return the comparison in words: of what by its name, with what."""
+        """Return the comparison of two named groups in words."""
         over = f" over {pluralize(self.count, self.unit)}" if self.unit else ""
         text = f"{name}: {self.metric.name} {format_metric(self.mean)}{over}, "
         text += f"{format_metric(self.other_mean)} by {other}"
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def compare(group: Group, other: Group, metric: str) -> Comparison | None:
-    """Compare a metric of two groups, paired by seed or fold; None if there are no pairs.
+    """Compare a metric of two groups of runs, paired by seed or fold; None if there are no pairs.
 
     A group that depends on no seed has one value, which is paired with each of the other.
     """

@@ -47,7 +47,7 @@ class Figure(matplotlib.figure.Figure):
 
 @contextlib.contextmanager
 def matplotlib_defaults() -> Iterator[None]:
-    """Use matplotlib's default settings in a block or function, then restore the previous ones."""
+    """Use matplotlib's default settings in a `with` block or function; restore the user's after."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
@@ -88,7 +88,7 @@ def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
 
 
 def escape_figure_text(text: str, length: int) -> str:
-    """Return a text for a figure: cut to a length, control characters replaced, and `$` escaped."""
+    """Make a text safe for a figure: cut it, replace control characters, and escape `$`."""
     shown = "".join(char if char.isprintable() else "?" for char in text)
     return cut(shown, length).replace("$", r"\$")
 
@@ -148,7 +148,7 @@ def _draw_metric(
 def draw_splits(
     axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Mapping[str, str]
 ) -> None:
-    """Draw one metric of the parts of the data, named by their prefix, as curves with markers."""
+    """Draw one curve per part of the data (train, valid, ...) for a metric."""
     for split, label in splits.items():
         known, y = _known_points(x, table[f"{split}_{metric}"])
         axes.plot(known, y, marker="o", markersize=3, color=COLOURS[split], label=label)
@@ -162,7 +162,7 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
 
 @matplotlib_defaults()
 def draw_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
-    """Plot the accuracy along the lasso path."""
+    """Plot the accuracy on each part of the data along the lasso path."""
     figure, (axes,) = create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / rows) for value in table["lambda"]]
     draw_splits(axes, x, table, "accuracy", NAMES)
@@ -189,7 +189,7 @@ def draw_true_and_predicted(
 def draw_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
-    """Draw the true and the predicted values of a series of test rows; `note` is above them."""
+    """Draw the true and the predicted values of test rows as a time series, below a note."""
     figure, (axes,) = create_panel_grid(1, 11, 4, title=title)
     axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")

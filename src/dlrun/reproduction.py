@@ -1,4 +1,4 @@
-"""Reproduce published numbers: a sweep over seeds for each experiment, and one page about them."""
+"""Reproduce ISLP's published numbers: a sweep over seeds per experiment, and one report."""
 
 import contextlib
 import re
@@ -57,7 +57,7 @@ run's; runs go beside each other, unless with --jobs 1."""
 
 @dataclass
 class ReproducedExperiment:
-    """Holds a fit of a reproduction: an experiment or a variant of it, with its runs of one sweep.
+    """Holds an experiment, or a variant of it, to reproduce, and the runs of its sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. missing: why it
@@ -288,7 +288,7 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
 def prepare_reproduction(
     names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
 ) -> list[ReproducedExperiment]:
-    """Prepare experiments for a reproduction, and download the data sets that are missing.
+    """Prepare experiments for a reproduction of ISLP, and download missing data sets.
 
     If the download fails, `missing` says why; each data set is tried once. The variants of an
     experiment follow it.

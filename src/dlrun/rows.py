@@ -1,4 +1,4 @@
-"""Define tables once: the same rows and columns make the screen, the JSON, the CSV and the page."""
+"""Define tables of runs once for all outputs: terminal, JSON, CSV and the HTML report."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Column:
-    """Describes a column of a table: the key of its values, its heading, their format.
+    """Describes a column of a table: its key in the rows, its heading, and its format.
 
     title: the heading; empty for the name. is_number: whether it is aligned to the right.
     """
@@ -47,7 +47,7 @@ class Column:
 
 
 def number(name: str, title: str = "") -> Column:
-    """Return the column of a metric or of a count."""
+    """Return a right-aligned table column for a metric or a count."""
     return Column(name, title, format_metric, is_number=True)
 
 
@@ -109,7 +109,7 @@ RUN_COLUMNS = (
 
 
 def run_row(run: Run, notes: RunNotes) -> Values:
-    """Return what is known of a run, as screen, JSON, CSV and page have it."""
+    """Return what tables show of a run: state, main metric, duration, tags and more."""
     record = run.record
     parent = run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
@@ -137,14 +137,14 @@ def run_row(run: Run, notes: RunNotes) -> Values:
 
 
 def used_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns that have a text in any of the rows."""
+    """Return the table columns that are not empty in all rows."""
     return [column for column in columns if any(column.text(row) for row in rows)]
 
 
 def table_lines(
     columns: Sequence[Column], rows: Sequence[Row], screen: Screen, *, empty: str = ""
 ) -> list[str]:
-    """Return a table for the screen as lines, the heading first, without empty columns.
+    """Return a table as lines of text, the heading first, without empty columns.
 
     A terminal gets lines that fit its width. empty: the text of an empty cell, for programs that
     split a line into words; then only a terminal gets no empty columns.

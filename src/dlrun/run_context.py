@@ -57,7 +57,7 @@ class RunSettings:
 
 @dataclass
 class Results:
-    """Holds what an experiment returns, for results.json and the last lines in the terminal."""
+    """Holds the results that an experiment returns, for results.json and the terminal."""
 
     metrics: dict[str, float]
     accelerator: AcceleratorReport
@@ -73,7 +73,7 @@ class Results:
 
 @dataclass
 class RunContext:
-    """Holds what an experiment uses as it runs: steps, terminal, folders, durations."""
+    """Holds what an experiment uses as it runs: folders, screen, recorder of steps, threads."""
 
     folder: RunFolder
     steps: ProgressRecorder
@@ -91,7 +91,7 @@ class RunContext:
 
     @property
     def stop(self) -> StopRequest:
-        """Return the request to stop the run, which each step asks for."""
+        """Return the StopRequest of the run, which tells each step whether to stop."""
         return self.steps.stop
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Compute intervals of proportions and means."""
+"""Compute confidence and prediction intervals of proportions and means."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ def spans_magnitudes(low: float, high: float) -> bool:
 
 
 def without_rounding(difference: float, size: float) -> float:
-    """Return a difference between two numbers of a size; 0.0 if it is only their rounding error."""
+    """Return a difference of two numbers, or 0.0 if it is no more than their rounding error."""
     return 0.0 if abs(difference) <= ROUNDING * abs(size) else difference
 
 

@@ -1,1 +1,1 @@
-"""Define the command line of dlrun, and report the errors of its commands."""
+"""Define the command line of dlrun: its commands, and how their errors become messages."""

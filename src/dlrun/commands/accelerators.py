@@ -1,4 +1,4 @@
-"""`dlrun accelerators`: what torch can compute on here, and whether it computes as the CPU does."""
+"""`dlrun accelerators`: list the devices that torch can use, and check them against the CPU."""
 
 import tempfile
 
@@ -25,7 +25,7 @@ def list_accelerators() -> None:
 
 
 def compare_by_a_run(name: str, device: str) -> str:
-    """Return how a run's gradients on a device agree with the CPU's, or why it left the device."""
+    """Run a tiny experiment on a device, and return how its gradients agree with the CPU's."""
     from dlrun import python_api  # slow: all that a run needs
     from dlrun.experiments.registry import experiment_entry
 

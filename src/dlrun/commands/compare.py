@@ -83,7 +83,7 @@ def _describe(run: Run) -> Values:
 
 
 def run_provenance(run: Run) -> dict[str, Values]:
-    """Return the code, packages, machine and data of a run; None for a value it did not record."""
+    """Return the code, packages, machine and data of a run; None for what was not recorded."""
     environment = run.environment
     record = run.record
     return {

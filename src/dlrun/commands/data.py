@@ -27,7 +27,7 @@ OTHER_FILE = "it is used; a run says whether its contents are the book's"
     "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )
 def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int:
-    """Download the data, compare them with published checksums, and prepare them.
+    """Download an experiment's data, compare them with published checksums, and prepare them.
 
     Exits with 1 if a file is not the published one.
 

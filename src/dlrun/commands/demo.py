@@ -1,4 +1,4 @@
-"""`dlrun demo`: run the whole chapter in about two minutes, for real where that takes seconds."""
+"""`dlrun demo`: run ISLP's chapter 10 in two minutes, slow experiments on generated data."""
 
 import contextlib
 import textwrap
@@ -91,7 +91,7 @@ def run_demo(
     settings: RunSettings,
     experiments: opt.Experiments = None,
 ) -> int:
-    """Run the whole chapter in about two minutes, without a download, beside the book's numbers.
+    """Run ISLP's chapter 10 in about two minutes, without a download, beside the book's numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
     data. Exits with 1 if an experiment could not be run; the others are run anyway.

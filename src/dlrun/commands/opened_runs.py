@@ -1,4 +1,4 @@
-"""Open the runs that a command names, and show what it found out about each."""
+"""Open the runs that a command names, and show the command's result for each as a table."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -17,7 +17,7 @@ EMPTY = "-"  # a cell is never empty, because programs split a line into words
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
-    """Return the runs of all experiments, or of one; raise ConfigError if no run exists."""
+    """Return the runs of one experiment or of all; raise ConfigError if no run exists."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
         return chain([first], runs)
@@ -31,7 +31,7 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
 
 
 def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Run]]:
-    """Return runs, also damaged ones, after a short name of each.
+    """Open runs, also damaged ones, and return a short name of each with the run.
 
     names: of runs, and of folders of runs at any depth; without names it is the runs folder. Raises
     ConfigError if there is no run.
@@ -52,14 +52,14 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Ru
 
 
 def problems_of(run: Run) -> list[str]:
-    """Return a sentence for each damaged file of a run, by its name in the run's folder."""
+    """Return a sentence for each damaged file of a run, by the file's name."""
     return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
 
 
 def show_results(
     columns: Sequence[Column], rows: Sequence[Row], reasons: Sequence[Sequence[str]], screen: Screen
 ) -> None:
-    """Show the result of each run as a table, and below it the reasons, if a run has any."""
+    """Print a table with the result of each run, and below it the reasons for the results."""
     screen.show("\n".join(table_lines(columns, rows, screen)))
     for row, lines in zip(rows, reasons, strict=True):
         if lines:

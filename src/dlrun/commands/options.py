@@ -1,4 +1,4 @@
-"""Define options and arguments of several commands, and how a shell completes names of runs."""
+"""Define options and arguments that several commands share, and shell completion of run names."""
 
 import functools
 import inspect
@@ -26,7 +26,7 @@ NEWEST = 100  # runs offered at most
 
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the tab completions of a run: `latest`, then suffixes and names, newest first."""
+    """Return what Tab completes for a run: `latest`, then suffixes and names, newest first."""
     runs = _run_folders(ctx)[:NEWEST]
     experiments = sorted({folder.parent.name for folder in runs})
     latest = ["latest", *(f"{name}/latest" for name in experiments)] if runs else []
@@ -34,13 +34,13 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the tab completions of a sweep: the names of all sweeps, newest first."""
+    """Return what Tab completes for a sweep: the names of all sweeps, newest first."""
     runs_dir = run_context.resolve_runs_dir(ctx.params.get("runs_dir"))
     return [folder.name for folder in sweeps_newest_first(runs_dir)[:NEWEST]]
 
 
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the tab completions of an experiment: the names of those that have runs."""
+    """Return what Tab completes for an experiment: the names of those that have runs."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
@@ -51,27 +51,27 @@ def _run_folders(ctx: typer.Context) -> list[Path]:
 
 
 def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
-    """Return a command option with a value; without names typer uses the parameter's name."""
+    """Return a typer option that has a value; without names typer uses the parameter's name."""
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
 def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
-    """Return an argument of a command; `complete` returns what a shell offers for it."""
+    """Return a typer argument of a command; `complete` returns what a shell offers for it."""
     return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
 
 
 def flag(help: str, *names: str) -> object:
-    """Return a command option without a value, such as --quiet."""
+    """Return a typer option without a value, such as --quiet."""
     return typer.Option(*names, help=help)
 
 
 def optional(kind: Any, help: str, metavar: str, *names: str) -> object:
-    """Return the annotation of an option; without the option the value is None."""
+    """Return the type annotation of an option that may be left out: its value is then None."""
     return Annotated[kind | None, option(help, metavar, *names)]
 
 
 def set_option(help: str) -> object:
-    """Return the annotation of the option --set."""
+    """Return the type annotation of the option --set KEY=VALUE."""
     return optional(list[str], help, "KEY=VALUE", "--set")
 
 
@@ -133,7 +133,7 @@ RUN_OPTIONS: dict[str, object] = {
 
 
 def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
-    """Return a decorator that adds options to a command, whose function gets them as `settings`.
+    """Return a decorator that adds options to a command and passes them on as RunSettings.
 
     A command with --set also takes KEY=VALUE, unless its function has a parameter `words`. `own`:
     options with a help text of this command.
@@ -169,7 +169,7 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
 
 
 def join_settings(words: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return settings that were given in two ways, such as as arguments and by --set."""
+    """Join KEY=VALUE arguments with those of --set; raise UsageError if both set a key."""
     for word, other in itertools.product(words, others):
         keys = sorted(setting.partition("=")[0] for setting in (word, other))
         if f"{keys[1]}.".startswith(f"{keys[0]}."):
@@ -178,12 +178,12 @@ def join_settings(words: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def is_setting(word: str) -> bool:
-    """Return whether an argument is a setting KEY=VALUE, and not the path of a file with a `=`."""
+    """Return whether an argument is KEY=VALUE, rather than the path of a file with a `=`."""
     return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
 
 
 def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str], ConfigLayer]:
-    """Return the KEY=VALUE among an experiment's arguments, and the values of the others."""
+    """Divide an experiment's arguments into KEY=VALUE texts and the config values of the others."""
     takes = registry.load_config_class(experiment).argument is not None
     settings = [word for word in words or () if is_setting(word) or ("=" in word and not takes)]
     others = [word for word in words or () if word not in settings]
@@ -191,13 +191,13 @@ def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str
 
 
 def with_words(settings: RunSettings, experiment: str, words: Sequence[str] | None) -> RunSettings:
-    """Return settings with those that an experiment's arguments make; raise UsageError if wrong."""
+    """Add the config values in an experiment's arguments to settings; raise UsageError if wrong."""
     values, layer = divide_words(experiment, words)
     return replace(settings, overrides=join_settings(values, settings.overrides), values=[layer])
 
 
 def check_settings(words: Sequence[str]) -> list[str]:
-    """Return arguments; raise UsageError for one that is not KEY=VALUE."""
+    """Return arguments as they are; raise UsageError for one that is not KEY=VALUE."""
     for word in words:
         if "=" not in word:
             hint = "config values are KEY=VALUE, such as seed=3"
@@ -206,7 +206,7 @@ def check_settings(words: Sequence[str]) -> list[str]:
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
-    """Return whether to submit the run to SLURM. Raises ConfigError for --wait without --slurm."""
+    """Return whether --slurm asks for a SLURM job; raise ConfigError for --wait without it."""
     if wait and slurm is None:
         raise ConfigError("--wait needs --slurm", "leave it out")
     return slurm is not None

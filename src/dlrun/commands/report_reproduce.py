@@ -1,4 +1,4 @@
-"""`dlrun report`, `dlrun reproduce`: write an HTML page about runs, or about the lab's numbers."""
+"""`dlrun report`, `dlrun reproduce`: write an HTML report of runs, or of ISLP's numbers redone."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""`dlrun script`: print an experiment of the book as a script in plain PyTorch or scikit-learn."""
+"""`dlrun script`: print an experiment of ISLP as a script in plain PyTorch or scikit-learn."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ SAMPLE = '"--sample", action="store_true"'  # an option of each script: generate
 
 
 def find_scripts() -> dict[str, Path]:
-    """Return the file of each script by the name of its experiment."""
+    """Return the file of each experiment's script in plain PyTorch or scikit-learn, by name."""
     names = registry.experiment_names()
     files = {name: SCRIPTS / f"{name.replace('-', '_')}.py" for name in names}
     return {name: files[name] for name in names if files[name].is_file()}
@@ -67,7 +67,7 @@ def print_script(
 
 
 def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
-    """Return a script with the values of the config that differ from the shipped ones.
+    """Return a plain script with the values of a config that differ from the shipped ones.
 
     Keys that change no number are left out. Raises ConfigError if the script has no constant for
     another one.

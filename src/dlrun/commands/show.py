@@ -158,7 +158,7 @@ def change_tags(
 
 
 def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
-    """Return the note and tags of a run; if they are damaged, warn and return none."""
+    """Return the note and tags of a run; if they are damaged, warn and return empty ones."""
     try:
         return run.notes
     except DlrunError as error:

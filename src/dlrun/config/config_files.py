@@ -33,7 +33,7 @@ _read_shipped = functools.cache(lambda file: tuple(read_config_file(file)))
 
 
 def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLayer]:
-    """Return the values of the files that a config file names, and its own; later ones win.
+    """Read a config file and the files that its key `defaults` names; later values win.
 
     naming: the files that led to this one. Raises ConfigError, which names the file and the line.
     """

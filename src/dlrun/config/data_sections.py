@@ -1,4 +1,4 @@
-"""Define the schemas of the config section `data`, and of the experiments that share such data."""
+"""Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
 import pkgutil
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
@@ -76,7 +76,7 @@ class PublishedDataConfig(DataConfig):
 
 
 class DividedDataConfig(DataConfig):
-    """Defines how rows that are in one place are divided into training and test rows."""
+    """Defines how the rows of one file or folder are divided into training and test rows."""
 
     test_share: Fraction
     split_seed: Seed | None
@@ -129,7 +129,7 @@ class ReviewsDataConfig(PublishedDataConfig):
 
 
 class TextsDataConfig(OwnDataConfig):
-    """Defines the config of the user's own texts with their classes."""
+    """Defines the config of a user's own labelled texts."""
 
     dataset_location = "dlrun.data.datasets:TEXTS"
     kinds: ClassVar = {"file": "a CSV file", "folder": CLASSES}
@@ -149,7 +149,7 @@ class TextsDataConfig(OwnDataConfig):
 
 
 class ImagesDataConfig(PublishedDataConfig):
-    """Defines the config of CIFAR100's images, or of synthetic ones."""
+    """Defines the config of CIFAR100's images, or of synthetic images."""
 
     dataset_location = "dlrun.data.datasets:CIFAR100"
 
@@ -159,13 +159,13 @@ class ImagesDataConfig(PublishedDataConfig):
 
 
 class DigitsDataConfig(ImagesDataConfig):
-    """Defines the config of MNIST's digits, or of synthetic ones."""
+    """Defines the config of MNIST's digits, or of synthetic digits."""
 
     dataset_location = "dlrun.data.datasets:MNIST"
 
 
 class OwnImagesDataConfig(OwnDataConfig):
-    """Defines the config of the user's own images with their classes."""
+    """Defines the config of a user's own labelled images."""
 
     dataset_location = "dlrun.data.datasets:IMAGES"
     kinds: ClassVar = {"folder": CLASSES}
@@ -175,7 +175,7 @@ class OwnImagesDataConfig(OwnDataConfig):
 
 
 class HittersDataConfig(DividedDataConfig, PublishedDataConfig):
-    """Defines the config of the table of the book's baseball players, or of synthetic ones."""
+    """Defines the config of Hitters, ISLP's table of baseball players, or of synthetic players."""
 
     dataset_location = "dlrun.data.datasets:HITTERS"
     target: ClassVar = "Salary"
@@ -188,7 +188,7 @@ class HittersDataConfig(DividedDataConfig, PublishedDataConfig):
 
 
 class OwnTableDataConfig(OwnDataConfig):
-    """Defines the config of the user's own table."""
+    """Defines the config of a user's own table."""
 
     dataset_location = "dlrun.data.datasets:TABLE"
     kinds: ClassVar = {"file": "a CSV file with a header"}
@@ -210,13 +210,13 @@ class OwnTableDataConfig(OwnDataConfig):
 
 
 class ValidatedTableDataConfig(OwnTableDataConfig):
-    """Defines the config of the user's own table, and which training rows validate."""
+    """Defines the config of a user's own table, and which training rows validate."""
 
     validation: Validation
 
 
 class TradingDaysDataConfig(PublishedDataConfig):
-    """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""
+    """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
     dataset_location = "dlrun.data.datasets:NYSE"
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
@@ -231,7 +231,7 @@ class WeekdaysDataConfig(TradingDaysDataConfig):
 
 
 class BookConfig(ExperimentConfig):
-    """Defines the config keys of every experiment of the book, which has published numbers."""
+    """Defines the config keys of every experiment of ISLP, which has published numbers."""
 
     reference: Reference
 
@@ -251,7 +251,7 @@ def on_data(
     real_in_demo: bool = False,
     **sections: type[Section],
 ) -> type[E]:
-    """Return the config class of an experiment: the keys of a kind of model, on some data.
+    """Return a config class with the keys of a model's config and of a data set's config.
 
     The book's data bring its published numbers, a user's own bring the command's argument.
     sections: further sections of the config, by name. real_in_demo: see `ExperimentConfig`.

@@ -52,7 +52,7 @@ class OptimizerConfig(Section):
 
 
 class SchedulerConfig(Section):
-    """Defines how the learning rate changes by epoch: a warm-up, and a schedule after it.
+    """Defines how the learning rate changes by epoch: a warm-up, then a schedule.
 
     A key that is null has the default of torch's class.
     """
@@ -103,7 +103,7 @@ class EarlyStoppingConfig(Section):
 
 
 class LossConfig(Section):
-    """Defines what changes the cross-entropy by which a network that classifies is trained."""
+    """Defines changes of a classifier's training loss: label smoothing and class weights."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["balanced"] | None
@@ -121,7 +121,7 @@ class LightningConfig(ExperimentConfig):
 
     @property
     def total_steps(self) -> int:
-        """Return the number of epochs of a whole run."""
+        """Return the number of epochs of a complete run."""
         return self.trainer.max_epochs
 
     @property
@@ -151,7 +151,7 @@ class NetworkConfig(LightningConfig):
 
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys that a resume may change; not the epochs, by which cosine is spread."""
+        """Return the keys that a resume may change; not the epochs of a cosine schedule."""
         is_spread = values.get("scheduler.name") == "cosine"
         return cls.changeable_keys - ({EPOCHS} if is_spread else set())
 

@@ -50,7 +50,7 @@ LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
 def error_of_key(message: str, *path: str) -> ValidationError:
-    """Return pydantic's error about one key, for a validator that checks a whole section.
+    """Return pydantic's error about one config key, for a validator of a whole section.
 
     path: the names from the validated section to the key.
     """
@@ -71,7 +71,7 @@ S = TypeVar("S", bound=Section)
 
 
 class MetricInterval(Section):
-    """Holds the interval of a metric in which 95 % of a config's runs lie, over several seeds."""
+    """Holds the interval in which a metric lies in 95 % of a config's runs with other seeds."""
 
     low: float
     high: float
@@ -87,13 +87,13 @@ class PublishedMetrics(Section):
 
 
 class Variant(PublishedMetrics):
-    """Holds the published metrics of the shipped config with other values, by dotted keys."""
+    """Holds changes to a shipped config, by dotted keys, and the metrics published for them."""
 
     set: Annotated[Values, Field(min_length=1)]
 
 
 class Baseline(Section):
-    """Names the simpler experiment, and its variant, that a metric of an experiment should beat."""
+    """Names the simpler experiment whose metric a better experiment should beat."""
 
     experiment: str
     set: Values = Field(default={})
@@ -101,7 +101,7 @@ class Baseline(Section):
 
 
 class Reference(PublishedMetrics):
-    """Holds published metrics, their source, and what they are compared with.
+    """Holds published metrics, their source, and the simpler experiments to beat.
 
     place: the numbers of the book's section, then the place within it: [10, 9, 1, 2]. seeds: how
     many `dlrun reproduce` runs if the user does not say.
@@ -120,7 +120,7 @@ DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
 
 @dataclass(frozen=True)
 class Argument:
-    """Describes what a command's positional arguments are in the config: one value, or a list."""
+    """Describes which config key an experiment's positional arguments set: one value, or a list."""
 
     key: str
     metavar: str
@@ -192,7 +192,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
 
     @property
     def validates_on_test(self) -> bool:
-        """Return whether the test rows validate too, as in some of the book's labs."""
+        """Return whether the test rows validate too, as in some of ISLP's labs."""
         return getattr(self.data_section, "validation", None) == "test"
 
     @property
@@ -253,7 +253,7 @@ class PenaltyPathConfig(Section):
 
 
 class PenaltyPathExperimentConfig(CpuOnlyConfig):
-    """Defines the config keys of every lasso: its steps are the penalties."""
+    """Defines the config keys of every lasso, whose steps are penalties instead of epochs."""
 
     path: PenaltyPathConfig
 

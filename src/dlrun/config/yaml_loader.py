@@ -127,7 +127,7 @@ def parse_set_override(text: str) -> ConfigLayer:
 
 
 def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer:
-    """Return a config layer that sets one dotted key; error messages name `origin`."""
+    """Return a config layer that sets one dotted key, and its origin for error messages."""
     *parents, name = key.split(".")
     values: Values = {name: value}
     for parent in reversed(parents):
@@ -167,7 +167,7 @@ def _shorten(value: object) -> str:
 
 
 def config_layer_without_file(values: Mapping[str, object], origin: str) -> ConfigLayer:
-    """Return a config layer of values that no file holds; error messages name their `origin`."""
+    """Return a config layer of values from no file, and their origin for error messages."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 

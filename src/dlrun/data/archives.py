@@ -100,7 +100,7 @@ def load_pickle(stream: IO[bytes], what: str) -> Any:
 
 
 def to_array(pickled: Any, what: str) -> Array:
-    """Return the array of numbers that `load_pickle` has read; raise DataError if it is none."""
+    """Return the array of numbers in a loaded pickle; raise DataError for any other value."""
     try:
         _, shape, dtype, _, contents = pickled.state
         raw = contents.encode("latin1") if isinstance(contents, str) else contents

@@ -1,4 +1,4 @@
-"""Declare the data sets, each with its sources; to add a source, add an object here.
+"""Declare dlrun's data sets, each with the sources from which it can be read.
 
 MNIST (LeCun, Cortes and Burges, 1998) is known by the MD5 of its unpacked files, because copies are
 often unpacked, or packed again. CIFAR100: Krizhevsky (2009). IMDB: Maas et al., ACL 2011,
@@ -14,7 +14,7 @@ from dlrun.data.sources import GENERATED, Dataset, RemoteFile, Source
 
 
 def function(name: str) -> Callable[..., Any]:
-    """Return a function of `dlrun.data` by `module:name`; its module is imported when it is called.
+    """Return a function of `dlrun.data` by `module:name`, which imports its module when called.
 
     The modules import numpy and Pillow, which commands that read no data do without.
     """
@@ -26,7 +26,7 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
-    """Return MNIST's four files, or others of the format, by the MD5 of their unpacked content."""
+    """Describe the four files of MNIST, or of data in its format, by their URL and MD5 digests."""
     names = "train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1".split()
     return tuple(
         RemoteFile(f"{name}-ubyte.gz", f"{url}/{name}-ubyte.gz", "md5", digest, gzipped=True)

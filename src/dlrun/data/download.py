@@ -27,14 +27,14 @@ OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 
 
 def packaged_paths(path: str) -> list[Path]:
-    """Return where a file such as "ISLP/data/NYSE.csv" is in the installed package of that name."""
+    """Return where a data file such as "ISLP/data/NYSE.csv" is in an installed package."""
     package, _, inside = path.partition("/")
     spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
     return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return the path of a file, under its published name if it is one of the `packaged` paths."""
+    """Return a data file's path under its published name, if an installed package renames it."""
     for name, path in packaged.items():
         if file.as_posix().endswith(f"/{path}"):
             return file.with_name(name)
@@ -48,7 +48,7 @@ def is_offline() -> bool:
 
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
-    """Forbid downloads during a `with` block, also to processes that begin in it."""
+    """Forbid downloads in a `with` block, also to processes that begin in the block."""
     before = os.environ.get(OFFLINE)
     os.environ[OFFLINE] = "1"
     try:

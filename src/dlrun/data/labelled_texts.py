@@ -106,14 +106,14 @@ def _prepare(context: ReadContext) -> Prepared:
 
 
 def read_own_texts(context: ReadContext) -> list[TextSource]:
-    """Open the parts of a user's own texts."""
+    """Open a user's own labelled texts: one source, or the training and the test part."""
     return [
         user_data.open_text_source(context.config, path, context.warnings) for path in context.paths
     ]
 
 
 def read_generated_reviews(context: ReadContext) -> list[TextSource]:
-    """Generate the training reviews and the test reviews."""
+    """Generate synthetic training reviews and test reviews."""
     count = context.config.sample_reviews
     return [
         _in_memory(context, "train", *generate_reviews(count, context.seed)),
@@ -134,7 +134,7 @@ def _in_memory(
 
 
 def read_stanford_reviews(context: ReadContext) -> list[TextSource]:
-    """Read the training reviews and the test reviews of Stanford's archive."""
+    """Read the training reviews and the test reviews of Stanford's IMDB archive."""
     reviews: dict[str, dict[str, bytes]] = {
         f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
     }

@@ -76,7 +76,7 @@ def sample_photographs() -> list[Path]:
 
 
 def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Path]:
-    """Return the book's photographs: those in a folder under their names, or those in a package.
+    """Return the paths of ISLP's photographs, from a folder or an installed package.
 
     `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
     """
@@ -186,7 +186,7 @@ def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: b
 
 
 def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
-    """Return the predictions of a batch of photographs as JSON, which keeps every float exactly."""
+    """Return the label predictions of a batch of photographs as JSON with exact floats."""
     rows = [
         (photograph.labels, photograph.error, b64encode(photograph.thumbnail or b"").decode())
         for photograph in batch
@@ -195,7 +195,7 @@ def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
 
 
 def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return the photographs of given files, with the predictions packed for their batch."""
+    """Return photographs with the label predictions that were packed for their batch."""
     return [
         Photograph(
             file,
@@ -208,7 +208,7 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
 
 
 def prediction_table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
-    """Return the rows of predictions.csv: one per label of a photograph, or one with its error."""
+    """Return rows for predictions.csv: one per label of a photograph, or one with its error."""
     rows: list[list[str | int | float]] = []
     for photograph in photographs:
         if photograph.error is not None:

@@ -1,4 +1,4 @@
-"""Keep the arrays that are prepared of a data set in a cache in the data folder.
+"""Cache the arrays prepared from a data set in the data folder, so that later runs load them.
 
 A file of prepared arrays is written completely or not at all, by one process.
 """
@@ -35,7 +35,7 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 def load_or_prepare_arrays(
     context: ReadContext, key: Sequence[object], prepare: Callable[[ReadContext], Prepared]
 ) -> Prepared:
-    """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
+    """Return arrays and names from a cache; prepare and save them if the key is missing.
 
     Generated data are prepared anew each time.
     """

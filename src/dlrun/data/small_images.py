@@ -54,7 +54,7 @@ class SmallImages:
 
 
 def make_images(context: ReadContext) -> SmallImages:
-    """Return the images of a source; those of a user and CIFAR100's are cached.
+    """Return training and test images of a source, such as MNIST, CIFAR100 or a user's own.
 
     MNIST is unpacked anew for each run: prepared arrays would save 0.1 of 0.4 seconds, and would
     need 55 MB. Raises DataError if a file is damaged or holds something else.
@@ -181,7 +181,7 @@ def generate_images(count: int, seed: int) -> LabelledImages:
 
 
 def read_idx_images(context: ReadContext) -> Prepared:
-    """Return the images of MNIST's four files, or of others in this format."""
+    """Read images and labels from MNIST's four files, or from others of its format (IDX)."""
     train, test = (_read_part(context, *context.paths[first : first + 2]) for first in (0, 2))
     return _prepared(train, test, labels=[*context.source.labels])
 
@@ -216,7 +216,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def to_digit(image: Image.Image) -> NDArray[np.uint8]:
-    """Return an image of a digit as MNIST's are: grey, (28, 28), light on black.
+    """Return an image of a digit in MNIST's form: grey, (28, 28), light on black.
 
     The whole image is shrunk or enlarged; one with a light background is inverted.
     """

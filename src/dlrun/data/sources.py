@@ -1,4 +1,4 @@
-"""Define where data come from, and find the files; the data sets are declared in `datasets`."""
+"""Define data sets and their sources: find, download, hash and load the files of a data set."""
 
 import contextlib
 import hashlib
@@ -72,7 +72,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class ReadContext:
-    """Holds what a reader is given: the files of a source on this machine, and the settings."""
+    """Holds what a data set's reader gets: the files of a source, the config and the screen."""
 
     source: "Source"
     config: Any
@@ -87,7 +87,7 @@ class ReadContext:
 
 @dataclass(frozen=True)
 class Source:
-    """Describes a source of data: its reader, its files, and whether it is the book's.
+    """Describes a source of data: its reader, its files, and whether it is ISLP's.
 
     name: the value of `data.source`. title: what its data are, as figures and pages say it. labels:
     the names of its classes, if its files do not have them.
@@ -174,7 +174,7 @@ class Dataset:
         faults.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
-        """Return all data that a config names, see `make`. Raises DlrunError as `find` does."""
+        """Return the data that a config names, made by `make`. Raises DlrunError as `find` does."""
         return self.make(self.find(config, data_dir, seed, screen))
 
     def find(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> ReadContext:
@@ -227,6 +227,6 @@ class Dataset:
 
 
 def dataset_of(config: DataConfig) -> Dataset:
-    """Return the data set of a config's section `data`."""
+    """Return the data set that a config's section `data` belongs to."""
     dataset: Dataset = pkgutil.resolve_name(config.dataset_location)
     return dataset

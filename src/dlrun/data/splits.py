@@ -52,7 +52,7 @@ def split_off_validation(
 def divide_into_folds(
     folds: int, targets: Array, seed: int, *, by_class: bool, key: str = FOLDS
 ) -> list[tuple[Rows, Rows]]:
-    """Return the rows to fit and those held out of each fold, as scikit-learn's shuffled KFold.
+    """Return each fold's rows to fit and rows held out, as scikit-learn's shuffled KFold.
 
     by_class: each fold gets equal shares of the classes that are the targets (StratifiedKFold).
     key: of the config. Raises ConfigError if there are more folds than rows, or rows of a class.
@@ -68,14 +68,14 @@ def divide_into_folds(
 
 
 def rows_of_fold(fold: Fold, targets: Array, seed: int, *, by_class: bool) -> Rows:
-    """Return the indices of the rows that a fold holds out, see `divide_into_folds`."""
+    """Return the indices of the rows that one fold of a cross-validation holds out."""
     number, folds = fold
     _, held = divide_into_folds(folds, targets, seed, by_class=by_class)[number - 1]
     return held
 
 
 class LabelledRows:
-    """Collects the class and content of each row, and divides the rows into training and test.
+    """Collects labelled rows, and divides them into training and test rows.
 
     Add the training rows (or all rows) first, then the test rows if they are separate.
     """
@@ -177,7 +177,7 @@ def warn_of_repeated_rows(
 
 
 def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNames:
-    """Return the names of rows: lines and ids, or paths below `root`; none of generated rows."""
+    """Return names that identify data rows: lines and ids of CSV files, or paths of files."""
     known = [place for place in places if isinstance(place, Place)]
     files = [place.file.relative_to(root or "").as_posix() for place in known if not place.line]
     columns = {
@@ -189,7 +189,7 @@ def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNam
 
 
 def names_of_test_rows(names: Mapping[str, list[str]]) -> RowNames:
-    """Return the names of the test rows among all lists of names of a prepared data set."""
+    """Return the names of the test rows from the lists of names of a prepared data set."""
     return {key: names[key] for key in ROW_NAMES if key in names}
 
 
@@ -199,7 +199,7 @@ def show_class_counts(
     names: Mapping[str, list[str]],
     what: str,
 ) -> None:
-    """Show the warnings about a user's own rows, the number of rows, and the class names."""
+    """Print warnings about a user's own rows, the number of rows, and the class names."""
     if not isinstance(context.config, OwnDataConfig):
         return
     for warning in names["warnings"]:
@@ -210,5 +210,5 @@ def show_class_counts(
 
 
 def shorten_list(names: Sequence[str]) -> str:
-    """Return names joined by commas for a message; a long list is cut after its first names."""
+    """Join names by commas for a message, only the first ones of a long list."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")

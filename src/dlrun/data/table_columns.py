@@ -36,7 +36,7 @@ Word = tuple[str, object]  # a cell that is no number, and its place
 
 
 class TableColumns(BaseModel, frozen=True):
-    """Describes how the cells of a row become a row of a matrix."""
+    """Describes how the cells of a table row become numbers: categories, scales, filled gaps."""
 
     levels: dict[str, list[str]]  # sorted categories by column; none for numbers
     first_level: int = 1  # the first category that has a 0/1 column of the matrix
@@ -55,7 +55,7 @@ class TableColumns(BaseModel, frozen=True):
         return names
 
     def encode(self, cells: Cells) -> list[float]:
-        """Return the row of the matrix; raise DataError for a missing or unknown cell."""
+        """Return a table row as numbers; raise DataError for a missing or unknown cell."""
         row: list[float] = []
         for name, levels in self.levels.items():
             encode = self._encode_word if levels else self._encode_number
@@ -106,7 +106,7 @@ def to_number(name: str, cell: str) -> float:
 
 
 def encode_rows(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
-    """Return what is read of the cells of each row; raise DataError for the first that cannot."""
+    """Return what `read` makes of the cells of each row; raise DataError if one is unreadable."""
     values: list[T] = []
     for cells, place in records:
         try:
@@ -120,7 +120,7 @@ def encode_rows(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T
 def usable_rows(
     records: Sequence[Record], names: Sequence[str], context: ReadContext
 ) -> list[Record]:
-    """Return the rows with a target and, unless they are filled, with all values."""
+    """Return the table rows without a missing value; gaps that medians fill do not count."""
     config = context.config
     needed = [config.target, *(names if config.missing != "median" else ())]
     gaps = {name: [place for cells, place in records if is_missing(cells[name])] for name in needed}
@@ -140,7 +140,7 @@ def usable_rows(
 def read_levels(
     names: Sequence[str], parts: Sequence[Sequence[Record]], config: TableDataConfig
 ) -> dict[str, list[str]]:
-    """Return the categories of columns, none of numbers, in the first part of a table.
+    """Return the categories of each column in a table's first part; none for a column of numbers.
 
     Raises DataError with all that is wrong in these columns, and in the targets of all parts.
     """
@@ -208,7 +208,7 @@ def _check_form(name: str, words: Sequence[Word]) -> None:
 
 
 def fill_by_medians(levels: dict[str, list[str]], rows: Sequence[Cells]) -> TableColumns:
-    """Return columns whose missing numbers are the medians of the training rows."""
+    """Return table columns whose missing numbers become the medians of the training rows."""
     numbers = {
         name: [float(cells[name]) for cells in rows if not is_missing(cells[name])]
         for name, words in levels.items()

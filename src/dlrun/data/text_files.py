@@ -22,7 +22,7 @@ csv.field_size_limit(8 << 20)  # characters; a quote that is not closed makes al
 
 
 class Place(NamedTuple):
-    """Says where a row is: its file, in a CSV file the line in which it begins, and its id.
+    """Says where a row was read: file, line (CSV only) and id.
 
     line: from 1, the header; 0 of a file that is a row itself.
     """
@@ -40,7 +40,7 @@ CsvRow = tuple[dict[str, str], Place, str]  # the same, and what is wrong with t
 
 
 class DataWarnings:
-    """Collects warnings about a user's data: the first place of each kind of warning."""
+    """Collects warnings about a user's data, of each kind only the first place."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
@@ -82,7 +82,7 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
 
 
 def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], Place]]:
-    """Yield rows of a CSV file; raise DataError if one has more or fewer cells than columns."""
+    """Yield the rows of a CSV file; raise DataError if one has too many or too few cells."""
     for row, place, problem in rows:
         if problem:
             raise DataError(f"{place}: {problem}", QUOTES_HINT)
@@ -92,7 +92,7 @@ def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], Place]]
 def open_csv_table(
     path: Path, columns: Mapping[str, str], warnings: DataWarnings, id_column: str | None = None
 ) -> tuple[list[str], Iterator[CsvRow]]:
-    """Return the column names of a CSV file, and its rows.
+    """Open a CSV file, and return its column names and an iterator over its rows.
 
     The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
     Latin-1 (Windows-1252), with a warning. `columns`: those needed, by the setting that names each.

@@ -1,4 +1,4 @@
-"""Make the trading days of NYSE a table: each day by the days before it."""
+"""Make a table of NYSE's trading days: each row has the values of the days before."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
 
 
 def make_days(context: ReadContext) -> Table:
-    """Return trading days as the series of the days before them, and perhaps the weekday.
+    """Return a table of trading days: each row has the days before, and perhaps the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """

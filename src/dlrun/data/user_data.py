@@ -17,7 +17,7 @@ CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.j
 
 @dataclass(frozen=True)
 class TextSource:
-    """Describes labelled texts in a file or folder, and reads them in order."""
+    """Holds an open source of labelled texts: its name, its number of texts, and their iterator."""
 
     place: str  # path of the texts, or `train` or `test`
     count: int | None  # number of texts, if it is known
@@ -25,7 +25,7 @@ class TextSource:
 
 
 def check_own_data(config: OwnDataConfig) -> None:
-    """Raise ConfigError if a user's own data are missing, of another kind, or not to be divided."""
+    """Raise ConfigError if a user's own data are missing, of a wrong kind, or not divisible."""
     kinds = config.kinds
     faults = Faults()
     hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"
@@ -73,7 +73,7 @@ def fingerprint_user_data(config: OwnDataConfig) -> str:
 
 
 def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file, or of the names, sizes and modification times in a folder."""
+    """Return the hash of a file's content, or of a folder's names, sizes and times."""
     try:
         if path.is_dir():
             return fingerprint_files(list_files(path), path)
@@ -85,7 +85,7 @@ def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
 def list_files_by_class(
     folder: Path, warnings: DataWarnings, suffixes: Collection[str] = ()
 ) -> list[tuple[str, Path]]:
-    """Return the class and path of each file in a folder, sorted by class, then path.
+    """List the files in a folder that has one folder per class, as (class, path) pairs.
 
     Files without one of the suffixes are left out, with a warning. Raises DataError if a folder
     cannot be listed, ConfigError if there are no classes.

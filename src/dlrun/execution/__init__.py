@@ -1,1 +1,1 @@
-"""Execute a run: its checks, its life, its recorder."""
+"""Execute a run: check that it can begin, run the experiment, and write files and record."""

@@ -46,7 +46,7 @@ def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
 
 
 def check_new_run(name: str, settings: RunSettings, *, here: bool) -> ExperimentConfig | None:
-    """Return the config of a run that can begin; a dry run prints it and returns None.
+    """Check a new run, and return its config; a dry run prints the config and returns None.
 
     Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
     see `check_run_can_start`.
@@ -146,7 +146,7 @@ def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment
 
 
 def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
-    """Return the config of a run that is resumed; raise ConfigError if a key must not change."""
+    """Return the config of a resumed run; raise ConfigError if a key changes that must not."""
     name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
     if not schema.resumable:
@@ -170,7 +170,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
 
 
 def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
-    """Raise DlrunError if a run cannot continue, or would get other numbers than undisturbed."""
+    """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers."""
     path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0
     if not finished:  # killed, perhaps before its first step

@@ -1,4 +1,4 @@
-"""A run's life, from its command to its finished folder, in the order in which it happens.
+"""Run an experiment from its command to the finished run folder, or resume a run.
 
 `dlrun EXPERIMENT`, `dlrun.run`, sweeps, verify and demo begin a run by `run_experiment`.
 `resume_run` continues one; a SLURM job begins with it too.
@@ -39,7 +39,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 
 
 def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
-    """Continue a run; return the exit code and the folder. `find_run` explains the names.
+    """Continue a stopped run, or a finished one with more epochs; return exit code and folder.
 
     A run that has not finished continues in its own folder; with more epochs than it was to have,
     in a new one. The overrides in the settings can change only a few other keys.

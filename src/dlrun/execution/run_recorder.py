@@ -1,4 +1,4 @@
-"""Write the files of a run: its first ones, its record, its figures, and how it ended."""
+"""Write the files of a run: config and environment at its begin, figures and record at its end."""
 
 import contextlib
 import hashlib
@@ -47,7 +47,7 @@ log = logging.getLogger("dlrun")
 def new_record(
     experiment: str, config: ExperimentConfig, settings: RunSettings, begins_with: Run | None = None
 ) -> RunRecord:
-    """Return the record of a run that waits to begin, after an earlier run or from the start."""
+    """Return the record of a new run that waits to begin, also of one that continues another."""
     record = RunRecord(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -68,7 +68,7 @@ def new_record(
 def write_first_files(
     folder: RunFolder, record: RunRecord, settings: RunSettings, begins_with: Run | None = None
 ) -> None:
-    """Write the first files of a new run, and a copy of the earlier run's last checkpoint."""
+    """Write a new run's config, environment, record and notes, and a continued checkpoint."""
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
     folder.write_text(ENVIRONMENT, checksummed_json(RunEnvironment.model_validate(about)))
     write_run_record(folder, record)
@@ -282,7 +282,7 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 
 def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
-    """Return the number of CPU threads of a run."""
+    """Return the number of CPU threads of a run, by its config and the command's limit."""
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     most = min(limits, default=None)
     return resources.choose_thread_count(config.threads, most)

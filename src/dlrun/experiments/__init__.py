@@ -1,1 +1,1 @@
-"""Define the base classes of experiments, the experiments of the book's lab, and saved runs."""
+"""Define the base classes of experiments, the experiments of ISLP's lab, and saved runs."""

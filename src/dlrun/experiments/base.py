@@ -1,4 +1,4 @@
-"""Define the base class of experiments: how to run one, and how to use its model afterwards."""
+"""Define the base class of experiments: how to run one, and how to use its trained model later."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -25,7 +25,7 @@ Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
 
 
 def load_data(config: ExperimentConfig, context: RunContext) -> Any:
-    """Return the data that a config names, as its data set makes them; download what is missing."""
+    """Load the data set that a config names; download the files that are missing."""
     section = config.data_section
     return dataset_of(section).load(section, context.data_dir, config.split_seed, context.screen)
 
@@ -50,10 +50,10 @@ class NetworkAssets(BaseModel, frozen=True):
 
 
 class Experiment(ABC, Generic[C]):
-    """Defines an experiment; its package has an instance of a subclass, named `experiment`.
+    """Defines how an experiment runs and how its runs are used; subclasses implement `run`.
 
-    Only `run` is required. The other methods serve the commands that use a finished run.
-    name: of the command and the entry point, by which it was loaded.
+    A package has an instance of its subclass, named `experiment`. The other methods serve the
+    commands that use a finished run. name: of the command and the entry point that loaded it.
     """
 
     name: str

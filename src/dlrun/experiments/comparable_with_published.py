@@ -19,7 +19,7 @@ NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", "data.split_seed"}
 
 
 def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
-    """Return the fields of a run's record that compare its results with published numbers.
+    """Return the record's fields that compare a run's results with published numbers.
 
     reference: the published numbers, of the experiment or of the variant whose values are exactly
     those that differ; empty if the user has changed the numbers. reference_differs: why the run
@@ -60,7 +60,7 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
 
 
 def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
-    """Return whether the published numbers of a config are those of the shipped config."""
+    """Return whether a config has the published metrics of the shipped config, not of its own."""
     section = config.reference_section
     if section is None:
         return True
@@ -69,7 +69,7 @@ def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:
-    """Return the values, by dotted keys, that differ from the shipped config and change results."""
+    """Return a config's values that differ from the shipped config and change results."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys
     if isinstance(config.data_section, DividedDataConfig):

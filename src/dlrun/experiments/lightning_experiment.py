@@ -1,4 +1,4 @@
-"""Define the base class of experiments whose LightningModule was not written for dlrun."""
+"""Define the base class of experiments by an ordinary LightningModule, not written for dlrun."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Define the base class of experiments that train a network, and the dense network of several."""
+"""Define the base class of experiments that train a network, and a dense network for them."""
 
 import json
 from abc import abstractmethod
@@ -183,7 +183,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         )
 
     def assets(self, run: Run) -> A:
-        """Return a run's assets."""
+        """Return a run's assets: what its network needs besides its weights."""
         return self.assets_class.of_run(run)
 
     def network(self, run: Run, config: N) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Keep what was predicted of a run's test set in predictions.csv, read it again, and measure it.
+"""Save a run's test predictions as predictions.csv, read the file, and compute metrics from it.
 
 The metrics of a test set are computed here alone, for results.json and `predict --test`.
 """
@@ -37,7 +37,7 @@ DescribeRow = Callable[[int], dict[str, str]]
 
 @dataclass(frozen=True, repr=False)
 class Predictions(ABC):
-    """Holds what is true and what was predicted of each row of a test set (n_rows,), in order.
+    """Holds the true and the predicted class or value of each row of a test set, in order.
 
     row_names: columns that name at least these rows: lines of a file and ids, or paths of images.
     """
@@ -55,7 +55,7 @@ class Predictions(ABC):
 
     @property
     def near(self) -> float:
-        """Return the largest difference that another machine may cause in a number of the table."""
+        """Return the largest difference that another machine may cause in predictions.csv."""
         return NEAR
 
     @property
@@ -109,11 +109,11 @@ class Predictions(ABC):
 
 @dataclass(frozen=True, repr=False)
 class PredictedValues(Predictions):
-    """Holds true and predicted values, in the unit of the data."""
+    """Holds a regression's true and predicted test values, in the unit of the data."""
 
     @property
     def near(self) -> float:
-        """Return a hundred thousandth of the targets' standard deviation."""
+        """Return the difference that another machine may cause: 1e-5 of the targets' deviation."""
         return NEAR * (float(self.true.std()) or 1)
 
     @property
@@ -152,7 +152,7 @@ class PredictedValues(Predictions):
 
 @dataclass(frozen=True, repr=False)
 class PredictedClasses(Predictions):
-    """Holds true and predicted classes, as indices of their names.
+    """Holds the true and the predicted classes of a test set, as indices of their names.
 
     probability: of the predicted class (n_rows,).
     """
@@ -220,7 +220,7 @@ class PredictedClasses(Predictions):
 
 
 def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | None:
-    """Return the predictions in the text of a predictions.csv; None if it has others, or no rows.
+    """Read the text of a predictions.csv; None if it has other columns, or no rows.
 
     names: of the classes, in their order; others that the table names follow. Raises ValueError or
     csv.Error if the table is not what a run writes.
@@ -246,7 +246,7 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
 
 
 def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
-    """Return a run's predictions of its test set; None if it kept none.
+    """Read a run's saved predictions of its test set; None if the run kept none.
 
     names: as those of `parse_predictions`. Raises DataError if predictions.csv is damaged.
     """
@@ -260,7 +260,7 @@ def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
 def predictions_of(
     rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
 ) -> Predictions | None:
-    """Return the collected rows of the test set as classes or as values; None if neither."""
+    """Return test-set rows as predicted classes or values; None if they are of another kind."""
     if rows is not None and len(rows) == 3 and labels:
         true, predicted = rows[:2].astype(int)
         return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
@@ -293,7 +293,7 @@ def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
 
 
 def to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as a CSV table with all texts unchanged."""
+    """Return rows as the bytes of a CSV table, with all texts unchanged."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")

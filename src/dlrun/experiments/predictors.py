@@ -17,7 +17,7 @@ from dlrun.errors import DataError
 
 @dataclass(frozen=True)
 class Prediction:
-    """Holds the prediction for one input, or the reason why it could not be read.
+    """Holds the class or number predicted for one input, or why the input is unreadable.
 
     labels: classes with their probabilities, the most probable first; empty for a number.
     value: the predicted number, or None for a class.
@@ -42,7 +42,7 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """Predicts new inputs with a run's model, after the run's own preprocessing.
+    """Predicts classes or values of new inputs with a run's model and preprocessing.
 
     reads: the kind of input: a text, an image file, or a row of a table (column -> text).
     columns: those that a row needs. labels: names of the classes; none for numbers.
@@ -100,7 +100,7 @@ class ImagePredictor(Predictor):
 
 @dataclass
 class RowPredictor(Predictor):
-    """Predicts the class or the value of rows of a table.
+    """Predicts the class or the value of table rows with a run's model.
 
     columns: see Predictor; a row's other columns are ignored.
     to_input: converts the texts of a row, by column, to the model's input (...), or raises

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExperimentEntry:
-    """Describes an installed experiment whose code is not loaded yet."""
+    """Describes an installed experiment, whose code is not imported yet."""
 
     name: str
     point: EntryPoint
@@ -61,7 +61,7 @@ class ExperimentEntry:
 
     @cached_property
     def shipped(self) -> ConfigLayer:
-        """Return a value for every config key: the defaults that the YAML file names, and its own.
+        """Return the shipped config: a value for every key, from the YAML file and its defaults.
 
         Raises ConfigError as `read_config_file` does.
         """
@@ -156,7 +156,7 @@ def experiment_names() -> list[str]:
 
 
 def sort_by_place(names: Iterable[str]) -> list[str]:
-    """Sort experiments by their place in the book (`reference.place`); those without come last."""
+    """Sort experiments by their place in ISLP (`reference.place`); those without come last."""
 
     def key(name: str) -> list[float]:
         place = shipped_values(name).get("reference.place")
@@ -167,7 +167,7 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
 
 
 def experiments_of_book() -> list[str]:
-    """Return the experiments that have published numbers, in the order of the book."""
+    """Return the experiments that have published numbers, in the order of ISLP's chapter."""
     entries = _installed()[0].values()
     return sort_by_place(entry.name for entry in entries if entry.has_published_numbers)
 
@@ -178,7 +178,7 @@ def broken_experiments() -> list[str]:
 
 
 def experiment_entry(name: str) -> ExperimentEntry:
-    """Return the entry of an experiment by its name; raise ConfigError if it is unknown."""
+    """Return an experiment's ExperimentEntry by name; raise ConfigError if it is unknown."""
     if entry := _installed()[0].get(name):
         return entry
     raise ConfigError(
@@ -211,7 +211,7 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
 
 
 def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
-    """Return the config values that an experiment's positional arguments stand for.
+    """Return an experiment's positional arguments as a config layer, such as the path of data.
 
     Raises UsageError if it takes none, or only one.
     """
@@ -231,7 +231,7 @@ def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
 
 
 def experiment_dataset(name: str) -> "Dataset | None":
-    """Return the data set of an experiment, or None if `dlrun data` does not know it."""
+    """Return the data set of an experiment, or None if its data are not of a known data set."""
     section = load_config_class(name).model_fields.get("data")
     location = getattr(section and section.annotation, "dataset_location", None)
     return None if location is None else pkgutil.resolve_name(location)

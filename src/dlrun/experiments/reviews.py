@@ -17,7 +17,7 @@ from dlrun.run_context import RunContext
 
 
 class ReviewAssets(NetworkAssets, frozen=True):
-    """Holds the vocabulary with which a model encodes a text as its run did."""
+    """Holds what encodes and labels new texts as a run did: vocabulary and class names."""
 
     labels: list[str]
     width: int  # number of word ids, with the special ones
@@ -32,7 +32,7 @@ class ReviewAssets(NetworkAssets, frozen=True):
 def load_and_split_reviews(
     config: ExperimentConfig, context: RunContext
 ) -> tuple[Reviews, Rows, Rows]:
-    """Return the reviews, and the indices of the training rows for fitting and for validation."""
+    """Load reviews, and return them with the rows for fitting and for validation."""
     reviews: Reviews = load_data(config, context)
     validation = config.data_section.validation
     return reviews, *split_off_validation(
@@ -41,14 +41,14 @@ def load_and_split_reviews(
 
 
 def review_describer(reviews: Reviews) -> DescribeRow:
-    """Return a function that shows a test review as words, unknown words as <UNK>."""
+    """Return a function that shows a test review as words, for the list of mistakes."""
     ids = reviews.test.ids
     return lambda row: {"text": reviews.decode(ids.review(row)[1:])}  # without <START>
 
 
 @dataclass
 class TextPredictor(Predictor):
-    """Predicts the classes of texts, encoded with the vocabulary of the run.
+    """Predicts the classes of texts, which it encodes with the vocabulary of a run.
 
     probabilities: encoded texts -> class probabilities (n_texts, classes).
     """

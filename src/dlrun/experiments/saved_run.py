@@ -55,7 +55,7 @@ RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """Represents a run by its folder and its record (results.json)."""
+    """Represents a saved run by its folder and its record (results.json)."""
 
     folder: Path
     record: RunRecord
@@ -338,7 +338,7 @@ class Run:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Return the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
+    """Open the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
     try:
         run = Run.in_folder(folder)
         read_run_environment(folder)
@@ -355,7 +355,7 @@ def scan_folder(folder: Path) -> Run:
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
-    """Yield the runs of all experiments, or of one, the newest first, each read when asked for."""
+    """Yield the runs of one or all experiments, the newest first, each opened when asked for."""
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
     for folder in runs_newest_first(runs_dir, experiment, damaged=True):
@@ -364,7 +364,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 
 
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
-    """Return for the folder of each copied run a text such as `the same run as imdb-dense/NAME`.
+    """Map the folder of each copied run to a text such as `the same run as imdb-dense/NAME`.
 
     Of runs with the same id the original began first, or is where its record says; if both are
     equal, it is the first by its path.

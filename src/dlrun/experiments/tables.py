@@ -24,7 +24,7 @@ STRAW_MAN = "straw_man_r2"
 
 
 class TableAssets(NetworkAssets, frozen=True):
-    """Holds the columns with which a model reads a row, and the target that it predicts.
+    """Holds what a saved model needs to read a table's row: its columns, target and scale.
 
     centre, scale: a model's output for a value of the target is (value - centre) / scale.
     """
@@ -58,25 +58,25 @@ class TableAssets(NetworkAssets, frozen=True):
 
 
 def is_series(config: ExperimentConfig) -> bool:
-    """Return whether the rows of an experiment's table are days in their order."""
+    """Return whether an experiment's table is a time series: trading days in their order."""
     return isinstance(config.data_section, TradingDaysDataConfig)
 
 
 def metrics_of_table(config: ExperimentConfig, labels: Sequence[str] | None) -> tuple[str, str]:
-    """Return the names of the metrics of a table's predictions, the main one first."""
+    """Return the names of the metrics for a table's task, the main one first."""
     if labels:
         return "accuracy", "macro_f1"
     return ("r2", "mae") if is_series(config) else ("mae", "r2")
 
 
 def fingerprint_table(table: Table) -> str:
-    """Return a fingerprint of a table, equal for all models of the same rows."""
+    """Return a hash of a table's data, equal for all models of the same rows."""
     names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
     return fingerprint_data(table.digest, names)
 
 
 def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:
-    """Return the parts train, valid (if rows validate) and test.
+    """Divide a table's rows into the parts train, valid (if the config asks for it) and test.
 
     A share or a number of training rows validates, of a series the last ones, or the test rows do.
     """
@@ -94,7 +94,7 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
-    """Return the test R² of predicting each day by the day before; none for other tables.
+    """Return the test R² of predicting each trading day by the day before; else no metric.
 
     It is not defined for a single day. A note says what the straw man is.
     """
@@ -107,7 +107,7 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 
 
 def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
-    """Draw the values in predictions.csv, if the run wrote it; those of NYSE as a series."""
+    """Draw predicted against true test values of a table, or both as a series of days."""
     from dlrun.plots import draw_series, draw_true_and_predicted  # slow: matplotlib
 
     values = predictions.read_predictions(run)

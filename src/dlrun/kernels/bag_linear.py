@@ -27,7 +27,7 @@ MAX_COLUMNS = 64  # columns at most: so many floats fit in a few registers
 
 
 class BagTensors(NamedTuple):
-    """Holds a batch of bags as torch tensors: a sparse matrix, by rows and by columns."""
+    """Holds a batch of bags of words as torch tensors: a sparse matrix by rows and by columns."""
 
     ids: Tensor  # (n_ids,): the ids of the first bag, then those of the second, and so on
     starts: Tensor  # (batch,): where each bag begins in `ids`
@@ -78,7 +78,7 @@ class Bags:
 
 
 def sparse_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
-    """Return the float32 CSR matrix of rows (n_rows, width), which are divided by `scale`.
+    """Return a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
 
     Scipy's own conversion of a dense array takes five times as long.
     """
@@ -89,7 +89,7 @@ def sparse_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
 
 
 class BagLinear(nn.Module):
-    """Computes `nn.Linear` for bags, by summing the weight rows of a bag's words.
+    """Computes `nn.Linear` for bags of words, by summing the weight rows of each bag's words.
 
     The weight is (in_features, out_features): a word's row is contiguous.
     """

@@ -1,4 +1,4 @@
-"""Compute layers faster on a CPU: each part of a batch by a single thread, and dropout.
+"""Compute layers faster on a CPU: parts of a batch in parallel threads, and a faster dropout.
 
 Torch's own threads share each operation, and wait for each other after each; here once a pass. The
 parts depend on the number of threads, and their gradients are summed in order: same bits each time.
@@ -20,7 +20,7 @@ Context: TypeAlias = Any  # torch's, of an autograd function: what backward need
 
 
 def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
-    """Return layers(rows), computed in parts on a CPU in the training and in inference mode.
+    """Apply layers to a batch; on a CPU, threads compute parts of the batch in parallel.
 
     The layers must compute each row by itself, and draw no random numbers. Where gradients of the
     rows are asked for, or a program looks at the layers (torchinfo, a tracer), the batch is whole.
@@ -40,7 +40,7 @@ def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
 
 
 def apply_function(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
-    """Return the output of an autograd function; torch has no types for its call."""
+    """Call an autograd function with a typed result, since torch's `apply` has no types."""
     output: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
     return output
 
@@ -92,7 +92,7 @@ def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> li
 
 
 def share_work(work: Callable[[int], None], count: int, threads: int) -> None:
-    """Call work(0) .. work(count - 1); each thread takes the next as soon as it is free."""
+    """Call work(0) .. work(count - 1) in several threads; a free thread takes the next call."""
     left, helpers = iter(range(count)), min(threads, count) - 1
 
     def take() -> None:
@@ -107,13 +107,13 @@ def share_work(work: Callable[[int], None], count: int, threads: int) -> None:
 
 
 class FastDropout(nn.Dropout):
-    """Computes nn.Dropout on a CPU with other random numbers of the same generator.
+    """Computes nn.Dropout on a CPU faster, with other random numbers of torch's generator.
 
     They take a twelfth of the time. The share that is dropped is rounded to a multiple of 1/65,536.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the inputs with a share of zeros, and the others enlarged; all when evaluated."""
+        """Return the inputs with a share set to zero, the others scaled up; all in evaluation."""
         if not self.training or self.p == 0 or inputs.device.type != "cpu":
             return super().forward(inputs)
         size = inputs.numel()

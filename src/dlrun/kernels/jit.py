@@ -36,7 +36,7 @@ intrinsic: Numba = numba.extending.intrinsic  # its own type is that of the Pyth
 
 
 def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that only compiled functions call; numba caches it with its callers."""
+    """Compile a function for calls from compiled functions only; its callers' cache holds it."""
     compiled: Callable[P, R] = numba.njit(nogil=True)(function)
     return compiled
 
@@ -193,7 +193,7 @@ def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:
 
 @intrinsic
 def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
-    """Return the sum in double precision of the values whose bit is one.
+    """Return the sum, in double precision, of the values whose bit in a bit mask is set.
 
     Number i of `bits`, a uint16, has the bits of `values[ROWS_PER_BLOCK * i :]`.
     """
@@ -224,7 +224,7 @@ def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
 
 @intrinsic
 def add_where(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba) -> Numba:
-    """Add `factor` times the values whose bit is one to `sums`; `bits` as in sum_where."""
+    """Add `factor` times each value whose bit in a bit mask is set to the same place in `sums`."""
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         masks = _parts(context, builder, bits, arguments[0])

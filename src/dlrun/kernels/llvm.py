@@ -23,7 +23,7 @@ Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for
 
 
 def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile what `write` writes with a Builder and the arguments, which no call checks."""
+    """Compile a function whose LLVM code `write` writes; its calls check no argument."""
     module = ir.Module()
     written = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "function")
     builder = ir.IRBuilder(written.append_basic_block())
@@ -71,7 +71,7 @@ def write_loop(
 
 
 class LlvmArray:
-    """Writes LLVM code that loads and stores an array's numbers, or vectors of `lanes` of them."""
+    """Writes LLVM code that loads and stores an array's numbers, singly or as vectors."""
 
     def __init__(self, builder: Builder, address: Value, lanes: int = 0) -> None:
         self._builder, self._address, self._lanes = builder, address, lanes

@@ -36,7 +36,7 @@ Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
 
 
 class LSTMLastState:
-    """Computes the last state of an nn.LSTM without its work on padding; equal up to rounding.
+    """Computes an nn.LSTM's last state without work on padding, equal up to rounding.
 
     threads: number of threads that share the reviews; None: as many as torch uses.
     """

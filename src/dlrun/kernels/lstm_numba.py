@@ -188,7 +188,7 @@ def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Float
 def project_words(
     part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Write what each word in a slice of the vocabulary adds to the gates to `projected`."""
+    """Compute what each word adds to the LSTM's gates, for one slice of the vocabulary."""
     words = len(embedding)
     for w in range(words * part // parts, words * (part + 1) // parts):
         multiply_row(bias, 0, embedding, w, W, projected, w)
@@ -228,7 +228,7 @@ def lstm_forward(
 
 @jit_inner
 def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
-    """Replace the gates in row `at` of `lstm` with their gradients dg; update dc of review r."""
+    """Replace an LSTM's gates at one step with their gradients; update dc, the cells'."""
     gates, cells, _ = lstm
     hidden = cells.shape[1]
     one = fill_lanes(f32(1))
@@ -248,7 +248,7 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
 
 @jit_inner
 def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: GateGradientsByWord) -> None:
-    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the sum of a word's gradients."""
+    """Add one row of gate gradients (rows, 4 hidden) to the sum over a word's occurrences."""
     outputs, row = dg.shape[1], words.rows[chunk, word]
     is_first = row < 0
     if is_first:
@@ -305,7 +305,7 @@ def gather_word_gradients(
     dW: Floats,
     d_bias: Floats,
 ) -> None:
-    """Compute the gradients of `project_words` for the words in a slice of the vocabulary.
+    """Compute the gradients of embedding, input weights and bias for a slice of the words.
 
     word_sums: a word's sum over all groups replaces that of its first group. W (4 hidden,
     embedding): transposed. The gradients are zero before: d_embedding (words, embedding),

@@ -39,14 +39,14 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class LassoSolution(LinearModel):
-    """Holds a lasso solution; the optimal objective is at least `objective - duality_gap`."""
+    """Holds the linear model at one lasso penalty, its objective value and its duality gap."""
 
     objective: float
     duality_gap: float
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum."""
+    """Return log-spaced penalties from the one that zeroes all coefficients to `smallest` of it."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
     if largest < 0.5 / len(y):
@@ -72,7 +72,7 @@ def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
-    """Return the lasso's dual objective, a lower bound (Ndiaye et al. 2017, arXiv:1611.05780)."""
+    """Return the lasso's dual objective, a lower bound of the optimal one (arXiv:1611.05780)."""
     # The residual p - y, scaled until no column, nor the intercept's, exceeds the penalty.
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)), abs(float(residual.sum())))
     point = np.abs(residual) * (penalty / largest)
@@ -96,7 +96,7 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
 
 
 def unpack_linear_models(content: bytes) -> list[LinearModel]:
-    """Return the linear models in the bytes that pack_linear_models wrote."""
+    """Read linear models from the bytes that pack_linear_models wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))

@@ -62,7 +62,7 @@ Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested f
 
 
 class BinaryColumns(NamedTuple):
-    """Holds, for each column of a binary matrix, the rows in which it is one.
+    """Holds a binary matrix by columns: for each column, the rows in which it is one.
 
     A dense column has a bit for each row instead, but for the rows beyond the last whole block.
     """
@@ -216,7 +216,7 @@ def _extrapolate(
 
 
 def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
-    """Return a matrix (n_rows, n_columns), of which all stored values are 1, by columns."""
+    """Convert a binary CSR matrix to columns: for each column, the rows in which it is one."""
     columns = X.tocsc(copy=True)
     columns.sort_indices()
     n_rows, n_columns = columns.shape
@@ -291,7 +291,7 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 @jit_kernel
 def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
-    """Return the sum of `values` (n_rows,) over the rows in which each chosen column is one."""
+    """Return, for each chosen column of a binary matrix, the sum of `values` where it is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
         sums[q] = _column_sum(columns, values, chosen[q])

@@ -1,4 +1,4 @@
-"""Write and read files of weights."""
+"""Write and read weights files of torch networks, without running code from a file."""
 
 import io
 import pickle
@@ -15,14 +15,14 @@ from dlrun.system.console import cut
 
 
 def serialize_tensors(state: Mapping[str, object]) -> bytes:
-    """Return tensors as the bytes of a file that torch.save would write."""
+    """Return tensors as the bytes of a file, as torch.save writes it."""
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getvalue()
 
 
 def read_tensors(path: Path, content: bytes | None = None) -> Any:
-    """Read tensors, numbers, text, lists and dicts from a file, onto the CPU."""
+    """Read tensors and plain values from a file, onto the CPU; raise DataError for all else."""
     try:
         source = path if content is None else io.BytesIO(content)
         return torch.load(source, map_location="cpu", weights_only=True)
@@ -37,7 +37,7 @@ def read_tensors(path: Path, content: bytes | None = None) -> Any:
 
 
 def load_weights(network: nn.Module, weights: object, path: Path) -> None:
-    """Load weights that were read from a file. Raises DataError if they are of another network."""
+    """Load weights into a network; raise DataError if they do not fit it."""
     if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
         weights = weights["state_dict"]
     if not isinstance(weights, dict):

@@ -43,7 +43,7 @@ class PretrainedNetwork:
 
 
 def check_pretrained(config: PretrainedModelConfig) -> None:
-    """Raise ConfigError if there is no such model, or no such weights of it."""
+    """Raise ConfigError if a config names a pretrained model, or weights, that do not exist."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
@@ -107,7 +107,7 @@ def _cache() -> Path:
 def place_network(
     model: PretrainedNetwork, device: str, precision: str
 ) -> Callable[[Tensor], Tensor]:
-    """Move a network to a device, and return a function that computes class probabilities there."""
+    """Move a pretrained network to a device, and return its function of class probabilities."""
     layout = torch.channels_last if device in CHANNELS_LAST else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     is_half = precision == "bf16-mixed"
@@ -129,7 +129,7 @@ def place_network(
 
 
 def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
-    """Return the transform from photograph to network input: the weights' own, or the book lab's.
+    """Return the transform from photograph to network input: the weights' own, or ISLP's.
 
     The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """

@@ -161,7 +161,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Strip:
-    """Holds the picture of a result on an axis of its own: a bar, with dots and a tick in it.
+    """Holds the small picture of a config's result: a bar for the interval, dots and ticks in it.
 
     label: what it shows, in words. bar: a range of runs, or the interval of a test set. ticks: the
     published number by its edition. dots: the runs, if they are too few for a range.
@@ -175,26 +175,26 @@ class Strip:
 
     @cached_property
     def axis(self) -> Axis:
-        """Return the axis; it is wider than the rounding error of a published number."""
+        """Return the picture's axis; it is wider than the rounding error of a published number."""
         values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
         values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
         return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
 
 
 def name_part(part: str, record: RunRecord) -> str:
-    """Return what a part of a run's data is called, also that it validates with the test rows."""
+    """Return what a chart calls a part of a run's data, such as `validation = test`."""
     is_both = part == "valid" and record.validates_on_test
     return "validation = test" if is_both else PARTS.get(part, part)
 
 
 def measured_curve(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
-    """Return a curve of the steps that have a value: not every epoch is validated (NaN)."""
+    """Return a chart's curve of only the steps that have a value (no NaN)."""
     points = [(step, value) for step, value in zip(x, y, strict=True) if not math.isnan(value)]
     return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look)
 
 
 def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
-    """Return the mean of curves at the steps that all have; None of fewer than two such steps."""
+    """Return the mean of curves at their common steps; None for fewer than two such steps."""
     values = [
         {x: y for x, y in zip(curve.x, curve.y, strict=True) if is_plottable(y)} for curve in curves
     ]
@@ -212,7 +212,7 @@ def curve_css_classes(number: int) -> str:
 
 
 def metric_names_without_split(table: Table) -> list[str]:
-    """Return a table's metric names without the split's prefix: `loss` for `train_loss`."""
+    """Return a table's metric names without train or valid: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 
@@ -268,7 +268,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
 
 
 def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
-    """Return a reference line for each edition of the book with a test value of the metric."""
+    """Return a chart's lines at a metric's published test values, one per edition of ISLP."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics(record).items()

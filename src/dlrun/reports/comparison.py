@@ -1,4 +1,4 @@
-"""Compare the runs of a page: which of them count, and a table and curves for each data set."""
+"""Compare the runs of a report: which of them count, and a table and curves for each data set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ Sections = Mapping[Path, RunSection]  # by the folder of their run
 
 
 def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
-    """Add to each section what its group says of it: settings, which run counts in its place."""
+    """Add to each run's section of a report its settings, and which run stands for its group."""
     for group in groups:
         for run in group.runs:
             section = sections[run.folder]
@@ -38,7 +38,7 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
 
 
 def by_rank(groups: Sequence[Group]) -> list[Group]:
-    """Return groups, the best by their main metric first; those without a direction come last."""
+    """Sort groups of runs, the best first by their main metric; those not ranked come last."""
 
     def rank(group: Group) -> tuple[bool, float]:
         sign = group.main.metric.sign if group.main else 0
@@ -48,7 +48,7 @@ def by_rank(groups: Sequence[Group]) -> list[Group]:
 
 
 def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
-    """Return what weakens the result of a config."""
+    """Return the tags that warn of a weak result, such as too few seeds."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].tags)
     if group.main and group.shortage(group.main):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
@@ -58,7 +58,7 @@ def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
 
 
 class DataOnPage(NamedTuple):
-    """Holds what compares the runs on the same data: a row for each config, and their curves."""
+    """Holds a report's comparison of the runs on one data set: a row per config, and curves."""
 
     data: str
     columns: list[Column]
@@ -67,13 +67,13 @@ class DataOnPage(NamedTuple):
 
 
 def tag_marks(tags: Iterable[Tag]) -> Markup:
-    """Return tags as they stand beside a result."""
+    """Return the HTML marks of tags, which stand beside a result."""
     mark = Markup(' <span class="tag {}">{}</span>')
     return Markup("").join(mark.format("bad" * tag.is_problem, tag.name) for tag in tags)
 
 
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnPage]:
-    """Compare the configs on the same data, the best first; leave out data with a single run."""
+    """For each data set with several runs, list its configs, the best first."""
     by_data: dict[str, list[Group]] = {}
     for group in by_rank(groups):
         by_data.setdefault(group.data, []).append(group)

@@ -1,4 +1,4 @@
-"""Evaluate a run's test predictions: confusion matrix and recall of classes; or residuals."""
+"""Evaluate a run's test predictions: a confusion matrix and recalls of classes, or residuals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class ResidualEvaluation:
 def evaluate_table(
     table: bytes, names: Sequence[str]
 ) -> PredictionEvaluation | ResidualEvaluation | None:
-    """Evaluate a predictions.csv; arguments and errors are those of `parse_predictions`."""
+    """Evaluate the text of a predictions.csv, by confusion matrix or residuals."""
     predictions = parse_predictions(table, names)
     if isinstance(predictions, PredictedClasses):
         return evaluate_classes(predictions)
@@ -50,7 +50,7 @@ def evaluate_table(
 
 
 def evaluate_values(predictions: PredictedValues) -> ResidualEvaluation:
-    """Evaluate predicted values, and draw them by the true ones, at most DOTS."""
+    """Evaluate predicted values: their median error, their bias, and a chart against true ones."""
     targets, predicted = predictions.true, predictions.predicted
     chosen = slice(None, None, len(targets) // (DOTS + 1) + 1)
     values = targets.tolist() + predicted.tolist()
@@ -67,7 +67,7 @@ def evaluate_values(predictions: PredictedValues) -> ResidualEvaluation:
 
 
 def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
-    """Evaluate predicted classes; those that no row is of or is predicted as are left out."""
+    """Evaluate predicted classes: a confusion matrix, frequent confusions, and recalls."""
     pairs = zip(predictions.true.tolist(), predictions.predicted.tolist(), strict=True)
     counts = Counter(pairs)
     classes = sorted({number for pair in counts for number in pair})

@@ -1,4 +1,4 @@
-"""Make the first table of a page: a row for each config, with its result as a picture, and tags."""
+"""Make the table that opens a report: a row per config, with its result, interval and caveats."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Overview:
-    """Holds the first table of a page, and the tags of the page."""
+    """Holds a report's first table, with a row for each config, and the tags of the report."""
 
     rows: list[Values]
     tags: list[Tag]
 
     @property
     def columns(self) -> list[Column]:
-        """Return the columns that have a text."""
+        """Return the columns that are not empty in all rows."""
         return used_columns(COLUMNS, self.rows)
 
     @property
@@ -55,7 +55,7 @@ class Overview:
 
 
 def sections_by_experiment(sections: Sequence[RunSection]) -> dict[str, list[RunSection]]:
-    """Return the runs of a page by experiment, in the order of the book; those of others follow."""
+    """Group a report's runs by experiment, in ISLP's order; other experiments follow."""
     by_name: dict[str, list[RunSection]] = {}
     for section in sections:
         by_name.setdefault(section.record.experiment, []).append(section)
@@ -68,7 +68,7 @@ def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
 
 
 def make_overview(groups: Sequence[Group], sections: Sections) -> Overview:
-    """Return the first table of a page, in the order of the book."""
+    """Return a report's first table, with a row per config, sorted as ISLP orders experiments."""
     experiments = sections_by_experiment([*sections.values()])
     limit = len(groups)
     if limit > MOST_ROWS:

@@ -1,4 +1,4 @@
-"""Read the files of runs, and write an HTML page about them, for `dlrun report`."""
+"""Write the HTML report about runs, a sweep or a reproduction, from the files of the runs."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that ma
 
 
 class PageContent(NamedTuple):
-    """Holds the runs of a page, and what it says besides them.
+    """Holds the runs of an HTML report, and its title, warnings and charts of a sweep.
 
     title: empty for the number of runs. note: what the runs are. warnings: what the reader must
     know of them, with commands in backticks. best: of a sweep, the best config by validation and
@@ -57,7 +57,7 @@ class PageContent(NamedTuple):
 
 
 def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
-    """Write a page about runs, a sweep or a reproduction. Raises OSError if that is impossible.
+    """Write the HTML report of runs, a sweep or a reproduction; raise OSError if that fails.
 
     Returns its size in bytes, and a sentence for each damaged file.
     """
@@ -90,7 +90,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:
-    """Return what is known of each config and test metric of runs, the best config first."""
+    """Return the report's table rows, one per config and test metric, the best config first."""
     groups = comparison.by_rank(group_runs(runs))
     return [group.row(spread) for group in groups for spread in group.tested]
 
@@ -175,7 +175,7 @@ def _render(**values: object) -> str:
 
 
 def mark_text(text: str) -> Markup:
-    """Return a text as HTML, in which what stands in backticks is code."""
+    """Return a text as HTML, with its words in backticks as code."""
     pieces = printable_lines(text).split("`")
     marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))
     return Markup("").join(mark.format(piece) for mark, piece in zip(marks, pieces, strict=False))

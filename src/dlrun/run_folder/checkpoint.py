@@ -94,7 +94,7 @@ class CheckpointFile:
 def copy_checkpoint(
     source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
 ) -> None:
-    """Write the newest checkpoint of an earlier run (`source`, its id) into a new run's folder."""
+    """Copy the newest checkpoint of an earlier run (id `earlier`) into a new run's folder."""
     checkpoint = read_newest_checkpoint(source, earlier, screen)
     if checkpoint is None:
         raise DataError(f"{source}: its checkpoints are missing", REMEDY)

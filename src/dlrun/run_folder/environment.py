@@ -37,7 +37,7 @@ def describe_environment(experiment_package: str) -> dict[str, object]:
 def describe_environment_changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
-    """Return how the installed code and packages differ from those that a run began with."""
+    """Return how the installed code and packages differ from those of a run."""
     then = {"code:": code, **packages}
     now = {"code:": code_version(experiment_package), **package_versions(packages)}
     changed = [name for name in now if then.get(name) != now[name]]
@@ -45,7 +45,7 @@ def describe_environment_changes(
 
 
 def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
-    """Return the versions of packages that change results, and of others; None: not installed."""
+    """Return the versions of packages that change results, and of `others`; None if missing."""
     versions: dict[str, str | None] = dict.fromkeys((*PACKAGES, *others))
     for name in versions:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -54,7 +54,7 @@ def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
 
 
 def code_version(experiment_package: str) -> str:
-    """Return a hash of dlrun's code and one of an experiment's package: `dlrun 1a2b3c4d5e6f`."""
+    """Return hashes of dlrun's code and of an experiment's package, as `dlrun 1a2b3c4d5e6f`."""
     packages = dict.fromkeys(("dlrun", experiment_package))
     return ", ".join(f"{package} {code_digest(package)}" for package in packages)
 

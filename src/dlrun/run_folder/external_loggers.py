@@ -1,4 +1,4 @@
-"""Log the metrics of each epoch or lasso penalty to trackers by Lightning's loggers."""
+"""Send a run's metrics to experiment trackers, such as TensorBoard, by Lightning's loggers."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 class ExperimentLoggers:
-    """Logs the metrics of a run to all loggers in its config."""
+    """Logs the metrics of a run to all external loggers that its config names."""
 
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen

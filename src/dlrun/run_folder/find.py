@@ -1,4 +1,4 @@
-"""Find the folder of a run or a sweep by its path, its name, or `latest`, and repair that link."""
+"""Find the folder of a run or a sweep by path, name or `latest`, and repair the link `latest`."""
 
 import contextlib
 import glob
@@ -98,7 +98,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest run, if the one that it names was removed."""
+    """Point the link `latest` at the newest run, if the run that it names was removed."""
     link = runs_dir / experiment / LATEST
     if not link.is_symlink():
         return
@@ -129,7 +129,7 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
 
 
 def refuse_sweep(name: str, runs_dir: Path) -> None:
-    """Raise ConfigError if a name that a user gives as a run's or an experiment's is a sweep's."""
+    """Raise ConfigError if a user gives a sweep's name as that of a run or an experiment."""
     try:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:

@@ -182,7 +182,7 @@ def check_output_path(
 
 
 def check_outside_runs(option: str, out: Path) -> None:
-    """Raise ConfigError if a path is in the folder of a run or a sweep, which only they write."""
+    """Raise ConfigError if a path is in the folder of a run or a sweep, where only dlrun writes."""
     for folder in out.resolve().parents:
         is_run = sum(map(os.path.lexists, (folder / name for name in RUN_FILES))) > 1
         if is_run or os.path.lexists(folder / PLAN):

@@ -14,7 +14,7 @@ from dlrun.system.signals import StopRequest
 
 
 class ProgressRecorder:
-    """Records each finished step in checkpoint, metrics.csv, screen and loggers.
+    """Records each finished step of a run in checkpoint, metrics.csv, terminal and loggers.
 
     rows: those of metrics.csv, one for each finished step. data: the fingerprint of the data, once
     the steps have begun. run: the id of the run, which its checkpoints contain. resumed: the record

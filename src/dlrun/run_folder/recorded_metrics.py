@@ -62,13 +62,13 @@ def _number(cell: str) -> float:
 
 
 def main_metric(record: RunRecord) -> str | None:
-    """Return the name of a run's main metric: the first of its test that is no loss."""
+    """Return the name of a run's main metric: the first test metric that is no loss."""
     tested = (name for name in record.metrics if name.startswith(TESTED))
     return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
 
 
 def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> Metric | None:
-    """Return the validation metric by which a sweep selects a config, or None.
+    """Return the validation metric by which a sweep selects its best config, or None.
 
     It is the first with a direction that is no loss, or the loss. among: the names to choose from;
     None: those of the record's metrics.
@@ -115,7 +115,7 @@ def is_stopped_early(
     patience: int,
     min_delta: float,
 ) -> bool:
-    """Return whether the training ends after these epochs, because it no longer improves.
+    """Return whether early stopping ends the training after these epochs.
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
@@ -142,7 +142,7 @@ def is_plottable(value: float) -> bool:
 def published_metrics(
     record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition of the book, if a run's metrics are comparable."""
+    """Return a run's published metrics by edition of ISLP; none if it is not comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
     published = {
@@ -160,7 +160,7 @@ def published_metrics(
 def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """Add the accuracy of always predicting the largest class after the test metrics."""
+    """Add the accuracy of always predicting the largest class to test metrics."""
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
     *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
@@ -169,7 +169,7 @@ def add_accuracy_of_largest_class(
 
 
 def metrics_table(record: RunRecord) -> Table:
-    """Return a table of a run's metrics, their confidence interval and the book's metrics."""
+    """Return a table of a run's metrics beside its confidence interval and ISLP's metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if record.interval:
@@ -215,7 +215,7 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def too_good_by_test_rows(what: str) -> str:
-    """Return the warning that a metric is too good, because the test rows validate too."""
+    """Return the warning that a metric is too good, as the test rows were used to validate."""
     return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 

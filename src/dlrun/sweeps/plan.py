@@ -1,4 +1,4 @@
-"""Keep the plan of a sweep in its folder: its points, and how a search chooses more of them."""
+"""Define and read the plan of a sweep: its planned runs, and how a search chooses more of them."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -52,7 +52,7 @@ class SweepPoint(BaseModel, frozen=True):
 
 
 class AdaptiveSearch(BaseModel, frozen=True):
-    """Says how Optuna's study chooses the configs of a sweep, each after the results so far."""
+    """Says how Optuna chooses a sweep's configs one after another, by the results so far."""
 
     trials: PositiveInt  # how many configs it chooses
     spaces: list[Space]
@@ -80,7 +80,7 @@ class SweepPlan(ChecksummedModel):
 
     @property
     def size(self) -> int:
-        """Return the number of points, with those that a search will choose."""
+        """Return the number of planned runs, with those that a search will choose."""
         search = self.search
         return search.trials * len(search.repeats) if search else len(self.points)
 
@@ -104,7 +104,7 @@ class SweepPlan(ChecksummedModel):
         return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
 
     def add_choice(self, settings: Settings) -> list[SweepPoint]:
-        """Add the points of a config that a search has chosen; return them, none if it is known."""
+        """Add the points of a config that a search chose; return them, none if it was known."""
         assert self.search is not None
         known = [repr(points[0].config) for points in self.points_by_config]
         if repr(settings) in known:
@@ -180,7 +180,7 @@ def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> 
 
 
 def with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
-    """Return a config with settings by dotted keys, which errors name as `KEY=VALUE`."""
+    """Add settings by dotted keys to a config layer; error messages name them as `KEY=VALUE`."""
     layers = [
         yaml_loader.config_layer_of_setting(key, value, f"{key}={value}")
         for key, value in settings.items()

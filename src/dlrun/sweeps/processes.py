@@ -48,7 +48,7 @@ else:
 
 @dataclass(frozen=True)
 class ProcessMessage:
-    """Holds a message from a child process: progress, a warning, or how the process's run ended."""
+    """Holds a message from a sweep's child process: progress, a warning, or how its run ended."""
 
     share: float | None = None  # share of the work that is done
     warning: str = ""
@@ -119,7 +119,7 @@ def _start_isolated(process: BaseProcess) -> None:
 
 
 def preload_fork_server(experiments: Iterable[str]) -> None:
-    """Make the fork server import the slow packages that runs of the given experiments need.
+    """Make Python's fork server import the slow packages that a sweep's runs need.
 
     Nothing happens if the server was started before.
     """

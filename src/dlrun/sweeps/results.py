@@ -1,4 +1,4 @@
-"""Choose the best config of a sweep, compare it, and write and show the results."""
+"""Choose the best config of a sweep, compare it with the next best, and write and show results."""
 
 import shlex
 import statistics
@@ -38,7 +38,7 @@ NO_VALIDATION = (
 
 
 def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
-    """Return the configs of a sweep that have finished runs, the best config last."""
+    """Group a sweep's finished runs by config, the best config last."""
     groups: list[Group] = []
     for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]
@@ -57,13 +57,13 @@ def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
 
 
 def find_best_config(groups: Sequence[Group]) -> Group | None:
-    """Return the last config if it has a validation metric, or if no key varies a test metric."""
+    """Return a sweep's best config by a validation metric; None if none can be chosen."""
     best = groups[-1] if groups else None
     return best if best and (best.validated or (best.main and not best.settings)) else None
 
 
 def describe_config(group: Group) -> str:
-    """Return a config with its mean validation and test metrics as text."""
+    """Return a config and its mean validation and test metrics as text."""
     spreads = [spread for spread in (group.validated, group.main) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
     text += f" ({group.missing} runs)" if group.missing else ""
@@ -73,7 +73,7 @@ def describe_config(group: Group) -> str:
 
 
 def command_of(group: Group) -> str:
-    """Return the shell command that repeats a config: one run, or a sweep over its runs."""
+    """Return the shell command that repeats all runs of a config: one run, or a sweep."""
     words = [group.record.experiment]
     settings = group.runs[0].changed_settings()
     if group.folds:
@@ -89,7 +89,7 @@ def command_of(group: Group) -> str:
 
 
 def find_second_config(groups: Sequence[Group]) -> Group | None:
-    """Return the next of the configs that have the seeds and folds of the best; None without it."""
+    """Return the best other config with the winner's seeds and folds; None if there is none."""
     best = find_best_config(groups)
     if best is None or best.validated is None or not best.settings:
         return None
@@ -103,7 +103,7 @@ def find_second_config(groups: Sequence[Group]) -> Group | None:
 
 
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
-    """Return why no config is the best, or that the test rows chose it."""
+    """Return why a sweep has no best config, or that the test rows chose it."""
     best = find_best_config(groups)
     if best is None and groups:
         spreads = groups[-1].spreads
@@ -115,7 +115,7 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
 
 
 def read_page_content(folder: Path) -> PageContent:
-    """Read what a page shows of the sweep in a folder.
+    """Read the content of a sweep's HTML report from the sweep's folder.
 
     Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
     """
@@ -127,7 +127,7 @@ def read_page_content(folder: Path) -> PageContent:
 
 
 class SweepResults:
-    """Holds the configs of a sweep with their runs, the best one last; writes and shows them.
+    """Holds the configs of a sweep with their runs, the best config last; writes and shows them.
 
     rows: a dict for each config and metric, as in table.csv. best: the best config, with `settings`
     and `runs`; None if none is chosen.
@@ -197,7 +197,7 @@ class SweepResults:
         return files
 
     def page_content(self) -> PageContent:
-        """Return what a page shows of the sweep."""
+        """Return the content of the sweep's HTML report."""
         plan = self.plan
         runs = self.state.runs
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment

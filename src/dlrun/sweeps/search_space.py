@@ -1,4 +1,4 @@
-"""List the runs of a sweep that KEY=A,B, --seeds, --folds, --space and --trials define."""
+"""List the runs of a sweep, which --seeds, --folds, --space, --trials and KEY=A,B define."""
 
 import contextlib
 import itertools
@@ -28,7 +28,7 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
 class Space(BaseModel, frozen=True):
-    """Holds one search space: its config key, and the two ends of a range or the choices."""
+    """Holds the search space of one config key: the two ends of a range, or the choices."""
 
     key: str
     kind: Literal["log", "lin", "int", "choice"]
@@ -137,7 +137,7 @@ class SearchSpace:
 
 
 def settings_at_ends(spaces: Sequence[Space]) -> list[Settings]:
-    """Return settings for each end of each range and for each choice, the others at their first."""
+    """Return settings that test each end of each search space, the other spaces at their first."""
     first = {space.key: space.values[0] for space in spaces}
     return [first | {space.key: value} for space in spaces for value in space.values]
 

@@ -29,7 +29,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each stu
 
 
 def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
-    """Choose the next config of a plan, and return its points; an empty list after the last one.
+    """Choose a sweep's next config by Optuna, and return its planned runs; none after the last.
 
     A choice depends only on the seed, its number and the finished runs: a sweep that was
     interrupted and continued chooses what an undisturbed one does, if its runs do not overlap. A

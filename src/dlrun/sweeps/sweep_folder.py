@@ -1,4 +1,4 @@
-"""Find the runs of a sweep, and clean up behind one that was killed."""
+"""Find the runs in a sweep's folder, and remove what a killed sweep left behind."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60.0  # wait until the runs of a killed sweep end their step
 
 @dataclass(frozen=True)
 class Sweep:
-    """Represents a sweep by its plan, the folder that contains the plan, and the data folder."""
+    """Represents a sweep by its plan, its folder, and the folder of its data."""
 
     plan: SweepPlan
     folder: Path
@@ -124,7 +124,7 @@ class Sweep:
 
 @dataclass
 class SweepState:
-    """Holds the runs of a sweep, and the errors of failed ones, by the number of their point."""
+    """Holds the runs of a sweep so far, and the errors of its failed runs, by number."""
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)

@@ -52,7 +52,7 @@ def shorten_paths(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return a text, or its start and an ellipsis if it has more characters than `length`."""
+    """Return a text of at most `length` characters; a longer one ends with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -79,7 +79,7 @@ def format_text_table(
 
 
 def json_default(value: object) -> object:
-    """Return numpy's arrays and numbers as Python's, and any other object as text."""
+    """Convert numpy's arrays and numbers for JSON, and any other object to text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
@@ -139,7 +139,7 @@ class _Console(Console):
 
 
 def reserve_stdout() -> None:
-    """Reserve stdout for results; what child processes and libraries write to it goes to stderr."""
+    """Reserve stdout for results; print what child processes and libraries write to stderr."""
     global _results  # noqa: PLW0603
     _results = os.fdopen(os.dup(1), "w", 1, encoding="utf-8", errors="backslashreplace")
     try:

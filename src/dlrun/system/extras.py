@@ -1,4 +1,4 @@
-"""Say which extra of dlrun has the package that a command needs."""
+"""Say which optional extra of dlrun (`pip install dlrun[...]`) has the package that is missing."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ from dlrun.errors import ConfigError
 
 
 def require_extra(what: str, extra: str, *packages: str) -> None:
-    """Raise ConfigError if a package of an extra of dlrun, which `what` needs, is not installed."""
+    """Raise ConfigError if a package of an optional extra of dlrun is not installed."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             hint = f"`pip install 'dlrun[{extra}]'`, in a checkout `pip install -e '.[{extra}]'`"

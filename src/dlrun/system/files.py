@@ -39,7 +39,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def read_unpacked(path: Path, most: int) -> bytes:
-    """Return a file's content, unpacked if it is a gzip file; at most the first `most` bytes."""
+    """Return at most `most` bytes of a file's content, unpacked if the file is gzipped."""
     with open_regular_file(path) as stream:
         if stream.peek(2)[:2] != b"\x1f\x8b":
             return stream.read(most)
@@ -100,7 +100,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the entries of a folder to the disk, if the system can do so."""
+    """Flush the list of a folder's files to the disk, if the system can do so."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -113,7 +113,7 @@ def sync_folder(path: Path) -> None:
 
 
 def check_regular_file(path: Path) -> None:
-    """Raise DlrunError if the path of a new file is that of a link, a pipe or a folder."""
+    """Raise DlrunError if the path of a new file is taken by a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
 

@@ -1,4 +1,4 @@
-"""Measure memory and CPU cores, choose the threads of a run, and set torch for it."""
+"""Measure memory and CPU cores, choose the threads of a run, and configure torch for training."""
 
 import contextlib
 import ctypes
@@ -121,7 +121,7 @@ def usable_cores() -> int:
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> int:
-    """Return the number of CPU threads of a run; more than `most` do not help."""
+    """Return the number of CPU threads of a run: as configured, or the cores, at most `most`."""
     if configured != "auto":
         return configured
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it

@@ -33,7 +33,7 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def stop_behind(error: BaseException) -> type[Stopped] | None:
-    """Return the exception class of the stop signal behind an error of this process, or None.
+    """Return the exception class of the stop signal that caused an error, or None.
 
     An import that a signal interrupts may raise anything instead of the signal's exception.
     """
@@ -43,7 +43,7 @@ def stop_behind(error: BaseException) -> type[Stopped] | None:
 
 
 def ignore_signals_until_exit() -> None:
-    """Ignore the stop signals from now on, as the process has nothing left to do but to end.
+    """Ignore stop signals from now on, as only the end of the process remains.
 
     Not by SIG_IGN: Python warns of a signal that comes while it is set.
     """
@@ -112,7 +112,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Delay the first stop signal in a `with` block until `after_step`; `announce` says so."""
+        """Delay the first stop signal in a `with` block until `after_step`, and announce that."""
         self._announce = announce
         try:
             yield

@@ -1,4 +1,4 @@
-"""Work around what single versions of libraries do; each function names them."""
+"""Work around faults of single versions of libraries; each function names the versions."""
 
 import importlib
 import logging
@@ -28,7 +28,7 @@ class _LateSignal(ModuleType):
 
 @contextmanager
 def scipy_signal_on_use() -> Iterator[None]:
-    """Import scipy.signal in a `with` block only if something is used from it.
+    """Delay the slow import of scipy.signal in a `with` block until something in it is used.
 
     torchmetrics 1.7 to 1.9, which Lightning imports, imports it for all metrics of sounds and adds
     a name to it. That is .7 s of the 5.4 s of CPU time that a short imdb-dense takes.
@@ -45,7 +45,7 @@ def scipy_signal_on_use() -> Iterator[None]:
 
 
 def begin_next_epoch_when_resumed(checkpoint: dict[str, Any]) -> None:
-    """Count the next epoch of a checkpoint as not begun, which is made at the epoch's first hook.
+    """Change a Lightning checkpoint so that a resumed run begins the next epoch.
 
     Lightning 2.6 would leave out the schedulers' step after an epoch that it calls restarted.
     """

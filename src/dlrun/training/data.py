@@ -21,7 +21,7 @@ SHARE = 0.25  # share of a GPU's free memory that the data may fill
 
 
 class TensorBatches:
-    """Returns batches of an array's rows: inputs (batch, ...) divided by `scale`, targets (batch,).
+    """Returns batches by row indices: inputs (batch, ...) divided by `scale`, targets (batch,).
 
     16-bit inputs, with which torch cannot index an embedding, become int32 batch by batch.
     """
@@ -53,7 +53,7 @@ class TensorBatches:
 
 
 class BagBatches:
-    """Returns batches of bags of words from the given rows, or all rows, of a matrix.
+    """Returns batches of bags of words by row indices, from the rows of a sparse matrix.
 
     targets: of all rows of the matrix. binary: whether its values are 0 and 1.
     """
@@ -116,7 +116,7 @@ class EpochBatches(Sampler[Rows]):
 
 @dataclass(eq=False)
 class ArrayData:
-    """Holds training, validation and test data in memory, and makes batches of them.
+    """Holds training, validation and test data in memory, and makes batches from them.
 
     batch_size: rows of an update. seed: of their order. group_size: how many batches one call of
     training_step gets. eval_batch_size: rows of a batch of the validation and the test;

@@ -1,4 +1,4 @@
-"""Train any network as a LightningModule, and measure each epoch of it."""
+"""Wrap a network as a LightningModule, which trains it and computes loss and metrics by epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class StageMetrics:
         self._batches.append((loss.detach(), predicted.detach(), targets))
 
     def finish(self) -> dict[str, float]:
-        """Return the metrics over all batches without an undefined R², and reset them."""
+        """Return the metrics over all batches, but no undefined R², and reset them."""
         losses, predicted, targets = zip(*self._batches, strict=True)
         self._batches.clear()
         rows = [len(target) for target in targets]
@@ -56,7 +56,7 @@ class StageMetrics:
 
 
 class PredictionCollector:
-    """Collects the predictions for a test set, if there is one for each row."""
+    """Collects a network's predictions of a test set, if there is one for each row."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -83,7 +83,7 @@ class PredictionCollector:
 
 
 class LearningRateSchedule:
-    """Sets a new optimizer's learning rate for each epoch.
+    """Sets the optimizer's learning rate for each epoch: a warm-up, then torch's scheduler.
 
     In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
     rate, with which torch's scheduler begins.
@@ -122,7 +122,7 @@ class LearningRateSchedule:
 def make_scheduler(
     config: SchedulerConfig, optimizer: Optimizer, epochs: int
 ) -> LRScheduler | None:
-    """Return torch's scheduler for so many epochs, or None without one."""
+    """Return torch's learning-rate scheduler that a config names, or None if it names none."""
     given = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
     match config.name:
         case "cosine":
@@ -136,7 +136,7 @@ def make_scheduler(
 
 
 class LightningNetwork(pl.LightningModule):
-    """Trains a network to minimise the loss of an objective, as a LightningModule.
+    """Trains a network by an objective's loss, as a LightningModule.
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole update of a small network.
@@ -162,7 +162,7 @@ class LightningNetwork(pl.LightningModule):
         self.test_predictions = PredictionCollector(objective)
 
     def training_step(self, batches: list[Batch], _: int) -> None:
-        """Update the weights once for each of the training batches."""
+        """Update the weights once for each batch in a list."""
         # Lightning's wrappers take a third of the time of a small network's update, and are needed
         # only for a gradient scaler, on_before_optimizer_step, or a probe, whose trainer has a
         # logger.
@@ -218,7 +218,7 @@ class LightningNetwork(pl.LightningModule):
 
 
 class NetworkData(pl.LightningDataModule):
-    """Hands Lightning the batches of data in memory, which lie on the device if they fit there."""
+    """Hands Lightning the batches of data in memory, on the device if they fit there."""
 
     def __init__(self, data: ArrayData) -> None:
         super().__init__()
@@ -246,14 +246,14 @@ class NetworkData(pl.LightningDataModule):
 
 
 def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
-    """Return the columns of metrics.csv, which has a row for each epoch."""
+    """Return the column names of metrics.csv for a network, which has one row per epoch."""
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
     return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
 
 
 @dataclass(eq=False)
 class NetworkRecorder(EpochRecorder):
-    """Records each finished epoch of a network, with the columns of the run."""
+    """Records each finished epoch of a network: its metrics, learning rate and duration."""
 
     module: LightningNetwork
     columns: Sequence[str]
@@ -281,7 +281,7 @@ class NetworkRecorder(EpochRecorder):
         return self._metrics
 
     def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return a row with all columns of the run."""
+        """Return the epoch's row of metrics.csv, with all columns of the run."""
         names = [name for name in self.columns if name not in (STEP, SECONDS)]
         return {name: metrics.get(name, math.nan) for name in names}
 

@@ -30,7 +30,7 @@ Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows
 def make_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[Values]
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that a config names, for parameters or for groups of them.
+    """Return the optimizer that a config names, for parameters or groups of parameters.
 
     It is torch's, or RMSprop in one pass if that can do what the config asks for.
     """
@@ -43,7 +43,7 @@ def make_optimizer(
 
 @dataclass(frozen=True)
 class Objective:
-    """Defines the loss and the metrics for training a network; each has columns in metrics.csv.
+    """Defines how to train and measure a network: loss, predictions, metrics and optimizer.
 
     Args:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
@@ -74,7 +74,7 @@ class Objective:
 
 
 def classification(classes: int) -> Objective:
-    """Return the objective of a classification; for two classes, the logits have shape (batch,)."""
+    """Return a classifier's loss and metrics; for two classes, the logits have shape (batch,)."""
     is_binary = classes == 2
     return Objective(
         loss=_binary_cross_entropy if is_binary else F.cross_entropy,
@@ -111,7 +111,7 @@ def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return R², of equal targets 0; NaN if it is not defined, as of a single row.
+    """Return R², 0 for equal targets; NaN if it is not defined, as for a single row.
 
     In double precision, on the CPU: single sums cancel out if the mean is large. torchmetrics'
     r2_score takes targets of a small unit for equal ones.
@@ -144,7 +144,7 @@ def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tens
 
 
 def make_training_loss(config: NetworkConfig, objective: Objective, targets: Tensor) -> Loss:
-    """Return the loss that is minimised; raise ConfigError if its options are for classes only."""
+    """Return the training loss with a config's options; raise ConfigError if they do not apply."""
     options = config.loss
     given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
     if not given:
@@ -164,7 +164,7 @@ def regression(
     centre: float = 0,
     scale: float = 1,
 ) -> Objective:
-    """Return the objective of a regression, whose outputs have the shape (batch,) or (batch, 1).
+    """Return a regression's loss and metrics; the outputs have the shape (batch,) or (batch, 1).
 
     Args:
         metrics: mean absolute error and R², in the unit of the targets.

@@ -1,4 +1,4 @@
-"""Record each finished epoch of a training, with the state from which a resumed run continues."""
+"""Record each finished epoch of a training, and the state from which a stopped run continues."""
 
 import copy
 import math
@@ -43,7 +43,7 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 class RunState(TorchCheckpointIO):
-    """Keeps the checkpoint of a run, as Lightning makes it, for dlrun's own checkpoint file."""
+    """Keeps a run's checkpoint, as Lightning makes it, for dlrun's own checkpoint file."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class RunState(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: Values, path: str | Path, storage_options: Any = None
     ) -> None:
-        """Keep the state of the run, which must be readable, or write another checkpoint."""
+        """Keep the run's state, which must be readable; write any other checkpoint to its file."""
         if path != STATE:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -86,7 +86,7 @@ class RunState(TorchCheckpointIO):
 
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
-    """Records each finished epoch of a LightningModule, and stops at a signal.
+    """Records each finished epoch of a LightningModule, and stops the training at a signal.
 
     An epoch is recorded when the next one starts, or after the last: only then have all callbacks
     seen its end. Its random numbers and the order of its rows depend only on the seed and the
@@ -244,7 +244,7 @@ class EpochRecorder(pl.Callback):
 
 @dataclass(eq=False)
 class SeededLoader:
-    """Iterates over a loader, in an order that depends only on the seed and the epoch.
+    """Wraps a data loader so that its order depends only on the seed and the epoch.
 
     place: number of this loader among those of the training data.
     """
@@ -289,7 +289,7 @@ def _by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def columns_of(logged: Collection[str]) -> dict[str, str]:
-    """Return the names that a module logged by dlrun's columns: `val/loss` by `valid_loss`.
+    """Map dlrun's column names to the names that a module logged: `valid_loss` to `val/loss`.
 
     Of a value that was logged by update and by epoch, only the one of the epoch is kept. Raises
     DlrunError if two names are one column.
@@ -308,7 +308,7 @@ def columns_of(logged: Collection[str]) -> dict[str, str]:
 
 
 def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
-    """Return what a module predicts of a batch (inputs, targets), with the targets.
+    """Return a module's predictions of a batch (inputs, targets) with the true targets.
 
     outputs: scores or probabilities of classes (rows, classes), whose targets are whole numbers; or
     values (rows,) or (rows, 1). Returns true and predicted classes and probabilities (3, rows), or

@@ -30,7 +30,7 @@ class TransformConfig(Section):
 
 
 class PublishedLabels(Section):
-    """Defines the published label probabilities of each photograph, the model, and the source.
+    """Defines ISLP's published label probabilities of each photograph, and their source.
 
     place: as in `Reference`. packaged: where the authors' package `islp` has each photograph.
     """

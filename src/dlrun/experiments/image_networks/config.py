@@ -30,7 +30,7 @@ class ConvolutionalConfig(NetworkConfig):
 
 
 class DigitsConfig(NetworkConfig, BookConfig):
-    """Defines the keys of configs/mnist-dense.yaml and configs/mnist-logistic.yaml."""
+    """Defines the config keys of dense networks on MNIST's digits."""
 
     max_threads = 1  # two were not faster while other programs ran
     real_in_demo = True

@@ -97,7 +97,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
 
 
 class ConvNet(nn.Module):
-    """Applies convolution blocks that each halve the image, then two dense layers.
+    """Classifies images by convolution blocks, which each halve the image, and two dense layers.
 
     channels: output channels of each block's 3x3 convolution. hidden: units of the first dense
     layer. dropout: share of this layer's inputs that is dropped. Two classes have one logit.
@@ -158,7 +158,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
     ) -> list[BatchDataset]:
-        """Return the data set of each part, for a hidden layer without the many zeros."""
+        """Return each part's data set; a hidden layer reads images without their many zeros."""
         if not config.model.hidden:
             return super().batches(config, images, *parts)
         matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)

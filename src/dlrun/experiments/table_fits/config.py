@@ -1,4 +1,4 @@
-"""Define the configs of the fits of tables without a network."""
+"""Define the configs of experiments that fit a table by linear models or boosted trees."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ class TableFitConfig(CpuOnlyConfig):
 
 
 class CrossValidationConfig(Section):
-    """Defines the shuffled folds of the cross-validation that chooses the penalty."""
+    """Defines the shuffled folds of the cross-validation that chooses the lasso's penalty."""
 
     folds: Annotated[int, Field(ge=2, le=100)]
     seed: Seed
@@ -42,7 +42,7 @@ class LassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
 
 
 class TreesConfig(Section):
-    """Defines arguments of scikit-learn's HistGradientBoosting: the number and size of trees."""
+    """Defines the number and size of boosted trees, by scikit-learn's argument names."""
 
     max_iter: PositiveInt
     learning_rate: Annotated[float, Field(gt=0, le=1)]

@@ -21,7 +21,7 @@ MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it need
 
 
 class LinearModel:
-    """Predicts values, or the logits of classes, as an intercept and a sum over the columns."""
+    """Predicts values, or the logits of classes, by an intercept and a coefficient per column."""
 
     step = "fit"
     columns: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class Boosting:
         self.trees = None
 
     def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
-        """Yield one fit."""
+        """Yield one fit of boosted trees."""
         self.trees = self._grow(rows, targets)
         yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
 
@@ -195,12 +195,12 @@ def _digest(trees: Any, rows: Matrix) -> Array:
 
 
 def is_classification(config: TableFitConfig) -> bool:
-    """Return whether the target of a table has classes."""
+    """Return whether an experiment on a table predicts classes, rather than numbers."""
     return getattr(config.data_section, "task", "regression") == "classification"
 
 
 def linear_model_of(config: TableFitConfig) -> TableModel:
-    """Return the linear model for values or for classes, without an L1 penalty."""
+    """Return the linear model for a table's task: logistic regression, or least squares."""
     return Logistic() if is_classification(config) else LeastSquares()
 
 

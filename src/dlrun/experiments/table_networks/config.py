@@ -27,7 +27,7 @@ class RecurrentConfig(Section):
 
 
 class TableNetworkConfig(NetworkConfig):
-    """Defines the config keys of every network on a table."""
+    """Defines the config keys of every network that reads the rows of a table."""
 
     max_threads = 1
 
@@ -35,19 +35,19 @@ class TableNetworkConfig(NetworkConfig):
 
 
 class ValidatedHittersDataConfig(HittersDataConfig):
-    """Defines the config of the baseball players, and which of them validate a network."""
+    """Defines the config of ISLP's Hitters table, and which rows validate a network."""
 
     validation: LabValidation
 
 
 class ValidatedDaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of trading days, and which of them validate a network."""
+    """Defines the config of NYSE's trading days, and which of them validate a network."""
 
     validation: LabValidation
 
 
 class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
-    """Defines the same, and whether the day of the week predicts too."""
+    """Defines the config of NYSE's trading days with weekdays, and which validate."""
 
 
 def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:

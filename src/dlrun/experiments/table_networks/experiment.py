@@ -1,4 +1,4 @@
-"""Define networks that read the rows of a table."""
+"""Define the experiments that train a dense or a recurrent network on the rows of a table."""
 
 from typing import ClassVar, Literal
 
@@ -43,7 +43,7 @@ class RecurrentNetwork(nn.Module):
 
 
 class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
-    """Trains a network on a table: a dense one on rows, or a recurrent one on lags as sequences."""
+    """Trains a network on a table: a dense one on rows, or a recurrent one on lagged days."""
 
     assets_class = TableAssets
     curve_limits: ClassVar = {"mae": (0.0, 400.0)}

@@ -41,7 +41,7 @@ LEAST = 0.0005  # a smaller weight is shown as 0.000
 
 
 class TextLasso(Experiment[TextLassoConfig]):
-    """Solves the lasso path, and chooses the penalty with the best validation accuracy."""
+    """Classifies texts by the lasso, whose penalty has the best validation accuracy."""
 
     def run(self, config: TextLassoConfig, context: RunContext) -> Results:
         """Solve the lasso path, choose the penalty, and show the words with the largest weights."""

@@ -24,17 +24,17 @@ class DenseConfig(NetworkConfig):
 
 
 class SequencesDataConfig(Section):
-    """Defines how many of the last word ids of each text to keep."""
+    """Defines how many word ids at each text's end an LSTM reads."""
 
     max_length: PositiveInt
 
 
 class ReviewSequencesDataConfig(SequencesDataConfig, ReviewsDataConfig):
-    """Defines which reviews to use, and how many of their last word ids to keep."""
+    """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
 class TextSequencesDataConfig(SequencesDataConfig, TextsDataConfig):
-    """Defines which texts to use, and how many of their last word ids to keep."""
+    """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
 class LSTMModelConfig(Section):

@@ -1,4 +1,4 @@
-"""Define the networks that classify texts: a dense one on bags of words, an LSTM on last words."""
+"""Define the experiments that classify texts by a dense network on bags of words, or an LSTM."""
 
 from abc import abstractmethod
 from typing import ClassVar, Generic, TypeVar
@@ -63,13 +63,13 @@ class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
 
 
 class DenseTextNetwork(TextNetwork[DenseConfig]):
-    """Trains a dense network on the set of words that a text contains."""
+    """Trains a dense network to classify texts by the set of words in each."""
 
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
     def batches(self, config: DenseConfig, texts: ReviewSplit, rows: Rows) -> BagBatches:
-        """Return bags of words."""
+        """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
     def build(self, config: DenseConfig, assets: ReviewAssets) -> DenseNetwork:
@@ -85,12 +85,12 @@ class DenseTextNetwork(TextNetwork[DenseConfig]):
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
     def inputs(self, config: DenseConfig, texts: RaggedWordIds, width: int) -> Bags:
-        """Return bags of words."""
+        """Return the bags of words of new texts."""
         return Bags(texts.bag_of_words(width), np.arange(len(texts)))
 
 
 class LSTMClassifier(nn.Module):
-    """Classifies a review from its word ids, padded in front with 0; two classes have one logit.
+    """Classifies a text by an LSTM over its word ids, which are padded in front with 0.
 
     words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
     of the state. threads: see `LSTMLastState`.
@@ -112,12 +112,12 @@ class LSTMClassifier(nn.Module):
 
 
 class LSTMTextNetwork(TextNetwork[LSTMConfig]):
-    """Trains an LSTM that reads a text word by word."""
+    """Trains an LSTM to classify texts, which it reads word by word."""
 
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
     def batches(self, config: LSTMConfig, texts: ReviewSplit, rows: Rows) -> TensorBatches:
-        """Return sequences of the last word ids."""
+        """Return the last word ids, and the labels, of the rows with these indices."""
         length = config.data_section.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
@@ -137,7 +137,7 @@ class LSTMTextNetwork(TextNetwork[LSTMConfig]):
         return torch.zeros(10, config.data_section.max_length, dtype=torch.int32)
 
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
-        """Return sequences of the last word ids."""
+        """Return the last word ids of new texts."""
         return torch.from_numpy(texts.padded(config.data_section.max_length).astype(np.int32))
 
 

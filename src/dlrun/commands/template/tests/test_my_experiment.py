@@ -1,4 +1,4 @@
-"""A tiny run, opened and used again."""
+"""Test the experiment by a tiny run, which is opened and used again."""
 
 from pathlib import Path
 

@@ -8,20 +8,20 @@ from dlrun.experiment import Fraction, NetworkConfig, PositiveInt, Section
 
 
 class Data(Section):
-    """How the images are split."""
+    """Defines how the images are split."""
 
     validation: Fraction
     test: Fraction
 
 
 class Model(Section):
-    """The network's sizes."""
+    """Defines the network's sizes."""
 
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 class Config(NetworkConfig):
-    """The values of configs/my-experiment.yaml."""
+    """Defines the keys of configs/my-experiment.yaml."""
 
     data: Data
     model: Model

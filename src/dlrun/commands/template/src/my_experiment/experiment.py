@@ -1,4 +1,4 @@
-"""Handwritten digits, 8 x 8 pixels, by a small network."""
+"""Define an experiment that classifies handwritten digits, 8 x 8 pixels, by a small network."""
 
 from itertools import pairwise
 
@@ -21,14 +21,14 @@ from my_experiment.config import Config
 
 
 class DigitAssets(NetworkAssets, frozen=True):
-    """What a later use of the network needs beside its weights."""
+    """Holds what a later use of the network needs beside its weights."""
 
     labels: list[str]
     pixels: int
 
 
 class MyExperiment(NetworkExperiment[Config, DigitAssets]):
-    """Ten classes of digits."""
+    """Trains a dense network to classify handwritten digits."""
 
     assets_class = DigitAssets
 
