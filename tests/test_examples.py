@@ -96,7 +96,7 @@ def test_a_lightning_module_of_others_is_an_experiment(forked: Dlrun, tmp_path: 
     (run,) = (tmp_path / "runs" / "autoencoder").glob("*Z-*")
     assert [*table(run)[0]] == ["epoch", "train_loss", "valid_loss", "lr-Adam", "seconds"]
     record = results(run)
-    assert set(record["metrics"]) == {"train_loss", "valid_loss", "test_loss"}
+    assert set(record["metrics"]) == {"train_loss", "valid_loss", "lr-Adam", "test_loss"}
     assert record["best_epoch"]["metric"] == "valid_loss"
     forked("verify", "latest", **env).is_told(0)
     forked("resume", "latest", "trainer.max_epochs=5", **env).is_told(0)

@@ -55,5 +55,5 @@ def test_no_process_imports_from_the_working_folder(tmp_path: Path) -> None:
     for name in ("filelock", "yaml", "torch", "lightning"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')\n")
     path = os.pathsep.join(("", os.environ.get("PYTHONPATH", ""))).strip(os.pathsep)
-    words = harness.words(DENSE, "trainer.devices=2")
+    words = ["sweep", *harness.words(DENSE), "--seeds", "2"]
     python(tmp_path, "-m", "dlrun", *words, PYTHONPATH=path).is_told(0)
