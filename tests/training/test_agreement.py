@@ -18,7 +18,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import Agreement
 from dlrun.system.resources import temporary_training_settings
-from dlrun.training.agreement import DRAWS, EPSILONS, FACTOR, compare_with_cpu
+from dlrun.training.agreement import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
 from tests.experiments.use import latest, reader, results
@@ -67,7 +67,7 @@ def data() -> pl.LightningDataModule:
 def compared(training: Training, kind: str, *factor: float) -> Agreement:
     precision = training.config.trainer.precision
     with registered("mine", KINDS[kind](*factor), precision), temporary_training_settings(1):
-        return compare_with_cpu("mine", precision, training.probe)
+        return compare_with_cpu("mine", precision, training.try_one_batch)
 
 
 def own(folder: Path, module: Any = Module, precision: Any = "32-true") -> Training:
@@ -100,7 +100,7 @@ def test_what_is_caught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     """The smallest relative error of an operation that is caught, as docs/ have it."""
     lines = []
     for precision, numbers in PRECISIONS.items():
-        bound = FACTOR * math.sqrt(EPSILONS[numbers])
+        bound = BOUND_FACTOR * math.sqrt(EPSILONS[numbers])
         for kind in ("products", "convolution gradients", "reductions"):
             training = own(tmp_path, precision=precision)
             caught = next(e for e in ERRORS if not compared(training, kind, 1 + e).agrees)

@@ -30,7 +30,7 @@ EXPECTED = {
     "string_pattern_mismatch": "a text like {pattern}",
 }
 # Names of keys in other programs, with the last part of the key here.
-OTHER_NAMES = {
+FOREIGN_NAMES = {
     "batch": "batch_size",
     "device": "accelerator",
     "grad_clip": "gradient_clip_val",
@@ -80,13 +80,14 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
         return schema.model_validate(layer.values)
     except ValidationError as invalid:
         # A union type has an error for each of its members: one line names what all expect.
-        by_key: dict[str, list[ErrorDetails]] = {}
+        by_path: dict[KeyPath, list[ErrorDetails]] = {}
         for error in invalid.errors(include_url=False):
-            by_key.setdefault(_position(error, layer), []).append(error)
+            by_path.setdefault(_path(error, layer), []).append(error)
     problems = []
-    for where, errors in by_key.items():
-        key = where.rpartition(": ")[2]
-        problems.append(f"{where}: {_describe(errors, schema, experiment, key)}")
+    for path, errors in by_path.items():
+        key = ".".join(map(str, path))
+        problem = _describe(errors, schema, experiment, key)
+        problems.append(f"{_origin(path, layer)}: {key}: {problem}")
     raise InvalidConfigError(experiment, problems)
 
 
@@ -95,34 +96,43 @@ def config_to_yaml(config: Section) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
-    """Return the file, the line and the dotted key of a validation error."""
+def _path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
+    """Return the names of the key of a validation error, from the outermost section."""
     path: KeyPath = ()
     for name in error["loc"]:  # a union puts its members' names between the keys
         if (*path, name) in layer.origins:
             path = (*path, name)
     if error["type"] in ("missing", "extra_forbidden") and path[-1:] != error["loc"][-1:]:
         path = (*path, error["loc"][-1])
-    parents = (path[:end] for end in range(len(path), -1, -1))
-    origins = (layer.origins[parent] for parent in parents if parent in layer.origins)
-    origin = next(origins, "defaults")
-    return f"{origin}: {'.'.join(str(part) for part in path)}"
+    return path
+
+
+def _origin(path: KeyPath, layer: ConfigLayer) -> str:
+    """Return the file and the line of a key, or of the innermost section that was given."""
+    sections = (path[:end] for end in range(len(path), -1, -1))
+    origins = (layer.origins[section] for section in sections if section in layer.origins)
+    return next(origins, "defaults")
 
 
 def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str, key: str) -> str:
     """Return a sentence that describes the validation errors of one key of a config."""
-    ours = [error for error in errors if error["type"] == "value_error"]
-    error = (ours or errors)[0]
-    value = error["input"]
+    raised_by_us = [error for error in errors if error["type"] == "value_error"]
+    error = (raised_by_us or errors)[0]
     match error["type"]:
         case "extra_forbidden":
-            return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
+            return f"unknown key; {_hint_for_unknown_key([*map(str, error['loc'])], schema)}"
         case "missing":
             return "this key must be given"
-        case "value_error":  # raised by one of our validators
-            return str(error["ctx"]["error"])
-    expected = " or ".join(dict.fromkeys(map(_expected, errors)))  # without duplicates
-    shown = "nothing" if value is None else cut(repr(value), 60)
+        case "value_error":
+            return str(error["ctx"]["error"])  # of one of our validators
+    expected = " or ".join(dict.fromkeys(map(_expected_text, errors)))  # without duplicates
+    shown = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
+    return f"expected {expected}, got {shown}{_suggestion(error, key, schema, experiment)}"
+
+
+def _suggestion(error: ErrorDetails, key: str, schema: type[Section], experiment: str) -> str:
+    """Return what a wrong value may stand for, as the end of a sentence, or an empty text."""
+    value = error["input"]
     suggestion = ""
     if error["type"] == "literal_error":
         suggestion = did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
@@ -135,16 +145,17 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
         if "," in values:
             command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
             suggestion = f"; `{command}` runs each"
-    return f"expected {expected}, got {shown}{suggestion}"
+    return suggestion
 
 
-def _expected(error: ErrorDetails) -> str:
+def _expected_text(error: ErrorDetails) -> str:
     if template := EXPECTED.get(error["type"]):
         return template.format_map(error.get("ctx", {}))
     return error["msg"].removeprefix("Input should be ")
 
 
-def _hint(path: list[str], schema: type[Section]) -> str:
+def _hint_for_unknown_key(path: list[str], schema: type[Section]) -> str:
+    """Return what to write instead of an unknown key."""
     section = ".".join(path[:-1])
     name = path[-1]
     if "." in name:
@@ -178,9 +189,11 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
-        by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
-        others = {other: by_name[own] for other, own in OTHER_NAMES.items() if own in by_name}
-        by_name = others | by_name
-        if similar := closest_name(name, by_name):  # the name itself is the closest
-            return by_name[similar]
+        by_leaf = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+        by_foreign = {
+            word: by_leaf[leaf] for word, leaf in FOREIGN_NAMES.items() if leaf in by_leaf
+        }
+        key_by_name = by_foreign | by_leaf
+        if similar := closest_name(name, key_by_name):  # the name itself is the closest
+            return key_by_name[similar]
     return None

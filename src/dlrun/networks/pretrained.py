@@ -17,7 +17,7 @@ from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
 from dlrun.networks.files import load_weights, read_tensors
-from dlrun.system.accelerator import CHANNELS_LAST
+from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
 
@@ -108,7 +108,7 @@ def place_network(
     model: PretrainedNetwork, device: str, precision: str
 ) -> Callable[[Tensor], Tensor]:
     """Move a pretrained network to a device, and return its function of class probabilities."""
-    layout = torch.channels_last if device in CHANNELS_LAST else torch.contiguous_format
+    layout = torch.channels_last if device in CHANNELS_LAST_DEVICES else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     is_half = precision == "bf16-mixed"
     for module in model.network.modules():

@@ -29,7 +29,7 @@ SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
-SINGLE = 1e-6  # error of metrics, which are of single precision
+SINGLE_PRECISION_ERROR = 1e-6  # of metrics
 # A sign at its start would be that of `runs tag RUN +TAG -TAG`.
 TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
@@ -44,7 +44,7 @@ class _Part(BaseModel):
 
 
 class ChecksummedModel(_Part):
-    """Base class of JSON files that hold a format number and, in most cases, their SHA-256."""
+    """Base class of JSON files that hold a format number and their SHA-256."""
 
     format: int = 1
 
@@ -122,32 +122,35 @@ class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its lette
 class RunRecord(ChecksummedModel):
     """Holds results.json; metrics of an unfinished run are those of its last epoch or penalty."""
 
+    # The run, its times, and what it was asked to do.
     id: str = ""
     experiment: str
     status: Status
-    run: str = ""
+    run: str = ""  # path of its folder when it began
     started: Time | None = None
     resumed: Time | None = None  # time of the last resume
     ended: Time | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
-    source: str | None = None
+    source: str | None = None  # the config's data.source
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
     # As in config.yaml, but for what a resume chose: the device, the paths.
     config: Values = {}
-    steps: Count | None = None  # number of finished epochs or lambdas
-    data: str = ""
+    steps: Count | None = None  # number of finished epochs or penalties
+    # Its data and its results.
+    data: str = ""  # where they come from, and how they were divided
     data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Values = {}
+    reference: Values = {}  # the published metrics, and where they stand
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
     weights_epoch: Count | None = None  # the epoch whose weights were kept and tested
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # the classes of the test rows
+    # How it ran, and the files that it wrote.
     accelerator: AcceleratorReport | None = None
     seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
     figures: list[str] = []
@@ -182,10 +185,10 @@ class RunRecord(ChecksummedModel):
             return ""
         return f" on {self.accelerator.used}, {pluralize(self.threads or 1, 'thread')}"
 
-    def data_without_chance(self, values: Mapping[str, object]) -> str:
-        """Return the run's data without its fold, and without a seed that split them."""
+    def data_without_chance(self, settings: Mapping[str, object]) -> str:
+        """Return the description of the data that runs share if only seed or fold differ."""
         data = re.sub(r", fold \d+ of (\d+)", r", \1 folds", self.data)
-        if values.get(SPLIT_SEED) is not None:
+        if settings.get(SPLIT_SEED) is not None:
             return data
         return data.replace(f", seed {self.seed}", "")
 
@@ -196,13 +199,13 @@ class RunRecord(ChecksummedModel):
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None
         correct = round(accuracy * self.test_rows)
-        if abs(correct / self.test_rows - accuracy) > SINGLE:  # a mean over classes
+        if abs(correct / self.test_rows - accuracy) > SINGLE_PRECISION_ERROR:  # a mean over classes
             return None
         return wilson_interval(correct, self.test_rows)
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Read the record of a run. Raises DlrunError if it is missing or damaged."""
+    """Read the record of a run. Raises DataError, see read_checksummed_json."""
     return read_checksummed_json(RunRecord, folder / RESULTS, FORMAT)
 
 
@@ -212,7 +215,7 @@ def write_run_record(folder: RunFolder, record: RunRecord) -> None:
 
 
 def read_run_environment(folder: Path) -> RunEnvironment:
-    """Read the environment.json of a run. Raises DlrunError if it is missing or damaged."""
+    """Read the environment.json of a run. Raises DataError, see read_checksummed_json."""
     return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, 1)
 
 
@@ -224,7 +227,7 @@ def check_tag(tag: str) -> None:
 
 
 def read_notes(folder: Path) -> RunNotes:
-    """Return the note and tags of the run in a folder; raise DlrunError if they are damaged."""
+    """Return the note and tags of the run in a folder; raise DataError if they are damaged."""
     path = folder / NOTES
     return read_checksummed_json(RunNotes, path, 1) if path.exists() else RunNotes()
 

@@ -2,18 +2,14 @@
 
 import sys
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import DATA_KEYS, FOLDS
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.errors import ConfigError, Faults
-from dlrun.execution.checks import (
-    check_run_can_start,
-    merge_experiment_config,
-    validate_config,
-)
+from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
@@ -35,7 +31,7 @@ ERRORS_SHOWN = 20
 def make_sweep_plan(
     name: str,
     experiment: str,
-    options: RunSettings,
+    run_settings: RunSettings,
     search: SearchSpace,
     screen: Screen,
     *,
@@ -43,10 +39,10 @@ def make_sweep_plan(
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `options` are those of a single run; with `on_this_machine` the runs use its devices. Raises
-    ConfigError for an invalid text, or with all errors of all points.
+    `run_settings` are the options of a single run; with `on_this_machine` the runs use its devices.
+    Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
     """
-    base = merge_experiment_config(experiment, options)
+    base = merge_experiment_config(experiment, run_settings)
     config_seed = flatten_keys(base.values).get(SEED)
     seed = config_seed if isinstance(config_seed, int) else 0
     points = search.points(seed)
@@ -54,33 +50,30 @@ def make_sweep_plan(
     if search.folds is not None:
         base = _with_folds(experiment, base, search.folds, seed)
         varied.append(FOLDS)
-    _refuse_settings_of_varied_keys(options.overrides, varied)
-    configs = _validate(experiment, base, points, options, on_this_machine=on_this_machine)
+    _refuse_settings_of_varied_keys(run_settings.overrides, varied)
+    configs = _validate_points(experiment, base, points, run_settings, here=on_this_machine)
     adaptive = _adaptive_search(search, seed)
     if adaptive is not None:
         keys = [space.key for space in adaptive.spaces]
         distinct = list[Settings]()
     else:
-        keys, distinct = _distinct_points(configs, points[0])
-        if len(distinct) < len(points):
-            counts = f"{len(distinct)} of {len(points)}"
-            screen.note(f"{counts} points are distinct; equal ones run once")
+        keys, distinct = _varied_keys_and_points(configs, points[0], screen)
     _refuse_different_data(keys)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
         name=name,
         experiment=experiment,
-        command=sys.argv[1:] if options.screen is None else [],
+        command=sys.argv[1:] if run_settings.screen is None else [],
         code=environment.code_version(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
-        data=data_digests(experiment, configs[0], options.data_dir),
-        note=options.note,
-        tags=list(options.tags),
+        data=data_digests(experiment, configs[0], run_settings.data_dir),
+        note=run_settings.note,
+        tags=list(run_settings.tags),
     )
     plan.add_points(distinct)
     return plan
@@ -102,17 +95,22 @@ def _refuse_different_data(keys: Iterable[str]) -> None:
         raise ConfigError(problem, "start a sweep for each")
 
 
-def _distinct_points(
-    configs: Sequence[ExperimentConfig], first: Settings
+def _varied_keys_and_points(
+    configs: Sequence[ExperimentConfig], searched: Collection[str], screen: Screen
 ) -> tuple[list[str], list[Settings]]:
-    """Return the keys in which configs differ, or that `first` has, and each distinct config."""
+    """Return the keys in which configs differ or that are searched, and each distinct config."""
     # The valid configs have absolute paths, and their numbers have the types of their keys.
-    values = [flatten_keys(config.model_dump(mode="json")) for config in configs]
-    names = dict.fromkeys(key for config in values for key in config)
-    texts = {name: {repr(config.get(name, ...)) for config in values} for name in names}
-    keys = [name for name in names if len(texts[name]) > 1 or name in first]
-    settings = ({key: config[key] for key in keys if key in config} for config in values)
-    return keys, list({repr(point): point for point in settings}.values())
+    flat_configs = [flatten_keys(config.model_dump(mode="json")) for config in configs]
+    all_keys = dict.fromkeys(key for flat in flat_configs for key in flat)
+    # `...` stands for a missing key.
+    texts_by_key = {key: {repr(flat.get(key, ...)) for flat in flat_configs} for key in all_keys}
+    keys = [key for key in all_keys if len(texts_by_key[key]) > 1 or key in searched]
+    points = ({key: flat[key] for key in keys if key in flat} for flat in flat_configs)
+    distinct = list({repr(point): point for point in points}.values())
+    if len(distinct) < len(configs):
+        counts = f"{len(distinct)} of {len(configs)}"
+        screen.note(f"{counts} points are distinct; equal ones run once")
+    return keys, distinct
 
 
 def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
@@ -141,13 +139,13 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
     return with_settings(base, settings)
 
 
-def _validate(
+def _validate_points(
     experiment: str,
     base: ConfigLayer,
     points: Sequence[Settings],
-    options: RunSettings,
+    run_settings: RunSettings,
     *,
-    on_this_machine: bool,
+    here: bool,
 ) -> list[ExperimentConfig]:
     """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
@@ -159,9 +157,7 @@ def _validate(
             section = repr(config.data_section)
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
-            check_run_can_start(
-                experiment, config, options, here=on_this_machine, reads_data=is_new
-            )
+            check_run_can_start(experiment, config, run_settings, here=here, reads_data=is_new)
             configs.append(config)
     errors.raise_all(" in the sweep", ERRORS_SHOWN)
     return configs

@@ -9,25 +9,12 @@ from dlrun.errors import AcceleratorError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
-# Accelerators by torch's name of the device, in the order in which `auto` tries them, each with the
-# words in the messages of its errors as a regular expression.
-ACCELERATORS = {"cuda": "cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen", "mps": "mps|metal"}
+# By torch's name of the device, in the order in which `auto` tries them.
+ACCELERATORS = ("cuda", "mps")
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
-# Names of classes of errors that a device caused; not every torch has all of these classes.
-DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
-# MPS reports that it has no float64 by a TypeError.
-TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
-WORDS = "|".join(ACCELERATORS.values())
-DEVICE_MESSAGE = re.compile(rf"\b({WORDS})\b|out of memory|deterministic implementation", re.I)
-# Torch's messages about a tensor that the code of the network has on another device.
-MISPLACED_TENSOR = re.compile(
-    "same device|expected device|expected on|with device type|device type (tensor|for)|"
-    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
-    re.IGNORECASE,
-)
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
-CHANNELS_LAST = ("cpu", "cuda")
+CHANNELS_LAST_DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -36,8 +23,8 @@ class Agreement:
 
     precision: str  #: that of the run, or `tf32`
     bound: float = 0  #: the largest relative error of a device that agrees
-    error: float | None = None  #: the largest relative error; None if it is no finite number
-    of: str | None = None  #: where it is: `loss`, or `gradient of` a parameter
+    error: float | None = None  #: the largest relative error; None: not finite, or not compared
+    of: str | None = None  #: which value has it: `loss`, or `gradient of` a parameter
     not_compared: str | None = None  #: why nothing was compared
 
     @property
@@ -84,7 +71,7 @@ def require_accelerator(device: str) -> None:
 
 
 def select_accelerator(requested: str) -> tuple[str, str | None]:
-    """Return the device to use for a requested accelerator, and the reason if `auto` is the CPU."""
+    """Return the device to use, and why it is not the requested one, or `auto` chose the CPU."""
     if requested == "cpu":
         return "cpu", None
     reasons = []
@@ -107,35 +94,52 @@ def run_with_fallback(
 ) -> tuple[T, AcceleratorReport]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
-    `work` gets the device, as do `probe`, which tries one batch before, and `compare`, which then
-    compares its numbers with the CPU's. If the probe fails on the CPU too, the accelerator is not
-    the cause. Raises AcceleratorError if the CPU may not replace the device.
+    `work` gets the device, as do `probe`, which tries one batch first, and `compare`, which then
+    compares its numbers with the CPU's: to disagree is to fail. If the probe fails on the CPU too,
+    the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace the device.
     """
     device, reason = select_accelerator(requested)
     error: Exception | None = None
     agreement: Agreement | None = None
-    tried = "the first batch"
+    is_probed = False
     if device != "cpu":
         try:
             probe(device)
             agreement = compare(device) if compare else None
-            tried = "the run"
+            is_probed = True
             if agreement is None or agreement.agrees:
                 return work(device), AcceleratorReport(requested, device, None, agreement)
             reason = f"{device} disagrees with the CPU: {agreement}"
         except Exception as raised:
-            if not is_accelerator_error(raised, of_probe=tried == "the first batch"):
+            if not is_accelerator_error(raised, of_probe=not is_probed):
                 raise
             error = raised
-            reason = f"{tried} failed on {device}: {first_line(raised)}"
-        if tried == "the first batch":
+            what = "the run" if is_probed else "the first batch"
+            reason = f"{what} failed on {device}: {first_line(raised)}"
+        if not is_probed:
             probe("cpu")
-    if reason is not None and (device != "cpu" or requested != "auto"):
+    auto_chose_cpu = device == "cpu" and requested == "auto"
+    if reason is not None and not auto_chose_cpu:
         if not fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
         warn(f"{reason}; running on the CPU")
     error = None  # frees what the failed attempt holds
     return work("cpu"), AcceleratorReport(requested, "cpu", reason, agreement)
+
+
+# Names of classes of errors that a device caused; not every torch has all of these classes.
+DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
+# MPS reports that it has no float64 by a TypeError.
+TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
+# Words in the messages of errors: of CUDA or AMD's HIP, then of MPS.
+ERROR_WORDS = r"\b(cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen|mps|metal)\b"
+DEVICE_MESSAGE = re.compile(f"{ERROR_WORDS}|out of memory|deterministic implementation", re.I)
+# Torch's messages about a tensor that the code of the network has on another device.
+MISPLACED_TENSOR = re.compile(
+    "same device|expected device|expected on|with device type|device type (tensor|for)|"
+    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
+    re.IGNORECASE,
+)
 
 
 def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:

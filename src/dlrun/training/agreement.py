@@ -15,10 +15,23 @@ from dlrun.errors import first_line
 from dlrun.system.accelerator import Agreement
 from dlrun.training.lightning_module import LightningNetwork
 
-Values = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
+Gradients = dict[str, Tensor]  # and the loss, by the names that a message shows
 EPSILONS = {"64": 2**-52, "32": 2**-23, "tf32": 2**-10, "16": 2**-10, "bf16": 2**-7}
-FACTOR = 4.0  # of the bound: times sqrt(epsilon), or the CPU's own error
-DRAWS = 5  # of the initial weights, for which a device must disagree
+# When a device agrees with the CPU, which computes in float32 (64-true: float64):
+# 1. Bound: a gradient g may differ in length and direction, |g - g_cpu| <= 4 sqrt(epsilon) |g_cpu|
+#    + epsilon |G|; divided by |g_cpu| + sqrt(epsilon) / 4 |G|, this is the relative error and its
+#    bound. epsilon is that of the device's numbers. G is the gradient of all weights: beside it
+#    the rounding of a sum that cancels out is nothing.
+# 2. Sums: rounding changes a sum of n terms by about sqrt(n) epsilon, less than sqrt(epsilon) up to
+#    1 / epsilon terms: 8 million in float32, in which 16 bits are summed too.
+# 3. Kinks: rounding moves a share of about epsilon of the units over the kink of a ReLU or a
+#    maximum, which changes a gradient by the root of the share.
+# 4. Draws: one of few units is a larger share, so a device must disagree for several draws of the
+#    weights, unless a number is not finite.
+# 5. Rounded weights: deep networks have more kinks, so the bound is at least 4 times the CPU's
+#    error after a rounding of its weights, with other random numbers; from 1 on, it says nothing.
+BOUND_FACTOR = 4.0
+DRAWS = 5
 SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)  # of a loss in 16 bits, whose small gradients become 0
 
 
@@ -35,20 +48,22 @@ class GradientProbe(pl.Callback):
 
     seed: int
     rounding: float = 0
-    values: Values = field(default_factory=dict)
-    shares: list[tuple[nn.Module, str, float]] = field(default_factory=list)  # of dropout
+    gradients: Gradients = field(default_factory=dict)
+    # Of each layer with dropout: the layer, the name of its attribute, and the value.
+    dropout_settings: list[tuple[nn.Module, str, float]] = field(default_factory=list)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Make the step the same on every device."""
-        for part in pl_module.modules():
-            if isinstance(part, _DropoutNd):
-                self.shares.append((part, "p", part.p))
-            elif isinstance(part, nn.RNNBase | nn.MultiheadAttention):
-                self.shares.append((part, "dropout", part.dropout))
-        for part, name, _ in self.shares:
-            setattr(part, name, 0.0)
+        """Switch dropout off, seed, and round the weights if asked."""
+        for layer in pl_module.modules():
+            if isinstance(layer, _DropoutNd):
+                self.dropout_settings.append((layer, "p", layer.p))
+            elif isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
+                self.dropout_settings.append((layer, "dropout", layer.dropout))
+        for layer, attribute, _ in self.dropout_settings:
+            setattr(layer, attribute, 0.0)
+        # With rounding an odd seed: random numbers that no draw has without rounding.
         pl.seed_everything(2 * self.seed + bool(self.rounding), verbose=False)
         with torch.no_grad():
             for weight in pl_module.parameters() if self.rounding else ():
@@ -64,17 +79,11 @@ class GradientProbe(pl.Callback):
             name: weight for name, weight in module.named_parameters() if weight.requires_grad
         }
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        scaled = scaler.get_scale() if scaler else 1.0
-        for scale in SCALES if trainer.precision.startswith("16") else (1.0,):
-            start = torch.full_like(loss, scale / scaled)
-            gradients = torch.autograd.grad(
-                loss, [*weights.values()], start, retain_graph=True, materialize_grads=True
-            )
-            self.values = {"loss": loss.detach().cpu().double() / scaled} | {
-                f"gradient of {name}": gradient.cpu().to_dense().double() / scale
-                for name, gradient in zip(weights, gradients, strict=True)
-            }
-            if all(bool(value.isfinite().all()) for value in self.values.values()):
+        trainer_scale = scaler.get_scale() if scaler else 1.0
+        # Smaller scales are tried until nothing overflows.
+        for trial_scale in SCALES if trainer.precision.startswith("16") else (1.0,):
+            self.gradients = _gradients_at_scale(loss, weights, trainer_scale, trial_scale)
+            if all(bool(value.isfinite().all()) for value in self.gradients.values()):
                 break
         raise Measured
 
@@ -82,67 +91,81 @@ class GradientProbe(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Switch dropout on again: another network may have the same layer."""
-        for part, name, share in self.shares:
-            setattr(part, name, share)
+        for layer, attribute, share in self.dropout_settings:
+            setattr(layer, attribute, share)
+
+
+def _gradients_at_scale(
+    loss: Tensor, weights: dict[str, nn.Parameter], trainer_scale: float, trial_scale: float
+) -> Gradients:
+    """Return the loss and its gradients without the scales that are in them, as float64 numbers."""
+    loss_gradient = torch.full_like(loss, trial_scale / trainer_scale)
+    gradients = torch.autograd.grad(
+        loss, [*weights.values()], loss_gradient, retain_graph=True, materialize_grads=True
+    )
+    return {"loss": loss.detach().cpu().double() / trainer_scale} | {
+        f"gradient of {name}": gradient.cpu().to_dense().double() / trial_scale
+        for name, gradient in zip(weights, gradients, strict=True)
+    }
 
 
 def compare_with_cpu(
-    device: str, precision: Precision, fit: Callable[[str, Precision, GradientProbe], object]
+    device: str, precision: Precision, fit_batch: Callable[[str, Precision, GradientProbe], object]
 ) -> Agreement:
     """Return how far the loss and the gradients of a batch on a device are from the CPU's.
 
-    A gradient g may differ in length and direction: |g - g_cpu| <= 4 sqrt(epsilon) |g_cpu| +
-    epsilon |G|; divided by |g_cpu| + sqrt(epsilon) / 4 |G|, this is the relative error and its
-    bound. epsilon is that of the device's numbers; the CPU has float32 (64-true: float64). G is the
-    gradient of all weights: beside it the rounding of a sum that cancels out is nothing.
-
-    Rounding changes a sum of n terms by about sqrt(n) epsilon, less than sqrt(epsilon) up to
-    1 / epsilon terms: 8 million in float32, in which 16 bits are summed too. It moves a share of
-    about epsilon of the units over the kink of a ReLU or a maximum, which changes a gradient by the
-    root of the share; as one of few units is more, a device must disagree for several draws of the
-    weights, unless a number is not finite. Deep networks have more kinks: the bound is at least 4
-    times the CPU's error after a rounding of its weights, with other random numbers; from 1 on
-    nothing is compared. fit: fits with a probe.
+    The comment above BOUND_FACTOR says when the device agrees.
+    fit_batch: fits on a device, in a precision, with a probe.
     """
-    rounds = device == "cuda"
+    uses_tf32 = device == "cuda"
     with contextlib.suppress(RuntimeError):  # the setting was made in torch's newer way
-        rounds &= torch.backends.cudnn.allow_tf32  # the default of convolutions
-    numbers = "tf32" if rounds and precision == "32-true" else precision
-    epsilon = EPSILONS[numbers.split("-", maxsplit=1)[0]]
-    rounding_bound = FACTOR * math.sqrt(epsilon)
+        uses_tf32 &= torch.backends.cudnn.allow_tf32  # the default of convolutions
+    number_format = "tf32" if uses_tf32 and precision == "32-true" else precision
 
-    def measure(where: str, probe: GradientProbe) -> Values:
+    def measure(where: str, probe: GradientProbe) -> Gradients:
         exact: Precision = "64-true" if precision == "64-true" else "32-true"
-        fit(where, exact if where == "cpu" else precision, probe)
-        if not probe.values:
+        fit_batch(where, exact if where == "cpu" else precision, probe)
+        if not probe.gradients:
             raise ValueError("its training_step has no backward by Lightning")
-        return probe.values
+        return probe.gradients
 
     try:
         for draw in range(DRAWS):
-            cpu = measure("cpu", GradientProbe(draw))
-            error, name = largest_error(measure(device, GradientProbe(draw)), cpu, epsilon)
-            bound = rounding_bound
-            if error > bound:
-                rounded = measure("cpu", GradientProbe(draw, rounding=epsilon))
-                bound = max(bound, FACTOR * largest_error(rounded, cpu, epsilon)[0])
-            if bound >= 1 and (error < math.inf or bound == math.inf):
-                raise ValueError("on the CPU too, it is random, not finite or changed by rounding")
-            agreement = Agreement(numbers, bound, error if error < math.inf else None, name)
+            agreement = _compare_draw(draw, device, number_format, measure)
             if agreement.agrees or agreement.error is None:
                 break
-    except Exception as error:  # the user's code can raise anything
-        return Agreement(numbers, not_compared=first_line(error))
+    except Exception as raised:  # the user's code can raise anything
+        return Agreement(number_format, not_compared=first_line(raised))
     return agreement
 
 
-def largest_error(values: Values, cpu: Values, epsilon: float) -> tuple[float, str]:
-    """Return the largest error, see compare_with_cpu, and of which value it is."""
+def _compare_draw(
+    draw: int, device: str, number_format: str, measure: Callable[[str, GradientProbe], Gradients]
+) -> Agreement:
+    """Return how far a device is from the CPU for one draw of the initial weights.
+
+    Raises ValueError if the CPU's own gradients differ too much from each other.
+    """
+    epsilon = EPSILONS[number_format.split("-", maxsplit=1)[0]]
+    cpu_gradients = measure("cpu", GradientProbe(draw))
+    error, name = largest_error(measure(device, GradientProbe(draw)), cpu_gradients, epsilon)
+    bound = BOUND_FACTOR * math.sqrt(epsilon)
+    if error > bound:
+        rounded = measure("cpu", GradientProbe(draw, rounding=epsilon))
+        bound = max(bound, BOUND_FACTOR * largest_error(rounded, cpu_gradients, epsilon)[0])
+    # A bound of `inf`: the CPU's own numbers are not finite. An error of `inf` alone: the device's.
+    if bound >= 1 and (error < math.inf or bound == math.inf):
+        raise ValueError("on the CPU too, it is random, not finite or changed by rounding")
+    return Agreement(number_format, bound, error if error < math.inf else None, name)
+
+
+def largest_error(gradients: Gradients, cpu: Gradients, epsilon: float) -> tuple[float, str]:
+    """Return the largest relative error, infinite for NaN, and the name of its gradient."""
     norms = {name: float(value.norm()) for name, value in cpu.items()}
     norm_of_all = math.hypot(*(norm for name, norm in norms.items() if name != "loss"))
     errors = []
-    for name, value in cpu.items():
-        scale = norms[name] + math.sqrt(epsilon) / FACTOR * norm_of_all
-        error = float((values[name] - value).norm()) / max(scale, 1e-300)
+    for name, cpu_value in cpu.items():
+        denominator = norms[name] + math.sqrt(epsilon) / BOUND_FACTOR * norm_of_all
+        error = float((gradients[name] - cpu_value).norm()) / max(denominator, 1e-300)
         errors.append((error if error < math.inf else math.inf, name))  # no NaN
     return max(errors)

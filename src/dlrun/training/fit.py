@@ -27,12 +27,8 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS, kept_epoch, newest_metrics
-from dlrun.system.accelerator import (
-    AcceleratorReport,
-    Agreement,
-    run_with_fallback,
-)
+from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
+from dlrun.system.accelerator import AcceleratorReport, Agreement, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.agreement import GradientProbe, Measured, compare_with_cpu
 from dlrun.training.data import ArrayData
@@ -71,8 +67,8 @@ class Training:
     """Trains and tests a module of Lightning; changes settings of the process.
 
     build, load: make the untrained module and its data module; called again for every attempt.
-    columns: of metrics.csv; None for those that the module logs. fingerprint: hash of the data.
-    callbacks: makes those of the user, anew for every attempt.
+    columns: of metrics.csv; None for a module of the user's own, which logs them. data_digest: hash
+    of the data. callbacks: makes those of the user, anew for every attempt.
     """
 
     config: LightningConfig
@@ -80,7 +76,7 @@ class Training:
     build: Callable[[], pl.LightningModule]
     load: Callable[[], pl.LightningDataModule]
     columns: Sequence[str] | None = None
-    fingerprint: str = ""
+    data_digest: str = ""
     callbacks: Callable[[], Sequence[pl.Callback]] = tuple
 
     @classmethod
@@ -91,7 +87,7 @@ class Training:
         build: Callable[[], nn.Module],
         data: ArrayData,
         objective: Objective,
-        fingerprint: str,
+        data_digest: str,
     ) -> "Training":
         """Return the training of a network on data in memory; `build` makes the network."""
         loss = make_training_loss(config, objective, data.train.targets)
@@ -100,35 +96,61 @@ class Training:
         def build_module() -> LightningNetwork:
             return LightningNetwork(build(), config, objective, loss)
 
-        return cls(config, context, build_module, lambda: NetworkData(data), columns, fingerprint)
+        return cls(config, context, build_module, lambda: NetworkData(data), columns, data_digest)
 
     def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
             self.context.screen.warn,
-            self.probe,
+            self.try_one_batch,
             self.run,
             self.compare,
             fallback=self.config.fallback,
         )
 
+    def run(self, device: str) -> Trained:
+        """Do the whole training on a device; the first attempt continues from the checkpoint."""
+        context = self.context
+        progress = context.steps
+        self._check_monitored(device)
+        checkpoint = progress.begin(self.columns, self.data_digest)
+        state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
+        module, data = self._build_seeded()
+        recorder = self._make_recorder(module, state)
+        trainer = self._make_run_trainer(device, recorder)
+        epochs = self.config.trainer.max_epochs
+        with progress.progress("training", epochs, "epoch"):
+            with context.phase("fit"):
+                self._fit(trainer, module, data, recorder, device)
+            with context.phase("test"):
+                test_metrics = self._test(trainer, module, data, recorder)
+        check_metrics_finite(test_metrics, "test")
+        self._warn_of_divergence()
+        stopped = self._stopped_epoch()
+        network = module.network if isinstance(module, LightningNetwork) else module
+        context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
+        kept = kept_epoch(progress.rows, self.config.metrics, self.config.keeps_best_by)
+        metrics = newest_metrics(progress.rows[:kept]) | test_metrics
+        return Trained(metrics, network, recorder.predictions(), kept, stopped)
+
     def compare(self, device: str) -> Agreement:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
-        if self.columns is None:  # its hooks may draw or keep anything
+        if self.columns is None:  # a module's own hooks may draw or keep anything
             return Agreement(precision, not_compared=OWN_MODULE)
         self.context.screen.note(f"comparing {device} with the CPU on one batch")
-        return compare_with_cpu(device, precision, self.probe)
+        return compare_with_cpu(device, precision, self.try_one_batch)
 
-    def probe(
-        self, device: str, precision: Precision | None = None, *probes: GradientProbe
+    def try_one_batch(
+        self, device: str, precision: Precision | None = None, probe: GradientProbe | None = None
     ) -> set[str]:
         """Train on one batch, by default in the run's precision; return what the module logs."""
-        module, data = self._seeded(*(probe.seed for probe in probes))
+        module, data = self._build_seeded(probe.seed if probe else 0)
+        probes = [probe] if probe else []
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
         trainer = make_trainer(
-            self.config, device, probes, probe=True, logger=DummyLogger(), precision=precision
+            self.config, device, probes, one_batch=True, logger=DummyLogger(), precision=precision
         )
         with contextlib.suppress(Measured):
             trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
@@ -141,7 +163,7 @@ class Training:
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        names = self.probe(device) if self.columns is None else {*self.columns} - {*NO_METRICS}
+        names = self.try_one_batch(device) if self.columns is None else self.columns
         known = sorted(name for name in columns_of(names) if name.startswith(VALID))
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
@@ -149,48 +171,25 @@ class Training:
         if why := describe_metric(metric, config.metrics).not_ranked:
             raise ConfigError(f"{key}: {why}")
 
-    def _seeded(self, attempt: int = 0) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+    def _build_seeded(self, draw: int = 0) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
-        self._seed(attempt)
+        self._seed(draw)
         module, data = self.build(), self.load()
-        self._seed(attempt)
+        self._seed(draw)
         return module, data
 
-    def _seed(self, attempt: int = 0) -> None:
-        pl.seed_everything(self.config.seed ^ attempt, verbose=False)
+    def _seed(self, draw: int = 0) -> None:
+        # A comparison draws weights several times. Unlike a sum, XOR stays in Lightning's range.
+        pl.seed_everything(self.config.seed ^ draw, verbose=False)
 
-    def run(self, device: str) -> Trained:
-        """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        context = self.context
-        steps = context.steps
-        self._check_monitored(device)
-        checkpoint = steps.begin(self.columns, self.fingerprint)
-        state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
-        module, data = self._seeded()
-        recorder = self._recorder(module, state)
-        trainer = self._trainer(device, recorder)
-        epochs = self.config.trainer.max_epochs
-        with steps.progress("training", epochs, "epoch"):
-            with context.phase("fit"):
-                self._fit(trainer, module, data, recorder, device)
-            with context.phase("test"):
-                test_metrics = self._test(trainer, module, data, recorder)
-        check_metrics_finite(test_metrics, "test")
-        stopped = self._note_how_it_ended()
-        network = module.network if isinstance(module, LightningNetwork) else module
-        context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
-        kept = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
-        metrics = newest_metrics(steps.rows[:kept]) | test_metrics
-        return Trained(metrics, network, recorder.predictions(), kept, stopped)
-
-    def _recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
+    def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
         """Return the callback that records the epochs of a network, or of a module of one's own."""
-        steps = self.context.steps
+        progress = self.context.steps
         if isinstance(module, LightningNetwork):
-            return NetworkRecorder(steps, self.config, state, module, self.columns or ())
-        return EpochRecorder(steps, self.config, state)
+            return NetworkRecorder(progress, self.config, state, module, self.columns or ())
+        return EpochRecorder(progress, self.config, state)
 
-    def _trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
+    def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
         is_network = isinstance(recorder, NetworkRecorder)  # which clips its own gradients
         return make_trainer(
@@ -212,9 +211,9 @@ class Training:
         device: str,
     ) -> None:
         """Train the epochs that are left, and give the module the weights that are kept."""
-        steps = self.context.steps
+        progress = self.context.steps
         state = recorder.state
-        done = len(steps.rows)
+        done = len(progress.rows)
         left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
         before = f", {done:,} finished before" if done else ""
         self.context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{before}")
@@ -223,7 +222,7 @@ class Training:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         else:
             module.load_state_dict(state.read()["state_dict"])
-        if not steps.rows:
+        if not progress.rows:
             raise DlrunError("the training has ended before its first epoch")
         if state.best is not None:
             module.load_state_dict(state.best)
@@ -247,30 +246,32 @@ class Training:
                 self.context.screen.warn(NO_PREDICTIONS)
         return metrics
 
-    def _note_how_it_ended(self) -> int | None:
-        """Warn if the training diverged; return after which epoch it stopped early, if it did."""
-        screen = self.context.screen
+    def _warn_of_divergence(self) -> None:
         rows = self.context.steps.rows
-        epochs = self.config.trainer.max_epochs
         losses = [row["train_loss"] for row in rows if "train_loss" in row]
         if losses and (problem := divergence_warning(losses)):
-            screen.warn(problem)
-        if len(rows) == epochs:
+            self.context.screen.warn(problem)
+
+    def _stopped_epoch(self) -> int | None:
+        """Note and return after which epoch the training stopped early, if it did."""
+        done = len(self.context.steps.rows)
+        epochs = self.config.trainer.max_epochs
+        if done == epochs:
             return None
-        screen.note(f"the training stopped early, after epoch {len(rows)} of {epochs}")
-        return len(rows)
+        self.context.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
+        return done
 
 
 class RunLogger(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
-    def __init__(self, steps: ProgressRecorder) -> None:
+    def __init__(self, progress: ProgressRecorder) -> None:
         super().__init__()
-        self._steps = steps
+        self._progress = progress
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log values of an update."""
-        self._steps.log_update(step or 0, metrics)
+        self._progress.log_update(step or 0, metrics)
 
 
 def make_trainer(
@@ -278,22 +279,22 @@ def make_trainer(
     device: str,
     callbacks: Sequence[pl.Callback] = (),
     *,
-    probe: bool = False,
+    one_batch: bool = False,
     precision: Precision | None = None,
     logger: Logger | None = None,
     plugins: Sequence[CheckpointIO] = (),
-    **more: Any,
+    **trainer_arguments: Any,
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    probe: one batch. precision: if not the config's. more: arguments of the Trainer.
+    one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
     Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
     """
     if device not in AcceleratorRegistry.available_accelerators():
         raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
-    if probe:
-        more = {"limit_train_batches": 1, "limit_val_batches": 1}
+    if one_batch:
+        trainer_arguments |= {"limit_train_batches": 1, "limit_val_batches": 1}
     try:
         return pl.Trainer(
             accelerator=device,
@@ -301,14 +302,14 @@ def make_trainer(
             plugins=[LightningEnvironment(), *plugins],  # in any environment one process
             precision=precision or section.precision,
             deterministic=section.deterministic,
-            max_epochs=1 if probe else section.max_epochs,
+            max_epochs=1 if one_batch else section.max_epochs,
             callbacks=[*callbacks],
             logger=logger or False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            **more,
+            **trainer_arguments,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
@@ -332,7 +333,7 @@ def predict_test_set(
 
     Returns the same as PredictionCollector.finish.
     """
-    plugin = make_trainer(config, "cpu", probe=True).precision_plugin
+    plugin = make_trainer(config, "cpu", one_batch=True).precision_plugin
     network = plugin.convert_module(network)
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():

@@ -28,7 +28,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import BagLinear, sparse_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
-from dlrun.system.accelerator import CHANNELS_LAST
+from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=NetworkConfig)
@@ -128,7 +128,7 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
-        if images.device.type in CHANNELS_LAST:
+        if images.device.type in CHANNELS_LAST_DEVICES:
             images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.output(compute_in_parts(self.blocks, images))
         return logits.squeeze(-1)
