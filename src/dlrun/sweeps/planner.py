@@ -11,7 +11,7 @@ from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.errors import ConfigError, Faults
 from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.sweeps.plan import (
@@ -59,6 +59,8 @@ def make_sweep_plan(
     else:
         keys, distinct = _varied_keys_and_points(configs, points[0], screen)
     _refuse_different_data(keys)
+    if search.folds is not None and on_this_machine and not run_settings.dry_run:
+        _check_folds(experiment, configs[0], run_settings)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -93,6 +95,13 @@ def _refuse_different_data(keys: Iterable[str]) -> None:
     if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
         problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
         raise ConfigError(problem, "start a sweep for each")
+
+
+def _check_folds(experiment: str, config: ExperimentConfig, run_settings: RunSettings) -> None:
+    """Raise DlrunError if the data cannot be divided into as many folds; load them to see."""
+    if (dataset := registry.experiment_dataset(experiment)) is not None:
+        data_dir = resolve_data_dir(run_settings.data_dir)
+        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _varied_keys_and_points(
