@@ -9,7 +9,7 @@ import scipy.stats
 
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, Spread, group_runs, position_beside
+from dlrun.groups import Group, Spread, group_runs, position_relative_to
 from dlrun.metrics import describe_metric
 from dlrun.pairs import Comparison, compare
 from tests.run_folder.making import a_run
@@ -74,7 +74,7 @@ def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> Non
         folds.append(run(tmp_path, seed, name=f"f{fold}{seed}", **more))
     group, cross_validated = group_runs([*runs, *folds])
     assert (group.unit, len(group.counted)) == ("seed", 2)
-    assert (cross_validated.unit, cross_validated.folds) == ("fold", 2)
+    assert (cross_validated.unit, cross_validated.fold_count) == ("fold", 2)
     assert len(cross_validated.counted) == len(folds) and not cross_validated.settings
     assert [len(group.values("test_mae")) for group in group_runs(folds[:2])] == [2]
     replaced = run(tmp_path, 1, name="n", config=config, data="d, seed 1", data_digest="x")
@@ -111,9 +111,9 @@ def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expe
 
 
 def test_a_published_number_is_rounded() -> None:
-    assert position_beside(0.88, (0.85, 0.8751)) == "within"
-    assert position_beside(0.88, (0.8849, 0.9)) == "within"
-    assert position_beside(0.88, (0.8851, 0.9)) == "below"
+    assert position_relative_to(0.88, (0.85, 0.8751)) == "within"
+    assert position_relative_to(0.88, (0.8849, 0.9)) == "within"
+    assert position_relative_to(0.88, (0.8851, 0.9)) == "below"
 
 
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:

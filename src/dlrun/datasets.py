@@ -181,7 +181,7 @@ def _split(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
 
 def _table_rows(table: Table) -> TableRows:
     """Return the rows of a table; the target is standardised if a network's target is."""
-    centre, scale = table.target_scale
+    centre, scale = table.target_moments
     parts = [Rows(part.X, (part.targets - centre) / scale) for part in (table.train, table.test)]
     return TableRows(parts[0], parts[1], table.columns.names, table.target)
 

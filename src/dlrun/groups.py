@@ -1,6 +1,5 @@
 """Group the runs of one config over seeds and folds, and say how a metric spreads over them."""
 
-import itertools
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from dlrun.run_folder.recorded_metrics import (
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
+KnownData = dict[object, str]  # what runs say of their data, see `extend_if_same_data`
 
 
 def config_without_chance(settings: Values) -> Values:
@@ -84,20 +84,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Holds the runs of one config on the same data.
+    """Holds the runs of one config on the same data."""
 
-    runs: in any state. counted: the finished ones by seed and fold, of repeated runs the one that
-    began last, and no copies. copies: of which run a run is a copy, in words, by its folder.
-    settings: those that tell the config from others beside it. planned: the number of its runs in a
-    sweep. with_published: whether published numbers are shown that the runs are not judged by.
-    """
-
-    runs: list[Run]
+    runs: list[Run]  # in any state
+    # The finished runs without copies; of those with the same seed and fold, the one begun last.
     counted: Mapping[Repeat, Run]
+    # For the folder of each copied run, the words that say of which run it is a copy.
     copies: Mapping[Path, str] = field(default_factory=dict)
+    # The settings that tell the config from others beside it.
     settings: Values = field(default_factory=dict)
-    planned: int = 0
-    with_published: bool = False
+    planned: int = 0  # how many runs of the config a sweep plans
+    with_published: bool = False  # whether to show published numbers that do not judge the runs
 
     @property
     def record(self) -> RunRecord:
@@ -122,7 +119,7 @@ class Group:
         return list(dict.fromkeys(seed for seed, _ in self.counted if isinstance(seed, int)))
 
     @property
-    def folds(self) -> int:
+    def fold_count(self) -> int:
         """Return how many folds there are among the counted runs; 0 of one fold, or none."""
         folds = {fold for _, fold in self.counted}
         return len(folds) if len(folds) > 1 else 0
@@ -130,13 +127,13 @@ class Group:
     @property
     def unit(self) -> str:
         """Return what the counted runs differ in: `seed` or `fold`."""
-        return "fold" if self.folds else "seed"
+        return "fold" if self.fold_count else "seed"
 
     @cached_property
     def depends_on_chance(self) -> bool:
         """Return whether runs of the config differ in their numbers, as the config says."""
         try:
-            return bool(self.folds) or self.runs[0].config.depends_on_seed
+            return bool(self.fold_count) or self.runs[0].config.depends_on_seed
         except DlrunError:  # the experiment is not installed
             return True
 
@@ -154,33 +151,32 @@ class Group:
             value = run.record.metrics.get(metric)
             if value is None or not is_plottable(value):
                 return {}
-            repeat = seed if fold is None or not self.folds else fold
+            repeat = seed if fold is None or not self.fold_count else fold
             by_repeat.setdefault(repeat, []).append(float(value))
         return {repeat: statistics.fmean(values) for repeat, values in by_repeat.items()}
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
         """Return the spread of each metric that all counted runs have, by name."""
-        values = {name: self.values(name) for name in self.record.metrics}
         return {
-            name: Spread(self.record.metric(name), [*by_repeat.values()])
-            for name, by_repeat in values.items()
-            if by_repeat
+            name: Spread(self.record.metric(name), [*values_by_repeat.values()])
+            for name in self.record.metrics
+            if (values_by_repeat := self.values(name))
         }
 
     @property
-    def main(self) -> Spread | None:
+    def main_spread(self) -> Spread | None:
         """Return the spread of the test metric by which the runs are judged, or None."""
         return self.spreads.get(main_metric(self.record) or "")
 
     @property
-    def validated(self) -> Spread | None:
+    def validation_spread(self) -> Spread | None:
         """Return the spread of the metric by which a sweep selects a config, or None."""
         metric = selection_metric(self.record, self.spreads)
         return self.spreads[metric.name] if metric else None
 
     @property
-    def missing(self) -> str:
+    def finished_of_planned(self) -> str:
         """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
         count = len(self.counted)
         return f"{count} of {self.planned}" if count < self.planned else ""
@@ -189,14 +185,14 @@ class Group:
     def tested(self) -> list[Spread]:
         """Return the spreads of the test metrics, the main one first."""
         tested = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
-        main = self.main and self.main.metric
+        main = self.main_spread and self.main_spread.metric
         return sorted(tested, key=lambda spread: spread.metric != main)
 
     @property
     def median_run(self) -> Run | None:
         """Return the counted run with the median of the main metric, or None."""
         runs = [*self.counted.values()]
-        if (main := self.main) is not None:
+        if (main := self.main_spread) is not None:
             runs.sort(key=lambda run: run.record.metrics[main.metric.name] or 0)
         return runs[(len(runs) - 1) // 2] if runs else None
 
@@ -214,8 +210,8 @@ class Group:
         if value is None or self.record.reference_differs or self.shortage(spread):
             return None
         if self.depends_on_chance and spread.range_of_runs:
-            return position_beside(value, spread.range_of_runs)
-        position = position_beside(value, (spread.mean, spread.mean))
+            return position_relative_to(value, spread.range_of_runs)
+        position = position_relative_to(value, (spread.mean, spread.mean))
         return "equal" if position == "within" else position
 
     def interval_of_test_set(self, spread: Spread) -> Interval | None:
@@ -228,14 +224,12 @@ class Group:
 
         note: why nothing is said about the metric, if nothing is.
         """
-        name = spread.metric.name
-        published = self.published(name)
         return {
             "experiment": self.record.experiment,
             "data": self.data,
             "config": format_settings_briefly(self.settings),
             "settings": self.settings,
-            "metric": name,
+            "metric": spread.metric.name,
             "count": len(spread.values),
             "mean": spread.mean,
             "sd": spread.sd,
@@ -244,32 +238,28 @@ class Group:
             "interval_of_mean": spread.interval_of_mean,
             "range_of_runs": spread.range_of_runs,
             "interval_of_test_set": self.interval_of_test_set(spread),
-            **{edition: published.get(edition) for edition in EDITIONS},
-            **{
-                f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
-            },
+            **self._published_columns(spread),
             "note": "; ".join(filter(None, (spread.metric.not_ranked, self.shortage(spread)))),
             "runs": [str(run.folder) for run in self.counted.values()],
             "planned": self.planned or None,
         }
 
+    def _published_columns(self, spread: Spread) -> Values:
+        """Return the published values of a metric by edition, then their positions."""
+        published = self.published(spread.metric.name)
+        values: Values = {edition: published.get(edition) for edition in EDITIONS}
+        return values | {
+            f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
+        }
+
 
 def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
     """Group runs by config and data, in the order of the first run of each group."""
-    every = [*runs]
-    copies = find_copies(run.identity for run in every)
-    data_of_group: dict[tuple[str, int], dict[object, str]] = {}
-    runs_of_group: dict[tuple[str, int], list[Run]] = {}
-    for run in every:
-        settings = config_without_chance(run.settings) if run.settings else str(run.folder)
-        config = [run.record.experiment, settings]
-        text = json.dumps(config, sort_keys=True, default=str)
-        for number in itertools.count():  # of the data, if the config ran on several
-            if add_data(data_of_group.setdefault((text, number), {}), run):
-                runs_of_group.setdefault((text, number), []).append(run)
-                break
+    all_runs = [*runs]
+    copies = find_copies(run.identity for run in all_runs)
     groups = [
-        Group(members, _counted(members, copies), copies) for members in runs_of_group.values()
+        Group(members, _counted(members, copies), copies)
+        for members in _divide_by_config_and_data(all_runs)
     ]
     return [
         replace(group, settings=settings, with_published=with_published)
@@ -277,7 +267,27 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     ]
 
 
-def add_data(data: dict[object, str], run: Run) -> bool:
+def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return lists of the runs with the same config and data, in the order of their first runs."""
+    divided: list[list[Run]] = []
+    groups_of_config: dict[str, list[tuple[KnownData, list[Run]]]] = {}
+    for run in runs:
+        settings = config_without_chance(run.settings) if run.settings else str(run.folder)
+        config = json.dumps([run.record.experiment, settings], sort_keys=True, default=str)
+        groups = groups_of_config.setdefault(config, [])
+        for data, members in groups:
+            if extend_if_same_data(data, run):
+                members.append(run)
+                break
+        else:  # the first run of the config on these data
+            data, members = {}, [run]
+            extend_if_same_data(data, run)
+            groups.append((data, members))
+            divided.append(members)
+    return divided
+
+
+def extend_if_same_data(data: KnownData, run: Run) -> bool:
     """Add what is known of a run's data, unless it differs; return whether the data are the same.
 
     All runs have the same description of their data, and those whose rows were divided alike have
@@ -286,7 +296,7 @@ def add_data(data: dict[object, str], run: Run) -> bool:
     record = run.record
     settings = run.settings
     split_seed = record.seed if settings.get(SPLIT_SEED, 0) is None else None
-    known: dict[object, str] = {}
+    known: KnownData = {}
     if record.data:
         known["description"] = record.data_without_chance(settings)
     if record.data_digest:
@@ -312,31 +322,25 @@ def repeat_of(run: Run) -> Repeat:
 
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
-    """Return of each group the settings in which those of its experiment on its data differ."""
-    configs: list[Values] = []
+    """Return for each group the settings that differ among its experiment's groups on its data."""
     configs_beside: dict[tuple[str, str], list[Values]] = {}
     for group in groups:
-        config = config_without_chance(group.runs[0].settings)
-        configs.append(config)
-        if group.runs[0].settings:
-            configs_beside.setdefault((group.record.experiment, group.data), []).append(config)
+        if settings := group.runs[0].settings:
+            configs = configs_beside.setdefault((group.record.experiment, group.data), [])
+            configs.append(config_without_chance(settings))
     varied = []
-    for group, config in zip(groups, configs, strict=True):
+    for group in groups:
+        config = config_without_chance(group.runs[0].settings)
         others = configs_beside.get((group.record.experiment, group.data), [])
-        varied.append(
-            {
-                key: value
-                for key, value in config.items()
-                if any(other.get(key) != value for other in others)
-            }
-        )
+        keys = [key for key in config if any(other.get(key) != config[key] for other in others)]
+        varied.append({key: config[key] for key in keys})
     return varied
 
 
-def position_beside(published: float, ends: Interval) -> str:
+def position_relative_to(published: float, interval: Interval) -> str:
     """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
     # Half a unit of its last decimal digit, such as 0.005 for 0.88.
     half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
-    if ends[1] < published - half:
+    if interval[1] < published - half:
         return "above"
-    return "below" if ends[0] > published + half else "within"
+    return "below" if interval[0] > published + half else "within"

@@ -167,7 +167,7 @@ class ReproducedExperiment:
             group.row(spread)
             for group in self.groups
             for spread in sorted(
-                group.spreads.values(), key=lambda spread: spread is not group.main
+                group.spreads.values(), key=lambda spread: spread is not group.main_spread
             )
             if group.published(spread.metric.name)
         ]

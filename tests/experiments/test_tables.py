@@ -162,9 +162,11 @@ def test_trees_are_grown_again_and_not_from_other_rows(done: Done) -> None:
     assert isinstance(experiment, TableExperiment)
     with np.load(run.folder / "model.npz") as arrays:
         fit = {name: values[0] for name, values in arrays.items()}
-    assert np.isfinite(experiment.make(run.config).predict(fit, fit["rows"])).all()
+    assert np.isfinite(experiment.make_model(run.config).predict(fit, fit["rows"])).all()
     with pytest.raises(DataError, match="grown again"):
-        experiment.make(run.config).predict(fit | {"targets": fit["targets"] + 1}, fit["rows"])
+        experiment.make_model(run.config).predict(
+            fit | {"targets": fit["targets"] + 1}, fit["rows"]
+        )
 
 
 def test_columns_of_small_and_large_numbers_are_fitted(forked: Dlrun, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dlrun.config.sections import Baseline
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import position_beside
+from dlrun.groups import position_relative_to
 from dlrun.reproduction import ReproducedExperiment
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
@@ -71,7 +71,7 @@ def test_the_published_table_has_the_numbers_of_the_configs() -> None:
             assert float(cells[edition]) == value
             if cells["range_of_runs"]:
                 low, high = map(float, cells["range_of_runs"].split("-"))
-                assert cells[f"{edition}_is"] == position_beside(value, (low, high))
+                assert cells[f"{edition}_is"] == position_relative_to(value, (low, high))
             else:  # a fit without chance
                 assert cells[f"{edition}_is"] == "equal"
                 assert float(cells["mean"]) == pytest.approx(value, abs=1e-4)

@@ -14,7 +14,7 @@ from dlrun.execution.run_recorder import new_record, write_first_files
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.slurm import ResumeJob, make_resume_job
+from dlrun.slurm.job import ResumeJob, make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import NETWORK

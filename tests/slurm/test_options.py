@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.slurm import parse_slurm_options
+from dlrun.slurm.submit import parse_slurm_options
 from tests.conftest import NETWORKS, Dlrun, smoke
 
 

@@ -66,10 +66,10 @@ def test_the_best_has_all_its_seeds_or_says_how_many(tmp_path: Path) -> None:
     configs = group_points(plan, runs(plan, tmp_path, SCORES))
     assert [rate(config) for config in configs] == [0.003, 0.002, 0.001]
     assert [len(config.counted) for config in configs] == [1, 3, 3]
-    assert rate(find_best_config(configs)) == 0.001 and configs[-1].missing == ""
+    assert rate(find_best_config(configs)) == 0.001 and configs[-1].finished_of_planned == ""
     scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}  # no config has all
     best = find_best_config(group_points(plan, runs(plan, tmp_path / "none", scores)))
-    assert rate(best) == 0.003 and best is not None and best.missing == "1 of 3"
+    assert rate(best) == 0.003 and best is not None and best.finished_of_planned == "1 of 3"
 
 
 @pytest.mark.parametrize(("metric", "best"), [("mae", 0.002), ("r2", 0.001), ("brier", None)])
@@ -79,7 +79,10 @@ def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: flo
     found = runs(plan, tmp_path, SCORES | {0.003: [None] * 3}, metric)
     configs = group_points(plan, found)
     if best is None:
-        assert configs[-1].validated and configs[-1].validated.metric.name == "valid_loss"
+        assert (
+            configs[-1].validation_spread
+            and configs[-1].validation_spread.metric.name == "valid_loss"
+        )
     else:
         assert rate(find_best_config(configs)) == best
 

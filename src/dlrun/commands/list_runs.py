@@ -32,13 +32,14 @@ SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "dif
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
 MARK = "*"  # on a terminal, at values that are not on the book's data
 LONGEST_NAME = 20  # characters of a run's name on a terminal
+# Signs of two characters come first: the first that matches is taken.
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
     "=": operator.eq, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Row = dict[str, Any]  # values of a run: ABOUT and metrics, then config and record by dotted keys
+Row = dict[str, Any]  # RUN_COLUMNS, metrics, directions; values of config and record by dotted key
 
 
 def list_runs(
@@ -75,7 +76,7 @@ def list_runs(
         row = _row(run, screen, reads_config=reads_config)
         identities.append(run.identity)
         known_keys |= row.keys()
-        is_met = [condition.meets(row) for condition in conditions]
+        is_met = [condition.meets(row) for condition in conditions]  # each may raise
         if (not status or row["state"] in status) and all(is_met):
             rows.append(row)
     _check_keys(named_keys, known_keys)
@@ -83,7 +84,7 @@ def list_runs(
     for row in rows:
         row["problem"] = copies.get(Path(row["folder"]), row["problem"])
     if sort:
-        rows = sorted(_sort(rows, sort, screen), key=lambda row: Path(row["folder"]) in copies)
+        rows = _sort(rows, sort, copies, screen)
     rows = rows[:limit]
     if json:
         keys = [*COLUMNS, "metrics", "config"]
@@ -144,49 +145,48 @@ class _Condition:
 
         Raises ConfigError if the two values cannot be ordered, such as a number and a text.
         """
-        of_run: Any = row.get(self.key)
+        run_value: Any = row.get(self.key)
         if self.key == "tags":
-            return (self.value_text in of_run) == (self.sign != "!=")
+            return (self.value_text in run_value) == (self.sign != "!=")
         # A text such as the name 123 needs no quotes.
-        value = of_run if of_run == self.value_text else self.value
+        wanted = run_value if run_value == self.value_text else self.value
         try:
-            comparable = [*of_run] if isinstance(of_run, tuple) else of_run
-            return self.key in row and OPERATORS[self.sign](comparable, value)
+            comparable = [*run_value] if isinstance(run_value, tuple) else run_value
+            return self.key in row and OPERATORS[self.sign](comparable, wanted)
         except TypeError:
-            if of_run is None:
+            if run_value is None:
                 return False
-            problem = f"{self.key} is {of_run!r} in a run, which cannot be compared with {value!r}"
+            values = f"{run_value!r} in a run, which cannot be compared with {wanted!r}"
             hint = "compare numbers with numbers (without a unit), texts with texts"
-            raise ConfigError(f"--where {self.text!r}: {problem}", hint) from None
+            raise ConfigError(f"--where {self.text!r}: {self.key} is {values}", hint) from None
 
 
-def _sort(rows: Sequence[Row], name: str, screen: Screen) -> list[Row]:
+def _sort(rows: list[Row], sort_key: str, copies: Collection[Path], screen: Screen) -> list[Row]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z.
 
     The best value of a metric comes first. A metric whose direction is not known ranks no runs,
-    which a warning says. Runs without a value come last.
+    which a warning says. Runs without a value come after the others, and copies of runs last.
     """
     # A metric has one direction, also if older runs do not declare it.
     directions = agreed_directions(row["directions"] for row in rows)
 
     def metric_of(row: Row) -> str:
-        return str(row["metric"]) if name == "value" else name.partition("metrics.")[2]
+        return str(row["metric"]) if sort_key == "value" else sort_key.partition("metrics.")[2]
 
-    with_value = [row for row in rows if row.get(name) is not None]
-    metrics = {metric_of(row) for row in with_value} - {""}
+    metrics = {metric_of(row) for row in rows if row.get(sort_key) is not None} - {""}
     signs = {metric: describe_metric(metric, directions).sign for metric in metrics}
     if unknown := [metric for metric in sorted(signs) if not signs[metric]]:
         screen.warn(describe_metric(unknown[0], directions).not_ranked)
-        return [*rows]
+        return sorted(rows, key=lambda row: Path(row["folder"]) in copies)
 
-    def rank(row: Row) -> tuple[bool, float, str]:
-        value = row[name]
-        if not isinstance(value, int | float):
-            return (True, 0, str(value))
-        return (False, -signs.get(metric_of(row), 1) * value, "")
+    def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
+        is_copy = Path(row["folder"]) in copies
+        value = row.get(sort_key)
+        if isinstance(value, int | float):
+            return is_copy, False, False, -signs.get(metric_of(row), 1) * value, ""
+        return is_copy, value is None, True, 0, str(value)
 
-    without_value = [row for row in rows if row.get(name) is None]
-    return sorted(with_value, key=rank) + without_value
+    return sorted(rows, key=rank)
 
 
 def _show(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
@@ -226,10 +226,10 @@ def _columns(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> l
         unused.append("experiment")
     columns = COLUMNS | {"value": replace(COLUMNS["value"], title=common_metric or "metric")}
     names = [name for name in SHOWN if name not in unused]
-    is_value = all(
+    is_shown_already = all(
         f"metrics.{row['metric']}" == sort_key for row in rows if row.get(sort_key) is not None
     )
-    if sort_key and sort_key not in names and not is_value:
+    if sort_key and sort_key not in names and not is_shown_already:
         names.insert(names.index("value"), sort_key)
         is_metric = sort_key.startswith("metrics.")
         columns.setdefault(sort_key, number(sort_key) if is_metric else Column(sort_key))

@@ -11,7 +11,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.slurm import submit_run_to_slurm
+from dlrun.slurm.submit import submit_run_to_slurm
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 

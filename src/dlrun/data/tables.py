@@ -39,8 +39,9 @@ from dlrun.errors import DataError
 from dlrun.system.console import cut, pluralize
 
 SAMPLE_ROWS = 300
-PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
-PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
+PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks"
+PLAYER_NUMBERS = f"{PLAYER_COLUMNS} PutOuts Assists Errors Salary".split()
+# The categories of generated rows in turn; one that stands twice is twice as frequent.
 PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
@@ -78,7 +79,7 @@ class Table:
     origin: DataOrigin
     digest: str  # of rows and targets before they are standardised
     labels: list[str] | None = None  # the class names of a classification
-    target_scale: tuple[float, float] = (0, 1)  # mean and sd of a standardised target
+    target_moments: tuple[float, float] = (0, 1)  # mean and sd of a standardised target
     is_series: bool = False  # whether the rows are days in their order
 
     def describe(self, row: int) -> dict[str, str]:
@@ -88,13 +89,13 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Division:
+class RowSplit:
     """Holds the targets of all rows, and the indices of the rows to fit and of those to test."""
 
     targets: Array
-    fitted: Rows
-    tested: Rows
-    labels: list[str] | None = None
+    train_rows: Rows
+    test_rows: Rows
+    labels: list[str] | None = None  # the class names of a classification
 
 
 def read_table(context: ReadContext) -> list[list[Record]]:
@@ -102,7 +103,7 @@ def read_table(context: ReadContext) -> list[list[Record]]:
 
     Raises ConfigError if a part lacks a column that the config needs, or one of the first part.
     """
-    columns = dict(context.config.columns)
+    columns = dict(context.config.columns)  # by what needs each: a setting, or another part
     row_id = getattr(context.config, "id", None)
     parts: list[list[Record]] = []
     for path in context.paths:
@@ -125,47 +126,53 @@ def make_table(context: ReadContext) -> Table:
     """Return the rows of a table: the columns are filled and scaled by the rows to fit."""
     config = context.config
     parts = context.source.read(context)
-    first, _ = parts[0][0]
-    names = [name for name in first if name not in (config.target, config.id, *config.ignore)]
-    if not names:
-        problem = f"{context.origin.text}: no column besides {config.target!r}"
-        raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
+    names = _names_of_inputs(parts[0], context)
     parts = [usable_rows(part, names, context) for part in parts]
     levels = read_levels(names, parts, config)
     divide = _divide_classes if config.task == "classification" else _divide_values
-    division = divide(context, parts)
-    fitted = division.fitted
+    split = divide(context, parts)
     records = [record for part in parts for record in part]
     columns = TableColumns(levels=levels)
     if config.missing == "median":
-        columns = fill_by_medians(levels, [records[row][0] for row in fitted])
+        columns = fill_by_medians(levels, [records[row][0] for row in split.train_rows])
     X = np.array(encode_rows(records, columns.encode))
-    digest = digest_of_rows(X, division.targets, fitted, division.tested)
-    target_scale = (0.0, 1.0)
+    digest = digest_of_rows(X, split.targets, split.train_rows, split.test_rows)
+    target_moments = (0.0, 1.0)
     if config.standardise:
-        columns = _standardise(columns, X[fitted])
-        X = np.array(encode_rows(records, columns.encode))
-        if division.labels is None:
-            known = division.targets[fitted]
-            target_scale = float(known.mean()), float(known.std())
+        columns = _standardise(columns, X[split.train_rows])
+        X = np.array(encode_rows(records, columns.encode))  # now as predictions will encode a row
+        if split.labels is None:
+            fitted_targets = split.targets[split.train_rows]
+            target_moments = float(fitted_targets.mean()), float(fitted_targets.std())
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    rows = TablePart(X, division.targets, records)
-    text = context.origin.text + _describe_rows(context, parts, len(division.tested))
+    rows = TablePart(X, split.targets, records)
+    text = context.origin.text + _describe_rows(context, parts, len(split.test_rows))
     return Table(
         columns,
         config.target,
-        rows.rows(fitted),
-        rows.rows(division.tested),
+        rows.rows(split.train_rows),
+        rows.rows(split.test_rows),
         replace(context.origin, text=text),
         digest,
-        division.labels,
-        target_scale,
+        split.labels,
+        target_moments,
     )
 
 
-def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> Division:
-    """Return the class indices of all rows, and which are the test: of each class a share."""
+def _names_of_inputs(records: Sequence[Record], context: ReadContext) -> list[str]:
+    """Return the columns of a table besides target, id and ignored ones; at least one."""
+    config = context.config
+    cells, _ = records[0]
+    names = [name for name in cells if name not in (config.target, config.id, *config.ignore)]
+    if not names:
+        problem = f"{context.origin.text}: no column besides {config.target!r}"
+        raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
+    return names
+
+
+def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
+    """Return the class index of every row, and divide them: of each class a share is the test."""
     config = context.config
     cells_of_target = [cells[config.target].strip() for part in parts for cells, _ in part]
     classes = {*cells_of_target}
@@ -175,43 +182,45 @@ def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> Division
         remedy = "name another column as data.target"
         if all(map(is_number, classes)):
             remedy = "`--set data.task=regression` predicts numbers"
-        raise DataError(f"{parts[0][0][1]}: {problem}", remedy)
+        _, first_place = parts[0][0]
+        raise DataError(f"{first_place}: {problem}", remedy)
     rows_by_class = LabelledRows(context.warnings)
     for part in parts:
-        rows_by_class.begin_part(part[0][1])
+        rows_by_class.begin_part(next(place for _, place in part))
         for cells, place in part:
             rows_by_class.add(cells[config.target], hash((*cells.values(),)), place)
     targets, labels, is_test = rows_by_class.split(config, context.seed)
-    return Division(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
+    return RowSplit(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
 
 
-def _divide_values(context: ReadContext, parts: list[list[Record]]) -> Division:
-    """Return the values of all rows, and which are the test.
+def _divide_values(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
+    """Return the target of every row, and divide the rows into training and test rows.
 
-    They are those of scikit-learn's train_test_split, unless the test rows or folds are given.
+    The test rows are those of scikit-learn's train_test_split, unless they or folds are given.
     """
     config = context.config
-    every = [cells for part in parts for cells, _ in part]
-    targets = np.array([float(cells[config.target]) for cells in every])
-    rows = np.arange(len(every))
+    all_cells = [cells for part in parts for cells, _ in part]
+    targets = np.array([float(cells[config.target]) for cells in all_cells])
+    rows = np.arange(len(all_cells))
     if len(parts) > 1:
-        fitted, tested = np.split(rows, [len(parts[0])])
+        train_rows, test_rows = np.split(rows, [len(parts[0])])
     elif config.chosen_fold is not None:
-        tested = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
-        fitted = np.setdiff1d(rows, tested)
+        test_rows = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
+        train_rows = np.setdiff1d(rows, test_rows)
     else:
         order = np.random.RandomState(context.seed).permutation(len(rows))
-        tested, fitted = np.split(order, [math.ceil(config.test_share * len(rows))])
+        test_rows, train_rows = np.split(order, [math.ceil(config.test_share * len(rows))])
     place = context.origin.text
-    if len(fitted) < 2:
-        problem = f"{len(tested):,} of {pluralize(len(rows), 'row')} for the test leave too few"
+    if len(train_rows) < 2:
+        problem = f"{len(test_rows):,} of {pluralize(len(rows), 'row')} for the test leave too few"
         raise DataError(f"{place}: {problem}", "give more rows, or a smaller data.test_share")
-    if np.ptp(targets[fitted]) == 0:
+    if np.ptp(targets[train_rows]) == 0:
         problem = f"{place}: {config.target} has one value in all training rows"
         raise DataError(problem, "give more rows, or name another column as data.target")
-    contents = np.array([hash((*cells.values(),)) for cells in every])
-    warn_of_repeated_rows(contents, tested, parts[-1][0][1], context.warnings)
-    return Division(targets, fitted, tested)
+    contents = np.array([hash((*cells.values(),)) for cells in all_cells])
+    _, first_place = parts[-1][0]
+    warn_of_repeated_rows(contents, test_rows, first_place, context.warnings)
+    return RowSplit(targets, train_rows, test_rows)
 
 
 def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
@@ -224,7 +233,7 @@ def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
 
 
 def _describe_rows(context: ReadContext, parts: list[list[Record]], tested: int) -> str:
-    """Return what else the origin of a table names, so that other test rows have another origin."""
+    """Return the row counts and their division as text, so that another one has another origin."""
     config = context.config
     rows = pluralize(sum(map(len, parts)), "row")
     counts = f"{tested:,} of {rows} for the test"
@@ -239,9 +248,9 @@ def _describe_rows(context: ReadContext, parts: list[list[Record]], tested: int)
     return f", {kind} {config.target}, {counts}"
 
 
-def digest_of_rows(X: NDArray[np.float64], targets: Array, fitted: Rows, tested: Rows) -> str:
+def digest_of_rows(X: NDArray[np.float64], targets: Array, train: Rows, test: Rows) -> str:
     """Return a hash of the training rows and of the test rows, with their targets."""
-    return fingerprint_arrays(array[rows] for rows in (fitted, tested) for array in (X, targets))
+    return fingerprint_arrays(array[rows] for rows in (train, test) for array in (X, targets))
 
 
 def read_generated_rows(context: ReadContext) -> list[list[Record]]:
@@ -261,6 +270,7 @@ def read_generated_rows(context: ReadContext) -> list[list[Record]]:
     records: list[Record] = []
     for row, numbers in enumerate(values.tolist()):
         cells = {name: f"{number:.6f}" for name, number in zip(names, numbers, strict=True)}
-        cells |= {name: levels.split()[row % len(levels.split())] for name, levels in words.items()}
+        for name, levels in words.items():
+            cells[name] = levels.split()[row % len(levels.split())]
         records.append((cells, f"generated row {row + 1}"))
     return [records]

@@ -58,6 +58,6 @@ def make_days(context: ReadContext) -> Table:
         rows.rows(tested),
         context.origin,
         digest,
-        target_scale=scales[VOLUME],
+        target_moments=scales[VOLUME],
         is_series=True,
     )

@@ -37,7 +37,7 @@ class TableAssets(NetworkAssets, frozen=True):
     @classmethod
     def of(cls, table: Table) -> Self:
         """Return the assets of a run on a table."""
-        centre, scale = table.target_scale
+        centre, scale = table.target_moments
         return cls(
             labels=table.labels,
             columns=table.columns,
@@ -101,7 +101,7 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     if not table.is_series or len(table.test) < 2:
         return {}
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
-    centre, scale = table.target_scale
+    centre, scale = table.target_moments
     before = centre + scale * table.test.X[:, table.columns.names.index(f"{VOLUME}_1")]
     return {STRAW_MAN: PredictedValues(table.test.targets, before).r2}
 

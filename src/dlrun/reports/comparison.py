@@ -41,8 +41,8 @@ def by_rank(groups: Sequence[Group]) -> list[Group]:
     """Sort groups of runs, the best first by their main metric; those not ranked come last."""
 
     def rank(group: Group) -> tuple[bool, float]:
-        sign = group.main.metric.sign if group.main else 0
-        return not sign, -sign * group.main.mean if group.main else 0.0
+        sign = group.main_spread.metric.sign if group.main_spread else 0
+        return not sign, -sign * group.main_spread.mean if group.main_spread else 0.0
 
     return sorted(groups, key=rank)
 
@@ -50,9 +50,9 @@ def by_rank(groups: Sequence[Group]) -> list[Group]:
 def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
     """Return the tags that warn of a weak result, such as too few seeds."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].tags)
-    if group.main and group.shortage(group.main):
+    if group.main_spread and group.shortage(group.main_spread):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
-    if group.main and not group.main.metric.sign:
+    if group.main_spread and not group.main_spread.metric.sign:
         tags[NOT_RANKED] = None
     return list(tags)
 

@@ -94,10 +94,10 @@ def make_overview(groups: Sequence[Group], sections: Sections) -> Overview:
 def _row_of_group(group: Group, sections: Sections) -> Values:
     """Return what the table says of a config, besides its name."""
     section = sections[(group.median_run or group.runs[0]).folder]
-    spread = group.main or group.validated
+    spread = group.main_spread or group.validation_spread
     count = len(spread.values) if spread else len(group.counted)
     row = {
-        "count": f"{count} folds" if group.folds else f"{count}",
+        "count": f"{count} folds" if group.fold_count else f"{count}",
         "tags": tag_marks(tags_of_group(group, sections)),
         "is_quiet": bool(group.record.reference_differs),
     }

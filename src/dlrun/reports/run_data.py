@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
-SIDE, QUALITY = 160, 70  # size of a thumbnail in pixels, and JPEG's per cent: about 6 kB
+THUMBNAIL_SIDE = 160  # pixels
+JPEG_QUALITY = 70  # per cent: about 6 kB for a thumbnail
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
 
 T = TypeVar("T")
-Weights = list[tuple[str, float]]
+LabelWeights = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
 
 class WorstRow(BaseModel):
@@ -82,8 +83,8 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, Weights]  # weights by edition of the book
-    labels: Weights = field(default_factory=list)
+    published: dict[str, LabelWeights]  # weights by edition of the book
+    labels: LabelWeights = field(default_factory=list)
     picture: str = ""  # a data URI
 
 
@@ -92,7 +93,7 @@ class Tag(NamedTuple):
 
     name: str
     reason: str
-    is_problem: bool = False  # it is red
+    is_problem: bool = False  # shown in red
 
 
 FAILED = Tag("failed", "a run ended by an error, which its section names", is_problem=True)
@@ -124,32 +125,37 @@ class RunSection:
         self.number = number
         self.run = run
         self.record = run.record
+        # The next three are set later, by `place_on_page` (comparison.py), as is more of the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
-        title = [self.record.experiment]
-        own_name = run_name_without_time(run.folder)
-        if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
-            title.append(own_name)
-        if self.record.seed is not None:
-            title.append(f"seed {self.record.seed}")
-        self.title = ", ".join(title)
+        self.title = self._title()
         self.settings: Values = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
-        self.changed_settings: Values | None = self._read(run.changed_settings, None)
-        self.notes: RunNotes = self._read(lambda: run.notes, RunNotes())
-        self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
+        self.changed_settings: Values | None = self._read_or_note(run.changed_settings, None)
+        self.notes: RunNotes = self._read_or_note(lambda: run.notes, RunNotes())
+        self.metrics: dict[str, float | None] = self._read_or_note(lambda: run.newest_metrics, {})
         self.with_published = with_published
         self.not_compared = self.record.reference_differs or ""
         self.published = published_metrics(self.record, ignoring_differences=with_published)
         self.table: Table = {}
         if (run.folder / METRICS).exists():
-            self.table = self._read(lambda: thin_out_table(run.table, cells), {})
+            self.table = self._read_or_note(lambda: thin_out_table(run.table, cells), {})
         self.charts = charts_of_run(self.table, self.record)
         has_labels = ASSETS in self.record.files
-        self.labels: list[str] = self._read(lambda: run.labels if has_labels else [], [])
+        self.labels: list[str] = self._read_or_note(lambda: run.labels if has_labels else [], [])
         self.interval = self.record.interval if self.state == "finished" else None
+
+    def _title(self) -> str:
+        """Return the experiment, the name that the user gave the run, and the seed."""
+        title = [self.record.experiment]
+        own_name = run_name_without_time(self.run.folder)
+        if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
+            title.append(own_name)
+        if self.record.seed is not None:
+            title.append(f"seed {self.record.seed}")
+        return ", ".join(title)
 
     @property
     def is_left_out(self) -> bool:
@@ -193,7 +199,7 @@ class RunSection:
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
-        environment = self._read(lambda: self.run.environment, RunEnvironment(dlrun=""))
+        environment = self._read_or_note(lambda: self.run.environment, RunEnvironment(dlrun=""))
         values = environment.model_dump(exclude={"packages", "format", "command"})
         values["begun with"] = shlex.join(["dlrun", *environment.command[1:]])
         return {name: value for name, value in (values | environment.packages).items() if value}
@@ -223,14 +229,13 @@ class RunSection:
     @cached_property
     def worst_rows(self) -> list[WorstRow]:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
-        nothing: list[WorstRow] = []
-        return self._parse_file(MISTAKES, _parse_worst_rows, nothing)
+        return self._parse_file(MISTAKES, _parse_worst_rows, [])
 
     @cached_property
-    def words(self) -> list[tuple[str, Weights]]:
+    def words(self) -> list[tuple[str, LabelWeights]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[Weights] = self._parse_file(WORDS, _parse_words, [])
+        sides: list[LabelWeights] = self._parse_file(WORDS, _parse_words, [])
         return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
 
     @cached_property
@@ -244,30 +249,27 @@ class RunSection:
         return photographs
 
     def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
+        """Return the first photographs in the table of predictions, with the book's labels."""
         photographs: dict[str, ClassifiedPhotograph] = {}
-        packaged = self.record.reference.get("packaged") or {}
+        reference = self.record.reference
+        packaged = reference.get("packaged") or {}
+        editions = () if self.not_compared and not self.with_published else EDITIONS
         for image, _, label, probability, error in _csv_rows(content, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
-                photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
+                labels = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
+                published = {key: [*value.items()] for key, value in labels.items() if value}
+                photographs[image] = ClassifiedPhotograph(name, error, published)
             if image in photographs and not error:
                 photographs[image].labels.append((label, float(probability)))
         return list(photographs.values())
 
-    def _published_labels(self, photograph: str) -> dict[str, Weights]:
-        """Return the published labels of a photograph, by edition of the book."""
-        if self.not_compared and not self.with_published:
-            return {}
-        return {
-            edition: list(photographs[photograph].items())
-            for edition in EDITIONS
-            if photograph in (photographs := self.record.reference.get(edition) or {})
-        }
-
     @property
     def first_labels(self) -> dict[str, int]:
-        """Return how many photographs the book has labelled, and of how many of them the first
-        label is the book's: `mean`, of the run; by edition. Empty if it has labelled none.
+        """Return for how many photographs each origin's first label is the book's; empty if none.
+
+        Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
+        them; `mean` is the run.
         """
         counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
         for photograph in self.photographs:
@@ -286,9 +288,9 @@ class RunSection:
             content = self.run.read_if_written(name)
             return otherwise if content is None else parse(content)
 
-        return self._read(read, otherwise, name)
+        return self._read_or_note(read, otherwise, name)
 
-    def _read(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
+    def _read_or_note(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
         """Return the result of `read`; if it raises, note the problem and return `otherwise`."""
         try:
             return read()
@@ -320,7 +322,7 @@ def _parse_worst_rows(content: bytes) -> list[WorstRow]:
     return rows
 
 
-def _parse_words(content: bytes) -> list[Weights]:
+def _parse_words(content: bytes) -> list[LabelWeights]:
     """Return the words with the smallest weights below 0, and those with the largest above 0."""
     rows = _csv_rows(content, "word,")
     weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
@@ -334,8 +336,8 @@ def _add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes
     with np.load(io.BytesIO(thumbnails), allow_pickle=False) as stored:
         for photograph, jpeg in zip(photographs, stored.values(), strict=False):
             picture = Image.open(io.BytesIO(jpeg.tobytes()))
-            picture.thumbnail((SIDE, SIDE))
+            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
             stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=QUALITY)
+            picture.save(stream, "JPEG", quality=JPEG_QUALITY)
             content = base64.b64encode(stream.getvalue())
             photograph.picture = f"data:image/jpeg;base64,{content.decode()}"

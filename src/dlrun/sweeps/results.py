@@ -49,9 +49,9 @@ def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
         ]
 
     def rank(group: Group) -> tuple[bool, bool, float]:
-        by = group.validated
+        by = group.validation_spread
         value = float("-inf") if by is None else by.metric.sign * by.mean
-        return by is not None, not group.missing, value
+        return by is not None, not group.finished_of_planned, value
 
     return sorted(groups, key=rank)
 
@@ -59,15 +59,17 @@ def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
 def find_best_config(groups: Sequence[Group]) -> Group | None:
     """Return a sweep's best config by a validation metric; None if none can be chosen."""
     best = groups[-1] if groups else None
-    return best if best and (best.validated or (best.main and not best.settings)) else None
+    if best and (best.validation_spread or (best.main_spread and not best.settings)):
+        return best
+    return None
 
 
 def describe_config(group: Group) -> str:
     """Return a config and its mean validation and test metrics as text."""
-    spreads = [spread for spread in (group.validated, group.main) if spread]
+    spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
-    text += f" ({group.missing} runs)" if group.missing else ""
-    if not group.settings and group.main and (few := group.shortage(group.main)):
+    text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
+    if not group.settings and group.main_spread and (few := group.shortage(group.main_spread)):
         text += f"; {few}"
     return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
 
@@ -76,7 +78,7 @@ def command_of(group: Group) -> str:
     """Return the shell command that repeats all runs of a config: one run, or a sweep."""
     words = [group.record.experiment]
     settings = group.runs[0].changed_settings()
-    if group.folds:
+    if group.fold_count:
         words += ["--folds", str(settings.pop(FOLDS))]
         del settings[FOLD]
     if len(group.seeds) > 1:
@@ -91,9 +93,9 @@ def command_of(group: Group) -> str:
 def find_second_config(groups: Sequence[Group]) -> Group | None:
     """Return the best other config with the winner's seeds and folds; None if there is none."""
     best = find_best_config(groups)
-    if best is None or best.validated is None or not best.settings:
+    if best is None or best.validation_spread is None or not best.settings:
         return None
-    metric = best.validated.metric.name
+    metric = best.validation_spread.metric.name
     comparable = [
         group
         for group in groups[:-1]
@@ -153,9 +155,9 @@ class SweepResults:
     @property
     def comparison(self) -> Comparison | None:
         """Return the comparison of the best config with the second by the validation metric."""
-        if not (self.best and self.best.validated and self.second):
+        if not (self.best and self.best.validation_spread and self.second):
             return None
-        return compare(self.best, self.second, self.best.validated.metric.name)
+        return compare(self.best, self.second, self.best.validation_spread.metric.name)
 
     def describe_comparison(self) -> str:
         """Return the comparison of the best config with the second in words; empty without it."""
@@ -207,7 +209,7 @@ class SweepResults:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
         shown: dict[str, str] = {}
-        if self.best and self.best.settings and self.best.validated:
+        if self.best and self.best.settings and self.best.validation_spread:
             shown["the best config by validation"] = describe_config(self.best)
         if comparison := self.describe_comparison():
             shown["second"] = comparison
@@ -216,7 +218,7 @@ class SweepResults:
 
     def charts(self) -> list[Chart]:
         """Return a chart for each varied key with numbers: the metric by the key's values."""
-        main = next((group.main or group.validated for group in self.groups), None)
+        main = next((group.main_spread or group.validation_spread for group in self.groups), None)
         if main is None:
             return []
         metric = without_stage(main.metric.name)
@@ -274,13 +276,13 @@ class SweepResults:
         rows = []
         heads = ["", ""]
         for group in self.groups:
-            by = group.validated
-            main = group.main
+            by = group.validation_spread
+            main = group.main_spread
             shown = main or by
             heads = [shorten_metric(spread.metric.name) if spread else "" for spread in (by, shown)]
             row = group.row(shown) if shown else {}
             row["config"] = format_settings_briefly(group.settings)
-            row["n"] = group.missing or str(row.get("count", ""))
+            row["n"] = group.finished_of_planned or str(row.get("count", ""))
             rows.append(row | {"validated": by.mean if by and main else None})
         columns = [Column("config"), Column("n", is_number=True), number("validated", heads[0])]
         columns += [replace(MEAN, title=heads[1]), SD, INTERVAL_OF_MEAN, number("book")]
@@ -317,7 +319,7 @@ class SweepResults:
                 and {
                     "settings": best.settings,
                     "seeds": best.seeds,
-                    "folds": best.folds or None,
+                    "folds": best.fold_count or None,
                     "planned": best.planned,
                     "runs": [str(run.folder) for run in best.counted.values()],
                     "command": command_of(best),

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dlrun import run_context, slurm
+from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.slurm import submit
+from dlrun.slurm.job import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
@@ -31,7 +33,7 @@ def run_sweep(
     *,
     resume: str | None = None,
     jobs: int | None = None,
-    slurm_options: slurm.SlurmOptions | None = None,
+    slurm_options: submit.SlurmOptions | None = None,
     wait: bool = False,
 ) -> tuple[int, SweepResults | None]:
     """Run or continue a sweep of an experiment, show its summary; return exit code and results.
@@ -43,7 +45,7 @@ def run_sweep(
     """
     screen = options.console()
     if slurm_options is not None:
-        slurm.check_slurm_available()
+        submit.check_slurm_available()
     runs_dir = run_context.resolve_runs_dir(options.runs_dir)
     if resume is not None:
         folder = find_sweep(resume, runs_dir)
@@ -83,7 +85,7 @@ def run_sweep(
         return _finish(sweep, state, options, screen)
 
 
-def _check_can_run(plan: SweepPlan, slurm_options: slurm.SlurmOptions | None) -> None:
+def _check_can_run(plan: SweepPlan, slurm_options: submit.SlurmOptions | None) -> None:
     """Raise ConfigError if a package is missing, or SLURM cannot run the sweep so."""
     if plan.search is not None:
         require_extra("--sampler tpe", "optuna", "optuna")
@@ -127,30 +129,29 @@ def _finish(
 
 
 def _submit(
-    sweep: Sweep, options: slurm.SlurmOptions, settings: RunSettings, screen: Screen
+    sweep: Sweep, options: submit.SlurmOptions, settings: RunSettings, screen: Screen
 ) -> Jobs:
     """Submit all points that are neither finished nor queued; return all unfinished jobs."""
     plan = sweep.plan
     runs = sweep.find_runs()
-    queued = slurm.jobs_in_queue()
+    queued = jobs_in_queue()
     jobs: Jobs = {}
-    planned: dict[int, slurm.RunToSubmit] = {}
+    planned: dict[int, submit.RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
-        job = slurm.read_job_id(run.folder) if run else None
+        job = read_job_id(run.folder) if run else None
         if run is not None and run.is_finished:
             continue
         if run is not None and job and (queued is None or job in queued):
             jobs[point.number] = run.folder, job
             continue
         of_point = plan.run_settings(point, replace(settings, runs_dir=sweep.runs_dir))
-        planned[point.number] = slurm.RunToSubmit(config, of_point, run.folder if run else None)
+        planned[point.number] = submit.RunToSubmit(config, of_point, run.folder if run else None)
     if planned:
         name = f"{plan.experiment} {plan.name}"
         folder = sweep.folder.absolute()
-        runs_to_submit = [*planned.values()]
-        submitted = slurm.submit_runs_to_slurm(
-            plan.experiment, runs_to_submit, options, name, folder
+        submitted = submit.submit_runs_to_slurm(
+            plan.experiment, [*planned.values()], options, name, folder
         )
         waiting = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
@@ -187,7 +188,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     progress = SweepProgress(plan, screen, state, len(plan.points), done)
     try:
         with progress.drawn():
-            for ended in slurm.watch_jobs(dict(jobs.values())):
+            for ended in watch_jobs(dict(jobs.values())):
                 for folder, code in ended.items():
                     point = point_of[folder]
                     run = sweep.find_run_of_point(point)

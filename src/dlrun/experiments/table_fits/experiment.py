@@ -13,7 +13,7 @@ from dlrun.data.splits import divide_into_folds
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
-from dlrun.experiments.table_fits.table_experiment import Arrays, TableExperiment, TableModel
+from dlrun.experiments.table_fits.table_experiment import FitArrays, TableExperiment, TableModel
 from dlrun.experiments.tables import Matrix
 from dlrun.system.console import Screen
 
@@ -26,7 +26,7 @@ class LinearModel:
     step = "fit"
     columns: tuple[str, ...] = ()
 
-    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes); two classes have one logit."""
         outputs: Matrix = fit["intercept"] + rows @ fit["coefficients"].T
         if outputs.ndim == 1:
@@ -42,7 +42,7 @@ class LinearModel:
 class LeastSquares(LinearModel):
     """Predicts values by a linear model that is fitted by least squares."""
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
         spreads = rows.std(0)
@@ -57,7 +57,7 @@ class LeastSquares(LinearModel):
 class Logistic(LinearModel):
     """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
         """Yield one fit, on standardised columns."""
         from sklearn import linear_model, preprocessing  # slow
 
@@ -80,7 +80,7 @@ class Lasso(LinearModel):
         score = "valid_accuracy" if self.is_classifier else "valid_mae"
         self.columns = ("alpha", score, "nonzero")
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
         from sklearn import config_context, preprocessing  # slow
 
@@ -152,12 +152,12 @@ class Boosting:
         self.config = config
         self.trees = None
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
         """Yield one fit of boosted trees."""
         self.trees = self._grow(rows, targets)
         yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
 
-    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""
         if self.trees is None:
             trees = self._grow(fit["rows"], fit["targets"])
@@ -204,7 +204,7 @@ def linear_model_of(config: TableFitConfig) -> TableModel:
     return Logistic() if is_classification(config) else LeastSquares()
 
 
-def _unscaled(solver: Any, scaler: Any) -> Arrays:
+def _unscaled(solver: Any, scaler: Any) -> FitArrays:
     """Return the linear model of standardised columns as a model of the columns themselves."""
     coefficients = solver.coef_ / scaler.scale_
     return {

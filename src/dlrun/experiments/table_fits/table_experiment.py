@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ from dlrun.run_folder.folder import to_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
 from dlrun.system.console import Screen, format_position, to_json
 
-Arrays = dict[str, Array]
+FitArrays = dict[str, Array]  # what a run saves of a fit
 Parts = dict[str, TablePart]  # train, test, and valid if rows validate
 MODEL = "model.npz"  # the arrays of all fits of a run
 
@@ -45,19 +45,22 @@ MODEL = "model.npz"  # the arrays of all fits of a run
 class TableModel(Protocol):
     """Defines a model of the rows of a table, whose fit is arrays: they are what a run saves.
 
-    step: what a fit is called. columns: the single numbers of a fit that metrics.csv has too.
+    step: what a fit is called. columns: the single numbers of a fit that metrics.csv has too; the
+    second is shown at each step. A linear model's fit has `intercept` (outputs,) or () and
+    `coefficients` (outputs, columns) or (columns,), whose scale is that of the columns, and, if
+    there are several fits, `standardised`: the coefficients of standardised columns.
     """
 
     step: str
     columns: tuple[str, ...]
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[Arrays]:
+    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
         """Yield the fits after the first `done` ones; that which validates best is kept.
 
         rows: (n, columns). targets: values (n,), or the indices of classes.
         """
 
-    def predict(self, fit: Arrays, rows: Matrix) -> Matrix:
+    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes), for rows (n, columns)."""
 
 
@@ -67,11 +70,11 @@ class FittedModel:
 
     model: TableModel
     assets: TableAssets
-    fit: Arrays
+    arrays: FitArrays
 
     def infer(self, rows: Matrix) -> Matrix:
         """Return class probabilities (n, classes), or values (n,) in the unit of the target."""
-        outputs = self.model.predict(self.fit, rows)
+        outputs = self.model.predict(self.arrays, rows)
         return outputs if self.assets.labels else self.assets.centre + self.assets.scale * outputs
 
     def predict(self, part: TablePart) -> Predictions:
@@ -87,11 +90,11 @@ class FittedModel:
 class TableExperiment(Experiment[CpuOnlyConfig]):
     """Fits a model to a table, and keeps the fit that validates best.
 
-    make: returns the model for a config.
+    make_model: returns the model for a config.
     """
 
-    def __init__(self, make: Callable[[Any], TableModel]) -> None:
-        self.make = make
+    def __init__(self, make_model: Callable[[Any], TableModel]) -> None:
+        self.make_model = make_model
 
     def run(self, config: CpuOnlyConfig, context: RunContext) -> Results:
         """Fit the model, choose the best fit, and write coefficients and predictions."""
@@ -103,23 +106,24 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             digest = fingerprint_table(table)
-            fits = self._fit_all(self.make(config), assets, parts, digest, config, context)
+            fits = self._fit_all(self.make_model(config), assets, parts, digest, config, context)
         best = _best_step(context.steps.rows, metrics_of_table(config, assets.labels)[0])
         fitted = fits[best]
-        arrays = {name: np.stack([step.fit[name] for step in fits]) for name in fitted.fit}
-        context.keep(MODEL, _pack(arrays))
+        stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fitted.arrays}
+        context.keep(MODEL, _pack(stacked))
         predictions = fitted.predict(table.test)
         keep_test_predictions(context, config.predictions, predictions, table.describe)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         summary = [f"data     {table.origin.text}", f"rows     {counts}"]
         summary += [f"columns  {len(assets.columns.names)}"]
-        if "coefficients" in fitted.fit:
-            extra["parameters"] = fitted.fit["intercept"].size + fitted.fit["coefficients"].size
+        if "coefficients" in fitted.arrays:
+            sizes = [fitted.arrays[name].size for name in ("intercept", "coefficients")]
+            extra["parameters"] = sum(sizes)
             summary += ["", *_keep_coefficients(context, fitted)]
         context.write_summary("\n".join(summary))
         metrics = newest_metrics([context.steps.rows[best]])  # without R² of one row, which is NaN
-        metrics.pop("fit", None)
+        metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
             accelerator=accelerator,
@@ -148,22 +152,19 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
         checkpoint = steps.begin(columns, digest)
         saved = [_unpack(content) for content in checkpoint.parts] if checkpoint else []
-        fits = [FittedModel(model, assets, fit) for fit in saved]
+        fits = [FittedModel(model, assets, arrays) for arrays in saved]
         if len(fits) == total:
             return fits
         with steps.progress("fit", total, model.step):
             started = time.perf_counter()
-            for fit in model.fits(parts["train"].X, targets, len(fits), context.screen):
-                fitted = FittedModel(model, assets, fit)
+            for arrays in model.fits(parts["train"].X, targets, len(fits), context.screen):
+                fitted = FittedModel(model, assets, arrays)
                 fits.append(fitted)
-                row = {model.step: len(fits)} | {name: fit[name].item() for name in model.columns}
-                for part, rows in parts.items():
-                    values = fitted.predict(rows).metrics
-                    row |= {f"{part}_{name}": values.get(name, math.nan) for name in names}
+                row = {model.step: len(fits)} | _row_of_fit(fitted, parts, names)
                 line = "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
                 row[SECONDS] = time.perf_counter() - started
                 position = format_position(len(fits), total)
-                steps.finish(row, f"{model.step} {position}  {line}", b"", _pack(fit))
+                steps.finish(row, f"{model.step} {position}  {line}", b"", _pack(arrays))
                 context.stop.after_step()
                 started = time.perf_counter()
         return fits
@@ -172,21 +173,21 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         """Predict the test set again with the fit that was kept."""
         table: Table = load_data(config, context)
         run.check_data(fingerprint_table(table))
-        return self._fitted(run, config).predict(table.test)
+        return self._load_best(run, config).predict(table.test)
 
     def predictor(self, run: Run, config: CpuOnlyConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
-        fitted = self._fitted(run, config)
+        fitted = self._load_best(run, config)
         return fitted.assets.predictor(fitted.infer)
 
-    def _fitted(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
+    def _load_best(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
         """Return the fit that a run kept."""
         best = run.results["best_index"]
-        fit = {name: fits[best] for name, fits in _unpack(run.read(MODEL)).items()}
-        return FittedModel(self.make(config), TableAssets.of_run(run), fit)
+        arrays = {name: fits[best] for name, fits in _unpack(run.read(MODEL)).items()}
+        return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
-        """Draw errors and coefficients by penalty, or of one fit the predictions of values."""
+        """Draw errors and coefficients by penalty, or of one fit the predicted and true values."""
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
         assets = TableAssets.of_run(run)
@@ -195,12 +196,22 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             return {} if assets.labels else draw_test_values(run, title=title)
         columns = assets.columns.names
         metric, _ = metrics_of_table(config, assets.labels)
-        lines = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
-        outputs = (assets.labels or [""])[-(lines.shape[1] // len(columns)) :]
+        # (fits, lines): a line for each output and column; two classes have one output.
+        coefficient_paths = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
+        outputs = (assets.labels or [""])[-(coefficient_paths.shape[1] // len(columns)) :]
         names = [f"{column} {output}".strip() for output in outputs for column in columns]
         best = run.results["best_index"]
-        figure = draw_penalty_path(run.table, metric, lines, names, best, title=title)
+        figure = draw_penalty_path(run.table, metric, coefficient_paths, names, best, title=title)
         return {"lasso_path.png": figure}
+
+
+def _row_of_fit(fitted: FittedModel, parts: Parts, names: Sequence[str]) -> dict[str, float]:
+    """Return the single numbers of a fit and its metrics of these names, by part of the table."""
+    row = {name: fitted.arrays[name].item() for name in fitted.model.columns}
+    for part, rows in parts.items():
+        values = fitted.predict(rows).metrics
+        row |= {f"{part}_{name}": values.get(name, math.nan) for name in names}
+    return row
 
 
 def _best_step(rows: list[dict[str, float]], metric: str) -> int:
@@ -223,22 +234,22 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
 
 def _keep_coefficients(context: RunContext, fitted: FittedModel) -> list[str]:
     """Write coefficients.csv, with a column for each class; return its rows as lines of text."""
-    intercepts = np.atleast_1d(fitted.fit["intercept"])
-    table = np.column_stack([intercepts, np.atleast_2d(fitted.fit["coefficients"])]).T
+    intercepts = np.atleast_1d(fitted.arrays["intercept"])
+    table = np.column_stack([intercepts, np.atleast_2d(fitted.arrays["coefficients"])]).T
     names = ["(intercept)", *fitted.assets.columns.names]
-    outputs = (fitted.assets.labels or ["coefficient"])[-len(table.T) :]
+    outputs = (fitted.assets.labels or ["coefficient"])[-len(table.T) :]  # two classes have one
     rows = [(name, *row) for name, row in zip(names, table.tolist(), strict=True)]
     context.keep("coefficients.csv", to_csv([("column", *outputs), *rows]))
     return [" ".join([f"{name:<20}", *(f"{value:>14.6g}" for value in row)]) for name, *row in rows]
 
 
-def _pack(arrays: Arrays) -> bytes:
+def _pack(arrays: FitArrays) -> bytes:
     content = io.BytesIO()
-    saved: dict[str, Any] = arrays  # numpy's types want it so
+    saved: dict[str, Any] = arrays  # savez's stubs take Any by keyword
     np.savez(content, **saved)
     return content.getvalue()
 
 
-def _unpack(content: bytes) -> Arrays:
+def _unpack(content: bytes) -> FitArrays:
     with np.load(io.BytesIO(content)) as arrays:
         return dict(arrays)

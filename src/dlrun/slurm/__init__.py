@@ -1,0 +1,1 @@
+"""Submit runs to SLURM as jobs through submitit, execute them there, and wait for their end."""

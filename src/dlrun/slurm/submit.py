@@ -1,0 +1,183 @@
+"""Submit runs to SLURM: parse `--slurm`, create waiting runs, and hand their jobs to sbatch."""
+
+import contextlib
+import io
+import logging
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from dlrun import run_context
+from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
+from dlrun.config.validation import validate_layer
+from dlrun.config.yaml_loader import ConfigLayer, KeyPath
+from dlrun.errors import ConfigError
+from dlrun.execution import checks, run_recorder
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.find import repair_latest_link
+from dlrun.run_folder.folder import RunFolder
+from dlrun.slurm.job import JOB_ID, SLURM_FOLDER, ResumeJob, make_resume_job, wait_for_job
+from dlrun.system.extras import require_extra
+
+SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
+# Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
+HIDDEN_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
+KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
+REQUEUES = 1000  # a job that finishes no step is not requeued (ResumeJob)
+
+
+class SlurmOptions(Section, strict=False, str_min_length=1):
+    """Holds the keys of the option `--slurm`; SLURM chooses the values that are not given."""
+
+    time: PositiveInt = 60  # minutes; then the job waits in the queue again, and the run continues
+    partition: str | None = None
+    cpus: PositiveInt | None = None  # cores of the job
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None  # memory of the job: 8G
+    gpus: PositiveInt | None = None  # GPUs of the job
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    parallel: PositiveInt | None = None  # points of a sweep that run at once
+
+    def submitit_parameters(self, name: str) -> dict[str, object]:
+        """Return the parameters that submitit needs to submit a job of this name."""
+        values = self.model_dump(exclude_none=True)
+        names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
+        return {names.get(key, key): value for key, value in values.items()} | {
+            "job_name": name,
+            "ntasks_per_node": 1,
+            "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),  # of a short job's time
+            "additional_parameters": {"requeue": True},
+            "wckey": None,
+        }
+
+
+def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
+    """Parse `--slurm` texts such as `partition=gpu,time=30`. Raises ConfigError if invalid."""
+    hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
+    values: dict[str, object] = {}
+    for part in ",".join(texts).split(","):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"--slurm {part}: expected KEY=VALUE", hint)
+        if key in values:
+            raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
+        values[key] = value
+    origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={values[key]}" for key in values}
+    try:
+        return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
+    except ConfigError as error:
+        raise ConfigError(error.message, hint) from None
+
+
+def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
+    """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
+    screen = settings.console()
+    options = parse_slurm_options(texts)
+    if options.parallel is not None:
+        raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
+    check_slurm_available()
+    config = checks.check_new_run(name, settings, here=False)
+    if config is None:  # a dry run
+        return 0
+    planned = [RunToSubmit(config, settings)]
+    ((folder, job_id),) = submit_runs_to_slurm(name, planned, options, name)
+    if wait:
+        screen.note(f"submitted {name}/{folder.name} as job {job_id}")
+        return wait_for_job(folder, job_id, screen, as_json=settings.json)
+    if settings.json:
+        screen.print_json({"status": "waiting", "run": str(folder), "job": job_id})
+    else:
+        commands = f"`squeue --job {job_id}` shows it, `scancel {job_id}` ends it"
+        screen.note(f"submitted as job {job_id}: {commands}")
+        screen.labelled(("job", job_id), ("run", str(folder)))
+    return 0
+
+
+def check_slurm_available() -> None:
+    """Raise ConfigError if this machine cannot submit jobs to SLURM."""
+    require_extra("--slurm", "slurm", "submitit")
+    if shutil.which("sbatch") is None:
+        raise ConfigError("--slurm: no sbatch on the PATH", "submit on a login node of SLURM")
+
+
+@dataclass(frozen=True)
+class RunToSubmit:
+    """Holds the config and settings of a run to submit, and its folder if the run continues."""
+
+    config: ExperimentConfig
+    settings: RunSettings
+    folder: Path | None = None
+
+
+def submit_runs_to_slurm(
+    experiment: str,
+    planned: Sequence[RunToSubmit],
+    options: SlurmOptions,
+    job_name: str,
+    array_folder: Path | None = None,
+) -> list[tuple[Path, str]]:
+    """Create waiting runs, submit their SLURM jobs, and return the folder and job id of each.
+
+    submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
+    if SLURM refuses them; then all new runs are removed.
+    """
+    runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
+    jobs: list[ResumeJob] = []
+    new_folders: list[Path] = []
+    try:
+        for run in planned:
+            path = run.folder
+            if path is None:
+                claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
+                path = claimed.path
+                new_folders.append(path)
+                with claimed.locked():
+                    record = run_recorder.new_record(experiment, run.config, run.settings)
+                    run_recorder.write_first_files(claimed, record, run.settings)
+            jobs.append(make_resume_job(path.absolute(), run.settings))
+        parameters = options.submitit_parameters(job_name)
+        job_ids = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
+    except BaseException:
+        for path in new_folders:
+            shutil.rmtree(path)
+        repair_latest_link(runs_dir, experiment)
+        raise
+    submitted = [(Path(job.run), job_id) for job, job_id in zip(jobs, job_ids, strict=True)]
+    for path, job_id in submitted:
+        folder = path / SLURM_FOLDER
+        folder.mkdir(exist_ok=True)
+        (folder / JOB_ID).write_text(f"{job_id}\n", encoding="utf-8")
+    return submitted
+
+
+def _submit_jobs(
+    jobs: Sequence[ResumeJob], folder: Path, parameters: dict[str, object]
+) -> list[str]:
+    """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""
+    import submitit  # an extra
+
+    logging.getLogger("submitit").setLevel(logging.CRITICAL)
+    names = [name for name in os.environ if name.startswith(HIDDEN_VARIABLES)]
+    hidden = {name: os.environ.pop(name) for name in names if name not in KEPT_VARIABLES}
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
+            python = f"{shlex.quote(sys.executable)} -P"  # imports nothing from the working folder
+            executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES, python=python)
+            executor.update_parameters(**parameters)
+            with executor.batch():
+                submitted = [executor.submit(job) for job in jobs]
+            return [job.job_id for job in submitted]
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        lines = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line]
+        problem = f"SLURM refuses it: {'; '.join(lines)}"
+        raise ConfigError(problem, "sinfo shows the partitions") from None
+    finally:
+        os.environ.update(hidden)
