@@ -11,7 +11,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, Spread, group_runs, position_relative_to
 from dlrun.metrics import describe_metric
-from dlrun.pairs import Comparison, compare
+from dlrun.paired_comparison import Comparison, compare
 from tests.run_folder.making import a_run
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897

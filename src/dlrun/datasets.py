@@ -23,7 +23,7 @@ from dlrun.data.sources import GENERATED, ReadContext, dataset_of
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
-from dlrun.errors import public
+from dlrun.errors import with_short_errors
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.system.console import Screen
@@ -92,7 +92,7 @@ class FilmReviews:
     n_words: int
 
 
-@public
+@with_short_errors
 def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> TableRows:
     """Return baseball players with a known salary: 175 rows to train, 88 to test, 19 columns.
 
@@ -103,7 +103,7 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> 
     return _table_rows(table)
 
 
-@public
+@with_short_errors
 def nyse(
     *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: Folder = None
 ) -> TableRows:
@@ -118,19 +118,19 @@ def nyse(
     return _table_rows(table)
 
 
-@public
+@with_short_errors
 def mnist(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
     """Return MNIST's digits, X (n, 28, 28): 48,000 to train, 12,000 to validate, 10,000 to test."""
     return _images("mnist-dense", sample, seed, data_dir)
 
 
-@public
+@with_short_errors
 def cifar100(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
     """Return CIFAR100, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
     return _images("cifar100", sample, seed, data_dir)
 
 
-@public
+@with_short_errors
 def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
     """Return IMDB's reviews as bags of words, X: which of 10,003 word ids occur in each.
 
@@ -141,7 +141,7 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -
     return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
-@public
+@with_short_errors
 def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
     """Return the last 500 word ids of each IMDB review, X int32 (n, 500), padded in front with 0.
 

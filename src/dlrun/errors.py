@@ -120,7 +120,7 @@ class OutOfTime(Stopped):
     word = "out of time"
 
 
-def public(function: Callable[P, T]) -> Callable[P, T]:
+def with_short_errors(function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a function so that a notebook shows its errors with a hint and a short traceback."""
 
     @functools.wraps(function)

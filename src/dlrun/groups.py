@@ -311,11 +311,11 @@ def _counted(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Ru
     """Return the finished runs by seed and fold, in the order of `runs`; the last one counts."""
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
     finished.sort(key=lambda run: run.record.started or "")
-    newest = {repeat_of(run): run for run in finished}
-    return {repeat_of(run): run for run in runs if newest.get(repeat_of(run)) is run}
+    newest = {seed_and_fold(run): run for run in finished}
+    return {seed_and_fold(run): run for run in runs if newest.get(seed_and_fold(run)) is run}
 
 
-def repeat_of(run: Run) -> Repeat:
+def seed_and_fold(run: Run) -> Repeat:
     """Return the seed, or else the name, and the fold, in which runs of one config differ."""
     seed = run.name if run.record.seed is None else run.record.seed
     return seed, run.settings.get(FOLD)

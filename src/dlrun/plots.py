@@ -135,7 +135,7 @@ def _draw_metric(
     splits = {split: NAMES[split] for split in SPLITS if f"{split}_{metric}" in table}
     if on_test and "valid" in splits:
         splits["valid"] = f"{NAMES['valid']} = test"
-    draw_splits(axes, table["epoch"], table, metric, splits)
+    draw_metric_by_part(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
@@ -145,7 +145,7 @@ def _draw_metric(
     axes.legend()
 
 
-def draw_splits(
+def draw_metric_by_part(
     axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Mapping[str, str]
 ) -> None:
     """Draw one curve per part of the data (train, valid, ...) for a metric."""
@@ -165,7 +165,7 @@ def draw_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figu
     """Plot the accuracy on each part of the data along the lasso path."""
     figure, (axes,) = create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    draw_splits(axes, x, table, "accuracy", NAMES)
+    draw_metric_by_part(axes, x, table, "accuracy", NAMES)
     axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     axes.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     axes.legend()
@@ -213,7 +213,7 @@ def draw_penalty_path(
     """Draw a metric and the standardised coefficients (penalties, columns) by penalty."""
     figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
-    draw_splits(left, x, table, metric, NAMES)
+    draw_metric_by_part(left, x, table, metric, NAMES)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
     order = np.argsort(-np.abs(coefficients[chosen]))
     for place, column in enumerate(order.tolist()):

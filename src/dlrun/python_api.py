@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dlrun.config.yaml_loader import Values, flatten_keys, format_override
-from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, public  # noqa: F401
+from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _RUNNING = threading.RLock()
 
 
-@public
+@with_short_errors
 def run(
     experiment: str,
     *inputs: PathLike,
@@ -63,7 +63,7 @@ def run(
     return Run.open(folder)
 
 
-@public
+@with_short_errors
 def resume(
     run: PathLike | Run = "latest",
     *,
@@ -92,7 +92,7 @@ def resume(
     return Run.open(folder)
 
 
-@public
+@with_short_errors
 def sweep(
     experiment: str,
     *inputs: PathLike,
@@ -149,7 +149,7 @@ def sweep(
     return results
 
 
-@public
+@with_short_errors
 def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
     """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest".
 
@@ -160,7 +160,7 @@ def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
     return Run.open(run, _path(runs_dir))
 
 
-@public
+@with_short_errors
 def runs(
     experiment: str | None = None,
     *,

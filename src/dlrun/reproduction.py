@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import Baseline, Reference, Variant
+from dlrun.config.sections import Baseline, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
     flatten_keys,
@@ -23,14 +23,14 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
-from dlrun.pairs import Comparison, compare
+from dlrun.paired_comparison import Comparison, compare
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
 from dlrun.rows import RANGE_OF_RUNS, Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
-from dlrun.sweeps.plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
@@ -56,7 +56,7 @@ run's; runs go beside each other, unless with --jobs 1."""
 
 
 @dataclass
-class ReproducedExperiment:
+class ReproductionEntry:
     """Holds an experiment, or a variant of it, to reproduce, and the runs of its sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
@@ -202,7 +202,7 @@ class ReproducedExperiment:
         return comparison.describe(self.title, other)
 
 
-Fits = Sequence[ReproducedExperiment]
+Fits = Sequence[ReproductionEntry]
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
@@ -287,7 +287,7 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
 
 def prepare_reproduction(
     names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
-) -> list[ReproducedExperiment]:
+) -> list[ReproductionEntry]:
     """Prepare experiments for a reproduction of ISLP, and download missing data sets.
 
     If the download fails, `missing` says why; each data set is tried once. The variants of an
@@ -297,9 +297,9 @@ def prepare_reproduction(
     failures = dict[str, str]()  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        fit = ReproducedExperiment(name, options, list(seeds or [0]))
+        fit = ReproductionEntry(name, options, list(seeds or [0]))
         source = name
-        variants: list[Variant] = []
+        variants: list[PublishedVariant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)

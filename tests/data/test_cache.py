@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data.prepared import Prepared, fingerprint_arrays, load_or_prepare_arrays
+from dlrun.data.array_cache import Prepared, fingerprint_arrays, load_or_prepare_arrays
 from dlrun.data.sources import DataOrigin, ReadContext, Source
 from dlrun.system.console import Screen
 from tests.data.use import without_locks

@@ -4,7 +4,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors, sparse_bytes
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors, sparse_from_bytes
 
 
 def matrix(rows: int, words: int) -> sparse.csr_matrix:
@@ -57,7 +57,7 @@ def test_values_other_than_one_are_factors(kind: torch.dtype) -> None:
 def test_rows_of_bytes_become_sparse() -> None:
     rows = np.random.default_rng(0).integers(0, 256, (7, 5), np.uint8)
     rows[rows < 128], rows[3] = 0, 0
-    found = sparse_bytes(rows, 255)
+    found = sparse_from_bytes(rows, 255)
     assert found.dtype == np.float32 and found.nnz == np.count_nonzero(rows)
     np.testing.assert_allclose(found.toarray(), rows / 255, rtol=1e-6)
 

@@ -3,7 +3,12 @@ import pytest
 from scipy import sparse
 
 from dlrun.errors import DataError
-from dlrun.lasso.path import LinearModel, pack_linear_models, penalty_path, unpack_linear_models
+from dlrun.lasso.path import (
+    LinearModel,
+    log_spaced_penalties,
+    pack_linear_models,
+    unpack_linear_models,
+)
 
 
 @pytest.fixture
@@ -16,7 +21,7 @@ def problem() -> tuple[sparse.csr_matrix, np.ndarray]:
 
 def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
     X, y = problem
-    path = penalty_path(X, y, 5, 1e-4)
+    path = log_spaced_penalties(X, y, 5, 1e-4)
     assert path[0] == pytest.approx(np.abs(X.toarray().T @ (y - y.mean())).max())
     assert path[-1] == pytest.approx(1e-4 * path[0])
     assert np.diff(np.log(path)) == pytest.approx(np.log(1e-4) / 4)
@@ -28,7 +33,7 @@ def test_no_path_without_a_word_that_tells_the_labels_apart(labels: list[int], w
     y = np.array(labels * 7, np.int8)
     X = sparse.csr_matrix(np.full((len(y), 2), word, np.float32))
     with pytest.raises(DataError, match="nothing to separate"):
-        penalty_path(X, y, 5, 1e-4)
+        log_spaced_penalties(X, y, 5, 1e-4)
 
 
 def test_models_are_unpacked_to_the_bit() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
-from dlrun.reports.comparison import COLOURED, DataOnPage, compare_by_data, place_on_page
+from dlrun.reports.comparison import COLOURED, DataOnPage, compare_by_data, fill_in_sections
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification, config, sections
@@ -15,7 +15,7 @@ from tests.reports.example_runs import a_classification, config, sections
 def compared(shown: list[RunSection]) -> list[DataOnPage]:
     groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
-    place_on_page(groups, by_folder)
+    fill_in_sections(groups, by_folder)
     return compare_by_data(groups, by_folder)
 
 

@@ -9,13 +9,13 @@ import scipy.stats
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group
-from dlrun.pairs import compare
+from dlrun.paired_comparison import compare
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.plan_file import SweepPlan
 from dlrun.sweeps.results import (
     SweepResults,
     find_best_config,
-    find_second_config,
+    find_runner_up,
     group_points,
     warnings_of_selection,
 )
@@ -91,7 +91,7 @@ def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
     plan = a_plan(seeds=5)
     scores: dict[float, list[float | None]] = {0.001: [*WORST], 0.002: [*SECOND], 0.003: [*BEST]}
     configs = group_points(plan, runs(plan, tmp_path, scores))
-    assert rate(find_second_config(configs)) == 0.002
+    assert rate(find_runner_up(configs)) == 0.002
     found = compare(configs[-1], configs[-2], "valid_accuracy")
     ends = scipy.stats.ttest_rel(BEST, SECOND).confidence_interval()
     assert found and found.interval_of_mean == pytest.approx((ends.low, ends.high))
@@ -99,7 +99,7 @@ def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
     found_runs = runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]})
     results = SweepResults(Sweep(few, tmp_path / "sweeps" / "s"), SweepState(found_runs))
     assert "too few seeds to say (3 of 5)" in results.describe_comparison()
-    assert find_second_config(results.groups[-1:]) is None, "the others have no result"
+    assert find_runner_up(results.groups[-1:]) is None, "the others have no result"
 
 
 def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) -> None:

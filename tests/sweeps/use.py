@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.plan_file import SweepPlan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep

@@ -51,7 +51,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
-    stopped = Interrupted if is_interrupt else signals.stop_behind(error)
+    stopped = Interrupted if is_interrupt else signals.stop_signal_of_error(error)
     shown = DlrunError(stopped.word) if stopped else _describe(error)
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"

@@ -70,4 +70,6 @@ def _find(
         hint = f"choose {', '.join(NAMES)}"
         raise ConfigError(f"no data {name!r}{did_you_mean(name, known)}", hint)
     dataset, experiment = known[name]
-    return dataset, load_experiment_config(experiment, opt.with_words(settings, experiment, words))
+    return dataset, load_experiment_config(
+        experiment, opt.add_arguments_to_settings(settings, experiment, words)
+    )

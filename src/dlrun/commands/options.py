@@ -190,7 +190,9 @@ def divide_words(experiment: str, words: Sequence[str] | None) -> tuple[list[str
     return check_settings(settings), registry.layer_of_arguments(experiment, others)
 
 
-def with_words(settings: RunSettings, experiment: str, words: Sequence[str] | None) -> RunSettings:
+def add_arguments_to_settings(
+    settings: RunSettings, experiment: str, words: Sequence[str] | None
+) -> RunSettings:
     """Add the config values in an experiment's arguments to settings; raise UsageError if wrong."""
     values, layer = divide_words(experiment, words)
     return replace(settings, overrides=join_settings(values, settings.overrides), values=[layer])

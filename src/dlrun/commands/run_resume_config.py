@@ -31,7 +31,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
     ) -> int:
-        settings = opt.with_words(settings, name, words)
+        settings = opt.add_arguments_to_settings(settings, name, words)
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
@@ -64,5 +64,5 @@ def config(
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     """
-    settings = opt.with_words(settings, experiment, words)
+    settings = opt.add_arguments_to_settings(settings, experiment, words)
     typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

@@ -148,7 +148,7 @@ class TextsDataConfig(OwnDataConfig):
         return columns | ({"data.id": self.id} if self.id else {})
 
 
-class ImagesDataConfig(PublishedDataConfig):
+class Cifar100DataConfig(PublishedDataConfig):
     """Defines the config of CIFAR100's images, or of synthetic images."""
 
     dataset_location = "dlrun.data.datasets:CIFAR100"
@@ -158,7 +158,7 @@ class ImagesDataConfig(PublishedDataConfig):
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
-class DigitsDataConfig(ImagesDataConfig):
+class DigitsDataConfig(Cifar100DataConfig):
     """Defines the config of MNIST's digits, or of synthetic digits."""
 
     dataset_location = "dlrun.data.datasets:MNIST"
@@ -244,7 +244,7 @@ class OwnDataExperimentConfig(ExperimentConfig):
     data: OwnDataConfig
 
 
-def on_data(
+def combine_model_and_data(
     schema: type[E],
     data: type[DataConfig],
     *,

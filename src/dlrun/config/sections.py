@@ -70,7 +70,7 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-class MetricInterval(Section):
+class RangeOfRuns(Section):
     """Holds the interval in which a metric lies in 95 % of a config's runs with other seeds."""
 
     low: float
@@ -83,10 +83,10 @@ class PublishedMetrics(Section):
 
     book: dict[str, float] = Field(default={})
     notebook: dict[str, float] = Field(default={})
-    measured: dict[str, MetricInterval] = Field(default={})
+    measured: dict[str, RangeOfRuns] = Field(default={})
 
 
-class Variant(PublishedMetrics):
+class PublishedVariant(PublishedMetrics):
     """Holds changes to a shipped config, by dotted keys, and the metrics published for them."""
 
     set: Annotated[Values, Field(min_length=1)]
@@ -109,7 +109,7 @@ class Reference(PublishedMetrics):
 
     source: str
     place: list[Count] = Field(default=[])
-    variants: list[Variant] = Field(default=[])
+    variants: list[PublishedVariant] = Field(default=[])
     baseline: Baseline | None = None
     seeds: PositiveInt = Field(default=5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dlrun.config.config_files import read_config_file
+from dlrun.config.included_files import read_config_file
 from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import (
     ConfigLayer,

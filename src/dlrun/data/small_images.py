@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar, to_array
-from dlrun.data.prepared import Prepared, load_or_prepare_arrays
+from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
-from dlrun.data.text_files import Place
+from dlrun.data.text_files import RowPlace
 from dlrun.errors import DataError
 from dlrun.system.files import read_unpacked
 
@@ -141,7 +141,7 @@ def read_own_images(context: ReadContext) -> Prepared:
                     warnings.add(f"{image.error}: left out", file)
                     continue
                 content = image.pixels.tobytes()
-                if rows.add(label, hash(content), Place(file)):
+                if rows.add(label, hash(content), RowPlace(file)):
                     contents += content
     labels, names, is_test = rows.split(config, context.seed)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dlrun.config.data_sections import FOLDS, DividedDataConfig, OwnDataConfig, held_out_rows
 from dlrun.data.archives import Array
 from dlrun.data.sources import ReadContext
-from dlrun.data.text_files import DataWarnings, Place
+from dlrun.data.text_files import DataWarnings, RowPlace
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, pluralize
 
@@ -85,7 +85,7 @@ class LabelledRows:
         self._classes: dict[str, int] = {}  # their indices, in the order of their appearance
         self._labels = array("q")
         self._hashes = array("q")
-        self._places: list[Place | str] = []
+        self._places: list[RowPlace | str] = []
         self._parts: list[tuple[object, int, int]] = []  # place, rows and classes before each
 
     @property
@@ -97,7 +97,7 @@ class LabelledRows:
         """Begin the training rows, or after them the test rows; `place` is their file or folder."""
         self._parts.append((place, len(self._labels), len(self._classes)))
 
-    def add(self, label: str, content: int | None, where: Place | str) -> bool:
+    def add(self, label: str, content: int | None, where: RowPlace | str) -> bool:
         """Add a row, and return whether it has a label; a row with a blank label is left out.
 
         `content` is a hash of the row's content, and `where` its place. Raises DataError for a
@@ -176,9 +176,9 @@ def warn_of_repeated_rows(
         warnings.add(f"{repeated:,} of the test part are in the training part too", place)
 
 
-def name_rows(places: Sequence[Place | str], root: Path | None = None) -> RowNames:
+def name_rows(places: Sequence[RowPlace | str], root: Path | None = None) -> RowNames:
     """Return names that identify data rows: lines and ids of CSV files, or paths of files."""
-    known = [place for place in places if isinstance(place, Place)]
+    known = [place for place in places if isinstance(place, RowPlace)]
     files = [place.file.relative_to(root or "").as_posix() for place in known if not place.line]
     columns = {
         "line": [str(place.line) for place in known if place.line],

@@ -15,7 +15,7 @@ from dlrun.config.data_sections import (
     TradingDaysDataConfig,
 )
 from dlrun.data.archives import Array
-from dlrun.data.prepared import fingerprint_arrays
+from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,

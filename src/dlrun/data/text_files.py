@@ -21,7 +21,7 @@ _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 csv.field_size_limit(8 << 20)  # characters; a quote that is not closed makes all the rest one cell
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Says where a row was read: file, line (CSV only) and id.
 
     line: from 1, the header; 0 of a file that is a row itself.
@@ -35,8 +35,10 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
-Record = tuple[dict[str, str], Place | str]  # a row's cells by column, and where it is
-CsvRow = tuple[dict[str, str], Place, str]  # the same, and what is wrong with the number of cells
+Record = tuple[dict[str, str], RowPlace | str]  # a row's cells by column, and where it is
+CsvRow = tuple[
+    dict[str, str], RowPlace, str
+]  # the same, and what is wrong with the number of cells
 
 
 class DataWarnings:
@@ -81,7 +83,7 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     return decode_bytes(raw, path, warnings)
 
 
-def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], Place]]:
+def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], RowPlace]]:
     """Yield the rows of a CSV file; raise DataError if one has too many or too few cells."""
     for row, place, problem in rows:
         if problem:
@@ -137,7 +139,7 @@ def _read_rows(
         if cells:  # no blank line
             row = dict(zip(header, cells, strict=False))
             row_id = row.get(id_column, "") if id_column else None
-            yield row, Place(path, line, row_id), problem
+            yield row, RowPlace(path, line, row_id), problem
 
 
 def _read_records(

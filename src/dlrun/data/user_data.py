@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
 from dlrun.data import text_files
-from dlrun.data.text_files import DataWarnings, Place
+from dlrun.data.text_files import DataWarnings, RowPlace
 from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.files import file_digest, fingerprint_files
 
@@ -21,7 +21,7 @@ class TextSource:
 
     place: str  # path of the texts, or `train` or `test`
     count: int | None  # number of texts, if it is known
-    rows: Iterator[tuple[str, str, Place | str]]  # text, label, place
+    rows: Iterator[tuple[str, str, RowPlace | str]]  # text, label, place
 
 
 def check_own_data(config: OwnDataConfig) -> None:
@@ -139,9 +139,9 @@ def open_text_source(config: TextsDataConfig, place: Path, warnings: DataWarning
 
 def _read_files(
     files: list[tuple[str, Path]], warnings: DataWarnings
-) -> Iterator[tuple[str, str, Place]]:
+) -> Iterator[tuple[str, str, RowPlace]]:
     for label, file in files:
         try:
-            yield text_files.read_text_file(file, warnings), label, Place(file)
+            yield text_files.read_text_file(file, warnings), label, RowPlace(file)
         except DataError as error:
             warnings.add(f"{error}: left out", file)

@@ -1,7 +1,7 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
 from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
-from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, Variant
+from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, PublishedVariant
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.data.sources import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
@@ -38,8 +38,8 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
-    changed = changed_result_keys(name, config)
-    variants: list[Variant] = getattr(section, "variants", [])
+    changed = keys_that_change_results(name, config)
+    variants: list[PublishedVariant] = getattr(section, "variants", [])
     variant = next((variant for variant in variants if variant.set == changed), None)
     fields["reference"] = section.model_dump()
     if variant is not None:
@@ -68,7 +68,7 @@ def has_shipped_reference(name: str, config: ExperimentConfig) -> bool:
     return bool(shipped == section)
 
 
-def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:
+def keys_that_change_results(name: str, config: ExperimentConfig) -> dict[str, object]:
     """Return a config's values that differ from the shipped config and change results."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys

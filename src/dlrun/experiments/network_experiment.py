@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
-from dlrun.data.prepared import fingerprint_arrays
+from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
 from dlrun.errors import DlrunError

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.config_files import config_folders, read_config_file
+from dlrun.config.included_files import config_folders, read_config_file
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,

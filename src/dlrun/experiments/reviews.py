@@ -16,7 +16,7 @@ from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.run_context import RunContext
 
 
-class ReviewAssets(NetworkAssets, frozen=True):
+class TextAssets(NetworkAssets, frozen=True):
     """Holds what encodes and labels new texts as a run did: vocabulary and class names."""
 
     labels: list[str]
@@ -24,7 +24,7 @@ class ReviewAssets(NetworkAssets, frozen=True):
     vocabulary: list[str]  # words by frequency rank
 
     @classmethod
-    def of(cls, reviews: Reviews) -> "ReviewAssets":
+    def of(cls, reviews: Reviews) -> "TextAssets":
         """Return the assets of a run on reviews."""
         return cls(labels=reviews.labels, width=reviews.width, vocabulary=reviews.vocabulary)
 
@@ -54,7 +54,7 @@ class TextPredictor(Predictor):
     """
 
     reads = "text"
-    assets: ReviewAssets
+    assets: TextAssets
     probabilities: Callable[[RaggedWordIds], NDArray[np.float64]]
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.kernels import llvm
-from dlrun.kernels.batch_parts import Context, apply_function
+from dlrun.kernels.batch_parts import Context, apply_autograd_function
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 MAX_COLUMNS = 64  # columns at most: so many floats fit in a few registers
@@ -77,7 +77,7 @@ class Bags:
         compiled(numbers.data_ptr(), *addresses, len(self), sums.data_ptr())
 
 
-def sparse_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
+def sparse_from_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
     """Return a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
 
     Scipy's own conversion of a dense array takes five times as long.
@@ -117,7 +117,7 @@ class BagLinear(nn.Module):
             and bags.matrix.indices.dtype == np.int32
         ):
             bags = bags.tensors()
-        sums = apply_function(_BagSum, self.weight, bags)
+        sums = apply_autograd_function(_BagSum, self.weight, bags)
         return sums.add_(self.bias)
 
 

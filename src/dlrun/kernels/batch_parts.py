@@ -35,11 +35,11 @@ def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
     elif infers:
         outputs = torch.cat(_each_by_one_thread(layers, rows.tensor_split(count)))
     else:
-        outputs = apply_function(_InParts, layers, count, rows, *parameters)
+        outputs = apply_autograd_function(_InParts, layers, count, rows, *parameters)
     return outputs
 
 
-def apply_function(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+def apply_autograd_function(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
     """Call an autograd function with a typed result, since torch's `apply` has no types."""
     output: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
     return output

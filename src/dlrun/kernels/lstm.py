@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dlrun.kernels.batch_parts import Context, apply_function, share_work
+from dlrun.kernels.batch_parts import Context, apply_autograd_function, share_work
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
@@ -62,7 +62,7 @@ class LSTMLastState:
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
         threads = self.threads or torch.get_num_threads()
         batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
-        last = apply_function(_LastStates, lstm_numba, batch, *parameters)
+        last = apply_autograd_function(_LastStates, lstm_numba, batch, *parameters)
         return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:

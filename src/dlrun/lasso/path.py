@@ -45,7 +45,7 @@ class LassoSolution(LinearModel):
     duality_gap: float
 
 
-def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
+def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
     """Return log-spaced penalties from the one that zeroes all coefficients to `smallest` of it."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.

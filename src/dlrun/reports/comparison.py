@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.groups import Group, repeat_of
+from dlrun.groups import Group, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve
 from dlrun.reports.run_data import FEW_SEEDS, NOT_RANKED, ONE_SEED, RunSection, Tag
@@ -20,7 +20,7 @@ FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
 Sections = Mapping[Path, RunSection]  # by the folder of their run
 
 
-def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
+def fill_in_sections(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each run's section of a report its settings, and which run stands for its group."""
     for group in groups:
         for run in group.runs:
@@ -33,7 +33,7 @@ def place_on_page(groups: Sequence[Group], sections: Sections) -> None:
             section.copy = group.copies.get(run.folder, "")
             if run.is_finished and not section.copy:
                 section.representative = sections[(group.median_run or run).folder]
-                counted = group.counted[repeat_of(run)]
+                counted = group.counted[seed_and_fold(run)]
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 

@@ -20,7 +20,7 @@ from dlrun.groups import group_runs
 from dlrun.metrics import TESTED
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
-from dlrun.reports.overview import make_overview, sections_by_experiment
+from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.rows import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.rows import number as number_column
@@ -69,7 +69,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     ]
     groups = group_runs(content.runs, with_published=content.with_published)
     by_folder = {section.run.folder: section for section in sections}
-    comparison.place_on_page(groups, by_folder)
+    comparison.fill_in_sections(groups, by_folder)
     for section in sections:
         section.read_predictions()
     columns, rows = _table_of_runs(sections)
@@ -77,7 +77,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
-        overview=make_overview(groups, by_folder),
+        overview=make_overview_table(groups, by_folder),
         experiments=sections_by_experiment(sections),
         compared=comparison.compare_by_data(groups, by_folder),
         columns=columns,

@@ -49,7 +49,7 @@ T = TypeVar("T")
 LabelWeights = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
 
-class WorstRow(BaseModel):
+class MispredictedRow(BaseModel):
     """Holds a row of the test set that was predicted wrongly, with its text or its picture.
 
     line, id, path: by what a user knows it. label, probability: of a class. target: of a value.
@@ -74,7 +74,7 @@ class WorstRow(BaseModel):
 
 
 class _WorstRows(BaseModel):
-    mistakes: list[WorstRow]
+    mistakes: list[MispredictedRow]
 
 
 @dataclass
@@ -125,7 +125,7 @@ class RunSection:
         self.number = number
         self.run = run
         self.record = run.record
-        # The next three are set later, by `place_on_page` (comparison.py), as is more of the title.
+        # The next three, and more of the title, are set later by `fill_in_sections` (comparison.py).
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
@@ -227,7 +227,7 @@ class RunSection:
         return evaluate_table(table, self.labels)
 
     @cached_property
-    def worst_rows(self) -> list[WorstRow]:
+    def worst_rows(self) -> list[MispredictedRow]:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
         return self._parse_file(MISTAKES, _parse_worst_rows, [])
 
@@ -315,7 +315,7 @@ def _csv_rows(content: bytes, start: str) -> list[list[str]]:
     return parse_csv(content)[1]
 
 
-def _parse_worst_rows(content: bytes) -> list[WorstRow]:
+def _parse_worst_rows(content: bytes) -> list[MispredictedRow]:
     rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for row in rows:
         row.text = cut(row.text, MAX_TEXT)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from dlrun.config.sections import Count, MetricInterval, Threads
+from dlrun.config.sections import Count, RangeOfRuns, Threads
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DataError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
@@ -43,13 +43,13 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
-class ChecksummedModel(_Part):
+class ChecksummedJson(_Part):
     """Base class of JSON files that hold a format number and their SHA-256."""
 
     format: int = 1
 
 
-M = TypeVar("M", bound=ChecksummedModel)
+M = TypeVar("M", bound=ChecksummedJson)
 
 
 def _check_time(text: str) -> str:
@@ -85,7 +85,7 @@ class ClassSummary(_Part):
     share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
 
 
-class RunEnvironment(ChecksummedModel):
+class RunEnvironment(ChecksummedJson):
     """Holds the content of environment.json: the code and packages that a run began with."""
 
     dlrun: str
@@ -99,7 +99,7 @@ class RunEnvironment(ChecksummedModel):
     processor: str | None = None
 
 
-class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its letters
+class RunNotes(ChecksummedJson, regex_engine="python-re"):  # TAG has its letters
     """Holds a run's note, and its tags in the order in which they were added."""
 
     note: str = ""
@@ -119,7 +119,7 @@ class RunNotes(ChecksummedModel, regex_engine="python-re"):  # TAG has its lette
         return self.model_copy(update={"note": text, "tags": tags})
 
 
-class RunRecord(ChecksummedModel):
+class RunRecord(ChecksummedJson):
     """Holds results.json; metrics of an unfinished run are those of its last epoch or penalty."""
 
     # The run, its times, and what it was asked to do.
@@ -145,7 +145,7 @@ class RunRecord(ChecksummedModel):
     test_rows: Count | None = None  # number of rows in the test set
     reference: Values = {}  # the published metrics, and where they stand
     reference_differs: str | None = None  # why the published metrics do not apply
-    expected: dict[str, MetricInterval] = {}  # intervals by metric, for runs of the shipped config
+    expected: dict[str, RangeOfRuns] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
     weights_epoch: Count | None = None  # the epoch whose weights were kept and tested
     best_epoch: BestEpoch | None = None
@@ -264,7 +264,7 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
         raise DataError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
 
 
-def checksummed_json(model: ChecksummedModel) -> str:
+def checksummed_json(model: ChecksummedJson) -> str:
     """Return a pydantic model as JSON text with the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest(value)})

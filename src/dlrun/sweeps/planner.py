@@ -14,7 +14,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
-from dlrun.sweeps.plan import (
+from dlrun.sweeps.plan_file import (
     FORMAT,
     REPEATS,
     AdaptiveSearch,

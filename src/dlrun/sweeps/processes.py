@@ -32,7 +32,12 @@ from dlrun.run_context import RunSettings
 from dlrun.system import resources
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_regular_file
-from dlrun.system.signals import SIGNALS, ignore_signals_until_exit, raise_stop_signal, stop_behind
+from dlrun.system.signals import (
+    SIGNALS,
+    ignore_signals_until_exit,
+    raise_stop_signal,
+    stop_signal_of_error,
+)
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -166,7 +171,7 @@ def run_point_in_child_process(
         else:
             code, _ = run_experiment(experiment, settings)
     except BaseException as failure:
-        if stop := stop_behind(failure):
+        if stop := stop_signal_of_error(failure):
             code, error = stop.exit_code, stop.word
         elif isinstance(failure, DlrunError):
             code, error, hint = failure.exit_code, failure.message, failure.hint

@@ -15,14 +15,14 @@ from dlrun.errors import ConfigError, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import VALID, without_stage
-from dlrun.pairs import Comparison, compare
+from dlrun.paired_comparison import Comparison, compare
 from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_levels
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
-from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.plan_file import SweepPlan, read_sweep_plan
 from dlrun.sweeps.search_space import SEED, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
@@ -64,7 +64,7 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
     return None
 
 
-def describe_config(group: Group) -> str:
+def describe_config_result(group: Group) -> str:
     """Return a config and its mean validation and test metrics as text."""
     spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
@@ -74,7 +74,7 @@ def describe_config(group: Group) -> str:
     return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
 
 
-def command_of(group: Group) -> str:
+def repeat_command_of_config(group: Group) -> str:
     """Return the shell command that repeats all runs of a config: one run, or a sweep."""
     words = [group.record.experiment]
     settings = group.runs[0].changed_settings()
@@ -90,7 +90,7 @@ def command_of(group: Group) -> str:
     return shlex.join(["dlrun", *several, *words])
 
 
-def find_second_config(groups: Sequence[Group]) -> Group | None:
+def find_runner_up(groups: Sequence[Group]) -> Group | None:
     """Return the best other config with the winner's seeds and folds; None if there is none."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
@@ -141,7 +141,7 @@ class SweepResults:
         self.state = state
         self.groups = group_points(sweep.plan, state.runs)
         self.best = find_best_config(self.groups)
-        self.second = find_second_config(self.groups)
+        self.second = find_runner_up(self.groups)
         self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
         self.rows = [
             {**group.settings, **group.row(spread), "is_best": group is self.best}
@@ -210,7 +210,7 @@ class SweepResults:
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validation_spread:
-            shown["the best config by validation"] = describe_config(self.best)
+            shown["the best config by validation"] = describe_config_result(self.best)
         if comparison := self.describe_comparison():
             shown["second"] = comparison
         title = f"Sweep {plan.name}"
@@ -260,14 +260,14 @@ class SweepResults:
         labelled = {"again": self.sweep.resume_command} if failed or "table" not in files else {}
         labelled |= files
         if self.best is not None:
-            labelled["best" if self.best.settings else "mean"] = describe_config(self.best)
+            labelled["best" if self.best.settings else "mean"] = describe_config_result(self.best)
         screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
         if comparison := self.describe_comparison():
             lines = textwrap.wrap(printable(comparison), WIDTH)
             screen.labelled(("second", f"\n{' ' * INDENT}".join(lines)))
         if self.best is not None:
             which = "the best config alone: " if self.best.settings else ""
-            screen.labelled(("repeat", f"{which}{printable(command_of(self.best))}"))
+            screen.labelled(("repeat", f"{which}{printable(repeat_command_of_config(self.best))}"))
         for warning in self.warnings:
             screen.warn(warning)
 
@@ -322,7 +322,7 @@ class SweepResults:
                     "folds": best.fold_count or None,
                     "planned": best.planned,
                     "runs": [str(run.folder) for run in best.counted.values()],
-                    "command": command_of(best),
+                    "command": repeat_command_of_config(best),
                 },
                 "second": self.second and self.second.settings,
                 "comparison": self.comparison and self.comparison.as_object(),

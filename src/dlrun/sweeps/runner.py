@@ -17,7 +17,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     selection_metric,
 )
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.accelerator import select_accelerator
@@ -215,7 +215,7 @@ class _Runner:
         plan = self.sweep.plan
         while len(self.children) < self.jobs:
             if not self.todo and plan.runs_to_choose:
-                from dlrun.sweeps.study import choose_config  # slow: optuna, an extra
+                from dlrun.sweeps.optuna_search import choose_config  # slow: optuna, an extra
 
                 self.todo.extend(choose_config(plan, self.state.runs))
                 self.sweep.write_plan()

@@ -13,7 +13,7 @@ from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.slurm import submit
 from dlrun.slurm.job import jobs_in_queue, read_job_id, watch_jobs
-from dlrun.sweeps.plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.plan_file import SweepPlan, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.results import SweepResults

@@ -15,7 +15,7 @@ from dlrun.run_folder import folder as run_files
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, PLAN, RunFolder, remove_run
 from dlrun.run_folder.record import checksummed_json
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
 

@@ -32,7 +32,7 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     raise SIGNALS[number]
 
 
-def stop_behind(error: BaseException) -> type[Stopped] | None:
+def stop_signal_of_error(error: BaseException) -> type[Stopped] | None:
     """Return the exception class of the stop signal that caused an error, or None.
 
     An import that a signal interrupts may raise anything instead of the signal's exception.
@@ -102,7 +102,7 @@ class StopRequest:
                 signal.signal(number, _end_at_once if ends else handler)
 
     def cause_of(self, error: BaseException) -> BaseException:
-        """Return the exception of the signal behind an error (see `stop_behind`), or the error."""
+        """Return the exception of the signal that caused an error, or else the error."""
         return SIGNALS[self._raised]() if self._raised and isinstance(error, Exception) else error
 
     def install_handlers(self) -> None:

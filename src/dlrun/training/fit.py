@@ -30,8 +30,8 @@ from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_f
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import AcceleratorReport, Agreement, run_with_fallback
 from dlrun.system.console import pluralize
-from dlrun.training.agreement import GradientProbe, Measured, compare_with_cpu
 from dlrun.training.data import ArrayData
+from dlrun.training.device_check import GradientProbe, Measured, compare_with_cpu
 from dlrun.training.lightning_module import (
     LightningNetwork,
     NetworkData,
@@ -40,7 +40,7 @@ from dlrun.training.lightning_module import (
     epoch_columns,
 )
 from dlrun.training.objective import Objective, make_training_loss
-from dlrun.training.recorder import STATE, EpochRecorder, RunState, columns_of
+from dlrun.training.recorder import STATE, EpochRecorder, RunState, logged_names_by_column
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
@@ -164,7 +164,7 @@ class Training:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
         names = self.try_one_batch(device) if self.columns is None else self.columns
-        known = sorted(name for name in columns_of(names) if name.startswith(VALID))
+        known = sorted(name for name in logged_names_by_column(names) if name.startswith(VALID))
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
             raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)

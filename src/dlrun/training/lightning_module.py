@@ -226,7 +226,7 @@ class NetworkData(pl.LightningDataModule):
         self._is_placed = False
 
     def setup(self, stage: str) -> None:
-        """Place the data on the device."""
+        """RowPlace the data on the device."""
         assert self.trainer is not None
         if not self._is_placed:
             self._data = self._data.on(self.trainer.strategy.root_device)

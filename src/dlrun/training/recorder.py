@@ -285,10 +285,10 @@ class SeededLoader:
 
 def _by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
     """Return what a module logged by the names of its columns."""
-    return {column: float(logged[name]) for column, name in columns_of(logged).items()}
+    return {column: float(logged[name]) for column, name in logged_names_by_column(logged).items()}
 
 
-def columns_of(logged: Collection[str]) -> dict[str, str]:
+def logged_names_by_column(logged: Collection[str]) -> dict[str, str]:
     """Map dlrun's column names to the names that a module logged: `valid_loss` to `val/loss`.
 
     Of a value that was logged by update and by epoch, only the one of the epoch is kept. Raises

@@ -22,7 +22,10 @@ from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import changed_result_keys, has_shipped_reference
+from dlrun.experiments.comparable_with_published import (
+    has_shipped_reference,
+    keys_that_change_results,
+)
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
@@ -80,7 +83,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
         published = config.reference.book
-        if changed_result_keys(self.name, config) or not has_shipped_reference(self.name, config):
+        if keys_that_change_results(self.name, config) or not has_shipped_reference(
+            self.name, config
+        ):
             published = {}
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from dlrun.config.data_sections import (
     BookConfig,
+    Cifar100DataConfig,
     DigitsDataConfig,
-    ImagesDataConfig,
     OwnImagesDataConfig,
-    on_data,
+    combine_model_and_data,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
@@ -41,8 +41,8 @@ class DigitsConfig(NetworkConfig, BookConfig):
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "cifar100": on_data(ConvolutionalConfig, ImagesDataConfig),
-    "image-cnn": on_data(ConvolutionalConfig, OwnImagesDataConfig),
+    "cifar100": combine_model_and_data(ConvolutionalConfig, Cifar100DataConfig),
+    "image-cnn": combine_model_and_data(ConvolutionalConfig, OwnImagesDataConfig),
     "mnist-dense": DigitsConfig,
     "mnist-logistic": DigitsConfig,
 }

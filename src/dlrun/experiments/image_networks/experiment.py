@@ -25,7 +25,7 @@ from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsC
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import Run
-from dlrun.kernels.bag_linear import BagLinear, sparse_bytes
+from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.run_context import RunContext
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
@@ -161,7 +161,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         """Return each part's data set; a hidden layer reads images without their many zeros."""
         if not config.model.hidden:
             return super().batches(config, images, *parts)
-        matrix = sparse_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
+        matrix = sparse_from_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
         return [BagBatches(matrix, images.labels, rows, binary=False) for rows in parts]
 
     def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:

@@ -9,7 +9,7 @@ from dlrun.config.data_sections import (
     OwnTableDataConfig,
     ValidatedTableDataConfig,
     WeekdaysDataConfig,
-    on_data,
+    combine_model_and_data,
 )
 from dlrun.config.sections import (
     CpuOnlyConfig,
@@ -59,10 +59,10 @@ class BoostingConfig(TableFitConfig):
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "hitters-linear": on_data(TableFitConfig, HittersDataConfig, real_in_demo=True),
-    "hitters-lasso": on_data(LassoConfig, HittersDataConfig, real_in_demo=True),
-    "nyse-linear": on_data(TableFitConfig, WeekdaysDataConfig, real_in_demo=True),
-    "table-boosting": on_data(BoostingConfig, ValidatedTableDataConfig),
-    "table-lasso": on_data(LassoConfig, OwnTableDataConfig),
-    "table-linear": on_data(TableFitConfig, OwnTableDataConfig),
+    "hitters-linear": combine_model_and_data(TableFitConfig, HittersDataConfig, real_in_demo=True),
+    "hitters-lasso": combine_model_and_data(LassoConfig, HittersDataConfig, real_in_demo=True),
+    "nyse-linear": combine_model_and_data(TableFitConfig, WeekdaysDataConfig, real_in_demo=True),
+    "table-boosting": combine_model_and_data(BoostingConfig, ValidatedTableDataConfig),
+    "table-lasso": combine_model_and_data(LassoConfig, OwnTableDataConfig),
+    "table-linear": combine_model_and_data(TableFitConfig, OwnTableDataConfig),
 }

@@ -11,7 +11,7 @@ from dlrun.config.data_sections import (
     ValidatedTableDataConfig,
     Validation,
     WeekdaysDataConfig,
-    on_data,
+    combine_model_and_data,
 )
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
@@ -51,12 +51,14 @@ class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
 
 
 def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:
-    return on_data(TableNetworkConfig, data, model=model, real_in_demo=True)
+    return combine_model_and_data(TableNetworkConfig, data, model=model, real_in_demo=True)
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-dense": _on_book(ValidatedHittersDataConfig, HiddenLayersConfig),
     "nyse-rnn": _on_book(ValidatedDaysDataConfig, RecurrentConfig),
     "nyse-dense": _on_book(ValidatedWeekdaysDataConfig, HiddenLayersConfig),
-    "table-dense": on_data(TableNetworkConfig, ValidatedTableDataConfig, model=HiddenLayersConfig),
+    "table-dense": combine_model_and_data(
+        TableNetworkConfig, ValidatedTableDataConfig, model=HiddenLayersConfig
+    ),
 }

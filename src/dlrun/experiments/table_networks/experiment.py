@@ -42,7 +42,7 @@ class RecurrentNetwork(nn.Module):
         return values
 
 
-class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
+class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets]):
     """Trains a network on a table: a dense one on rows, or a recurrent one on lagged days."""
 
     assets_class = TableAssets
@@ -112,8 +112,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-dense": TableNetwork(),
-    "nyse-rnn": TableNetwork(),
-    "nyse-dense": TableNetwork(),
-    "table-dense": TableNetwork(),
+    "hitters-dense": TableNetworkExperiment(),
+    "nyse-rnn": TableNetworkExperiment(),
+    "nyse-dense": TableNetworkExperiment(),
+    "table-dense": TableNetworkExperiment(),
 }

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, on_data
+from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, combine_model_and_data
 from dlrun.config.sections import PenaltyPathExperimentConfig
 
 
@@ -15,6 +15,6 @@ class TextLassoConfig(PenaltyPathExperimentConfig):
 
 
 CONFIGS = {
-    "imdb-lasso": on_data(TextLassoConfig, ReviewsDataConfig),
-    "text-lasso": on_data(TextLassoConfig, TextsDataConfig),
+    "imdb-lasso": combine_model_and_data(TextLassoConfig, ReviewsDataConfig),
+    "text-lasso": combine_model_and_data(TextLassoConfig, TextsDataConfig),
 }

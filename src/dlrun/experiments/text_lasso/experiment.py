@@ -10,15 +10,15 @@ from rich.text import Text
 from scipy import sparse
 from scipy.special import expit
 
+from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.photographs import Labelled
-from dlrun.data.prepared import fingerprint_arrays
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import AnyExperiment, Experiment
 from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
-from dlrun.experiments.reviews import ReviewAssets, TextPredictor
+from dlrun.experiments.reviews import TextAssets, TextPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import path
@@ -48,7 +48,7 @@ class TextLasso(Experiment[TextLassoConfig]):
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
             loaded, splits = _load(config, context)
-            assets = ReviewAssets.of(loaded)
+            assets = TextAssets.of(loaded)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             models = _solve(config, context, splits, assets)
@@ -86,12 +86,12 @@ class TextLasso(Experiment[TextLassoConfig]):
     def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
-        run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
+        run.check_data(_fingerprint(splits, TextAssets.of(loaded)))
         return _classify(_chosen_model(run), loaded)
 
     def predictor(self, run: Run, config: TextLassoConfig) -> TextPredictor:
         """Return a predictor for texts."""
-        assets = ReviewAssets.of_run(run)
+        assets = TextAssets.of_run(run)
         model = _chosen_model(run)
         return TextPredictor(
             assets, lambda texts: _probabilities(model, texts.bag_of_words(assets.width))
@@ -157,7 +157,7 @@ def _show_words(label: str, weights: Labelled) -> RenderableType:
     return Text(printable(f"{label} words: {words}"))
 
 
-def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
+def _fingerprint(splits: Splits, assets: TextAssets) -> str:
     arrays = (
         array for bags, labels in splits.values() for array in (bags.indices, bags.indptr, labels)
     )
@@ -165,13 +165,13 @@ def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
 
 
 def _solve(
-    config: TextLassoConfig, context: RunContext, splits: Splits, assets: ReviewAssets
+    config: TextLassoConfig, context: RunContext, splits: Splits, assets: TextAssets
 ) -> list[LinearModel]:
     """Return the models along the path; that of a penalty is saved as a step of the run."""
     from dlrun.lasso.solver import binary_columns, linear_predictors, solve_newton_path  # numba
 
     X, y = splits["train"]
-    penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
+    penalties = path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
     steps = context.steps
     total = len(penalties)
     checkpoint = steps.begin(COLUMNS, _fingerprint(splits, assets))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, on_data
+from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, combine_model_and_data
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
@@ -56,8 +56,8 @@ class LSTMConfig(NetworkConfig):
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "imdb-dense": on_data(DenseConfig, ReviewsDataConfig),
-    "imdb-lstm": on_data(LSTMConfig, ReviewSequencesDataConfig),
-    "text-dense": on_data(DenseConfig, TextsDataConfig),
-    "text-lstm": on_data(LSTMConfig, TextSequencesDataConfig),
+    "imdb-dense": combine_model_and_data(DenseConfig, ReviewsDataConfig),
+    "imdb-lstm": combine_model_and_data(LSTMConfig, ReviewSequencesDataConfig),
+    "text-dense": combine_model_and_data(DenseConfig, TextsDataConfig),
+    "text-lstm": combine_model_and_data(LSTMConfig, TextSequencesDataConfig),
 }

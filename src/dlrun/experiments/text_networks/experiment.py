@@ -14,7 +14,7 @@ from dlrun.data.text_encoding import RaggedWordIds
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.reviews import (
-    ReviewAssets,
+    TextAssets,
     TextPredictor,
     load_and_split_reviews,
     review_describer,
@@ -29,12 +29,12 @@ from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 N = TypeVar("N", bound=NetworkConfig)
 
 
-class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
+class TextNetwork(NetworkExperiment[N, TextAssets], Generic[N]):
     """Defines an experiment that trains a network to classify texts."""
 
-    assets_class = ReviewAssets
+    assets_class = TextAssets
 
-    def load(self, config: N, context: RunContext) -> LoadedData[ReviewAssets]:
+    def load(self, config: N, context: RunContext) -> LoadedData[TextAssets]:
         """Load the texts; the seed selects the training texts held out for validation."""
         reviews, fitted, held_out = load_and_split_reviews(config, context)
         return LoadedData(
@@ -42,7 +42,7 @@ class TextNetwork(NetworkExperiment[N, ReviewAssets], Generic[N]):
             self.batches(config, reviews.train, held_out),
             self.batches(config, reviews.test, np.arange(len(reviews.test))),
             reviews.origin,
-            ReviewAssets.of(reviews),
+            TextAssets.of(reviews),
             review_describer(reviews),
             row_names=reviews.test_names,
         )
@@ -72,7 +72,7 @@ class DenseTextNetwork(TextNetwork[DenseConfig]):
         """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
-    def build(self, config: DenseConfig, assets: ReviewAssets) -> DenseNetwork:
+    def build(self, config: DenseConfig, assets: TextAssets) -> DenseNetwork:
         """Build the untrained dense network; two classes have one logit."""
         hidden = config.model.hidden
         outputs = 1 if len(assets.labels) == 2 else len(assets.labels)
@@ -80,7 +80,7 @@ class DenseTextNetwork(TextNetwork[DenseConfig]):
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
 
-    def example(self, config: DenseConfig, assets: ReviewAssets) -> Tensor:
+    def example(self, config: DenseConfig, assets: TextAssets) -> Tensor:
         """Return a batch of empty reviews that share one zero, which takes almost no memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
@@ -121,7 +121,7 @@ class LSTMTextNetwork(TextNetwork[LSTMConfig]):
         length = config.data_section.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
-    def build(self, config: LSTMConfig, assets: ReviewAssets) -> LSTMClassifier:
+    def build(self, config: LSTMConfig, assets: TextAssets) -> LSTMClassifier:
         """Build the untrained LSTM network."""
         model = config.model
         threads = None if config.threads == "auto" else config.threads
@@ -132,7 +132,7 @@ class LSTMTextNetwork(TextNetwork[LSTMConfig]):
         """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
         return 1
 
-    def example(self, config: LSTMConfig, assets: ReviewAssets) -> Tensor:
+    def example(self, config: LSTMConfig, assets: TextAssets) -> Tensor:
         """Return ten reviews that consist of padding, as in the lab's summary of the network."""
         return torch.zeros(10, config.data_section.max_length, dtype=torch.int32)
 

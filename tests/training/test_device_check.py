@@ -18,7 +18,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import Agreement
 from dlrun.system.resources import temporary_training_settings
-from dlrun.training.agreement import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
+from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
 from tests.experiments.use import latest, reader, results

@@ -22,7 +22,7 @@ from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.run_folder.record import (
-    ChecksummedModel,
+    ChecksummedJson,
     SweepMembership,
     read_checksummed_json,
 )
@@ -60,7 +60,7 @@ class AdaptiveSearch(BaseModel, frozen=True):
     repeats: list[Settings]  # seed and fold of each config's runs
 
 
-class SweepPlan(ChecksummedModel):
+class SweepPlan(ChecksummedJson):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
     id: str

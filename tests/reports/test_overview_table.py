@@ -9,8 +9,8 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports import run_data
-from dlrun.reports.comparison import place_on_page, tag_marks
-from dlrun.reports.overview import FEWEST_ROWS, MOST_ROWS, Overview, make_overview
+from dlrun.reports.comparison import fill_in_sections, tag_marks
+from dlrun.reports.overview_table import FEWEST_ROWS, MOST_ROWS, Overview, make_overview_table
 from dlrun.reports.run_data import RunSection, Tag
 from tests.reports.example_runs import a_classification, config, sections
 
@@ -18,8 +18,8 @@ from tests.reports.example_runs import a_classification, config, sections
 def overview(shown: list[RunSection]) -> Overview:
     groups = group_runs([section.run for section in shown], with_published=True)
     by_folder = {section.run.folder: section for section in shown}
-    place_on_page(groups, by_folder)
-    return make_overview(groups, by_folder)
+    fill_in_sections(groups, by_folder)
+    return make_overview_table(groups, by_folder)
 
 
 def run(folder: Path, name: str = "r", experiment: str = "e", seed: int = 0, **more: Any) -> Run:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.sweeps.plan import read_sweep_plan
+from dlrun.sweeps.plan_file import read_sweep_plan
 from dlrun.sweeps.sweep_folder import Sweep
 from tests.conftest import Patch
 from tests.sweeps.use import planned, written

@@ -67,7 +67,7 @@ def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
     return min(tuple(section.record.reference.get("place") or [math.inf]) for section in sections)
 
 
-def make_overview(groups: Sequence[Group], sections: Sections) -> Overview:
+def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
     """Return a report's first table, with a row per config, sorted as ISLP orders experiments."""
     experiments = sections_by_experiment([*sections.values()])
     limit = len(groups)

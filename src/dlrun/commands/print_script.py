@@ -53,7 +53,7 @@ def print_script(
     dlrun script imdb-lstm
     dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
     """
-    settings = opt.with_words(settings, experiment, words)
+    settings = opt.add_arguments_to_settings(settings, experiment, words)
     scripts = find_scripts()
     if experiment not in scripts:
         raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")

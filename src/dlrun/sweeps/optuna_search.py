@@ -22,7 +22,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import selection_metric
-from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.sweeps.search_space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
