@@ -125,7 +125,7 @@ class RunSection:
         self.number = number
         self.run = run
         self.record = run.record
-        # The next three, and more of the title, are set later by `fill_in_sections` (comparison.py).
+        # The next three, and more of the title, are set later by `comparison.fill_in_sections`.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
