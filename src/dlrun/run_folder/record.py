@@ -24,7 +24,7 @@ from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
 
-FORMAT = 4
+FORMAT = 5
 SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"

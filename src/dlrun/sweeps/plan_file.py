@@ -29,7 +29,7 @@ from dlrun.run_folder.record import (
 from dlrun.sweeps.search_space import SEED, Settings, Space, settings_at_ends
 from dlrun.system.files import file_digest
 
-FORMAT = 1
+FORMAT = 2
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
