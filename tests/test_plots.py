@@ -46,7 +46,7 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
 
 
 def test_lasso_path() -> None:
-    figure = plots.draw_lasso_path(PATH, 100, 1, title="x")
+    figure = plots.draw_accuracy_along_lasso_path(PATH, 100, 1, title="x")
     assert is_drawn(figure)
     (axes,) = figure.axes
     *parts, chosen = axes.lines

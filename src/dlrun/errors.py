@@ -93,7 +93,7 @@ class Faults:
 
 
 class Stopped(BaseException):
-    """Raised to end the run after a signal; no subclass of Exception, as the run did not fail."""
+    """Ends a run after a signal; it is no subclass of Exception, because the run did not fail."""
 
     exit_code = 1
     word = "stopped"

@@ -161,7 +161,7 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
 
 
 @matplotlib_defaults()
-def draw_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
+def draw_accuracy_along_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
     """Plot the accuracy on each part of the data along the lasso path."""
     figure, (axes,) = create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / rows) for value in table["lambda"]]

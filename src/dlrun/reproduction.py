@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import Baseline, PublishedVariant, Reference
+from dlrun.config.sections import BaselineExperiment, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
     flatten_keys,
@@ -56,7 +56,7 @@ run's; runs go beside each other, unless with --jobs 1."""
 
 
 @dataclass
-class ReproductionEntry:
+class ExperimentToReproduce:
     """Holds an experiment, or a variant of it, to reproduce, and the runs of its sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
@@ -72,7 +72,7 @@ class ReproductionEntry:
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     missing: str = ""
-    baseline: Baseline | None = None
+    baseline: BaselineExperiment | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -202,7 +202,7 @@ class ReproductionEntry:
         return comparison.describe(self.title, other)
 
 
-Fits = Sequence[ReproductionEntry]
+Fits = Sequence[ExperimentToReproduce]
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
@@ -287,7 +287,7 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
 
 def prepare_reproduction(
     names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
-) -> list[ReproductionEntry]:
+) -> list[ExperimentToReproduce]:
     """Prepare experiments for a reproduction of ISLP, and download missing data sets.
 
     If the download fails, `missing` says why; each data set is tried once. The variants of an
@@ -297,7 +297,7 @@ def prepare_reproduction(
     failures = dict[str, str]()  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        fit = ReproductionEntry(name, options, list(seeds or [0]))
+        fit = ExperimentToReproduce(name, options, list(seeds or [0]))
         source = name
         variants: list[PublishedVariant] = []
         try:

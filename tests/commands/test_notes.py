@@ -125,6 +125,7 @@ def test_notes_are_not_part_of_the_record(forked: Dlrun, tmp_path: Path) -> None
     forked("runs", "check", "mine").is_told(0)
 
 
+@pytest.mark.slow
 def test_a_sweep_gives_its_own_to_each_point(tmp_path: Path) -> None:
     sweep = words("--seeds", "2", *setting("path.values=4"), "--json")
     own = ["--name", "s", "--note", "why <not>", "--tag", "wide"]

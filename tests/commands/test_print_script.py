@@ -47,6 +47,7 @@ def test_a_script_says_that_its_values_differ_and_has_the_runs_seed(cli: Dlrun) 
     assert cli("script", "hitters-dense", "threads=1").stdout.partition("\n")[0] in rest
 
 
+@pytest.mark.slow
 def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
     values = "model.hidden=[7, 3]", "model.dropout=0.25", "data.source=sample"
     words = "script", "hitters-dense", *values, "--out", "own.py"

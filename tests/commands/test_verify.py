@@ -31,6 +31,7 @@ def verified(folder: Path, code: int) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.slow
 def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     change_config(folder, "seed: 0", "seed: 1")

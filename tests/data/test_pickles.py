@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.archives import load_pickle, to_array
+from dlrun.data.untrusted_files import load_pickle, to_array
 from dlrun.errors import DataError
 
 

@@ -134,7 +134,7 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
          ("a.csv", "all rows are of the class")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
         ("text-dense", "", CLASSES, ("folder: all rows are of the class 'one'",)),
-        ("image-cnn", "", CLASSES, ("folder: no row has a label",)),
+        ("image-cnn", "", CLASSES, ("folder: no rows with a class",)),
     ],
 )  # fmt: skip
 def test_a_fault_in_the_data_leaves_no_folder(

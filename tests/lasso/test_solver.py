@@ -12,9 +12,9 @@ from scipy.special import entr, expit
 from dlrun.lasso.path import LassoSolution
 from dlrun.lasso.solver import (
     COARSE,
-    binary_columns,
-    column_sums,
+    csr_to_columns,
     linear_predictors,
+    masked_sums,
     solve_newton_path,
 )
 
@@ -60,7 +60,7 @@ def bits(solution: LassoSolution) -> tuple[Any, ...]:
 @pytest.mark.parametrize("seed", range(4))
 def test_kkt_conditions(seed: int) -> None:
     X, y = problem(seed)
-    for found in solve_newton_path(binary_columns(X), y, grid(X, y), EXACT):
+    for found in solve_newton_path(csr_to_columns(X), y, grid(X, y), EXACT):
         residual = 1 / (1 + np.exp(-found.decision(X))) - y
         gradient, penalty = X.T @ residual, found.penalty
         active = found.coef != 0
@@ -77,10 +77,10 @@ def test_kkt_conditions(seed: int) -> None:
 def test_resumes_bit_for_bit() -> None:
     X, y = problem(3, 400, 100)
     penalties = grid(X, y)
-    whole = list(solve_newton_path(binary_columns(X), y, penalties, SHIPPED))
+    whole = list(solve_newton_path(csr_to_columns(X), y, penalties, SHIPPED))
     for stop in (0, 1, 5, 11):
         start = whole[stop - 1] if stop else None
-        path = solve_newton_path(binary_columns(X), y, penalties[stop:], SHIPPED, start=start)
+        path = solve_newton_path(csr_to_columns(X), y, penalties[stop:], SHIPPED, start=start)
         assert list(map(bits, path)) == list(map(bits, whole[stop:]))
 
 
@@ -90,8 +90,8 @@ def test_what_is_reported_holds_for_the_coefficients(seed: int, tolerance: float
     """Guards against margins that drift from X w + b, as when the sweeps converge at once."""
     X, y = problem(seed, 500, 60)
     penalties = grid(X, y, 25)
-    exact = solve_newton_path(binary_columns(X), y, penalties, 1e-14)
-    path = solve_newton_path(binary_columns(X), y, penalties, tolerance)
+    exact = solve_newton_path(csr_to_columns(X), y, penalties, 1e-14)
+    path = solve_newton_path(csr_to_columns(X), y, penalties, tolerance)
     for best, found in zip(exact, path, strict=True):
         value, gap = objective_and_gap(X, y, found.coef, found.intercept, found.penalty)
         assert found.objective == pytest.approx(value, rel=1e-12)
@@ -108,11 +108,11 @@ def test_what_is_reported_holds_for_the_coefficients(seed: int, tolerance: float
 @pytest.mark.parametrize("n_rows", [65_536, 65_537])
 def test_rows_beyond_16_bits(n_rows: int) -> None:
     X, y = problem(7, n_rows, 8)
-    assert binary_columns(X).rows.itemsize == (2 if n_rows == 65_536 else 4)
-    (found,) = solve_newton_path(binary_columns(X), y, np.array([50.0]), 1e-12)
+    assert csr_to_columns(X).rows.itemsize == (2 if n_rows == 65_536 else 4)
+    (found,) = solve_newton_path(csr_to_columns(X), y, np.array([50.0]), 1e-12)
     assert found.duality_gap <= 1e-6 * found.objective
     last = csr_matrix(X.toarray()[::-1])
-    (turned,) = solve_newton_path(binary_columns(last), y[::-1], np.array([50.0]), 1e-12)
+    (turned,) = solve_newton_path(csr_to_columns(last), y[::-1], np.array([50.0]), 1e-12)
     np.testing.assert_allclose(turned.coef, found.coef, atol=1e-6)
 
 
@@ -121,10 +121,10 @@ def test_rows_beyond_16_bits(n_rows: int) -> None:
 def test_passes_over_columns_of_any_density(n_rows: int, dtype: type[np.floating[Any]]) -> None:
     X, _ = problem(8, n_rows + 3)
     X = X[:n_rows]
-    columns, dense = binary_columns(X), X.toarray()
+    columns, dense = csr_to_columns(X), X.toarray()
     assert (columns.places >= 0).any() and (columns.places < 0).any()
     values = np.random.default_rng(0).normal(size=n_rows).astype(dtype)
-    sums = column_sums(columns, values, np.arange(40))
+    sums = masked_sums(columns, values, np.arange(40))
     np.testing.assert_allclose(sums, values.astype(float) @ dense, atol=1e-12)
     beta = np.random.default_rng(1).normal(size=41)
     predictors = linear_predictors(columns, beta)

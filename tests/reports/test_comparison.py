@@ -45,7 +45,9 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
         about = {"data": "made", "metrics": {"test_accuracy": 1 - lr}, "test_rows": None}
         return run(tmp_path, f"{lr}-{seed}", seed=seed, config=config(seed, lr), **about)
 
-    repeated = run(tmp_path, "0", config=config(0, 0.1), data="made", started="2026-01-01T00:00+00:00")
+    repeated = run(
+        tmp_path, "0", config=config(0, 0.1), data="made", started="2026-01-01T00:00+00:00"
+    )
     alike = [repeated, *(a_run(seed, 0.1) for seed in range(4))]
     (found,) = compared(sections(*alike))
     (mean,) = found.charts[0].lines

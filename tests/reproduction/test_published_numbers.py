@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dlrun.config.sections import Baseline
+from dlrun.config.sections import BaselineExperiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import position_relative_to
-from dlrun.reproduction import ReproductionEntry
+from dlrun.reproduction import ExperimentToReproduce
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
@@ -22,7 +22,7 @@ COLUMNS = ["what", "book", "book_is", "notebook", "notebook_is", "mean", "sd", "
 
 def a_part(
     folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
-) -> ReproductionEntry:
+) -> ExperimentToReproduce:
     shipped = registry.experiment_entry(name).shipped.values
     about: dict[str, Any] = {"reference": REFERENCE, "seconds": {"total": 2.0}}
     runs = []
@@ -30,7 +30,7 @@ def a_part(
         place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
         about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
         runs.append(Run.open(a_run(place, **about)))
-    return ReproductionEntry(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
+    return ExperimentToReproduce(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
 
 
 def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:
     simple = a_part(tmp_path / "a", [239.0], fit)
     variant = {"data.day_of_week": True}
     same = a_part(tmp_path / "b", [200.0], fit, variant=variant)
-    baseline = Baseline(experiment=fit, metric="test_mae")
+    baseline = BaselineExperiment(experiment=fit, metric="test_mae")
     part = a_part(tmp_path / "c", [230.0, 240.0, 250.0, 235.0, 245.0], baseline=baseline)
     other = replace(part, baseline=baseline.model_copy(update={"set": variant}))
     unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))

@@ -140,6 +140,7 @@ def on_device(folder: Path, kind: str, *words: object) -> Ended:
     return python(folder, "-m", "tests.training.wrong_device", kind, *words, PYTHONPATH=str(ROOT))
 
 
+@pytest.mark.slow
 def test_a_run_falls_back_from_a_device_that_is_wrong(tmp_path: Path) -> None:
     words = [*smoke("hitters-dense"), "--accelerator", "cuda"]
     done = on_device(tmp_path, "products", *words).is_told(0)
@@ -161,6 +162,7 @@ def test_a_run_on_a_device_that_agrees_says_how_closely(tmp_path: Path, forked: 
     forked("verify", run).is_told(0)  # on the CPU
 
 
+@pytest.mark.slow
 def test_accelerators_are_compared(tmp_path: Path) -> None:
     listed = on_device(tmp_path, "products", "accelerators").is_told(0).stdout
     assert listed.count("disagrees with the CPU: gradient of") == 2

@@ -37,8 +37,8 @@ COMMANDS = {
         "compare": "compare:compare",
         "note": "show:write_note",
         "tag": "show:change_tags",
-        "rm": "check_remove:remove",
-        "check": "check_remove:check",
+        "rm": "check_and_remove:remove",
+        "check": "check_and_remove:check",
     },
 }
 GROUPS = {

@@ -42,7 +42,8 @@ class _Row:
 
 def compare(
     runs: Annotated[
-        list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_runs)
+        list[str],
+        opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_run_name),
     ],
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,

@@ -19,7 +19,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reproduction import ReproductionEntry, prepare_reproduction
+from dlrun.reproduction import ExperimentToReproduce, prepare_reproduction
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
@@ -72,7 +72,7 @@ class _Fit:
         metric = main_metric(record) or next(iter(record.metrics), "")
         row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
         if self.is_real:
-            rows = ReproductionEntry(self.name, self.settings, [0], runs=[self.run]).rows
+            rows = ExperimentToReproduce(self.name, self.settings, [0], runs=[self.run]).rows
             row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
         note = " (*)" if self.is_real and record.reference_differs else ""
         if not self.is_real and record.source == GENERATED:

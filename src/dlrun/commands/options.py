@@ -25,7 +25,7 @@ Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
 
 
-def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_run_name(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return what Tab completes for a run: `latest`, then suffixes and names, newest first."""
     runs = _run_folders(ctx)[:NEWEST]
     experiments = sorted({folder.parent.name for folder in runs})
@@ -88,9 +88,10 @@ Experiments = Annotated[
 ExperimentWithRuns = Annotated[
     str | None, argument("Only its runs; default: all.", "EXPERIMENT", complete_experiments)
 ]
-Run = Annotated[str, argument(RUN, "RUN", complete_runs)]
+Run = Annotated[str, argument(RUN, "RUN", complete_run_name)]
 RunsOrAll = Annotated[
-    list[str] | None, argument(f"{RUN} Or a folder of runs; default: all.", "RUN", complete_runs)
+    list[str] | None,
+    argument(f"{RUN} Or a folder of runs; default: all.", "RUN", complete_run_name),
 ]
 SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE")
 Words = Annotated[list[str] | None, SETTINGS]

@@ -59,7 +59,7 @@ class DataConfig(Section):
     dataset_location: ClassVar[str]
 
 
-class PublishedDataConfig(DataConfig):
+class DataSourceConfig(DataConfig):
     """Defines which declared source of a data set to read, and where a local copy of it is."""
 
     source: str
@@ -117,7 +117,7 @@ class OwnDataConfig(DividedDataConfig):
     test: LocalPath | None
 
 
-class ReviewsDataConfig(PublishedDataConfig):
+class ReviewsDataConfig(DataSourceConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
     dataset_location = "dlrun.data.datasets:IMDB"
@@ -148,7 +148,7 @@ class TextsDataConfig(OwnDataConfig):
         return columns | ({"data.id": self.id} if self.id else {})
 
 
-class Cifar100DataConfig(PublishedDataConfig):
+class Cifar100DataConfig(DataSourceConfig):
     """Defines the config of CIFAR100's images, or of synthetic images."""
 
     dataset_location = "dlrun.data.datasets:CIFAR100"
@@ -174,7 +174,7 @@ class OwnImagesDataConfig(OwnDataConfig):
     validation: Validation
 
 
-class HittersDataConfig(DividedDataConfig, PublishedDataConfig):
+class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     """Defines the config of Hitters, ISLP's table of baseball players, or of synthetic players."""
 
     dataset_location = "dlrun.data.datasets:HITTERS"
@@ -215,7 +215,7 @@ class ValidatedTableDataConfig(OwnTableDataConfig):
     validation: Validation
 
 
-class TradingDaysDataConfig(PublishedDataConfig):
+class TradingDaysDataConfig(DataSourceConfig):
     """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
     dataset_location = "dlrun.data.datasets:NYSE"

@@ -92,7 +92,7 @@ class PublishedVariant(PublishedMetrics):
     set: Annotated[Values, Field(min_length=1)]
 
 
-class Baseline(Section):
+class BaselineExperiment(Section):
     """Names the simpler experiment whose metric a better experiment should beat."""
 
     experiment: str
@@ -110,7 +110,7 @@ class Reference(PublishedMetrics):
     source: str
     place: list[Count] = Field(default=[])
     variants: list[PublishedVariant] = Field(default=[])
-    baseline: Baseline | None = None
+    baseline: BaselineExperiment | None = None
     seeds: PositiveInt = Field(default=5)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data.archives import Array
 from dlrun.data.download import lock_while_writing
 from dlrun.data.sources import ReadContext
+from dlrun.data.untrusted_files import Array
 from dlrun.system.files import open_new_file
 
 FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache

@@ -80,7 +80,7 @@ mnist = function("small_images:read_idx_images")
 generated_images = function("small_images:read_generated_images")
 make_images = function("small_images:make_images")
 table = function("tables:read_table")
-generated_rows = function("tables:read_generated_rows")
+generated_rows = function("tables:generate_rows")
 make_table = function("tables:make_table")
 
 IMDB = Dataset(
@@ -124,7 +124,7 @@ NYSE = Dataset(
         Source("nyse", "NYSE", table, NYSE_CSV, is_book=True),
         Source(GENERATED, "days", generated_rows),
     ),
-    function("trading_days:make_days"),
+    function("trading_days:make_lagged_days"),
 )
 
 own_texts = function("labelled_texts:read_own_texts")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dlrun.data import text_encoding, user_data
-from dlrun.data.archives import read_tar
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
+from dlrun.data.untrusted_files import read_tar
 from dlrun.data.user_data import TextSource
 from dlrun.errors import DataError
 

@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
-from dlrun.data.archives import Array, load_pickle, read_tar, to_array
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.text_files import RowPlace
+from dlrun.data.untrusted_files import Array, load_pickle, read_tar, to_array
 from dlrun.errors import DataError
 from dlrun.system.files import read_unpacked
 

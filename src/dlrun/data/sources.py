@@ -11,8 +11,8 @@ from typing import Any
 
 from dlrun.config.data_sections import (
     DataConfig,
+    DataSourceConfig,
     OwnDataConfig,
-    PublishedDataConfig,
     held_out_rows,
 )
 from dlrun.data import user_data
@@ -119,7 +119,7 @@ class Dataset:
         """Return the source that a config names; the user's own data have only one."""
         if isinstance(config, OwnDataConfig):
             return self.sources[0]
-        assert isinstance(config, PublishedDataConfig)  # the only other kind
+        assert isinstance(config, DataSourceConfig)  # the only other kind
         return next(source for source in self.sources if source.name == config.source)
 
     def files(self, config: DataConfig, data_dir: Path) -> list[tuple[RemoteFile, Path]]:

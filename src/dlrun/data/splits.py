@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import FOLDS, DividedDataConfig, OwnDataConfig, held_out_rows
-from dlrun.data.archives import Array
 from dlrun.data.sources import ReadContext
 from dlrun.data.text_files import DataWarnings, RowPlace
+from dlrun.data.untrusted_files import Array
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, pluralize
 
@@ -162,13 +162,13 @@ class LabelledRows:
             raise DataError(problem, "give more rows of each class, or test data as data.test")
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
-        warn_of_repeated_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
+        warn_of_shared_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
         are_numbers = all(map(_NUMBER.fullmatch, names))
         ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
         return np.array([ordered.index(name) for name in names])[labels], ordered, is_test
 
 
-def warn_of_repeated_rows(
+def warn_of_shared_rows(
     contents: Rows, tested: Rows, place: object, warnings: DataWarnings
 ) -> None:
     """Warn of test rows that are training rows too; `contents` are hashes of all rows."""

@@ -14,7 +14,6 @@ from dlrun.config.data_sections import (
     HittersDataConfig,
     TradingDaysDataConfig,
 )
-from dlrun.data.archives import Array
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import (
@@ -24,7 +23,7 @@ from dlrun.data.splits import (
     name_rows,
     rows_of_fold,
     shorten_list,
-    warn_of_repeated_rows,
+    warn_of_shared_rows,
 )
 from dlrun.data.table_columns import (
     TableColumns,
@@ -35,6 +34,7 @@ from dlrun.data.table_columns import (
     usable_rows,
 )
 from dlrun.data.text_files import Record, open_csv_table, whole_rows
+from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.system.console import cut, pluralize
 
@@ -219,7 +219,7 @@ def _divide_values(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
         raise DataError(problem, "give more rows, or name another column as data.target")
     contents = np.array([hash((*cells.values(),)) for cells in all_cells])
     _, first_place = parts[-1][0]
-    warn_of_repeated_rows(contents, test_rows, first_place, context.warnings)
+    warn_of_shared_rows(contents, test_rows, first_place, context.warnings)
     return RowSplit(targets, train_rows, test_rows)
 
 
@@ -253,8 +253,8 @@ def digest_of_rows(X: NDArray[np.float64], targets: Array, train: Rows, test: Ro
     return fingerprint_arrays(array[rows] for rows in (train, test) for array in (X, targets))
 
 
-def read_generated_rows(context: ReadContext) -> list[list[Record]]:
-    """Return generated players as in Hitters, or generated trading days as in NYSE.
+def generate_rows(context: ReadContext) -> list[list[Record]]:
+    """Return generated rows like those of the table Hitters or of the table NYSE.
 
     The last of the numbers is predictable, and the categories follow each other in turn.
     """

@@ -19,8 +19,8 @@ def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
     )
 
 
-def make_days(context: ReadContext) -> Table:
-    """Return a table of trading days: each row has the days before, and perhaps the weekday.
+def make_lagged_days(context: ReadContext) -> Table:
+    """Return trading days as a table: a row has the values of the days before, perhaps the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """

@@ -93,7 +93,7 @@ def check_run_can_start(
             require_extra(f"logger: {logger}", logger, logger)
     with faults.collected():
         if registry.experiment_entry(name).package != "dlrun":
-            load_experiment_to_run(name, config)
+            import_experiment_to_run(name, config)
     with faults.collected(), _bugs_explained(name):
         config.check(runs_dir)
     with faults.collected(), _bugs_explained(name):
@@ -137,7 +137,7 @@ def _check_no_links(folder: Path) -> None:
             raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
 
 
-def load_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
+def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
         with scipy_signal_on_use():

@@ -35,7 +35,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     config = checks.check_new_run(name, settings, here=True)
     if config is None:
         return 0, None
-    return _run_in_new_folder(checks.load_experiment_to_run(name, config), config, settings)
+    return _run_in_new_folder(checks.import_experiment_to_run(name, config), config, settings)
 
 
 def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
@@ -59,7 +59,7 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
         if status != "waiting" or needs_new_run:
             checks.check_can_continue(opened, config, settings)
         checks.check_run_can_start(name, config, settings)
-        experiment = checks.load_experiment_to_run(name, config)
+        experiment = checks.import_experiment_to_run(name, config)
         if not needs_new_run:
             code = _run_in_folder(experiment, config, settings, folder, opened.record)
             return code, folder.path

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
-from dlrun.data.archives import Array
 from dlrun.data.splits import ROW_NAMES, RowNames
+from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED

@@ -119,14 +119,14 @@ def _solve(
         loss, residual, weight = logistic_loss(margin, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
-        gradient = column_sums(columns, residual.astype(dtype, copy=False), every)
+        gradient = masked_sums(columns, residual.astype(dtype, copy=False), every)
         gap = value - dual_objective(residual, gradient, penalty)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
             return LassoSolution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
         weight = np.maximum(weight, MIN_WEIGHT)
         chosen = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
-        curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
+        curvature = masked_sums(columns, weight.astype(dtype, copy=False), chosen)
         new = _minimise_model(
             columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty
         )
@@ -215,7 +215,7 @@ def _extrapolate(
     return beta.copy(), residual.copy()
 
 
-def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
+def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
     """Convert a binary CSR matrix to columns: for each column, the rows in which it is one."""
     columns = X.tocsc(copy=True)
     columns.sort_indices()
@@ -290,8 +290,8 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 
 @jit_kernel
-def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
-    """Return, for each chosen column of a binary matrix, the sum of `values` where it is one."""
+def masked_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
+    """Return, for each chosen column, the sum of `values` over the rows where the column is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
         sums[q] = _column_sum(columns, values, chosen[q])

@@ -255,7 +255,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
             for name, part in group.items()
             if name in table
         ]
-        levels = published_levels(record, metric)
+        levels = published_value_lines(record, metric)
         final = record.metrics.get(f"test_{metric}")
         if final is not None and is_plottable(final) and f"test_{metric}" not in table:
             levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
@@ -267,7 +267,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     return charts
 
 
-def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
+def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]:
     """Return a chart's lines at a metric's published test values, one per edition of ISLP."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)

@@ -137,7 +137,7 @@ def _chart_of_several_runs(
     levels = dict.fromkeys(
         replace(level, name=f"{level.name} of {run.record.experiment}")
         for run in drawn
-        for level in charts.published_levels(run.record, metric)
+        for level in charts.published_value_lines(run.record, metric)
     )
     return Chart(f"{metric} by {step}", step, metric, coloured, list(levels))
 

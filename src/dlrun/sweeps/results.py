@@ -16,7 +16,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import VALID, without_stage
 from dlrun.paired_comparison import Comparison, compare
-from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_levels
+from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_value_lines
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
@@ -222,7 +222,7 @@ class SweepResults:
         if main is None:
             return []
         metric = without_stage(main.metric.name)
-        levels = published_levels(self.groups[-1].record, metric)
+        levels = published_value_lines(self.groups[-1].record, metric)
         charts = []
         for key in self.plan.keys:
             if not all(type(group.settings[key]) in (int, float) for group in self.groups):

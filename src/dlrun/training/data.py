@@ -12,8 +12,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.data.archives import Array
 from dlrun.data.splits import Rows
+from dlrun.data.untrusted_files import Array
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]

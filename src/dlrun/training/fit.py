@@ -196,7 +196,7 @@ class Training:
             self.config,
             device,
             [recorder, *self.callbacks()],
-            logger=None if is_network else RunLogger(self.context.steps),
+            logger=None if is_network else LightningLogForwarder(self.context.steps),
             plugins=[recorder.state],
             default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
             gradient_clip_val=None if is_network else self.config.trainer.gradient_clip_val,
@@ -262,7 +262,7 @@ class Training:
         return done
 
 
-class RunLogger(DummyLogger):
+class LightningLogForwarder(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
     def __init__(self, progress: ProgressRecorder) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dlrun.data.archives import Array
 from dlrun.data.splits import divide_into_folds
+from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
@@ -199,7 +199,7 @@ def is_classification(config: TableFitConfig) -> bool:
     return getattr(config.data_section, "task", "regression") == "classification"
 
 
-def linear_model_of(config: TableFitConfig) -> TableModel:
+def linear_model_for_task(config: TableFitConfig) -> TableModel:
     """Return the linear model for a table's task: logistic regression, or least squares."""
     return Logistic() if is_classification(config) else LeastSquares()
 
@@ -215,10 +215,10 @@ def _unscaled(solver: Any, scaler: Any) -> FitArrays:
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": TableExperiment(linear_model_of),
+    "hitters-linear": TableExperiment(linear_model_for_task),
     "hitters-lasso": TableExperiment(Lasso),
-    "nyse-linear": TableExperiment(linear_model_of),
-    "table-linear": TableExperiment(linear_model_of),
+    "nyse-linear": TableExperiment(linear_model_for_task),
+    "table-linear": TableExperiment(linear_model_for_task),
     "table-lasso": TableExperiment(Lasso),
     "table-boosting": TableExperiment(Boosting),
 }

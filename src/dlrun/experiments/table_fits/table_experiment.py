@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from dlrun.config.sections import CpuOnlyConfig
-from dlrun.data.archives import Array
 from dlrun.data.tables import Table, TablePart
+from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import Experiment, load_data
 from dlrun.experiments.predictions import (

@@ -23,7 +23,7 @@ from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import path
 from dlrun.lasso.path import Labels, LinearModel
-from dlrun.plots import draw_lasso_path
+from dlrun.plots import draw_accuracy_along_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WORDS, to_csv
@@ -100,7 +100,7 @@ class TextLasso(Experiment[TextLassoConfig]):
     def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:
         """Plot the accuracy along the lasso path."""
         counts = run.results
-        figure = draw_lasso_path(
+        figure = draw_accuracy_along_lasso_path(
             run.table, counts["train_rows"], counts["best_index"], title=self.title(run)
         )
         return {"lasso_path.png": figure}
@@ -168,7 +168,7 @@ def _solve(
     config: TextLassoConfig, context: RunContext, splits: Splits, assets: TextAssets
 ) -> list[LinearModel]:
     """Return the models along the path; that of a penalty is saved as a step of the run."""
-    from dlrun.lasso.solver import binary_columns, linear_predictors, solve_newton_path  # numba
+    from dlrun.lasso.solver import csr_to_columns, linear_predictors, solve_newton_path  # numba
 
     X, y = splits["train"]
     penalties = path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
@@ -179,7 +179,7 @@ def _solve(
     for part in checkpoint.parts if checkpoint else []:
         models += path.unpack_linear_models(part)
     started = time.perf_counter()
-    columns = {split: binary_columns(bags) for split, (bags, _) in splits.items()}
+    columns = {split: csr_to_columns(bags) for split, (bags, _) in splits.items()}
     left = penalties[len(models) :]
     start = models[-1] if models else None
     with steps.progress("path", total, "lambda"):

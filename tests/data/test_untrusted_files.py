@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.archives import read_tar
+from dlrun.data.untrusted_files import read_tar
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 

@@ -65,7 +65,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
 
 
 def remove(
-    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN", opt.complete_runs)] = None,
+    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN", opt.complete_run_name)] = None,
     experiment: Annotated[
         str | None,
         opt.option("Only its runs.", "NAME", autocompletion=opt.complete_experiments),
