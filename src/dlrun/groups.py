@@ -28,10 +28,9 @@ from dlrun.run_folder.recorded_metrics import (
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
-KnownData = dict[object, str]  # what runs say of their data, see `extend_if_same_data`
 
 
-def config_without_chance(settings: Values) -> Values:
+def settings_of_same_config(settings: Values) -> Values:
     """Return the settings that are equal in runs of the same config, by dotted keys.
 
     Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
@@ -146,22 +145,22 @@ class Group:
 
         Runs of one fold, with several seeds, count as one value, their mean.
         """
-        by_repeat: dict[int | str, list[float]] = {}
+        by_seed_or_fold: dict[int | str, list[float]] = {}
         for (seed, fold), run in self.counted.items():
             value = run.record.metrics.get(metric)
             if value is None or not is_plottable(value):
                 return {}
-            repeat = seed if fold is None or not self.fold_count else fold
-            by_repeat.setdefault(repeat, []).append(float(value))
-        return {repeat: statistics.fmean(values) for repeat, values in by_repeat.items()}
+            seed_or_fold = seed if fold is None or not self.fold_count else fold
+            by_seed_or_fold.setdefault(seed_or_fold, []).append(float(value))
+        return {key: statistics.fmean(values) for key, values in by_seed_or_fold.items()}
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
         """Return the spread of each metric that all counted runs have, by name."""
         return {
-            name: Spread(self.record.metric(name), [*values_by_repeat.values()])
+            name: Spread(self.record.metric(name), [*values.values()])
             for name in self.record.metrics
-            if (values_by_repeat := self.values(name))
+            if (values := self.values(name))
         }
 
     @property
@@ -224,6 +223,7 @@ class Group:
 
         note: why nothing is said about the metric, if nothing is.
         """
+        published = self.published(spread.metric.name)
         return {
             "experiment": self.record.experiment,
             "data": self.data,
@@ -238,18 +238,13 @@ class Group:
             "interval_of_mean": spread.interval_of_mean,
             "range_of_runs": spread.range_of_runs,
             "interval_of_test_set": self.interval_of_test_set(spread),
-            **self._published_columns(spread),
+            **{edition: published.get(edition) for edition in EDITIONS},
+            **{
+                f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
+            },
             "note": "; ".join(filter(None, (spread.metric.not_ranked, self.shortage(spread)))),
             "runs": [str(run.folder) for run in self.counted.values()],
             "planned": self.planned or None,
-        }
-
-    def _published_columns(self, spread: Spread) -> Values:
-        """Return the published values of a metric by edition, then their positions."""
-        published = self.published(spread.metric.name)
-        values: Values = {edition: published.get(edition) for edition in EDITIONS}
-        return values | {
-            f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
         }
 
 
@@ -267,44 +262,48 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     ]
 
 
+@dataclass
+class KnownData:
+    """Holds what runs on the same data say of them; a run that has not begun says nothing."""
+
+    description: str | None = None  # of all runs the same
+    # By the seed and the fold by which the rows were divided.
+    digest_by_split: dict[tuple[int | None, object], str] = field(default_factory=dict)
+
+    def accept(self, run: Run) -> bool:
+        """Return whether a run has the same data; if so, add what it says of them."""
+        record = run.record
+        split_seed = record.seed if run.settings.get(SPLIT_SEED, 0) is None else None
+        split = split_seed, run.settings.get(FOLD)
+        known_digest = self.digest_by_split.get(split)
+        digest = record.data_digest or known_digest
+        description = record.data_without_chance(run.settings) if record.data else self.description
+        if self.description not in (None, description) or known_digest not in (None, digest):
+            return False
+        self.description = description
+        if digest:
+            self.digest_by_split[split] = digest
+        return True
+
+
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
     """Return lists of the runs with the same config and data, in the order of their first runs."""
     divided: list[list[Run]] = []
     groups_of_config: dict[str, list[tuple[KnownData, list[Run]]]] = {}
     for run in runs:
-        settings = config_without_chance(run.settings) if run.settings else str(run.folder)
-        config = json.dumps([run.record.experiment, settings], sort_keys=True, default=str)
-        groups = groups_of_config.setdefault(config, [])
+        settings = settings_of_same_config(run.settings) if run.settings else str(run.folder)
+        config_key = json.dumps([run.record.experiment, settings], sort_keys=True, default=str)
+        groups = groups_of_config.setdefault(config_key, [])
         for data, members in groups:
-            if extend_if_same_data(data, run):
+            if data.accept(run):
                 members.append(run)
                 break
         else:  # the first run of the config on these data
-            data, members = {}, [run]
-            extend_if_same_data(data, run)
+            data, members = KnownData(), [run]
+            data.accept(run)
             groups.append((data, members))
             divided.append(members)
     return divided
-
-
-def extend_if_same_data(data: KnownData, run: Run) -> bool:
-    """Add what is known of a run's data, unless it differs; return whether the data are the same.
-
-    All runs have the same description of their data, and those whose rows were divided alike have
-    the same digest. A run that has not begun has neither.
-    """
-    record = run.record
-    settings = run.settings
-    split_seed = record.seed if settings.get(SPLIT_SEED, 0) is None else None
-    known: KnownData = {}
-    if record.data:
-        known["description"] = record.data_without_chance(settings)
-    if record.data_digest:
-        known[split_seed, settings.get(FOLD)] = record.data_digest
-    is_same = all(data.get(key, value) == value for key, value in known.items())
-    if is_same:
-        data.update(known)
-    return is_same
 
 
 def _counted(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
@@ -323,16 +322,16 @@ def seed_and_fold(run: Run) -> Repeat:
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
     """Return for each group the settings that differ among its experiment's groups on its data."""
-    configs_beside: dict[tuple[str, str], list[Values]] = {}
+    configs_on_data: dict[tuple[str, str], list[Values]] = {}
     for group in groups:
         if settings := group.runs[0].settings:
-            configs = configs_beside.setdefault((group.record.experiment, group.data), [])
-            configs.append(config_without_chance(settings))
+            configs = configs_on_data.setdefault((group.record.experiment, group.data), [])
+            configs.append(settings_of_same_config(settings))
     varied = []
     for group in groups:
-        config = config_without_chance(group.runs[0].settings)
-        others = configs_beside.get((group.record.experiment, group.data), [])
-        keys = [key for key in config if any(other.get(key) != config[key] for other in others)]
+        config = settings_of_same_config(group.runs[0].settings)
+        configs = configs_on_data.get((group.record.experiment, group.data), [])
+        keys = [key for key in config if any(other.get(key) != config[key] for other in configs)]
         varied.append({key: config[key] for key in keys})
     return varied
 

@@ -8,10 +8,11 @@ import pytest
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
-from dlrun.reports import run_data
+from dlrun.reports import result_tags
 from dlrun.reports.comparison import fill_in_sections, tag_marks
 from dlrun.reports.overview_table import FEWEST_ROWS, MOST_ROWS, Overview, make_overview_table
-from dlrun.reports.run_data import RunSection, Tag
+from dlrun.reports.result_tags import Tag
+from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification, config, sections
 
 
@@ -34,12 +35,16 @@ OTHERS = {"reference_differs": "not the book's data"}
 @pytest.mark.parametrize(
     ("tag", "record", "harmless"),
     [
-        (run_data.NOT_COMPARED, OTHERS, {}),
-        (run_data.GENERATED, {"source": "sample"} | OTHERS, {"source": "x"}),
-        (run_data.CHOSEN_BY_TEST, {"weights_epoch": 2} | ON_TEST, {"weights_epoch": 3} | ON_TEST),
-        (run_data.FAILED, {"status": "failed"}, {}),
-        (run_data.UNFINISHED, {"status": "interrupted"}, {}),
-        (run_data.NOT_RANKED, {"metrics": {"test_brier": 0.5}}, {}),
+        (result_tags.NOT_COMPARED, OTHERS, {}),
+        (result_tags.GENERATED, {"source": "sample"} | OTHERS, {"source": "x"}),
+        (
+            result_tags.CHOSEN_BY_TEST,
+            {"weights_epoch": 2} | ON_TEST,
+            {"weights_epoch": 3} | ON_TEST,
+        ),
+        (result_tags.FAILED, {"status": "failed"}, {}),
+        (result_tags.UNFINISHED, {"status": "interrupted"}, {}),
+        (result_tags.NOT_RANKED, {"metrics": {"test_brier": 0.5}}, {}),
     ],
 )
 def test_a_weakness_is_a_tag(
@@ -47,24 +52,24 @@ def test_a_weakness_is_a_tag(
 ) -> None:
     for place, (values, is_weak) in enumerate(((record, True), (harmless, False))):
         found = overview(sections(run(tmp_path, str(place), **values)))
-        others = {run_data.ONE_SEED} if "status" not in values else set()
+        others = {result_tags.ONE_SEED} if "status" not in values else set()
         assert set(found.tags) == {*others, *([tag] if is_weak else [])}
         assert (tag_marks([tag]) in found.rows[0]["tags"]) == is_weak
 
 
 def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
     two = [run(tmp_path, str(n), seed=n, config={"seed": n}) for n in range(2)]
-    assert overview(sections(*two)).tags == [run_data.FEW_SEEDS]
+    assert overview(sections(*two)).tags == [result_tags.FEW_SEEDS]
     shipped = registry.experiment_entry("hitters-linear").shipped.values
     fit = run(tmp_path, "fit", "hitters-linear", config=shipped)
     assert overview(sections(fit)).tags == [], "a fit without chance"
     (shown,) = sections(run(tmp_path, "diverged"))
     shown.table = {"epoch": [1, 2], "train_loss": [0.5, 0.6]}
-    assert shown.tags == [run_data.DIVERGED]
+    assert shown.tags == [result_tags.DIVERGED]
     (two[0].folder / "words.csv").write_text("x")
     (shown,) = sections(two[0])
     shown.read_predictions()
-    assert shown.tags == [run_data.DAMAGED]
+    assert shown.tags == [result_tags.DAMAGED]
 
 
 def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:

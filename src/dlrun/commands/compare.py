@@ -10,7 +10,7 @@ from dlrun.commands.opened_runs import EMPTY
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import KnownData, extend_if_same_data
+from dlrun.groups import KnownData
 from dlrun.metrics import agreed_directions, describe_metric
 from dlrun.rows import SECONDS
 from dlrun.run_folder.find import run_name_without_time
@@ -58,8 +58,8 @@ def compare(
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
-    known: KnownData = {}
-    same_data = all(extend_if_same_data(known, run) for run in opened)
+    known = KnownData()
+    same_data = all(known.accept(run) for run in opened)
     rows = _differing([_describe(run) for run in opened])
     rows += _metrics(opened, mark_best=same_data)
     if json:

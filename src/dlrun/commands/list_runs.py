@@ -66,7 +66,8 @@ def list_runs(
         raise ConfigError("--json and --csv: only one of them", "choose one")
     for name in tag or ():
         check_tag(name)
-    conditions = [_Condition(text) for text in (*(where or ()), *(f"tag={t}" for t in tag or ()))]
+    texts = [*(where or ()), *(f"tag={name}" for name in tag or ())]
+    conditions = [_Condition(text) for text in texts]
     named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     rows = list[Row]()
@@ -90,7 +91,7 @@ def list_runs(
         keys = [*COLUMNS, "metrics", "config"]
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
-        keys = [*dict.fromkeys([*COLUMNS, *filter(None, [sort])])]
+        keys = list(COLUMNS) + ([sort] if sort and sort not in COLUMNS else [])
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         _show(rows, sort or "", screen)
@@ -179,6 +180,7 @@ def _sort(rows: list[Row], sort_key: str, copies: Collection[Path], screen: Scre
         screen.warn(describe_metric(unknown[0], directions).not_ranked)
         return sorted(rows, key=lambda row: Path(row["folder"]) in copies)
 
+    # Copies last; before them rows without a value; numbers before texts; then by either.
     def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
         is_copy = Path(row["folder"]) in copies
         value = row.get(sort_key)
@@ -218,18 +220,18 @@ def _shown_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row
 def _columns(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
     """Return the columns of the table that have something to say.
 
-    Tags and notes have columns if a run has any; the experiment has one if there are several. So
-    has the key by which the runs are sorted, if any.
+    Tags and notes have columns if a run has any; the experiment has one if there are several. The
+    key that sorts has one too, unless the metric column shows it.
     """
     unused = [name for name in ("tags", "note") if not any(row[name] for row in rows)]
     if len({row["experiment"] for row in rows}) == 1:
         unused.append("experiment")
     columns = COLUMNS | {"value": replace(COLUMNS["value"], title=common_metric or "metric")}
     names = [name for name in SHOWN if name not in unused]
-    is_shown_already = all(
+    value_column_shows_key = all(
         f"metrics.{row['metric']}" == sort_key for row in rows if row.get(sort_key) is not None
     )
-    if sort_key and sort_key not in names and not is_shown_already:
+    if sort_key and sort_key not in names and not value_column_shows_key:
         names.insert(names.index("value"), sort_key)
         is_metric = sort_key.startswith("metrics.")
         columns.setdefault(sort_key, number(sort_key) if is_metric else Column(sort_key))

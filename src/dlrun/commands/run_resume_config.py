@@ -11,7 +11,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.slurm.submit import submit_run_to_slurm
+from dlrun.slurm.submit import submit_run
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 
@@ -33,7 +33,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     ) -> int:
         settings = opt.add_arguments_to_settings(settings, name, words)
         if opt.is_for_slurm(slurm, wait):
-            return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
+            return submit_run(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
 
     return run

@@ -62,10 +62,10 @@ class TablePart:
         """Return the names of the rows, see `name_rows`."""
         return name_rows([place for _, place in self.records])
 
-    def rows(self, chosen: Rows) -> "TablePart":
+    def take(self, indices: Rows) -> "TablePart":
         """Return the rows with the given indices."""
-        records = [self.records[row] for row in chosen.tolist()]
-        return TablePart(self.X[chosen], self.targets[chosen], records)
+        records = [self.records[index] for index in indices.tolist()]
+        return TablePart(self.X[indices], self.targets[indices], records)
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def read_table(context: ReadContext) -> list[list[Record]]:
 
     Raises ConfigError if a part lacks a column that the config needs, or one of the first part.
     """
-    columns = dict(context.config.columns)  # by what needs each: a setting, or another part
+    required_columns = dict(context.config.columns)  # by the setting or part that needs each
     row_id = getattr(context.config, "id", None)
     parts: list[list[Record]] = []
     for path in context.paths:
-        header, rows = open_csv_table(path, columns, context.warnings, row_id)
+        header, rows = open_csv_table(path, required_columns, context.warnings, row_id)
         if "" in header:
             remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
             raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
@@ -115,7 +115,7 @@ def read_table(context: ReadContext) -> list[list[Record]]:
             if header.count(name) > 1:
                 problem = f"{header.count(name)} columns are named {cut(name, 40)!r}"
                 raise DataError(f"{path}:1: {problem}", "rename one of them")
-        columns |= {f"column {name}": name for name in header}
+        required_columns |= {f"column {name}": name for name in header}
         parts.append([*whole_rows(rows)])
         if not parts[-1]:
             raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
@@ -129,8 +129,8 @@ def make_table(context: ReadContext) -> Table:
     names = _names_of_inputs(parts[0], context)
     parts = [usable_rows(part, names, context) for part in parts]
     levels = read_levels(names, parts, config)
-    divide = _divide_classes if config.task == "classification" else _divide_values
-    split = divide(context, parts)
+    divide_rows = _divide_classes if config.task == "classification" else _divide_values
+    split = divide_rows(context, parts)
     records = [record for part in parts for record in part]
     columns = TableColumns(levels=levels)
     if config.missing == "median":
@@ -146,13 +146,13 @@ def make_table(context: ReadContext) -> Table:
             target_moments = float(fitted_targets.mean()), float(fitted_targets.std())
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    rows = TablePart(X, split.targets, records)
+    all_rows = TablePart(X, split.targets, records)
     text = context.origin.text + _describe_rows(context, parts, len(split.test_rows))
     return Table(
         columns,
         config.target,
-        rows.rows(split.train_rows),
-        rows.rows(split.test_rows),
+        all_rows.take(split.train_rows),
+        all_rows.take(split.test_rows),
         replace(context.origin, text=text),
         digest,
         split.labels,
@@ -177,8 +177,8 @@ def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> RowSplit
     cells_of_target = [cells[config.target].strip() for part in parts for cells, _ in part]
     classes = {*cells_of_target}
     if len(classes) > len(cells_of_target) / 2:
-        rows = pluralize(len(cells_of_target), "row")
-        problem = f"column {config.target!r} has {len(classes):,} classes in {rows}"
+        row_count_text = pluralize(len(cells_of_target), "row")
+        problem = f"column {config.target!r} has {len(classes):,} classes in {row_count_text}"
         remedy = "name another column as data.target"
         if all(map(is_number, classes)):
             remedy = "`--set data.task=regression` predicts numbers"
@@ -194,28 +194,17 @@ def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> RowSplit
 
 
 def _divide_values(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
-    """Return the target of every row, and divide the rows into training and test rows.
-
-    The test rows are those of scikit-learn's train_test_split, unless they or folds are given.
-    """
-    config = context.config
+    """Return the target of every row, and divide the rows into training and test rows."""
     all_cells = [cells for part in parts for cells, _ in part]
-    targets = np.array([float(cells[config.target]) for cells in all_cells])
-    rows = np.arange(len(all_cells))
-    if len(parts) > 1:
-        train_rows, test_rows = np.split(rows, [len(parts[0])])
-    elif config.chosen_fold is not None:
-        test_rows = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
-        train_rows = np.setdiff1d(rows, test_rows)
-    else:
-        order = np.random.RandomState(context.seed).permutation(len(rows))
-        test_rows, train_rows = np.split(order, [math.ceil(config.test_share * len(rows))])
+    targets = np.array([float(cells[context.config.target]) for cells in all_cells])
+    train_rows, test_rows = _divide_indices(context, targets, parts)
     place = context.origin.text
     if len(train_rows) < 2:
-        problem = f"{len(test_rows):,} of {pluralize(len(rows), 'row')} for the test leave too few"
+        row_count_text = pluralize(len(targets), "row")
+        problem = f"{len(test_rows):,} of {row_count_text} for the test leave too few"
         raise DataError(f"{place}: {problem}", "give more rows, or a smaller data.test_share")
     if np.ptp(targets[train_rows]) == 0:
-        problem = f"{place}: {config.target} has one value in all training rows"
+        problem = f"{place}: {context.config.target} has one value in all training rows"
         raise DataError(problem, "give more rows, or name another column as data.target")
     contents = np.array([hash((*cells.values(),)) for cells in all_cells])
     _, first_place = parts[-1][0]
@@ -223,24 +212,41 @@ def _divide_values(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
     return RowSplit(targets, train_rows, test_rows)
 
 
+def _divide_indices(
+    context: ReadContext, targets: Array, parts: list[list[Record]]
+) -> tuple[Rows, Rows]:
+    """Return indices of training and test rows: given, of a fold, or train_test_split's."""
+    config = context.config
+    indices = np.arange(len(targets))
+    if len(parts) > 1:
+        train_rows, test_rows = np.split(indices, [len(parts[0])])
+        return train_rows, test_rows
+    if config.chosen_fold is not None:
+        test_rows = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
+        return np.setdiff1d(indices, test_rows), test_rows
+    order = np.random.RandomState(context.seed).permutation(len(indices))
+    test_rows, train_rows = np.split(order, [math.ceil(config.test_share * len(indices))])
+    return train_rows, test_rows
+
+
 def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
     """Return columns whose numbers have mean 0 and standard deviation 1 in a matrix of rows."""
     pairs = zip(X.mean(0).tolist(), X.std(0).tolist(), strict=True)
     moments = dict(zip(columns.names, pairs, strict=True))
-    numbers = [name for name, levels in columns.levels.items() if not levels]
+    numbers = [name for name, levels in columns.levels.items() if not levels]  # not categories
     scales = {name: (moments[name][0], moments[name][1] or 1) for name in numbers}
     return columns.model_copy(update={"scales": scales})
 
 
-def _describe_rows(context: ReadContext, parts: list[list[Record]], tested: int) -> str:
-    """Return the row counts and their division as text, so that another one has another origin."""
+def _describe_rows(context: ReadContext, parts: list[list[Record]], test_count: int) -> str:
+    """Return row counts as text, so that runs on differently divided rows have other origins."""
     config = context.config
-    rows = pluralize(sum(map(len, parts)), "row")
-    counts = f"{tested:,} of {rows} for the test"
+    row_count_text = pluralize(sum(map(len, parts)), "row")
+    counts = f"{test_count:,} of {row_count_text} for the test"
     if config.chosen_fold:  # the folds of a cross-validation may differ by a row
-        counts = rows
+        counts = row_count_text
     elif len(parts) > 1:
-        counts = f"{pluralize(len(parts[0]), 'row')}, and {tested:,} of data.test for the test"
+        counts = f"{pluralize(len(parts[0]), 'row')}, and {test_count:,} of data.test for the test"
     if isinstance(config, HittersDataConfig):
         seed = "" if config.source == GENERATED else f", seed {context.seed}"
         return f", {counts}{seed}{config.fold_text}"
@@ -265,7 +271,7 @@ def generate_rows(context: ReadContext) -> list[list[Record]]:
         words = DAY_WORDS
     values = np.random.default_rng(context.seed).normal(0, 1, (SAMPLE_ROWS, len(names)))
     values[:, -1] += values[:, :3].sum(1)
-    for row in range(1, SAMPLE_ROWS):
+    for row in range(1, SAMPLE_ROWS):  # as on trading days, a row tells something of the next
         values[row] += values[row - 1] / 2
     records: list[Record] = []
     for row, numbers in enumerate(values.tolist()):

@@ -47,15 +47,15 @@ def make_lagged_days(context: ReadContext) -> Table:
         levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}
     )
     X = np.array(encode_rows(days, columns.encode))
-    rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
+    all_rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
     fitted = np.flatnonzero(is_train)
     tested = np.flatnonzero(~is_train)
-    digest = digest_of_rows(X, rows.targets, fitted, tested)
+    digest = digest_of_rows(X, all_rows.targets, fitted, tested)
     return Table(
         columns,
         VOLUME,
-        rows.rows(fitted),
-        rows.rows(tested),
+        all_rows.take(fitted),
+        all_rows.take(tested),
         context.origin,
         digest,
         target_moments=scales[VOLUME],

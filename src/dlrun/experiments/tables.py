@@ -90,7 +90,7 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[
     fitted, held_out = split_off_validation(
         validation, train, test, config.split_seed, screen, shuffle=not table.is_series
     )
-    return {"train": train.rows(fitted), "valid": train.rows(held_out), "test": test}
+    return {"train": train.take(fitted), "valid": train.take(held_out), "test": test}
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:

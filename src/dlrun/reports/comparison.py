@@ -12,7 +12,8 @@ from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.groups import Group, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve
-from dlrun.reports.run_data import FEW_SEEDS, NOT_RANKED, ONE_SEED, RunSection, Tag
+from dlrun.reports.result_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, Tag
+from dlrun.reports.run_data import RunSection
 from dlrun.rows import GROUP_COLUMNS, Column, used_columns
 
 COLOURED = 5  # curves of a chart; the others are not drawn

@@ -12,7 +12,8 @@ from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, by_rank, tag_marks, tags_of_group
-from dlrun.reports.run_data import RunSection, Tag
+from dlrun.reports.result_tags import Tag
+from dlrun.reports.run_data import RunSection
 from dlrun.rows import Column, used_columns
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 

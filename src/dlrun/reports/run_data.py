@@ -10,28 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.download import with_published_name
-from dlrun.data.sources import GENERATED as GENERATED_SOURCE
+from dlrun.data.sources import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run, find_damage
-from dlrun.groups import FEWEST
+from dlrun.reports import result_tags
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
 from dlrun.run_folder.record import RunEnvironment, RunNotes
-from dlrun.run_folder.recorded_metrics import (
-    EDITIONS,
-    HOLD_OUT,
-    STEP,
-    is_plottable,
-    published_metrics,
-)
+from dlrun.run_folder.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
 from dlrun.system.console import cut
 
 if TYPE_CHECKING:
@@ -88,44 +82,22 @@ class ClassifiedPhotograph:
     picture: str = ""  # a data URI
 
 
-class Tag(NamedTuple):
-    """Names what weakens a result, and says why or what helps, with commands in backticks."""
-
-    name: str
-    reason: str
-    is_problem: bool = False  # shown in red
-
-
-FAILED = Tag("failed", "a run ended by an error, which its section names", is_problem=True)
-UNFINISHED = Tag("unfinished", "a run that has not ended, or was killed, is in no mean")
-DAMAGED = Tag("damaged", "a file of a run was changed, and is not shown", is_problem=True)
-DIVERGED = Tag(
-    "diverged", "the training loss ended above its first value, or is no number", is_problem=True
-)
-COPY = Tag("copy", "a run's folder was copied; only the original counts")
-REPEATED = Tag("repeated", "of runs with the same config, seed and data the last one counts")
-GENERATED = Tag("generated data", "they show that everything works, and nothing about the book")
-NOT_COMPARED = Tag("not compared", "the book's numbers do not judge it; its section says why")
-CHOSEN_BY_TEST = Tag("chosen by the test rows", f"the test metric is too good: {HOLD_OUT}")
-ONE_SEED = Tag("1 seed", "another seed can give another number: `dlrun sweep ... --seeds 5`")
-FEW_SEEDS = Tag("few seeds", f"fewer than {FEWEST} say too little of the range of runs")
-NOT_RANKED = Tag("not ranked", "`--set 'metrics={NAME: higher}'`, or lower, says what is better")
-
-
 class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
-    cells: how many cells the table of its curves has at most. with_published: whether published
-    numbers are shown that it is not judged by.
+    max_cells: of the table of its curves. with_published: whether published numbers are shown that
+    it is not judged by.
     """
 
-    def __init__(self, number: int, run: Run, cells: int, *, with_published: bool = False) -> None:
+    def __init__(
+        self, number: int, run: Run, max_cells: int, *, with_published: bool = False
+    ) -> None:
         self.problems = [*find_damage(run)]  # a sentence for each damaged file
         self.is_damaged = bool(self.problems)
         self.number = number
         self.run = run
         self.record = run.record
-        # The next three, and more of the title, are set later by `comparison.fill_in_sections`.
+        # `comparison.fill_in_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
         self.representative: RunSection = self  # its config's run whose predictions are shown
@@ -141,7 +113,7 @@ class RunSection:
         self.published = published_metrics(self.record, ignoring_differences=with_published)
         self.table: Table = {}
         if (run.folder / METRICS).exists():
-            self.table = self._read_or_note(lambda: thin_out_table(run.table, cells), {})
+            self.table = self._read_or_note(lambda: thin_out_table(run.table, max_cells), {})
         self.charts = charts_of_run(self.table, self.record)
         has_labels = ASSETS in self.record.files
         self.labels: list[str] = self._read_or_note(lambda: run.labels if has_labels else [], [])
@@ -173,28 +145,28 @@ class RunSection:
         return len(next(iter(self.run.table.values()))) if self.table else 0
 
     @property
-    def tags(self) -> list[Tag]:
+    def tags(self) -> list[result_tags.Tag]:
         """Return what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
-        is_generated = self.record.source == GENERATED_SOURCE
+        is_generated = self.record.source == GENERATED
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
         applies = {
-            FAILED: self.state == "failed",
-            UNFINISHED: self.state not in ("finished", "failed"),
-            DAMAGED: self.is_damaged,
-            DIVERGED: has_grown,
-            COPY: bool(self.copy),
-            REPEATED: bool(self.repeated_by),
-            GENERATED: is_generated,
-            NOT_COMPARED: bool(self.not_compared) and not is_generated,
-            CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
+            result_tags.FAILED: self.state == "failed",
+            result_tags.UNFINISHED: self.state not in ("finished", "failed"),
+            result_tags.DAMAGED: self.is_damaged,
+            result_tags.DIVERGED: has_grown,
+            result_tags.COPY: bool(self.copy),
+            result_tags.REPEATED: bool(self.repeated_by),
+            result_tags.GENERATED: is_generated,
+            result_tags.NOT_COMPARED: bool(self.not_compared) and not is_generated,
+            result_tags.CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
         }
         return [tag for tag in applies if applies[tag]]
 
     def read_predictions(self) -> None:
         """Read the files about the test rows, if they are shown, so that damage is known."""
-        if self.representative is self:
+        if self.representative is self:  # each access reads and checks a file
             _ = self.evaluation, self.worst_rows, self.words, self.photographs
 
     def environment(self) -> Values:
@@ -240,7 +212,7 @@ class RunSection:
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
-        """Return the first photographs that the run classified, with their pictures."""
+        """Return the first photographs of a run of classify-images, with their pictures."""
         nothing: list[ClassifiedPhotograph] = []
         photographs = self._parse_file(PREDICTIONS, self._parse_photographs, nothing)
         if photographs:
@@ -254,7 +226,7 @@ class RunSection:
         reference = self.record.reference
         packaged = reference.get("packaged") or {}
         editions = () if self.not_compared and not self.with_published else EDITIONS
-        for image, _, label, probability, error in _csv_rows(content, "image,"):
+        for image, _rank, label, probability, error in _csv_rows(content, "image,"):
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
                 name = with_published_name(Path(image), packaged).name
                 labels = {edition: (reference.get(edition) or {}).get(name) for edition in editions}

@@ -21,10 +21,11 @@ from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.console import Screen
-from dlrun.system.signals import EXIT_CODES
+from dlrun.system.signals import STOP_SIGNAL_EXIT_CODES
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
-STDOUT, STDERR, EXIT_CODE, JOB_ID = "stdout.txt", "stderr.txt", "exit-code", "job"
+STDOUT_FILE, STDERR_FILE = "stdout.txt", "stderr.txt"
+EXIT_CODE_FILE, JOB_ID_FILE = "exit-code", "job"
 TICK = 0.5  # seconds between two looks at the run's folder
 QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call too
 
@@ -43,35 +44,33 @@ class ResumeJob:
         """
         if sys.platform == "win32":
             raise DlrunError("there is no SLURM on Windows")
-        # SLURM signals the child too, whose step ends; submitit's handler is called afterwards.
+        # SLURM signals the child too: submitit must not act before the child has saved its step.
         submitit_handler = signal.signal(signal.SIGUSR2, lambda *_: None)
-        run = Path(self.run)
-        steps_before = read_run_record(run).steps or 0
-        folder = run / SLURM_FOLDER
-        folder.mkdir(exist_ok=True)
-        (folder / EXIT_CODE).unlink(missing_ok=True)
-        code = self._run_command(folder)
+        run_folder = Path(self.run)
+        steps_before = read_run_record(run_folder).steps or 0
+        job_folder = run_folder / SLURM_FOLDER
+        job_folder.mkdir(exist_ok=True)
+        (job_folder / EXIT_CODE_FILE).unlink(missing_ok=True)
+        code = self._run_command(job_folder)
         if code == OutOfTime.exit_code:
-            if (read_run_record(run).steps or 0) > steps_before:
+            if (read_run_record(run_folder).steps or 0) > steps_before:
                 assert callable(submitit_handler)
                 submitit_handler(signal.SIGUSR2, None)  # requeues the job and exits the process
-            with (folder / STDERR).open("ab") as err:
+            with (job_folder / STDERR_FILE).open("ab") as err:
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
-            output = (folder / STDERR).read_text(encoding="utf-8", errors="replace")
-            errors = ["its job ended before it began", *re.findall("^error: (.*)", output, re.M)]
-            _mark_waiting_run_failed(run, errors[-1])
-        (folder / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
+            _mark_waiting_run_failed(run_folder)
+        (job_folder / EXIT_CODE_FILE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
     def _run_command(self, folder: Path) -> int:
         """Return the exit code of the dlrun command, whose output is appended to files."""
         command = [sys.executable, "-P", "-m", "dlrun", *self.arguments]
-        with (folder / STDOUT).open("ab") as out, (folder / STDERR).open("ab") as err:
-            ended = subprocess.run(  # noqa: S603 (dlrun's own arguments)
+        with (folder / STDOUT_FILE).open("ab") as out, (folder / STDERR_FILE).open("ab") as err:
+            process = subprocess.run(  # noqa: S603 (dlrun's own arguments)
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
             )
-        return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def checkpoint(self) -> object:
         """Return the job that submitit runs after a requeue: the same job, which will resume."""
@@ -80,21 +79,24 @@ class ResumeJob:
         return DelayedSubmission(self)
 
 
-def _mark_waiting_run_failed(run: Path, why: str) -> None:
-    """Set the status of a run that never began to `failed`; leave any other run unchanged."""
+def _mark_waiting_run_failed(run_folder: Path) -> None:
+    """Set a run that never began to `failed`, with its job's last error; leave others unchanged."""
     with contextlib.suppress(DlrunError, OSError):
-        record = read_run_record(run)
+        record = read_run_record(run_folder)
         if record.status == "waiting":
-            failed = record.model_copy(update={"status": "failed", "error": why})
-            write_run_record(RunFolder(run), failed)
+            file = run_folder / SLURM_FOLDER / STDERR_FILE
+            output = file.read_text(encoding="utf-8", errors="replace")
+            errors = ["its job ended before it began", *re.findall("^error: (.*)", output, re.M)]
+            failed = record.model_copy(update={"status": "failed", "error": errors[-1]})
+            write_run_record(RunFolder(run_folder), failed)
 
 
-def make_resume_job(run: Path, settings: RunSettings) -> ResumeJob:
+def make_resume_job(run_folder: Path, settings: RunSettings) -> ResumeJob:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
-    places = ["--runs-dir", str(run.parents[1]), "--data-dir", str(data_dir)]
+    places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
     flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(settings, flag)]
-    return ResumeJob(str(run), ("resume", str(run), *places, *flags))
+    return ResumeJob(str(run_folder), ("resume", str(run_folder), *places, *flags))
 
 
 def jobs_in_queue() -> set[str] | None:
@@ -108,10 +110,10 @@ def jobs_in_queue() -> set[str] | None:
     return set(output.split())
 
 
-def read_job_id(run: Path) -> str | None:
+def read_job_id(run_folder: Path) -> str | None:
     """Return the id of the SLURM job of a run, or None if it was not submitted."""
     with contextlib.suppress(OSError):
-        return (run / SLURM_FOLDER / JOB_ID).read_text(encoding="utf-8").strip()
+        return (run_folder / SLURM_FOLDER / JOB_ID_FILE).read_text(encoding="utf-8").strip()
     return None
 
 
@@ -124,20 +126,22 @@ def watch_jobs(job_ids: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
         if time.monotonic() > last_asked + QUEUE_TICK:
             queued = jobs_in_queue()
             last_asked = time.monotonic()
-        ended = {}  # often of no job; the code is None if a job left none
-        for run, job_id in unfinished.items():
-            code = _read_exit_code(run)
+        exit_codes = {}  # often of no job; the code is None if a job left none
+        for run_folder, job_id in unfinished.items():
+            code = _read_exit_code(run_folder)
             has_left_queue = queued is not None and job_id not in queued
             # After a signal the job may be queued again.
-            has_final_code = code is not None and code not in EXIT_CODES
+            has_final_code = code is not None and code not in STOP_SIGNAL_EXIT_CODES
             if has_left_queue or has_final_code:
-                ended[run] = code
-        unfinished = {run: job_id for run, job_id in unfinished.items() if run not in ended}
-        yield ended
+                exit_codes[run_folder] = code
+        for run_folder in exit_codes:
+            del unfinished[run_folder]
+        yield exit_codes
 
 
-def _read_exit_code(run: Path) -> int | None:
-    file = run / SLURM_FOLDER / EXIT_CODE
+def _read_exit_code(run_folder: Path) -> int | None:
+    """Return the exit code that a job has left, or None if it has left none, or not yet."""
+    file = run_folder / SLURM_FOLDER / EXIT_CODE_FILE
     try:
         # NFS remembers for up to a minute that a file was missing, unless its folder is listed.
         if file not in file.parent.iterdir():
@@ -147,27 +151,28 @@ def _read_exit_code(run: Path) -> int | None:
         return None
 
 
-def wait_for_job(run: Path, job_id: str, screen: Screen, *, as_json: bool) -> int:
+def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool) -> int:
     """Wait until the SLURM job of a run has ended, show its output, and return its exit code."""
-    streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
+    streams = {STDERR_FILE: screen.err.file} | ({} if as_json else {STDOUT_FILE: screen.out.file})
     shown = dict.fromkeys(streams, 0)  # bytes of each file
+    job_folder = run_folder / SLURM_FOLDER
     code = None
     try:
-        for ended in watch_jobs({run: job_id}):
-            code = ended.get(run)
+        for exit_codes in watch_jobs({run_folder: job_id}):
+            code = exit_codes.get(run_folder)
             for name, stream in streams.items():
                 with contextlib.suppress(FileNotFoundError):  # it has not started
-                    shown[name] += _copy_new_lines(run / SLURM_FOLDER / name, stream, shown[name])
+                    shown[name] += _copy_new_lines(job_folder / name, stream, shown[name])
     except Interrupted:
         screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
     if code is None:
-        state = Run.in_folder(run).state
+        state = Run.in_folder(run_folder).state
         problem = f"job {job_id} is no longer in SLURM's queue, its run is {state}"
-        hint = f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here"
+        hint = f"SLURM's messages are in {job_folder}; `dlrun resume {run_folder}` continues here"
         raise DlrunError(problem, hint)
     if as_json:
-        print_results_json(run, screen)
+        print_results_json(run_folder, screen)
     return code
 
 

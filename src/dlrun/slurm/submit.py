@@ -23,7 +23,7 @@ from dlrun.execution import checks, run_recorder
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder
-from dlrun.slurm.job import JOB_ID, SLURM_FOLDER, ResumeJob, make_resume_job, wait_for_job
+from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job, wait_for_job
 from dlrun.system.extras import require_extra
 
 SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
@@ -77,20 +77,20 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         raise ConfigError(error.message, hint) from None
 
 
-def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
+def submit_run(experiment: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = settings.console()
     options = parse_slurm_options(texts)
     if options.parallel is not None:
         raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
-    check_slurm_available()
-    config = checks.check_new_run(name, settings, here=False)
+    require_slurm()
+    config = checks.check_new_run(experiment, settings, here=False)
     if config is None:  # a dry run
         return 0
     planned = [RunToSubmit(config, settings)]
-    ((folder, job_id),) = submit_runs_to_slurm(name, planned, options, name)
+    ((folder, job_id),) = submit_jobs(experiment, planned, options, experiment)
     if wait:
-        screen.note(f"submitted {name}/{folder.name} as job {job_id}")
+        screen.note(f"submitted {experiment}/{folder.name} as job {job_id}")
         return wait_for_job(folder, job_id, screen, as_json=settings.json)
     if settings.json:
         screen.print_json({"status": "waiting", "run": str(folder), "job": job_id})
@@ -101,7 +101,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
     return 0
 
 
-def check_slurm_available() -> None:
+def require_slurm() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     require_extra("--slurm", "slurm", "submitit")
     if shutil.which("sbatch") is None:
@@ -117,7 +117,7 @@ class RunToSubmit:
     folder: Path | None = None
 
 
-def submit_runs_to_slurm(
+def submit_jobs(
     experiment: str,
     planned: Sequence[RunToSubmit],
     options: SlurmOptions,
@@ -144,7 +144,7 @@ def submit_runs_to_slurm(
                     run_recorder.write_first_files(claimed, record, run.settings)
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name)
-        job_ids = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
+        job_ids = _call_sbatch(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new_folders:
             shutil.rmtree(path)
@@ -154,11 +154,11 @@ def submit_runs_to_slurm(
     for path, job_id in submitted:
         folder = path / SLURM_FOLDER
         folder.mkdir(exist_ok=True)
-        (folder / JOB_ID).write_text(f"{job_id}\n", encoding="utf-8")
+        (folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
     return submitted
 
 
-def _submit_jobs(
+def _call_sbatch(
     jobs: Sequence[ResumeJob], folder: Path, parameters: dict[str, object]
 ) -> list[str]:
     """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""

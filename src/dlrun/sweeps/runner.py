@@ -23,7 +23,7 @@ from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
-from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
+from dlrun.system.signals import SIGNALS, STOP_SIGNAL_EXIT_CODES, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
 RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
@@ -248,7 +248,7 @@ class _Runner:
             state.runs[point.number] = run
         if state.is_done(point):
             self.progress.end(point, "done")
-        elif self.ending and message.exit_code in EXIT_CODES:
+        elif self.ending and message.exit_code in STOP_SIGNAL_EXIT_CODES:
             self.progress.end(point, "ended")
         else:
             why = message.error or "its run is no longer there"

@@ -45,7 +45,7 @@ def run_sweep(
     """
     screen = options.console()
     if slurm_options is not None:
-        submit.check_slurm_available()
+        submit.require_slurm()
     runs_dir = run_context.resolve_runs_dir(options.runs_dir)
     if resume is not None:
         folder = find_sweep(resume, runs_dir)
@@ -150,9 +150,7 @@ def _submit(
     if planned:
         name = f"{plan.experiment} {plan.name}"
         folder = sweep.folder.absolute()
-        submitted = submit.submit_runs_to_slurm(
-            plan.experiment, [*planned.values()], options, name, folder
-        )
+        submitted = submit.submit_jobs(plan.experiment, [*planned.values()], options, name, folder)
         waiting = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
         screen.note(f"submitted {pluralize(len(planned), 'point')} as SLURM jobs{waiting}")

@@ -14,7 +14,7 @@ from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: Terminated, signal.SIGUSR2: OutOfTime}
-EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
+STOP_SIGNAL_EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
 _raised_signals: list[int] = []  # by raise_stop_signal
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,22 @@ from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
-from dlrun.experiments.table_fits.table_experiment import FitArrays, TableExperiment, TableModel
+from dlrun.experiments.table_fits.table_experiment import (
+    FitArrays,
+    FitIterator,
+    TableExperiment,
+    TableModel,
+)
 from dlrun.experiments.tables import Matrix
 from dlrun.system.console import Screen
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
 
 
-class LinearModel:
+class LinearModel(TableModel):
     """Predicts values, or the logits of classes, by an intercept and a coefficient per column."""
 
     step = "fit"
-    columns: tuple[str, ...] = ()
 
     def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes); two classes have one logit."""
@@ -42,7 +45,7 @@ class LinearModel:
 class LeastSquares(LinearModel):
     """Predicts values by a linear model that is fitted by least squares."""
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
         spreads = rows.std(0)
@@ -57,7 +60,7 @@ class LeastSquares(LinearModel):
 class Logistic(LinearModel):
     """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield one fit, on standardised columns."""
         from sklearn import linear_model, preprocessing  # slow
 
@@ -77,10 +80,10 @@ class Lasso(LinearModel):
     def __init__(self, config: LassoConfig) -> None:
         self.config = config
         self.is_classifier = is_classification(config)
-        score = "valid_accuracy" if self.is_classifier else "valid_mae"
-        self.columns = ("alpha", score, "nonzero")
+        self.shown_number = "valid_accuracy" if self.is_classifier else "valid_mae"
+        self.recorded_numbers = ("alpha", self.shown_number, "nonzero")
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
         from sklearn import config_context, preprocessing  # slow
 
@@ -115,7 +118,7 @@ class Lasso(LinearModel):
                 scores.append(self._score(self.predict(fit, rows[held]), targets[held]))
             nonzero = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
             numbers = (alpha, np.mean(scores[:-1]), nonzero)
-            yield fit | dict(zip(self.columns, map(np.array, numbers), strict=True))
+            yield fit | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
         if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
@@ -138,7 +141,7 @@ class Lasso(LinearModel):
         return float(right.mean())
 
 
-class Boosting:
+class Boosting(TableModel):
     """Predicts values or classes by scikit-learn's gradient-boosted trees.
 
     Only a pickle holds the trees, and it could run code. So a fit is the rows and targets of which
@@ -146,13 +149,12 @@ class Boosting:
     """
 
     step = "fit"
-    columns: tuple[str, ...] = ()
 
     def __init__(self, config: BoostingConfig) -> None:
         self.config = config
         self.trees = None
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield one fit of boosted trees."""
         self.trees = self._grow(rows, targets)
         yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}

@@ -38,6 +38,7 @@ from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_met
 from dlrun.system.console import Screen, format_position, to_json
 
 FitArrays = dict[str, Array]  # what a run saves of a fit
+FitIterator = Iterator[FitArrays]
 Parts = dict[str, TablePart]  # train, test, and valid if rows validate
 MODEL = "model.npz"  # the arrays of all fits of a run
 
@@ -45,16 +46,17 @@ MODEL = "model.npz"  # the arrays of all fits of a run
 class TableModel(Protocol):
     """Defines a model of the rows of a table, whose fit is arrays: they are what a run saves.
 
-    step: what a fit is called. columns: the single numbers of a fit that metrics.csv has too; the
-    second is shown at each step. A linear model's fit has `intercept` (outputs,) or () and
-    `coefficients` (outputs, columns) or (columns,), whose scale is that of the columns, and, if
-    there are several fits, `standardised`: the coefficients of standardised columns.
+    The arrays of a linear model's fit:
+    intercept: (outputs,) or ().
+    coefficients: (outputs, columns) or (columns,), of the columns as they are.
+    standardised: the coefficients of standardised columns; required if there are several fits.
     """
 
-    step: str
-    columns: tuple[str, ...]
+    step: str  # what a fit is called
+    recorded_numbers: tuple[str, ...] = ()  # single numbers of a fit that metrics.csv has too
+    shown_number: str = ""  # which of them is shown at each step; empty: none
 
-    def fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> Iterator[FitArrays]:
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield the fits after the first `done` ones; that which validates best is kept.
 
         rows: (n, columns). targets: values (n,), or the indices of classes.
@@ -105,24 +107,22 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             assets = TableAssets.of(table)
             context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            digest = fingerprint_table(table)
-            fits = self._fit_all(self.make_model(config), assets, parts, digest, config, context)
+            fitted_models = self._fit_all(table, parts, config, context)
         best = _best_step(context.steps.rows, metrics_of_table(config, assets.labels)[0])
-        fitted = fits[best]
-        stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fitted.arrays}
+        fitted = fitted_models[best]
+        all_arrays = [fitted_model.arrays for fitted_model in fitted_models]
+        stacked = {
+            name: np.stack([arrays[name] for arrays in all_arrays]) for name in all_arrays[0]
+        }
         context.keep(MODEL, _pack(stacked))
         predictions = fitted.predict(table.test)
         keep_test_predictions(context, config.predictions, predictions, table.describe)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
-        counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-        summary = [f"data     {table.origin.text}", f"rows     {counts}"]
-        summary += [f"columns  {len(assets.columns.names)}"]
         if "coefficients" in fitted.arrays:
             sizes = [fitted.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-            summary += ["", *_keep_coefficients(context, fitted)]
-        context.write_summary("\n".join(summary))
-        metrics = newest_metrics([context.steps.rows[best]])  # without R² of one row, which is NaN
+        _summarise(context, table, parts, fitted)
+        metrics = newest_metrics([context.steps.rows[best]])  # drops R² of one row: it is NaN
         metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
@@ -134,40 +134,39 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         )
 
     def _fit_all(
-        self,
-        model: TableModel,
-        assets: TableAssets,
-        parts: Parts,
-        digest: str,
-        config: CpuOnlyConfig,
-        context: RunContext,
+        self, table: Table, parts: Parts, config: CpuOnlyConfig, context: RunContext
     ) -> list[FittedModel]:
         """Return all fits of the model; each fit is a step of the run."""
+        model = self.make_model(config)
+        assets = TableAssets.of(table)
         steps = context.steps
         total = config.total_steps or 1
         targets = _targets_to_fit(assets, parts["train"])
         names = metrics_of_table(config, assets.labels)
-        metrics = [f"{part}_{name}" for part in parts for name in names]
-        shown = [*model.columns[1:2], *(name for name in metrics if not name.startswith("train_"))]
-        columns = list(dict.fromkeys([model.step, *model.columns, *metrics, SECONDS]))
-        checkpoint = steps.begin(columns, digest)
+        metrics = [f"{part_name}_{name}" for part_name in parts for name in names]
+        shown = [name for name in metrics if not name.startswith("train_")]
+        if model.shown_number:
+            shown.insert(0, model.shown_number)
+        csv_columns = dict.fromkeys([model.step, *model.recorded_numbers, *metrics, SECONDS])
+        checkpoint = steps.begin([*csv_columns], fingerprint_table(table))
         saved = [_unpack(content) for content in checkpoint.parts] if checkpoint else []
-        fits = [FittedModel(model, assets, arrays) for arrays in saved]
-        if len(fits) == total:
-            return fits
+        fitted_models = [FittedModel(model, assets, arrays) for arrays in saved]
+        if len(fitted_models) == total:
+            return fitted_models
         with steps.progress("fit", total, model.step):
             started = time.perf_counter()
-            for arrays in model.fits(parts["train"].X, targets, len(fits), context.screen):
+            done = len(fitted_models)
+            for arrays in model.iterate_fits(parts["train"].X, targets, done, context.screen):
                 fitted = FittedModel(model, assets, arrays)
-                fits.append(fitted)
-                row = {model.step: len(fits)} | _row_of_fit(fitted, parts, names)
+                fitted_models.append(fitted)
+                row = {model.step: len(fitted_models)} | _row_of_fit(fitted, parts, names)
                 line = "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
                 row[SECONDS] = time.perf_counter() - started
-                position = format_position(len(fits), total)
+                position = format_position(len(fitted_models), total)
                 steps.finish(row, f"{model.step} {position}  {line}", b"", _pack(arrays))
                 context.stop.after_step()
                 started = time.perf_counter()
-        return fits
+        return fitted_models
 
     def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
         """Predict the test set again with the fit that was kept."""
@@ -183,7 +182,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def _load_best(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
         """Return the fit that a run kept."""
         best = run.results["best_index"]
-        arrays = {name: fits[best] for name, fits in _unpack(run.read(MODEL)).items()}
+        arrays = {name: stacked[best] for name, stacked in _unpack(run.read(MODEL)).items()}
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
@@ -194,12 +193,12 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         title = self.title(run)
         if len(run.rows) == 1:
             return {} if assets.labels else draw_test_values(run, title=title)
-        columns = assets.columns.names
+        table_columns = assets.columns.names
         metric, _ = metrics_of_table(config, assets.labels)
         # (fits, lines): a line for each output and column; two classes have one output.
         coefficient_paths = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
-        outputs = (assets.labels or [""])[-(coefficient_paths.shape[1] // len(columns)) :]
-        names = [f"{column} {output}".strip() for output in outputs for column in columns]
+        outputs = (assets.labels or [""])[-(coefficient_paths.shape[1] // len(table_columns)) :]
+        names = [f"{column} {output}".strip() for output in outputs for column in table_columns]
         best = run.results["best_index"]
         figure = draw_penalty_path(run.table, metric, coefficient_paths, names, best, title=title)
         return {"lasso_path.png": figure}
@@ -207,10 +206,10 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
 def _row_of_fit(fitted: FittedModel, parts: Parts, names: Sequence[str]) -> dict[str, float]:
     """Return the single numbers of a fit and its metrics of these names, by part of the table."""
-    row = {name: fitted.arrays[name].item() for name in fitted.model.columns}
-    for part, rows in parts.items():
-        values = fitted.predict(rows).metrics
-        row |= {f"{part}_{name}": values.get(name, math.nan) for name in names}
+    row = {name: fitted.arrays[name].item() for name in fitted.model.recorded_numbers}
+    for part_name, part in parts.items():
+        values = fitted.predict(part).metrics
+        row |= {f"{part_name}_{name}": values.get(name, math.nan) for name in names}
     return row
 
 
@@ -230,6 +229,16 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
             problem = f"column {assets.target!r}: no row of the class {name!r} is left to fit"
             raise DataError(problem, "give more rows of it, or a smaller data.validation")
     return train.targets
+
+
+def _summarise(context: RunContext, table: Table, parts: Parts, fitted: FittedModel) -> None:
+    """Write the summary of the data and, of a linear model, of the coefficients."""
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    summary = [f"data     {table.origin.text}", f"rows     {counts}"]
+    summary += [f"columns  {len(table.columns.names)}"]
+    if "coefficients" in fitted.arrays:
+        summary += ["", *_keep_coefficients(context, fitted)]
+    context.write_summary("\n".join(summary))
 
 
 def _keep_coefficients(context: RunContext, fitted: FittedModel) -> list[str]:
