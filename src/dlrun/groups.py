@@ -216,7 +216,7 @@ class Group:
     def interval_of_test_set(self, spread: Spread) -> Interval | None:
         """Return the interval of the test accuracy of a single run; None of several runs."""
         is_shown = len(self.counted) == 1 and spread.metric.name == ACCURACY
-        return self.record.interval if is_shown else None
+        return self.record.accuracy_interval if is_shown else None
 
     def row(self, spread: Spread) -> Values:
         """Return what is known of a metric of the group, as screen, JSON, CSV and page have it.

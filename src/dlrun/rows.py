@@ -123,7 +123,7 @@ def run_row(run: Run, notes: RunNotes) -> Values:
         "state": run.state,
         "metric": metric,
         "value": record.metrics[metric] if metric else None,
-        "interval_of_test_set": record.interval,
+        "interval_of_test_set": record.accuracy_interval,
         "book": published_metrics(record).get("book", {}).get(metric or ""),
         "reference_differs": record.reference_differs,
         "seconds": record.seconds.get("total"),

@@ -105,5 +105,7 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
 ) -> None:
     about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
     record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
-    assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
-    assert RunRecord.model_validate(about).interval is None
+    assert record.accuracy_interval == (
+        None if expected is None else pytest.approx(expected, abs=1e-10)
+    )
+    assert RunRecord.model_validate(about).accuracy_interval is None

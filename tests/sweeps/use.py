@@ -28,15 +28,13 @@ def planned(
     *overrides: str,
     experiment: str = EXPERIMENT,
     runs_dir: Path | None = None,
-    on_this_machine: bool = True,
+    here: bool = True,
     **search: Any,
 ) -> SweepPlan:
     """The plan of a sweep called s; of a search space by its fields."""
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    return make_sweep_plan(
-        "s", experiment, options, SearchSpace(**search), screen, on_this_machine=on_this_machine
-    )
+    return make_sweep_plan("s", experiment, options, SearchSpace(**search), screen, here=here)
 
 
 def written(plan: SweepPlan, runs_dir: Path) -> Sweep:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.system.accelerator import Agreement
+from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.resources import temporary_training_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
@@ -64,10 +64,10 @@ def data() -> pl.LightningDataModule:
     return module
 
 
-def compared(training: Training, kind: str, *factor: float) -> Agreement:
+def compared(training: Training, kind: str, *factor: float) -> DeviceComparison:
     precision = training.config.trainer.precision
     with registered("mine", KINDS[kind](*factor), precision), temporary_training_settings(1):
-        return compare_with_cpu("mine", precision, training.try_one_batch)
+        return compare_with_cpu("mine", precision, training.fit_one_batch)
 
 
 def own(folder: Path, module: Any = Module, precision: Any = "32-true") -> Training:

@@ -56,7 +56,7 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "note": notes.note or None,
         "differs": differs,
         "metrics": run.newest_metrics,
-        "interval_of_test_set": run.record.interval,
+        "interval_of_test_set": run.record.accuracy_interval,
         "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,

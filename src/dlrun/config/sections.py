@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import AcceleratorError
 from dlrun.metrics import KNOWN, Better, without_stage
-from dlrun.system.accelerator import NO_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
+from dlrun.system.accelerator import ALLOW_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
 
@@ -242,7 +242,7 @@ class CpuOnlyConfig(ExperimentConfig):
         """Raise AcceleratorError if an accelerator is requested without a fallback."""
         super().check(runs_dir)
         if self.why_on_cpu and not self.fallback:
-            raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
+            raise AcceleratorError(self.why_on_cpu, ALLOW_FALLBACK_HINT)
 
 
 class PenaltyPathConfig(Section):

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,9 +45,9 @@ class InvalidConfigError(ConfigError):
 
     def __init__(self, experiment: str, problems: list[str]) -> None:
         lines = "".join(f"\n  {problem}" for problem in problems)
-        many = f"{len(problems)} errors in the config:{lines}"
+        message = f"{len(problems)} errors in the config:{lines}"
         hint = f"`dlrun config {experiment}` prints every key with its default"
-        super().__init__(problems[0] if len(problems) == 1 else many, hint)
+        super().__init__(problems[0] if len(problems) == 1 else message, hint)
         self.problems = problems
 
 
@@ -62,8 +62,10 @@ def read_and_merge_layers(
     problems: list[str] = []
     for source in sources:
         try:
-            layer = parse_set_override(source) if isinstance(source, str) else source
-            layers += read_config_file(layer) if isinstance(layer, Path) else [layer]
+            if isinstance(source, Path):
+                layers += read_config_file(source)
+            else:
+                layers.append(parse_set_override(source) if isinstance(source, str) else source)
         except ConfigError as error:
             problems.append(error.message)
     if problems:
@@ -79,15 +81,7 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
     try:
         return schema.model_validate(layer.values)
     except ValidationError as invalid:
-        # A union type has an error for each of its members: one line names what all expect.
-        by_path: dict[KeyPath, list[ErrorDetails]] = {}
-        for error in invalid.errors(include_url=False):
-            by_path.setdefault(_path(error, layer), []).append(error)
-    problems = []
-    for path, errors in by_path.items():
-        key = ".".join(map(str, path))
-        problem = _describe(errors, schema, experiment, key)
-        problems.append(f"{_origin(path, layer)}: {key}: {problem}")
+        problems = [*_problems(invalid, schema, layer, experiment)]
     raise InvalidConfigError(experiment, problems)
 
 
@@ -96,12 +90,26 @@ def config_to_yaml(config: Section) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def _path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
+def _problems(
+    invalid: ValidationError, schema: type[Section], layer: ConfigLayer, experiment: str
+) -> Iterator[str]:
+    """Yield a line for each wrong key: one for the errors of all the members of a union type."""
+    errors_by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for error in invalid.errors(include_url=False):
+        errors_by_path.setdefault(_key_path(error, layer), []).append(error)
+    for path, errors in errors_by_path.items():
+        key = ".".join(map(str, path))
+        problem = _describe(errors, schema, experiment, key)
+        yield f"{_origin(path, layer)}: {key}: {problem}"
+
+
+def _key_path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
     """Return the names of the key of a validation error, from the outermost section."""
     path: KeyPath = ()
     for name in error["loc"]:  # a union puts its members' names between the keys
         if (*path, name) in layer.origins:
             path = (*path, name)
+    # A missing key has no origin; nor has an unknown one of values from no file and no `--set`.
     if error["type"] in ("missing", "extra_forbidden") and path[-1:] != error["loc"][-1:]:
         path = (*path, error["loc"][-1])
     return path
@@ -149,6 +157,7 @@ def _suggestion(error: ErrorDetails, key: str, schema: type[Section], experiment
 
 
 def _expected_text(error: ErrorDetails) -> str:
+    """Return what a validation error says that a value must be, such as `true or false`."""
     if template := EXPECTED.get(error["type"]):
         return template.format_map(error.get("ctx", {}))
     return error["msg"].removeprefix("Input should be ")
@@ -159,13 +168,13 @@ def _hint_for_unknown_key(path: list[str], schema: type[Section]) -> str:
     section = ".".join(path[:-1])
     name = path[-1]
     if "." in name:
-        *parents, key = name.split(".")
-        return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"
+        nested = name.replace(".", ": {") + ": ..." + "}" * name.count(".")
+        return f"write {nested}"  # a.b.c: write a: {b: {c: ...}}
     if suggested := suggest_config_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
-    keys = [key.rpartition(".") for key in config_keys(schema)]
-    siblings = [leaf for parent, _, leaf in keys if parent == section]
+    parts = [key.rpartition(".") for key in config_keys(schema)]
+    siblings = [leaf for parent, _, leaf in parts if parent == section]
     return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
@@ -190,10 +199,8 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         by_leaf = {key.rpartition(".")[2]: key for key in reversed(candidates)}
-        by_foreign = {
-            word: by_leaf[leaf] for word, leaf in FOREIGN_NAMES.items() if leaf in by_leaf
-        }
-        key_by_name = by_foreign | by_leaf
+        foreign = {word: by_leaf[leaf] for word, leaf in FOREIGN_NAMES.items() if leaf in by_leaf}
+        key_by_name = foreign | by_leaf
         if similar := closest_name(name, key_by_name):  # the name itself is the closest
             return key_by_name[similar]
     return None

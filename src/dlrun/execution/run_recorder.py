@@ -34,7 +34,7 @@ from dlrun.run_folder.record import (
     RunRecord,
     Status,
     change_notes,
-    checksummed_json,
+    to_checksummed_json,
     write_run_record,
 )
 from dlrun.system import resources
@@ -70,7 +70,7 @@ def write_first_files(
 ) -> None:
     """Write a new run's config, environment, record and notes, and a continued checkpoint."""
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
-    folder.write_text(ENVIRONMENT, checksummed_json(RunEnvironment.model_validate(about)))
+    folder.write_text(ENVIRONMENT, to_checksummed_json(RunEnvironment.model_validate(about)))
     write_run_record(folder, record)
     if (folder.path / CONFIG).exists():
         return

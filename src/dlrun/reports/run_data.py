@@ -117,7 +117,7 @@ class RunSection:
         self.charts = charts_of_run(self.table, self.record)
         has_labels = ASSETS in self.record.files
         self.labels: list[str] = self._read_or_note(lambda: run.labels if has_labels else [], [])
-        self.interval = self.record.interval if self.state == "finished" else None
+        self.interval = self.record.accuracy_interval if self.state == "finished" else None
 
     def _title(self) -> str:
         """Return the experiment, the name that the user gave the run, and the seed."""

@@ -24,7 +24,9 @@ from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
 
-FORMAT = 5
+FORMAT = 5  # of results.json
+ENVIRONMENT_FORMAT = 1
+NOTES_FORMAT = 1
 SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
@@ -37,16 +39,16 @@ TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 
-class _Part(BaseModel):
-    """A part of a record; fields that an experiment adds stay as extra fields."""
+class _FrozenModel(BaseModel):
+    """Cannot be changed; fields that an experiment adds stay as extra fields."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
-class ChecksummedJson(_Part):
+class ChecksummedJson(_FrozenModel):
     """Base class of JSON files that hold a format number and their SHA-256."""
 
-    format: int = 1
+    format: int = 1  # others are given
 
 
 M = TypeVar("M", bound=ChecksummedJson)
@@ -61,7 +63,7 @@ def _check_time(text: str) -> str:
 Time = Annotated[str, AfterValidator(_check_time)]
 
 
-class SweepMembership(_Part):
+class SweepMembership(_FrozenModel):
     """Holds the id and name of a run's sweep, and the run's number in the sweep, counted from 1."""
 
     id: str
@@ -69,7 +71,7 @@ class SweepMembership(_Part):
     point: int
 
 
-class BestEpoch(_Part):
+class BestEpoch(_FrozenModel):
     """Holds the epoch with the best value of a validation metric, and this value."""
 
     metric: str
@@ -77,7 +79,7 @@ class BestEpoch(_Part):
     value: float
 
 
-class ClassSummary(_Part):
+class ClassSummary(_FrozenModel):
     """Summarises the classes of a test set: their number and the largest class."""
 
     number: Count
@@ -131,7 +133,7 @@ class RunRecord(ChecksummedJson):
     resumed: Time | None = None  # time of the last resume
     ended: Time | None = None
     seed: int | None = None
-    threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
+    threads: Threads | None = None  # kept by a resume: another number can change the last bits
     source: str | None = None  # the config's data.source
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
@@ -139,8 +141,8 @@ class RunRecord(ChecksummedJson):
     config: Values = {}
     steps: Count | None = None  # number of finished epochs or penalties
     # Its data and its results.
-    data: str = ""  # where they come from, and how they were divided
-    data_digest: str | None = None  # hash of the arrays, all parts; of the vocabulary and labels
+    data: str = ""  # in words: the source of the rows, and how they were divided
+    data_digest: str | None = None  # hash of all arrays, the vocabulary and the labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
     reference: Values = {}  # the published metrics, and where they stand
@@ -193,7 +195,7 @@ class RunRecord(ChecksummedJson):
         return data.replace(f", seed {self.seed}", "")
 
     @property
-    def interval(self) -> tuple[float, float] | None:
+    def accuracy_interval(self) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of the test accuracy, or None if the run has none."""
         accuracy = self.metrics.get(ACCURACY)
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
@@ -211,12 +213,12 @@ def read_run_record(folder: Path) -> RunRecord:
 
 def write_run_record(folder: RunFolder, record: RunRecord) -> None:
     """Write the record of a run to results.json, with its SHA-256."""
-    folder.write_text(RESULTS, checksummed_json(record))
+    folder.write_text(RESULTS, to_checksummed_json(record))
 
 
 def read_run_environment(folder: Path) -> RunEnvironment:
     """Read the environment.json of a run. Raises DataError, see read_checksummed_json."""
-    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, 1)
+    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, ENVIRONMENT_FORMAT)
 
 
 def check_tag(tag: str) -> None:
@@ -229,7 +231,7 @@ def check_tag(tag: str) -> None:
 def read_notes(folder: Path) -> RunNotes:
     """Return the note and tags of the run in a folder; raise DataError if they are damaged."""
     path = folder / NOTES
-    return read_checksummed_json(RunNotes, path, 1) if path.exists() else RunNotes()
+    return read_checksummed_json(RunNotes, path, NOTES_FORMAT) if path.exists() else RunNotes()
 
 
 def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
@@ -238,7 +240,7 @@ def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNot
         notes = change(read_notes(folder))
         for left in folder.glob(f".new-*-{NOTES}"):  # by a killed process
             left.unlink()
-        write_file_atomically(folder / NOTES, checksummed_json(notes).encode())
+        write_file_atomically(folder / NOTES, to_checksummed_json(notes).encode())
     return notes
 
 
@@ -264,7 +266,7 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
         raise DataError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
 
 
-def checksummed_json(model: ChecksummedJson) -> str:
+def to_checksummed_json(model: ChecksummedJson) -> str:
     """Return a pydantic model as JSON text with the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest(value)})

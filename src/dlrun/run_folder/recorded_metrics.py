@@ -172,8 +172,8 @@ def metrics_table(record: RunRecord) -> Table:
     """Return a table of a run's metrics beside its confidence interval and ISLP's metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
-    if record.interval:
-        references["interval of a test set"] = {ACCURACY: format_interval(record.interval)}
+    if record.accuracy_interval:
+        references["interval of a test set"] = {ACCURACY: format_interval(record.accuracy_interval)}
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")

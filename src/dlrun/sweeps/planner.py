@@ -4,10 +4,9 @@ import sys
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 
-from dlrun.config import yaml_loader
 from dlrun.config.data_sections import DATA_KEYS, FOLDS
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, parse_set_override
 from dlrun.errors import ConfigError, Faults
 from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
@@ -35,31 +34,21 @@ def make_sweep_plan(
     search: SearchSpace,
     screen: Screen,
     *,
-    on_this_machine: bool = True,
+    here: bool = True,
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `run_settings` are the options of a single run; with `on_this_machine` the runs use its devices.
+    `run_settings` are the options of a single run; `here`: the runs use this machine's devices.
     Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
     """
-    base = merge_experiment_config(experiment, run_settings)
-    config_seed = flatten_keys(base.values).get(SEED)
-    seed = config_seed if isinstance(config_seed, int) else 0
-    points = search.points(seed)
-    varied = [*points[0]]
-    if search.folds is not None:
-        base = _with_folds(experiment, base, search.folds, seed)
-        varied.append(FOLDS)
-    _refuse_settings_of_varied_keys(run_settings.overrides, varied)
-    configs = _validate_points(experiment, base, points, run_settings, here=on_this_machine)
+    seed, searched_keys, configs = _validate_points(experiment, run_settings, search, here=here)
     adaptive = _adaptive_search(search, seed)
-    if adaptive is not None:
-        keys = [space.key for space in adaptive.spaces]
-        distinct = list[Settings]()
-    else:
-        keys, distinct = _varied_keys_and_points(configs, points[0], screen)
+    if adaptive is None:
+        keys, distinct_settings = _varied_keys_and_points(configs, searched_keys, screen)
+    else:  # the sweep adds its points later: each depends on the results of earlier ones
+        keys, distinct_settings = [space.key for space in adaptive.spaces], []
     _refuse_different_data(keys)
-    if search.folds is not None and on_this_machine and not run_settings.dry_run:
+    if search.folds is not None and here and not run_settings.dry_run:
         _check_folds(experiment, configs[0], run_settings)
     plan = SweepPlan(
         format=FORMAT,
@@ -77,8 +66,37 @@ def make_sweep_plan(
         note=run_settings.note,
         tags=list(run_settings.tags),
     )
-    plan.add_points(distinct)
+    plan.add_points(distinct_settings)
     return plan
+
+
+def _validate_points(
+    experiment: str, run_settings: RunSettings, search: SearchSpace, *, here: bool
+) -> tuple[int, list[str], list[ExperimentConfig]]:
+    """Return the seed of the search, the keys that it searches, and the config of every point."""
+    base = merge_experiment_config(experiment, run_settings)
+    config_seed = flatten_keys(base.values).get(SEED)
+    seed = config_seed if isinstance(config_seed, int) else 0
+    point_settings = search.points(seed)
+    searched_keys = [*point_settings[0]]
+    varied_keys = searched_keys
+    if search.folds is not None:
+        base = _with_folds(experiment, base, search.folds, seed)
+        varied_keys = [*searched_keys, FOLDS]
+    _refuse_settings_of_varied_keys(run_settings.overrides, varied_keys)
+    configs: list[ExperimentConfig] = []
+    errors = Faults()
+    checked_sections = set[str]()
+    for settings in point_settings:
+        with errors.collected():
+            config = validate_config(experiment, with_settings(base, settings))
+            section = repr(config.data_section)
+            is_new = section not in checked_sections  # the files of equal sections are read once
+            checked_sections.add(section)
+            check_run_can_start(experiment, config, run_settings, here=here, reads_data=is_new)
+            configs.append(config)
+    errors.raise_all(" in the sweep", ERRORS_SHOWN)
+    return seed, searched_keys, configs
 
 
 def _adaptive_search(search: SearchSpace, seed: int) -> AdaptiveSearch | None:
@@ -98,14 +116,14 @@ def _refuse_different_data(keys: Iterable[str]) -> None:
 
 
 def _check_folds(experiment: str, config: ExperimentConfig, run_settings: RunSettings) -> None:
-    """Raise DlrunError if the data cannot be divided into as many folds; load them to see."""
+    """Load the data, which raises DlrunError if they cannot be divided into `folds` parts."""
     if (dataset := registry.experiment_dataset(experiment)) is not None:
         data_dir = resolve_data_dir(run_settings.data_dir)
         dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
 
 
 def _varied_keys_and_points(
-    configs: Sequence[ExperimentConfig], searched: Collection[str], screen: Screen
+    configs: Sequence[ExperimentConfig], searched_keys: Collection[str], screen: Screen
 ) -> tuple[list[str], list[Settings]]:
     """Return the keys in which configs differ or that are searched, and each distinct config."""
     # The valid configs have absolute paths, and their numbers have the types of their keys.
@@ -113,7 +131,7 @@ def _varied_keys_and_points(
     all_keys = dict.fromkeys(key for flat in flat_configs for key in flat)
     # `...` stands for a missing key.
     texts_by_key = {key: {repr(flat.get(key, ...)) for flat in flat_configs} for key in all_keys}
-    keys = [key for key in all_keys if len(texts_by_key[key]) > 1 or key in searched]
+    keys = [key for key in all_keys if len(texts_by_key[key]) > 1 or key in searched_keys]
     points = ({key: flat[key] for key in keys if key in flat} for flat in flat_configs)
     distinct = list({repr(point): point for point in points}.values())
     if len(distinct) < len(configs):
@@ -125,7 +143,7 @@ def _varied_keys_and_points(
 def _refuse_settings_of_varied_keys(overrides: Sequence[str], varied: Sequence[str]) -> None:
     """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
     for text in overrides:
-        for set_key in flatten_keys(yaml_loader.parse_set_override(text).values):
+        for set_key in flatten_keys(parse_set_override(text).values):
             for key in varied:
                 if f"{set_key}.".startswith(f"{key}."):
                     raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
@@ -146,27 +164,3 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
     if flatten_keys(base.values).get(SPLIT_SEED) is None:
         settings[SPLIT_SEED] = seed
     return with_settings(base, settings)
-
-
-def _validate_points(
-    experiment: str,
-    base: ConfigLayer,
-    points: Sequence[Settings],
-    run_settings: RunSettings,
-    *,
-    here: bool,
-) -> list[ExperimentConfig]:
-    """Return the configs of all points. Raises ConfigError with every error of every point."""
-    configs: list[ExperimentConfig] = []
-    errors = Faults()
-    checked_sections = set[str]()
-    for settings in points:
-        with errors.collected():
-            config = validate_config(experiment, with_settings(base, settings))
-            section = repr(config.data_section)
-            is_new = section not in checked_sections  # the files of equal sections are read once
-            checked_sections.add(section)
-            check_run_can_start(experiment, config, run_settings, here=here, reads_data=is_new)
-            configs.append(config)
-    errors.raise_all(" in the sweep", ERRORS_SHOWN)
-    return configs

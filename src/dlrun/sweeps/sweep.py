@@ -54,9 +54,7 @@ def run_sweep(
     else:
         check_runs_folder_writable(runs_dir)
         name = options.name or secrets.token_hex(4)
-        plan = make_sweep_plan(
-            name, experiment, options, search, screen, on_this_machine=not slurm_options
-        )
+        plan = make_sweep_plan(name, experiment, options, search, screen, here=not slurm_options)
     _check_can_run(plan, slurm_options)
     if resume is None and options.dry_run:
         _show_points(plan, screen, json=options.json)

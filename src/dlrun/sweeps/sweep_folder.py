@@ -14,7 +14,7 @@ from dlrun.run_context import resolve_runs_dir
 from dlrun.run_folder import folder as run_files
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, PLAN, RunFolder, remove_run
-from dlrun.run_folder.record import checksummed_json
+from dlrun.run_folder.record import to_checksummed_json
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
@@ -49,7 +49,7 @@ class Sweep:
 
     def write_plan(self) -> None:
         """Write the plan into the sweep's folder; the caller holds the sweep's lock."""
-        RunFolder(self.folder).write_text(PLAN, checksummed_json(self.plan))
+        RunFolder(self.folder).write_text(PLAN, to_checksummed_json(self.plan))
 
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
         """Return the runs of the sweep by the number of their point, without copies.

@@ -11,14 +11,27 @@ RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
 # By torch's name of the device, in the order in which `auto` tries them.
 ACCELERATORS = ("cuda", "mps")
-NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
+ALLOW_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
 CHANNELS_LAST_DEVICES = ("cpu", "cuda")
+# Names of classes of errors that a device caused; not every torch has all of these classes.
+DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
+# MPS reports that it has no float64 by a TypeError.
+TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
+# Words in the messages of errors: of CUDA or AMD's HIP, then of MPS.
+ERROR_WORDS = r"\b(cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen|mps|metal)\b"
+DEVICE_MESSAGE = re.compile(f"{ERROR_WORDS}|out of memory|deterministic implementation", re.I)
+# Torch's messages about a tensor that the code of the network has on another device.
+MISPLACED_TENSOR = re.compile(
+    "same device|expected device|expected on|with device type|device type (tensor|for)|"
+    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
-class Agreement:
+class DeviceComparison:
     """Says how far the gradients of a batch on a device are from the CPU's."""
 
     precision: str  #: that of the run, or `tf32`
@@ -29,7 +42,7 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Return whether no error above the bound was found."""
+        """Return whether no error was found; what is not compared is no reason to fall back."""
         return bool(self.not_compared) or (self.error is not None and self.error <= self.bound)
 
     def __str__(self) -> str:
@@ -46,7 +59,7 @@ class AcceleratorReport:
     requested: str
     used: str
     reason: str | None  #: why `used` is not the request, or why `auto` chose the CPU
-    agreement: Agreement | None = None  #: of the accelerator that was tried with the CPU
+    agreement: DeviceComparison | None = None  #: of the accelerator that was tried with the CPU
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
@@ -67,7 +80,7 @@ def why_accelerator_unavailable(device: str) -> str | None:
 def require_accelerator(device: str) -> None:
     """Raise AcceleratorError if this machine lacks an accelerator; `auto` never raises."""
     if reason := why_accelerator_unavailable(device):
-        raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
+        raise AcceleratorError(f"{device}: {reason}", ALLOW_FALLBACK_HINT)
 
 
 def select_accelerator(requested: str) -> tuple[str, str | None]:
@@ -83,12 +96,21 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
     return "cpu", "; ".join(reasons)
 
 
+@dataclass
+class _NotUsed:
+    """Says why no accelerator does the work, and what is known of the one that was tried."""
+
+    reason: str | None  # None: none was requested
+    comparison: DeviceComparison | None = None
+    error: Exception | None = None  # that the accelerator caused
+
+
 def run_with_fallback(
     requested: str,
     warn: Callable[[str], None],
     probe: Callable[[str], object],
     work: Callable[[str], T],
-    compare: Callable[[str], Agreement] | None = None,
+    compare: Callable[[str], DeviceComparison] | None = None,
     *,
     fallback: bool,
 ) -> tuple[T, AcceleratorReport]:
@@ -99,47 +121,46 @@ def run_with_fallback(
     the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace the device.
     """
     device, reason = select_accelerator(requested)
-    error: Exception | None = None
-    agreement: Agreement | None = None
-    is_probed = False
+    not_used = _NotUsed(reason)
     if device != "cpu":
-        try:
-            probe(device)
-            agreement = compare(device) if compare else None
-            is_probed = True
-            if agreement is None or agreement.agrees:
-                return work(device), AcceleratorReport(requested, device, None, agreement)
-            reason = f"{device} disagrees with the CPU: {agreement}"
-        except Exception as raised:
-            if not is_accelerator_error(raised, of_probe=not is_probed):
-                raise
-            error = raised
-            what = "the run" if is_probed else "the first batch"
-            reason = f"{what} failed on {device}: {first_line(raised)}"
-        if not is_probed:
-            probe("cpu")
+        attempt = _try_accelerator(device, probe, compare, work)
+        if not isinstance(attempt, _NotUsed):
+            result, comparison = attempt
+            return result, AcceleratorReport(requested, device, None, comparison)
+        not_used = attempt
     auto_chose_cpu = device == "cpu" and requested == "auto"
-    if reason is not None and not auto_chose_cpu:
+    if not_used.reason is not None and not auto_chose_cpu:
         if not fallback:
-            raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
-        warn(f"{reason}; running on the CPU")
-    error = None  # frees what the failed attempt holds
-    return work("cpu"), AcceleratorReport(requested, "cpu", reason, agreement)
+            raise AcceleratorError(not_used.reason, ALLOW_FALLBACK_HINT) from not_used.error
+        warn(f"{not_used.reason}; running on the CPU")
+    not_used.error = None  # frees what the failed attempt holds
+    return work("cpu"), AcceleratorReport(requested, "cpu", not_used.reason, not_used.comparison)
 
 
-# Names of classes of errors that a device caused; not every torch has all of these classes.
-DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
-# MPS reports that it has no float64 by a TypeError.
-TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
-# Words in the messages of errors: of CUDA or AMD's HIP, then of MPS.
-ERROR_WORDS = r"\b(cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen|mps|metal)\b"
-DEVICE_MESSAGE = re.compile(f"{ERROR_WORDS}|out of memory|deterministic implementation", re.I)
-# Torch's messages about a tensor that the code of the network has on another device.
-MISPLACED_TENSOR = re.compile(
-    "same device|expected device|expected on|with device type|device type (tensor|for)|"
-    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
-    re.IGNORECASE,
-)
+def _try_accelerator(
+    device: str,
+    probe: Callable[[str], object],
+    compare: Callable[[str], DeviceComparison] | None,
+    work: Callable[[str], T],
+) -> tuple[T, DeviceComparison | None] | _NotUsed:
+    """Return the result and the comparison, or why there is none; raise what is not its fault."""
+    comparison: DeviceComparison | None = None
+    probe_passed = False
+    try:
+        probe(device)
+        comparison = compare(device) if compare else None
+        probe_passed = True
+        if comparison is None or comparison.agrees:
+            return work(device), comparison
+        return _NotUsed(f"{device} disagrees with the CPU: {comparison}", comparison)
+    except Exception as raised:
+        if not is_accelerator_error(raised, of_probe=not probe_passed):
+            raise
+        what = "the run" if probe_passed else "the first batch"
+        not_used = _NotUsed(f"{what} failed on {device}: {first_line(raised)}", comparison, raised)
+    if not probe_passed:
+        probe("cpu")  # raises the error too if it is a bug
+    return not_used
 
 
 def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:

@@ -28,7 +28,7 @@ from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
-from dlrun.system.accelerator import AcceleratorReport, Agreement, run_with_fallback
+from dlrun.system.accelerator import AcceleratorReport, DeviceComparison, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, Measured, compare_with_cpu
@@ -64,17 +64,17 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """Trains and tests a module of Lightning; changes settings of the process.
+    """Trains and tests a module of Lightning; seeds the process and changes torch's settings.
 
-    build, load: make the untrained module and its data module; called again for every attempt.
+    make_module, make_data: make the untrained module and its data module, anew for every attempt.
     columns: of metrics.csv; None for a module of the user's own, which logs them. data_digest: hash
     of the data. callbacks: makes those of the user, anew for every attempt.
     """
 
     config: LightningConfig
     context: RunContext
-    build: Callable[[], pl.LightningModule]
-    load: Callable[[], pl.LightningDataModule]
+    make_module: Callable[[], pl.LightningModule]
+    make_data: Callable[[], pl.LightningDataModule]
     columns: Sequence[str] | None = None
     data_digest: str = ""
     callbacks: Callable[[], Sequence[pl.Callback]] = tuple
@@ -84,26 +84,26 @@ class Training:
         cls,
         config: NetworkConfig,
         context: RunContext,
-        build: Callable[[], nn.Module],
+        make_network: Callable[[], nn.Module],
         data: ArrayData,
         objective: Objective,
         data_digest: str,
     ) -> "Training":
-        """Return the training of a network on data in memory; `build` makes the network."""
+        """Return the training of a network on data held in memory."""
         loss = make_training_loss(config, objective, data.train.targets)
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
-        def build_module() -> LightningNetwork:
-            return LightningNetwork(build(), config, objective, loss)
+        def make_module() -> LightningNetwork:
+            return LightningNetwork(make_network(), config, objective, loss)
 
-        return cls(config, context, build_module, lambda: NetworkData(data), columns, data_digest)
+        return cls(config, context, make_module, lambda: NetworkData(data), columns, data_digest)
 
     def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
             self.context.screen.warn,
-            self.try_one_batch,
+            self.fit_one_batch,
             self.run,
             self.compare,
             fallback=self.config.fallback,
@@ -112,41 +112,40 @@ class Training:
     def run(self, device: str) -> Trained:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         context = self.context
-        progress = context.steps
+        steps = context.steps
         self._check_monitored(device)
-        checkpoint = progress.begin(self.columns, self.data_digest)
+        checkpoint = steps.begin(self.columns, self.data_digest)
         state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._build_seeded()
         recorder = self._make_recorder(module, state)
         trainer = self._make_run_trainer(device, recorder)
-        epochs = self.config.trainer.max_epochs
-        with progress.progress("training", epochs, "epoch"):
+        with steps.progress("training", self.config.trainer.max_epochs, "epoch"):
             with context.phase("fit"):
                 self._fit(trainer, module, data, recorder, device)
             with context.phase("test"):
                 test_metrics = self._test(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
         self._warn_of_divergence()
-        stopped = self._stopped_epoch()
+        stopped_epoch = self._note_early_stop()
         network = module.network if isinstance(module, LightningNetwork) else module
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
-        kept = kept_epoch(progress.rows, self.config.metrics, self.config.keeps_best_by)
-        metrics = newest_metrics(progress.rows[:kept]) | test_metrics
-        return Trained(metrics, network, recorder.predictions(), kept, stopped)
+        weights_epoch = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
+        metrics = newest_metrics(steps.rows[:weights_epoch]) | test_metrics
+        return Trained(metrics, network, recorder.predictions(), weights_epoch, stopped_epoch)
 
-    def compare(self, device: str) -> Agreement:
+    def compare(self, device: str) -> DeviceComparison:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
         if self.columns is None:  # a module's own hooks may draw or keep anything
-            return Agreement(precision, not_compared=OWN_MODULE)
+            return DeviceComparison(precision, not_compared=OWN_MODULE)
         self.context.screen.note(f"comparing {device} with the CPU on one batch")
-        return compare_with_cpu(device, precision, self.try_one_batch)
+        return compare_with_cpu(device, precision, self.fit_one_batch)
 
-    def try_one_batch(
+    def fit_one_batch(
         self, device: str, precision: Precision | None = None, probe: GradientProbe | None = None
-    ) -> set[str]:
-        """Train on one batch, by default in the run's precision; return what the module logs."""
-        module, data = self._build_seeded(probe.seed if probe else 0)
+    ) -> pl.Trainer:
+        """Train on one batch, by default in the run's precision; return the Trainer that did it."""
+        module, data = self._build_seeded(probe.draw if probe else 0)
         probes = [probe] if probe else []
         # An epoch of one batch: callbacks and schedulers of the module may need a validated metric.
         trainer = make_trainer(
@@ -154,7 +153,11 @@ class Training:
         )
         with contextlib.suppress(Measured):
             trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
-        return {*trainer.callback_metrics}
+        return trainer
+
+    def _logged_metrics(self, device: str) -> set[str]:
+        """Return the names of the metrics that a module of the user's own logs."""
+        return {*self.fit_one_batch(device).callback_metrics}
 
     def _check_monitored(self, device: str) -> None:
         """Raise ConfigError, before an epoch, if nobody logs or ranks the metric that decides."""
@@ -163,7 +166,7 @@ class Training:
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        names = self.try_one_batch(device) if self.columns is None else self.columns
+        names = self._logged_metrics(device) if self.columns is None else self.columns
         known = sorted(name for name in logged_names_by_column(names) if name.startswith(VALID))
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
@@ -174,20 +177,20 @@ class Training:
     def _build_seeded(self, draw: int = 0) -> tuple[pl.LightningModule, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
         self._seed(draw)
-        module, data = self.build(), self.load()
+        module, data = self.make_module(), self.make_data()
         self._seed(draw)
         return module, data
 
     def _seed(self, draw: int = 0) -> None:
-        # A comparison draws weights several times. Unlike a sum, XOR stays in Lightning's range.
+        # A comparison draws weights several times. Unlike a sum, XOR stays within 32 bits.
         pl.seed_everything(self.config.seed ^ draw, verbose=False)
 
     def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
         """Return the callback that records the epochs of a network, or of a module of one's own."""
-        progress = self.context.steps
+        steps = self.context.steps
         if isinstance(module, LightningNetwork):
-            return NetworkRecorder(progress, self.config, state, module, self.columns or ())
-        return EpochRecorder(progress, self.config, state)
+            return NetworkRecorder(steps, self.config, state, module, self.columns or ())
+        return EpochRecorder(steps, self.config, state)
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
@@ -211,9 +214,9 @@ class Training:
         device: str,
     ) -> None:
         """Train the epochs that are left, and give the module the weights that are kept."""
-        progress = self.context.steps
+        steps = self.context.steps
         state = recorder.state
-        done = len(progress.rows)
+        done = len(steps.rows)
         left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
         before = f", {done:,} finished before" if done else ""
         self.context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{before}")
@@ -222,7 +225,7 @@ class Training:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         else:
             module.load_state_dict(state.read()["state_dict"])
-        if not progress.rows:
+        if not steps.rows:
             raise DlrunError("the training has ended before its first epoch")
         if state.best is not None:
             module.load_state_dict(state.best)
@@ -252,7 +255,7 @@ class Training:
         if losses and (problem := divergence_warning(losses)):
             self.context.screen.warn(problem)
 
-    def _stopped_epoch(self) -> int | None:
+    def _note_early_stop(self) -> int | None:
         """Note and return after which epoch the training stopped early, if it did."""
         done = len(self.context.steps.rows)
         epochs = self.config.trainer.max_epochs
@@ -265,13 +268,13 @@ class Training:
 class LightningLogForwarder(DummyLogger):
     """Hands what callbacks and modules log through Lightning to the loggers of a run."""
 
-    def __init__(self, progress: ProgressRecorder) -> None:
+    def __init__(self, steps: ProgressRecorder) -> None:
         super().__init__()
-        self._progress = progress
+        self._steps = steps
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log values of an update."""
-        self._progress.log_update(step or 0, metrics)
+        self._steps.log_update(step or 0, metrics)
 
 
 def make_trainer(
