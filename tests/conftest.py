@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NAMES = registry.experiment_names()
-LAB = registry.experiments_of_book()
+LAB = registry.experiments_with_published_numbers()
 NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name), NetworkConfig)]
 
 # Variables that change what dlrun does or prints.

@@ -81,11 +81,12 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     if not common:
         return None
     gaps = [
-        stats.without_rounding(ours[repeat] - theirs[repeat], theirs[repeat]) for repeat in common
+        stats.zero_if_rounding_error(ours[repeat] - theirs[repeat], theirs[repeat])
+        for repeat in common
     ]
     mean = statistics.fmean(ours[repeat] for repeat in common)
     other_mean = statistics.fmean(theirs[repeat] for repeat in common)
-    gap = stats.without_rounding(statistics.fmean(gaps), other_mean)
+    gap = stats.zero_if_rounding_error(statistics.fmean(gaps), other_mean)
     interval = stats.mean_interval(gaps)  # Student's t of the differences
     described = group.record.metric(metric)
     return Comparison(described, unit, len(gaps), mean, other_mean, gap, interval)

@@ -26,10 +26,10 @@ from dlrun.groups import Group, group_runs
 from dlrun.paired_comparison import Comparison, compare
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_data import RunSection
-from dlrun.rows import RANGE_OF_RUNS, Column, number, table_lines
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
+from dlrun.run_tables import RANGE_OF_RUNS, Column, number, table_lines
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server

@@ -14,7 +14,7 @@ def spans_magnitudes(low: float, high: float) -> bool:
     return 0 < low * MAGNITUDES <= high
 
 
-def without_rounding(difference: float, size: float) -> float:
+def zero_if_rounding_error(difference: float, size: float) -> float:
     """Return a difference of two numbers, or 0.0 if it is no more than their rounding error."""
     return 0.0 if abs(difference) <= ROUNDING * abs(size) else difference
 

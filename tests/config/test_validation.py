@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from dlrun.config.validation import InvalidConfigError, config_to_yaml, suggest_config_key
-from dlrun.config.yaml_loader import config_layer_without_file
+from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
@@ -66,7 +66,7 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     config = dense("batch_size=9", "batch_size=10", files=(one, two))
     assert (config.seed, config.batch_size, config.optimizer.lr) == (2, 10, 0.5)
     assert config.optimizer.name == "rmsprop"
-    values = [config_layer_without_file({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
     options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
         load_experiment_config("imdb-dense", options)

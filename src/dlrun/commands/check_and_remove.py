@@ -14,9 +14,9 @@ from dlrun.commands.opened_runs import open_runs, problems_of, scan_or_fail, sho
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder
-from dlrun.rows import Column
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
+from dlrun.run_tables import Column
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 
 CHECKED = (

@@ -12,9 +12,9 @@ from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import KnownData
 from dlrun.metrics import agreed_directions, describe_metric
-from dlrun.rows import SECONDS
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.recorded_metrics import format_metric
+from dlrun.run_tables import SECONDS
 from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
 LONGEST = 30  # characters of a cell
@@ -118,7 +118,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
         sign = describe_metric(name, directions).sign if mark_best else 0
         top = max((sign * value for value in values if value is not None), default=0)
         best = [
-            value is not None and not stats.without_rounding(top - sign * value, top)
+            value is not None and not stats.zero_if_rounding_error(top - sign * value, top)
             for value in values
         ]
         worse = [value for value, is_best in zip(values, best, strict=True) if not is_best]

@@ -104,7 +104,7 @@ def run_demo(
     muted = Screen()
     muted.err.quiet = True
     settings = replace(settings, screen=_FitScreen(results=False))
-    names = experiments or registry.experiments_of_book()
+    names = experiments or registry.experiments_with_published_numbers()
     with without_network():
         fits = [fit for name in names for fit in _fits(name, settings, muted)]
         if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):

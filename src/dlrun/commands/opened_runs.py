@@ -7,9 +7,9 @@ from pathlib import Path
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, find_damage, scan_folder, scan_runs
-from dlrun.rows import Column, Row, table_lines
 from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
 from dlrun.run_folder.folder import LATEST
+from dlrun.run_tables import Column, Row, table_lines
 from dlrun.system.console import Screen
 
 NO_RUNS = "name a folder of runs by --runs-dir"

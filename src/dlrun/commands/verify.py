@@ -14,18 +14,18 @@ from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
-    config_layer_without_file,
+    config_layer_from_values,
     format_setting,
     read_yaml_file,
 )
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
-from dlrun.rows import Column, number
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, parse_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
+from dlrun.run_tables import Column, number
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
@@ -191,8 +191,8 @@ def _replaced_values(run: Run) -> Values:
 def _layers(run: Run, replaced: Values) -> list[ConfigLayer]:
     """Return the run's own config without the published numbers, and the values over it."""
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
-    own = config_layer_without_file(values, str(run.folder / CONFIG))
-    return [own, config_layer_without_file(replaced, "dlrun verify")]
+    own = config_layer_from_values(values, str(run.folder / CONFIG))
+    return [own, config_layer_from_values(replaced, "dlrun verify")]
 
 
 def _read_stated(run: Run, ignored: Collection[str]) -> Leaves:

@@ -132,7 +132,7 @@ def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer
     values: Values = {name: value}
     for parent in reversed(parents):
         values = {parent: values}
-    return config_layer_without_file(values, origin)
+    return config_layer_from_values(values, origin)
 
 
 def format_override(key: str, value: object) -> str:
@@ -166,7 +166,7 @@ def _shorten(value: object) -> str:
     return cut("_".join(format_setting(value).replace(", ", ",").split()), 24)
 
 
-def config_layer_without_file(values: Mapping[str, object], origin: str) -> ConfigLayer:
+def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
     """Return a config layer of values from no file, and their origin for error messages."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 

@@ -74,7 +74,7 @@ DIGITS = tuple(map(str, range(10)))
 
 stanford = function("labelled_texts:read_stanford_reviews")
 generated_reviews = function("labelled_texts:read_generated_reviews")
-make_reviews = function("labelled_texts:make_reviews")
+load_reviews = function("labelled_texts:load_reviews")
 cifar100 = function("small_images:read_cifar100")
 mnist = function("small_images:read_idx_images")
 generated_images = function("small_images:read_generated_images")
@@ -89,7 +89,7 @@ IMDB = Dataset(
         Source("stanford", "IMDB reviews", stanford, (STANFORD,), SENTIMENTS, is_book=True),
         Source(GENERATED, "reviews", generated_reviews, labels=SENTIMENTS),
     ),
-    make_reviews,
+    load_reviews,
     sample_rows="sample_reviews",
 )
 CIFAR100 = Dataset(
@@ -129,6 +129,6 @@ NYSE = Dataset(
 
 own_texts = function("labelled_texts:read_own_texts")
 own_images = function("small_images:read_own_images")
-TEXTS = Dataset("texts", (Source("own", "own texts", own_texts),), make_reviews)
+TEXTS = Dataset("texts", (Source("own", "own texts", own_texts),), load_reviews)
 IMAGES = Dataset("images", (Source("own", "own images", own_images),), make_images)
 TABLE = Dataset("table", (Source("own", "own table", table),), make_table)

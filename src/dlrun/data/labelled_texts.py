@@ -55,7 +55,7 @@ class Reviews:
         return " ".join(words[index] if index < len(words) else unknown for index in ids)
 
 
-def make_reviews(context: ReadContext) -> Reviews:
+def load_reviews(context: ReadContext) -> Reviews:
     """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
     config = context.config
     key = [context.source.name, config.num_words, *context.digests, getattr(config, "id", None)]

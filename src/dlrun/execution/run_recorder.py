@@ -114,7 +114,7 @@ class RunRecorder:
             }
         )
         screen, resumed = settings.console(), self.record if self.is_resumed else None
-        self.loggers = external_loggers.ExperimentLoggers(config, experiment.name, folder, screen)
+        self.loggers = external_loggers.ExternalLoggers(config, experiment.name, folder, screen)
         stop = StopRequest()
         self.steps = ProgressRecorder(folder, record.id, screen, stop, resumed, self.loggers)
         self.context = RunContext(

@@ -166,7 +166,7 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
     return sorted(sorted(names), key=key)
 
 
-def experiments_of_book() -> list[str]:
+def experiments_with_published_numbers() -> list[str]:
     """Return the experiments that have published numbers, in the order of ISLP's chapter."""
     entries = _installed()[0].values()
     return sort_by_place(entry.name for entry in entries if entry.has_published_numbers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import Values, config_layer_without_file, flatten_keys
+from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
@@ -220,7 +220,7 @@ class Run:
     @cached_property
     def config(self) -> ExperimentConfig:
         """Return the config of the run; raise ConfigError if its experiment has other keys now."""
-        layer = config_layer_without_file(self.record.config, str(self.folder / CONFIG))
+        layer = config_layer_from_values(self.record.config, str(self.folder / CONFIG))
         name = self.record.experiment
         return validate_layer(registry.load_config_class(name), layer, name)
 

@@ -14,7 +14,7 @@ from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve
 from dlrun.reports.result_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, Tag
 from dlrun.reports.run_data import RunSection
-from dlrun.rows import GROUP_COLUMNS, Column, used_columns
+from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
 
 COLOURED = 5  # curves of a chart; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
@@ -38,7 +38,7 @@ def fill_in_sections(groups: Sequence[Group], sections: Sections) -> None:
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 
-def by_rank(groups: Sequence[Group]) -> list[Group]:
+def sort_best_first(groups: Sequence[Group]) -> list[Group]:
     """Sort groups of runs, the best first by their main metric; those not ranked come last."""
 
     def rank(group: Group) -> tuple[bool, float]:
@@ -76,7 +76,7 @@ def tag_marks(tags: Iterable[Tag]) -> Markup:
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnPage]:
     """For each data set with several runs, list its configs, the best first."""
     by_data: dict[str, list[Group]] = {}
-    for group in by_rank(groups):
+    for group in sort_best_first(groups):
         by_data.setdefault(group.data, []).append(group)
     compared = []
     for data, groups_on_data in by_data.items():

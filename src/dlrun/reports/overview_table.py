@@ -11,11 +11,11 @@ from dlrun.data.sources import GENERATED
 from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
-from dlrun.reports.comparison import Sections, by_rank, tag_marks, tags_of_group
+from dlrun.reports.comparison import Sections, sort_best_first, tag_marks, tags_of_group
 from dlrun.reports.result_tags import Tag
 from dlrun.reports.run_data import RunSection
-from dlrun.rows import Column, used_columns
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
+from dlrun.run_tables import Column, used_columns
 
 MOST_ROWS, FEWEST_ROWS = 15, 3  # of a table, if several experiments share it; of an experiment
 LEGEND = {
@@ -77,7 +77,9 @@ def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):
         of_experiment = [group for group in groups if group.record.experiment == name]
-        ranked = sorted(by_rank(of_experiment), key=lambda group: group.record.source == GENERATED)
+        ranked = sorted(
+            sort_best_first(of_experiment), key=lambda group: group.record.source == GENERATED
+        )
         left = len(ranked) - limit
         for group in ranked[:limit]:
             link = Markup('<a href="#experiment-{}">{}</a>').format(number, name)

@@ -22,14 +22,14 @@ from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
-from dlrun.rows import RUN_COLUMNS, Column, Row, run_row, used_columns
-from dlrun.rows import number as number_column
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
     main_metric,
     remarks_on_metrics,
 )
+from dlrun.run_tables import RUN_COLUMNS, Column, Row, run_row, used_columns
+from dlrun.run_tables import number as number_column
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 
@@ -91,7 +91,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:
     """Return the report's table rows, one per config and test metric, the best config first."""
-    groups = comparison.by_rank(group_runs(runs))
+    groups = comparison.sort_best_first(group_runs(runs))
     return [group.row(spread) for group in groups for spread in group.tested]
 
 

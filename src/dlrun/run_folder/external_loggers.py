@@ -30,7 +30,7 @@ ENVIRONMENT = {
 }
 
 
-class ExperimentLoggers:
+class ExternalLoggers:
     """Logs the metrics of a run to all external loggers that its config names."""
 
     def __init__(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
-from dlrun.run_folder.external_loggers import ExperimentLoggers
+from dlrun.run_folder.external_loggers import ExternalLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
 from dlrun.run_folder.record import RunRecord, write_run_record
 from dlrun.system.console import ProgressHandle, Screen
@@ -28,7 +28,7 @@ class ProgressRecorder:
         screen: Screen,
         stop: StopRequest,
         resumed: RunRecord | None = None,
-        loggers: ExperimentLoggers | None = None,
+        loggers: ExternalLoggers | None = None,
     ) -> None:
         self.folder = folder
         self.run = run

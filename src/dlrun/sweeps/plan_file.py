@@ -12,7 +12,7 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.config.yaml_loader import (
     ConfigLayer,
-    config_layer_without_file,
+    config_layer_from_values,
     format_settings_briefly,
 )
 from dlrun.errors import DataError, DlrunError
@@ -87,7 +87,7 @@ class SweepPlan(ChecksummedJson):
     @property
     def base_layer(self) -> ConfigLayer:
         """Return the config that all points share; errors name the file of the plan."""
-        return config_layer_without_file(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
+        return config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
 
     @property
     def points_by_config(self) -> list[list[SweepPoint]]:

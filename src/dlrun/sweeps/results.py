@@ -18,10 +18,10 @@ from dlrun.metrics import VALID, without_stage
 from dlrun.paired_comparison import Comparison, compare
 from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_value_lines
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.rows import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
+from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.sweeps.plan_file import SweepPlan, read_sweep_plan
 from dlrun.sweeps.search_space import SEED, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState

@@ -38,7 +38,7 @@ DRAWS = 5
 SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)  # of a loss in 16 bits, whose small gradients become 0
 
 
-class Measured(Exception):  # noqa: N818 (no error)
+class StopAfterFirstGradients(Exception):  # noqa: N818 (no error)
     """Ends a fit when the gradients of its first batch are known."""
 
 
@@ -73,7 +73,7 @@ class GradientProbe(pl.Callback):
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        """Measure, and raise Measured: the weights are not updated."""
+        """Measure, and raise StopAfterFirstGradients: the weights are not updated."""
         module = pl_module.network if isinstance(pl_module, LightningNetwork) else pl_module
         weights = {
             name: weight for name, weight in module.named_parameters() if weight.requires_grad
@@ -85,7 +85,7 @@ class GradientProbe(pl.Callback):
             self.measured = _measure_at_scale(loss, weights, trainer_scale, trial_scale)
             if all(bool(value.isfinite().all()) for value in self.measured.values()):
                 break
-        raise Measured
+        raise StopAfterFirstGradients
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

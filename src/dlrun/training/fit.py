@@ -31,7 +31,7 @@ from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
 from dlrun.system.accelerator import AcceleratorReport, DeviceComparison, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
-from dlrun.training.device_check import GradientProbe, Measured, compare_with_cpu
+from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
 from dlrun.training.lightning_module import (
     LightningNetwork,
     NetworkData,
@@ -151,7 +151,7 @@ class Training:
         trainer = make_trainer(
             self.config, device, probes, one_batch=True, logger=DummyLogger(), precision=precision
         )
-        with contextlib.suppress(Measured):
+        with contextlib.suppress(StopAfterFirstGradients):
             trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
         return trainer
 

@@ -34,7 +34,7 @@ class CrossValidationConfig(Section):
     seed: Seed
 
 
-class LassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
+class TableLassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
     """Defines the config keys of every lasso on a table."""
 
     cross_validation: CrossValidationConfig
@@ -60,9 +60,9 @@ class BoostingConfig(TableFitConfig):
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
     "hitters-linear": combine_model_and_data(TableFitConfig, HittersDataConfig, real_in_demo=True),
-    "hitters-lasso": combine_model_and_data(LassoConfig, HittersDataConfig, real_in_demo=True),
+    "hitters-lasso": combine_model_and_data(TableLassoConfig, HittersDataConfig, real_in_demo=True),
     "nyse-linear": combine_model_and_data(TableFitConfig, WeekdaysDataConfig, real_in_demo=True),
     "table-boosting": combine_model_and_data(BoostingConfig, ValidatedTableDataConfig),
-    "table-lasso": combine_model_and_data(LassoConfig, OwnTableDataConfig),
+    "table-lasso": combine_model_and_data(TableLassoConfig, OwnTableDataConfig),
     "table-linear": combine_model_and_data(TableFitConfig, OwnTableDataConfig),
 }

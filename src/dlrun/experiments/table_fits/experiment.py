@@ -11,7 +11,7 @@ from dlrun.data.splits import divide_into_folds
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.table_fits.config import BoostingConfig, LassoConfig, TableFitConfig
+from dlrun.experiments.table_fits.config import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.experiments.table_fits.table_experiment import (
     FitArrays,
     FitIterator,
@@ -77,7 +77,7 @@ class Lasso(LinearModel):
 
     step = "alpha"
 
-    def __init__(self, config: LassoConfig) -> None:
+    def __init__(self, config: TableLassoConfig) -> None:
         self.config = config
         self.is_classifier = is_classification(config)
         self.shown_number = "valid_accuracy" if self.is_classifier else "valid_mae"

@@ -29,7 +29,7 @@ from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 N = TypeVar("N", bound=NetworkConfig)
 
 
-class TextNetwork(NetworkExperiment[N, TextAssets], Generic[N]):
+class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
     """Defines an experiment that trains a network to classify texts."""
 
     assets_class = TextAssets
@@ -62,7 +62,7 @@ class TextNetwork(NetworkExperiment[N, TextAssets], Generic[N]):
         return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
 
 
-class DenseTextNetwork(TextNetwork[DenseConfig]):
+class DenseTextNetwork(TextNetworkExperiment[DenseConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
@@ -111,7 +111,7 @@ class LSTMClassifier(nn.Module):
         return logits.squeeze(-1)
 
 
-class LSTMTextNetwork(TextNetwork[LSTMConfig]):
+class LSTMTextNetwork(TextNetworkExperiment[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
 
     curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
