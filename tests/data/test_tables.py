@@ -190,7 +190,7 @@ def test_ids_name_the_rows_and_are_no_column(tmp_path: Path) -> None:
     ("rows", "problem"),
     [
         ("x,y\n1,2\n", "no column 'colour'"),
-        ("x,colour,y\n1,pink,2\n", r"test\.csv:2: column 'colour': 'pink' is none of these: bl"),
+        ("x,colour,y\n1,pink,2\n", r"test\.csv:2: column 'colour': 'pink' is not one of these: bl"),
         ("x,colour,y\nbig,red,2\n", r"test\.csv:2: column 'x': 'big' is no number"),
     ],
 )

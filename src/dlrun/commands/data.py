@@ -39,16 +39,18 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     screen = Screen()
     folder = run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find(name, words, settings, screen)
-    found = dataset.find(config.data, folder, config.split_seed, screen)
+    context = dataset.find(config.data, folder, config.split_seed, screen)
     are_published = True
-    for file, path, digest in zip(found.source.files, found.paths, found.digests, strict=False):
+    for file, path, digest in zip(
+        context.source.files, context.paths, context.digests, strict=False
+    ):
         if digest == file.digest:
             screen.show(f"{path}: {file.algorithm} {digest}, as published")
         else:
             are_published = False
             problem = f"{path}: {file.algorithm} {digest}, not the published {file.digest}"
             screen.fail(problem, OTHER_FILE)
-    data = dataset.make(found)
+    data = dataset.make(context)
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     screen.show(f"ready: {counts}, {data.origin.text}")
     return 0 if are_published else 1

@@ -69,7 +69,7 @@ class TableColumns(BaseModel, frozen=True):
             raise DataError(f"no value in column {name!r}")
         if word not in levels:
             known = shorten_list(levels)
-            raise DataError(f"column {name!r}: {cut(word, 40)!r} is none of these: {known}")
+            raise DataError(f"column {name!r}: {cut(word, 40)!r} is not one of these: {known}")
         return [float(word == level) for level in levels[self.first_level :]]
 
     def _encode_number(self, name: str, cell: str) -> list[float]:

@@ -46,7 +46,8 @@ def make_sweep_plan(
     if adaptive is None:
         keys, distinct_settings = _varied_keys_and_points(configs, searched_keys, screen)
     else:  # the sweep adds its points later: each depends on the results of earlier ones
-        keys, distinct_settings = [space.key for space in adaptive.spaces], []
+        keys = [space.key for space in adaptive.spaces]
+        distinct_settings = []
     _refuse_different_data(keys)
     if search.folds is not None and here and not run_settings.dry_run:
         _check_folds(experiment, configs[0], run_settings)

@@ -123,15 +123,16 @@ def make_scheduler(
     config: SchedulerConfig, optimizer: Optimizer, epochs: int
 ) -> LRScheduler | None:
     """Return torch's learning-rate scheduler that a config names, or None if it names none."""
-    given = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
+    arguments = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
     match config.name:
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=epochs)
         case "step":
-            return StepLR(optimizer, **given)
+            return StepLR(optimizer, **arguments)
         case "plateau":
-            factor = {"factor": given.pop("gamma")} if "gamma" in given else {}
-            return ReduceLROnPlateau(optimizer, **factor, **given)
+            if "gamma" in arguments:
+                arguments["factor"] = arguments.pop("gamma")
+            return ReduceLROnPlateau(optimizer, **arguments)
     return None
 
 

@@ -34,11 +34,11 @@ def make_optimizer(
 
     It is torch's, or RMSprop in one pass if that can do what the config asks for.
     """
-    given = [*parameters]
+    trained = [*parameters]
     kind = OPTIMIZERS[config.name]
     if config.name == "rmsprop" and not (config.momentum or config.weight_decay):
-        kind = OnePassRMSprop if all(map(fits_one_pass, given)) else kind
-    return kind(given, **config.arguments)
+        kind = OnePassRMSprop if all(map(fits_one_pass, trained)) else kind
+    return kind(trained, **config.arguments)
 
 
 @dataclass(frozen=True)
