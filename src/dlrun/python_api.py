@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dlrun.config.yaml_loader import Values, flatten_keys, format_override
-from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted, with_short_errors  # noqa: F401
+from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
@@ -54,7 +54,7 @@ def run(
         values: keys of the config, which override files: `seed=3`, `optimizer={"lr": 0.002}`.
 
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
-    interrupted, at the end of an epoch or lambda, from which `dlrun.resume` continues.
+    interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
     settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:

@@ -281,7 +281,8 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
     }
     for name in names:
         if not published[name]:
-            raise ConfigError(f"{name}: nothing is published of it", "`dlrun sweep` it")
+            hint = f"`dlrun sweep {name} --seeds 5` runs it with several seeds"
+            raise ConfigError(f"{name}: the book has no numbers for it", hint)
     return [*published] if names else registry.sort_by_place(filter(published.get, published))
 
 

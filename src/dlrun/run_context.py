@@ -78,7 +78,6 @@ class RunContext:
     folder: RunFolder
     steps: ProgressRecorder
     data_dir: Path
-    runs_dir: Path
     threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
     kept: dict[str, bytes] = field(default_factory=dict)  # files, see `keep`

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
@@ -145,7 +145,10 @@ def test_what_python_may_give(done: Done) -> None:
     assert len(run.predict("good film")) == 1
     good, bad = run.predict(iter(["good film", "bad"]))
     frame = pd.DataFrame({"text": ["good film", "bad"]})
-    assert run.predict(frame) == [good, bad]
+    assert run.predict(frame) == run.predict(frame["text"]) == [good, bad]
+    assert run.predict(pd.DataFrame({"text": [None]})) == run.predict([""])
+    with pytest.raises(DataError, match="no column 'text'; did you mean 'texts'"):
+        run.predict([{"texts": "good film"}])
     wrong: Any
     for wrong in (5, [5], [b"good"]):
         with pytest.raises(ConfigError, match="neither a text nor"):

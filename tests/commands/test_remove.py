@@ -66,8 +66,8 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("goes", "told"),
     [
-        ({}, "either names"),
-        ({"runs": ["a"], "status": ["failed"]}, "either names"),
+        ({}, "name the runs to remove"),
+        ({"runs": ["a"], "status": ["failed"]}, "name the runs to remove"),
         ({"older_than": "30"}, "not a time"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
         ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),

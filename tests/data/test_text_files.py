@@ -63,7 +63,7 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
         (b"text,label\na,1\nb\n", "f.csv:3: 1 cells for 2 columns"),
         (b'text,label\n"a\nb",1\nb,1,\n', "f.csv:4: 3 cells for 2 columns"),
         (b'text,label\na,1\n"b,1\nc,1\n', "f.csv:3: not CSV: unexpected end of data"),
-        (b'text,label\n"' + b"a\n" * (5 << 20), "f.csv:2: not CSV: field larger"),
+        (b'text,label\n"' + b"a\n" * (5 << 20), "f.csv:2: a text of more than 8,388,608"),
         (b"\x89PNG\0", "f.csv:1: not CSV: it has a zero byte"),
     ],
 )

@@ -18,7 +18,7 @@ from tests.experiments.plugins import CONFIG, WORKING, YAML, Plugins, plugin
 DEFAULTS = ROOT / "configs" / "defaults"
 
 RAISING_CHECK = """
-    def check(self, runs_dir):
+    def check(self):
         raise KeyError('lost')
 """
 

@@ -118,7 +118,7 @@ def reader(folder: Path) -> RunContext:
     folder.mkdir(exist_ok=True)
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
     steps = ProgressRecorder(files, "", screen, stop)
-    return RunContext(files, steps, data_dir=folder, runs_dir=folder)
+    return RunContext(files, steps, data_dir=folder)
 
 
 def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:

@@ -85,7 +85,7 @@ def test_without_a_name_the_newest_configs_are_whole(forked: Dlrun, tmp_path: Pa
     done = forked("report").is_told(0, "warning: left out: ", "0bad")
     assert "22 of 23 finished runs, those of the newest configs" in done.stderr
     page = (tmp_path / "report.html").read_text()
-    assert "<h1>22 runs</h1>" in page
+    assert "<h1>22 runs</h1>" in page and "Recall of each class" in page
     assert page.count("dead") == 1
     table = page[page.index('id="all-runs"') :]
     names = [number for number in range(23) if f"-{number:04}<" in table]

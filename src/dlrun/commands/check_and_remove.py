@@ -12,7 +12,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import open_runs, problems_of, scan_or_fail, show_results
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.errors import ConfigError, DlrunError, describe_failure
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
@@ -71,7 +71,9 @@ def remove(
         opt.option("Only its runs.", "NAME", autocompletion=opt.complete_experiments),
     ] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
-    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
+    older_than: Annotated[
+        str | None, opt.option("Ended at least this long ago: 30d, 12h, 2w.", "AGE")
+    ] = None,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
@@ -87,7 +89,8 @@ def remove(
     folder = run_context.resolve_runs_dir(runs_dir)
     if bool(runs) == bool(experiment or status or older_than):
         hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed --older-than 30d"
-        raise ConfigError("either names of runs or options that select runs", hint)
+        problem = "name the runs to remove, or give options that select them, not both"
+        raise ConfigError(problem, hint)
     if runs:
         chosen = _named_runs(runs, folder)
     else:
@@ -133,11 +136,13 @@ def _remove(chosen: Sequence[Run], screen: Screen) -> int:
         for run in chosen:
             try:
                 if scan_folder(run.folder).state != run.state:  # it was resumed meanwhile
-                    raise DlrunError("changed meanwhile")
+                    raise DlrunError(f"{run.folder}: changed meanwhile, so it was not removed")
                 remove_run(run.folder)
             except (DlrunError, OSError) as error:
                 exit_code = 1
-                screen.fail(f"{run.folder}: not removed: {first_line(error)}")
+                shown = describe_failure(error)
+                assert shown is not None  # no bug
+                screen.fail(shown.message, shown.hint)
     finally:  # also after Ctrl-C
         for parent in {run.folder.parent for run in chosen}:
             repair_latest_link(parent.parent, parent.name)
@@ -153,9 +158,11 @@ def _parse_age(text: str) -> datetime:
 
 
 def _end_time(run: Run) -> datetime:
-    """Return when a run ended or last began; the latest possible time if that is unknown."""
+    """Return when a run ended or last began; without a recorded time, when its folder changed."""
     time = run.record.ended or run.record.resumed or run.record.started
-    return datetime.fromisoformat(time) if time else datetime.max.replace(tzinfo=UTC)
+    if time:
+        return datetime.fromisoformat(time)
+    return datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)
 
 
 def _confirm(screen: Screen) -> bool:

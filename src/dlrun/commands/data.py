@@ -20,9 +20,6 @@ Words = Annotated[
 ]
 
 
-OTHER_FILE = "it is used; a run says whether its contents are the book's"
-
-
 @opt.with_run_options(
     "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )
@@ -49,7 +46,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
         else:
             are_published = False
             problem = f"{path}: {file.algorithm} {digest}, not the published {file.digest}"
-            screen.fail(problem, OTHER_FILE)
+            screen.fail(problem, "it is used; a run says whether its contents are the book's")
     data = dataset.make(context)
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     screen.show(f"ready: {counts}, {data.origin.text}")

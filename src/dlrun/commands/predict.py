@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +73,10 @@ def predict_inputs(
     opened = Run.open(run, runs_dir)
     screen = Screen()
     if out is not None:
+        # An input may be a text, which is no path.
+        files = [name for name in (*inputs, csv) if name and os.path.exists(name)]  # noqa: PTH110
+        if out.exists() and any(out.samefile(file) for file in files):
+            raise ConfigError(f"--out {out}: it is an input", "choose another file")
         check_output_path("--out", out, force=force)
     if test:
         if inputs or csv:

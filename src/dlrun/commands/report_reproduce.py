@@ -21,7 +21,7 @@ from dlrun.system.console import Screen, pluralize, printable
 
 MOST = 100  # runs on a page
 NAMED = 5  # unfinished runs that are named
-NEWEST = 20  # runs on the page if the user names no run, and the others of the last config
+NEWEST = 20  # runs after which no further config is added, if the user names no run
 
 
 def write_report(

@@ -39,7 +39,6 @@ FIELDS_THAT_MAY_DIFFER = (
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
-METRICS = "metrics"  # the field of the record
 LONGEST = 60  # characters of a value
 SHOWN = 3  # differences of a run on the screen
 COLUMNS = (
@@ -149,7 +148,8 @@ def _verify(run: Run, data_dir: Path | None) -> Verification:
         return Verification(run, "damaged", "; ".join(problems))
     stop = StopRequest()
     try:
-        replaced = _replaced_values(run)
+        # In place of the run's own values; neither changes a number.
+        replaced: Values = {"threads": run.record.threads or 1, "logger": []}
         ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
         # Before the repetition, which may take hours.
         stated = _read_stated(run, ignored)
@@ -180,16 +180,8 @@ def _verify(run: Run, data_dir: Path | None) -> Verification:
     return Verification(run, result, "", differences, causes)
 
 
-def _replaced_values(run: Run) -> Values:
-    """Return the config values that a repetition has in place of the run's; none changes a number.
-
-    Published numbers are those of the shipped config.
-    """
-    return {"threads": run.record.threads or 1, "logger": []}
-
-
 def _layers(run: Run, replaced: Values) -> list[ConfigLayer]:
-    """Return the run's own config without the published numbers, and the values over it."""
+    """Return the run's config, and the values over it; published numbers are the shipped ones."""
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
     own = config_layer_from_values(values, str(run.folder / CONFIG))
     return [own, config_layer_from_values(replaced, "dlrun verify")]
@@ -206,8 +198,9 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Leaves:
     for key in BY_PATH:
         if isinstance(values := record.get(key), dict):
             record[key] = [(Path(path).name, value) for path, value in values.items()]
-    stated = _leaves({METRICS: record.pop(METRICS), **record, "config": {}})
-    stated |= _without(ignored, record["config"], "config")
+    config = record.pop("config")
+    stated = _leaves({"metrics": record.pop("metrics"), **record})
+    stated |= _without(ignored, config, "config")
     for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
         content = run.read(name)
         try:
@@ -250,7 +243,7 @@ def _compare(stated: Leaves, repeated: Leaves) -> list[Values]:
     """Return every value that only one states, or that differs as text: 1 is not 1.0."""
     return [
         {
-            "name": ".".join(keys[1:] if keys[0] in (METRICS, "files") else keys),
+            "name": ".".join(keys[1:] if keys[0] in ("metrics", "files") else keys),
             "stated": stated.get(keys),
             "repeated": repeated.get(keys),
         }

@@ -82,7 +82,7 @@ def _check_used(section: OptimizerConfig | SchedulerConfig, key: str, *names: st
     """Raise ValidationError if a section has a value of a key that only other `names` use."""
     if section.name not in names and getattr(section, key) is not None:
         problem = f"{section.name} does not use it, only {' and '.join(names)}"
-        raise error_of_key(f"{problem}; leave null", key)
+        raise error_of_key(f"{problem}; leave it null", key)
 
 
 class TrainerConfig(Section):

@@ -43,9 +43,8 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-WantedPredictions = (
-    Literal["auto"] | bool
-)  # predictions.csv; auto: unless the test set is very large
+# Whether to write predictions.csv; auto: unless the test set is very large.
+WantedPredictions = Literal["auto"] | bool
 LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
@@ -159,7 +158,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     def _are_not_known(cls, metrics: dict[str, Better]) -> dict[str, Better]:
         for name in metrics:
             if metric := KNOWN.get(without_stage(name)):
-                raise ValueError(f"of {metric.name} it is known that {metric.direction}")
+                raise ValueError(f"{name}: leave it out: dlrun knows that {metric.direction}")
             if without_stage(name) != name:
                 raise ValueError(f"{name}: leave out the stage: {without_stage(name)}")
         return metrics
@@ -214,7 +213,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Return the data files of an experiment without a data set."""
         return []
 
-    def check(self, runs_dir: Path) -> None:
+    def check(self) -> None:
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
 
 
@@ -238,9 +237,9 @@ class CpuOnlyConfig(ExperimentConfig):
             warn(f"{self.why_on_cpu}; running on the CPU")
         return AcceleratorReport(self.accelerator, "cpu", self.why_on_cpu)
 
-    def check(self, runs_dir: Path) -> None:
+    def check(self) -> None:
         """Raise AcceleratorError if an accelerator is requested without a fallback."""
-        super().check(runs_dir)
+        super().check()
         if self.why_on_cpu and not self.fallback:
             raise AcceleratorError(self.why_on_cpu, ALLOW_FALLBACK_HINT)
 

@@ -61,17 +61,17 @@ def divide_into_folds(
 
     rows = int(np.bincount(targets).min()) if by_class else len(targets)
     if folds > rows:
-        problem = f"{folds:,} folds of {pluralize(rows, 'row')}, of the table or of a class"
+        what = " of the rarest class" if by_class else ""
+        problem = f"{folds:,} folds of {pluralize(rows, 'row')}{what}"
         raise ConfigError(f"{key}: {problem}", "choose fewer folds, or give more rows")
     divider = StratifiedKFold if by_class else KFold
     return list(divider(folds, shuffle=True, random_state=seed).split(targets, targets))
 
 
-def rows_of_fold(fold: Fold, targets: Array, seed: int, *, by_class: bool) -> Rows:
-    """Return the indices of the rows that one fold of a cross-validation holds out."""
+def rows_of_fold(fold: Fold, targets: Array, seed: int, *, by_class: bool) -> tuple[Rows, Rows]:
+    """Return the indices of the rows that one fold of a cross-validation fits, and holds out."""
     number, folds = fold
-    _, held = divide_into_folds(folds, targets, seed, by_class=by_class)[number - 1]
-    return held
+    return divide_into_folds(folds, targets, seed, by_class=by_class)[number - 1]
 
 
 class LabelledRows:
@@ -147,7 +147,7 @@ class LabelledRows:
         if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
             is_test = np.arange(len(labels)) >= separate
         elif config.chosen_fold is not None:
-            held_out = rows_of_fold(config.chosen_fold, labels, seed, by_class=True)
+            _, held_out = rows_of_fold(config.chosen_fold, labels, seed, by_class=True)
             is_test = np.isin(np.arange(len(labels)), held_out)
         else:
             is_test = np.zeros(len(labels), bool)

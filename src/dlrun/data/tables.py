@@ -222,8 +222,7 @@ def _divide_indices(
         train_rows, test_rows = np.split(indices, [len(parts[0])])
         return train_rows, test_rows
     if config.chosen_fold is not None:
-        test_rows = rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
-        return np.setdiff1d(indices, test_rows), test_rows
+        return rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
     order = np.random.RandomState(context.seed).permutation(len(indices))
     test_rows, train_rows = np.split(order, [math.ceil(config.test_share * len(indices))])
     return train_rows, test_rows

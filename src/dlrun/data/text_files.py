@@ -18,7 +18,7 @@ QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; doubl
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
-csv.field_size_limit(8 << 20)  # characters; a quote that is not closed makes all the rest one cell
+MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
 
 
 class RowPlace(NamedTuple):
@@ -146,6 +146,7 @@ def _read_records(
     path: Path, delimiter: str, warnings: DataWarnings
 ) -> Iterator[tuple[list[str], int]]:
     """Yield the header and the rows; yield nothing if the delimiter gives no header."""
+    limit_before = csv.field_size_limit(MAX_CELL)
     line = 1
     try:
         with open_regular_file(path) as file:
@@ -163,7 +164,12 @@ def _read_records(
     except csv.Error as error:
         if line == 1:
             return
-        raise DataError(f"{path}:{line}: not CSV: {first_line(error)}", QUOTES_HINT) from None
+        problem = f"not CSV: {first_line(error)}"
+        if "field limit" in str(error):
+            problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
+        raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT) from None
+    finally:
+        csv.field_size_limit(limit_before)
 
 
 def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:

@@ -80,7 +80,6 @@ def check_run_can_start(
     """
     Path.cwd()
     faults = Faults()
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     data_dir = run_context.resolve_data_dir(settings.data_dir)
     with faults.collected():
         _check_single_process()
@@ -95,7 +94,7 @@ def check_run_can_start(
         if registry.experiment_entry(name).package != "dlrun":
             import_experiment_to_run(name, config)
     with faults.collected(), _bugs_explained(name):
-        config.check(runs_dir)
+        config.check()
     with faults.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
         if dataset is not None and reads_data:
@@ -129,12 +128,14 @@ def _bugs_explained(name: str) -> Iterator[None]:
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
 
 
-def _check_no_links(folder: Path) -> None:
+def check_no_links(folder: Path) -> None:
     """Raise DataError for a link out of a run's folder, by which the run would write elsewhere."""
+    remedy = "put a copy in its place"
     for path in folder.rglob("*"):
-        leads_out = path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
-        if leads_out or (path.is_file() and path.stat().st_nlink > 1):
-            raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{path}: a link out of the run's folder", remedy)
+        if path.is_file() and path.stat().st_nlink > 1:
+            raise DataError(f"{path}: a hard link: the file has another name too", remedy)
 
 
 def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
@@ -165,7 +166,6 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         known = ", ".join(sorted(allowed & now.keys()))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
-    _check_no_links(run.folder)
     return config
 
 

@@ -52,6 +52,7 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
         name = opened.record.experiment
         status = opened.record.status
         config = checks.resumed_config(opened, settings)
+        checks.check_no_links(folder.path)
         needs_new_run = config.total_steps != opened.config.total_steps
         if status == "finished" and not needs_new_run:
             _note_nothing_to_resume(opened, settings)

@@ -22,7 +22,6 @@ from dlrun.run_context import (
     RunSettings,
     print_results_json,
     resolve_data_dir,
-    resolve_runs_dir,
 )
 from dlrun.run_folder import checkpoint, environment, external_loggers, recorded_metrics
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
@@ -103,7 +102,7 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.begins_with = settings, begins_with
         self.is_resumed = record.status != "waiting"
-        threads = record.threads or choose_threads(config, settings)
+        threads = record.threads or _choose_threads(config, settings)
         self.record = record.model_copy(
             update={
                 "status": "running",
@@ -121,7 +120,6 @@ class RunRecorder:
             folder,
             self.steps,
             resolve_data_dir(settings.data_dir),
-            resolve_runs_dir(settings.runs_dir),
             threads,
             settings.summary,
         )
@@ -281,7 +279,7 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
     return numbers
 
 
-def choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
+def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
     """Return the number of CPU threads of a run, by its config and the command's limit."""
     limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
     most = min(limits, default=None)

@@ -76,7 +76,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
         check_metrics_finite(tested, "test")
         keep_test_predictions(context, config.predictions, predictions, None)
         return Results(
-            metrics=trained.metrics | tested | trained.metrics,
+            metrics=trained.metrics | tested | trained.metrics,  # its order; the module's win
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},

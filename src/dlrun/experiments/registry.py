@@ -160,8 +160,9 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
 
     def key(name: str) -> list[float]:
         place = shipped_values(name).get("reference.place")
-        is_known = isinstance(place, list) and all(isinstance(number, int) for number in place)
-        return place if is_known and place else [math.inf]
+        if isinstance(place, list) and place and all(isinstance(number, int) for number in place):
+            return place
+        return [math.inf]
 
     return sorted(sorted(names), key=key)
 

@@ -15,7 +15,7 @@ from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
 from dlrun.data.text_files import read_text_file
-from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean, first_line
 from dlrun.experiments import registry
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
@@ -284,8 +284,9 @@ class Run:
         an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
         input.
         """
-        if to_dict := getattr(inputs, "to_dict", None):  # of pandas, whose import is slow
-            inputs = to_dict("records")
+        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
+            frame: Any = inputs
+            inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
         if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
             inputs = [inputs]
         values = cast("Iterable[Input]", inputs)
@@ -294,7 +295,10 @@ class Run:
 
     def _read_input(self, value: Input, kind: str) -> Input:
         if kind == "text" and isinstance(value, Mapping):
-            value = str(value[self.settings.get("data.text_column", "text")])
+            column = self.settings.get("data.text_column", "text")
+            if column not in value:
+                raise DataError(f"no column {column!r}{did_you_mean(column, map(str, value))}")
+            value = str(value[column])
         if not isinstance(value, Mapping if kind == "row" else (str, Path)):
             known = "not a row" if kind == "row" else "neither a text nor the Path of a file"
             raise ConfigError(f"{value!r}: {known}")
@@ -313,7 +317,7 @@ class Run:
         steps = ProgressRecorder(folder, self.record.id, screen, StopRequest())
         data_dir = run_context.resolve_data_dir(data_dir)
         threads = self.record.threads or 1
-        context = RunContext(folder, steps, data_dir, self.folder.parents[1], threads)
+        context = RunContext(folder, steps, data_dir, threads)
         return self._use(lambda run, config: self.experiment.test(run, config, context))
 
     def draw(self) -> DrawnFigures:

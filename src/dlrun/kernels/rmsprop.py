@@ -31,12 +31,16 @@ def fits_one_pass(parameter: object) -> bool:
 class OnePassRMSprop(torch.optim.RMSprop):
     """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their values.
 
-    Parameters must be float32, on the CPU and contiguous; there is no momentum or weight decay.
+    Parameters must be float32, on the CPU and contiguous, without weight decay. With a momentum,
+    which a scheduler may set, the update is torch's.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update all parameters with their gradients; return the loss of `closure`, if given."""
+        if any(group["momentum"] for group in self.param_groups):
+            loss: float | None = super().step(closure)
+            return loss
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:

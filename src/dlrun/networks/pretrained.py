@@ -133,10 +133,10 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
 
     The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """
-    size = published.resize_size * 2  # of both sides: the list has one number
 
     def to_input(image: Image.Image) -> Tensor:
         if squash:
+            size = published.resize_size * 2  # of both sides: the list has one number
             image = transforms.functional.resize(image, size, published.interpolation)
         else:  # of a very long picture the middle: the whole would not fit into memory
             longest = LONGEST * min(image.size)

@@ -212,7 +212,7 @@ def curve_css_classes(number: int) -> str:
 
 
 def metric_names_without_split(table: Table) -> list[str]:
-    """Return a table's metric names without train or valid: `loss` for `train_loss`."""
+    """Return a table's metric names without train, valid or test: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 

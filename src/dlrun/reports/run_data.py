@@ -173,7 +173,8 @@ class RunSection:
         """Return the record of the code, packages and machine with which the run began."""
         environment = self._read_or_note(lambda: self.run.environment, RunEnvironment(dlrun=""))
         values = environment.model_dump(exclude={"packages", "format", "command"})
-        values["begun with"] = shlex.join(["dlrun", *environment.command[1:]])
+        if environment.command:
+            values["begun with"] = shlex.join(["dlrun", *environment.command[1:]])
         return {name: value for name, value in (values | environment.packages).items() if value}
 
     def commands(self) -> dict[str, str]:

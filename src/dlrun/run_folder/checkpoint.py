@@ -1,7 +1,7 @@
 """Write and read a run's checkpoint: its state after the last finished epoch or lasso penalty.
 
 A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data
-that no later epoch or lambda changes (a lambda's coefficients) are appended to another file.
+that no later epoch or penalty changes (a penalty's coefficients) are appended to another file.
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 

@@ -59,8 +59,8 @@ def runs_below(folder: Path) -> list[Path]:
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if no such run exists.
 
-    `run` is a folder; a run's name or suffix; `latest`, the run that began last. A
-    name, a suffix or `latest` may follow `EXPERIMENT/`.
+    `run` is a folder; a name or suffix; `latest`, the run that began last. A name, a suffix or
+    `latest` may follow `EXPERIMENT/`.
     """
     experiment, _, last = run.rpartition("/")
     try:

@@ -48,7 +48,7 @@ class _FrozenModel(BaseModel):
 class ChecksummedJson(_FrozenModel):
     """Base class of JSON files that hold a format number and their SHA-256."""
 
-    format: int = 1  # others are given
+    format: int = 1  # of environment.json and notes.json; a RunRecord is given FORMAT
 
 
 M = TypeVar("M", bound=ChecksummedJson)

@@ -131,7 +131,8 @@ class SweepPlan(ChecksummedJson):
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        digests = data_digests(self.experiment, self.validate_points()[0], data_dir)
+        config = validate_config(self.experiment, self.base_layer)
+        digests = data_digests(self.experiment, config, data_dir)
         for file, digest in self.data.items():
             if digests.get(file, digest) != digest:
                 name = file.partition(" ")[2]

@@ -5,6 +5,7 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from rich.text import Text
@@ -16,7 +17,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import VALID, without_stage
 from dlrun.paired_comparison import Comparison, compare
-from dlrun.reports.charts import PARTS, Chart, ChartCurve, ReferenceLine, published_value_lines
+from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine, name_part, published_value_lines
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
@@ -152,7 +153,7 @@ class SweepResults:
     def __repr__(self) -> str:
         return "\n".join(self.table_lines(Screen()))
 
-    @property
+    @cached_property
     def comparison(self) -> Comparison | None:
         """Return the comparison of the best config with the second by the validation metric."""
         if not (self.best and self.best.validation_spread and self.second):
@@ -161,10 +162,10 @@ class SweepResults:
 
     def describe_comparison(self) -> str:
         """Return the comparison of the best config with the second in words; empty without it."""
-        if self.comparison is None or self.second is None:
+        comparison = self.comparison
+        if comparison is None or self.second is None:
             return ""
-        second = format_settings_briefly(self.second.settings)
-        return self.comparison.describe("the best", second)
+        return comparison.describe("the best", format_settings_briefly(self.second.settings))
 
     @property
     def runs(self) -> list[Run]:
@@ -242,7 +243,7 @@ class SweepResults:
                 by_value.setdefault(group.settings[key], []).extend(spread.values)
         columns = [by_value[value] for value in sorted(by_value)]
         return ChartCurve(
-            PARTS[part],
+            name_part(part, self.groups[-1].record),
             sorted(by_value),
             [statistics.fmean(column) for column in columns],
             part,

@@ -46,11 +46,6 @@ def choose_jobs_and_threads(
     return jobs, max(1, cores // jobs) if share_cores else None
 
 
-def _uses_accelerator(config: ExperimentConfig) -> bool:
-    is_network = isinstance(config, LightningConfig)
-    return is_network and select_accelerator(config.accelerator)[0] != "cpu"
-
-
 def run_sweep_points(
     sweep: Sweep,
     screen: Screen,
@@ -66,7 +61,8 @@ def run_sweep_points(
     """
     plan = sweep.plan
     configs = plan.validate_points()
-    if jobs is None and any(map(_uses_accelerator, configs)):
+    wanted = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
+    if jobs is None and any(select_accelerator(name)[0] != "cpu" for name in wanted):
         jobs = 1
         screen.note("one run at a time, because they would share an accelerator (--jobs: more)")
     jobs, threads = choose_jobs_and_threads(configs, jobs)

@@ -336,7 +336,7 @@ def predict_test_set(
 
     Returns the same as PredictionCollector.finish.
     """
-    plugin = make_trainer(config, "cpu", one_batch=True).precision_plugin
+    plugin = make_trainer(config, "cpu").precision_plugin
     network = plugin.convert_module(network)
     collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():

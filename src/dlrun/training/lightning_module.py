@@ -227,7 +227,7 @@ class NetworkData(pl.LightningDataModule):
         self._is_placed = False
 
     def setup(self, stage: str) -> None:
-        """RowPlace the data on the device."""
+        """Place the data on the device."""
         assert self.trainer is not None
         if not self._is_placed:
             self._data = self._data.on(self.trainer.strategy.root_device)

@@ -194,11 +194,9 @@ class EpochRecorder(pl.Callback):
         """Stop the validation if a signal was received."""
         self.steps.stop.after_step()
 
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
-    ) -> None:
-        """Stop the test if a signal was received; keep rows, as a resumed run may train no more."""
-        self.on_validation_batch_end(trainer)
+    def on_test_batch_end(self, *hook: object) -> None:
+        """Stop the test if a signal was received."""
+        self.steps.stop.after_step()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int

@@ -82,7 +82,7 @@ class Config(ExperimentConfig):
         files, _ = self.find_photographs(data_dir)
         return files
 
-    def check(self, runs_dir: Path) -> None:
+    def check(self) -> None:
         """Check that the images exist, and that there are such a model and such weights."""
         from dlrun.networks import pretrained  # slow: torch
 

@@ -107,7 +107,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             assets = TableAssets.of(table)
             context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            fitted_models = self._fit_all(table, parts, config, context)
+            fitted_models = self._fit_all(table, assets, parts, config, context)
         best = _best_step(context.steps.rows, metrics_of_table(config, assets.labels)[0])
         fitted = fitted_models[best]
         all_arrays = [fitted_model.arrays for fitted_model in fitted_models]
@@ -134,11 +134,15 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         )
 
     def _fit_all(
-        self, table: Table, parts: Parts, config: CpuOnlyConfig, context: RunContext
+        self,
+        table: Table,
+        assets: TableAssets,
+        parts: Parts,
+        config: CpuOnlyConfig,
+        context: RunContext,
     ) -> list[FittedModel]:
         """Return all fits of the model; each fit is a step of the run."""
         model = self.make_model(config)
-        assets = TableAssets.of(table)
         steps = context.steps
         total = config.total_steps or 1
         targets = _targets_to_fit(assets, parts["train"])

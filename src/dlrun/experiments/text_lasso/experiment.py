@@ -37,7 +37,7 @@ COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective"
 COLUMNS += ["seconds", "duality_gap"]
 COEFFICIENTS = "coefficients.npz"  # the models of all penalties
 SHOWN = 10  # words of each class
-LEAST = 0.0005  # a smaller weight is shown as 0.000
+LEAST_SHOWN = 0.0005  # a smaller weight is shown as 0.000
 
 
 class TextLasso(Experiment[TextLassoConfig]):
@@ -99,9 +99,9 @@ class TextLasso(Experiment[TextLassoConfig]):
 
     def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:
         """Plot the accuracy along the lasso path."""
-        counts = run.results
+        results = run.results
         figure = draw_accuracy_along_lasso_path(
-            run.table, counts["train_rows"], counts["best_index"], title=self.title(run)
+            run.table, results["train_rows"], results["best_index"], title=self.title(run)
         )
         return {"lasso_path.png": figure}
 
@@ -147,8 +147,8 @@ def _weights(model: LinearModel, loaded: Reviews) -> Labelled:
 
 def _words_by_class(weights: Labelled, labels: Sequence[str]) -> dict[str, Labelled]:
     """Return the words that speak most for each of the two classes, the strongest first."""
-    against = [word for word in weights if word[1] <= -LEAST]
-    speaking_for = [word for word in reversed(weights) if word[1] >= LEAST]
+    against = [word for word in weights if word[1] <= -LEAST_SHOWN]
+    speaking_for = [word for word in reversed(weights) if word[1] >= LEAST_SHOWN]
     return {labels[0]: against[:SHOWN], labels[1]: speaking_for[:SHOWN]}
 
 
