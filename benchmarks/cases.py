@@ -94,18 +94,17 @@ class Setup:
 
     @functools.cache  # noqa: B019 (one Setup lives as long as the process)
     def settings(self, reviews: int = FULL) -> dict[str, object]:
-        """The config's values for so many training reviews, prepared by now."""
+        """The config's values for so many training reviews."""
         archive = self.source / "aclImdb_v1.tar.gz"
         found: dict[str, object] = {"data.archive": archive}
         if reviews < FULL:
             made = WORK / f"aclImdb_{reviews}.tar.gz"
             prepare("archive", archive=archive, reviews=reviews, to=made)
             found = {"data.archive": made}
-        measure(fetch(self.data, found), WORK / "fetch.log")
         return found | {"data.validation": round(HELD_OUT * reviews)}
 
     def arrays(self, reviews: int = FULL) -> Path:
-        """The same reviews as the lab's code reads them."""
+        """The same reviews as the lab's code reads them; dlrun's own arrays are made on the way."""
         folder = WORK / f"arrays-{reviews}"
         prepare("arrays", to=folder, **self.named(reviews))
         return folder
@@ -140,12 +139,6 @@ class Setup:
         path = WORK / "resnet50-random.pt"
         prepare("weights", to=path)
         return path
-
-
-def fetch(data: Path, settings: dict[str, object]) -> list[str]:
-    """The command that prepares the reviews' arrays."""
-    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return [*DLRUN, "data", "fetch", "imdb", "--data-dir", str(data), *sets]
 
 
 def lab(script: str, *words: object) -> list[str]:

@@ -33,9 +33,9 @@ def read_speeds(text: str) -> list[tuple[str, str, str, float]]:
     Raises ValueError if a row that begins in bold has no such cells.
     """
     rows = []
-    for line in re.findall(r"^ *\| \*\*.*$", text, re.MULTILINE):
-        what, lab, ours, ratio, *_ = (cell.strip() for cell in line.strip().strip("|").split("|"))
-        rows.append((what.split("**")[1], lab, ours, float(ratio.removesuffix("x"))))
+    for line in re.findall(r"^\| \*\*.*$", text, re.MULTILINE):
+        what, lab, _plain, ours, ratio, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+        rows.append((what.split("**")[1], lab, ours, float(ratio)))
     return sorted(rows, key=lambda row: -row[3])
 
 
