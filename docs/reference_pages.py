@@ -17,7 +17,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from dlrun.cli.commands import app as command_line
+from dlrun.cli.command_list import app as command_line
 from dlrun.config.included_files import read_config_file
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.experiments import registry

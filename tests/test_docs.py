@@ -14,10 +14,10 @@ import pytest
 import typer
 from typer.main import get_command
 
-from dlrun.cli.commands import app
+from dlrun.cli.command_list import app
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.reports import result_tags
+from dlrun.reports import warning_tags
 from dlrun.run_context import RunSettings
 from tests.conftest import NAMES, ROOT, python
 
@@ -79,7 +79,9 @@ def test_the_bars_of_speed_are_those_of_the_benchmarks() -> None:
 
 def test_the_tags_of_the_report_are_those_of_the_code() -> None:
     named = re.findall(r"`([^`]+)`", read(ROOT / "docs/how-to/report.md").partition("## Tags")[2])
-    tags = (value for value in vars(result_tags).values() if isinstance(value, result_tags.Tag))
+    tags = (
+        value for value in vars(warning_tags).values() if isinstance(value, warning_tags.WarningTag)
+    )
     assert {*named} == {tag.name for tag in tags}
 
 

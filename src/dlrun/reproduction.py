@@ -25,7 +25,8 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.paired_comparison import Comparison, compare
 from dlrun.reports.page import OURS, PageContent, write_report_page
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.run_files import count_labels_as_in_book
+from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
 from dlrun.run_folder.recorded_metrics import EDITIONS
@@ -176,7 +177,8 @@ class ExperimentToReproduce:
     def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
         for run in self.runs[:1]:
-            if counts := RunSection(1, run, 1, with_published=True).first_labels:
+            section = RunSection(1, run, 1, with_published=True)
+            if counts := count_labels_as_in_book(section.photographs):
                 row = {"metric": f"first labels of {counts['photographs']}", "count": 1}
                 return [row | counts]
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.commands.run_folders import EXPERIMENT
 from tests.conftest import completed
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'}"
@@ -33,7 +33,6 @@ def offered(tmp_path: Path) -> Offered:
     command.write_text(DLRUN)
     command.chmod(0o755)
     path = f"{command.parent}:{os.environ['PATH']}"
-    a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-ab12")
 
     def ask(*words: str) -> list[str]:
         quoted = " ".join(f'"{word}"' for word in ("dlrun", *words))
@@ -50,36 +49,15 @@ def offered(tmp_path: Path) -> Offered:
     return ask
 
 
-NAMES = ["Z-\\$(touch PWNED)", "Z-$(touch${IFS}PWNED)", "Z-a\nb", "Z-\u202ea", "Z-`a`", "Z-a b"]
-EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("resume _", EVERY),
-        ("runs compare x _", EVERY),
-        ("resume 2026", ["20260101T000000Z-ab12"]),
-        ("runs list _", [EXPERIMENT]),
-        ("runs list --runs-dir nowhere _", []),
-        ("sweep --resume fi", ["first"]),
+        ("runs co", ["compare"]),
+        (f"runs list {EXPERIMENT[:3]}", [EXPERIMENT]),
         (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
         ("script cif", ["cifar100"]),
         ("script text", []),  # of the user's own data
     ],
 )
-def test_what_is_offered(offered: Offered, tmp_path: Path, words: str, expected: list[str]) -> None:
-    for name in ("first", "second"):
-        (tmp_path / "runs" / "sweeps" / name).mkdir(parents=True)
-        (tmp_path / "runs" / "sweeps" / name / "sweep.json").touch()
-    assert offered(*(word.removeprefix("_") for word in words.split())) == expected
-
-
-def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_path: Path) -> None:
-    for name in (*NAMES, os.fsdecode(b"Z-\xff")):
-        for run in (f"{EXPERIMENT}/20270101T000000{name}", f"{name}/20270101T000000Z-cd34"):
-            folder = tmp_path / "runs" / run
-            folder.mkdir(parents=True)
-            (folder / "config.yaml").write_text("")
-    assert offered("resume", "") == EVERY
-    assert offered("runs", "list", "") == [EXPERIMENT]
+def test_what_is_offered(offered: Offered, words: str, expected: list[str]) -> None:
+    assert offered(*words.split()) == expected

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from dlrun.cli.commands import COMMANDS, PANELS
+from dlrun.cli.command_list import COMMANDS, PANELS
 from dlrun.system.accelerator import ACCELERATORS
 from tests.conftest import NAMES, Dlrun, setting
 

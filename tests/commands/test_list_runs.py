@@ -10,7 +10,6 @@ import pytest
 
 from dlrun.commands.list_runs import list_runs
 from dlrun.errors import ConfigError
-from dlrun.run_folder.record import NOT_THE_BOOKS
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
 
@@ -62,14 +61,6 @@ def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     assert words[4][3:] == ["0.5000", "0.4210", "10.5", "lr=0.1"]
     with living(runs / EXPERIMENT / DAY.format(3, "c")):
         assert [one["name"][-1] for one in objects(runs, capsys, status=["running"])] == ["c"]
-
-
-def test_a_terminal_marks_values_on_other_data(runs: Path, capsys: Out, terminal: None) -> None:
-    a_whole_run(runs / EXPERIMENT / DAY.format(6, "f"), reference_differs=NOT_THE_BOOKS)
-    list_runs(runs_dir=runs)
-    _, first, *others, last = capsys.readouterr().out.splitlines()
-    assert "0.5000*" in first and "*" not in "".join(others) and NOT_THE_BOOKS in last
-    assert objects(runs, capsys)[0]["reference_differs"] == NOT_THE_BOOKS
 
 
 def test_the_key_of_the_order_is_a_column(runs: Path, capsys: Out) -> None:
@@ -135,7 +126,6 @@ def test_which_runs_in_which_order(
         ({"where": ["optimizer.name>1"]}, "optimizer.name is 'rmsprop' in a run"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
-        ({"json": True, "csv": True}, "only one"),
         ({"runs_dir": Path("/nowhere")}, "no runs here"),
     ],
 )

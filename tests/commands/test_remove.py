@@ -1,7 +1,6 @@
 """`dlrun runs rm` removes the chosen runs and no others."""
 
 import io
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,15 @@ from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out, Patch
 
 
-def ago(**time: int) -> str:
-    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="seconds")
-
-
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """a to f: finished, of 50 days to today; g: failed; h: interrupted; i: killed; j: damaged; and
-    a folder of somebody's own."""
+    """a to f: finished; g: failed; h: interrupted; i: killed; j: damaged; and a folder of
+    somebody's own."""
     folder = tmp_path / "runs"
     for place, name in enumerate("abcdef", start=1):
-        run = folder / EXPERIMENT / f"2026010{place}T000000Z-{name}"
-        a_whole_run(run, ended=ago(days=60 - 10 * place))
+        a_whole_run(folder / EXPERIMENT / f"2026010{place}T000000Z-{name}")
     for name, status in (("g", "failed"), ("h", "interrupted"), ("i", "running")):
-        ended = None if status == "running" else ago(days=40)
-        own = {"status": status, "ended": ended, "started": ago(days=41), "metrics": {}}
-        a_whole_run(folder / EXPERIMENT / f"20260107T000000Z-{name}", **own)
+        a_whole_run(folder / EXPERIMENT / f"20260107T000000Z-{name}", status=status, metrics={})
     damaged = a_whole_run(folder / EXPERIMENT / "20260108T000000Z-j")
     (damaged / "results.json").write_text("")
     (folder / EXPERIMENT / "notes").mkdir()
@@ -52,12 +44,12 @@ def left(runs: Path) -> str:
     [
         ({"status": ["failed", "killed"]}, "abcdefhj"),
         ({"status": ["damaged"]}, "abcdefghi"),
-        ({"older_than": "36h"}, "fj"),
+        ({"experiment": EXPERIMENT}, "j"),
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
 )
 def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
-    a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z", ended=ago(days=0))
+    a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z")
     assert remove(**goes, yes=True, runs_dir=runs) == 0
     assert left(runs) == expected + "z"
     assert (runs / EXPERIMENT / "notes" / "mine.txt").exists()
@@ -68,7 +60,6 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
     [
         ({}, "name the runs to remove"),
         ({"runs": ["a"], "status": ["failed"]}, "name the runs to remove"),
-        ({"older_than": "30"}, "not a time"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
         ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
     ],
@@ -93,8 +84,8 @@ def test_a_living_run_is_never_touched(runs: Path, cli: Dlrun, capsys: Out) -> N
         cli("runs", "rm", "i", "b", "--yes").is_told(1, "running")
         assert left(runs) == "abcdefghij"
         capsys.readouterr()
-        assert remove(older_than="25d", yes=True, runs_dir=runs) == 1
-    assert left(runs) == "adefij"
+        assert remove(experiment=EXPERIMENT, yes=True, runs_dir=runs) == 1
+    assert left(runs) == "aij"
     assert capsys.readouterr().err.count("another process is writing to it") == 1
 
 

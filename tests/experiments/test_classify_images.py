@@ -12,7 +12,7 @@ from PIL import Image
 from dlrun.data import photographs
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.run_section import RunSection
 from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.run_folder.making import a_run
 

@@ -54,10 +54,10 @@ def names(page: "Page") -> list[str]:
 def test_it_sorts_by_each_column(opened: Open) -> None:
     page = opened()
     assert names(page) == ["0000", "0001", "0002", "0003"]
-    heading = page.locator("#all-runs th", has_text="test_accuracy")
+    heading = page.locator("#all-runs th", has_text="Result")
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "ascending"
-    column = page.locator("#all-runs tbody tr td:nth-child(5)")
+    column = page.locator("#all-runs tbody tr td:nth-child(6)")
     values = [float(text) for text in column.all_text_contents()]
     assert values == sorted(values) and len(values) == 4
     heading.get_by_role("button").press("Enter")

@@ -12,6 +12,7 @@ from dlrun.reports.charts import (
     Chart,
     ChartCurve,
     charts_of_run,
+    curve_without_gaps,
     thin_out_table,
 )
 from dlrun.run_folder.record import RunRecord
@@ -44,11 +45,10 @@ def test_every_value_lies_within_the_panel(values: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("far", [math.inf, -1.797e308, 10**200])
-def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap(far: float) -> None:
-    found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3])
-    assert [len(piece) for piece in chart(found).points(found)] == [2, 1]
-    assert not line([1, 2], [far, math.nan]).is_drawable
-    assert not line([1, far], [0.1, 0.2]).is_drawable
+def test_a_value_that_is_no_number_or_beyond_all_measure_is_left_out(far: float) -> None:
+    found = curve_without_gaps("", [1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3], "run1")
+    assert (found.x, found.y) == ([2, 3, 5], [0.1, 0.2, 0.3])
+    assert not curve_without_gaps("", [1, far], [far, 0.2], "run1").x
 
 
 def record(**values: float) -> RunRecord:

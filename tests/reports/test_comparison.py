@@ -8,7 +8,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports.comparison import COLOURED, DataOnPage, compare_by_data, fill_in_sections
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.run_section import RunSection
 from tests.reports.example_runs import a_classification, config, sections
 
 
@@ -51,7 +51,7 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     alike = [repeated, *(a_run(seed, 0.1) for seed in range(4))]
     (found,) = compared(sections(*alike))
     (mean,) = found.charts[0].lines
-    assert mean.name == "mean of 4 runs (validation)"
+    assert mean.name == "e, mean of 4 runs (validation)"
     assert mean.low == mean.high == mean.y
     several = sections(*(a_run(9, 0.2 + n / 100) for n in range(COLOURED + 2)), *alike)
     (found,) = compared(several)

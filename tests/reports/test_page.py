@@ -45,7 +45,6 @@ def test_a_regression_has_values_in_place_of_classes(forked: Dlrun, tmp_path: Pa
     page = report(forked, tmp_path)
     assert [text for text in ("not what a run", "Confusion", "<img src=x") if text in page] == []
     assert "1.7500" in page and "On the test set" in page
-    assert page.count('class="dots other"') == 2  # the dots, and their sign in the legend
     assert "<caption>The largest errors" in page and "Name &lt;/" in page
 
 
@@ -86,7 +85,7 @@ def test_without_a_name_the_newest_configs_are_whole(forked: Dlrun, tmp_path: Pa
     assert "22 of 23 finished runs, those of the newest configs" in done.stderr
     page = (tmp_path / "report.html").read_text()
     assert "<h1>22 runs</h1>" in page and "Recall of each class" in page
-    assert page.count("dead") == 1
+    assert "1 unfinished run" in page
     table = page[page.index('id="all-runs"') :]
     names = [number for number in range(23) if f"-{number:04}<" in table]
     assert names == [*range(1, 23)]
@@ -97,7 +96,6 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
     for arguments, words in (
         (["nonsense"], "no such run"),
-        ([*map(str, range(101))], "101 runs: at most 100"),
         (["--out", tmp_path], "is a folder"),
         (["--out", "missing/report.html"], "there is no folder missing"),
     ):

@@ -48,7 +48,7 @@ def test_a_run_that_waits_is_begun_by_resume(tmp_path: Path) -> None:
         run.network()
     for words in (["runs", "show", run.name], ["runs", "check"], ["runs", "list"]):
         assert harness.run(tmp_path, *words).returncode == 0
-    harness.run(tmp_path, "runs", "rm", "--older-than", "0h", "--yes").is_told(0)
+    harness.run(tmp_path, "runs", "rm", "--experiment", run.record.experiment, "--yes").is_told(0)
     assert run.folder.exists()
     harness.run(tmp_path, "resume", run.name).is_told(0)
     begun = Run.open(run.folder)

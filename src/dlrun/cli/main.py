@@ -5,7 +5,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 import typer
 
 from dlrun import errors
-from dlrun.cli.commands import RESERVED, app
+from dlrun.cli.command_list import RESERVED, app
 from dlrun.errors import DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
@@ -52,7 +51,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
     stopped = Interrupted if is_interrupt else signals.stop_signal_of_error(error)
-    shown = DlrunError(stopped.word) if stopped else _describe(error)
+    shown = DlrunError(stopped.word) if stopped else _error_to_show(error)
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
@@ -67,7 +66,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     return stopped.exit_code if stopped else shown.exit_code
 
 
-def _describe(error: BaseException) -> DlrunError:
+def _error_to_show(error: BaseException) -> DlrunError:
     """Return the error to show for an exception."""
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
         return DlrunError("the working folder: it was removed", "change to another folder")
@@ -78,6 +77,7 @@ def _describe(error: BaseException) -> DlrunError:
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
+    """Return the error to show for one of the command-line parser, with a command as its hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
     words = takewhile(lambda word: not word.startswith("-"), arguments)
@@ -92,26 +92,8 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
         hint = shlex.join(["dlrun", "sweep", *arguments])
     elif not similar and "--set" in options:
-        hint = _as_setting(option, arguments) or hint
+        hint = "config values are given as KEY=VALUE, such as optimizer.lr=0.01"
     return UsageError(f"no such option: {option}{similar}", hint)
-
-
-def _as_setting(option: str, arguments: Sequence[str]) -> str:
-    """Return how to write `optimizer.lr=0.1` for the unknown option `--lr 0.1`; empty if unknown.
-
-    Without an experiment, as in `dlrun resume`, an option with a full stop is taken at its word.
-    """
-    words = option.lstrip("-").replace("-", "_")
-    key = words if "." in words else None
-    if experiment := next((word for word in arguments if word in registry.experiment_names()), ""):
-        from dlrun.config.validation import suggest_config_key  # needs pydantic
-
-        with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-            key = suggest_config_key(words.split("."), registry.load_config_class(experiment))
-    if key is None:
-        return ""
-    value = re.search(rf"(?:^| ){re.escape(option)}[ =](?!--)(\S+)", " ".join(arguments))
-    return f"config values are given as KEY=VALUE: {key}={value[1] if value else '...'}"
 
 
 def prepare_process(arguments: Sequence[str]) -> None:

@@ -1,32 +1,32 @@
 """`dlrun runs check`, `dlrun runs rm`: report damaged files of runs, and remove runs."""
 
-import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.opened_runs import open_runs, problems_of, scan_or_fail, show_results
+from dlrun.commands.opened_runs import describe_damage, open_runs, scan_runs_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, describe_failure
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder
 from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import PLAN, SWEEPS, remove_run
+from dlrun.run_folder.folder import remove_run
 from dlrun.run_tables import Column
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 
 CHECKED = (
-    *(Column("run"), Column("experiment"), Column("state")),
-    *(Column("files", is_number=True), Column("result")),
+    Column("run"),
+    Column("experiment"),
+    Column("state"),
+    Column("files", is_number=True),
+    Column("result"),
 )
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = f"Only runs in this state: {', '.join(Removable)}."
 ENDED = {"finished", "failed", "interrupted", "killed"}
-HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.RunsDir = None) -> int:
@@ -43,7 +43,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
     for name, run in opened:
-        problems = problems_of(run)
+        problems = describe_damage(run)
         result = "damaged" if problems else "copy" if run.folder in copies else "whole"
         row: Values = {
             "run": name,
@@ -65,15 +65,9 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
 
 
 def remove(
-    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN", opt.complete_run_name)] = None,
-    experiment: Annotated[
-        str | None,
-        opt.option("Only its runs.", "NAME", autocompletion=opt.complete_experiments),
-    ] = None,
+    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN")] = None,
+    experiment: Annotated[str | None, opt.option("Only its runs.", "NAME")] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
-    older_than: Annotated[
-        str | None, opt.option("Ended at least this long ago: 30d, 12h, 2w.", "AGE")
-    ] = None,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
@@ -83,23 +77,19 @@ def remove(
 
     Examples:
     dlrun runs rm ff75 imdb-lasso/latest
-    dlrun runs rm --status failed --older-than 30d
+    dlrun runs rm --experiment imdb-lasso --status failed
     """
     screen = Screen()
     folder = run_context.resolve_runs_dir(runs_dir)
-    if bool(runs) == bool(experiment or status or older_than):
-        hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed --older-than 30d"
+    if bool(runs) == bool(experiment or status):
+        hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed"
         problem = "name the runs to remove, or give options that select them, not both"
         raise ConfigError(problem, hint)
     if runs:
         chosen = _named_runs(runs, folder)
     else:
-        before = _parse_age(older_than) if older_than else datetime.max.replace(tzinfo=UTC)
-        chosen = [
-            run
-            for run in scan_or_fail(folder, experiment)
-            if run.state in (status or ENDED) and _end_time(run) <= before
-        ]
+        states = status or ENDED
+        chosen = [run for run in scan_runs_or_fail(folder, experiment) if run.state in states]
     sizes = [sum(run.sizes.values()) for run in chosen]
     rows = [
         [format_size(size), run.state, "/".join(run.folder.parts[-2:])]
@@ -107,10 +97,6 @@ def remove(
     ]
     screen.rows(format_text_table(rows, left=(1, 2), gap=1))
     screen.note(f"{pluralize(len(chosen), 'run')}: {format_size(sum(sizes))}")
-    for sweep in sorted({run.record.sweep.name for run in chosen if run.record.sweep}):
-        if (folder / SWEEPS / sweep / PLAN).is_file():
-            again = f"`dlrun sweep --resume {sweep}` runs them again"
-            screen.note(f"the sweep {sweep} loses points; {again}")
     if not chosen or not (yes or _confirm(screen)):
         return 0
     return _remove(chosen, screen)
@@ -149,23 +135,8 @@ def _remove(chosen: Sequence[Run], screen: Screen) -> int:
     return exit_code
 
 
-def _parse_age(text: str) -> datetime:
-    """Return the time that was an age such as `30d` ago. Raises ConfigError if it is invalid."""
-    age = re.fullmatch(r"(\d{1,4})([hdw])", text.strip())
-    if not age:
-        raise ConfigError(f"--older-than {text!r}: not a time", "30d: days; 12h: hours; 2w: weeks")
-    return datetime.now(UTC) - timedelta(hours=int(age[1]) * HOURS[age[2]])
-
-
-def _end_time(run: Run) -> datetime:
-    """Return when a run ended or last began; without a recorded time, when its folder changed."""
-    time = run.record.ended or run.record.resumed or run.record.started
-    if time:
-        return datetime.fromisoformat(time)
-    return datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)
-
-
 def _confirm(screen: Screen) -> bool:
+    """Ask whether to remove the runs; raise ConfigError if nobody answers."""
     screen.err.print("remove them? [y/N] ", end="", markup=False)
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:

@@ -41,10 +41,7 @@ class _Row:
 
 
 def compare(
-    runs: Annotated[
-        list[str],
-        opt.argument("Each by folder, name or suffix, latest.", "RUN", opt.complete_run_name),
-    ],
+    runs: Annotated[list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN")],
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
@@ -60,8 +57,8 @@ def compare(
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     known = KnownData()
     same_data = all(known.accept(run) for run in opened)
-    rows = _differing([_describe(run) for run in opened])
-    rows += _metrics(opened, mark_best=same_data)
+    rows = _differing_rows([_compared_values(run) for run in opened])
+    rows += _metric_rows(opened, mark_best=same_data)
     if json:
         objects = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
         screen.print_json({"runs": [run.name for run in opened], "rows": objects})
@@ -75,7 +72,7 @@ def compare(
         screen.note("not on the same data: no metric is marked as the best")
 
 
-def _describe(run: Run) -> Values:
+def _compared_values(run: Run) -> Values:
     """Return what is compared besides the metrics: values by name."""
     about = run_provenance(run)
     machine = {f"machine: {name}": value for name, value in about["machine"].items()}
@@ -101,14 +98,14 @@ def run_provenance(run: Run) -> dict[str, Values]:
     }
 
 
-def _differing(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
+def _differing_rows(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
     """Return a row for each key whose values are not equal in all runs."""
     keys = dict.fromkeys(key for values in runs for key in values)
     rows = [_Row(key, [values.get(key) for values in runs]) for key in keys]
     return [row for row in rows if len({*map(repr, row.values)}) > 1]
 
 
-def _metrics(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
+def _metric_rows(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
     """Return the rows of the metrics (the best value marked), and of the seconds."""
     rows = []
     metrics_of_runs = [run.newest_metrics for run in runs]

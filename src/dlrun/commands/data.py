@@ -20,9 +20,7 @@ Words = Annotated[
 ]
 
 
-@opt.with_run_options(
-    "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
-)
+@opt.with_run_options("data_dir", "overrides")
 def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int:
     """Download an experiment's data, compare them with published checksums, and prepare them.
 
@@ -35,7 +33,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     """
     screen = Screen()
     folder = run_context.resolve_data_dir(settings.data_dir)
-    dataset, config = _find(name, words, settings, screen)
+    dataset, config = _find_dataset_and_config(name, words, settings, screen)
     context = dataset.find(config.data, folder, config.split_seed, screen)
     are_published = True
     for file, path, digest in zip(
@@ -53,7 +51,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     return 0 if are_published else 1
 
 
-def _find(
+def _find_dataset_and_config(
     name: str, words: list[str] | None, settings: RunSettings, screen: Screen
 ) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""

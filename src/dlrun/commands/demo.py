@@ -13,7 +13,7 @@ from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
 from dlrun.data.download import packaged_paths, without_network
 from dlrun.data.sources import GENERATED
-from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.errors import ConfigError, DlrunError, describe_failure, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -27,16 +27,9 @@ from dlrun.system.console import Screen, format_position, format_text_table, pri
 
 WIDTH = 80
 HEADS = ["fit", "metric", "here", "book", "notebook"]
-MISSING = "the book's tables are missing; `pip install --no-deps islp` brings them"
+MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."
 NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
 GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
-
-
-class _FitScreen(Screen):
-    """Prints the warnings and the progress bar of a fit; its notes are only in its log."""
-
-    def note(self, text: str) -> None:
-        self.log(text)
 
 
 @dataclass
@@ -47,7 +40,6 @@ class _Fit:
     title: str
     settings: RunSettings
     is_real: bool
-    missing: str = ""  # why it is on generated data, though real ones would take seconds
     run: Run | None = None
 
     def execute(self, screen: Screen) -> None:
@@ -56,11 +48,13 @@ class _Fit:
             _, folder = run_experiment(self.name, self.settings)
             assert folder is not None  # not a dry run
             self.run = Run.open(folder)
-        except DlrunError as error:
-            screen.fail(error.message, error.hint)
-        except Exception as error:  # a bug in one experiment hides no other
-            problem = f"{type(error).__name__}: {first_line(error)}"
-            screen.fail(problem, "a bug; the run's log.txt has the traceback")
+        except Exception as error:  # also a bug, which hides no other experiment
+            bug = DlrunError(
+                f"{type(error).__name__}: {first_line(error)}",
+                "a bug; the run's log.txt has the traceback",
+            )
+            shown = describe_failure(error) or bug
+            screen.fail(shown.message, shown.hint)
 
     @property
     def cells(self) -> list[str]:
@@ -103,12 +97,10 @@ def run_demo(
     screen = Screen()
     muted = Screen()
     muted.err.quiet = True
-    settings = replace(settings, screen=_FitScreen(results=False))
+    settings = replace(settings, screen=Screen(quiet=True, results=False))
     names = experiments or registry.experiments_with_published_numbers()
     with without_network():
-        fits = [fit for name in names for fit in _fits(name, settings, muted)]
-        if any(fit.missing for fit in fits) and not packaged_paths("ISLP"):
-            screen.warn(MISSING)
+        fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
             fit.execute(screen)
@@ -127,31 +119,33 @@ def run_demo(
     return 0 if len(runs) == len(fits) else 1
 
 
-def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
+def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     """Return the fits of an experiment and its variants; none if it has no small config."""
-    overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-    small = _Fit(name, name, replace(settings, config=overlays), is_real=False)
+    prepared: list[ExperimentToReproduce] = []
+    epochs: list[str] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
             prepared = prepare_reproduction([name], [0], settings, screen)
-            small.missing = prepared[0].missing
-            if not small.missing:
-                epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
-                return [
-                    _Fit(
-                        name,
-                        fit.title,
-                        replace(settings, overrides=[*fit.overrides, *epochs]),
-                        is_real=True,
-                    )
-                    for fit in prepared
-                ]
+            epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
+    if prepared and not prepared[0].missing:
+        overrides = [[*fit.overrides, *epochs] for fit in prepared]
+        return [
+            _Fit(name, fit.title, replace(settings, overrides=values), is_real=True)
+            for fit, values in zip(prepared, overrides, strict=True)
+        ]
+    overlays = registry.experiment_entry(name).overlays("smoke", "demo")
+    small = _Fit(name, name, replace(settings, config=overlays), is_real=False)
     return [small] if overlays else []
 
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
-    remarks = [] if all(fit.is_real for fit in fits) else [GENERATED_DATA]
+    """Return what the reader of the table must know, and what to do next."""
+    remarks = []
+    if not all(fit.is_real for fit in fits):
+        remarks.append(GENERATED_DATA)
+        if not packaged_paths("ISLP"):
+            remarks.append(MISSING)
     for fit in fits:
         if fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")

@@ -3,7 +3,7 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Annotated, Any
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.opened_runs import EMPTY, scan_or_fail
+from dlrun.commands.opened_runs import EMPTY, scan_runs_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
-from dlrun.metrics import TESTED, agreed_directions, describe_metric
+from dlrun.metrics import TESTED, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.record import NOT_THE_BOOKS, RunNotes, check_tag
+from dlrun.run_folder.record import RunNotes
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
@@ -30,7 +30,6 @@ TAG = "Only runs with this tag; repeatable, all must match."
 SORT = "Best metric, largest number or A first."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
-MARK = "*"  # on a terminal, at values that are not on the book's data
 LONGEST_NAME = 20  # characters of a run's name on a terminal
 # Signs of two characters come first: the first that matches is taken.
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -62,30 +61,15 @@ def list_runs(
     """
     screen = Screen()
     folder = run_context.resolve_runs_dir(runs_dir)
-    if json and csv:
-        raise ConfigError("--json and --csv: only one of them", "choose one")
-    for name in tag or ():
-        check_tag(name)
     texts = [*(where or ()), *(f"tag={name}" for name in tag or ())]
     conditions = [_Condition(text) for text in texts]
     named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
-    rows = list[Row]()
-    known_keys = set[str]()
-    identities = list[RunIdentity]()
-    for run in scan_or_fail(folder, experiment):  # one in memory at a time
-        row = _row(run, screen, reads_config=reads_config)
-        identities.append(run.identity)
-        known_keys |= row.keys()
-        is_met = [condition.meets(row) for condition in conditions]  # each may raise
-        if (not status or row["state"] in status) and all(is_met):
-            rows.append(row)
-    _check_keys(named_keys, known_keys)
-    copies = find_copies(identities)
-    for row in rows:
-        row["problem"] = copies.get(Path(row["folder"]), row["problem"])
+    runs = scan_runs_or_fail(folder, experiment)
+    matching, count = _matching_rows(runs, conditions, named_keys, screen, reads_config)
+    rows = [row for row in matching if not status or row["state"] in status]
     if sort:
-        rows = _sort(rows, sort, copies, screen)
+        rows = _sort_runs(rows, sort, screen)
     rows = rows[:limit]
     if json:
         keys = [*COLUMNS, "metrics", "config"]
@@ -94,9 +78,40 @@ def list_runs(
         keys = list(COLUMNS) + ([sort] if sort and sort not in COLUMNS else [])
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
-        _show(rows, sort or "", screen)
-    if len(rows) < len(identities):
-        screen.note(f"{len(rows)} of {pluralize(len(identities), 'run')}")
+        _print_table(rows, sort or "", screen)
+    if len(rows) < count:
+        screen.note(f"{len(rows)} of {pluralize(count, 'run')}")
+
+
+def _matching_rows(
+    runs: Iterable[Run],
+    conditions: Sequence["_Condition"],
+    named_keys: Collection[str],
+    screen: Screen,
+    reads_config: bool,
+) -> tuple[list[Row], int]:
+    """Return the rows of the runs that meet all conditions, and the number of all runs.
+
+    Only matching rows stay in memory: there may be 10,000 runs. Raises ConfigError if no run has
+    one of the named keys.
+    """
+    rows = list[Row]()
+    known_keys = set[str]()
+    identities = list[RunIdentity]()
+    for run in runs:
+        row = _row_of_run(run, screen, reads_config=reads_config)
+        identities.append(run.identity)
+        known_keys |= row.keys()
+        is_met = [condition.meets(row) for condition in conditions]  # each may raise
+        if all(is_met):
+            rows.append(row)
+    _check_keys(named_keys, known_keys)
+    copies = find_copies(identities)
+    for row in rows:
+        copy = copies.get(Path(row["folder"]))
+        row["is_copy"] = copy is not None
+        row["problem"] = copy or row["problem"]
+    return rows, len(identities)
 
 
 def _check_keys(named: Collection[str], known: Collection[str]) -> None:
@@ -108,7 +123,7 @@ def _check_keys(named: Collection[str], known: Collection[str]) -> None:
         raise ConfigError(f"no run has a key {key!r}{hint}", source)
 
 
-def _row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
+def _row_of_run(run: Run, screen: Screen, *, reads_config: bool) -> Row:
     """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
     record = run.record
     row: Row = {}
@@ -124,7 +139,7 @@ def _row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
 
 
 class _Condition:
-    """Tests a condition such as `KEY>VALUE`; raises ConfigError if the condition is invalid."""
+    """Tests whether runs meet a condition such as `KEY>VALUE`; raises ConfigError if invalid."""
 
     def __init__(self, text: str) -> None:
         parts = CONDITION.fullmatch(text)
@@ -162,7 +177,7 @@ class _Condition:
             raise ConfigError(f"--where {self.text!r}: {self.key} is {values}", hint) from None
 
 
-def _sort(rows: list[Row], sort_key: str, copies: Collection[Path], screen: Screen) -> list[Row]:
+def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z.
 
     The best value of a metric comes first. A metric whose direction is not known ranks no runs,
@@ -171,45 +186,44 @@ def _sort(rows: list[Row], sort_key: str, copies: Collection[Path], screen: Scre
     # A metric has one direction, also if older runs do not declare it.
     directions = agreed_directions(row["directions"] for row in rows)
 
-    def metric_of(row: Row) -> str:
-        return str(row["metric"]) if sort_key == "value" else sort_key.partition("metrics.")[2]
+    def metric_of(row: Row) -> Metric:
+        name = row["metric"] if sort_key == "value" else sort_key.removeprefix("metrics.")
+        return describe_metric(str(name), directions)
 
-    metrics = {metric_of(row) for row in rows if row.get(sort_key) is not None} - {""}
-    signs = {metric: describe_metric(metric, directions).sign for metric in metrics}
-    if unknown := [metric for metric in sorted(signs) if not signs[metric]]:
-        screen.warn(describe_metric(unknown[0], directions).not_ranked)
-        return sorted(rows, key=lambda row: Path(row["folder"]) in copies)
+    is_metric = sort_key == "value" or sort_key.startswith("metrics.")
+    if is_metric:
+        metrics = {metric_of(row) for row in rows if row.get(sort_key) is not None}
+        if unknown := sorted(metric.not_ranked for metric in metrics if not metric.sign):
+            screen.warn(unknown[0])
+            return sorted(rows, key=lambda row: row["is_copy"])
 
     # Copies last; before them rows without a value; numbers before texts; then by either.
     def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
-        is_copy = Path(row["folder"]) in copies
         value = row.get(sort_key)
         if isinstance(value, int | float):
-            return is_copy, False, False, -signs.get(metric_of(row), 1) * value, ""
-        return is_copy, value is None, True, 0, str(value)
+            sign = metric_of(row).sign if is_metric else 1
+            return row["is_copy"], False, False, -sign * value, ""
+        return row["is_copy"], value is None, True, 0, str(value)
 
     return sorted(rows, key=rank)
 
 
-def _show(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
-    """Print the table, and below it what the mark at a value means."""
+def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
+    """Print a table of runs."""
     on_terminal = screen.out.is_terminal
     metrics = {row["metric"] for row in rows} - {None}
     common_metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
-    shown = [_shown_row(row, common_metric, on_terminal=on_terminal) for row in rows]
-    columns = _columns(rows, sort_key, common_metric)
+    shown = [_row_to_show(row, common_metric, on_terminal=on_terminal) for row in rows]
+    columns = _columns_to_show(rows, sort_key, common_metric)
     screen.rows(table_lines(columns, shown, screen, empty=EMPTY))
-    if any(str(row["value"]).endswith(MARK) for row in shown):
-        screen.show(f"{MARK} {NOT_THE_BOOKS}: generated, or another copy")
 
 
-def _shown_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
+def _row_to_show(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
     if value is not None:
         name_of_metric = "" if common_metric else f"{row['metric'].removeprefix(TESTED)}="
-        mark = MARK if on_terminal and NOT_THE_BOOKS in (row["reference_differs"] or "") else ""
-        value = f"{name_of_metric}{format_metric(value)}{mark}"
+        value = f"{name_of_metric}{format_metric(value)}"
     name = row["name"]
     if on_terminal:  # without its time, a name finds the run too
         parent, slash, own_name = name.rpartition("/")
@@ -217,7 +231,7 @@ def _shown_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row
     return row | {"name": name, "value": value, "differs": row["problem"] or row["differs"]}
 
 
-def _columns(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
+def _columns_to_show(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
     """Return the columns of the table that have something to say.
 
     Tags and notes have columns if a run has any; the experiment has one if there are several. The

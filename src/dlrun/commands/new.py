@@ -42,10 +42,10 @@ def write_experiment_package(
     if package.exists():
         raise ConfigError(f"{package} is there already", "choose another name, or --into")
     files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    targets = [package / _rename(str(file.relative_to(TEMPLATE)), name) for file in files]
+    targets = [package / _with_name(str(file.relative_to(TEMPLATE)), name) for file in files]
     for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_rename(file.read_text(encoding="utf-8"), name), encoding="utf-8")
+        target.write_text(_with_name(file.read_text(encoding="utf-8"), name), encoding="utf-8")
     screen = Screen()
     screen.show("\n".join(map(str, targets)))
     screen.note(
@@ -54,7 +54,7 @@ def write_experiment_package(
     )
 
 
-def _rename(text: str, name: str) -> str:
+def _with_name(text: str, name: str) -> str:
     text = text.replace("my-experiment", name).replace("my_experiment", name.replace("-", "_"))
     camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
     return text.replace("MyExperiment", f"{camel}Experiment")

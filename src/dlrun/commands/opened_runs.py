@@ -16,7 +16,7 @@ NO_RUNS = "name a folder of runs by --runs-dir"
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 
 
-def scan_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
+def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     """Return the runs of one experiment or of all; raise ConfigError if no run exists."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
@@ -51,7 +51,7 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Ru
     ]
 
 
-def problems_of(run: Run) -> list[str]:
+def describe_damage(run: Run) -> list[str]:
     """Return a sentence for each damaged file of a run, by the file's name."""
     return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
 

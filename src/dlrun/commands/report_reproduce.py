@@ -19,8 +19,6 @@ from dlrun.run_folder.find import find_sweep, runs_below, runs_newest_first
 from dlrun.run_folder.folder import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
-MOST = 100  # runs on a page
-NAMED = 5  # unfinished runs that are named
 NEWEST = 20  # runs after which no further config is added, if the user names no run
 
 
@@ -34,7 +32,7 @@ def write_report(
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
-    force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
+    force: opt.Replace = False,
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
@@ -44,14 +42,7 @@ def write_report(
     """
     screen = Screen()
     if runs:
-        _check_number(len(runs))
-        contents = [_open_runs_or_sweep(name, runs_dir) for name in runs]
-        by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
-        content = contents[0]
-        if len(contents) > 1:
-            warnings = [text for content in contents for text in content.warnings]
-            content = PageContent([*by_folder.values()], warnings=warnings)
-        _check_number(len(content.runs))
+        content = _join_pages([_open_runs_or_sweep(name, runs_dir) for name in runs])
     else:
         content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
         if content.note:
@@ -66,12 +57,13 @@ def write_report(
     screen.show(Text(f"{out}: {pluralize(len(content.runs), 'run')}, {size / 1e6:.2f} MB"))
 
 
-def _check_number(runs: int) -> None:
-    if runs > MOST:
-        raise ConfigError(
-            f"a page about {runs:,} runs: at most {MOST} fit",
-            "`dlrun runs list --where COND --sort KEY` finds those that matter",
-        )
+def _join_pages(contents: Sequence[PageContent]) -> PageContent:
+    """Return all runs of several pages as one page, each run once."""
+    if len(contents) == 1:
+        return contents[0]
+    by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
+    warnings = [text for content in contents for text in content.warnings]
+    return PageContent([*by_folder.values()], warnings=warnings)
 
 
 def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
@@ -93,13 +85,13 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return the runs of the newest configs, whole; ConfigError if no run has finished."""
+    """Return all runs of the newest configs; raise ConfigError if no run has finished."""
     every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
     shown = list[Run]()
     for group in group_runs(every.runs):
         if len(shown) >= NEWEST:
             break
-        shown += group.runs[: MOST - len(shown)]
+        shown += group.runs
     note = ""
     if len(shown) < len(every.runs):
         note = f"{len(shown)} of {len(every.runs)} finished runs, those of the newest configs; "
@@ -109,7 +101,9 @@ def _newest_finished(runs_dir: Path) -> PageContent:
 
 def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
     """Return the finished runs in folders; raise ConfigError if no run has finished."""
-    finished, unfinished, left_out = list[Run](), list[str](), list[str]()
+    finished = list[Run]()
+    unfinished = 0
+    left_out = list[str]()
     for folder in folders:
         try:
             run = Run.open(folder)
@@ -119,11 +113,9 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
         if run.state == "finished":
             finished.append(run)
         else:
-            unfinished.append(f"{run.name} ({run.state})")
+            unfinished += 1
     if unfinished:
-        more = ", ..." if len(unfinished) > NAMED else ""
-        count = pluralize(len(unfinished), "unfinished run")
-        left_out.append(f"left out: {count}: {', '.join(unfinished[:NAMED])}{more}")
+        left_out.append(f"left out: {pluralize(unfinished, 'unfinished run')}")
     if not finished:
         raise ConfigError(f"{searched}: it has no finished run", "name a run, or give --runs-dir")
     return PageContent(finished, warnings=left_out)
@@ -131,7 +123,7 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "json", "quiet"),
-    force=Annotated[bool, opt.flag("Replace another file.", "--force")],
+    force=opt.Replace,
 )
 def reproduce(
     settings: RunSettings,

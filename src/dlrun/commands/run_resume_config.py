@@ -1,6 +1,7 @@
 """`dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`: start or continue a run, print a config."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -41,16 +42,17 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
-    overrides=opt.set_option(CHANGEABLE),
+    overrides=opt.optional(list[str], CHANGEABLE, "KEY=VALUE", "--set"),
 )
-def resume(settings: RunSettings, run: opt.Run) -> int:
+def resume(settings: RunSettings, run: opt.Run, words: opt.Words = None) -> int:
     """Continue a run that was stopped, from its last finished epoch or lasso penalty.
 
     Examples:
     dlrun resume latest
     dlrun resume imdb-lstm/latest trainer.max_epochs=40
     """
-    return resume_run(run, settings)[0]
+    overrides = [*(words or ()), *settings.overrides]
+    return resume_run(run, replace(settings, overrides=overrides))[0]
 
 
 @opt.with_run_options("config", "overrides")

@@ -36,16 +36,17 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
         differs = opened.changed_settings()
     notes = notes_or_warning(opened, screen)
     if json:
-        screen.print_json(_describe(opened, differs, notes))
+        screen.print_json(_run_as_object(opened, differs, notes))
         return
-    _show_lines(_origin(opened, differs, notes), screen)
+    _show_lines(_lines_of_origin(opened, differs, notes), screen)
     if opened.newest_metrics:
         record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
-    _show_lines(_files_and_versions(opened), screen)
+    _show_lines(_lines_of_files_and_versions(opened), screen)
 
 
-def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
+def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
+    """Return everything about a run for the JSON output."""
     sizes = run.sizes
     return {
         "name": run.name,
@@ -69,13 +70,15 @@ def _describe(run: Run, differs: Values | None, notes: RunNotes) -> Values:
 
 
 def _show_lines(lines: Lines, screen: Screen) -> None:
+    """Print each text beside its label; what is empty has no line."""
     for label, text in lines:
         if text:
             indented = textwrap.indent(text, " " * LABEL_WIDTH).lstrip()
             screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
-def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
+def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
+    """Return what a run is: its state, notes, data, and what differs from the shipped config."""
     record = run.record
     state = [str(run.state)]
     if record.steps:
@@ -99,7 +102,8 @@ def _origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
     ]
 
 
-def _files_and_versions(run: Run) -> Lines:
+def _lines_of_files_and_versions(run: Run) -> Lines:
+    """Return how a run was done, and what it left: remarks, times, versions, files, commands."""
     record = run.record
     environment = run.environment
     sizes = run.sizes

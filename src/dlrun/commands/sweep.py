@@ -46,10 +46,7 @@ def sweep(
         int | None, opt.option("How many points to take from the spaces.", "N", min=1)
     ] = None,
     jobs: opt.Jobs = None,
-    resume: Annotated[
-        str | None,
-        opt.option("Continue this sweep, or latest.", "NAME", autocompletion=opt.complete_sweeps),
-    ] = None,
+    resume: Annotated[str | None, opt.option("Continue this sweep, or latest.", "NAME")] = None,
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
 ) -> int:
@@ -63,33 +60,42 @@ def sweep(
     dlrun sweep hitters-lasso --folds 10
     dlrun sweep --resume latest
     """
-    given = {
+    named_options = {
         param.opts[0]
         for param in context.command.params
         if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
     }
     if resume is not None:
-        _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
+        _forbid(
+            named_options - CONTINUING,
+            "--resume continues a sweep as it was planned",
+            "leave it out",
+        )
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    values, layer = opt.divide_words(experiment, words) if experiment else ([], ConfigLayer({}))
+    values, layer = opt.divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
     single, several = divide_settings(values)
-    on_slurm = None
+    slurm_options = None
     if opt.is_for_slurm(slurm, wait):
-        _forbid(given & {"--jobs"}, "not with --slurm", "--slurm parallel=N runs N points at once")
-        on_slurm = parse_slurm_options(slurm or [])
+        _forbid(
+            named_options & {"--jobs"},
+            "not with --slurm",
+            "--slurm parallel=N runs N points at once",
+        )
+        slurm_options = parse_slurm_options(slurm or [])
     code, _ = run_sweep(
         experiment or "",
-        replace(settings, overrides=opt.join_settings(single, settings.overrides), values=[layer]),
+        replace(settings, overrides=[*single, *settings.overrides], values=[layer]),
         SearchSpace(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
-        slurm_options=on_slurm,
+        slurm_options=slurm_options,
         wait=wait,
     )
     return code
 
 
 def _forbid(options: set[str], reason: str, hint: str) -> None:
+    """Raise UsageError if there are options, which the user has named."""
     if options:
         raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)

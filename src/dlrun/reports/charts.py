@@ -4,24 +4,18 @@ parts.html writes the SVG, and curves.js shows the values under the pointer.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
 from dlrun import stats
+from dlrun.metrics import STAGES, TESTED, without_stage
 from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import (
-    LR,
-    STEP,
-    is_plottable,
-    published_metrics,
-)
+from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
-COLOURS, DASHES = 8, 5  # numbers of classes in report.css
 TICKS = 5
 STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG units
 LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
@@ -34,8 +28,8 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 class ChartCurve:
     """Holds a curve of a chart: its name, points and CSS class.
 
-    Values of y that are not finite are gaps. low, high: of a mean, the lowest and the highest of
-    the values; they are the ends of the band around it.
+    All values can be plotted. low, high: of a mean, the lowest and the highest of the values; they
+    are the ends of the band around it.
     """
 
     name: str
@@ -44,11 +38,6 @@ class ChartCurve:
     look: str
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-
-    @property
-    def is_drawable(self) -> bool:
-        """Return whether the curve has at least one point, and every x is a finite number."""
-        return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,11 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Return the coordinates and texts of the axis labels."""
         low, high = sorted((self.start, self.end))
-        texts = _powers(low, high) if self.logarithmic else _multiples(low, high, self.whole)
+        texts = (
+            _logarithmic_tick_labels(low, high)
+            if self.logarithmic
+            else _linear_tick_labels(low, high, self.whole)
+        )
         return [(self.at(float(text)), text) for text in dict.fromkeys(texts)]
 
 
@@ -96,7 +89,6 @@ class Chart:
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # vertical line at an x
-    dots: Sequence[tuple[float, float]] = ()  # points in the curves' range; their axes are linear
 
     @property
     def bands(self) -> list[ChartCurve]:
@@ -113,7 +105,7 @@ class Chart:
         values = [value for line in self.lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
         low, high = min(values), max(values)
-        logarithmic = not (whole or self.dots) and stats.spans_magnitudes(low, high)
+        logarithmic = not whole and stats.spans_magnitudes(low, high)
         if not logarithmic:
             low, high = padded_range(values, 0.02)
         if longest[0] > longest[-1]:
@@ -123,40 +115,25 @@ class Chart:
     @cached_property
     def y(self) -> Axis:
         """Return the y axis, which holds the values of the curves and bands with a small margin."""
-        found = [column for line in self.lines for column in (line.y, line.low, line.high)]
-        values = [value for column in found for value in column if is_plottable(value)]
-        return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
+        values = [level.value for level in self.levels]
+        for line in self.lines:
+            values += [*line.y, *line.low, *line.high]
+        return Axis(*padded_range(values, 0.05), BOTTOM, TOP)
 
     def value_in_legend(self, line: ChartCurve) -> float:
         """Return the value of a curve at the vertical line; without one, its last value."""
         mark = self.mark and self.mark.value
         return line.y[line.x.index(mark) if mark in line.x else -1]
 
-    @property
-    def dot_places(self) -> list[tuple[float, float]]:
-        """Return the SVG coordinates of the dots, each place once."""
-        return list(dict.fromkeys((self.x.at(x), self.y.at(y)) for x, y in self.dots))
-
-    def points(self, line: ChartCurve) -> list[list[tuple[float, float]]]:
-        """Return the SVG coordinates of a curve's points; after each gap a new list begins."""
-        pieces: list[list[tuple[float, float]]] = [[]]
-        for x, y in zip(line.x, line.y, strict=True):
-            if is_plottable(y):
-                pieces[-1].append((self.x.at(x), self.y.at(y)))
-            elif pieces[-1]:
-                pieces.append([])
-        return [piece for piece in pieces if piece]
-
-    @staticmethod
-    def svg_points(places: Sequence[tuple[float, float]]) -> str:
-        """Return SVG coordinates as the text of a path or a polyline."""
-        return " ".join(f"{x:g},{y:g}" for x, y in places)
+    def points(self, x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+        """Return the SVG coordinates of points."""
+        return [(self.x.at(left), self.y.at(up)) for left, up in zip(x, y, strict=True)]
 
     def outline(self, band: ChartCurve) -> str:
         """Return the SVG path around the band of a curve."""
-        there = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.high, strict=True)]
-        back = [(self.x.at(x), self.y.at(y)) for x, y in zip(band.x, band.low, strict=True)]
-        return f"M{self.svg_points(there + back[::-1])}Z"
+        there = self.points(band.x, band.high)
+        back = self.points(band.x, band.low)
+        return f"M{points_as_svg(there + back[::-1])}Z"
 
 
 @dataclass(frozen=True)
@@ -181,90 +158,105 @@ class Strip:
         return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
 
 
+def points_as_svg(places: Sequence[tuple[float, float]]) -> str:
+    """Return SVG coordinates as the text of a path or a polyline."""
+    return " ".join(f"{x:g},{y:g}" for x, y in places)
+
+
 def name_part(part: str, record: RunRecord) -> str:
     """Return what a chart calls a part of a run's data, such as `validation = test`."""
     is_both = part == "valid" and record.validates_on_test
     return "validation = test" if is_both else PARTS.get(part, part)
 
 
-def measured_curve(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
-    """Return a chart's curve of only the steps that have a value (no NaN)."""
-    points = [(step, value) for step, value in zip(x, y, strict=True) if not math.isnan(value)]
+def curve_without_gaps(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
+    """Return a chart's curve of only the steps whose value can be plotted; it may have no point."""
+    points = [
+        (step, value)
+        for step, value in zip(x, y, strict=True)
+        if is_plottable(step) and is_plottable(value)
+    ]
     return ChartCurve(name, [step for step, _ in points], [value for _, value in points], look)
 
 
 def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
     """Return the mean of curves at their common steps; None for fewer than two such steps."""
-    values = [
-        {x: y for x, y in zip(curve.x, curve.y, strict=True) if is_plottable(y)} for curve in curves
-    ]
-    steps = [x for x in curves[0].x if all(x in one for one in values)]
+    values_by_step = [dict(zip(curve.x, curve.y, strict=True)) for curve in curves]
+    steps = [step for step in curves[0].x if all(step in values for values in values_by_step)]
     if len(steps) < 2:
         return None
-    columns = [[one[x] for one in values] for x in steps]
+    columns = [[values[step] for values in values_by_step] for step in steps]
     means = [fmean(column) for column in columns]
     return ChartCurve(name, steps, means, "", low=[*map(min, columns)], high=[*map(max, columns)])
 
 
-def curve_css_classes(number: int) -> str:
-    """Return the CSS classes for the colour and dashes of a run's curve, given the run's index."""
-    return f"run{number % COLOURS} dash{number % DASHES}"
-
-
-def metric_names_without_split(table: Table) -> list[str]:
+def metric_names_without_stage(table: Table) -> list[str]:
     """Return a table's metric names without train, valid or test: `loss` for `train_loss`."""
-    parts = (name.partition("_") for name in table)
-    return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
+    return list(dict.fromkeys(without_stage(name) for name in table if name.startswith(STAGES)))
 
 
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
-    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
-
-    If the table has empty cells (NaN), such as epochs without validation, as many of the full rows
-    are kept too.
-    """
+    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included."""
     rows = range(min(map(len, table.values()), default=0))
-    full = [row for row in rows if not any(math.isnan(values[row]) for values in table.values())]
-    kept = {*rows[-1:]}
-    for some in (rows, full):
-        kept.update(some[:: math.ceil(len(some) * len(table) / cells) or 1])
-    return {name: [values[row] for row in sorted(kept)] for name, values in table.items()}
+    every = math.ceil(len(rows) * len(table) / cells) or 1
+    kept = sorted({*rows[::every], *rows[-1:]})
+    return {name: [values[row] for row in kept] for name, values in table.items()}
 
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
     step = next(iter(table), "")
-    metrics = metric_names_without_split(table)
+    metrics = metric_names_without_stage(table)
     # The metrics of a user's own module have any name; other steps, such as images, are counts.
     if not (metrics or step == STEP) or len(table[step]) < 2:
         return []
-    columns = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}
-    in_parts = {name for group in columns.values() for name in group}
-    others = [one for one in record.metrics if one in table and one not in {step, *in_parts}]
-    columns |= {name: {name: "other"} for name in others}
-    chosen = record.metrics.get(step, record.earlier_epoch)
-    # metrics.csv has nine digits.
-    near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen, rel_tol=1e-8)]
-    mark = ReferenceLine(f"chosen {step}", near[0], "mark") if near else None
+    # For each chart its columns of the table, with their CSS classes.
+    looks = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}
+    others = [name for name in record.metrics if name in table and name != step]
+    looks |= {name: {name: "other"} for name in others if not name.startswith(STAGES)}
+    if len(set(table.get(LR, ()))) > 1:
+        looks[LR] = {LR: "other"}
+    mark = _mark_of_chosen_step(table[step], step, record)
     charts = []
-    for metric, group in columns.items():
+    for metric, look_by_column in looks.items():
         lines = [
-            measured_curve(
-                name if part == "other" else name_part(part, record), table[step], table[name], part
-            )
-            for name, part in group.items()
+            curve_without_gaps(_name_of_curve(name, record), table[step], table[name], look)
+            for name, look in look_by_column.items()
             if name in table
         ]
-        levels = published_value_lines(record, metric)
-        final = record.metrics.get(f"test_{metric}")
-        if final is not None and is_plottable(final) and f"test_{metric}" not in table:
-            levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
-        if lines := [line for line in lines if line.is_drawable]:
-            charts.append(Chart(metric, step, metric, lines, levels, mark))
-    if len(set(table.get(LR, ()))) > 1:
-        rate = measured_curve("learning rate", table[step], table[LR], "other")
-        charts.append(Chart("learning rate", step, LR, [rate], mark=mark))
+        drawable = [line for line in lines if line.x]
+        if drawable:
+            levels = _levels_of_metric(table, record, metric)
+            title = "learning rate" if metric == LR else metric
+            charts.append(Chart(title, step, metric, drawable, levels, mark))
     return charts
+
+
+def _name_of_curve(column: str, record: RunRecord) -> str:
+    """Return the name of the curve of a table's column, such as `training`."""
+    return name_part(column.partition("_")[0], record) if column.startswith(STAGES) else column
+
+
+def _mark_of_chosen_step(
+    steps: Sequence[float], name: str, record: RunRecord
+) -> ReferenceLine | None:
+    """Return the vertical line at the step that a run has chosen, such as the best epoch."""
+    chosen = record.metrics.get(name, record.earlier_epoch)
+    for step in steps:
+        # metrics.csv has nine digits.
+        if chosen is not None and math.isclose(step, chosen, rel_tol=1e-8):
+            return ReferenceLine(f"chosen {name}", step, "mark")
+    return None
+
+
+def _levels_of_metric(table: Table, record: RunRecord, metric: str) -> list[ReferenceLine]:
+    """Return the horizontal lines of a chart: published values, and the run's own at the end."""
+    levels = published_value_lines(record, metric)
+    name = f"{TESTED}{metric}"
+    final = record.metrics.get(name)
+    if final is not None and is_plottable(final) and name not in table:
+        levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
+    return levels
 
 
 def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]:
@@ -283,18 +275,16 @@ def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _multiples(low: float, high: float, whole: bool) -> list[str]:
+def _linear_tick_labels(low: float, high: float, whole: bool) -> list[str]:
     """Return about TICKS labels for an axis: multiples of 1, 2 or 5 times a power of ten."""
     power = math.floor(math.log10((high - low) / TICKS))
     enough = (f for f in (1, 2, 5, 10) if (high - low) / (f * 10**power) <= TICKS + 2)
     step = max(next(enough) * 10**power, 1 if whole else 0)
     multiples = [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    if max(abs(low), abs(high)) >= 1e5 or power < -5:
-        return [re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.6g}") for value in multiples]
-    return [f"{value:.{max(0, -math.floor(math.log10(step)))}f}" for value in multiples]
+    return [f"{value:.6g}".replace("e+", "e") for value in multiples]
 
 
-def _powers(low: float, high: float) -> list[str]:
+def _logarithmic_tick_labels(low: float, high: float) -> list[str]:
     """Return the powers of ten for a logarithmic axis; only every second or third if many."""
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     return [f"{10.0**n:g}" for n in range(first, last + 1, 1 + (last - first) // TICKS)]

@@ -1,19 +1,17 @@
 """Compare the runs of a report: which of them count, and a table and curves for each data set."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-from markupsafe import Markup
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.groups import Group, seed_and_fold
 from dlrun.reports import charts
-from dlrun.reports.charts import Chart, ChartCurve
-from dlrun.reports.result_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, Tag
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
 
 COLOURED = 5  # curves of a chart; the others are not drawn
@@ -48,9 +46,9 @@ def sort_best_first(groups: Sequence[Group]) -> list[Group]:
     return sorted(groups, key=rank)
 
 
-def tags_of_group(group: Group, sections: Sections) -> list[Tag]:
-    """Return the tags that warn of a weak result, such as too few seeds."""
-    tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].tags)
+def warning_tags_of_group(group: Group, sections: Sections) -> list[WarningTag]:
+    """Return the tags that warn of a weak result of a config, such as too few seeds."""
+    tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].warning_tags)
     if group.main_spread and group.shortage(group.main_spread):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
     if group.main_spread and not group.main_spread.metric.sign:
@@ -67,29 +65,25 @@ class DataOnPage(NamedTuple):
     charts: list[Chart]
 
 
-def tag_marks(tags: Iterable[Tag]) -> Markup:
-    """Return the HTML marks of tags, which stand beside a result."""
-    mark = Markup(' <span class="tag {}">{}</span>')
-    return Markup("").join(mark.format("bad" * tag.is_problem, tag.name) for tag in tags)
-
-
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnPage]:
-    """For each data set with several runs, list its configs, the best first."""
+    """Return for each data set with several runs its configs, the best first, and their curves."""
     by_data: dict[str, list[Group]] = {}
     for group in sort_best_first(groups):
         by_data.setdefault(group.data, []).append(group)
     compared = []
     for data, groups_on_data in by_data.items():
         if sum(len(group.runs) for group in groups_on_data) > 1:
-            rows = [
-                group.row(spread)
-                | {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
-                for group in groups_on_data
-                for spread in group.tested[: 1 if len(group.counted) == 1 else None]
-            ]
+            rows = [row for group in groups_on_data for row in _rows_of_group(group)]
             drawn = _charts_of_several_runs(groups_on_data, sections)
             compared.append(DataOnPage(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
+
+
+def _rows_of_group(group: Group) -> list[Values]:
+    """Return a row for each test metric of a config; of a single run only for its main metric."""
+    spreads = group.tested[:1] if len(group.counted) == 1 else group.tested
+    about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
+    return [group.row(spread) | about for spread in spreads]
 
 
 def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list[Chart]:
@@ -97,12 +91,12 @@ def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list
 
     groups: the best first, for the first have colours.
     """
-    panels = dict.fromkeys(
-        (next(iter(sections[run.folder].table)), metric)
-        for group in groups
-        for run in group.runs
-        for metric in charts.metric_names_without_split(sections[run.folder].table)
-    )
+    panels: dict[tuple[str, str], None] = {}  # the steps and the metric of each, in order
+    for group in groups:
+        for run in group.runs:
+            table = sections[run.folder].table
+            for metric in charts.metric_names_without_stage(table):
+                panels[next(iter(table)), metric] = None
     drawn = (_chart_of_several_runs(groups, sections, step, metric) for step, metric in panels)
     return [chart for chart in drawn if chart]
 
@@ -110,47 +104,52 @@ def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list
 def _chart_of_several_runs(
     groups: Sequence[Group], sections: Sections, step: str, metric: str
 ) -> Chart | None:
-    """Return the chart of one metric, with the means of configs; None of fewer than two curves."""
+    """Return the chart of one metric, with the means of configs; None of fewer than two runs."""
     curves: list[ChartCurve] = []
-    drawn: list[RunSection] = []
+    levels: dict[ReferenceLine, None] = {}  # in order, each once
     for group in groups:
-        lines: dict[int, ChartCurve] = {}
-        part = ""
-        for run in (sections[run.folder] for run in group.runs):
-            if not run.is_left_out and (found := _run_line(run, step, metric)):
-                part, lines[run.number] = found
-                drawn.append(run)
-        numbers = [sections[run.folder].number for run in group.counted.values()]
-        counted = [number for number in numbers if number in lines]
-        if len(counted) >= FEWEST_FOR_MEAN:
-            name = f"mean of {len(counted)} runs ({charts.name_part(part, group.record)})"
-            name = f"{group.name}, {name}" if len(groups) > 1 else name
-            if mean := charts.mean_curve(name, [lines[number] for number in counted]):
-                curves.append(mean)
-                lines = {number: lines[number] for number in lines if number not in counted}
-        curves += lines.values()
-    if len(drawn) < 2:
+        curves_of_group = _curves_of_group(group, sections, step, metric)
+        curves += curves_of_group
+        if curves_of_group:
+            for level in charts.published_value_lines(group.record, metric):
+                levels[replace(level, name=f"{level.name} of {group.record.experiment}")] = None
+    is_single_run = len(curves) == 1 and not curves[0].low
+    if not curves or is_single_run:
         return None
     coloured = [
-        replace(curve, look=charts.curve_css_classes(number))
+        replace(curve, look=f"run{number} dash{number}")
         for number, curve in enumerate(curves[:COLOURED])
     ]
-    levels = dict.fromkeys(
-        replace(level, name=f"{level.name} of {run.record.experiment}")
-        for run in drawn
-        for level in charts.published_value_lines(run.record, metric)
-    )
     return Chart(f"{metric} by {step}", step, metric, coloured, list(levels))
 
 
-def _run_line(run: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
+def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -> list[ChartCurve]:
+    """Return the curves of a config's runs in a chart; of several finished runs their mean."""
+    curves: dict[Path, ChartCurve] = {}
+    part = ""
+    for run in group.runs:
+        section = sections[run.folder]
+        if not section.is_left_out and (found := _curve_of_run(section, step, metric)):
+            part, curves[run.folder] = found
+    counted = [run.folder for run in group.counted.values() if run.folder in curves]
+    if len(counted) >= FEWEST_FOR_MEAN:
+        name = f"{group.name}, mean of {len(counted)} runs ({charts.name_part(part, group.record)})"
+        mean = charts.mean_curve(name, [curves[folder] for folder in counted])
+        if mean is not None:
+            others = [curves[folder] for folder in curves if folder not in counted]
+            return [mean, *others]
+    return list(curves.values())
+
+
+def _curve_of_run(section: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
     """Return the part (`valid`, ...) and the curve of a run in a chart of several runs, or None."""
-    if len(run.steps) < 2 or next(iter(run.table)) != step:
+    if len(section.steps) < 2 or next(iter(section.table)) != step:
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
-        if values := run.table.get(f"{part}_{metric}"):
-            name = f"No. {run.number} {run.title} ({charts.name_part(part, run.record)})"
-            line = charts.measured_curve(name, run.steps, values, "")
-            if line.is_drawable:
-                return part, line
+        if values := section.table.get(f"{part}_{metric}"):
+            name = f"No. {section.number} {section.title}"
+            name += f" ({charts.name_part(part, section.record)})"
+            curve = charts.curve_without_gaps(name, section.steps, values, "")
+            if curve.x:
+                return part, curve
     return None

@@ -10,12 +10,10 @@ from dlrun.experiments.predictions import (
     PredictedValues,
     parse_predictions,
 )
-from dlrun.reports.charts import Chart, ChartCurve
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 RECALLS = 200  # classes in the table of recalls
 PAIRS = 10
-DOTS = 500  # rows in the chart of a regression: at most 7 kB
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class ResidualEvaluation:
 
     median: float  # median of the absolute residuals
     bias: float  # mean of predicted minus true values
-    chart: Chart
 
 
 def evaluate_table(
@@ -50,20 +47,9 @@ def evaluate_table(
 
 
 def evaluate_values(predictions: PredictedValues) -> ResidualEvaluation:
-    """Evaluate predicted values: their median error, their bias, and a chart against true ones."""
-    targets, predicted = predictions.true, predictions.predicted
-    chosen = slice(None, None, len(targets) // (DOTS + 1) + 1)
-    values = targets.tolist() + predicted.tolist()
-    ends = [min(values), max(values)]
-    chart = Chart(
-        "predicted value by true value",
-        "true value",
-        "predicted value",
-        [ChartCurve("right", ends, ends, "ideal")],
-        dots=list(zip(targets[chosen].tolist(), predicted[chosen].tolist(), strict=True)),
-    )
-    bias = float((predicted - targets).mean())
-    return ResidualEvaluation(median(predictions.scores.tolist()), bias, chart)
+    """Evaluate predicted values: their median error and their bias."""
+    bias = float((predictions.predicted - predictions.true).mean())
+    return ResidualEvaluation(median(predictions.scores.tolist()), bias)
 
 
 def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:

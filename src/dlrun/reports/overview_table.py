@@ -11,13 +11,13 @@ from dlrun.data.sources import GENERATED
 from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
-from dlrun.reports.comparison import Sections, sort_best_first, tag_marks, tags_of_group
-from dlrun.reports.result_tags import Tag
-from dlrun.reports.run_data import RunSection
+from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_group
+from dlrun.reports.run_files import count_labels_as_in_book
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.warning_tags import WarningTag, tags_as_html
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 from dlrun.run_tables import Column, used_columns
 
-MOST_ROWS, FEWEST_ROWS = 15, 3  # of a table, if several experiments share it; of an experiment
 LEGEND = {
     "mean": "here",
     "run": "a run",
@@ -39,10 +39,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Overview:
-    """Holds a report's first table, with a row for each config, and the tags of the report."""
+    """Holds a report's first table, with a row for each config, and its warning tags."""
 
     rows: list[Values]
-    tags: list[Tag]
+    warning_tags: list[WarningTag]
 
     @property
     def columns(self) -> list[Column]:
@@ -71,26 +71,18 @@ def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
 def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
     """Return a report's first table, with a row per config, sorted as ISLP orders experiments."""
     experiments = sections_by_experiment([*sections.values()])
-    limit = len(groups)
-    if limit > MOST_ROWS:
-        limit = max(FEWEST_ROWS, MOST_ROWS // len(experiments))
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):
         of_experiment = [group for group in groups if group.record.experiment == name]
-        ranked = sorted(
-            sort_best_first(of_experiment), key=lambda group: group.record.source == GENERATED
-        )
-        left = len(ranked) - limit
-        for group in ranked[:limit]:
+        ranked = sort_best_first(of_experiment)
+        for group in sorted(ranked, key=lambda group: group.record.source == GENERATED):
             link = Markup('<a href="#experiment-{}">{}</a>').format(number, name)
             if settings := format_settings_briefly(group.settings):
                 link += Markup(' <span class="quiet">{}</span>').format(settings)
-            if left > 0 and group is ranked[limit - 1]:
-                link += Markup(' <span class="quiet">and {} more configs below</span>').format(left)
             rows.append({"config": link} | _row_of_group(group, sections))
-    tags = dict.fromkeys(tag for section in sections.values() for tag in section.tags)
+    tags = dict.fromkeys(tag for section in sections.values() for tag in section.warning_tags)
     for group in groups:
-        tags |= dict.fromkeys(tags_of_group(group, sections))
+        tags |= dict.fromkeys(warning_tags_of_group(group, sections))
     return Overview(rows, [*tags])
 
 
@@ -101,42 +93,53 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
     count = len(spread.values) if spread else len(group.counted)
     row = {
         "count": f"{count} folds" if group.fold_count else f"{count}",
-        "tags": tag_marks(tags_of_group(group, sections)),
+        "tags": tags_as_html(warning_tags_of_group(group, sections)),
         "is_quiet": bool(group.record.reference_differs),
     }
     if spread is not None:
-        return row | _result(group, spread)
-    if labels := section.first_labels:
+        return row | _cells_of_metric(group, spread)
+    if labels := count_labels_as_in_book(section.photographs):
         value = f"{labels['mean']} of {labels['photographs']}"
         return row | {"metric": "labels as the book's", "value": value}
     return row
 
 
-def _result(group: Group, spread: Spread) -> Values:
-    """Return the cells on a metric of a config."""
+def _cells_of_metric(group: Group, spread: Spread) -> Values:
+    """Return the cells on a metric of a config: its mean here, the book's number, a picture."""
     metric = spread.metric.name
-    count = len(spread.values)
     edition, published = next(iter(group.published(metric).items()), ("", None))
+    row: Values = {
+        "metric": metric.removeprefix(TESTED).replace("_", " "),
+        "value": format_metric(spread.mean),
+        "picture": _picture_of_metric(group, spread, edition, published),
+        "position": group.position_of_published(spread, edition),
+    }
+    if published is not None:
+        rounded = min(repr(published), format_metric(published), key=len)
+        note = "" if edition == "book" else Markup(' <span class="quiet">{}</span>').format(edition)
+        row["book"] = Markup("{}{}").format(rounded, note)
+    return row
+
+
+def _picture_of_metric(
+    group: Group, spread: Spread, edition: str, published: float | None
+) -> Strip:
+    """Return the picture of a metric's mean, its interval and the published number.
+
+    Its label says them in words.
+    """
+    count = len(spread.values)
+    texts = [f"{group.name}: {spread.metric.name} {format_metric(spread.mean)}"]
     bar = group.interval_of_test_set(spread)
-    texts = [f"{group.name}: {metric} {format_metric(spread.mean)}"]
     if bar:
         texts.append(f"interval of the test set {format_interval(bar)}")
     elif count >= FEWEST and (bar := spread.range_of_runs):
         texts.append(f"range of runs {format_interval(bar)}")
-    position = group.position_of_published(spread, edition)
-    if published is not None:
-        of_range = " the range of runs" if position and group.depends_on_chance else ""
-        texts.append(f"{edition} {published!r} {position or ''}{of_range}".rstrip())
-    row: Values = {
-        "metric": metric.removeprefix(TESTED).replace("_", " "),
-        "value": format_metric(spread.mean),
-        "position": position,
-    }
     ticks: dict[str, float] = {}
     if published is not None:
         ticks[edition] = published
-        rounded = min(repr(published), format_metric(published), key=len)
-        note = "" if edition == "book" else Markup(' <span class="quiet">{}</span>').format(edition)
-        row["book"] = Markup("{}{}").format(rounded, note)
+        position = group.position_of_published(spread, edition)
+        of_range = " the range of runs" if position and group.depends_on_chance else ""
+        texts.append(f"{edition} {published!r} {position or ''}{of_range}".rstrip())
     dots = spread.values if 1 < count < FEWEST else []
-    return row | {"picture": Strip(", ".join(texts), spread.mean, bar, ticks, dots)}
+    return Strip(", ".join(texts), spread.mean, bar, ticks, dots)

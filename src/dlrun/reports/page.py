@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -17,11 +16,12 @@ from markupsafe import Markup
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
-from dlrun.metrics import TESTED
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
-from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.reports.run_files import PHOTOGRAPHS_SHOWN
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.warning_tags import tags_as_html
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
@@ -34,7 +34,15 @@ from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 
 CELLS, CELLS_OF_ONE = 6_000, 2_000  # numbers in the curves' tables: 20 runs take less than .8 MB
-COLUMNS = {column.name: column for column in RUN_COLUMNS}
+RUN_COLUMN = {column.name: column for column in RUN_COLUMNS}
+# Of the table of all runs.
+COLUMNS = [
+    number_column("number", "No."),
+    *(RUN_COLUMN[name] for name in ("name", "experiment", "state", "tags", "note", "metric")),
+    number_column("value", "result"),
+    *(RUN_COLUMN[name] for name in ("interval_of_test_set", "book", "seconds")),
+    Column("differs", "not the default", format=Markup),
+]
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
@@ -62,7 +70,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     Returns its size in bytes, and a sentence for each damaged file.
     """
     count = len(content.runs)
-    cells = min(CELLS_OF_ONE, CELLS // max(1, count))  # none, if all runs of a sweep failed
+    cells = min(CELLS_OF_ONE, CELLS // (count + 1) + 1)  # no runs, if all of a sweep failed
     sections = [
         RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
@@ -72,7 +80,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     comparison.fill_in_sections(groups, by_folder)
     for section in sections:
         section.read_predictions()
-    columns, rows = _table_of_runs(sections)
+    rows = [_row_of_run(section) for section in sections]
     page = _render(
         content=content,
         title=content.title or pluralize(count, "run"),
@@ -80,7 +88,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         overview=make_overview_table(groups, by_folder),
         experiments=sections_by_experiment(sections),
         compared=comparison.compare_by_data(groups, by_folder),
-        columns=columns,
+        columns=used_columns(COLUMNS, rows),
         rows=rows,
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
@@ -95,46 +103,25 @@ def report_rows(runs: Sequence[Run]) -> list[Values]:
     return [group.row(spread) for group in groups for spread in group.tested]
 
 
-def _table_of_runs(sections: Sequence[RunSection]) -> tuple[list[Column], list[Row]]:
-    """Return the columns and rows of the table of all runs."""
-    rows: list[Row] = []
-    for section in sections:
-        number = section.number
-        metric = main_metric(section.record)
-        tags = [tag for tag in section.tags if tag.name != section.state]
-        state = Markup("{}{}").format(section.state, comparison.tag_marks(tags))
-        differs = (
-            Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
-            for key, value in (section.changed_settings or {}).items()
-        )
-        row = {
-            **section.record.metrics,
-            **run_row(section.run, section.notes),
-            "number": number,
-            "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
-            "state": state,
-            "interval_of_test_set": section.interval,
-            "book": section.published.get("book", {}).get(metric or ""),
-            "differs": Markup(" ").join(differs),
-            "is_quiet": bool(section.not_compared),
-        }
-        rows.append(row)
-    main = [main_metric(section.record) for section in sections]
-    results = [COLUMNS["metric"], replace(COLUMNS["value"], title="result")]
-    if len({*main}) <= 1:  # each test metric has a column, the main one first
-        names = dict.fromkeys(name for section in sections for name in section.record.metrics)
-        tested = [name for name in names if name.startswith(TESTED)]
-        results = [
-            number_column(name) for name in sorted(tested, key=lambda name: name not in main)
-        ]
-    columns = [
-        number_column("number", "No."),
-        *(COLUMNS[name] for name in ("name", "experiment", "state", "tags", "note")),
-        *results,
-        *(COLUMNS[name] for name in ("interval_of_test_set", "book", "seconds")),
-        replace(COLUMNS["differs"], title="not the default", format=Markup),
-    ]
-    return used_columns(columns, rows), rows
+def _row_of_run(section: RunSection) -> Row:
+    """Return a run's row of the table of all runs."""
+    number = section.number
+    metric = main_metric(section.record) or ""
+    tags = [tag for tag in section.warning_tags if tag.name != section.state]
+    differs = (
+        Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
+        for key, value in (section.changed_settings or {}).items()
+    )
+    return {
+        **run_row(section.run, section.notes),
+        "number": number,
+        "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
+        "state": Markup("{}{}").format(section.state, tags_as_html(tags)),
+        "interval_of_test_set": section.interval,
+        "book": section.published.get("book", {}).get(metric),
+        "differs": Markup(" ").join(differs),
+        "is_quiet": bool(section.not_compared),
+    }
 
 
 def _render(**values: object) -> str:
@@ -153,7 +140,7 @@ def _render(**values: object) -> str:
     )
     environment.filters.update(
         brief=lambda value, length=60: cut(format_setting(value), length),
-        code=mark_text,
+        code=text_as_html,
         config=format_setting,
         heading=lambda text: text if "_" in text or len(text) < 3 else text[0].upper() + text[1:],
         number=format_metric,
@@ -169,12 +156,12 @@ def _render(**values: object) -> str:
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
         with_largest_class=add_accuracy_of_largest_class,
-        tag_marks=comparison.tag_marks,
+        tags_as_html=tags_as_html,
         zip=zip,
     )
 
 
-def mark_text(text: str) -> Markup:
+def text_as_html(text: str) -> Markup:
     """Return a text as HTML, with its words in backticks as code."""
     pieces = printable_lines(text).split("`")
     marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))

@@ -57,7 +57,7 @@ dlrun runs show latest
 dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
-# The panels of `dlrun --help`: first those of the experiments, then these with their commands.
+# The headings of `dlrun --help`: first those of the experiments, then these with their commands.
 EXPERIMENT_PANELS = ("The book's experiments", "Your own data", "Experiments of other packages")
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
@@ -80,20 +80,17 @@ class LazyCommandGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         if self.name == "dlrun":
-            entries = map(registry.experiment_entry, registry.experiment_names())
-            for entry in sorted(entries, key=_panel_of_experiment):
-                if entry.name not in RESERVED:
+            for panel, entries in _experiments_by_panel().items():
+                for entry in entries:
                     text = inspect.cleandoc(entry.help)
-                    panel = EXPERIMENT_PANELS[_panel_of_experiment(entry)]
                     self.add_command(TyperCommand(entry.name, help=text, rich_help_panel=panel))
         for name in COMMANDS[str(self.name)]:
-            in_panel = PANEL_OF[name] if self.name == "dlrun" else None
-            self.add_command(TyperCommand(name, rich_help_panel=in_panel))
+            self.add_command(TyperCommand(name, rich_help_panel=PANEL_OF.get(name)))
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the names of the commands; those of dlrun itself in the order of their panels."""
-        order = [*PANEL_OF] if self.name == "dlrun" else []
-        return sorted(self.commands, key=lambda name: order.index(name) if name in order else -1)
+        """Return the names of the commands: the experiments, and others by their panels."""
+        others = [name for name in PANEL_OF if name in self.commands]
+        return [name for name in self.commands if name not in others] + others
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command:
         """Return a command with its help, for a list of commands."""
@@ -121,15 +118,15 @@ class LazyCommandGroup(TyperGroup):
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
-        function = COMMANDS[str(self.name)].get(name, MAKE_EXPERIMENT_COMMAND)
-        called = pkgutil.resolve_name(f"dlrun.commands.{function}")
-        if function == MAKE_EXPERIMENT_COMMAND:
-            called = called(name)
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        text = listed.help or inspect.getdoc(called) or ""
+        place = COMMANDS[str(self.name)].get(name, MAKE_EXPERIMENT_COMMAND)
+        function = pkgutil.resolve_name(f"dlrun.commands.{place}")
+        if place == MAKE_EXPERIMENT_COMMAND:
+            function = function(name)
+        text = listed.help or inspect.getdoc(function) or ""
         text = text.replace("Examples:\n", f"{KEEP_LINES}Examples:\n")
-        settings = DASHED if function == "show:change_tags" else None
-        single.command(name, help=text, context_settings=settings)(called)
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        settings = DASHED if place == "show:change_tags" else None
+        single.command(name, help=text, context_settings=settings)(function)
         command: Command = typer.main.get_command(single)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Command = ctx.find_root().command
@@ -142,23 +139,28 @@ class LazyCommandGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def _panel_of_experiment(entry: registry.ExperimentEntry) -> int:
-    """Return the place of an experiment's panel in EXPERIMENT_PANELS."""
-    if entry.has_published_numbers:
-        return 0
-    return 1 if entry.package == "dlrun" else 2
+def _experiments_by_panel() -> dict[str, list[registry.ExperimentEntry]]:
+    """Return the experiments below the headings of `dlrun --help`."""
+    of_book, own_data, of_others = EXPERIMENT_PANELS
+    by_panel: dict[str, list[registry.ExperimentEntry]] = {of_book: [], own_data: [], of_others: []}
+    for entry in map(registry.experiment_entry, registry.experiment_names()):
+        panel = own_data if entry.package == "dlrun" else of_others
+        if entry.name not in RESERVED:
+            by_panel[of_book if entry.has_published_numbers else panel].append(entry)
+    return by_panel
 
 
 def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> UsageError:
+    """Return the error for an unknown command, with the commands that may be meant."""
     close = [command for command in commands if command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)
 
 
-def _read_help(function: str) -> str:
-    """Return the docstring of a command's function without importing its module."""
-    module, _, name = function.partition(":")
+def _read_help(place: str) -> str:
+    """Return the docstring of a command's function, `module:name`, without importing its module."""
+    module, _, name = place.partition(":")
     source = (COMMANDS_FOLDER / f"{module}.py").read_text(encoding="utf-8")
     docstring = re.search(rf'^def {name}\(.*?"""(.*?)"""', source, re.DOTALL | re.MULTILINE)
     assert docstring is not None
@@ -186,6 +188,7 @@ dlrun sweep --help                 # the options of a command
 
 
 def _show_version(is_asked: bool) -> None:
+    """Show the version, the commit and the folder of dlrun, and exit."""
     if is_asked:
         from dlrun.system.commit import PACKAGE, describe_commit
 

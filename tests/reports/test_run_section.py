@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports import run_data
-from dlrun.reports.run_data import RunSection
+from dlrun.reports import run_files
+from dlrun.reports.run_section import RunSection
 from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.reports.example_runs import a_classification
 from tests.run_folder.making import a_run
@@ -24,8 +24,8 @@ def section(run: Run) -> RunSection:
 def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"text": "x" * 9000}] * 3000)
     mistakes = section(run).worst_rows
-    assert len(mistakes) == run_data.MISTAKES_SHOWN
-    assert {len(one.text) for one in mistakes} == {run_data.MAX_TEXT}
+    assert len(mistakes) == run_files.MISTAKES_SHOWN
+    assert {len(one.text) for one in mistakes} == {run_files.MAX_TEXT}
 
 
 def test_words_by_weight(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_words_by_weight(tmp_path: Path) -> None:
     low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words
     assert (low[0], low[1][0]) == ("negative", ("w-20", -2.0))
     assert (high[0], high[1][0]) == ("positive", ("w20", 2.0))
-    assert len(low[1]) == len(high[1]) == run_data.WORDS_SHOWN
+    assert len(low[1]) == len(high[1]) == run_files.WORDS_SHOWN
 
 
 @pytest.mark.parametrize(

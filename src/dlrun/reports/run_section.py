@@ -1,85 +1,35 @@
 """Read what the HTML report shows about one run, and note which files of the run are damaged."""
 
-import base64
 import csv
-import io
 import re
 import shlex
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from PIL import Image
-from pydantic import BaseModel
-
 from dlrun.config.yaml_loader import Values, format_override
-from dlrun.data.download import with_published_name
 from dlrun.data.sources import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run, find_damage
-from dlrun.reports import result_tags
+from dlrun.reports import run_files
+from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
+from dlrun.reports.run_files import ClassifiedPhotograph, LabelWeights, MispredictedRow
+from dlrun.reports.warning_tags import WarningTag
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS, parse_csv
+from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.record import RunEnvironment, RunNotes
 from dlrun.run_folder.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
-from dlrun.system.console import cut
 
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import PredictionEvaluation, ResidualEvaluation
 
-MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
-MAX_TEXT = 800  # characters of a mistake's text
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
-THUMBNAIL_SIDE = 160  # pixels
-JPEG_QUALITY = 70  # per cent: about 6 kB for a thumbnail
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
-MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
+MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 
 T = TypeVar("T")
-LabelWeights = list[tuple[str, float]]  # labels with probabilities, or words with weights
-
-
-class MispredictedRow(BaseModel):
-    """Holds a row of the test set that was predicted wrongly, with its text or its picture.
-
-    line, id, path: by what a user knows it. label, probability: of a class. target: of a value.
-    """
-
-    row: int
-    line: int | None = None
-    path: str = ""
-    id: str = ""
-    text: str = ""
-    image: str = ""  # a PNG in base64
-    predicted: str | float
-    label: str | None = None
-    probability: float | None = None
-    target: float | None = None
-
-    @property
-    def place(self) -> str:
-        """Return the row's path, or its line and id, or else its number."""
-        line = f"row {self.row}" if self.line is None else f"line {self.line}"
-        return self.path or f"{line}, {self.id}".removesuffix(", ")
-
-
-class _WorstRows(BaseModel):
-    mistakes: list[MispredictedRow]
-
-
-@dataclass
-class ClassifiedPhotograph:
-    """Holds a photograph with its most probable labels and the book's, or why it was not read."""
-
-    name: str
-    error: str
-    published: dict[str, LabelWeights]  # weights by edition of the book
-    labels: LabelWeights = field(default_factory=list)
-    picture: str = ""  # a data URI
 
 
 class RunSection:
@@ -145,22 +95,22 @@ class RunSection:
         return len(next(iter(self.run.table.values()))) if self.table else 0
 
     @property
-    def tags(self) -> list[result_tags.Tag]:
+    def warning_tags(self) -> list[WarningTag]:
         """Return what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == GENERATED
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
         applies = {
-            result_tags.FAILED: self.state == "failed",
-            result_tags.UNFINISHED: self.state not in ("finished", "failed"),
-            result_tags.DAMAGED: self.is_damaged,
-            result_tags.DIVERGED: has_grown,
-            result_tags.COPY: bool(self.copy),
-            result_tags.REPEATED: bool(self.repeated_by),
-            result_tags.GENERATED: is_generated,
-            result_tags.NOT_COMPARED: bool(self.not_compared) and not is_generated,
-            result_tags.CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
+            tags.FAILED: self.state == "failed",
+            tags.UNFINISHED: self.state not in ("finished", "failed"),
+            tags.DAMAGED: self.is_damaged,
+            tags.DIVERGED: has_grown,
+            tags.COPY: bool(self.copy),
+            tags.REPEATED: bool(self.repeated_by),
+            tags.GENERATED: is_generated,
+            tags.NOT_COMPARED: bool(self.not_compared) and not is_generated,
+            tags.CHOSEN_BY_TEST: bool(self.record.validates_on_test and was_chosen),
         }
         return [tag for tag in applies if applies[tag]]
 
@@ -202,57 +152,30 @@ class RunSection:
     @cached_property
     def worst_rows(self) -> list[MispredictedRow]:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
-        return self._parse_file(MISTAKES, _parse_worst_rows, [])
+        return self._parse_file(MISTAKES, run_files.parse_worst_rows, [])
 
     @cached_property
     def words(self) -> list[tuple[str, LabelWeights]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[LabelWeights] = self._parse_file(WORDS, _parse_words, [])
+        sides: list[LabelWeights] = self._parse_file(WORDS, run_files.parse_words, [])
         return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
         """Return the first photographs of a run of classify-images, with their pictures."""
-        nothing: list[ClassifiedPhotograph] = []
-        photographs = self._parse_file(PREDICTIONS, self._parse_photographs, nothing)
-        if photographs:
-            readable = [photograph for photograph in photographs if not photograph.error]
-            self._parse_file(THUMBNAILS, lambda content: _add_pictures(readable, content), None)
-        return photographs
-
-    def _parse_photographs(self, content: bytes) -> list[ClassifiedPhotograph]:
-        """Return the first photographs in the table of predictions, with the book's labels."""
-        photographs: dict[str, ClassifiedPhotograph] = {}
-        reference = self.record.reference
-        packaged = reference.get("packaged") or {}
         editions = () if self.not_compared and not self.with_published else EDITIONS
-        for image, _rank, label, probability, error in _csv_rows(content, "image,"):
-            if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
-                name = with_published_name(Path(image), packaged).name
-                labels = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
-                published = {key: [*value.items()] for key, value in labels.items() if value}
-                photographs[image] = ClassifiedPhotograph(name, error, published)
-            if image in photographs and not error:
-                photographs[image].labels.append((label, float(probability)))
-        return list(photographs.values())
-
-    @property
-    def first_labels(self) -> dict[str, int]:
-        """Return for how many photographs each origin's first label is the book's; empty if none.
-
-        Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
-        them; `mean` is the run.
-        """
-        counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
-        for photograph in self.photographs:
-            weights = photograph.published | {"mean": photograph.labels}
-            first = {origin: labels[0][0] for origin, labels in weights.items() if labels}
-            if "book" in first:
-                counts["photographs"] += 1
-                for origin in (*EDITIONS, "mean"):
-                    counts[origin] += first.get(origin) == first["book"]
-        return counts if counts["photographs"] else {}
+        photographs: list[ClassifiedPhotograph] = self._parse_file(
+            PREDICTIONS,
+            lambda content: run_files.parse_photographs(content, self.record.reference, editions),
+            [],
+        )
+        readable = [photograph for photograph in photographs if not photograph.error]
+        if readable:
+            self._parse_file(
+                THUMBNAILS, lambda content: run_files.add_pictures(readable, content), None
+            )
+        return photographs
 
     def _parse_file(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
         """Return what a file of the run says, or `otherwise` if it wrote none, or it is damaged."""
@@ -276,41 +199,3 @@ class RunSection:
         if problem not in self.problems:
             self.problems.append(problem)
         return otherwise
-
-
-def _csv_rows(content: bytes, start: str) -> list[list[str]]:
-    """Return the rows below the header of a CSV file; none if the header begins otherwise.
-
-    Raises ValueError or csv.Error if it is not what a run writes.
-    """
-    if not content.startswith(start.encode()):
-        return []
-    return parse_csv(content)[1]
-
-
-def _parse_worst_rows(content: bytes) -> list[MispredictedRow]:
-    rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
-    for row in rows:
-        row.text = cut(row.text, MAX_TEXT)
-    return rows
-
-
-def _parse_words(content: bytes) -> list[LabelWeights]:
-    """Return the words with the smallest weights below 0, and those with the largest above 0."""
-    rows = _csv_rows(content, "word,")
-    weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
-    negative = [word for word in weights[:WORDS_SHOWN] if word[1] < 0]
-    return [negative, [word for word in weights[: -WORDS_SHOWN - 1 : -1] if word[1] > 0]]
-
-
-def _add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes) -> None:
-    import numpy as np  # slow: few runs have photographs
-
-    with np.load(io.BytesIO(thumbnails), allow_pickle=False) as stored:
-        for photograph, jpeg in zip(photographs, stored.values(), strict=False):
-            picture = Image.open(io.BytesIO(jpeg.tobytes()))
-            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=JPEG_QUALITY)
-            content = base64.b64encode(stream.getvalue())
-            photograph.picture = f"data:image/jpeg;base64,{content.decode()}"

@@ -1,0 +1,120 @@
+"""Read the inputs of `dlrun predict`: texts, files, folders of images, rows of tables, stdin."""
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dlrun.data.photographs import find_images
+from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
+from dlrun.errors import ConfigError, DataError
+from dlrun.experiments.predictors import Prediction
+from dlrun.experiments.saved_run import Run
+
+WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
+FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
+
+
+class PredictionInput(NamedTuple):
+    """Holds an input of the command, and what names it.
+
+    value: a text, an image file or a row of a table; or a Prediction with the reason for none.
+    row_names: columns that name its row: line and id, or path.
+    """
+
+    name: str
+    value: str | Path | Mapping[str, str] | Prediction
+    row_names: dict[str, object]
+
+
+def read_inputs(
+    inputs: Sequence[str], csv: Path | None, column: str | None, run: Run
+) -> Iterator[PredictionInput]:
+    """Return the inputs of the command. Raises ConfigError if one is missing."""
+    reads = run.predictor.reads
+    if reads == "row":
+        if inputs or csv is None:
+            raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
+        return _read_table(csv, run.predictor.columns, run)
+    if csv is not None:
+        if reads == "image":
+            raise ConfigError("--csv is not for this run, which reads images")
+        if inputs:
+            raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
+        return _read_table(csv, [column or run.settings.get("data.text_column", "text")], run)
+    if not inputs or inputs == ["-"]:
+        if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
+            raise ConfigError("nothing to predict", WAYS)
+        return _read_lines()
+    if reads == "image":
+        return _find_images([Path(name) for name in inputs])
+    for text in inputs:
+        _check_text_or_file(text)
+    return (
+        _decode_text(text, read_text_file, Path(text))
+        if is_existing_path(text)
+        else PredictionInput(text, text, {})
+        for text in inputs
+    )
+
+
+def _find_images(paths: Sequence[Path]) -> Iterator[PredictionInput]:
+    """Yield the images of files and folders; in a single folder, by their path below it."""
+    is_single_folder = len(paths) == 1 and paths[0].is_dir()
+    for file in find_images(paths):
+        path = file.relative_to(paths[0]) if is_single_folder else file
+        yield PredictionInput(str(file), file, {"path": path.as_posix()})
+
+
+def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[PredictionInput]:
+    """Yield the rows of a table, or the texts in its only column."""
+    is_text = run.predictor.reads == "text"
+    id_column = run.settings.get("data.id")
+    needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
+    _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
+    for row, place, problem in rows:
+        names: dict[str, object] = {"line": place.line}
+        if id_column:
+            names["id"] = place.id
+        name = row.get(columns[0], "") if is_text else ", ".join(row.values())
+        error = Prediction(error=f"{place}: {problem}") if problem else None
+        yield PredictionInput(name, error or (name if is_text else row), names)
+
+
+def _check_text_or_file(text: str) -> None:
+    """Raise ConfigError if a text is rather the name of a missing file, a folder or a table."""
+    if not is_existing_path(text):
+        if FILE_NAME.fullmatch(text):
+            raise ConfigError(f"{text}: no such file", "a text has blanks in it, or no ending")
+    elif Path(text).is_dir():
+        raise ConfigError(f"{text} is a folder", f"name the files in it: {text}/*.txt")
+    elif Path(text).suffix.lower() in (".csv", ".tsv"):
+        raise ConfigError(f"{text} is a table", f"--csv {text} --column NAME")
+
+
+def is_existing_path(name: str) -> bool:
+    """Return whether a text is the path of a file or folder that exists."""
+    try:
+        return bool(name.strip()) and Path(name).exists()
+    except (OSError, ValueError):  # too long for a file's name, so it is a text
+        return False
+
+
+def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> PredictionInput:
+    """Return a text of a file or a line; `name`: of the file, else the text is its own name."""
+    try:
+        text = decode(source)
+    except DataError as error:
+        return PredictionInput(name, Prediction(error=error.message), {})
+    return PredictionInput(name or text, text, {})
+
+
+def _read_lines() -> Iterator[PredictionInput]:
+    """Return the texts in the lines of standard input; raise ConfigError if it is empty."""
+    lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+    first = next(lines, None)
+    if first is None:
+        raise ConfigError("nothing to predict: standard input is empty", WAYS)
+    return (_decode_text("", decode_bytes, line) for line in itertools.chain([first], lines))
