@@ -37,7 +37,7 @@ from dlrun.data.sources import DataOrigin
 from dlrun.experiments.base import Experiment, NetworkAssets
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext
-from dlrun.system.accelerator import AcceleratorReport
+from dlrun.system.accelerator import AcceleratorChoice
 
 if TYPE_CHECKING:
     from dlrun.experiments.lightning_experiment import LightningExperiment
@@ -49,7 +49,12 @@ if TYPE_CHECKING:
     )
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
     from dlrun.training.data import TensorBatches
-    from dlrun.training.objective import Objective, classification, make_optimizer, regression
+    from dlrun.training.objective import (
+        TrainingObjective,
+        classification,
+        make_optimizer,
+        regression,
+    )
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.experiments.predictions",
@@ -61,12 +66,12 @@ _SLOW = (  # modules of names that are imported when they are used, the quickest
 )
 
 __all__ = [
-    "AcceleratorReport", "Argument", "DataOrigin", "Experiment", "ExperimentConfig",
+    "AcceleratorChoice", "Argument", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
     "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
-    "Objective", "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
+    "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
     "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
-    "Section", "TensorBatches", "classification", "keep_test_predictions",
+    "Section", "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
     "make_optimizer", "regression",
 ]  # fmt: skip
 

@@ -12,9 +12,10 @@ from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
-from dlrun.run_folder.record import ClassSummary, RunNotes, SweepMembership
-from dlrun.system.accelerator import AcceleratorReport
+from dlrun.run_folder.record import ClassSummary, SweepMembership
+from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 
@@ -60,7 +61,7 @@ class Results:
     """Holds the results that an experiment returns, for results.json and the terminal."""
 
     metrics: dict[str, float]
-    accelerator: AcceleratorReport
+    accelerator: AcceleratorChoice
     origin: "DataOrigin"
     test_rows: int | None = None  # number of rows in the test set
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json

@@ -8,7 +8,7 @@ from dlrun.config.yaml_loader import Values, format_setting, format_settings_bri
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import to_csv
-from dlrun.run_folder.record import RunNotes
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.recorded_metrics import (
     format_interval,
     format_metric,

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from dlrun.run_folder.folder import RunFolder
 from tests import harness
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, setting, smoke
 from tests.sweeps.use import named, runs, words
 
@@ -96,23 +95,6 @@ def test_damaged_notes_are_one_warning(cli: Dlrun, run: Path, content: str) -> N
     (run / "notes.json").unlink()
     os.mkfifo(run / "notes.json")  # it would never end
     assert cli("runs", "list").is_told(0).stderr.count("warning: ") == 1
-
-
-def test_processes_that_tag_at_once_lose_nothing(run: Path) -> None:
-    """Also while the run is being written."""
-    folder = run.parents[2]
-    (run / ".new-1-notes.json").write_text("{half")  # by a killed process
-    RunFolder(run).remove_temporary_files()  # of the run's own files
-    assert (run / ".new-1-notes.json").exists()
-    with living(run):
-        tags = [f"t{number}" for number in range(6)]
-        commands = [("note", run, "mine"), *(("tag", run, f"+{tag}", "-t") for tag in tags)]
-        started = [harness.start(folder / words[-1][-2:], "runs", *words) for words in commands]
-        for child in started:
-            child.end().is_told(0)
-    note, found = notes(run)
-    assert note == "mine" and sorted(found) == sorted(tags)
-    assert not list(run.glob(".new-*"))
 
 
 def test_notes_are_not_part_of_the_record(forked: Dlrun, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import dlrun
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.environment import code_version, package_versions
+from dlrun.run_folder.environment import code_hashes, package_versions
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Dlrun, Patch, setting
 from tests.experiments.use import contents
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
     """A finished run of the code and the packages that are here; its checkpoints are gone."""
     folder = tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-a"
     a_whole_run(folder, steps=EPOCHS)
-    change_environment(folder, code=code_version("dlrun"), packages=package_versions())
+    change_environment(folder, code=code_hashes("dlrun"), packages=package_versions())
     return folder
 
 
@@ -55,16 +55,6 @@ def test_what_cannot_be_resumed_is_one_message(
     before = contents(run)
     cli("resume", run, *words).is_told(code, told)
     assert contents(run).items() >= before.items()
-
-
-@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
-def test_one_of_several_processes_begins_no_run(
-    cli: Dlrun, tmp_path: Path, monkeypatch: Patch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, "2")
-    for words in ([EXPERIMENT], ["sweep", EXPERIMENT, "--seeds", "2"]):
-        cli(*words).is_told(2, f"{variable}=2")
-    assert not (tmp_path / "runs").exists()
 
 
 def test_an_invalid_recorded_config_is_named_with_file_and_line(cli: Dlrun, run: Path) -> None:

@@ -27,11 +27,11 @@ def tensorboard(run: Path) -> Points:
 
 
 def mlflow(uri: str, experiment: str) -> tuple[Any, Points]:
-    """The only run of an experiment, and each curve's steps and values."""
+    """The newest run of an experiment, and each curve's steps and values."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    run, *_ = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     points = {
         name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics

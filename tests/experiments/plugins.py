@@ -13,12 +13,12 @@ class Config(ExperimentConfig):
     words: int
 """
 WORKING = """
-from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
+from dlrun.experiment import AcceleratorChoice, DataOrigin, Experiment, Results
 
 class Counting(Experiment):
     def run(self, config, context):
         context.folder.write_text("words.txt", "word " * config.words)
-        report = AcceleratorReport("cpu", "cpu", None)
+        report = AcceleratorChoice("cpu", "cpu", None)
         return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
 
 experiment = Counting()

@@ -10,7 +10,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.run_context import Results, RunSettings
 from dlrun.run_folder.record import NOT_THE_BOOKS
-from dlrun.system.accelerator import AcceleratorReport
+from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
 
 PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
@@ -18,7 +18,7 @@ PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 
 def compared(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> dict[str, Any]:
     config: Any = load_experiment_config(name, RunSettings(overrides=[*overrides]))
-    results = Results({}, AcceleratorReport("cpu", "cpu", None), origin)
+    results = Results({}, AcceleratorChoice("cpu", "cpu", None), origin)
     return compare_with_published(name, config, results)
 
 

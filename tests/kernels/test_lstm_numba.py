@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.kernels.jit import LANES, jit_inner, vload, vstore
 from dlrun.kernels.lstm_numba import sigmoid, tanh
+from dlrun.kernels.numba_simd import LANES, jit_inner, vload, vstore
 
 Floats = NDArray[np.float32]
 ULP = 2**-24  # of numbers below 1

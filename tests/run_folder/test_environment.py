@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from dlrun.run_folder import environment
+from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.record import read_run_environment
 from dlrun.system.resources import usable_cores
 from tests.conftest import Patch
-from tests.run_folder.making import seal
 
 
 def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
-    about = environment.describe_environment("dlrun")
-    seal(tmp_path / "environment.json", {"format": 1} | about)
-    found = read_run_environment(tmp_path)
+    found = environment.describe_environment("dlrun")
+    (tmp_path / "environment.json").write_text(to_checksummed_json(found))
+    assert read_run_environment(tmp_path) == found
     assert found.packages["torch"] and found.packages == environment.package_versions()
     assert found.threads == usable_cores() >= 1
-    assert found.code == environment.code_version("dlrun")
-    assert {"python", "dlrun", "platform", "processor", "command"} <= about.keys()
+    assert found.code == environment.code_hashes("dlrun")
+    assert all((found.python, found.dlrun, found.platform, found.processor, found.command))
 
 
 def test_code_changes_with_each_py_file(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -28,7 +28,7 @@ def test_code_changes_with_each_py_file(tmp_path: Path, monkeypatch: Patch) -> N
 
     def code_now() -> str:
         environment.code_digest.cache_clear()
-        return environment.code_version("own_package")
+        return environment.code_hashes("own_package")
 
     for name in ("__init__.py", "part/a.py", "part/a.py", "part/b.py"):
         (package / name).write_text(f"a = {len(codes)}")
@@ -39,4 +39,4 @@ def test_code_changes_with_each_py_file(tmp_path: Path, monkeypatch: Patch) -> N
     (package / "notes.txt").write_text("no code")
     (package / ".#b.py").symlink_to("nobody")  # an editor's lock
     assert code_now() == codes[-1]
-    assert codes[-1].startswith(f"{environment.code_version('dlrun')}, own_package ")
+    assert codes[-1].startswith(f"{environment.code_hashes('dlrun')}, own_package ")

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,13 +28,11 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
-def test_what_a_user_named_latest_stays(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_folder_that_a_user_named_latest_stays(tmp_path: Path) -> None:
     latest = tmp_path / "x" / "latest"
-    latest.parent.mkdir()
-    make(latest)
+    latest.mkdir(parents=True)
     RunFolder.claim(tmp_path, "x")
-    assert not latest.is_symlink() and len([*latest.parent.iterdir()]) == 2
+    assert latest.is_dir() and not latest.is_symlink() and len([*latest.parent.iterdir()]) == 2
 
 
 @pytest.mark.parametrize("name", [

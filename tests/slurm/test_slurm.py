@@ -164,13 +164,6 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[s
     cluster.run("scancel", job.partition("_")[0])
 
 
-def test_several_tasks_of_srun_are_refused(cluster: Cluster) -> None:
-    done = cluster.run("srun", "-n2", *DLRUN, *RUN, code=2)
-    (error,) = {*re.findall("^error: .*", done.stderr, re.M)}
-    assert "SLURM_STEP_NUM_TASKS=2: a run is one process" in error
-    assert not [*cluster.folder.glob("runs/*")]
-
-
 def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:
     around = {"SBATCH_PARTITION": "nowhere", "SLURM_MEM_PER_CPU": "999999"}
     inside = ["env", *(f"{name}={value}" for name, value in around.items()), *DLRUN]

@@ -8,7 +8,7 @@ import torch
 
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.system import accelerator
-from dlrun.system.accelerator import ACCELERATORS, AcceleratorReport, run_with_fallback
+from dlrun.system.accelerator import ACCELERATORS, AcceleratorChoice, run_with_fallback
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 
@@ -26,7 +26,7 @@ class Choice:
         work_fails_on: str = "",
         error: Exception | None = None,
         **options: Any,
-    ) -> AcceleratorReport:
+    ) -> AcceleratorChoice:
         options = {"fallback": True} | options
 
         def failing_on(devices: str) -> Callable[[str], None]:
@@ -70,13 +70,13 @@ def test_a_missing_device_falls_back_with_one_warning(choose: Choice) -> None:
 def test_auto_without_accelerator_keeps_the_reason_and_does_not_warn(choose: Choice) -> None:
     reason = str(choose("auto").reason)
     assert all(f"{device}: " in reason for device in ACCELERATORS)
-    assert choose("cpu") == AcceleratorReport("cpu", "cpu", None)
+    assert choose("cpu") == AcceleratorChoice("cpu", "cpu", None)
     assert not choose.warnings
 
 
 @pytest.mark.usefixtures("cuda_is_there")
 def test_what_fails_on_the_device_alone_is_done_on_the_cpu(choose: Choice) -> None:
-    assert choose("auto") == AcceleratorReport("auto", "cuda", None)
+    assert choose("auto") == AcceleratorChoice("auto", "cuda", None)
     for where, error in (
         ("probe_fails_on", RuntimeError("operator not implemented")),
         ("probe_fails_on", AcceleratorError("Lightning has no accelerator named cuda")),

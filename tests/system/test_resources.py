@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.system.resources import choose_thread_count, temporary_training_settings, usable_cores
+from dlrun.system.resources import choose_thread_count, usable_cores
+from dlrun.system.training_settings import temporary_training_settings
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, results
 

@@ -24,9 +24,9 @@ try:
 except Stopped as stopped:
     sys.exit(stopped.exit_code)
 """
-STEPS = "for step in range(100): time.sleep(0.3); print('step', flush=True); stop.after_step()"
+STEPS = "for _ in range(100): time.sleep(0.3); print('step', flush=True); stop.raise_if_received()"
 LONG_STEP = "time.sleep(30)"
-IN_STEPS = "stop.listening(), stop.in_steps(lambda: print('announced', flush=True))"
+IN_STEPS = "stop.handle_signals(), stop.delay_first_signal(lambda: print('announced', flush=True))"
 
 
 def run(
@@ -71,7 +71,7 @@ def test_the_second_signal_stops_at_once(signals: list[signal.Signals], code: in
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_outside_of_the_steps_a_signal_stops_at_once(number: signal.Signals) -> None:
-    *ended, seconds = run(LONG_STEP, number, within="stop.listening()")
+    *ended, seconds = run(LONG_STEP, number, within="stop.handle_signals()")
     assert ended == [SIGNALS[number].exit_code, "", ""] and seconds < 10
 
 
@@ -88,7 +88,7 @@ def test_what_is_ignored_at_the_start_or_the_end_is_ignored() -> None:
 def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     stop = StopRequest()
-    with stop.listening():
+    with stop.handle_signals():
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
         ours = signal.getsignal(signal.SIGTERM)
@@ -103,7 +103,7 @@ def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_error_that_an_import_makes_of_a_signal_is_the_signal(number: signal.Signals) -> None:
-    with pytest.raises(SIGNALS[number]), StopRequest().listening():
+    with pytest.raises(SIGNALS[number]), StopRequest().handle_signals():
         try:
             signal.raise_signal(number)
         except BaseException:
@@ -112,6 +112,7 @@ def test_an_error_that_an_import_makes_of_a_signal_is_the_signal(number: signal.
 
 def test_an_error_before_a_delayed_signal_is_raised_stays_the_error() -> None:
     stop = StopRequest()
-    with pytest.raises(ValueError, match="mine"), stop.listening(), stop.in_steps(lambda: None):
+    waits = stop.delay_first_signal(lambda: None)
+    with pytest.raises(ValueError, match="mine"), stop.handle_signals(), waits:
         signal.raise_signal(signal.SIGINT)
         raise ValueError("mine")

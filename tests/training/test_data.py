@@ -43,16 +43,6 @@ def test_bytes_become_numbers_up_to_one_and_ids_in_16_bits_become_32() -> None:
     assert (inputs.dtype, inputs.tolist()) == (torch.int32, [[7, 2**15 - 1]])
 
 
-def test_arrays_that_are_on_a_device_make_their_batches_there() -> None:
-    rows = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)
-    inputs, targets = rows.to(torch.device("meta"))[np.array([1])]
-    assert (inputs.device.type, targets.device.type) == ("meta", "meta")
-    assert (inputs.dtype, inputs.shape) == (torch.float32, (1, 1))
-    assert rows[np.array([1])][0].tolist() == [[1.0]]
-    data = ArrayData(rows, rows, rows, batch_size=1, seed=0)
-    assert data.on(torch.device("cpu")) is data
-
-
 def test_the_fingerprint_is_of_all_the_data() -> None:
     def digest(changed: str | None) -> str:
         parts = {}

@@ -17,7 +17,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import DeviceComparison
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
@@ -48,13 +48,6 @@ class Module(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.1)
-
-
-class ByHand(Module):
-    automatic_optimization = False
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
-        super().training_step(batch, batch_idx).backward()
 
 
 def data() -> pl.LightningDataModule:
@@ -130,7 +123,6 @@ def test_what_cannot_be_compared_is_no_alarm(tmp_path: Path) -> None:
     for module, why in (
         (lambda: Module(lambda loss: loss * torch.rand(())), "random"),
         (lambda: Module(lambda loss: loss / 0), "finite"),
-        (ByHand, "backward"),
     ):
         agreement = compared(own(tmp_path, module), "products")
         assert why in str(agreement.not_compared) and agreement.agrees and why in str(agreement)
@@ -171,15 +163,3 @@ def test_accelerators_are_compared(tmp_path: Path) -> None:
 def test_a_module_of_ones_own_is_not_compared(tmp_path: Path) -> None:
     agreement = own(tmp_path).compare("cpu")
     assert agreement.agrees and "your own" in str(agreement.not_compared)
-
-
-def test_a_layer_of_two_networks_has_its_dropout_again(tmp_path: Path) -> None:
-    shared = nn.Dropout(0.4)
-
-    class Shared(Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head[0] = shared
-
-    compared(own(tmp_path, Shared), "right")
-    assert shared.p == 0.4

@@ -15,7 +15,7 @@ from dlrun.errors import AcceleratorError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
@@ -142,6 +142,9 @@ def test_a_fault_of_the_network_is_no_fault_of_the_device(tmp_path: Path) -> Non
 
 
 def test_a_loss_that_grows_is_said() -> None:
-    assert divergence_warning([0.7, 0.5, 0.6]) is None
-    assert "diverged" in str(divergence_warning([0.7, 0.5, 50.0]))
-    assert "optimizer.lr" in str(divergence_warning([1e32]))
+    def warning(*losses: float) -> str | None:
+        return divergence_warning([{"train_loss": loss} for loss in losses])
+
+    assert warning(0.7, 0.5, 0.6) is None and divergence_warning([{"valid_loss": 1e32}]) is None
+    assert "diverged" in str(warning(0.7, 0.5, 50.0))
+    assert "optimizer.lr" in str(warning(1e32))

@@ -20,22 +20,22 @@ from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.predictions import PredictedValues
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
-from dlrun.training.fit import make_trainer
 from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
 from dlrun.training.objective import (
-    Objective,
+    TrainingObjective,
     classification,
     make_training_loss,
     regression,
 )
+from dlrun.training.trainer import make_trainer
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
 
 
 def lightning_network(
-    network: nn.Module, optimizer: OptimizerConfig, objective: Objective, **trainer: Any
+    network: nn.Module, optimizer: OptimizerConfig, objective: TrainingObjective, **trainer: Any
 ) -> LightningNetwork:
     """A network with an optimizer, and other values of the config's section `trainer`."""
     config = network_config("cpu", **trainer).model_copy(update={"optimizer": optimizer})
@@ -61,7 +61,7 @@ def test_loss_predictions_and_accuracy_of_classification() -> None:
     assert two.predict(torch.tensor([0.1, -0.1, 0.0])).tolist() == [1, 0, 0]
     assert three.predict(torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]])).tolist() == [1, 0]
     for objective in (two, three):
-        assert objective.columns() == ["loss", "accuracy"]
+        assert [*objective.metrics] == ["accuracy"]
         accuracy = objective.metrics["accuracy"]
         assert accuracy(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 0, 1])) == 0.75
 
@@ -104,7 +104,7 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
         module = LightningNetwork(nn.Identity(), one, objective, loss)
         module.validation_step(batch, 0)
         module.test_step(batch, 0)
-        module._measure(module.train_metrics, *batch)
+        module._measure_batch(module.train_metrics, *batch)
         stages = (module.train_metrics, module.valid_metrics, module.test_metrics)
         losses.append([stage.finish()[f"{stage.stage}_loss"] for stage in stages])
     assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]

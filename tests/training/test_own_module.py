@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.fit import Trained, Training
 from tests.conftest import Dlrun
 from tests.experiments.plugins import Plugins, plugin

@@ -18,7 +18,7 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
 from dlrun.metrics import TESTED, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.record import RunNotes
+from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize

@@ -15,7 +15,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.record import RunNotes, change_notes
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9

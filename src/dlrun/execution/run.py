@@ -72,9 +72,9 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
 
 
 def _note_nothing_to_resume(run: Run, settings: RunSettings) -> None:
-    more, sweep = run.resume_command, run.record.sweep
+    more = run.resume_command
     hint = f"; {more} continues it in a new run" if more else ""
-    if sweep:
+    if sweep := run.record.sweep:
         hint = f"; `dlrun sweep --resume {sweep.name}` continues its sweep"
     screen = settings.console()
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
@@ -100,12 +100,12 @@ def _run_in_new_folder(
             code = _run_in_folder(experiment, config, settings, folder, record, begins_with)
     except DlrunError as error:
         if begins_with is not None or error.exit_code == ConfigError.exit_code:
-            _remove_without_steps(folder, settings.console())
+            _remove_if_without_steps(folder, settings.console())
         raise
     return code, folder.path
 
 
-def _remove_without_steps(folder: RunFolder, screen: Screen) -> None:
+def _remove_if_without_steps(folder: RunFolder, screen: Screen) -> None:
     """Remove the new folder of a run that was refused, if no finished step is in the folder."""
     metrics = folder.path / METRICS
     if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
@@ -126,7 +126,7 @@ def _run_in_folder(
     recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
     check_regular_file(folder.path / LOG)
     log_file = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
-    with _messages_to(log_file), recorder.context.stop.listening():
+    with _log_messages_to(log_file), recorder.context.stop.handle_signals():
         try:
             recorder.begin()
             results = experiment.run(config, recorder.context)
@@ -141,20 +141,22 @@ def _run_in_folder(
 
 
 @contextlib.contextmanager
-def _messages_to(handler: logging.Handler) -> Iterator[None]:
+def _log_messages_to(handler: logging.Handler) -> Iterator[None]:
     """Hand log messages and warnings to a handler during a block."""
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root, level, raising = logging.getLogger(), log.level, logging.raiseExceptions
+    root = logging.getLogger()
+    level = log.level
+    raises = logging.raiseExceptions
     root.addHandler(handler)
     log.setLevel(logging.INFO)
     logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
-    captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
+    is_captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
     logging.captureWarnings(True)
     try:
         yield
     finally:
-        logging.captureWarnings(captured)
-        logging.raiseExceptions = raising
+        logging.captureWarnings(is_captured)
+        logging.raiseExceptions = raises
         log.setLevel(level)
         root.removeHandler(handler)
         with contextlib.suppress(OSError):  # NFS says only now that lines could not be written

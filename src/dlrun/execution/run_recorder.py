@@ -7,6 +7,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dlrun.config.sections import ExperimentConfig
@@ -23,19 +24,13 @@ from dlrun.run_context import (
     print_results_json,
     resolve_data_dir,
 )
-from dlrun.run_folder import checkpoint, environment, external_loggers, recorded_metrics
+from dlrun.run_folder import checkpoint, environment, recorded_metrics
+from dlrun.run_folder.checksummed_json import to_checksummed_json
+from dlrun.run_folder.external_loggers import ExternalLoggers
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
-from dlrun.run_folder.record import (
-    FORMAT,
-    RunEnvironment,
-    RunNotes,
-    RunRecord,
-    Status,
-    change_notes,
-    to_checksummed_json,
-    write_run_record,
-)
+from dlrun.run_folder.record import RunRecord, Status, write_run_record
 from dlrun.system import resources
 from dlrun.system.files import file_digest
 from dlrun.system.signals import StopRequest
@@ -48,7 +43,6 @@ def new_record(
 ) -> RunRecord:
     """Return the record of a new run that waits to begin, also of one that continues another."""
     record = RunRecord(
-        format=FORMAT,
         id=uuid.uuid4().hex,
         experiment=experiment,
         status="waiting",
@@ -57,7 +51,7 @@ def new_record(
         sweep=settings.sweep,
         config=config.model_dump(mode="json"),
     )
-    record.files[CONFIG] = hashlib.sha256(_config_file(record)).hexdigest()
+    record.files[CONFIG] = hashlib.sha256(_config_yaml(record)).hexdigest()
     if begins_with is None:
         return record
     same = {"threads": begins_with.record.threads, "steps": begins_with.record.steps}
@@ -69,7 +63,7 @@ def write_first_files(
 ) -> None:
     """Write a new run's config, environment, record and notes, and a continued checkpoint."""
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
-    folder.write_text(ENVIRONMENT, to_checksummed_json(RunEnvironment.model_validate(about)))
+    folder.write_text(ENVIRONMENT, to_checksummed_json(about))
     write_run_record(folder, record)
     if (folder.path / CONFIG).exists():
         return
@@ -80,30 +74,34 @@ def write_first_files(
     if (notes := settings.notes()) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
-    folder.write(CONFIG, _config_file(record))
+    folder.write(CONFIG, _config_yaml(record))
 
 
-def _config_file(record: RunRecord) -> bytes:
+def _config_yaml(record: RunRecord) -> bytes:
     return dump_yaml(record.config).encode("utf-8", "backslashreplace")
 
 
+@dataclass(eq=False)
 class RunRecorder:
-    """Writes the files and the record of a run that waits or is resumed, and shows its result."""
+    """Writes the files and the record of a run that waits or is resumed, and shows its result.
 
-    def __init__(
-        self,
-        experiment: AnyExperiment,
-        config: ExperimentConfig,
-        folder: RunFolder,
-        settings: RunSettings,
-        record: RunRecord,
-        begins_with: Run | None = None,
-    ) -> None:
-        self.experiment, self.config, self.folder = experiment, config, folder
-        self.settings, self.begins_with = settings, begins_with
-        self.is_resumed = record.status != "waiting"
-        threads = record.threads or _choose_threads(config, settings)
-        self.record = record.model_copy(
+    begins_with: the earlier run whose last checkpoint a new run continues.
+    """
+
+    experiment: AnyExperiment
+    config: ExperimentConfig
+    folder: RunFolder
+    settings: RunSettings
+    record: RunRecord
+    begins_with: Run | None = None
+
+    def __post_init__(self) -> None:
+        config = self.config
+        folder = self.folder
+        settings = self.settings
+        self.is_resumed = self.record.status != "waiting"
+        threads = self.record.threads or _choose_threads(config, settings)
+        self.record = self.record.model_copy(
             update={
                 "status": "running",
                 "run": str(folder.path),
@@ -112,23 +110,24 @@ class RunRecorder:
                 "config": config.model_dump(mode="json"),
             }
         )
-        screen, resumed = settings.console(), self.record if self.is_resumed else None
-        self.loggers = external_loggers.ExternalLoggers(config, experiment.name, folder, screen)
-        stop = StopRequest()
-        self.steps = ProgressRecorder(folder, record.id, screen, stop, resumed, self.loggers)
-        self.context = RunContext(
+        screen = settings.console()
+        self.loggers = ExternalLoggers(config, self.experiment.name, folder, screen)
+        self.steps = ProgressRecorder(
             folder,
-            self.steps,
-            resolve_data_dir(settings.data_dir),
-            threads,
-            settings.summary,
+            self.record.id,
+            screen,
+            StopRequest(),
+            self.record if self.is_resumed else None,
+            self.loggers,
         )
-        self.context.seconds.update(record.seconds)  # of the earlier parts
+        data_dir = resolve_data_dir(settings.data_dir)
+        self.context = RunContext(folder, self.steps, data_dir, threads, settings.summary)
+        self.context.seconds.update(self.record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
     def begin(self) -> None:
         """Write the first files of a new run; a stop signal waits: a resume needs all of them."""
-        with self.context.stop.in_steps(lambda: None):
+        with self.context.stop.delay_first_signal(lambda: None):
             self.folder.remove_temporary_files()
             self.context.screen.note(f"run folder: {self.folder.path}")
             if earlier := self.begins_with:
@@ -136,56 +135,58 @@ class RunRecorder:
                 self.context.screen.note(f"a new run, which continues {earlier.name} {after}")
             if not self.is_resumed:
                 write_first_files(self.folder, self.record, self.settings, self.begins_with)
-        self.context.stop.after_step()
+        self.context.stop.raise_if_received()
 
     def finish(self, results: Results) -> None:
         """Write the files that the experiment keeps, the figures and the record."""
-        folder, context = self.folder, self.context
-        name, config, rows = self.experiment.name, self.config, self.steps.rows
+        context = self.context
+        changes = self._fields_of_results(results)
+        for file, content in context.kept.items():
+            self.folder.write(file, content)
+        changes["files"] = self._digests_of_files()  # the figures are drawn from these files
+        with context.phase("figures"):
+            figures = self._draw_figures(self.record.model_copy(update=changes))
+        context.seconds["total"] = time.perf_counter() - self._started
+        for file, content in figures.items():
+            self.folder.write(file, content)
+        changes["figures"] = list(figures)
+        changes["files"] = self._digests_of_files()
+        self.folder.sync_tables()
+        context.stop.ignore_signals()
+        self._save_record("finished", seconds=context.seconds, **changes)
+
+    def _fields_of_results(self, results: Results) -> dict[str, object]:
+        """Return the fields of the record that an experiment's results fill."""
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
-        best = recorded_metrics.best_epoch(rows, config.metrics)
-        changes = {
+        return {
             "ended": _now(),
-            "steps": len(rows) or None,
+            "steps": len(self.steps.rows) or None,
             "data": results.origin.text,
             "data_digest": self.steps.data,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
-            **published.compare_with_published(name, config, results),
+            **published.compare_with_published(self.experiment.name, self.config, results),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": best,
+            "best_epoch": recorded_metrics.best_epoch(self.steps.rows, self.config.metrics),
             "classes": results.classes,
             "accelerator": results.accelerator,
             "error": None,
             **results.extra,
         }
-        for file, content in context.kept.items():
-            folder.write(file, content)
-        changes["files"] = self._digests()  # the figures are drawn from these files
-        with context.phase("figures"):
-            figures = self._draw(self.record.model_copy(update=changes))
-        context.seconds["total"] = time.perf_counter() - self._started
-        for file, content in figures.items():
-            folder.write(file, content)
-        changes["figures"] = list(figures)
-        changes["files"] = self._digests()
-        folder.sync_tables()
-        context.stop.ignore_signals()
-        self._save("finished", seconds=context.seconds, **changes)
 
-    def _digests(self) -> dict[str, str]:
+    def _digests_of_files(self) -> dict[str, str]:
         names = sorted({ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG})
         return self.record.files | {name: file_digest(self.folder.path / name) for name in names}
 
-    def _save(self, status: Status, **changes: object) -> None:
+    def _save_record(self, status: Status, **changes: object) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
         write_run_record(self.folder, record)
         self.record = record
         self.loggers.end(record.metrics, status)
 
-    def _draw(self, record: RunRecord) -> dict[str, bytes]:
+    def _draw_figures(self, record: RunRecord) -> dict[str, bytes]:
         """Return the run's figures as PNG files by name; only warn if drawing fails.
 
         A first stop signal waits: Python drops an exception that is raised while matplotlib removes
@@ -193,9 +194,11 @@ class RunRecorder:
         """
         from dlrun.plots import figure_to_png  # slow: matplotlib
 
-        stop, screen, figures = self.context.stop, self.context.screen, dict[str, bytes]()
+        stop = self.context.stop
+        screen = self.context.screen
+        figures: dict[str, bytes] = {}
         notice = "stopping once the figures are drawn; a second signal stops at once"
-        with stop.in_steps(lambda: screen.note(notice)):
+        with stop.delay_first_signal(lambda: screen.note(notice)):
             try:
                 drawn = self.experiment.draw(Run(self.folder.path, record), self.config)
                 figures = {name: figure_to_png(figure) for name, figure in drawn.items()}
@@ -204,12 +207,14 @@ class RunRecorder:
                     raise cause from error
                 log.exception("the figures")
                 screen.warn(f"the figures could not be drawn: {first_line(error)}")
-        stop.after_step()
+        stop.raise_if_received()
         return figures
 
     def show(self, results: Results) -> None:
         """Print the results of a finished run; a closed terminal or pipe is only a warning."""
-        record, folder, screen = self.record, self.folder.path, self.context.screen
+        record = self.record
+        folder = self.folder.path
+        screen = self.context.screen
         if self.settings.json:
             print_results_json(folder, screen)
         lines = [("data", record.data), *recorded_metrics.remarks_on_metrics(record)]
@@ -233,43 +238,44 @@ class RunRecorder:
 
         On a full disk the older checkpoint is removed to make room.
         """
-        context, steps = self.context, self.steps
-        context.stop.ignore_signals()
-        error = context.stop.cause_of(error)
+        stop = self.context.stop
+        stop.ignore_signals()
+        error = stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
         shown = explain_failure(error, self.folder.path, package)
-        if not self.is_resumed or steps.data is not None:  # a refused resume changes nothing
+        if not self.is_resumed or self.steps.data is not None:  # a refused resume changes nothing
             self._save_early_end("interrupted" if stopped else "failed", shown)
             resumable = self.config.resumable and not self.settings.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
-                before = "" if steps.rows else " before the first step was finished"
+                before = "" if self.steps.rows else " before the first step was finished"
                 command = f"dlrun resume {self.folder.path}"
-                context.screen.warn(f"stopped{before}; continue with: {command}")
+                self.context.screen.warn(f"stopped{before}; continue with: {command}")
         return shown
 
     def _save_early_end(self, status: Status, shown: BaseException) -> None:
         """Save the record with an error, if the disk allows it: that error is not the first."""
-        rows, seconds = self.steps.rows, self.context.seconds
-        seconds["total"] = time.perf_counter() - self._started
+        rows = self.steps.rows
+        self.context.seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
             "ended": _now(),
             "error": str(shown) or type(shown).__name__,
             "steps": len(rows) or self.record.steps,
-            "seconds": seconds,
+            "seconds": self.context.seconds,
             "metrics": recorded_metrics.newest_metrics(rows),
         }
         with contextlib.suppress(OSError):
             try:
-                self._save(status, **changes)
+                self._save_record(status, **changes)
             except OSError:
                 checkpoint.remove_previous_checkpoint(self.folder)
-                self._save(status, **changes)
+                self._save_record(status, **changes)
             self.folder.sync_tables()
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
+    """Return metrics as numbers of Python. Raises DlrunError if one is no number."""
     numbers: dict[str, int | float | None] = {}
     for name, value in metrics.items():
         plain = value.item() if hasattr(value, "item") else value

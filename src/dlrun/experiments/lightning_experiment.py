@@ -18,7 +18,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.fit import Training
 
 L = TypeVar("L", bound=LightningConfig)

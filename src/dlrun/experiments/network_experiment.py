@@ -33,9 +33,9 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 from dlrun.training.data import ArrayData, BatchDataset
-from dlrun.training.objective import Objective, classification
+from dlrun.training.objective import TrainingObjective, classification
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -132,7 +132,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def example(self, config: N, assets: A) -> Tensor:
         """Return an example input of the network, from which the summary of its layers is made."""
 
-    def objective(self, config: N, assets: A) -> Objective:
+    def objective(self, config: N, assets: A) -> TrainingObjective:
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
         if not assets.labels:
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")

@@ -22,13 +22,11 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
-    FORMAT,
     RunEnvironment,
-    RunNotes,
     RunRecord,
-    read_notes,
     read_run_environment,
     read_run_record,
 )
@@ -349,7 +347,7 @@ def scan_folder(folder: Path) -> Run:
     except DlrunError as error:
         if not folder.exists():
             raise FileNotFoundError(folder) from None
-        empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
+        empty = RunRecord(experiment=folder.parent.name, status="failed")
         return Run(folder, empty, error.message.removeprefix(f"{folder}/"), is_damaged=True)
     if run.state in ("killed", "failed", "interrupted") and not checkpoint_files(folder):
         with contextlib.suppress(DataError):  # a damaged metrics.csv

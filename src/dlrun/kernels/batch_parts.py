@@ -33,9 +33,9 @@ def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
     if count < 2 or rows.device.type != "cpu" or not (infers or trains):
         outputs = layers(rows)
     elif infers:
-        outputs = torch.cat(_each_by_one_thread(layers, rows.tensor_split(count)))
+        outputs = torch.cat(_map_with_one_thread_each(layers, rows.tensor_split(count)))
     else:
-        outputs = apply_autograd_function(_InParts, layers, count, rows, *parameters)
+        outputs = apply_autograd_function(_ComputeInParts, layers, count, rows, *parameters)
     return outputs
 
 
@@ -45,7 +45,7 @@ def apply_autograd_function(function: type[torch.autograd.Function], *arguments:
     return output
 
 
-class _InParts(torch.autograd.Function):
+class _ComputeInParts(torch.autograd.Function):
     """Computes layers on each part of a batch, and sums the gradients of the parts."""
 
     @staticmethod
@@ -53,14 +53,14 @@ class _InParts(torch.autograd.Function):
         ctx: Context, layers: nn.Module, count: int, rows: Tensor, *parameters: nn.Parameter
     ) -> Tensor:
         ctx.parameters = parameters
-        ctx.outputs = _each_by_one_thread(layers, rows.tensor_split(count))
+        ctx.outputs = _map_with_one_thread_each(layers, rows.tensor_split(count))
         return torch.cat([output.detach() for output in ctx.outputs])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         parts = gradients[0].tensor_split(len(ctx.outputs))
-        found = _each_by_one_thread(
+        found = _map_with_one_thread_each(
             lambda pair: torch.autograd.grad(pair[0], ctx.parameters, pair[1]),
             list(zip(ctx.outputs, parts, strict=True)),
         )
@@ -68,7 +68,7 @@ class _InParts(torch.autograd.Function):
         return None, None, None, *sums
 
 
-def _each_by_one_thread(work: Callable[[Any], T], items: Sequence[object]) -> list[T]:
+def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object]) -> list[T]:
     """Return work(item) for each item, computed by as many threads; each keeps torch's modes."""
     infers, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
     casts, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")

@@ -52,7 +52,7 @@ class LSTMLastState:
         if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
         if not self.applies(lstm, ids):
-            return _by_torch(lstm, embedding, ids)
+            return _last_states_by_torch(lstm, embedding, ids)
         from dlrun.kernels import lstm_numba  # slow
 
         numbers, hidden = ids.numpy(), lstm.hidden_size
@@ -78,7 +78,7 @@ class LSTMLastState:
         )
 
 
-def _by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+def _last_states_by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
     """Return nn.LSTM's last state; in float32 on a CPU: many lack a bfloat16 LSTM."""
     on_cpu = ids.device.type == "cpu"
     with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
@@ -104,7 +104,7 @@ def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> li
     return [vectors, from_input, from_state, bias.T]
 
 
-def _zeros(*shape: int) -> NDArray[np.float32]:
+def _aligned_zeros(*shape: int) -> NDArray[np.float32]:
     """Return zeros aligned to a cache line, as torch's are and numpy's are not."""
     return torch.zeros(shape).numpy()
 
@@ -134,7 +134,7 @@ class _Batch:
         """Return an uninitialised array, in the same memory at each call with this name."""
         size = int(np.prod(shape))
         if name not in self.memory or self.memory[name].size < size:
-            self.memory[name] = _zeros(size + size // 8)  # batches differ by a few percent
+            self.memory[name] = _aligned_zeros(size + size // 8)  # batches differ by a few percent
         return self.memory[name][:size].reshape(shape)
 
 
@@ -175,7 +175,7 @@ class _LastStates(torch.autograd.Function):
         )
         reviews = kernels.LSTMBatch(batch.ids, batch.starts, ends - sizes, batch.keep)
         pads = kernels.LSTMBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
-        last = _zeros(len(batch.ids), hidden)
+        last = _aligned_zeros(len(batch.ids), hidden)
         lstm.cells[0] = lstm.states[0] = 0
         kernels.lstm_forward(ONLY_REVIEW, pads, projected, from_state, lstm, last)
         share_work(
@@ -202,7 +202,8 @@ class _LastStates(torch.autograd.Function):
         (words, width), hidden = embedding.shape, weight_hh.shape[1]
 
         def state_gradients(rows: int) -> Any:
-            return kernels.StateGradients(_zeros(rows, hidden), _zeros(rows, hidden))
+            shape = rows, hidden
+            return kernels.StateGradients(_aligned_zeros(*shape), _aligned_zeros(*shape))
 
         # A chunk has at most a word for each of its time steps; pads may be one more.
         steps = [int((batch.ids.shape[1] - batch.starts[rows]).sum()) for rows in batch.chunks]
@@ -212,7 +213,7 @@ class _LastStates(torch.autograd.Function):
             np.full((len(sizes), words), -1, np.int32),
             np.cumsum(sizes) - sizes,
         )
-        d_hidden = _zeros(len(sizes), hidden, 4 * hidden)
+        d_hidden = _aligned_zeros(len(sizes), hidden, 4 * hidden)
         firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
         firsts.states[:] = gradients[0].numpy()
         shared = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
@@ -228,8 +229,8 @@ class _LastStates(torch.autograd.Function):
         kernels.lstm_backward(
             0, ONLY_REVIEW, pads, weight_hh, lstm, state_gradients(1), joined, word_sums, d_hidden
         )
-        d_embedding, d_bias = _zeros(words, width), _zeros(CHUNKS, 4 * hidden)
-        d_input = _zeros(CHUNKS, width, 4 * hidden)
+        d_embedding, d_bias = _aligned_zeros(words, width), _aligned_zeros(CHUNKS, 4 * hidden)
+        d_input = _aligned_zeros(CHUNKS, width, 4 * hidden)
         share_work(
             lambda part: kernels.gather_word_gradients(
                 part, word_sums, embedding, weight_ih, d_embedding, d_input, d_bias

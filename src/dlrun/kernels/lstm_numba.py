@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.kernels.jit import (
+from dlrun.kernels.numba_simd import (
     LANES,
     clip,
     fill_lanes,

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.kernels.jit import ROWS_PER_BLOCK, add_where, jit_inner, jit_kernel, sum_where
+from dlrun.kernels.numba_simd import ROWS_PER_BLOCK, add_masked, jit_inner, jit_kernel, sum_masked
 from dlrun.lasso.path import (
     Labels,
     LassoSolution,
@@ -255,7 +255,7 @@ def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
     for k in range(8 * whole, rows.size):
         a += values[rows[k]]
     if columns.places[j] >= 0:
-        a += sum_where(columns.bits[columns.places[j]], values)
+        a += sum_masked(columns.bits[columns.places[j]], values)
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
@@ -277,7 +277,7 @@ def _add_to_column(
         p = rows[k]
         sums[p] += step * values[p]
     if columns.places[j] >= 0:
-        add_where(columns.bits[columns.places[j]], step, values, sums)
+        add_masked(columns.bits[columns.places[j]], step, values, sums)
 
 
 @jit_inner

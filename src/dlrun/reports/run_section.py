@@ -19,7 +19,8 @@ from dlrun.reports.run_files import ClassifiedPhotograph, LabelWeights, Mispredi
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
-from dlrun.run_folder.record import RunEnvironment, RunNotes
+from dlrun.run_folder.notes import RunNotes
+from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from dlrun.run_folder.record import RunEnvironment
 from dlrun.system.commit import describe_commit
 from dlrun.system.resources import usable_cores
 
@@ -19,19 +20,19 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_environment(experiment_package: str) -> dict[str, object]:
-    """Return the fields of environment.json that describe the code, packages and machine."""
-    return {
-        "dlrun": metadata.version("dlrun"),
-        "commit": describe_commit(),
-        "code": code_version(experiment_package),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "threads": usable_cores(),
-        "command": sys.argv,
-    }
+def describe_environment(experiment_package: str) -> RunEnvironment:
+    """Return the content of environment.json: the code, packages and machine of this process."""
+    return RunEnvironment(
+        dlrun=metadata.version("dlrun"),
+        commit=describe_commit(),
+        code=code_hashes(experiment_package),
+        python=platform.python_version(),
+        packages=package_versions(),
+        platform=platform.platform(),
+        processor=_processor(),
+        threads=usable_cores(),
+        command=sys.argv,
+    )
 
 
 def describe_environment_changes(
@@ -39,7 +40,7 @@ def describe_environment_changes(
 ) -> list[str]:
     """Return how the installed code and packages differ from those of a run."""
     then = {"code:": code, **packages}
-    now = {"code:": code_version(experiment_package), **package_versions(packages)}
+    now = {"code:": code_hashes(experiment_package), **package_versions(packages)}
     changed = [name for name in now if then.get(name) != now[name]]
     return [f"{name} {then.get(name)} then, {now[name]} now" for name in changed]
 
@@ -53,7 +54,7 @@ def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
     return versions
 
 
-def code_version(experiment_package: str) -> str:
+def code_hashes(experiment_package: str) -> str:
     """Return hashes of dlrun's code and of an experiment's package, as `dlrun 1a2b3c4d5e6f`."""
     packages = dict.fromkeys(("dlrun", experiment_package))
     return ", ".join(f"{package} {code_digest(package)}" for package in packages)

@@ -39,7 +39,7 @@ def runs_newest_first(
             return True
         return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
 
-    return sorted(filter(is_run, runs), key=_began, reverse=True)
+    return sorted(filter(is_run, runs), key=_time_of_begin, reverse=True)
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -62,37 +62,46 @@ def find_run(run: str, runs_dir: Path) -> Path:
     `run` is a folder; a name or suffix; `latest`, the run that began last. A name, a suffix or
     `latest` may follow `EXPERIMENT/`.
     """
-    experiment, _, last = run.rpartition("/")
     try:
         folder = Path(run).expanduser()
-        if last == LATEST and not (folder / CONFIG).is_file():
-            if runs := runs_newest_first(runs_dir, experiment or None):
-                return runs[0].resolve()
-            known = {path.parent.name for path in runs_newest_first(runs_dir)}
-            problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
-            raise ConfigError(problem, "name a run's folder, or --runs-dir")
-        if run and folder.exists():
-            if not (folder / CONFIG).is_file():
-                refuse_sweep(run, runs_dir)
-                raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+        if run and (folder / CONFIG).is_file():
             return folder.resolve()
+        exists = bool(run) and folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
+    experiment, _, name = run.rpartition("/")
+    if name == LATEST:
+        return _find_newest_run(runs_dir, experiment)
+    if exists:
+        refuse_sweep(run, runs_dir)
+        raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+    return _find_run_by_name(run, runs_dir)
+
+
+def _find_newest_run(runs_dir: Path, experiment: str) -> Path:
+    if runs := runs_newest_first(runs_dir, experiment or None):
+        return runs[0].resolve()
+    known = {path.parent.name for path in runs_newest_first(runs_dir)}
+    problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
+    raise ConfigError(problem, "name a run's folder, or --runs-dir")
+
+
+def _find_run_by_name(run: str, runs_dir: Path) -> Path:
+    """Return the only run with a name or suffix, which may follow `EXPERIMENT/`."""
+    experiment, _, name = run.rpartition("/")
     runs = runs_newest_first(runs_dir)
-    among = [path for path in runs if path.parent.name == experiment]
-    if not among:
-        among = runs
-        last = run
-    named = [path for path in among if path.name == last]
-    named = named or [path for path in among if last and last == run_name_without_time(path)]
+    among = [path for path in runs if path.parent.name == experiment] if experiment else runs
+    named = [path for path in among if path.name == name]
+    named = named or [path for path in among if name and name == run_name_without_time(path)]
     if len(named) == 1:
         return named[0].resolve()
     if named:
         full = ", ".join(path.name for path in named[:5])
         raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
     refuse_sweep(run, runs_dir)
-    names = [LATEST, *(name for path in runs for name in (path.name, run_name_without_time(path)))]
-    names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
+    names = [LATEST, *sorted({f"{path.parent.name}/{LATEST}" for path in runs})]
+    for path in runs:
+        names += [path.name, run_name_without_time(path)]
     problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
     raise ConfigError(problem, "`dlrun runs list` shows all; `latest` is the newest")
 
@@ -144,8 +153,8 @@ def run_name_without_time(folder: Path) -> str:
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
 
 
-def _began(folder: Path) -> tuple[str, int, str]:
-    """Return the second in which a run began, by its name, and when its config.yaml was written."""
+def _time_of_begin(folder: Path) -> tuple[str, int, str]:
+    """Return a key that sorts runs by time: the second in a run's name, and its config's time."""
     stamp = _STAMP.match(folder.name)
     written = 0
     with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ from dlrun.system.files import (
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
-NOTES, NOTES_LOCK = "notes.json", "notes.lock"  # may change at any time
+NOTES = "notes.json"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 RUN_FILES = (CONFIG, RESULTS, ENVIRONMENT, LOCK)  # a folder with two of them is a run's
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
@@ -51,7 +51,7 @@ class RunFolder:
         check_run_name(name)
         parent = runs_dir / experiment
         suffix = name or secrets.token_hex(2)
-        _make_folder(parent, runs_dir)
+        _make_durable_folder(parent, runs_dir)
         try:
             while True:
                 path = parent / f"{datetime.now(UTC):{STAMP}}-{suffix}"
@@ -62,7 +62,7 @@ class RunFolder:
             update_latest_link(parent, path.name)
             sync_folder(parent)
         except OSError as error:
-            raise _unusable(runs_dir, error.strerror) from None
+            raise _unusable_runs_folder(runs_dir, error.strerror) from None
         return cls(path)
 
     @classmethod
@@ -75,7 +75,7 @@ class RunFolder:
         if (path / PLAN).exists():
             hint = f"`dlrun sweep --resume {name}` continues it; or choose another --name"
             raise ConfigError(f"{path}: a sweep of that name exists", hint)
-        _make_folder(path, runs_dir)
+        _make_durable_folder(path, runs_dir)
         return cls(path)
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
@@ -88,24 +88,21 @@ class RunFolder:
         self.written.add(name)
 
     def remove_temporary_files(self) -> None:
-        """Remove the half-written files of a killed process; notes.json has a lock of its own."""
+        """Remove the half-written files of a killed process."""
         for file in self.path.glob(".new-*"):
-            if not file.name.endswith(NOTES):
-                file.unlink()
+            file.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
-        """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
+    def append(self, name: str, content: bytes) -> None:
+        """Append bytes to a file, either all or none."""
         with (self.path / name).open("r+b") as stream:
             end = stream.seek(0, os.SEEK_END)
             try:
                 stream.write(content)
                 stream.flush()
-                if on_disk:
-                    os.fsync(stream.fileno())
             except OSError:  # the disk is full
                 os.truncate(stream.name, end)
                 raise
@@ -121,7 +118,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
-def _make_folder(path: Path, runs_dir: Path) -> None:
+def _make_durable_folder(path: Path, runs_dir: Path) -> None:
     try:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
@@ -129,7 +126,7 @@ def _make_folder(path: Path, runs_dir: Path) -> None:
             sync_folder(folder.parent)
     except OSError as error:
         check_runs_folder_writable(path)  # says more than the system does
-        raise _unusable(runs_dir, error.strerror) from None
+        raise _unusable_runs_folder(runs_dir, error.strerror) from None
 
 
 def check_run_name(name: str | None) -> None:
@@ -145,12 +142,12 @@ def check_runs_folder_writable(runs_dir: Path) -> None:
     paths = (runs_dir, *runs_dir.absolute().parents)
     existing = next(path for path in paths if path.exists() or path.is_symlink())
     if not existing.is_dir():
-        raise _unusable(runs_dir, f"{existing} is not a folder")
+        raise _unusable_runs_folder(runs_dir, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise _unusable(runs_dir, "not writable")
+        raise _unusable_runs_folder(runs_dir, "not writable")
 
 
-def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
+def _unusable_runs_folder(runs_dir: Path, why: str | None) -> ConfigError:
     hint = "choose another with --runs-dir or DLRUN_RUNS_DIR"
     return ConfigError(f"runs folder {runs_dir}: {why}", hint)
 
@@ -163,7 +160,8 @@ def check_output_path(
     With `force` a file is replaced, and one that begins with the mark `ours`; but never a file of a
     run or of a sweep.
     """
-    problem, hint = "", "choose another"
+    problem = ""
+    hint = "choose another"
     try:
         if out.is_dir():  # also `.` and an empty name
             problem = "is a folder"
@@ -174,7 +172,8 @@ def check_output_path(
         else:
             check_outside_runs(option, out)
             if out.exists() and not (force or (ours and ours in read_unpacked(out, 2000))):
-                problem, hint = "exists already", "--force replaces it"
+                problem = "exists already"
+                hint = "--force replaces it"
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
         problem = getattr(error, "strerror", None) or str(error)
     if problem:
@@ -193,12 +192,9 @@ def check_outside_runs(option: str, out: Path) -> None:
 def update_latest_link(parent: Path, name: str) -> None:
     """Create the link `latest` to the newest run, if the file system allows links."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"
-    latest = parent / LATEST
-    if latest.exists() and not latest.is_symlink():  # a folder or a file of the user's: it stays
-        return
     try:
         new.symlink_to(name, target_is_directory=True)
-        new.replace(latest)
+        new.replace(parent / LATEST)
     except OSError:
         new.unlink(missing_ok=True)
 
@@ -219,7 +215,10 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 
     Raises ValueError or csv.Error if the content is no such table.
     """
-    header, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)]
+    header = rows.pop(0) if rows else []
+    if not header:
+        raise ValueError("it has no header")
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row and the header differ in length")
     return header, rows
@@ -228,11 +227,11 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")
-    csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(stream).writerows([_format_csv_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cell(value: object) -> object:
+def _format_csv_cell(value: object) -> object:
     """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"

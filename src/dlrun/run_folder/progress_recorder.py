@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
@@ -13,34 +14,21 @@ from dlrun.system.console import ProgressHandle, Screen
 from dlrun.system.signals import StopRequest
 
 
+@dataclass(eq=False)
 class ProgressRecorder:
-    """Records each finished step of a run in checkpoint, metrics.csv, terminal and loggers.
+    """Records each finished step of a run in checkpoint, metrics.csv, terminal and loggers."""
 
-    rows: those of metrics.csv, one for each finished step. data: the fingerprint of the data, once
-    the steps have begun. run: the id of the run, which its checkpoints contain. resumed: the record
-    of a resumed run, which is written once its data are checked.
-    """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        run: str,
-        screen: Screen,
-        stop: StopRequest,
-        resumed: RunRecord | None = None,
-        loggers: ExternalLoggers | None = None,
-    ) -> None:
-        self.folder = folder
-        self.run = run
-        self.screen = screen
-        self.stop = stop
-        self.resumed = resumed
-        self.loggers = loggers
-        self.rows: list[dict[str, float]] = []
-        self.data: str | None = None
-        self._bar: ProgressHandle | None = None
-        self._columns: Sequence[str] = ()
-        self._takes_columns = False  # whether the rows name the columns
+    folder: RunFolder
+    run: str  # id of the run, which its checkpoints contain
+    screen: Screen
+    stop: StopRequest
+    resumed: RunRecord | None = None  # of a resumed run, written once its data are checked
+    loggers: ExternalLoggers | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv, one per step
+    data: str | None = None  # the fingerprint of the data, once the steps have begun
+    _bar: ProgressHandle | None = None
+    _columns: Sequence[str] = ()
+    _takes_columns: bool = False  # whether the rows name the columns
 
     def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
@@ -62,7 +50,7 @@ class ProgressRecorder:
         if self.resumed is not None:
             write_run_record(self.folder, self.resumed)
         if self._columns:
-            self.folder.write_text(METRICS, self._table())
+            self.folder.write_text(METRICS, self._csv_table())
         else:
             self.folder.remove(METRICS)
         if self.loggers is not None:
@@ -75,7 +63,7 @@ class ProgressRecorder:
         notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
         with (
             self.screen.progress(what, total, f"{noun}s") as self._bar,
-            self.stop.in_steps(lambda: self.screen.note(notice)),
+            self.stop.delay_first_signal(lambda: self.screen.note(notice)),
         ):
             self.move(len(self.rows))
             yield
@@ -95,27 +83,22 @@ class ProgressRecorder:
         if self._takes_columns and [*row] != [*self._columns]:
             self._columns = list(row)
             self.rows = [{name: old.get(name, math.nan) for name in row} for old in self.rows]
-            self.folder.write_text(METRICS, self._table())
+            self.folder.write_text(METRICS, self._csv_table())
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
-        self.folder.append(METRICS, self._line(row).encode())
+        self.folder.append(METRICS, self._csv_line(row).encode())
         self.rows = rows
         if self._bar is not None:
             self._bar.step(len(rows), line)
         if self.loggers is not None:
             self.loggers.log(len(rows), row)
 
-    def log_update(self, update: int, values: Row) -> None:
-        """Log values of an update to the loggers."""
-        if self.loggers is not None:
-            self.loggers.log_update(update, values)
-
-    def _table(self) -> str:
+    def _csv_table(self) -> str:
         if invalid := [name for name in self._columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
-        return "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
+        return "".join([",".join(self._columns) + "\n", *map(self._csv_line, self.rows)])
 
-    def _line(self, row: Row) -> str:
+    def _csv_line(self, row: Row) -> str:
         values = (row[column] for column in self._columns)
         return ",".join("" if math.isnan(value) else f"{value:.9g}" for value in values) + "\n"
 

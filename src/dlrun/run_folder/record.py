@@ -1,95 +1,66 @@
-"""Define, read and write the record of a run: results.json, environment.json and notes.json.
+"""Define, read and write the record of a run: results.json and environment.json.
 
-results.json holds the SHA-256 of each file that the run wrote, and its own. notes.json may change
-after the end of the run.
+results.json holds the SHA-256 of each file that the run wrote, and its own.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from dlrun.config.sections import Count, RangeOfRuns, Threads
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DataError
-from dlrun.metrics import Better, Directions, Metric, describe_metric
-from dlrun.run_folder.folder import ENVIRONMENT, NOTES, NOTES_LOCK, RESULTS, RunFolder
+from dlrun.metrics import Directions, Metric, describe_metric
+from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json, to_checksummed_json
+from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
-from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import pluralize, to_json
-from dlrun.system.files import hold_file_lock, read_regular_file, write_file_atomically
+from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.console import pluralize
 
 FORMAT = 5  # of results.json
-ENVIRONMENT_FORMAT = 1
-NOTES_FORMAT = 1
-SHA256 = "sha256"  # the key of the digest of all other values
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 SINGLE_PRECISION_ERROR = 1e-6  # of metrics
-# A sign at its start would be that of `runs tag RUN +TAG -TAG`.
-TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 
-class _FrozenModel(BaseModel):
-    """Cannot be changed; fields that an experiment adds stay as extra fields."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
-
-
-class ChecksummedJson(_FrozenModel):
-    """Base class of JSON files that hold a format number and their SHA-256."""
-
-    format: int = 1  # of environment.json and notes.json; a RunRecord is given FORMAT
-
-
-M = TypeVar("M", bound=ChecksummedJson)
-
-
-def _check_time(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError(f"{text}: no time zone")
-    return text
-
-
-Time = Annotated[str, AfterValidator(_check_time)]
-
-
-class SweepMembership(_FrozenModel):
+class SweepMembership(BaseModel):
     """Holds the id and name of a run's sweep, and the run's number in the sweep, counted from 1."""
 
+    model_config = FROZEN
     id: str
     name: str
     point: int
 
 
-class BestEpoch(_FrozenModel):
+class BestEpoch(BaseModel):
     """Holds the epoch with the best value of a validation metric, and this value."""
 
+    model_config = FROZEN
     metric: str
     epoch: Count
     value: float
 
 
-class ClassSummary(_FrozenModel):
+class ClassSummary(BaseModel):
     """Summarises the classes of a test set: their number and the largest class."""
 
+    model_config = FROZEN
     number: Count
     largest: str  # the class with the most rows
     share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
 
 
-class RunEnvironment(ChecksummedJson):
+class RunEnvironment(BaseModel):
     """Holds the content of environment.json: the code and packages that a run began with."""
 
+    model_config = FROZEN
+    format: int = 1
     dlrun: str
     code: str | None = None  # version of the code that computes
     commit: str | None = None
@@ -101,37 +72,19 @@ class RunEnvironment(ChecksummedJson):
     processor: str | None = None
 
 
-class RunNotes(ChecksummedJson, regex_engine="python-re"):  # TAG has its letters
-    """Holds a run's note, and its tags in the order in which they were added."""
-
-    note: str = ""
-    tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = []
-
-    def changed(
-        self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()
-    ) -> "RunNotes":
-        """Return the notes with another note, if any, and tags added and removed."""
-        added, removed = [*add], [*remove]
-        for tag in (*added, *removed):
-            check_tag(tag)
-        text = self.note if note is None else note
-        # Bytes of the command line that are not UTF-8 are escaped.
-        text = text.encode("utf-8", "backslashreplace").decode().strip()
-        tags = [tag for tag in dict.fromkeys([*self.tags, *added]) if tag not in removed]
-        return self.model_copy(update={"note": text, "tags": tags})
-
-
-class RunRecord(ChecksummedJson):
+class RunRecord(BaseModel):
     """Holds results.json; metrics of an unfinished run are those of its last epoch or penalty."""
 
+    model_config = FROZEN
+    format: int = FORMAT
     # The run, its times, and what it was asked to do.
     id: str = ""
     experiment: str
     status: Status
     run: str = ""  # path of its folder when it began
-    started: Time | None = None
-    resumed: Time | None = None  # time of the last resume
-    ended: Time | None = None
+    started: str | None = None  # as ISO 8601 in UTC
+    resumed: str | None = None  # time of the last resume
+    ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # kept by a resume: another number can change the last bits
     source: str | None = None  # the config's data.source
@@ -153,7 +106,7 @@ class RunRecord(ChecksummedJson):
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # the classes of the test rows
     # How it ran, and the files that it wrote.
-    accelerator: AcceleratorReport | None = None
+    accelerator: AcceleratorChoice | None = None
     seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
     figures: list[str] = []
     files: dict[str, str] = {}  # SHA-256 by name: of config.yaml; once finished, of all its files
@@ -162,8 +115,8 @@ class RunRecord(ChecksummedJson):
     @property
     def directions(self) -> Directions:
         """Return which direction of a metric is better, as the config declares."""
-        declared = self.config.get("metrics") or {}
-        return {name: better for name, better in declared.items() if better in get_args(Better)}
+        declared: Directions = self.config.get("metrics") or {}
+        return declared
 
     def metric(self, name: str) -> Metric:
         """Return what is known of a metric of the run: by its name, or declared in its config."""
@@ -208,7 +161,7 @@ class RunRecord(ChecksummedJson):
 
 def read_run_record(folder: Path) -> RunRecord:
     """Read the record of a run. Raises DataError, see read_checksummed_json."""
-    return read_checksummed_json(RunRecord, folder / RESULTS, FORMAT)
+    return read_checksummed_json(RunRecord, folder / RESULTS)
 
 
 def write_run_record(folder: RunFolder, record: RunRecord) -> None:
@@ -218,59 +171,4 @@ def write_run_record(folder: RunFolder, record: RunRecord) -> None:
 
 def read_run_environment(folder: Path) -> RunEnvironment:
     """Read the environment.json of a run. Raises DataError, see read_checksummed_json."""
-    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, ENVIRONMENT_FORMAT)
-
-
-def check_tag(tag: str) -> None:
-    """Raise ConfigError if a tag is not a plain word."""
-    if not TAG.fullmatch(tag):
-        hint = "use letters, digits and . + - _, and no + or - at the start"
-        raise ConfigError(f"tag {tag!r}: not a plain word of at most 40 characters", hint)
-
-
-def read_notes(folder: Path) -> RunNotes:
-    """Return the note and tags of the run in a folder; raise DataError if they are damaged."""
-    path = folder / NOTES
-    return read_checksummed_json(RunNotes, path, NOTES_FORMAT) if path.exists() else RunNotes()
-
-
-def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
-    """Replace a run's note and tags by what `change` makes of them; other processes wait."""
-    with hold_file_lock(folder / NOTES_LOCK, on_wait=lambda: None):
-        notes = change(read_notes(folder))
-        for left in folder.glob(f".new-*-{NOTES}"):  # by a killed process
-            left.unlink()
-        write_file_atomically(folder / NOTES, to_checksummed_json(notes).encode())
-    return notes
-
-
-def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
-    """Read a JSON file. Raises DataError if it is missing or damaged, or has another format."""
-    try:
-        value = json.loads(read_regular_file(path))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: not a run's folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: not what a run writes")
-    if value.get("format") != format_number:
-        raise DataError(f"{path}: written by another version of dlrun", "use that version")
-    if value.pop(SHA256, None) != _digest(value):
-        raise DataError(f"{path}: damaged, or edited: its SHA-256 does not match")
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
-
-
-def to_checksummed_json(model: ChecksummedJson) -> str:
-    """Return a pydantic model as JSON text with the SHA-256 of its content."""
-    value = json.loads(to_json(model.model_dump()))
-    return to_json(value | {SHA256: _digest(value)})
-
-
-def _digest(value: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT)

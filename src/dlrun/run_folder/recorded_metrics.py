@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dlrun.errors import DataError
 from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
+from dlrun.run_folder.folder import parse_csv
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 
@@ -43,19 +44,15 @@ def parse_metrics_csv(content: bytes, path: Path) -> dict[str, list[float]]:
     dropped. Raises DataError, which names its path, if it is damaged.
     """
     try:
-        text, _, _ = content.decode().rpartition("\n")
-        names, *rows = csv.reader(text.split("\n"), strict=True)
-        if not names:
-            raise ValueError("it has no header")
-        if any(len(row) != len(names) for row in rows):
-            raise ValueError("a row has more or fewer cells than the header")
-        cells = [[_number(cell) for cell in row] for row in rows]
+        whole_lines, _, _ = content.rpartition(b"\n")
+        names, rows = parse_csv(whole_lines)
+        cells = [[_parse_csv_number(cell) for cell in row] for row in rows]
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[column] for row in cells] for column, name in enumerate(names)}
 
 
-def _number(cell: str) -> float:
+def _parse_csv_number(cell: str) -> float:
     if cell.isdecimal() and len(cell) < 16:
         return int(cell)
     return float(cell) if cell else math.nan
@@ -74,10 +71,10 @@ def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> M
     None: those of the record's metrics.
     """
     names = record.metrics if among is None else among
-    return _selection_metric(record.metric(name) for name in names)
+    return _first_ranked_metric(record.metric(name) for name in names)
 
 
-def _selection_metric(metrics: Iterable[Metric]) -> Metric | None:
+def _first_ranked_metric(metrics: Iterable[Metric]) -> Metric | None:
     validated = (metric for metric in metrics if metric.name.startswith(VALID) and metric.sign)
     return min(validated, key=lambda metric: metric.is_loss, default=None)
 
@@ -93,8 +90,10 @@ def best_epoch(
     directions: those that the config declares. by: the metric; None: the one by which a sweep
     selects.
     """
-    names = [by] if by else [*rows[0]] if rows and STEP in rows[0] else []
-    metric = _selection_metric(describe_metric(name, directions) for name in names)
+    if not rows or STEP not in rows[0]:
+        return None
+    names = [by] if by else rows[0]
+    metric = _first_ranked_metric(describe_metric(name, directions) for name in names)
     validated = _rows_with(metric.name, rows) if metric else []
     if metric is None or not validated:
         return None
@@ -119,11 +118,13 @@ def is_stopped_early(
 
     The rows alone decide, so that a resumed run ends where it would have ended.
     """
-    best, waited = -math.inf, 0
+    best = -math.inf
+    waited = 0
     for row in _rows_with(metric.name, rows):
         value = metric.sign * row[metric.name]
         if value - best > min_delta:
-            best, waited = value, 0
+            best = value
+            waited = 0
         else:
             waited += 1
     return waited >= patience

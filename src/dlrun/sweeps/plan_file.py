@@ -20,12 +20,9 @@ from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
+from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
-from dlrun.run_folder.record import (
-    ChecksummedJson,
-    SweepMembership,
-    read_checksummed_json,
-)
+from dlrun.run_folder.record import SweepMembership
 from dlrun.sweeps.search_space import SEED, Settings, Space, settings_at_ends
 from dlrun.system.files import file_digest
 
@@ -60,9 +57,11 @@ class AdaptiveSearch(BaseModel, frozen=True):
     repeats: list[Settings]  # seed and fold of each config's runs
 
 
-class SweepPlan(ChecksummedJson):
+class SweepPlan(BaseModel):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
+    model_config = FROZEN
+    format: int = FORMAT
     id: str
     name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
     experiment: str
@@ -158,7 +157,7 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     Raises DlrunError if sweep.json is missing or damaged, or, without `force`, if code or packages
     have changed since the sweep began.
     """
-    plan = read_checksummed_json(SweepPlan, folder / PLAN, FORMAT)
+    plan = read_checksummed_json(SweepPlan, folder / PLAN)
     if force:
         return plan
     package = registry.experiment_entry(plan.experiment).package

@@ -57,7 +57,7 @@ def make_sweep_plan(
         name=name,
         experiment=experiment,
         command=sys.argv[1:] if run_settings.screen is None else [],
-        code=environment.code_version(registry.experiment_entry(experiment).package),
+        code=environment.code_hashes(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),
         keys=[key for key in keys if key not in REPEATS],

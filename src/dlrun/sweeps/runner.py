@@ -178,9 +178,9 @@ class _Runner:
     def run(self) -> None:
         """Run the points in parallel, and those that a search chooses meanwhile."""
         stopping = "stopping; what each run has finished is kept; a second signal stops at once"
-        announcing = self.stop.in_steps(lambda: self.screen.note(stopping))
+        announcing = self.stop.delay_first_signal(lambda: self.screen.note(stopping))
         plan = self.sweep.plan
-        with self.stop.listening(), announcing, self.progress.drawn():
+        with self.stop.handle_signals(), announcing, self.progress.drawn():
             while self.children or ((self.todo or plan.runs_to_choose) and not self.ending):
                 try:
                     self._run_for_a_tick()

@@ -12,17 +12,14 @@ from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import resolve_runs_dir
 from dlrun.run_folder import folder as run_files
+from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, PLAN, RunFolder, remove_run
-from dlrun.run_folder.record import to_checksummed_json
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked
 
-FIRST_FILES = {
-    *(run_files.ENVIRONMENT, run_files.RESULTS, run_files.NOTES, run_files.NOTES_LOCK),
-    *(LOCK, run_files.LOG),
-}
+FIRST_FILES = {run_files.ENVIRONMENT, run_files.RESULTS, run_files.NOTES, LOCK, run_files.LOG}
 PATIENCE_SECONDS = 60.0  # wait until the runs of a killed sweep end their step
 
 

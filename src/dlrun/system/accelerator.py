@@ -22,12 +22,6 @@ TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
 # Words in the messages of errors: of CUDA or AMD's HIP, then of MPS.
 ERROR_WORDS = r"\b(cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen|mps|metal)\b"
 DEVICE_MESSAGE = re.compile(f"{ERROR_WORDS}|out of memory|deterministic implementation", re.I)
-# Torch's messages about a tensor that the code of the network has on another device.
-MISPLACED_TENSOR = re.compile(
-    "same device|expected device|expected on|with device type|device type (tensor|for)|"
-    r"weight type .* should be the same|CPU int64 tensor|placeholder storage",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class DeviceComparison:
 
 
 @dataclass(frozen=True)
-class AcceleratorReport:
+class AcceleratorChoice:
     """Says which accelerator was requested and which was used."""
 
     requested: str
@@ -96,15 +90,6 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
     return "cpu", "; ".join(reasons)
 
 
-@dataclass
-class _NotUsed:
-    """Says why no accelerator does the work, and what is known of the one that was tried."""
-
-    reason: str | None  # None: none was requested
-    comparison: DeviceComparison | None = None
-    error: Exception | None = None  # that the accelerator caused
-
-
 def run_with_fallback(
     requested: str,
     warn: Callable[[str], None],
@@ -113,7 +98,7 @@ def run_with_fallback(
     compare: Callable[[str], DeviceComparison] | None = None,
     *,
     fallback: bool,
-) -> tuple[T, AcceleratorReport]:
+) -> tuple[T, AcceleratorChoice]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
     `work` gets the device, as do `probe`, which tries one batch first, and `compare`, which then
@@ -121,56 +106,41 @@ def run_with_fallback(
     the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace the device.
     """
     device, reason = select_accelerator(requested)
-    not_used = _NotUsed(reason)
-    if device != "cpu":
-        attempt = _try_accelerator(device, probe, compare, work)
-        if not isinstance(attempt, _NotUsed):
-            result, comparison = attempt
-            return result, AcceleratorReport(requested, device, None, comparison)
-        not_used = attempt
-    auto_chose_cpu = device == "cpu" and requested == "auto"
-    if not_used.reason is not None and not auto_chose_cpu:
-        if not fallback:
-            raise AcceleratorError(not_used.reason, ALLOW_FALLBACK_HINT) from not_used.error
-        warn(f"{not_used.reason}; running on the CPU")
-    not_used.error = None  # frees what the failed attempt holds
-    return work("cpu"), AcceleratorReport(requested, "cpu", not_used.reason, not_used.comparison)
-
-
-def _try_accelerator(
-    device: str,
-    probe: Callable[[str], object],
-    compare: Callable[[str], DeviceComparison] | None,
-    work: Callable[[str], T],
-) -> tuple[T, DeviceComparison | None] | _NotUsed:
-    """Return the result and the comparison, or why there is none; raise what is not its fault."""
     comparison: DeviceComparison | None = None
-    probe_passed = False
-    try:
-        probe(device)
-        comparison = compare(device) if compare else None
-        probe_passed = True
-        if comparison is None or comparison.agrees:
-            return work(device), comparison
-        return _NotUsed(f"{device} disagrees with the CPU: {comparison}", comparison)
-    except Exception as raised:
-        if not is_accelerator_error(raised, of_probe=not probe_passed):
-            raise
-        what = "the run" if probe_passed else "the first batch"
-        not_used = _NotUsed(f"{what} failed on {device}: {first_line(raised)}", comparison, raised)
-    if not probe_passed:
-        probe("cpu")  # raises the error too if it is a bug
-    return not_used
+    cause: Exception | None = None
+    if device != "cpu":
+        probe_passed = False
+        try:
+            probe(device)
+            comparison = compare(device) if compare else None
+            probe_passed = True
+            if comparison is None or comparison.agrees:
+                return work(device), AcceleratorChoice(requested, device, None, comparison)
+            reason = f"{device} disagrees with the CPU: {comparison}"
+        except Exception as error:
+            if not is_accelerator_error(error, of_probe=not probe_passed):
+                raise
+            what = "the run" if probe_passed else "the first batch"
+            reason = f"{what} failed on {device}: {first_line(error)}"
+            cause = error
+        if not probe_passed:
+            probe("cpu")  # raises the error too if it is a bug
+    auto_chose_cpu = device == "cpu" and requested == "auto"
+    if reason is not None and not auto_chose_cpu:
+        if not fallback:
+            raise AcceleratorError(reason, ALLOW_FALLBACK_HINT) from cause
+        warn(f"{reason}; running on the CPU")
+    cause = None  # frees what the failed attempt holds
+    return work("cpu"), AcceleratorChoice(requested, "cpu", reason, comparison)
 
 
 def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:
     """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
 
     of_probe: the CPU is probed next, and raises the error too if it is a bug; so any error of torch
-    counts, but for a tensor on another device: only an accelerator shows that bug.
+    counts.
     """
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return True
-    if type(error) not in TORCH_ERRORS or MISPLACED_TENSOR.search(str(error)):
-        return False
-    return of_probe or DEVICE_MESSAGE.search(str(error)) is not None
+    is_of_device = of_probe or DEVICE_MESSAGE.search(str(error)) is not None
+    return type(error) in TORCH_ERRORS and is_of_device

@@ -86,7 +86,7 @@ def json_default(value: object) -> object:
 def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> str:
     """Return an object as printable JSON text, with null for NaN and for numbers beyond floats."""
     text = json.dumps(
-        _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
+        _null_nans(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
@@ -94,17 +94,17 @@ def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None =
     return f"{escaped}\n"
 
 
-def _finite(value: object) -> object:
+def _null_nans(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _null_nans(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_null_nans(item) for item in value]
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         return None
     return value
 
 
-class _Lenient:
+class _StreamWithoutErrors:
     """Wraps a text stream and ignores write errors, so that no closed terminal stops a run."""
 
     def __init__(self, stream: IO[str]) -> None:
@@ -123,12 +123,12 @@ class _Lenient:
         return getattr(self._stream, name)
 
 
-class _Console(Console):
+class _SafeConsole(Console):
     """Prints no control characters, and short paths; on stderr it ignores write errors."""
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
-        return cast(IO[str], _Lenient(super().file)) if self.stderr else super().file
+        return cast(IO[str], _StreamWithoutErrors(super().file)) if self.stderr else super().file
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -155,8 +155,8 @@ class Screen:
     def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
         self.quiet = quiet  # show only results, warnings and errors
         self.results = results  # False: `--json` prints only results.json
-        self.out = _Console(file=_results, highlight=False, soft_wrap=True)
-        self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = _SafeConsole(file=_results, highlight=False, soft_wrap=True)
+        self.err = _SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a note about what is being done to stderr, unless the command is quiet."""

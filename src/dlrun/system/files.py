@@ -145,8 +145,6 @@ def hold_file_lock(
                 raise LockedError(problem, "wait for it, or stop it") from None
             on_wait()
             lock.acquire()
-        except NotImplementedError:  # of old versions of filelock
-            raise DlrunError(f"{path.parent}: this file system has no locks") from None
     try:
         yield
     finally:

@@ -1,13 +1,7 @@
-"""Measure memory and CPU cores, choose the threads of a run, and configure torch for training."""
+"""Measure free memory and usable CPU cores, and choose the number of threads of a run."""
 
-import contextlib
-import ctypes
-import logging
 import math
 import os
-import random
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +9,6 @@ from typing import Literal
 # takes a fifth of the CPU time of the imports.
 GARBAGE_THRESHOLD = 50_000
 CGROUP = Path("/sys/fs/cgroup")
-# glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_MAX = 32 << 20  # bytes
-LIGHTNING_LOGGERS = (
-    "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
-)  # fmt: skip
 
 
 def available_memory() -> int:
@@ -48,65 +36,6 @@ def _cgroup_words(name: str) -> list[str]:
         return (folder / name).read_text(encoding="utf-8").split()
     except OSError:
         return []
-
-
-@contextlib.contextmanager
-def keep_freed_memory() -> Iterator[None]:
-    """Make glibc reuse freed memory during a `with` block instead of returning it to the system.
-
-    An update frees and allocates the same large tensors again, and the system would clear their
-    pages each time. Afterwards the thresholds are the largest that glibc sets by itself.
-    """
-    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if glibc is None or not hasattr(glibc, "mallopt"):  # musl has none
-        yield
-        return
-    glibc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    glibc.mallopt(M_MMAP_THRESHOLD, MMAP_MAX)
-    try:
-        yield
-    finally:
-        glibc.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_MAX)
-        glibc.malloc_trim(0)
-
-
-@contextlib.contextmanager
-def temporary_training_settings(threads: int) -> Iterator[None]:
-    """Configure torch and Lightning for training in a `with` block, and restore all afterwards."""
-    import numpy as np
-    import torch
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([]))
-        stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))  # restores it
-        stack.enter_context(keep_freed_memory())
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state())
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
-        is_deterministic = torch.are_deterministic_algorithms_enabled()
-        warns = torch.is_deterministic_algorithms_warn_only_enabled()
-        stack.callback(torch.use_deterministic_algorithms, is_deterministic, warn_only=warns)
-        for flags, name in (
-            (torch.backends.cudnn, "deterministic"),
-            (torch.backends.cudnn, "benchmark"),
-            (torch.utils.deterministic, "fill_uninitialized_memory"),
-        ):
-            stack.callback(setattr, flags, name, getattr(flags, name))
-        stack.callback(os.environ.update, dict(os.environ))
-        stack.callback(os.environ.clear)  # before the update
-        for logger in map(logging.getLogger, LIGHTNING_LOGGERS):
-            stack.callback(setattr, logger, "handlers", logger.handlers)
-            stack.callback(setattr, logger, "propagate", logger.propagate)
-            stack.callback(logger.setLevel, logger.level)
-            # Warnings go to the run's log, tips nowhere.
-            logger.handlers = []
-            logger.propagate = True
-            logger.setLevel(logging.WARNING)
-        # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
-        # That takes a tenth of the LSTM's time, and the same numbers do not depend on it.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.set_num_threads(threads)
-        yield
 
 
 def usable_cores() -> int:

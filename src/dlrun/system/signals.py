@@ -70,17 +70,17 @@ def _ignore_repetitions(number: int) -> None:
 
 
 class StopRequest:
-    """Represents a request to stop the run: a signal from the user or the batch system."""
+    """Represents a request to stop a run: a signal from the user or the batch system."""
 
     def __init__(self) -> None:
-        self.received = 0  # the number of the signal that arrived during a step
+        self.received = 0  # the number of the signal that waits
         self._handled: list[int] = []
-        self._announce: Callable[[], None] | None = None  # while steps are done
+        self._announce: Callable[[], None] | None = None  # while a first signal has to wait
         self._raised = 0  # the number of the signal whose exception was raised
         self._ending = False
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
         A block that ends with an error after a signal raises the signal's exception; then the next
@@ -108,23 +108,23 @@ class StopRequest:
     def install_handlers(self) -> None:
         """Install the signal handlers again after a library, such as Lightning, replaced them."""
         for number in self._handled:
-            signal.signal(number, self._handle)
+            signal.signal(number, self._handle_signal)
 
     @contextlib.contextmanager
-    def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Delay the first stop signal in a `with` block until `after_step`, and announce that."""
+    def delay_first_signal(self, announce: Callable[[], None]) -> Iterator[None]:
+        """Let a first stop signal in a block wait for `raise_if_received`, and call `announce`."""
         self._announce = announce
         try:
             yield
         finally:
             self._announce = None
 
-    def after_step(self) -> None:
-        """Raise the exception of a stop signal that arrived during the last epoch or penalty."""
+    def raise_if_received(self) -> None:
+        """Raise the exception of a stop signal that waits, as between two epochs or penalties."""
         if self.received:
-            self._raise(self.received)
+            self._raise_stop(self.received)
 
-    def _raise(self, number: int) -> NoReturn:
+    def _raise_stop(self, number: int) -> NoReturn:
         self._raised = number
         raise SIGNALS[number]
 
@@ -132,12 +132,12 @@ class StopRequest:
         """Ignore signals from now on, while the run ends and its record is written."""
         self._ending = True
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         _ignore_repetitions(number)
         if self._ending:
             return
         if self._announce is None or self.received:
-            self._raise(number)
+            self._raise_stop(number)
         self.received = number
         # In a thread, because the signal may have interrupted a write to the same stream.
         threading.Thread(target=self._announce, daemon=True).start()

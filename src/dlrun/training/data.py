@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from copy import copy
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -17,7 +16,6 @@ from dlrun.data.untrusted_files import Array
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]
-SHARE = 0.25  # share of a GPU's free memory that the data may fill
 
 
 class TensorBatches:
@@ -35,17 +33,11 @@ class TensorBatches:
         return len(self.targets)
 
     def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(indices).to(self.inputs.device)
-        inputs = self.inputs.index_select(0, rows)  # bytes four times as fast as by [rows]
+        rows = torch.from_numpy(indices)
+        inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as `[rows]`
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
-
-    def to(self, device: torch.device) -> "TensorBatches":
-        """Return the same data set with its arrays on a device, which makes the batches there."""
-        moved = copy(self)
-        moved.inputs, moved.targets = self.inputs.to(device), self.targets.to(device)
-        return moved
 
     def arrays(self) -> list[Array]:
         """Return the arrays of inputs and targets."""
@@ -66,7 +58,8 @@ class BagBatches:
         *,
         binary: bool = True,
     ) -> None:
-        self.bags, self.rows = bags, np.arange(len(targets)) if rows is None else rows
+        self.bags = bags
+        self.rows = np.arange(len(targets)) if rows is None else rows
         self.binary = binary
         self.targets = torch.tensor(targets[self.rows])
 
@@ -132,30 +125,17 @@ class ArrayData:
     group_size: int = 1
     eval_batch_size: int | None = None
 
-    def on(self, device: torch.device) -> "ArrayData":
-        """Return the same data for a device: on a GPU if the data leave most of its memory free."""
-        sets = self.train, self.valid, self.test
-        tensors = [rows for rows in sets if isinstance(rows, TensorBatches)]
-        if device.type != "cuda" or len(tensors) < len(sets):
-            return self
-        size = sum(array.nbytes for rows in tensors for array in rows.arrays())
-        free, _ = torch.cuda.mem_get_info(device)
-        if size > free * SHARE:
-            return self
-        train, valid, test = (rows.to(device) for rows in tensors)
-        return replace(self, train=train, valid=valid, test=test)
-
     def training_batches(self) -> Loader:
         """Return lists of `group_size` training batches, in a new order every epoch."""
         batches = EpochBatches(len(self.train), self.batch_size, self.seed)
-        return self._loader(self.train, batches, self.group_size)
+        return self._make_loader(self.train, batches, self.group_size)
 
     def evaluation_batches(self, rows: BatchDataset) -> Loader:
         """Return the batches of the validation or test data, in order."""
         size = self.eval_batch_size or self.batch_size
-        return self._loader(rows, EpochBatches(len(rows), size, None))
+        return self._make_loader(rows, EpochBatches(len(rows), size, None))
 
-    def _loader(
+    def _make_loader(
         self, rows: BatchDataset, batches: EpochBatches, group_size: int | None = None
     ) -> Loader:
         """Return a loader of batches, or of lists of `group_size` batches."""

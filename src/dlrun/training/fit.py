@@ -3,35 +3,29 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precision
-from dlrun.errors import AcceleratorError, ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
-from dlrun.system.accelerator import AcceleratorReport, DeviceComparison, run_with_fallback
+from dlrun.system.accelerator import AcceleratorChoice, DeviceComparison, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
+from dlrun.training.epoch_recorder import STATE, EpochRecorder, RunState, logged_names_by_column
 from dlrun.training.lightning_module import (
     LightningNetwork,
     NetworkData,
@@ -39,8 +33,8 @@ from dlrun.training.lightning_module import (
     PredictionCollector,
     epoch_columns,
 )
-from dlrun.training.objective import Objective, make_training_loss
-from dlrun.training.recorder import STATE, EpochRecorder, RunState, logged_names_by_column
+from dlrun.training.objective import TrainingObjective, make_training_loss
+from dlrun.training.trainer import make_trainer
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
@@ -53,10 +47,9 @@ NO_PREDICTIONS = (
 
 @dataclass(frozen=True)
 class Trained:
-    """Holds a trained network with the metrics of the epoch that was kept and of the test set."""
+    """Holds the metrics of a training, of the kept epoch and the test, and the predictions."""
 
     metrics: dict[str, float]
-    network: nn.Module  # on the CPU: the network, or the user's own module
     predictions: NDArray[np.float64] | None  # of the test, see PredictionCollector.finish
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
@@ -86,7 +79,7 @@ class Training:
         context: RunContext,
         make_network: Callable[[], nn.Module],
         data: ArrayData,
-        objective: Objective,
+        objective: TrainingObjective,
         data_digest: str,
     ) -> "Training":
         """Return the training of a network on data held in memory."""
@@ -98,7 +91,7 @@ class Training:
 
         return cls(config, context, make_module, lambda: NetworkData(data), columns, data_digest)
 
-    def run_on_accelerator(self) -> tuple[Trained, AcceleratorReport]:
+    def run_on_accelerator(self) -> tuple[Trained, AcceleratorChoice]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
@@ -113,7 +106,7 @@ class Training:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         context = self.context
         steps = context.steps
-        self._check_monitored(device)
+        self._check_monitored_metric(device)
         checkpoint = steps.begin(self.columns, self.data_digest)
         state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._build_seeded()
@@ -121,17 +114,18 @@ class Training:
         trainer = self._make_run_trainer(device, recorder)
         with steps.progress("training", self.config.trainer.max_epochs, "epoch"):
             with context.phase("fit"):
-                self._fit(trainer, module, data, recorder, device)
+                self._train_remaining_epochs(trainer, module, data, recorder, device)
             with context.phase("test"):
-                test_metrics = self._test(trainer, module, data, recorder)
+                test_metrics = self._test_and_predict(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
-        self._warn_of_divergence()
+        if problem := divergence_warning(steps.rows):
+            context.screen.warn(problem)
         stopped_epoch = self._note_early_stop()
         network = module.network if isinstance(module, LightningNetwork) else module
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
         weights_epoch = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
         metrics = newest_metrics(steps.rows[:weights_epoch]) | test_metrics
-        return Trained(metrics, network, recorder.predictions(), weights_epoch, stopped_epoch)
+        return Trained(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
@@ -155,19 +149,17 @@ class Training:
             trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
         return trainer
 
-    def _logged_metrics(self, device: str) -> set[str]:
-        """Return the names of the metrics that a module of the user's own logs."""
-        return {*self.fit_one_batch(device).callback_metrics}
-
-    def _check_monitored(self, device: str) -> None:
+    def _check_monitored_metric(self, device: str) -> None:
         """Raise ConfigError, before an epoch, if nobody logs or ranks the metric that decides."""
         config = self.config
         metric = config.early_stopping.monitor or config.keeps_best_by
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        names = self._logged_metrics(device) if self.columns is None else self.columns
-        known = sorted(name for name in logged_names_by_column(names) if name.startswith(VALID))
+        columns = self.columns
+        if columns is None:  # what a module of the user's own logs
+            columns = [*logged_names_by_column(self.fit_one_batch(device).callback_metrics)]
+        known = sorted(name for name in columns if name.startswith(VALID))
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
             raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
@@ -199,13 +191,13 @@ class Training:
             self.config,
             device,
             [recorder, *self.callbacks()],
-            logger=None if is_network else LightningLogForwarder(self.context.steps),
+            logger=None if is_network else DummyLogger(),
             plugins=[recorder.state],
             default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
             gradient_clip_val=None if is_network else self.config.trainer.gradient_clip_val,
         )
 
-    def _fit(
+    def _train_remaining_epochs(
         self,
         trainer: pl.Trainer,
         module: pl.LightningModule,
@@ -230,7 +222,7 @@ class Training:
         if state.best is not None:
             module.load_state_dict(state.best)
 
-    def _test(
+    def _test_and_predict(
         self,
         trainer: pl.Trainer,
         module: pl.LightningModule,
@@ -242,18 +234,12 @@ class Training:
             return {}
         self._seed()  # a resumed run may have trained less before
         trainer.test(module, datamodule=data, verbose=False)
-        metrics = recorder.tested(trainer)
+        metrics = recorder.test_metrics(trainer)
         if self.config.predictions is not False and is_overridden("predict_step", module):
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
-            if recorder.predictions() is None:
+            if recorder.test_predictions() is None:
                 self.context.screen.warn(NO_PREDICTIONS)
         return metrics
-
-    def _warn_of_divergence(self) -> None:
-        rows = self.context.steps.rows
-        losses = [row["train_loss"] for row in rows if "train_loss" in row]
-        if losses and (problem := divergence_warning(losses)):
-            self.context.screen.warn(problem)
 
     def _note_early_stop(self) -> int | None:
         """Note and return after which epoch the training stopped early, if it did."""
@@ -265,62 +251,14 @@ class Training:
         return done
 
 
-class LightningLogForwarder(DummyLogger):
-    """Hands what callbacks and modules log through Lightning to the loggers of a run."""
+def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
+    """Return a warning if the training loss rose from the first epoch to the last, else None.
 
-    def __init__(self, steps: ProgressRecorder) -> None:
-        super().__init__()
-        self._steps = steps
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log values of an update."""
-        self._steps.log_update(step or 0, metrics)
-
-
-def make_trainer(
-    config: LightningConfig,
-    device: str,
-    callbacks: Sequence[pl.Callback] = (),
-    *,
-    one_batch: bool = False,
-    precision: Precision | None = None,
-    logger: Logger | None = None,
-    plugins: Sequence[CheckpointIO] = (),
-    **trainer_arguments: Any,
-) -> pl.Trainer:
-    """Return a Lightning Trainer that neither prints nor writes files.
-
-    one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
-    Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
+    rows: those of metrics.csv.
     """
-    if device not in AcceleratorRegistry.available_accelerators():
-        raise AcceleratorError(f"Lightning has no accelerator named {device}")
-    section = config.trainer
-    if one_batch:
-        trainer_arguments |= {"limit_train_batches": 1, "limit_val_batches": 1}
-    try:
-        return pl.Trainer(
-            accelerator=device,
-            devices=1,
-            plugins=[LightningEnvironment(), *plugins],  # in any environment one process
-            precision=precision or section.precision,
-            deterministic=section.deterministic,
-            max_epochs=1 if one_batch else section.max_epochs,
-            callbacks=[*callbacks],
-            logger=logger or False,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            **trainer_arguments,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
-
-
-def divergence_warning(losses: Sequence[float]) -> str | None:
-    """Return a warning if the training losses rose instead of falling, else None."""
-    first, last = losses[0], losses[-1]
+    losses = [row["train_loss"] for row in rows if "train_loss" in row] or [0.0]
+    first = losses[0]
+    last = losses[-1]
     if last <= HUGE and (first <= 0 or last <= GROWN * first):
         return None
     return (
@@ -330,7 +268,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 
 def predict_test_set(
-    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
+    network: nn.Module, objective: TrainingObjective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision of its run.
 

@@ -1,4 +1,4 @@
-"""Wrap a network as a LightningModule, which trains it and computes loss and metrics by epoch."""
+"""Wrap a network as a LightningModule, which trains it and measures loss and metrics by epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
 from dlrun.training.data import ArrayData, Loader
-from dlrun.training.objective import Loss, Objective
-from dlrun.training.recorder import EpochRecorder
+from dlrun.training.epoch_recorder import EpochRecorder
+from dlrun.training.objective import Loss, TrainingObjective
 
 Batch = tuple[object, Tensor]  # inputs and targets
 
@@ -30,7 +30,7 @@ class StageMetrics:
     The predictions are measured once, at its end, which takes less time than after each batch.
     """
 
-    def __init__(self, stage: str, objective: Objective) -> None:
+    def __init__(self, stage: str, objective: TrainingObjective) -> None:
         self.stage = stage
         self.metrics = objective.metrics
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -58,7 +58,7 @@ class StageMetrics:
 class PredictionCollector:
     """Collects a network's predictions of a test set, if there is one for each row."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: TrainingObjective) -> None:
         self._objective = objective
         self._batches: list[Tensor] = []
 
@@ -146,7 +146,11 @@ class LightningNetwork(pl.LightningModule):
     """
 
     def __init__(
-        self, network: nn.Module, config: NetworkConfig, objective: Objective, training_loss: Loss
+        self,
+        network: nn.Module,
+        config: NetworkConfig,
+        objective: TrainingObjective,
+        training_loss: Loss,
     ) -> None:
         super().__init__()
         self.network = network
@@ -178,7 +182,7 @@ class LightningNetwork(pl.LightningModule):
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
         for batch in batches:
-            loss = self._measure(self.train_metrics, *batch)
+            loss = self._measure_batch(self.train_metrics, *batch)
             with outside:
                 optimizer.zero_grad()
                 backward(loss)
@@ -191,13 +195,13 @@ class LightningNetwork(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
-        self._measure(self.valid_metrics, *batch)
+        self._measure_batch(self.valid_metrics, *batch)
 
     def test_step(self, batch: Batch, _: int) -> None:
         """Add a test batch to the metrics, and collect its predictions."""
-        self._measure(self.test_metrics, *batch)
+        self._measure_batch(self.test_metrics, *batch)
 
-    def _measure(self, metrics: StageMetrics, inputs: object, targets: Tensor) -> Tensor:
+    def _measure_batch(self, metrics: StageMetrics, inputs: object, targets: Tensor) -> Tensor:
         outputs = self.network(inputs)
         if metrics is self.test_metrics:
             self.test_predictions.add(outputs, targets)
@@ -219,19 +223,11 @@ class LightningNetwork(pl.LightningModule):
 
 
 class NetworkData(pl.LightningDataModule):
-    """Hands Lightning the batches of data in memory, on the device if they fit there."""
+    """Hands Lightning the batches of data in memory."""
 
     def __init__(self, data: ArrayData) -> None:
         super().__init__()
         self._data = data
-        self._is_placed = False
-
-    def setup(self, stage: str) -> None:
-        """Place the data on the device."""
-        assert self.trainer is not None
-        if not self._is_placed:
-            self._data = self._data.on(self.trainer.strategy.root_device)
-            self._is_placed = True
 
     def train_dataloader(self) -> Loader:
         """Return the lists of training batches."""
@@ -246,9 +242,10 @@ class NetworkData(pl.LightningDataModule):
         return self._data.evaluation_batches(self._data.test)
 
 
-def epoch_columns(objective: Objective, *, with_lr: bool = False) -> list[str]:
+def epoch_columns(objective: TrainingObjective, *, with_lr: bool = False) -> list[str]:
     """Return the column names of metrics.csv for a network, which has one row per epoch."""
-    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
+    names = ["loss", *objective.metrics]
+    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in names]
     return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
 
 
@@ -277,19 +274,19 @@ class NetworkRecorder(EpochRecorder):
         self._metrics = metrics
         super().on_train_epoch_end(trainer, pl_module)
 
-    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the metrics of the epoch."""
+    def epoch_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the metrics of the epoch that has ended."""
         return self._metrics
 
-    def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the epoch's row of metrics.csv, with all columns of the run."""
+    def epoch_row(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return an epoch's row of metrics.csv, with all columns of the run."""
         names = [name for name in self.columns if name not in (STEP, SECONDS)]
         return {name: metrics.get(name, math.nan) for name in names}
 
-    def tested(self, trainer: pl.Trainer) -> dict[str, float]:
+    def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the test."""
         return self.module.test_metrics.finish()
 
-    def predictions(self) -> NDArray[np.float64] | None:
-        """Return what was predicted of the test, see PredictionCollector.finish."""
+    def test_predictions(self) -> NDArray[np.float64] | None:
+        """Return true and predicted values of the test, see PredictionCollector.finish."""
         return self.module.test_predictions.finish()

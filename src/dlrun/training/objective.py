@@ -42,7 +42,7 @@ def make_optimizer(
 
 
 @dataclass(frozen=True)
-class Objective:
+class TrainingObjective:
     """Defines how to train and measure a network: loss, predictions, metrics and optimizer.
 
     Args:
@@ -62,10 +62,6 @@ class Objective:
     optimizer: MakeOptimizer = make_optimizer
     training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
-    def columns(self) -> list[str]:
-        """Return the names of the loss and the metrics, the loss first."""
-        return ["loss", *self.metrics]
-
     def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
         """Return a network's class probabilities (batch, classes), or its values (batch, ...)."""
         with torch.inference_mode():
@@ -73,10 +69,10 @@ class Objective:
             return infer(network(inputs)).double().numpy()
 
 
-def classification(classes: int) -> Objective:
+def classification(classes: int) -> TrainingObjective:
     """Return a classifier's loss and metrics; for two classes, the logits have shape (batch,)."""
     is_binary = classes == 2
-    return Objective(
+    return TrainingObjective(
         loss=_binary_cross_entropy if is_binary else F.cross_entropy,
         predict=lambda logits: (logits > 0).long() if is_binary else logits.argmax(-1),
         metrics={"accuracy": partial(accuracy, classes=classes)},
@@ -143,7 +139,9 @@ def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tens
     return loss
 
 
-def make_training_loss(config: NetworkConfig, objective: Objective, targets: Tensor) -> Loss:
+def make_training_loss(
+    config: NetworkConfig, objective: TrainingObjective, targets: Tensor
+) -> Loss:
     """Return the training loss with a config's options; raise ConfigError if they do not apply."""
     options = config.loss
     given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
@@ -163,7 +161,7 @@ def regression(
     *,
     centre: float = 0,
     scale: float = 1,
-) -> Objective:
+) -> TrainingObjective:
     """Return a regression's loss and metrics; the outputs have the shape (batch,) or (batch, 1).
 
     Args:
@@ -184,6 +182,6 @@ def regression(
         values = at_least_single(outputs).view_as(targets)
         return loss(values, ((targets - centre) / scale).to(values.dtype))
 
-    return Objective(
+    return TrainingObjective(
         loss=standardised_loss, predict=predict, metrics={name: known[name] for name in metrics}
     )

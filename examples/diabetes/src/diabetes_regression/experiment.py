@@ -19,11 +19,11 @@ from dlrun.experiment import (
     LoadedData,
     NetworkAssets,
     NetworkExperiment,
-    Objective,
     RowPredictor,
     Run,
     RunContext,
     TensorBatches,
+    TrainingObjective,
     regression,
 )
 
@@ -69,7 +69,7 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
         measurements, hidden = len(assets.measurements), config.model.hidden
         return nn.Sequential(nn.Linear(measurements, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
-    def objective(self, config: Config, assets: DiabetesAssets) -> Objective:
+    def objective(self, config: Config, assets: DiabetesAssets) -> TrainingObjective:
         """Return Huber's loss of the standardised target; mean absolute error and R²."""
         loss = partial(F.huber_loss, delta=config.model.delta)
         target = assets.target

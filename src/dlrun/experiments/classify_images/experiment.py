@@ -36,7 +36,7 @@ from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_c
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, fingerprint_files
-from dlrun.system.resources import temporary_training_settings
+from dlrun.system.training_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
@@ -195,7 +195,7 @@ def classify_photographs(
             )
             table = to_csv(photographs.prediction_table_rows(predictions))
             context.folder.append(PREDICTIONS, table)
-            context.stop.after_step()
+            context.stop.raise_if_received()
     return done
 
 

@@ -168,7 +168,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
                 row[SECONDS] = time.perf_counter() - started
                 position = format_position(len(fitted_models), total)
                 steps.finish(row, f"{model.step} {position}  {line}", b"", _pack(arrays))
-                context.stop.after_step()
+                context.stop.raise_if_received()
                 started = time.perf_counter()
         return fitted_models
 

@@ -19,7 +19,7 @@ from dlrun.experiments.table_networks.config import TableNetworkConfig
 from dlrun.experiments.tables import TableAssets
 from dlrun.run_context import RunContext
 from dlrun.training.data import TensorBatches
-from dlrun.training.objective import Objective, regression
+from dlrun.training.objective import TrainingObjective, regression
 
 
 class RecurrentNetwork(nn.Module):
@@ -89,7 +89,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         """Return an input of zeros."""
         return torch.from_numpy(self._inputs(config, np.zeros((1, len(assets.columns.names)))))
 
-    def objective(self, config: TableNetworkConfig, assets: TableAssets) -> Objective:
+    def objective(self, config: TableNetworkConfig, assets: TableAssets) -> TrainingObjective:
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
             return super().objective(config, assets)

@@ -204,7 +204,7 @@ def _solve(
                 b"",
                 path.pack_linear_models([solution]),
             )
-            context.stop.after_step()
+            context.stop.raise_if_received()
             started = time.perf_counter()
     return models
 

@@ -12,9 +12,9 @@ from dlrun.experiment import (
     LoadedData,
     NetworkAssets,
     NetworkExperiment,
-    Objective,
     RunContext,
     TensorBatches,
+    TrainingObjective,
     classification,
 )
 from my_experiment.config import Config
@@ -56,7 +56,7 @@ class MyExperiment(NetworkExperiment[Config, DigitAssets]):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(config.model.hidden[-1], len(assets.labels)))
 
-    def objective(self, config: Config, assets: DigitAssets) -> Objective:
+    def objective(self, config: Config, assets: DigitAssets) -> TrainingObjective:
         """Return cross-entropy and accuracy; `regression()` is for numbers."""
         return classification(len(assets.labels))
 

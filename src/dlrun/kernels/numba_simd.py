@@ -123,13 +123,13 @@ def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
     return types.void(array, types.intp, VECTOR), write
 
 
-def _parts(context: Numba, builder: Builder, kind: Numba, array: Value) -> Value:
+def _array_struct(context: Numba, builder: Builder, kind: Numba, array: Value) -> Value:
     """Return the address and the size of an array, as `data` and `nitems`."""
     return context.make_array(kind)(context, builder, array)
 
 
 def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index: Value) -> Value:
-    first = builder.gep(_parts(context, builder, kind, array).data, [index])
+    first = builder.gep(_array_struct(context, builder, kind, array).data, [index])
     return builder.bitcast(first, FLOATS.as_pointer())
 
 
@@ -192,15 +192,15 @@ def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:
 
 
 @intrinsic
-def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
+def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
     """Return the sum, in double precision, of the values whose bit in a bit mask is set.
 
     Number i of `bits`, a uint16, has the bits of `values[ROWS_PER_BLOCK * i :]`.
     """
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
-        masks = _parts(context, builder, bits, arguments[0])
-        data = _parts(context, builder, values, arguments[1]).data
+        masks = _array_struct(context, builder, bits, arguments[0])
+        data = _array_struct(context, builder, values, arguments[1]).data
         numbers = llvm.LlvmArray(builder, data, ROWS_PER_BLOCK)
         doubles = ir.VectorType(ir.DoubleType(), ROWS_PER_BLOCK)
 
@@ -223,13 +223,13 @@ def sum_where(_: Numba, bits: Numba, values: Numba) -> Numba:
 
 
 @intrinsic
-def add_where(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba) -> Numba:
+def add_masked(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba) -> Numba:
     """Add `factor` times each value whose bit in a bit mask is set to the same place in `sums`."""
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
-        masks = _parts(context, builder, bits, arguments[0])
+        masks = _array_struct(context, builder, bits, arguments[0])
         numbers, target = (
-            llvm.LlvmArray(builder, _parts(context, builder, *array).data, ROWS_PER_BLOCK)
+            llvm.LlvmArray(builder, _array_struct(context, builder, *array).data, ROWS_PER_BLOCK)
             for array in ((values, arguments[2]), (sums, arguments[3]))
         )
         factors = llvm.fill_lanes(builder, arguments[1], ROWS_PER_BLOCK)

@@ -6,7 +6,7 @@ from types import ModuleType
 import numba
 import pytest
 
-from dlrun.kernels.jit import jit_inner, jit_kernel
+from dlrun.kernels.numba_simd import jit_inner, jit_kernel
 
 
 @pytest.fixture

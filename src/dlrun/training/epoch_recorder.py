@@ -1,4 +1,4 @@
-"""Record each finished epoch of a training, and the state from which a stopped run continues."""
+"""Record each finished epoch of a training, with the state from which a stopped run continues."""
 
 import copy
 import math
@@ -43,11 +43,15 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 class RunState(TorchCheckpointIO):
-    """Keeps a run's checkpoint, as Lightning makes it, for dlrun's own checkpoint file."""
+    """Keeps the checkpoint that Lightning makes in memory, for dlrun's own checkpoint file.
+
+    path: of the file from which `content` was read, for messages. content: the checkpoint of the
+    last finished epoch as bytes; none of a new run.
+    """
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__()
-        self._path = path  # named in messages
+        self._path = path
         self._is_checked = False
         self.content: bytes = content
         saved = self.read() if content else {}
@@ -101,35 +105,36 @@ class EpochRecorder(pl.Callback):
         self._seconds: float | None = None  # duration of an epoch that is not recorded yet
         self._predicted: list[Tensor | None] = []  # see `predictions_of_batch`
 
-    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return what the module has logged in the epoch that has ended.
+    def epoch_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return what the module has logged in the epoch that has ended, by column.
 
         Lightning keeps the values of earlier epochs: a module may log some in few epochs only.
         """
-        logged, old = trainer.callback_metrics, self.state.logged
-        return _by_column(
-            {name: logged[name] for name in logged if logged[name] is not old.get(name)}
+        logged = trainer.callback_metrics
+        earlier = self.state.logged
+        return _values_by_column(
+            {name: logged[name] for name in logged if logged[name] is not earlier.get(name)}
         )
 
-    def row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the epoch's row of metrics.csv, with the metrics of the one before as columns."""
-        before = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
-        names = sorted(before | metrics.keys())
+    def epoch_row(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return a row of metrics.csv: an epoch's metrics, and NaN for others of earlier epochs."""
+        earlier = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
+        names = sorted(earlier | metrics.keys())
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
         return {name: metrics.get(name, math.nan) for name in names}
 
-    def tested(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return what the module has logged in its test."""
-        return _by_column(trainer.callback_metrics)
+    def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return what the module has logged in its test, by column."""
+        return _values_by_column(trainer.callback_metrics)
 
-    def predictions(self) -> NDArray[np.float64] | None:
-        """Return what was predicted of the test, as `predictions_of_batch`; None if unknown."""
+    def test_predictions(self) -> NDArray[np.float64] | None:
+        """Return true and predicted values of the test, as `predictions_of_batch`; or None."""
         batches = [rows for rows in self._predicted if rows is not None]
         is_whole = batches and len(batches) == len(self._predicted)
         return torch.cat(batches, dim=1).numpy() if is_whole else None
 
-    def seed_of(self, *place: int) -> int:
-        """Return the seed of a place within the current epoch."""
+    def seed_within_epoch(self, *place: int) -> int:
+        """Return the seed of the random numbers for one place (some numbers) of this epoch."""
         sequence = np.random.SeedSequence((self.config.seed, len(self.steps.rows), *place))
         return int(sequence.generate_state(1)[0])
 
@@ -172,7 +177,7 @@ class EpochRecorder(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch before, and start to measure the time of this one."""
-        self._record(trainer)
+        self._record_epoch(trainer)
         self.began = time.perf_counter()
 
     def on_train_batch_start(
@@ -180,7 +185,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Seed the random generators before the first update, whatever has used them."""
         if batch_idx == 0:
-            seed_generators(self.seed_of(), pl_module.device)
+            seed_generators(self.seed_within_epoch(), pl_module.device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
@@ -188,48 +193,48 @@ class EpochRecorder(pl.Callback):
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.steps.move(len(self.steps.rows) + share)
-        self.steps.stop.after_step()
+        self.steps.stop.raise_if_received()
 
     def on_validation_batch_end(self, *hook: object) -> None:
         """Stop the validation if a signal was received."""
-        self.steps.stop.after_step()
+        self.steps.stop.raise_if_received()
 
     def on_test_batch_end(self, *hook: object) -> None:
         """Stop the test if a signal was received."""
-        self.steps.stop.after_step()
+        self.steps.stop.raise_if_received()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
         """Keep what was predicted of a batch of the test; stop if a signal was received."""
         self._predicted.append(predictions_of_batch(outputs, batch))
-        self.steps.stop.after_step()
+        self.steps.stop.raise_if_received()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
         self._seconds = time.perf_counter() - self.began
         if (stopping := self.config.early_stopping).monitor:
             metric = describe_metric(stopping.monitor, self.config.metrics)
-            row = {STEP: len(self.steps.rows) + 1, **self.row(self.metrics(trainer))}
+            row = {STEP: len(self.steps.rows) + 1, **self.epoch_row(self.epoch_metrics(trainer))}
             rows = [*self.steps.rows, row]
             if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
                 trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the last epoch."""
-        self._record(trainer)
+        self._record_epoch(trainer)
 
-    def _record(self, trainer: pl.Trainer) -> None:
-        """Finish the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
+    def _record_epoch(self, trainer: pl.Trainer) -> None:
+        """Record the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
         if self._seconds is None:
             return
         number = len(self.steps.rows) + 1
-        metrics = self.metrics(trainer)
+        metrics = self.epoch_metrics(trainer)
         check_metrics_finite(metrics, f"epoch {number}")
-        row = {STEP: number, **self.row(metrics), SECONDS: self._seconds}
+        row = {STEP: number, **self.epoch_row(metrics), SECONDS: self._seconds}
         self._seconds = None
-        by, rows = self.config.keeps_best_by, [*self.steps.rows, row]
-        if by and kept_epoch(rows, self.config.metrics, by) == number:
+        best_by = self.config.keeps_best_by
+        if best_by and kept_epoch([*self.steps.rows, row], self.config.metrics, best_by) == number:
             self.state.best = copy.deepcopy(trainer.lightning_module.state_dict())
         self.state.logged = dict(trainer.callback_metrics)
         self.state.is_stopped = trainer.should_stop
@@ -251,25 +256,20 @@ class SeededLoader:
     recorder: EpochRecorder
     device: torch.device
     place: int
-    _epoch: int = -1
-    _turn: int = 0  # number of the pass within an epoch, of a loader shorter than another
 
     def __iter__(self) -> Iterator[object]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.
 
         The second one may be fetched in advance, before or after the hooks of an epoch's start.
         """
-        epoch = len(self.recorder.steps.rows)
-        self._turn = self._turn + 1 if epoch == self._epoch else 0
-        self._epoch = epoch
-        self._seed(0)
+        self._seed_loader(0)
         batches = iter(self.loader)
         yield from islice(batches, 1)
-        self._seed(1)
+        self._seed_loader(1)
         yield from batches
 
-    def _seed(self, batch: int) -> None:
-        seed = self.recorder.seed_of(1 + self.place, self._turn, batch)
+    def _seed_loader(self, batch: int) -> None:
+        seed = self.recorder.seed_within_epoch(1 + self.place, batch)
         seed_generators(seed, self.device)
         if (own := getattr(self.loader, "generator", None)) is not None:
             own.manual_seed(seed)
@@ -281,8 +281,8 @@ class SeededLoader:
         return getattr(self.loader, name)
 
 
-def _by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return what a module logged by the names of its columns."""
+def _values_by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return what a module logged by the names of columns of metrics.csv."""
     return {column: float(logged[name]) for column, name in logged_names_by_column(logged).items()}
 
 
@@ -306,18 +306,20 @@ def logged_names_by_column(logged: Collection[str]) -> dict[str, str]:
 
 
 def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
-    """Return a module's predictions of a batch (inputs, targets) with the true targets.
+    """Return the true targets of a batch with what a module predicts of them, or None.
 
     outputs: scores or probabilities of classes (rows, classes), whose targets are whole numbers; or
-    values (rows,) or (rows, 1). Returns true and predicted classes and probabilities (3, rows), or
-    true and predicted values (2, rows); None if the batch or the outputs are of another kind.
+    values (rows,) or (rows, 1). batch: a pair of inputs and targets. Returns true and predicted
+    classes and probabilities (3, rows), or true and predicted values (2, rows); None if the batch
+    or the outputs are of another kind.
     """
     targets = batch[1] if isinstance(batch, list | tuple) and len(batch) == 2 else None
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return None
     if not targets.numel() == len(targets) == len(outputs):
         return None
-    values, true = outputs.detach().cpu().double(), targets.cpu().flatten()
+    values = outputs.detach().cpu().double()
+    true = targets.cpu().flatten()
     if true.is_floating_point():
         is_value = values.numel() == len(true)
         return torch.stack([true.double(), values.flatten()]) if is_value else None
@@ -331,7 +333,7 @@ def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators of Python, numpy and torch; on a CPU in far less than a millisecond."""
+    """Seed the random generators of Python, numpy and torch, within a millisecond on a CPU."""
     random.seed(seed)
     np.random.seed(seed)
     if device.type == "cpu":

@@ -1,0 +1,56 @@
+"""Make a Lightning Trainer of one device, which prints nothing, from a config."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
+
+from dlrun.config.network_sections import LightningConfig, Precision
+from dlrun.errors import AcceleratorError, ConfigError
+
+
+def make_trainer(
+    config: LightningConfig,
+    device: str,
+    callbacks: Sequence[pl.Callback] = (),
+    *,
+    one_batch: bool = False,
+    precision: Precision | None = None,
+    logger: Logger | None = None,
+    plugins: Sequence[CheckpointIO] = (),
+    **trainer_arguments: Any,
+) -> pl.Trainer:
+    """Return a Lightning Trainer that neither prints nor writes files.
+
+    one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
+    Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
+    """
+    if device not in AcceleratorRegistry.available_accelerators():
+        raise AcceleratorError(f"Lightning has no accelerator named {device}")
+    section = config.trainer
+    if one_batch:
+        trainer_arguments |= {"limit_train_batches": 1, "limit_val_batches": 1}
+    try:
+        return pl.Trainer(
+            accelerator=device,
+            devices=1,
+            plugins=[LightningEnvironment(), *plugins],  # in any environment one process
+            precision=precision or section.precision,
+            deterministic=section.deterministic,
+            max_epochs=1 if one_batch else section.max_epochs,
+            callbacks=[*callbacks],
+            logger=logger or False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **trainer_arguments,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
