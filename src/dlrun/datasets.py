@@ -31,7 +31,7 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:
     import pandas as pd
 
-Folder = str | Path | None
+DataDir = str | Path | None
 
 
 class Rows(NamedTuple):
@@ -93,19 +93,19 @@ class FilmReviews:
 
 
 @with_short_errors
-def hitters(*, sample: bool = False, seed: int = 1, data_dir: Folder = None) -> TableRows:
+def hitters(*, sample: bool = False, seed: int = 1, data_dir: DataDir = None) -> TableRows:
     """Return baseball players with a known salary: 175 rows to train, 88 to test, 19 columns.
 
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
     """
-    _, table = _load("hitters-linear", [f"data.split_seed={seed}"], sample, data_dir)
+    _, table = _load_data("hitters-linear", [f"data.split_seed={seed}"], sample, data_dir)
     return _table_rows(table)
 
 
 @with_short_errors
 def nyse(
-    *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: Folder = None
+    *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: DataDir = None
 ) -> TableRows:
     """Return the days of the New York Stock Exchange: 4,276 rows to train, 1,770 to test.
 
@@ -114,59 +114,59 @@ def nyse(
     the day's volume. All are standardised over all days. seed: only generates samples.
     """
     settings = [f"seed={seed}", f"data.day_of_week={str(day_of_week).lower()}"]
-    _, table = _load("nyse-linear", settings, sample, data_dir)
+    _, table = _load_data("nyse-linear", settings, sample, data_dir)
     return _table_rows(table)
 
 
 @with_short_errors
-def mnist(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
+def mnist(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> Images:
     """Return MNIST's digits, X (n, 28, 28): 48,000 to train, 12,000 to validate, 10,000 to test."""
     return _images("mnist-dense", sample, seed, data_dir)
 
 
 @with_short_errors
-def cifar100(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> Images:
+def cifar100(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> Images:
     """Return CIFAR100, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
     return _images("cifar100", sample, seed, data_dir)
 
 
 @with_short_errors
-def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
+def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> FilmReviews:
     """Return IMDB's reviews as bags of words, X: which of 10,003 word ids occur in each.
 
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
     """
-    context, reviews = _load("imdb-dense", [f"seed={seed}"], sample, data_dir)
+    context, reviews = _load_data("imdb-dense", [f"seed={seed}"], sample, data_dir)
     return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
 @with_short_errors
-def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: Folder = None) -> FilmReviews:
+def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> FilmReviews:
     """Return the last 500 word ids of each IMDB review, X int32 (n, 500), padded in front with 0.
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """
-    context, reviews = _load("imdb-lstm", [f"seed={seed}"], sample, data_dir)
+    context, reviews = _load_data("imdb-lstm", [f"seed={seed}"], sample, data_dir)
     length = context.config.max_length
     ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
     return _film_reviews(context, reviews, *ids)
 
 
-def _load(
-    experiment: str, settings: list[str], sample: bool, data_dir: Folder
+def _load_data(
+    experiment: str, settings: list[str], sample: bool, data_dir: DataDir
 ) -> tuple[ReadContext, Any]:
-    """Return the data of an experiment's shipped config, with some settings, and their files."""
+    """Return the data that an experiment reads with some settings, and what they were read from."""
     source = [f"data.source={GENERATED}"] if sample else []
     config = load_experiment_config(experiment, RunSettings(overrides=[*settings, *source]))
     section = config.data_section
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
     dataset = dataset_of(section)
-    context = dataset.find(section, folder, config.split_seed, Screen(results=False))
+    context = dataset.obtain_files(section, folder, config.split_seed, Screen(results=False))
     return context, dataset.make(context)
 
 
-def _split(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
+def _divide(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
     """Return the rows of each part, by its name."""
     validation = context.config.validation
     fitted, held_out = split_off_validation(
@@ -186,14 +186,15 @@ def _table_rows(table: Table) -> TableRows:
     return TableRows(parts[0], parts[1], table.columns.names, table.target)
 
 
-def _images(experiment: str, sample: bool, seed: int, data_dir: Folder) -> Images:
-    context, images = _load(experiment, [f"seed={seed}"], sample, data_dir)
+def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:
+    """Return the images of an experiment, divided."""
+    context, images = _load_data(experiment, [f"seed={seed}"], sample, data_dir)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
-    return Images(**_split(context, train, test), classes=images.names)
+    return Images(**_divide(context, train, test), classes=images.names)
 
 
 def _film_reviews(context: ReadContext, reviews: Reviews, train: Any, test: Any) -> FilmReviews:
     """Return reviews whose rows X are given for training and test."""
-    parts = _split(context, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
+    parts = _divide(context, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
     words = [*SPECIAL, *reviews.vocabulary]
     return FilmReviews(**parts, classes=reviews.labels, words=words, n_words=reviews.width)

@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -32,7 +32,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.problems = [message]  # a sentence for each fault, of which it may report several
+        self.problems = [message]  # one for each fault, if the error reports several
 
 
 class ConfigError(DlrunError):
@@ -74,22 +74,34 @@ class Faults:
             self.errors.append(error)
 
     def raise_all(self, where: str = "", most: int | None = None) -> None:
-        """Raise one error with the messages and hints of all, at most `most` of each."""
-        problems = dict.fromkeys(problem for error in self.errors for problem in error.problems)
-        if len(self.errors) == 1 or len(problems) == 1:
-            raise self.errors[0]
-        if problems:
-            is_failure = all(error.exit_code == DlrunError.exit_code for error in self.errors)
-            shown = [*problems][:most]
-            if more := len(problems) - len(shown):
-                shown.append(f"and {more:,} more")
-            lines = "".join(f"\n  {problem}" for problem in shown)
-            hints = dict.fromkeys(error.hint for error in self.errors[:most] if error.hint)
-            is_data = all(isinstance(error, DataError) for error in self.errors)
-            kind = DlrunError if is_failure else DataError if is_data else ConfigError
-            joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
-            joined.problems = [*problems]
-            raise joined
+        """Raise the collected errors as one, see `join_errors`; do nothing if there are none."""
+        if self.errors:
+            raise join_errors(self.errors, where, most)
+
+
+def join_errors(
+    errors: Sequence[DlrunError], where: str = "", most: int | None = None
+) -> DlrunError:
+    """Return one error with the messages and hints of all errors, at most `most` of each.
+
+    where: follows the number of errors, such as " in the config".
+    """
+    problems = dict.fromkeys(problem for error in errors for problem in error.problems)
+    if len(errors) == 1 or len(problems) == 1:
+        return errors[0]
+    shown = [*problems][:most]
+    if more := len(problems) - len(shown):
+        shown.append(f"and {more:,} more")
+    lines = "".join(f"\n  {problem}" for problem in shown)
+    hints = dict.fromkeys(error.hint for error in errors[:most] if error.hint)
+    kind: type[DlrunError] = ConfigError
+    if all(error.exit_code == DlrunError.exit_code for error in errors):
+        kind = DlrunError
+    elif all(isinstance(error, DataError) for error in errors):
+        kind = DataError
+    joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
+    joined.problems = [*problems]
+    return joined
 
 
 class Stopped(BaseException):

@@ -73,7 +73,7 @@ def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("data fetch imdb", "data/imdb (elsewhere: --data-dir, DLRUN_DATA_DIR)"),
+        ("data fetch imdb", "data/imdb (elsewhere: --data-dir, DLRUN_DATA_DIR"),
         (f"{DENSE} --set data.archive=damaged.tar.gz", "damaged.tar.gz"),
     ],
 )

@@ -201,7 +201,7 @@ def dataset(*files: RemoteFile, is_book: bool = True) -> Dataset:
 
 
 def found(data: Dataset, folder: Path, **changes: Any) -> tuple[list[Path], DataOrigin]:
-    result = data.find(config(**changes), folder, 0, QUIET)
+    result = data.obtain_files(config(**changes), folder, 0, QUIET)
     return result.paths, result.origin
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from dlrun.data import photographs
-from dlrun.data.photographs import THUMBNAIL, UnreadableImageError, find_images, read_photograph
-from dlrun.errors import ConfigError
+from dlrun.data.photographs import THUMBNAIL, find_images, read_photograph
+from dlrun.errors import ConfigError, DataError
 from tests.conftest import Patch
 
 
@@ -66,7 +66,7 @@ def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
     path = saved(tmp_path, noise(64, 64), "a.txt", format=kind)  # contents count, not the name
     assert read_photograph(path).size == (64, 64)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(UnreadableImageError, match="^damaged: |^not an image of a known kind"):
+    with pytest.raises(DataError, match="^damaged: |^not an image of a known kind"):
         read_photograph(path)
 
 
@@ -77,7 +77,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     unknown = dict.fromkeys(["a", "b", "c.jpg", "tiff.png"], "not an image of a known kind")
     others = {".": "Is a directory", "none.jpg": "^No such file or directory$"}
     for name, reason in (unknown | others).items():
-        with pytest.raises(UnreadableImageError, match=reason):
+        with pytest.raises(DataError, match=reason):
             read_photograph(tmp_path / name)
 
 
@@ -99,18 +99,26 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("width", "smallest", "fraction"),
-    [(990, None, 1), (1500, None, 2), (990, 100, 8), (4000, 2000, 4)],
+    [(990, 4000, 1), (990, 500, 1), (990, 100, 8), (4000, 1000, 4)],
 )
 def test_a_large_jpeg_is_decoded_at_a_fraction(
-    tmp_path: Path, monkeypatch: Patch, width: int, smallest: int | None, fraction: int
+    tmp_path: Path, width: int, smallest: int, fraction: int
 ) -> None:
-    monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
     large = Image.new("RGB", (width, width), (200, 0, 0))
     large.paste((0, 0, 200), (width // 2, 0, width, width))  # its right half
     image = read_photograph(saved(tmp_path, large, "a.jpg"), smallest)
     assert image.size == (-(-width // fraction),) * 2
     red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
+
+
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
+    large = Image.new("L", (1000, 1001))
+    for name in ("a.jpg", "a.png"):
+        with pytest.raises(DataError, match="refused: 1,000 x 1,001 pixels"):
+            read_photograph(saved(tmp_path, large, name))
+    assert read_photograph(tmp_path / "a.jpg", 500).size == (500, 501)
 
 
 def test_photographs_come_in_order_also_after_one_that_fails(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_pa
     assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
     for part in (table.train, table.test):
         for row, (cells, _) in zip(part.X.tolist(), part.records, strict=True):
-            assert table.columns.encode({**cells, "more": "?"}) == row
+            assert table.columns.encode_row({**cells, "more": "?"}) == row
 
 
 def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
         (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* up to 1e\+19"),
         ("x,z,y\n1,1,1\n2,1,2\n3,1,3\n", {}, r":2: column 'z' has one value in all of 3 rows"),
         ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different ones are no "),
-        ("x,y\n1,5\n2,5\n3,5\n4,5\n", {}, "y has one value in all train"),
-        ("x,y\n1,2\n2,3\n", {}, "own table.*: 1 of 2 rows for the test leave too few"),
+        ("x,y\n1,5\n2,5\n3,5\n4,5\n", {}, "y has no two values in "),
+        ("x,y\n1,2\n2,3\n", {}, "own table.*: y has no two values in 1 row"),
         ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "of the class 'a'"),
         (OWN, {"task": "classification"}, "6 classes in 6 rows"),
         ("day,y\n2024-01-31,1\n2024-02-01,2\n", {}, "dates such as 2024-01-31: write numbers"),
@@ -141,36 +141,6 @@ def test_all_faults_are_one_error_whose_remedy_keeps_what_is_ignored(tmp_path: P
     assert first == "15 errors:" and len(shown) == 11 and shown[-1].strip() == "and 5 more"
     assert caught.value.problems[-1].endswith(", nor 1 more")  # of the target
     assert f"data.ignore={json.dumps(['id', 'old', *wide])}" in caught.value.hint
-
-
-FILLED = "x,colour,y\n" + "".join(
-    f"{row if row % 5 else ''},{('red' if row % 2 else 'blue') if row % 7 else 'NA'},{row}\n"
-    for row in range(30)
-)
-
-
-def test_missing_values_are_filled_from_the_training_rows_alone(tmp_path: Path) -> None:
-    table = load(tmp_path, FILLED + "5,red,\n", missing="median")
-    assert len(table.train) + len(table.test) == 30  # a missing target is never filled
-    columns = table.columns
-    assert columns.names == ["x", "x[missing]", "colour[missing]", "colour[red]"]
-    known = [float(cells["x"]) for cells, _ in table.train.records if cells["x"]]
-    assert columns.medians == {"x": np.median(known)} and columns.indicators == ["x"]
-    assert columns.encode({"x": " ", "colour": "null"}) == [np.median(known), 1, 1, 0]
-    tested = next(cells["y"] for cells, _ in table.test.records if cells["x"])
-    changed = FILLED.replace(f"\n{tested},", "\n999,")
-    again = load(tmp_path, changed, missing="median")
-    assert 999 in again.test.X and again.columns == columns
-    again = load(tmp_path, FILLED.replace(f"\n{min(known):.0f},", "\n999,"), missing="median")
-    assert again.columns.medians != columns.medians
-
-
-def test_a_column_without_gaps_has_no_indicator_and_is_filled(tmp_path: Path) -> None:
-    columns = load(tmp_path, OWN, missing="median").columns
-    assert columns.names == ["x", "colour[green]", "colour[red]"]
-    assert columns.encode({"x": "", "colour": "red"})[1:] == [0, 1]
-    with pytest.raises(DataError, match="no value in column 'colour'"):
-        columns.encode({"x": "", "colour": ""})
 
 
 def test_ids_name_the_rows_and_are_no_column(tmp_path: Path) -> None:
@@ -213,7 +183,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     assert (table.train.X[:, -5:].sum(1) == 1).all()
     longer = datasets.NYSE.load(days(lags=4, day_of_week=True), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
-    assert table.columns.encode(table.test.records[0][0]) == table.test.X[0].tolist()
+    assert table.columns.encode_row(table.test.records[0][0]) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)
@@ -225,7 +195,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     [
         ("date,log_volume\n1,2\n", "no column"),
         (f"{DAYS}1,2,3,mon,TRUE\n4,5,6,tues,FALSE\n", "1 of 1 days to train with|0 of 1"),
-        (f"{DAYS}1,,3,mon,TRUE\n", r"NYSE\.csv:2: .*is no number"),
+        (f"{DAYS}1,,3,mon,TRUE\n", r"NYSE\.csv:2: no value in column 'log_volume'"),
     ],
 )
 def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.untrusted_files import read_tar
+from dlrun.data.untrusted_files import read_tar_members
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 
@@ -33,7 +33,7 @@ def tar(*names: str) -> bytes:
 
 def read(path: Path, raw: bytes) -> dict[str, bytes]:
     path.write_bytes(raw)
-    return dict(read_tar(path, re.compile(r"part/\d"), Screen()))
+    return dict(read_tar_members(path, re.compile(r"part/\d"), Screen()))
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])

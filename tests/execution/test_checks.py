@@ -173,7 +173,7 @@ def test_a_resume_sees_data_that_it_cannot_read_before_it_begins(cli: Dlrun, run
     change_record(run, status="interrupted", steps=None)
     before = contents(run)
     (run.parent / "a.tar.gz").write_bytes(b"none")
-    cli("resume", run, f"data.archive={run.parent / 'a.tar.gz'}").is_told(2, "not a tar archive")
+    cli("resume", run, f"data.archive={run.parent / 'a.tar.gz'}").is_told(2, "published archive")
     assert contents(run).items() >= before.items()
 
 

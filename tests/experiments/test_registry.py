@@ -176,7 +176,6 @@ def test_a_users_config_names_shipped_files_and_files_beside_it(cli: Dlrun, tmp_
     (tmp_path / "ours" / "loop.yaml").write_text("defaults: [../bad.yaml]\n")
     for defaults, told in (
         ("[netwrk]", "did you mean 'network'"),
-        ("[network.optimiser]", "no section 'optimiser'"),
         ("[ours/adam.yaml]", "no file ours/adam.yaml"),
         ("[ours/loop.yaml]", "leads back"),
     ):

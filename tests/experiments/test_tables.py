@@ -87,13 +87,11 @@ def test_own_table_is_learnt_and_predicted(forked: Dlrun, tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("name", ["table-linear", "table-dense"])
-def test_rows_with_gaps_are_predicted_by_id(forked: Dlrun, tmp_path: Path, name: str) -> None:
+def test_rows_are_predicted_by_id(forked: Dlrun, tmp_path: Path, name: str) -> None:
     frame = pd.read_csv(io.StringIO(CARS)).drop(columns="maker")
     frame.insert(0, "key", [f"k{row}\n" for row in range(60)])
-    frame.loc[::5, "weight"] = np.nan
-    frame.loc[::7, "fuel"] = np.nan
     frame.to_csv(tmp_path / "cars.csv", index=False)
-    words = setting("data.target=price", "data.id=key", "data.missing=median", *OWN[name])
+    words = setting("data.target=price", "data.id=key", *OWN[name])
     forked(name, "cars.csv", *words).is_told(0)
     run = Run.open(latest(tmp_path, name))
     kept = table(run.read("predictions.csv").decode())

@@ -11,7 +11,7 @@ from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
 from dlrun.networks import pretrained
 from dlrun.networks.files import read_tensors, serialize_tensors
-from tests.data.test_pickles import creating
+from tests.data.test_cifar100 import CreatesFolder
 
 STATE = {
     "network": {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)},
@@ -28,7 +28,7 @@ def test_what_is_serialized_is_read_to_the_bit(tmp_path: Path) -> None:
 
 def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     created, path = tmp_path / "created", tmp_path / "weights.pt"
-    torch.save({"weight": creating(created)}, path)
+    torch.save({"weight": CreatesFolder(created)}, path)
     with pytest.raises(DataError, match=r"weights\.pt: refused: it asks for \w+\.call,"):
         read_tensors(path)
     assert not created.exists()

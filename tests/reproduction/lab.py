@@ -7,18 +7,14 @@ from PIL import Image
 
 from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments import registry
-from tests.data.test_cifar100 import META, half
-from tests.data.test_cifar100 import archive_of as images_of
-from tests.data.test_labelled_texts import archive_of as reviews_of
-from tests.data.test_pickles import python2_pickle
+from tests.data.test_labelled_texts import archive_of
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out
 
 
 def data_folder(folder: Path) -> Path:
-    """Reviews, images and photographs in the published layouts."""
+    """Reviews and photographs in the published layouts."""
     reviews(folder / "imdb" / "aclImdb_v1.tar.gz")
-    images(folder / "cifar100" / "cifar-100-python.tar.gz")
     photographs(folder / "book_images")
     return folder
 
@@ -29,14 +25,7 @@ def reviews(path: Path, test: int = TEST) -> None:
     for part, count, seed in (("train", TRAINING, 0), ("test", test, 1)):
         for place, (text, label) in enumerate(zip(*generate_reviews(count, seed), strict=True)):
             texts[f"{part}/{'pos' if label else 'neg'}/{place}_{9 if label else 2}.txt"] = text
-    reviews_of(path.parent, texts).rename(path)
-
-
-def images(path: Path) -> None:
-    path.parent.mkdir(parents=True)
-    halves = {"train": half(200, 0), "test": half(100, 1)}
-    members = {name: python2_pickle(found) for name, found in halves.items()}
-    images_of(path.parent, members | {"meta": python2_pickle(META)}).rename(path)
+    archive_of(path.parent, texts).rename(path)
 
 
 def photographs(folder: Path) -> None:

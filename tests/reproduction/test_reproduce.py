@@ -26,7 +26,7 @@ from tests.run_folder.making import seal
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
 DENSE, LASSO, LSTM, PHOTOGRAPHS = "imdb-dense", "imdb-lasso", "imdb-lstm", "classify-images"
-MNIST = {"mnist-dense", "mnist-logistic"}
+IMAGES = {"mnist-dense", "mnist-logistic", "cifar100"}
 NOT_PUBLISHED = "not the book's data"
 CPU = ["--accelerator", "cpu"]
 COMMAND = ["reproduce", LASSO, "--seeds", "2", *CPU]
@@ -135,12 +135,12 @@ def test_all_of_it(lab: Path) -> None:
     missing = set(re.findall(r"^Not run: ([\w-]+)", done.stdout, re.MULTILINE))
     assert names == [name for name in CHAPTER if name not in missing]
     on_the_machine = ("hitters", "nyse")  # the tables, if the package ISLP is installed
-    assert {name for name in missing if not name.startswith(on_the_machine)} == MNIST
+    assert {name for name in missing if not name.startswith(on_the_machine)} == IMAGES
     assert f"{PHOTOGRAPHS}: resnet50-11ad3fa6.pth is missing" in done.stderr
     page = (lab / "reproduction.html").read_text()
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
-    other_data = {"cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM}
+    other_data = {PHOTOGRAPHS, DENSE, LASSO, LSTM}
     assert {*re.findall(r"^([\w-]+) \(\*\), ", done.stdout, re.MULTILINE)} == other_data
     why = rf"\(\*\) ([\w-]+): {NOT_PUBLISHED}"
     assert re.findall(why, html.unescape(page)) == [name for name in CHAPTER if name in other_data]
@@ -153,7 +153,6 @@ def test_all_of_it(lab: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
-    shutil.rmtree(lab / "data" / "cifar100")
     (lab / "data" / "book_images" / "Flamingo.jpg").unlink()
     done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     assert "Not run: cifar100: cifar-100-python.tar.gz is missing" in done.stdout

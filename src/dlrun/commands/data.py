@@ -34,7 +34,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     screen = Screen()
     folder = run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find_dataset_and_config(name, words, settings, screen)
-    context = dataset.find(config.data, folder, config.split_seed, screen)
+    context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
     are_published = True
     for file, path, digest in zip(
         context.source.files, context.paths, context.digests, strict=False

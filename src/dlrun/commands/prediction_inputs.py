@@ -74,13 +74,12 @@ def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[Predict
     id_column = run.settings.get("data.id")
     needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
     _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
-    for row, place, problem in rows:
+    for row, place in rows:
         names: dict[str, object] = {"line": place.line}
         if id_column:
             names["id"] = place.id
         name = row.get(columns[0], "") if is_text else ", ".join(row.values())
-        error = Prediction(error=f"{place}: {problem}") if problem else None
-        yield PredictionInput(name, error or (name if is_text else row), names)
+        yield PredictionInput(name, name if is_text else row, names)
 
 
 def _check_text_or_file(text: str) -> None:

@@ -21,10 +21,8 @@ from dlrun.errors import ConfigError, did_you_mean
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
 # Keys that choose what is predicted on which data: a sweep does not vary them.
-DATA_KEYS = frozenset(
-    {"data.source", "data.target", "data.task", "data.label_column", "data.missing"}
-)
-CLASSES = "a folder with a sub-folder for each class"
+DATA_KEYS = frozenset({"data.source", "data.target", "data.task", "data.label_column"})
+FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME = "log_volume"
@@ -35,7 +33,7 @@ E = TypeVar("E", bound=ExperimentConfig)
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
 
-def held_out_rows(validation: float | None, rows: int) -> int:
+def count_held_out_rows(validation: float | None, rows: int) -> int:
     """Return how many of `rows` training rows a config's `validation` holds out, one at least.
 
     validation: a number of rows, or a share; None: a fifth, but at most 2,000 rows. Raises
@@ -132,7 +130,7 @@ class TextsDataConfig(OwnDataConfig):
     """Defines the config of a user's own labelled texts."""
 
     dataset_location = "dlrun.data.datasets:TEXTS"
-    kinds: ClassVar = {"file": "a CSV file", "folder": CLASSES}
+    kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
     example = "mails.csv"
 
     text_column: str
@@ -168,7 +166,7 @@ class OwnImagesDataConfig(OwnDataConfig):
     """Defines the config of a user's own labelled images."""
 
     dataset_location = "dlrun.data.datasets:IMAGES"
-    kinds: ClassVar = {"folder": CLASSES}
+    kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
     example = "photos/"
 
     validation: Validation
@@ -182,7 +180,6 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     task: ClassVar = "regression"
     id: ClassVar = None
     ignore: ClassVar[list[str]] = []
-    missing: ClassVar = "drop"
     standardise: ClassVar = False
     columns: ClassVar = {f"column {target}": target}
 
@@ -198,7 +195,6 @@ class OwnTableDataConfig(OwnDataConfig):
     task: Literal["regression", "classification"]
     id: str | None
     ignore: list[str]
-    missing: Literal["drop", "median"]
     standardise: bool
 
     @property

@@ -1,14 +1,14 @@
 """Read a config file with the files that its key `defaults` names, whose values it overrides.
 
-An item is the name of a file in `configs/defaults/` or `configs/` of dlrun, such as `network`, one
-section of such a file, such as `network.optimizer`, or the path of a file, from the folder of the
-file that names it, such as `ours.yaml`.
+An item is the name of a file in `configs/defaults/` or `configs/` of dlrun, such as `network`, or
+the path of a file, from the folder of the file that names it, such as `ours.yaml`.
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
-from dlrun.config.yaml_loader import ConfigLayer, Values, merge_config_layers, read_yaml_file
+from dlrun.config.yaml_loader import ConfigLayer, read_yaml_file
 from dlrun.errors import ConfigError, did_you_mean
 
 DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
@@ -50,7 +50,7 @@ def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLa
     return [*layers, ConfigLayer(values, own.origins)]
 
 
-def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> list[ConfigLayer]:
+def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> Sequence[ConfigLayer]:
     """Return the layers of an item of `defaults`, which stands at `where`."""
     shipped = _shipped_files()
     text = str(name)
@@ -61,18 +61,8 @@ def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> list[Conf
         if not file.exists():
             raise ConfigError(f"{where}: no file {text} in {naming[-1].parent}")
         return read_config_file(file, naming)
-    stem, _, section = text.partition(".")
-    if stem not in shipped:
+    if text not in shipped:
         known = ", ".join(shipped)
-        problem = f"{where}: no config {name!r}{did_you_mean(stem, shipped)}"
+        problem = f"{where}: no config {name!r}{did_you_mean(text, shipped)}"
         raise ConfigError(f"{problem}; expected the path of a YAML file, or one of {known}")
-    layers = [*_read_shipped(shipped[stem])]
-    if not section:
-        return layers
-    merged = merge_config_layers(layers)
-    if section not in merged.values:
-        raise ConfigError(f"{where}: {stem} has no section {section!r}")
-    values: Values = {section: merged.values[section]}
-    return [
-        ConfigLayer(values, {at: merged.origins[at] for at in merged.origins if at[0] == section})
-    ]
+    return _read_shipped(shipped[text])

@@ -146,13 +146,6 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     threads: Threads | Literal["auto"]
     metrics: dict[str, Better]
 
-    @field_validator("logger")
-    @classmethod
-    def _are_different(cls, names: list[LoggerName]) -> list[LoggerName]:
-        if len({*names}) < len(names):
-            raise ValueError("a logger is given twice; give it once")
-        return names
-
     @field_validator("metrics")
     @classmethod
     def _are_not_known(cls, metrics: dict[str, Better]) -> dict[str, Better]:

@@ -18,7 +18,7 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     parse_set_override,
 )
-from dlrun.errors import ConfigError, closest_name, did_you_mean
+from dlrun.errors import ConfigError, Faults, closest_name, did_you_mean, join_errors
 from dlrun.system.console import cut
 
 # What to say instead of pydantic's message, by the type of its error.
@@ -40,49 +40,35 @@ FOREIGN_NAMES = {
 }
 
 
-class InvalidConfigError(ConfigError):
-    """Says that a config is invalid, with a line for each problem."""
-
-    def __init__(self, experiment: str, problems: list[str]) -> None:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        message = f"{len(problems)} errors in the config:{lines}"
-        hint = f"`dlrun config {experiment}` prints every key with its default"
-        super().__init__(problems[0] if len(problems) == 1 else message, hint)
-        self.problems = problems
-
-
-def read_and_merge_layers(
-    experiment: str, sources: Sequence[Path | str | ConfigLayer]
-) -> ConfigLayer:
+def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> ConfigLayer:
     """Read YAML files, `--set` texts and config layers; merge them in this order, later ones win.
 
-    Raises InvalidConfigError with an error for every source that cannot be read.
+    Raises ConfigError with an error for every source that cannot be read.
     """
     layers: list[ConfigLayer] = []
-    problems: list[str] = []
+    faults = Faults()
     for source in sources:
-        try:
+        with faults.collected():
             if isinstance(source, Path):
                 layers += read_config_file(source)
             else:
                 layers.append(parse_set_override(source) if isinstance(source, str) else source)
-        except ConfigError as error:
-            problems.append(error.message)
-    if problems:
-        raise InvalidConfigError(experiment, problems)
+    faults.raise_all(" in the config")
     return merge_config_layers(layers)
 
 
 def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
     """Validate the values of a config layer against a schema, and return them as a frozen config.
 
-    Raises InvalidConfigError with the file, line and key of every error.
+    Raises ConfigError with the file, line and key of every error.
     """
     try:
         return schema.model_validate(layer.values)
     except ValidationError as invalid:
-        problems = [*_problems(invalid, schema, layer, experiment)]
-    raise InvalidConfigError(experiment, problems)
+        hint = f"`dlrun config {experiment}` prints every key with its default"
+        problems = _problems(invalid, schema, layer, experiment)
+        errors = [ConfigError(problem, hint) for problem in problems]
+        raise join_errors(errors, " in the config") from None
 
 
 def config_to_yaml(config: Section) -> str:

@@ -18,7 +18,6 @@ import yaml
 from dlrun.errors import ConfigError, first_line
 from dlrun.system.console import cut
 
-MAX_BYTES = 1 << 20  # more takes minutes to read
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")
 FLOAT = re.compile(
@@ -103,10 +102,7 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
 def read_yaml_file(path: Path) -> ConfigLayer:
     """Read a YAML file as a config layer. Raises ConfigError, which names the file and line."""
     try:
-        content = path.read_bytes()
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: {len(content):,} bytes: not a config")
-        text = content.decode("utf-8-sig")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -17,9 +17,9 @@ from dlrun.data.untrusted_files import Array
 from dlrun.system.files import open_new_file
 
 FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache
-NAMES = "names"  # array in a file of prepared arrays: its lists of names, as JSON
+LISTS = "names"  # array in a file of prepared arrays: the lists that belong to them, as JSON
 
-# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings, test rows.
+# Arrays, and the lists of texts that belong to them: labels, words, warnings, names of test rows.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 
@@ -35,7 +35,7 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 def load_or_prepare_arrays(
     context: ReadContext, key: Sequence[object], prepare: Callable[[ReadContext], Prepared]
 ) -> Prepared:
-    """Return arrays and names from a cache; prepare and save them if the key is missing.
+    """Return arrays and lists from a cache; prepare and save them if the key is missing.
 
     Generated data are prepared anew each time.
     """
@@ -43,27 +43,27 @@ def load_or_prepare_arrays(
         return prepare(context)
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = context.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
-    if cached := _read(cache):
+    if cached := _read_cache(cache):
         return cached
     with lock_while_writing(cache, context.screen):
-        if cached := _read(cache):  # another process has made it meanwhile
+        if cached := _read_cache(cache):  # another process has made it meanwhile
             return cached
         for unfinished in context.folder.glob(f".new-*-{cache.name}"):  # of a killed process
             unfinished.unlink()
         context.screen.note(f"preparing {context.origin.text} (once)")
-        arrays, names = prepare(context)
-        text = np.frombuffer(json.dumps(names).encode(), np.uint8)
-        saved: dict[str, Any] = arrays | {NAMES: text}
+        arrays, lists = prepare(context)
+        text = np.frombuffer(json.dumps(lists).encode(), np.uint8)
+        saved: dict[str, Any] = arrays | {LISTS: text}
         with open_new_file(cache) as stream:
             np.savez(stream, **saved)
-        return arrays, names
+        return arrays, lists
 
 
-def _read(cache: Path) -> Prepared | None:
-    """Return the prepared arrays and names in a file; None if it is missing or damaged."""
+def _read_cache(cache: Path) -> Prepared | None:
+    """Return the prepared arrays and lists in a file; None if it is missing or damaged."""
     try:
         with np.load(cache, allow_pickle=False) as file:  # compares checksums
             arrays = dict(file)
-        return arrays, json.loads(arrays.pop(NAMES).tobytes())
+        return arrays, json.loads(arrays.pop(LISTS).tobytes())
     except Exception:  # a damaged file can raise anything
         return None

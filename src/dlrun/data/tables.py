@@ -27,16 +27,13 @@ from dlrun.data.splits import (
 )
 from dlrun.data.table_columns import (
     TableColumns,
-    encode_rows,
-    fill_by_medians,
-    is_number,
+    complete_rows,
     read_levels,
-    usable_rows,
 )
-from dlrun.data.text_files import Record, open_csv_table, whole_rows
+from dlrun.data.text_files import Record, check_columns, open_csv_table
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
-from dlrun.system.console import cut, pluralize
+from dlrun.system.console import pluralize
 
 SAMPLE_ROWS = 300
 PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks"
@@ -89,74 +86,71 @@ class Table:
 
 
 @dataclass(frozen=True)
-class RowSplit:
-    """Holds the targets of all rows, and the indices of the rows to fit and of those to test."""
+class DividedRows:
+    """Holds the targets of all rows of a table, and the indices of the training and test rows."""
 
     targets: Array
-    train_rows: Rows
-    test_rows: Rows
+    train: Rows
+    test: Rows
     labels: list[str] | None = None  # the class names of a classification
+
+    def parts(
+        self, X: NDArray[np.float64], records: Sequence[Record]
+    ) -> tuple[TablePart, TablePart]:
+        """Return the training part and the test part of the matrix of all rows."""
+        all_rows = TablePart(X, self.targets, records)
+        return all_rows.take(self.train), all_rows.take(self.test)
 
 
 def read_table(context: ReadContext) -> list[list[Record]]:
-    """Return the rows of each part of a table, at least one of each.
+    """Return the rows of each file of a table, at least one of each.
 
-    Raises ConfigError if a part lacks a column that the config needs, or one of the first part.
+    Raises ConfigError if a file lacks a column that the config needs, or one of the first file.
     """
-    required_columns = dict(context.config.columns)  # by the setting or part that needs each
+    required_columns = dict(context.config.columns)  # by the setting or file that needs each
     row_id = getattr(context.config, "id", None)
-    parts: list[list[Record]] = []
+    files: list[list[Record]] = []
     for path in context.paths:
         header, rows = open_csv_table(path, required_columns, context.warnings, row_id)
         if "" in header:
             remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
             raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
-        for name in header:
-            if header.count(name) > 1:
-                problem = f"{header.count(name)} columns are named {cut(name, 40)!r}"
-                raise DataError(f"{path}:1: {problem}", "rename one of them")
         required_columns |= {f"column {name}": name for name in header}
-        parts.append([*whole_rows(rows)])
-        if not parts[-1]:
+        check_columns(path, header, required_columns)
+        files.append([*rows])
+        if not files[-1]:
             raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
-    return parts
+    return files
 
 
 def make_table(context: ReadContext) -> Table:
-    """Return the rows of a table: the columns are filled and scaled by the rows to fit."""
+    """Return the complete rows of a table; columns and target are scaled by the training rows."""
     config = context.config
-    parts = context.source.read(context)
-    names = _names_of_inputs(parts[0], context)
-    parts = [usable_rows(part, names, context) for part in parts]
-    levels = read_levels(names, parts, config)
-    divide_rows = _divide_classes if config.task == "classification" else _divide_values
-    split = divide_rows(context, parts)
-    records = [record for part in parts for record in part]
-    columns = TableColumns(levels=levels)
-    if config.missing == "median":
-        columns = fill_by_medians(levels, [records[row][0] for row in split.train_rows])
-    X = np.array(encode_rows(records, columns.encode))
-    digest = digest_of_rows(X, split.targets, split.train_rows, split.test_rows)
-    target_moments = (0.0, 1.0)
-    if config.standardise:
-        columns = _standardise(columns, X[split.train_rows])
-        X = np.array(encode_rows(records, columns.encode))  # now as predictions will encode a row
-        if split.labels is None:
-            fitted_targets = split.targets[split.train_rows]
-            target_moments = float(fitted_targets.mean()), float(fitted_targets.std())
+    files = context.source.read(context)
+    names = _names_of_inputs(files[0], context)
+    files = [complete_rows(records, [*names, config.target], context) for records in files]
+    columns = TableColumns(levels=read_levels(names, files, config))
+    divide = _divide_by_class if config.task == "classification" else _divide_values
+    divided = divide(context, files)
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    all_rows = TablePart(X, split.targets, records)
-    text = context.origin.text + _describe_rows(context, parts, len(split.test_rows))
+    records = [record for records_of_file in files for record in records_of_file]
+    X = columns.encode_rows(records)
+    digest = digest_of_parts(*divided.parts(X, records))
+    if config.standardise:
+        columns = _standardise(columns, X[divided.train])
+        X = columns.encode_rows(records)  # as predictions will encode a row
+    train, test = divided.parts(X, records)
+    counts = _describe_rows(context, len(train), len(test))
     return Table(
         columns,
         config.target,
-        all_rows.take(split.train_rows),
-        all_rows.take(split.test_rows),
-        replace(context.origin, text=text),
+        train,
+        test,
+        replace(context.origin, text=context.origin.text + counts),
         digest,
-        split.labels,
-        target_moments,
+        divided.labels,
+        _target_moments(train.targets) if config.standardise and not divided.labels else (0, 1),
     )
 
 
@@ -171,61 +165,46 @@ def _names_of_inputs(records: Sequence[Record], context: ReadContext) -> list[st
     return names
 
 
-def _divide_classes(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
+def _divide_by_class(context: ReadContext, files: list[list[Record]]) -> DividedRows:
     """Return the class index of every row, and divide them: of each class a share is the test."""
-    config = context.config
-    cells_of_target = [cells[config.target].strip() for part in parts for cells, _ in part]
-    classes = {*cells_of_target}
-    if len(classes) > len(cells_of_target) / 2:
-        row_count_text = pluralize(len(cells_of_target), "row")
-        problem = f"column {config.target!r} has {len(classes):,} classes in {row_count_text}"
-        remedy = "name another column as data.target"
-        if all(map(is_number, classes)):
-            remedy = "`--set data.task=regression` predicts numbers"
-        _, first_place = parts[0][0]
-        raise DataError(f"{first_place}: {problem}", remedy)
-    rows_by_class = LabelledRows(context.warnings)
-    for part in parts:
-        rows_by_class.begin_part(next(place for _, place in part))
-        for cells, place in part:
-            rows_by_class.add(cells[config.target], hash((*cells.values(),)), place)
-    targets, labels, is_test = rows_by_class.split(config, context.seed)
-    return RowSplit(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
+    rows = LabelledRows(context.warnings)
+    for records in files:
+        _, first_place = records[0]
+        rows.begin_part(first_place)
+        for cells, place in records:
+            rows.add(cells[context.config.target], hash((*cells.values(),)), place)
+    targets, labels, is_test = rows.split(context.config, context.seed)
+    return DividedRows(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
 
 
-def _divide_values(context: ReadContext, parts: list[list[Record]]) -> RowSplit:
+def _divide_values(context: ReadContext, files: list[list[Record]]) -> DividedRows:
     """Return the target of every row, and divide the rows into training and test rows."""
-    all_cells = [cells for part in parts for cells, _ in part]
+    all_cells = [cells for records in files for cells, _ in records]
     targets = np.array([float(cells[context.config.target]) for cells in all_cells])
-    train_rows, test_rows = _divide_indices(context, targets, parts)
-    place = context.origin.text
-    if len(train_rows) < 2:
-        row_count_text = pluralize(len(targets), "row")
-        problem = f"{len(test_rows):,} of {row_count_text} for the test leave too few"
-        raise DataError(f"{place}: {problem}", "give more rows, or a smaller data.test_share")
-    if np.ptp(targets[train_rows]) == 0:
-        problem = f"{place}: {context.config.target} has one value in all training rows"
-        raise DataError(problem, "give more rows, or name another column as data.target")
+    train, test = _divide_indices(context, targets, files)
+    if len({*targets[train].tolist()}) < 2:
+        problem = f"{context.config.target} has no two values in {pluralize(len(train), 'row')}"
+        remedy = "give more rows, or name another column as data.target"
+        raise DataError(f"{context.origin.text}: {problem} to train with", remedy)
     contents = np.array([hash((*cells.values(),)) for cells in all_cells])
-    _, first_place = parts[-1][0]
-    warn_of_shared_rows(contents, test_rows, first_place, context.warnings)
-    return RowSplit(targets, train_rows, test_rows)
+    _, first_place = files[-1][0]
+    warn_of_shared_rows(contents, test, first_place, context.warnings)
+    return DividedRows(targets, train, test)
 
 
 def _divide_indices(
-    context: ReadContext, targets: Array, parts: list[list[Record]]
+    context: ReadContext, targets: Array, files: list[list[Record]]
 ) -> tuple[Rows, Rows]:
     """Return indices of training and test rows: given, of a fold, or train_test_split's."""
     config = context.config
     indices = np.arange(len(targets))
-    if len(parts) > 1:
-        train_rows, test_rows = np.split(indices, [len(parts[0])])
-        return train_rows, test_rows
+    if len(files) > 1:
+        return indices[: len(files[0])], indices[len(files[0]) :]
     if config.chosen_fold is not None:
         return rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
     order = np.random.RandomState(context.seed).permutation(len(indices))
-    test_rows, train_rows = np.split(order, [math.ceil(config.test_share * len(indices))])
-    return train_rows, test_rows
+    test, train = np.split(order, [math.ceil(config.test_share * len(indices))])
+    return train, test
 
 
 def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
@@ -237,15 +216,17 @@ def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
     return columns.model_copy(update={"scales": scales})
 
 
-def _describe_rows(context: ReadContext, parts: list[list[Record]], test_count: int) -> str:
+def _target_moments(targets: Array) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the training rows' targets."""
+    return float(targets.mean()), float(targets.std())
+
+
+def _describe_rows(context: ReadContext, train: int, test: int) -> str:
     """Return row counts as text, so that runs on differently divided rows have other origins."""
     config = context.config
-    row_count_text = pluralize(sum(map(len, parts)), "row")
-    counts = f"{test_count:,} of {row_count_text} for the test"
-    if config.chosen_fold:  # the folds of a cross-validation may differ by a row
-        counts = row_count_text
-    elif len(parts) > 1:
-        counts = f"{pluralize(len(parts[0]), 'row')}, and {test_count:,} of data.test for the test"
+    counts = pluralize(train + test, "row")
+    if not config.chosen_fold:  # the folds of a cross-validation may differ by a row
+        counts = f"{test:,} of {counts} for the test"
     if isinstance(config, HittersDataConfig):
         seed = "" if config.source == GENERATED else f", seed {context.seed}"
         return f", {counts}{seed}{config.fold_text}"
@@ -253,9 +234,9 @@ def _describe_rows(context: ReadContext, parts: list[list[Record]], test_count: 
     return f", {kind} {config.target}, {counts}"
 
 
-def digest_of_rows(X: NDArray[np.float64], targets: Array, train: Rows, test: Rows) -> str:
-    """Return a hash of the training rows and of the test rows, with their targets."""
-    return fingerprint_arrays(array[rows] for rows in (train, test) for array in (X, targets))
+def digest_of_parts(*parts: TablePart) -> str:
+    """Return a hash of the matrices and targets of parts of a table, in their order."""
+    return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
 
 
 def generate_rows(context: ReadContext) -> list[list[Record]]:

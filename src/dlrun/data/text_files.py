@@ -1,6 +1,5 @@
-"""Read texts from files and CSV tables of any size, in several character encodings."""
+"""Read texts from files, and rows from CSV tables of any size, in UTF-8 or Latin-1."""
 
-import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +11,10 @@ from typing import NamedTuple
 from dlrun.errors import ConfigError, DataError, Faults, did_you_mean, first_line
 from dlrun.system.files import open_regular_file, read_regular_file
 
-UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-DELIMITERS = (",", ";", "\t")  # of a table: that which gives all columns, or most
+DELIMITERS = (",", ";", "\t")
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
-NOT_UTF8 = "not UTF-8: read as Latin-1"
-_INVALID_UTF8 = re.compile("[\udc80-\udcff]")
-
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
+_INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class RowPlace(NamedTuple):
@@ -36,9 +32,7 @@ class RowPlace(NamedTuple):
 
 
 Record = tuple[dict[str, str], RowPlace | str]  # a row's cells by column, and where it is
-CsvRow = tuple[
-    dict[str, str], RowPlace, str
-]  # the same, and what is wrong with the number of cells
+CsvRow = tuple[dict[str, str], RowPlace]
 
 
 class DataWarnings:
@@ -57,21 +51,14 @@ class DataWarnings:
 
 
 def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
-    """Decode bytes as UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
+    """Return the text of bytes in UTF-8; a line that is not is read as Latin-1 (Windows-1252).
 
-    Latin-1 is noted in `warnings`, with its place. Raises DataError for binary data.
+    Latin-1 is noted in `warnings`, with its place. Raises DataError for binary data and UTF-16.
     """
-    if raw.startswith(UTF16_MARKS):
-        return raw.decode("utf-16", "replace")
     if b"\0" in raw:
         raise DataError("not a text: it has a zero byte")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if warnings is not None:
-            line = raw.count(b"\n", 0, error.start) + 1
-            warnings.add(NOT_UTF8, f"{place}:{line}")
-        return raw.decode("cp1252", "replace")
+    lines = raw.decode("utf-8-sig", "surrogateescape").splitlines(keepends=True)
+    return "".join(_decode_lines(place, lines, warnings or DataWarnings()))
 
 
 def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
@@ -83,34 +70,39 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     return decode_bytes(raw, path, warnings)
 
 
-def whole_rows(rows: Iterable[CsvRow]) -> Iterator[tuple[dict[str, str], RowPlace]]:
-    """Yield the rows of a CSV file; raise DataError if one has too many or too few cells."""
-    for row, place, problem in rows:
-        if problem:
-            raise DataError(f"{place}: {problem}", QUOTES_HINT)
-        yield row, place
-
-
 def open_csv_table(
     path: Path, columns: Mapping[str, str], warnings: DataWarnings, id_column: str | None = None
 ) -> tuple[list[str], Iterator[CsvRow]]:
     """Open a CSV file, and return its column names and an iterator over its rows.
 
-    The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
-    Latin-1 (Windows-1252), with a warning. `columns`: those needed, by the setting that names each.
-    id_column: has the ids of the rows' places.
+    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. columns: those
+    needed, by the setting that names each. id_column: has the ids of the rows' places.
 
     Raises ConfigError if a column is missing or there are two, DataError, also when the rows are
     read, if the file cannot be read.
+    """
+    delimiter, header = _read_header(path, set(columns.values()))
+    check_columns(path, header, columns)
+    return header, _read_rows(path, delimiter, header, warnings, id_column)
+
+
+def _read_header(path: Path, wanted: set[str]) -> tuple[str, list[str]]:
+    """Return the delimiter and the column names of a CSV file.
+
+    The delimiter is that which gives all wanted columns, or else most columns.
     """
     headers: dict[str, list[str]] = {}
     for delimiter in DELIMITERS:
         cells, _ = next(_read_records(path, delimiter, DataWarnings()), ([], 1))
         headers[delimiter] = [" ".join(name.split()) for name in cells]
-    wanted = set(columns.values())
-    delimiter, header = max(
-        headers.items(), key=lambda pair: (wanted <= set(pair[1]), len(pair[1]))
-    )
+    return max(headers.items(), key=lambda pair: (wanted <= set(pair[1]), len(pair[1])))
+
+
+def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Raise ConfigError unless each needed column is once in the header of a CSV file.
+
+    columns: those needed, by the setting that names each.
+    """
     faults = Faults()
     names = ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
@@ -123,7 +115,6 @@ def open_csv_table(
             fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
             faults.errors.append(fault)
     faults.raise_all()
-    return header, _read_rows(path, delimiter, header, warnings, id_column)
 
 
 def _read_rows(
@@ -133,13 +124,16 @@ def _read_rows(
     warnings: DataWarnings,
     id_column: str | None,
 ) -> Iterator[CsvRow]:
+    """Yield the rows of a CSV file; raise DataError if one has too many or too few cells."""
     for cells, line in islice(_read_records(path, delimiter, warnings), 1, None):
-        fits = len(cells) == len(header)
-        problem = "" if fits else f"{len(cells)} cells for {len(header)} columns"
-        if cells:  # no blank line
-            row = dict(zip(header, cells, strict=False))
-            row_id = row.get(id_column, "") if id_column else None
-            yield row, RowPlace(path, line, row_id), problem
+        if not cells:  # a blank line
+            continue
+        if len(cells) != len(header):
+            problem = f"{path}:{line}: {len(cells)} cells for {len(header)} columns"
+            raise DataError(problem, QUOTES_HINT)
+        row = dict(zip(header, cells, strict=True))
+        row_id = row.get(id_column, "") if id_column else None
+        yield row, RowPlace(path, line, row_id)
 
 
 def _read_records(
@@ -149,36 +143,33 @@ def _read_records(
     limit_before = csv.field_size_limit(MAX_CELL)
     line = 1
     try:
-        with open_regular_file(path) as file:
-            is_utf16 = file.peek(2).startswith(UTF16_MARKS)
-            encoding = "utf-16" if is_utf16 else "utf-8-sig"
-            errors = "replace" if is_utf16 else "surrogateescape"
-            with TextIOWrapper(file, encoding, errors, newline="") as stream:
-                lines = _decode_lines(path, stream, warnings)
-                reader = csv.reader(lines, delimiter=delimiter, strict=True)
-                for row in reader:
-                    yield row, line
-                    line = reader.line_num + 1
+        with (
+            open_regular_file(path) as file,
+            TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as stream,
+        ):
+            lines = _decode_lines(path, stream, warnings)
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            for row in reader:
+                yield row, line
+                line = reader.line_num + 1
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except csv.Error as error:
         if line == 1:
             return
-        problem = f"not CSV: {first_line(error)}"
-        if "field limit" in str(error):
-            problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
-        raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT) from None
+        raise DataError(f"{path}:{line}: not CSV: {first_line(error)}", QUOTES_HINT) from None
     finally:
         csv.field_size_limit(limit_before)
 
 
-def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:
+def _decode_lines(place: object, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:
     """Yield lines whose invalid bytes (surrogates) are decoded as Latin-1."""
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
-            raise DataError(f"{path}:{number}: not CSV: it has a zero byte")
+            problem = f"{place}:{number}: not CSV in UTF-8: it has a zero byte"
+            raise DataError(problem, "save the table as CSV, in UTF-8")
         if line.isascii() or not _INVALID_UTF8.search(line):
             yield line
         else:
-            warnings.add(NOT_UTF8, f"{path}:{number}")
+            warnings.add("not UTF-8: read as Latin-1", f"{place}:{number}")
             yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")

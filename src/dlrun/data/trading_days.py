@@ -3,20 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
 from dlrun.data.sources import ReadContext
-from dlrun.data.table_columns import TableColumns, encode_rows, to_number
-from dlrun.data.tables import Table, TablePart, digest_of_rows
+from dlrun.data.table_columns import TableColumns
+from dlrun.data.tables import DividedRows, Table, digest_of_parts
 from dlrun.data.text_files import Record
 from dlrun.errors import DataError
-
-
-def _read_series(records: Sequence[Record]) -> NDArray[np.float64]:
-    return np.array(
-        encode_rows(records, lambda day: [to_number(name, day[name]) for name in SERIES])
-    )
 
 
 def make_lagged_days(context: ReadContext) -> Table:
@@ -26,38 +19,45 @@ def make_lagged_days(context: ReadContext) -> Table:
     """
     lags = context.config.lags
     (records,) = context.source.read(context)
-    values = _read_series(records)
+    values = TableColumns(levels={name: [] for name in SERIES}).encode_rows(records)
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
-    scales = dict(zip(SERIES, pairs, strict=True))
-    lagged = [(f"{name}_{lag}", lag, name) for lag in range(lags, 0, -1) for name in SERIES]
-    days: list[Record] = []
-    for row, (day, place) in enumerate(records[lags:], start=lags):
-        before = {column: records[row - lag][0][name] for column, lag, name in lagged}
-        days.append((before | day, place))
+    moments = dict(zip(SERIES, pairs, strict=True))
+    days = _add_lagged_values(records, lags)
     is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
     if not 1 < is_train.sum() < len(days):
         problem = f"{is_train.sum():,} of {len(days):,} days to train with"
         why = f"the first {lags} days serve only as lags"
         remedy = "choose a smaller data.lags, or other days"
         raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
-    levels: dict[str, list[str]] = {column: [] for column, _, _ in lagged}
+    lagged = [(name, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
+    levels: dict[str, list[str]] = {column: [] for _, column in lagged}
     if getattr(context.config, "day_of_week", False):
         levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
-    columns = TableColumns(
-        levels=levels, first_level=0, scales={column: scales[name] for column, _, name in lagged}
-    )
-    X = np.array(encode_rows(days, columns.encode))
-    all_rows = TablePart(X, values[lags:, SERIES.index(VOLUME)], days)
-    fitted = np.flatnonzero(is_train)
-    tested = np.flatnonzero(~is_train)
-    digest = digest_of_rows(X, all_rows.targets, fitted, tested)
+    scales = {column: moments[name] for name, column in lagged}
+    columns = TableColumns(levels=levels, first_level=0, scales=scales)
+    targets = values[lags:, SERIES.index(VOLUME)]
+    divided = DividedRows(targets, np.flatnonzero(is_train), np.flatnonzero(~is_train))
+    train, test = divided.parts(columns.encode_rows(days), days)
     return Table(
         columns,
         VOLUME,
-        all_rows.take(fitted),
-        all_rows.take(tested),
+        train,
+        test,
         context.origin,
-        digest,
-        target_moments=scales[VOLUME],
+        digest_of_parts(train, test),
+        target_moments=moments[VOLUME],
         is_series=True,
     )
+
+
+def _add_lagged_values(records: Sequence[Record], lags: int) -> list[Record]:
+    """Return all days but the first `lags`, with cells such as `log_volume_1`: the day before."""
+    days: list[Record] = []
+    for row, (day, place) in enumerate(records[lags:], start=lags):
+        before = {
+            f"{name}_{lag}": records[row - lag][0][name]
+            for lag in range(lags, 0, -1)
+            for name in SERIES
+        }
+        days.append((before | day, place))
+    return days

@@ -1,27 +1,16 @@
-"""Check, list and read the local files and folders of labelled data that a config names."""
+"""Check, list and hash the files and folders of a user's own data that a config names."""
 
 import hashlib
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
-from dlrun.data import text_files
-from dlrun.data.text_files import DataWarnings, RowPlace
+from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, Faults
 from dlrun.system.files import file_digest, fingerprint_files
 
 CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """Holds an open source of labelled texts: its name, its number of texts, and their iterator."""
-
-    place: str  # path of the texts, or `train` or `test`
-    count: int | None  # number of texts, if it is known
-    rows: Iterator[tuple[str, str, RowPlace | str]]  # text, label, place
 
 
 def check_own_data(config: OwnDataConfig) -> None:
@@ -32,12 +21,11 @@ def check_own_data(config: OwnDataConfig) -> None:
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
     for key, place in {"path": config.path, "test": config.test}.items():
-        if place is None:
+        if place is None or ("folder" in kinds and place.is_dir()):
             continue
-        kind = "folder" if place.is_dir() else "file" if place.is_file() else ""
-        if kind not in kinds:
-            problem = f" is a {kind}" if kind else f": no such {' or '.join(kinds)}"
-            faults.errors.append(ConfigError(f"data.{key}: {place}{problem}", hint))
+        if not ("file" in kinds and place.is_file()):
+            problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
+            faults.errors.append(ConfigError(problem, hint))
     faults.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         key = "data.test" if config.test else "data.path"
@@ -57,10 +45,8 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
         return []
     if config.test is not None:
         return [place, config.test]
-    train, test = place / "train", place / "test"
-    if not _sub_folders(train):
-        return [place]
-    return [train, test] if _sub_folders(test) else [train]
+    parts = [place / name for name in ("train", "test") if _sub_folders(place / name)]
+    return parts if place / "train" in parts else [place]
 
 
 def fingerprint_user_data(config: OwnDataConfig) -> str:
@@ -90,8 +76,11 @@ def list_files_by_class(
     Files without one of the suffixes are left out, with a warning. Raises DataError if a folder
     cannot be listed, ConfigError if there are no classes.
     """
+    class_folders = _sub_folders(folder)
+    if not class_folders:
+        raise ConfigError(f"{folder}: a folder without sub-folders", CLASS_FOLDERS)
     labelled: list[tuple[str, Path]] = []
-    for class_folder in _class_folders(folder):
+    for class_folder in class_folders:
         for file in list_files(class_folder):
             if suffixes and file.suffix.lower() not in suffixes:
                 warnings.add("not of a kind that is read: left out", file)
@@ -112,36 +101,7 @@ def list_files(folder: Path) -> Iterator[Path]:
         yield from (file for file in files if file.is_file())
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    if folders := _sub_folders(folder):
-        return folders
-    raise ConfigError(f"{folder}: a folder without sub-folders", CLASS_FOLDERS)
-
-
 def _sub_folders(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror}") from None
+    """Return the visible folders in a folder, sorted; none if it does not exist."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-
-
-def open_text_source(config: TextsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return a reader of labelled texts in a CSV file, or in a folder with a folder per class."""
-    if place.is_dir():
-        files = list_files_by_class(place, warnings)
-        return TextSource(str(place), len(files), _read_files(files, warnings))
-    _, records = text_files.open_csv_table(place, config.columns, warnings, config.id)
-    rows = text_files.whole_rows(records)
-    labelled = ((row[config.text_column], row[config.label_column], where) for row, where in rows)
-    return TextSource(str(place), None, labelled)
-
-
-def _read_files(
-    files: list[tuple[str, Path]], warnings: DataWarnings
-) -> Iterator[tuple[str, str, RowPlace]]:
-    for label, file in files:
-        try:
-            yield text_files.read_text_file(file, warnings), label, RowPlace(file)
-        except DataError as error:
-            warnings.add(f"{error}: left out", file)

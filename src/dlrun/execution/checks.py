@@ -39,9 +39,7 @@ def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
 def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
     shipped = registry.experiment_entry(name).shipped
-    return read_and_merge_layers(
-        name, [shipped, *settings.config, *settings.overrides, *settings.values]
-    )
+    return read_and_merge_layers([shipped, *settings.config, *settings.overrides, *settings.values])
 
 
 def check_new_run(name: str, settings: RunSettings, *, here: bool) -> ExperimentConfig | None:
@@ -141,7 +139,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
-    layer = read_and_merge_layers(name, [recorded, *settings.overrides])
+    layer = read_and_merge_layers([recorded, *settings.overrides])
     config = validate_config(name, layer)
     before = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))

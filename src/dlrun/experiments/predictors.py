@@ -78,7 +78,7 @@ class ImagePredictor(Predictor):
     to_input: photographs.ToInput
     probabilities: Callable[[list[Any]], NDArray[np.float64]]
     shown: int | None = None
-    smallest: int | None = None
+    smallest: int = photographs.LARGE
 
     def predict(self, inputs: Sequence[str | Path]) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""

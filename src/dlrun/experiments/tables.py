@@ -51,9 +51,9 @@ class TableAssets(NetworkAssets, frozen=True):
 
         infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
         """
-        columns = self.columns
+        encode = self.columns.encode_row
         return RowPredictor(
-            [*columns.levels], lambda row: np.array(columns.encode(row)), infer, self.labels or ()
+            [*self.columns.levels], lambda row: np.array(encode(row)), infer, self.labels or ()
         )
 
 

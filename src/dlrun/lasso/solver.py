@@ -111,15 +111,18 @@ def _solve(
     tolerance: float,
     dtype: Precision,
 ) -> LassoSolution:
-    margin, every = linear_predictors(columns, beta), np.arange(beta.size - 1)
+    """Return the solution at one penalty; `beta` is where the Newton steps begin."""
+    margin = linear_predictors(columns, beta)
+    all_columns = np.arange(beta.size - 1)
     scale = _best_scale(margin, y, penalty * l1_norm(beta))
     beta, margin = scale * beta, scale * margin
-    previous, iterations = np.inf, 0
+    previous = np.inf
+    iterations = 0
     while True:
         loss, residual, weight = logistic_loss(margin, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
-        gradient = masked_sums(columns, residual.astype(dtype, copy=False), every)
+        gradient = masked_sums(columns, residual.astype(dtype, copy=False), all_columns)
         gap = value - dual_objective(residual, gradient, penalty)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
@@ -140,7 +143,8 @@ def _solve(
                 beta, margin = trial, margin + step * moved
                 break
             step *= 0.5
-        previous, iterations = value, iterations + 1
+        previous = value
+        iterations += 1
 
 
 def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
@@ -220,9 +224,11 @@ def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
     columns = X.tocsc(copy=True)
     columns.sort_indices()
     n_rows, n_columns = columns.shape
-    whole, as_rows = n_rows - n_rows % ROWS_PER_BLOCK, np.ones(columns.nnz, np.bool_)
+    whole = n_rows - n_rows % ROWS_PER_BLOCK  # rows in whole blocks
+    as_rows = np.ones(columns.nnz, np.bool_)  # whether a one is stored as a row, not as a bit
     dense = np.flatnonzero(np.diff(columns.indptr) > DENSE * n_rows)
-    places, bits = np.full(n_columns, -1), np.zeros((dense.size, whole // 8), np.uint8)
+    places = np.full(n_columns, -1)
+    bits = np.zeros((dense.size, whole // 8), np.uint8)
     places[dense] = np.arange(dense.size)
     for place, j in enumerate(dense.tolist()):
         begin, end = columns.indptr[j : j + 2]
@@ -282,6 +288,7 @@ def _add_to_column(
 
 @jit_inner
 def _soft_threshold(value: float, threshold: float) -> float:
+    """Return a value moved towards 0 by the threshold, at most to 0."""
     if value > threshold:
         return value - threshold
     if value < -threshold:

@@ -27,8 +27,6 @@ try:
 except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
-LONGEST = 16  # times its height, or width, of a picture that is read as a whole
-
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -134,16 +132,14 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
     The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """
 
-    def to_input(image: Image.Image) -> Tensor:
-        if squash:
-            size = published.resize_size * 2  # of both sides: the list has one number
-            image = transforms.functional.resize(image, size, published.interpolation)
-        else:  # of a very long picture the middle: the whole would not fit into memory
-            longest = LONGEST * min(image.size)
-            image = transforms.functional.center_crop(
-                image, [min(longest, side) for side in image.size[::-1]]
-            )
-        pixels: Tensor = published(image)  # its own resize has nothing left to do if one was done
+    if not squash:
+        own_transform: Transform = published
+        return own_transform
+    height_and_width = published.resize_size * 2  # a list of one number, twice
+
+    def squash_to_input(image: Image.Image) -> Tensor:
+        square = transforms.functional.resize(image, height_and_width, published.interpolation)
+        pixels: Tensor = published(square)  # its own resize has nothing left to do
         return pixels
 
-    return to_input
+    return squash_to_input
